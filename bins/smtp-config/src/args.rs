@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the program.
 
 use crate::settings::Settings;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -25,6 +25,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Returns the version of Forgejo whose rules apply.
     pub(crate) fn version(&self) -> Version {
         Version(self.forgejo)
     }
@@ -156,6 +157,7 @@ pub(crate) enum FileFormat {
 }
 
 impl From<FileFormat> for environment::Format {
+    /// Converts to the format of the library.
     fn from(format: FileFormat) -> Self {
         match format {
             FileFormat::Compose => Self::Compose,

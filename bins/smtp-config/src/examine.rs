@@ -1,4 +1,4 @@
-//! The commands that connect to servers.
+//! Subcommands that connect to servers.
 
 use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::files;
@@ -19,7 +19,7 @@ use smtp_config::{
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-/// Options of `doctor` beside the connection.
+/// Options of `doctor`, other than those of the connection.
 #[derive(Clone, Copy)]
 pub(crate) struct DoctorOptions<'a> {
     pub(crate) recipient: &'a Option<String>,
@@ -28,7 +28,8 @@ pub(crate) struct DoctorOptions<'a> {
     pub(crate) ports: bool,
 }
 
-/// The mailer as Forgejo has it, its password as Forgejo reads it, incoming mail, and the domain of the forge.
+/// Subject of an examination: the mailer as Forgejo loads it, its password as Forgejo reads it, incoming mail with its
+/// password, and the domain of the instance (default: `localhost`).
 pub(crate) struct Subject {
     pub(crate) mailer: EffectiveMailer,
     pub(crate) password: Option<SecretString>,
@@ -36,12 +37,17 @@ pub(crate) struct Subject {
     pub(crate) domain: String,
 }
 
+/// Creates an error of the configuration.
 fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::Configuration(why.to_string())
 }
 
-/// Returns the subject. Settings that are not applied yet are written to an app.ini in memory and read from there. With
-/// `password` the passwords are read too.
+/// Returns the subject. Settings that are not applied yet are written to an app.ini in memory and loaded from there.
+/// The passwords are read only if `password` is set.
+///
+/// # Errors
+/// Returns a [`Failure`] if both an app.ini and settings are given, one of them is not valid, mail is disabled, or a
+/// password cannot be read.
 pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> Result<Subject, Failure> {
     let (text, given) = match &what.app_ini {
         Some(file) if !what.settings.is_given() => {
@@ -86,7 +92,10 @@ pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> R
     Ok(Subject { mailer, password, incoming, domain: domain.unwrap_or_else(|| "localhost".to_owned()) })
 }
 
-/// Reads a password from the file of a URI as Forgejo does: trimmed, and `%(name)s` replaced.
+/// Reads a password from the file of a URI as Forgejo does: trimmed and, for the mailer, with `%(name)s` expanded.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read, is not UTF-8, or contains only white space.
 pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretString, Failure> {
     let failed = |why: &dyn std::fmt::Display| usage(format!("{path}: {why}"));
     let bytes = std::fs::read(path).map_err(|why| failed(&why))?;
@@ -98,6 +107,10 @@ pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretSt
 }
 
 /// Returns the options of the connection.
+///
+/// # Errors
+/// Returns a [`Failure`] unless the time limit is above 0 and at most 3600 s, or if the root certificates cannot be
+/// read.
 pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     if !(wire.limit > 0.0 && wire.limit <= 3600.0) {
         return Err(usage("--limit: write seconds, more than 0 and at most 3600"));
@@ -126,13 +139,21 @@ pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     })
 }
 
-/// Runs the conversation with a server to its end, on a runtime of its own.
+/// Runs a future to completion, on a runtime of its own.
+///
+/// # Errors
+/// Returns a [`Failure`] if the runtime cannot be created.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
     Ok(runtime.block_on(work))
 }
 
+/// Runs the checks of outgoing and incoming mail, and prints them. Returns [`Done::Differences`] if one is a warning or
+/// a failure.
+///
+/// # Errors
+/// Returns a [`Failure`] if the subject or the options are not valid.
 pub(crate) fn doctor(
     what: &SubjectArgs,
     wire: &ConnectionArgs,
@@ -152,7 +173,7 @@ pub(crate) fn doctor(
     let checks = run(async {
         let mut checks = doctor::examine(&subject.mailer, subject.password.as_ref(), &options).await;
         if let Some((incoming, password)) = &subject.incoming {
-            // An address that is given is the one of the SMTP server, unless both are the same.
+            // // A given address is that of the SMTP server, unless both hosts are the same.
             let same = incoming.host.eq_ignore_ascii_case(&subject.mailer.host);
             let options = Options { address: options.address.filter(|_| same), ..options.clone() };
             checks.extend(doctor::examine_incoming(incoming, password.as_ref(), &options).await);
@@ -190,7 +211,8 @@ pub(crate) fn doctor(
     Ok(if worst > Some(Verdict::Skipped) { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a check in the form that findings of all programs of the family have. `None` for one that passed or was not run.
+/// Returns a check as a finding, in the form that all programs of the family print. `None` for one that passed or was
+/// not run.
 fn finding(check: &Check) -> Option<Finding> {
     let severity = match check.verdict {
         Verdict::Note => Severity::Note,
@@ -202,6 +224,11 @@ fn finding(check: &Check) -> Option<Finding> {
     Some(Finding::error(check.name, place, &check.detail).severity(severity).fix(&check.fix))
 }
 
+/// Replays the session of a version of Forgejo, with the server as it is and with STARTTLS stripped, and prints the
+/// steps. Returns [`Done::Differences`] if the password would leak, or no message would be sent.
+///
+/// # Errors
+/// Returns a [`Failure`] if the subject or the options are not valid.
 pub(crate) fn as_forgejo(
     what: &SubjectArgs,
     wire: &ConnectionArgs,
@@ -250,6 +277,7 @@ pub(crate) fn as_forgejo(
     Ok(if leaks || plain.hangs || !plain.sends { Done::Differences } else { Done::Fine })
 }
 
+/// Returns the conclusion of both replays, as a sentence.
 fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
     match () {
         () if plain.leaks => "An eavesdropper gets the password: take smtps on port 465.",
@@ -260,6 +288,10 @@ fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
     }
 }
 
+/// Sends a test message as Forgejo does, and prints the server's reply. `to` is a bare address.
+///
+/// # Errors
+/// Returns a [`Failure`] if the address or the subject is not valid, or the message was not sent.
 pub(crate) fn send_test(
     what: &SubjectArgs,
     wire: &ConnectionArgs,
@@ -288,7 +320,7 @@ pub(crate) fn send_test(
     let sent = run(doctor::send(&subject.mailer, subject.password.as_ref(), to, &rendered, &options))?;
     let sent = sent.map_err(|why| Failure::Failed(chain(&why)))?;
     let (answer, caveat) = (sent.answer, sent.caveat);
-    // No server has a reason to say the password, but one that does must not have it shown.
+    // // A server that repeats the password in its reply must not make it visible.
     let answer = match &subject.password {
         Some(password) if password.expose_secret().len() >= 8 => {
             answer.replace(password.expose_secret(), "(not shown)")

@@ -1,4 +1,4 @@
-//! Files of Forgejo as they are on disk.
+//! Files of Forgejo on disk.
 
 use cli_support::account::Account;
 use cli_support::finding::Findings;
@@ -8,9 +8,13 @@ use smtp_config::ini::{DEFAULT_SECTION, Ini};
 use std::io::Read;
 use std::path::Path;
 
-/// The longest file that is read, in bytes; more than any app.ini has.
+/// Maximum size of a file that is read, in bytes; far above that of any app.ini.
 const MAX_FILE_SIZE: u64 = 16 << 20;
 
+/// Reads a file as UTF-8.
+///
+/// # Errors
+/// Returns a [`Failure`] if it cannot be read, is longer than 16 MiB, or is not UTF-8.
 pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let failed = |why: std::io::Error| Failure::from(Findings::unreadable(&file.display().to_string(), &why));
     let mut bytes = Vec::new();
@@ -22,11 +26,19 @@ pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| Failure::Configuration(format!("{}: not UTF-8", file.display())))
 }
 
+/// Parses an app.ini.
+///
+/// # Errors
+/// Returns a [`Failure`] with file, line and column.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
     Ini::parse(text).map_err(|why| Failure::Configuration(format!("{}:{why}", file.display())))
 }
 
-/// Returns the account that Forgejo runs as: the one that is given, else `RUN_USER`, else the owner of app.ini.
+/// Returns the account that runs Forgejo: the given one, else `RUN_USER`, else the owner of app.ini. `None` if none of
+/// them is known.
+///
+/// # Errors
+/// Returns a [`Failure`] if the given account does not exist.
 pub(crate) fn forgejo_account(
     file: &Path,
     ini: &Ini,
@@ -40,8 +52,8 @@ pub(crate) fn forgejo_account(
     Ok(named.and_then(|name| Account::by_name(&name)).or_else(|| Account::owner_of(file)))
 }
 
-/// Returns the fault of a password's file; `None` when Forgejo can read it. A credential of a unit exists only while the
-/// unit runs, so that a missing one says nothing.
+/// Returns the fault of a password file. `None` if Forgejo can read it, or this cannot be determined. A systemd
+/// credential exists only while its unit runs, so that a missing one is no fault.
 pub(crate) fn secret_file_state(path: &str, account: Option<&Account>) -> Option<SecretFile> {
     let file = Path::new(path);
     let credential = path.starts_with("/run/credentials/");
@@ -52,7 +64,7 @@ pub(crate) fn secret_file_state(path: &str, account: Option<&Account>) -> Option
         Err(_) => return None,
         Ok(_) => {}
     }
-    // Credentials have an access list beside their mode.
+    // // Credentials have an access control list in addition to their mode.
     if let Some(account) = account.filter(|_| !credential)
         && let Ok(Some(why)) = account.read_obstacle(file)
     {

@@ -1,5 +1,5 @@
-//! The smtp-config program: Forgejo's mailer settings rendered, checked, explained, applied and migrated; its servers
-//! examined.
+//! The program smtp-config: renders, checks, explains, applies and migrates Forgejo's mailer settings, and examines its
+//! mail servers.
 
 mod args;
 mod commands;

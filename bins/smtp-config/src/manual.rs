@@ -1,8 +1,9 @@
-//! The parts of the man page that `--help` does not have.
+//! Sections of the man page that `--help` does not have.
 
 use cli_support::generate::Manual;
 use cli_support::reference::page;
 
+/// Examples, files, signals and the page of the settings.
 pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("smtp-config render --settings mailer.toml", "Prints the sections of app.ini without a password."),

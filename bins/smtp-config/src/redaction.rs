@@ -1,4 +1,4 @@
-//! Files shown without their secrets.
+//! Display of files without their secrets.
 
 use cli_support::diff::unified;
 use smtp_config::ini::{Ini, Key};
@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
-/// Lines around a difference that are shown with it, and some more.
+/// Lines around a difference that are processed; more than the difference displays.
 const MARGIN: usize = 8;
 
-/// Returns the difference of two files, without secrets and without the text of comments, which may hold some.
+/// Returns the unified difference of two files, without secrets and without the text of comments, which may contain
+/// some. Empty if they are equal or the new one cannot be parsed.
 pub(crate) fn shown_diff(old: &Ini, new: &str, file: &Path) -> String {
     let before = old.text();
     if before == new {
@@ -22,7 +23,7 @@ pub(crate) fn shown_diff(old: &Ini, new: &str, file: &Path) -> String {
     unified(&redact(old, &lines, &first), &redact(&after, &lines, &second), &file.display().to_string())
 }
 
-/// Returns the parts in which two texts differ, in whole lines, with a margin.
+/// Returns the byte ranges in which two texts differ, in whole lines, with a margin.
 fn differing_parts(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
     let same = |(one, other): &(&str, &str)| one == other;
     let ahead: Vec<usize> = old
@@ -44,8 +45,8 @@ fn differing_parts(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
     (start..old.len() - end, start..new.len() - end)
 }
 
-/// Returns a file without its secrets, with empty lines outside of a part of it. A secret that the old file does not have is
-/// marked as new.
+/// Returns a file without its secrets; lines outside of `part`, a byte range, are empty. A secret on a line that the
+/// old file does not have is marked as new.
 fn redact(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
     let text = ini.text();
     let mut out = String::with_capacity(part.len() * 2);
@@ -79,7 +80,7 @@ fn redact(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
     out
 }
 
-/// Copies lines between entries, comments without their text, and nothing outside of a part.
+/// Appends the lines between entries: comments without their text, and lines outside of `part` empty.
 fn comments(out: &mut String, text: &str, between: Range<usize>, part: &Range<usize>) {
     let outside = between.end <= part.start || between.start >= part.end;
     for line in text[between].lines() {
@@ -93,7 +94,7 @@ fn comments(out: &mut String, text: &str, between: Range<usize>, part: &Range<us
     }
 }
 
-/// Returns the position of the comment after a value, in bytes. `None` if there is no comment, or the value is quoted.
+/// Returns the byte offset of the comment after a value. `None` if there is no comment, or the value is quoted.
 fn trailing_comment(line: &str) -> Option<usize> {
     let begin = line.find(['=', ':'])? + 1;
     let value = line[begin..].trim_start();

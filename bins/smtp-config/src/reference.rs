@@ -3,11 +3,12 @@
 use cli_support::secret::Reference;
 use std::convert::Infallible;
 
-/// A text that was given for a secret: a reference, or something else, which is not repeated since it may be the secret.
+/// Value of an option for a secret: a reference, or `None` for any other text, which is not kept since it may be the
+/// secret.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretArgument(pub(crate) Option<Reference>);
 
-/// Parses a reference to a secret.
+/// Parses a reference to a secret. Never fails.
 pub(crate) fn reference(text: &str) -> Result<SecretArgument, Infallible> {
     Ok(SecretArgument(text.parse().ok()))
 }

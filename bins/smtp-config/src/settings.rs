@@ -72,7 +72,8 @@ pub(crate) struct Settings {
     password_file: Option<String>,
 }
 
-/// A password, the reference it was read from, and the way that it takes to Forgejo.
+/// A password, the reference from which it was read, its route to Forgejo, and the path of the file from which Forgejo
+/// may read it.
 pub(crate) struct Secret {
     pub(crate) reference: Reference,
     pub(crate) secret: SecretString,
@@ -80,25 +81,30 @@ pub(crate) struct Secret {
     pub(crate) file: Option<String>,
 }
 
-/// Complete and valid settings.
+/// Complete and valid settings, with the passwords that are given.
 pub(crate) struct ResolvedSettings {
     pub(crate) mailer: Mailer,
     pub(crate) password: Option<Secret>,
     pub(crate) incoming: Option<Secret>,
 }
 
+/// Creates an error of the configuration.
 fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::Configuration(why.to_string())
 }
 
 impl Settings {
-    /// Returns whether any setting is given.
+    /// Returns `true` if a settings file or a sender is given.
     pub(crate) fn is_given(&self) -> bool {
         self.settings.is_some() || self.from.is_some()
     }
 
-    /// Returns the settings, checked, and the passwords, read. With the account that Forgejo runs as, a password whose file
-    /// it cannot read is written to app.ini instead.
+    /// Returns the validated settings and reads the passwords. If `account`, which runs Forgejo, cannot read a password
+    /// file, the route of the password is app.ini.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] with every fault of the settings file, or the first one of the command line, or if a
+    /// password cannot be read.
     pub(crate) fn resolve(
         &self,
         version: Version,
@@ -162,7 +168,7 @@ impl Settings {
         );
         for fault in mailer.faults(version) {
             match &fault {
-                // A key of its table has a place of its own.
+                // // A header in the table of the file has a place of its own.
                 MailerError::Header(name) if self.headers.is_empty() => {
                     let why = fault.to_string();
                     let why = why.strip_prefix("headers: ").unwrap_or(&why);
@@ -192,7 +198,7 @@ impl Settings {
         Ok(ResolvedSettings { mailer, password, incoming })
     }
 
-    /// Returns where mail goes; `None` after a fault.
+    /// Returns the transport by the command line, or else by the file. `None` after a fault, which is added.
     fn transport(&self, file: &SettingsFile, faults: &mut Faults<'_>) -> Option<Transport> {
         let on_line = self.host.is_some() || self.preset.is_some() || self.port.is_some();
         if let Some(path) =
@@ -235,10 +241,10 @@ impl Settings {
     }
 }
 
-/// A sender that keeps the other settings checked when there is none.
+/// Sender that is used after a missing one is reported, so that the other settings are validated too.
 const NOBODY: &str = "nobody@localhost";
 
-/// The faults of settings: those of a file have places, those of the command line end the check.
+/// Faults of settings: those of a file with their places, and the first one of the command line.
 struct Faults<'a> {
     located: Option<&'a SettingsSource<'a>>,
     found: Vec<Finding>,
@@ -246,6 +252,7 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
+    /// Adds a fault of a setting.
     fn add(&mut self, key: &str, why: &str) {
         match self.located {
             Some(located) => self.found.push(located.fault(key, why)),
@@ -256,13 +263,17 @@ impl Faults<'_> {
         }
     }
 
-    /// Adds a problem if a path is relative: Forgejo would look for it in another folder than this program.
+    /// Adds a fault if a path is relative, since Forgejo would resolve it against another folder than this program.
     fn check_absolute(&mut self, key: &str, path: Option<&str>) {
         if path.is_some_and(|path| !path.starts_with('/')) {
             self.add(key, "not an absolute path: begin it with /");
         }
     }
 
+    /// Ends the validation.
+    ///
+    /// # Errors
+    /// Returns the faults, if there are any.
     fn end(self) -> Result<(), Failure> {
         match (self.first, self.found.is_empty()) {
             (Some(first), _) => Err(first),
@@ -272,13 +283,17 @@ impl Faults<'_> {
     }
 }
 
-/// The reader of passwords, which chooses the way that each takes to Forgejo.
+/// Reader of passwords, which selects the route of each to Forgejo.
 struct PasswordReader<'a> {
     version: Version,
     account: Option<&'a Account>,
 }
 
 impl PasswordReader<'_> {
+    /// Reads a password. `named` is the file from which Forgejo reads it, if that is another one than the reference's.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the password cannot be read, or no route is possible.
     fn read(&self, reference: Reference, named: Option<String>) -> Result<Secret, Failure> {
         let secret = match self.account {
             Some(account) => reference.read_shared(account)?,
@@ -289,7 +304,7 @@ impl PasswordReader<'_> {
                 "{reference}: other programs of the same user can read the environment"
             ));
         }
-        // A credential is for this program only, so Forgejo is pointed at a file of its own.
+        // // A credential is readable by this program only, so that Forgejo needs another file.
         let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
         let file = named.or(own.map(|path| path.display().to_string()));
         let chosen = choose(self.version, &secret, file.as_deref());
@@ -315,11 +330,15 @@ impl PasswordReader<'_> {
 }
 
 impl Secret {
+    /// Returns the password with its route.
     pub(crate) fn credential(&self) -> Credential<'_> {
         Credential { secret: &self.secret, route: &self.route }
     }
 
-    /// Returns the path of the file that a variable with `__FILE` names for this password. Fails if the password has no file.
+    /// Returns the path of the file to which a variable with `__FILE` refers for this password.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the password has no file, or would not be read unchanged.
     pub(crate) fn environment_file(&self) -> Result<String, Failure> {
         match by_environment_file(&self.secret, self.file.as_deref()) {
             Ok(Route::EnvironmentFile(file)) => Ok(file),

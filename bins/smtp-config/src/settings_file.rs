@@ -1,4 +1,4 @@
-//! The file of settings, TOML as it is written.
+//! Settings file in TOML.
 
 use clap::ValueEnum;
 use cli_support::document::Source;
@@ -11,7 +11,7 @@ use smtp_config::Protocol;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The protocol of a connection, as it is written.
+/// Protocol of a connection, as written in the file and on the command line.
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
 pub(crate) enum Security {
     #[serde(rename = "smtp")]
@@ -24,6 +24,7 @@ pub(crate) enum Security {
 }
 
 impl From<Security> for Protocol {
+    /// Converts to the protocol of the library.
     fn from(security: Security) -> Self {
         match security {
             Security::Smtp => Self::Smtp,
@@ -33,7 +34,7 @@ impl From<Security> for Protocol {
     }
 }
 
-/// The settings in the file.
+/// Settings in the file. Every key is optional; unknown keys are rejected. See SETTINGS.md.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SettingsFile {
@@ -57,6 +58,7 @@ pub(crate) struct SettingsFile {
     pub(crate) incoming: Option<IncomingFile>,
 }
 
+/// The table `incoming` of the settings file. `reply_to`, `host` and `username` are required.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IncomingFile {
@@ -72,7 +74,7 @@ pub(crate) struct IncomingFile {
     pub(crate) maximum_size: Option<u32>,
 }
 
-/// The words of a file of settings for hints.
+/// Hints for mistakes in a settings file: keys and values of other programs, and examples.
 const WORDS: Words = Words {
     foreign: &[
         ("smtp_addr", "write host"),
@@ -108,16 +110,22 @@ const WORDS: Words = Words {
     secrets: &["password"],
 };
 
-/// A file of settings that was read, with the places of its values.
+/// A parsed settings file, with the places of its values.
 pub(crate) struct SettingsSource<'t>(Source<'t>);
 
 impl<'t> SettingsSource<'t> {
     /// Parses the text of the settings file at `file`.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if it is not valid TOML.
     pub(crate) fn parse(file: &Path, text: &'t str) -> Result<Self, Failure> {
         Ok(Self(Source::parse(&file.display().to_string(), text, WORDS)?))
     }
 
     /// Returns the settings.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if a key is unknown or missing, or a value has another type.
     pub(crate) fn settings(&self) -> Result<SettingsFile, Failure> {
         Ok(self.0.deserialize()?)
     }
@@ -127,7 +135,8 @@ impl<'t> SettingsSource<'t> {
         Findings::new(vec![self.fault(key, why)]).into()
     }
 
-    /// Returns a fault of a setting at its place. The message may begin with the key and the value, which the place has.
+    /// Returns a fault of a setting at its place. Key and value are removed from the beginning of the message, since
+    /// the place contains them.
     pub(crate) fn fault(&self, key: &str, why: &str) -> Finding {
         let plain = why.strip_prefix(key).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why);
         let found = self.0.fault_at(key, plain);

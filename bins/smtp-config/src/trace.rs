@@ -1,5 +1,5 @@
-//! One secret, followed from where it is kept to what a server gets: only keyed hashes are shown, whose key is made for
-//! the run and forgotten.
+//! The subcommand `trace`: follows one secret from where it is stored to what a server receives. Only keyed hashes are
+//! printed, whose key is generated for the run and discarded.
 
 use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::examine::{from_file, options, run};
@@ -14,12 +14,15 @@ use smtp_config::ini::Ini;
 use smtp_config::{Change, Mechanism, Password, SECTION, edit, effective};
 use std::fmt::Write;
 
+/// Key of the hashes, and the places so far: place, description, and hash, which is `None` if the secret is not known
+/// there.
 struct Trace {
     key: hmac::Key,
     rows: Vec<(String, String, Option<String>)>,
 }
 
 impl Trace {
+    /// Returns the first 8 bytes of the HMAC-SHA-256 of a secret, in hexadecimal.
     fn hash(&self, secret: &SecretString) -> String {
         let tag = hmac::sign(&self.key, secret.expose_secret().as_bytes());
         tag.as_ref().iter().take(8).fold(String::new(), |mut out, byte| {
@@ -28,16 +31,24 @@ impl Trace {
         })
     }
 
+    /// Appends a place with its secret.
     fn secret(&mut self, place: impl Into<String>, what: impl Into<String>, secret: &SecretString) {
         let hash = self.hash(secret);
         self.rows.push((place.into(), what.into(), Some(hash)));
     }
 
+    /// Appends a place at which the secret is not known.
     fn nothing(&mut self, place: impl Into<String>, what: impl Into<String>) {
         self.rows.push((place.into(), what.into(), None));
     }
 }
 
+/// Follows the password through the configuration to the server, and prints the hash at each place. With `server`, it
+/// also authenticates there. Returns [`Done::Differences`] unless it is the same everywhere.
+///
+/// # Errors
+/// Returns a [`Failure`] if neither an app.ini nor settings are given, one of them is not valid, or a password cannot
+/// be read.
 pub(crate) fn trace(
     what: &SubjectArgs,
     wire: &ConnectionArgs,
@@ -127,7 +138,10 @@ pub(crate) fn trace(
     print(&trace, args)
 }
 
-/// Returns the app.ini that `apply` would write, if there were none yet.
+/// Returns the app.ini that `apply` would write to an empty file.
+///
+/// # Errors
+/// Returns a [`Failure`] if a value cannot be represented.
 fn planned_ini(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failure> {
     let pairs = resolved.mailer.settings();
     let mut changes: Vec<Change> =
@@ -141,6 +155,7 @@ fn planned_ini(resolved: &crate::settings::ResolvedSettings) -> Result<String, F
     edit("", &changes).map_err(|why| Failure::Configuration(chain(&why)))
 }
 
+/// Returns the file after Forgejo has written it some times. `None` if it can then not be read.
 fn resave(ini: &Ini, times: u32) -> Option<Ini> {
     let mut now = ini.clone();
     for _ in 0..times {
@@ -149,6 +164,7 @@ fn resave(ini: &Ini, times: u32) -> Option<Ini> {
     Some(now)
 }
 
+/// Prints the places, and whether the secret is the same at all of them.
 fn print(trace: &Trace, args: &Args) -> Result<Done, Failure> {
     let first = trace.rows.iter().find_map(|(_, _, hash)| hash.as_ref());
     let differs = trace.rows.iter().any(|(_, _, hash)| hash.is_some() && hash.as_ref() != first);

@@ -1,14 +1,17 @@
-//! A mock of acme-dns: `POST /update` with the credentials of a registration, whose last two values the test's name
-//! server publishes.
+//! A mock of acme-dns: `POST /update` with the credentials of a registration. The name server of the test publishes the
+//! last two values.
 
 use crate::{KnotServer, Origin};
 use std::sync::{Arc, Mutex};
 
+/// Subdomain of the registration.
 const SUBDOMAIN: &str = "8e5700ea-a4bf-41c7-8a77-e990661dcc6a";
+/// User name of the registration.
 const USERNAME: &str = "c36f50e8-4632-44f0-83fe-e070fef28a10";
+/// Password of the registration.
 const PASSWORD: &str = "htB9mR9DYgcu9bX_afHF62erXaH2TS7bg9KW3F7Z";
 
-/// A running mock, with one registration.
+/// A running mock with one registration. It runs until the test's process exits.
 #[derive(Debug)]
 pub struct AcmeDnsMock {
     base: String,
@@ -16,7 +19,7 @@ pub struct AcmeDnsMock {
 }
 
 impl AcmeDnsMock {
-    /// Starts a mock whose registration is `full_domain` in a zone of a name server.
+    /// Starts a mock whose registration publishes at `full_domain`, in the zone `zone` of a name server.
     #[must_use]
     pub fn start(knot: &KnotServer, zone: &str, full_domain: &str) -> Self {
         let values: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -59,7 +62,7 @@ impl AcmeDnsMock {
         Self { base: format!("http://{}", origin.address()), values }
     }
 
-    /// Returns the base URL.
+    /// Returns the base URL, without a trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
@@ -71,7 +74,7 @@ impl AcmeDnsMock {
         SUBDOMAIN
     }
 
-    /// Returns the user of the registration.
+    /// Returns the user name of the registration.
     #[must_use]
     pub const fn username(&self) -> &'static str {
         USERNAME
@@ -86,7 +89,7 @@ impl AcmeDnsMock {
     /// Returns the number of accepted updates.
     ///
     /// # Panics
-    /// If an update panicked.
+    /// Panics if an update panicked.
     #[must_use]
     pub fn updates(&self) -> usize {
         self.values.lock().expect("no panic while updating").len()

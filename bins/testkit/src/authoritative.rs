@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A running Knot server.
+/// A running Knot server. It is killed when dropped.
 #[derive(Debug)]
 pub struct KnotServer {
     child: Child,
@@ -15,17 +15,17 @@ pub struct KnotServer {
     address: SocketAddr,
 }
 
-/// The name of the TSIG key, which uses HMAC-SHA-256.
+/// Name of the TSIG key, which uses HMAC-SHA-256.
 pub const TSIG_NAME: &str = "acme-key";
-/// The secret of the TSIG key, in base64.
+/// Secret of the TSIG key, in Base64.
 pub const TSIG_SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
 
 impl KnotServer {
-    /// Starts a server with these zones and `test`, each with additional records in zone file format. The name server
-    /// of each zone is `ns.<zone>` at 127.0.0.1.
+    /// Starts a server at 127.0.0.1 and a free port, with these zones and `test`, each with additional records in zone
+    /// file format. The name server of each zone is `ns.<zone>` at 127.0.0.1. The TTL is 5 s.
     ///
     /// # Panics
-    /// If Knot is not installed or does not start.
+    /// Panics if Knot is not installed or does not respond within 20 s.
     #[must_use]
     pub fn start(zones: &[(&str, &str)]) -> Self {
         let mut all = zones.to_vec();
@@ -35,11 +35,11 @@ impl KnotServer {
         Self::start_at(Ipv4Addr::LOCALHOST, free_port(), &all, &[])
     }
 
-    /// Starts a server at another address of this machine, with these zones only. The zones in `missing` have lost
-    /// their content; queries for them get SERVFAIL.
+    /// Starts a server at another address of this machine, with these zones only. The zones in `missing` have no
+    /// content; queries for them get SERVFAIL.
     ///
     /// # Panics
-    /// If Knot is not installed or does not start.
+    /// Panics if Knot is not installed or does not respond within 20 s.
     #[must_use]
     pub fn start_at(ip: Ipv4Addr, port: u16, zones: &[(&str, &str)], missing: &[&str]) -> Self {
         assert!(Path::new("/usr/sbin/knotd").exists(), "knot is not there: run `cargo xtask tools` first");
@@ -88,12 +88,13 @@ impl KnotServer {
         server
     }
 
-    /// Returns the address of the server.
+    /// Returns the address of the server, for UDP and TCP.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// Returns the argument of kdig for the server's address.
     fn at(&self) -> String {
         format!("@{}", self.address.ip())
     }
@@ -101,12 +102,12 @@ impl KnotServer {
     /// Sends `knsupdate` commands, signed by the key: `zone …`, `add …`, `del …`.
     ///
     /// # Panics
-    /// If the update is refused.
+    /// Panics if the update is rejected or knsupdate is not installed.
     pub fn update(&self, lines: &str) {
         self.updater()(lines);
     }
 
-    /// Returns a function that does the same as [`update`](Self::update), and does not borrow the server.
+    /// Returns a function that does the same as [`update`](Self::update) without borrowing the server.
     pub(crate) fn updater(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let address = self.address;
         move |lines| {
@@ -120,10 +121,11 @@ impl KnotServer {
         }
     }
 
-    /// Runs kdig and returns its output.
+    /// Runs kdig with arguments, without retries and with a timeout of 2 s. Returns its output as one line, without
+    /// comments other than `;; From`.
     ///
     /// # Panics
-    /// If kdig is not installed.
+    /// Panics if kdig is not installed.
     #[must_use]
     pub fn dig(&self, arguments: &[&str]) -> String {
         let output = Command::new("/usr/bin/kdig")
@@ -137,7 +139,10 @@ impl KnotServer {
             .collect()
     }
 
-    /// Returns the TXT values at a name, sorted.
+    /// Returns the TXT values at a name, sorted, without quotes.
+    ///
+    /// # Panics
+    /// Panics if kdig is not installed.
     #[must_use]
     pub fn txt(&self, name: &str) -> Vec<String> {
         let output = Command::new("/usr/bin/kdig")

@@ -1,4 +1,4 @@
-//! A certificate authority for one test, and clients that trust it.
+//! A certificate authority for one test, and TLS clients that trust it.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A certificate authority with its own key.
+/// A certificate authority with its own key. All methods panic if a name is not valid.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: String,
@@ -30,12 +30,12 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// Creates an authority with a new key.
+    /// Creates an authority with a new key and a fixed name.
     pub fn new() -> Self {
         Self::named("the authority of a test")
     }
 
-    /// Creates an authority with a new key and a root certificate of this name.
+    /// Creates an authority with a new key and a root certificate with this common name.
     pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -51,7 +51,7 @@ impl Authority {
         &self.root
     }
 
-    /// Issues a certificate: the chain and its key as PEM.
+    /// Issues a certificate for DNS names or IP addresses. Returns chain and private key in PEM.
     pub fn issue(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().expect("a key");
@@ -62,12 +62,13 @@ impl Authority {
         (chain, key.serialize_pem())
     }
 
-    /// Issues an expired certificate: the chain and its key as PEM.
+    /// Issues a certificate that expired in 2020. Returns chain and private key in PEM.
     pub fn issue_expired(&self, names: &[&str]) -> (String, String) {
         self.issue_between(names, 2019, 2020)
     }
 
-    /// Issues a certificate that is valid between two new years: the chain and its key as PEM.
+    /// Issues a certificate that is valid from January 1 of one year to January 1 of another. Returns chain and private
+    /// key in PEM.
     pub fn issue_between(&self, names: &[&str], from: i32, until: i32) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -77,7 +78,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 
-    /// Issues a certificate for a client of this name, with this serial number: the chain and its key as PEM.
+    /// Issues a client certificate with this common name and serial number. Returns chain and private key in PEM.
     pub fn issue_client(&self, name: &str, serial: u64) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
@@ -90,7 +91,8 @@ impl Authority {
         (chain, key.serialize_pem())
     }
 
-    /// Returns a revocation list as PEM that revokes these serial numbers, and is in force until the year given.
+    /// Returns a revocation list in PEM that revokes these serial numbers, with its next update on January 1 of the
+    /// year `until`.
     pub fn revoke(&self, serials: &[u64], until: i32) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: (*serial).into(),
@@ -109,7 +111,8 @@ impl Authority {
         params.signed_by(&self.issuer).expect("a revocation list").pem().expect("PEM")
     }
 
-    /// Writes a certificate and key in the layout of `/var/lib/acme/<name>`.
+    /// Issues a certificate, and writes it in the layout of `/var/lib/acme/<name>`: `fullchain.pem`, and `key.pem` with
+    /// mode 0640. The folder is created.
     pub fn write(&self, folder: &Path, names: &[&str]) {
         let (chain, key) = self.issue(names);
         std::fs::create_dir_all(folder).expect("a folder");
@@ -118,7 +121,7 @@ impl Authority {
         std::fs::write(folder.join("fullchain.pem"), chain).expect("a chain file");
     }
 
-    /// Issues a certificate and key as types of rustls.
+    /// Issues a certificate. Returns chain and private key as types of rustls.
     pub fn pair(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let (chain, key) = self.issue(names);
         let chain =
@@ -127,7 +130,8 @@ impl Authority {
     }
 }
 
-/// Returns the TLS configuration of a client that trusts `root`, a certificate in PEM, and offers these protocols.
+/// Returns the TLS configuration of a client that trusts only `root`, a certificate in PEM, and offers these ALPN
+/// protocols.
 pub fn tls_client(root: &str, alpn: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM")).expect("a root");

@@ -5,21 +5,21 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-/// The API token that the mock accepts.
+/// API token that the mock accepts.
 pub const TOKEN: &str = "cloudflare-token";
 
-/// The content of the mock: zones, records, requests so far, and pending faults.
+/// Content of the mock: zones by ID and name, records, number of created records, requests so far, and pending faults.
 #[derive(Debug, Default)]
 struct State {
     zones: Vec<(String, String)>,
     records: Vec<Value>,
     next: usize,
     requests: Vec<String>,
-    /// Responses for the next requests whose request line begins with a text.
+    /// Responses for the next requests: beginning of the request line, status, and envelope.
     faults: Vec<(String, String, Value)>,
 }
 
-/// A server that answers as Cloudflare's DNS API does.
+/// A server that responds as Cloudflare's DNS API does. Clones share their content.
 #[derive(Clone)]
 pub struct CloudflareMock {
     origin: Arc<Origin>,
@@ -53,7 +53,7 @@ impl CloudflareMock {
         Self { origin: Arc::new(origin), state }
     }
 
-    /// Returns the base URL of the API.
+    /// Returns the base URL of the API, without a trailing slash.
     #[must_use]
     pub fn base(&self) -> String {
         format!("http://{}/client/v4", self.address())
@@ -66,19 +66,19 @@ impl CloudflareMock {
     }
 
     /// Responds to the next request whose line begins with `line` (`POST /zones`) with a status (`200 OK`) and an
-    /// envelope.
+    /// envelope. Faults are used in the order in which they were added.
     ///
     /// # Panics
-    /// If the server panicked.
+    /// Panics if the server panicked.
     pub fn fault(&self, line: &str, status: &str, envelope: Value) {
         let fault = (line.to_owned(), status.to_owned(), envelope);
         self.state.lock().expect("no panic").faults.push(fault);
     }
 
-    /// Adds a record that belongs to someone else.
+    /// Adds a TXT record that the program under test did not create.
     ///
     /// # Panics
-    /// If the server panicked.
+    /// Panics if the server panicked.
     pub fn put(&self, zone: &str, name: &str, content: &str) {
         let mut state = self.state.lock().expect("no panic");
         state.next += 1;
@@ -88,10 +88,10 @@ impl CloudflareMock {
         );
     }
 
-    /// Returns the values at a name, without quotes.
+    /// Returns the values at a name, without quotes, in the order of their creation.
     ///
     /// # Panics
-    /// If the server panicked.
+    /// Panics if the server panicked.
     #[must_use]
     pub fn txt(&self, name: &str) -> Vec<String> {
         let state = self.state.lock().expect("no panic");
@@ -104,23 +104,26 @@ impl CloudflareMock {
     /// Returns the requests so far, as `POST /zones/…`.
     ///
     /// # Panics
-    /// If the server panicked.
+    /// Panics if the server panicked.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.state.lock().expect("no panic").requests.clone()
     }
 }
 
+/// Returns the envelope of a successful response.
 fn envelope(result: &Value, count: usize) -> Value {
     json!({"success": true, "errors": [], "messages": [], "result": result,
         "result_info": {"page": 1, "per_page": 2, "count": count, "total_count": count, "total_pages": 1}})
 }
 
+/// Returns the envelope of a failed response.
 fn refused(code: u64, message: &str) -> Value {
     json!({"success": false, "errors": [{"code": code, "message": message}], "messages": [], "result": null})
 }
 
 impl State {
+    /// Handles a request, and returns the whole response.
     fn serve(&mut self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut parts = head.lines().next().unwrap_or_default().split(' ');
         let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -152,7 +155,7 @@ impl State {
                     .map(|(id, name)| json!({"id": id, "name": name}))
                     .collect();
                 if zones.is_empty() && wanted.is_some() {
-                    // The response for a zone outside the token's scope.
+                    // // Cloudflare's response for a zone outside the token's scope.
                     return with_status(
                         "403 Forbidden",
                         &refused(0, "Actor requires permission \"com.cloudflare.api.account.zone.list\""),
@@ -168,7 +171,7 @@ impl State {
                     .iter()
                     .filter(|record| record["zone"] == *zone && record["name"] == name.as_str())
                     .collect();
-                // Two records per page, whatever the request says.
+                // // Two records per page, whatever the request specifies.
                 let pages = found.len().div_ceil(2).max(1);
                 let part: Vec<&&Value> = found.iter().skip((page - 1) * 2).take(2).collect();
                 ok(&json!({"success": true, "errors": [], "messages": [], "result": part, "result_info":
@@ -209,10 +212,12 @@ impl State {
     }
 }
 
+/// Returns a response of status 200.
 fn ok(body: &Value) -> Vec<u8> {
     answer(&body.to_string())
 }
 
+/// Returns a response of a status. A JSON string is sent as plain text.
 fn with_status(status: &str, body: &Value) -> Vec<u8> {
     let body = if let Value::String(text) = body { text.clone() } else { body.to_string() };
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()

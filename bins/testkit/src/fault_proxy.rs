@@ -8,23 +8,23 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The treatment of a request by the proxy.
+/// Treatment of a request by the proxy.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Forward the request and its response.
+    /// Forwards the request and its response.
     Pass,
-    /// Respond without forwarding: status line after the version, fields, content.
+    /// Responds without forwarding: status line after the version, fields with their line endings, content.
     Answer(String, String, String),
-    /// Forward the request, and drop the response.
+    /// Forwards the request, and closes the connection without a response.
     Swallow,
-    /// Forward the request, and replace a text in the response, head included.
+    /// Forwards the request, and replaces a text in the response, head included.
     Replace(String, String),
 }
 
-/// The function that chooses the fault: it gets `POST /path` and the number of earlier requests of this kind.
+/// Function that selects the fault. Its arguments are `POST /path` and the number of earlier requests of the same kind.
 type FaultScript = dyn Fn(&str, usize) -> Fault + Send + Sync;
 
-/// A proxy in front of an ACME server, which injects faults.
+/// A proxy in front of an ACME server, which injects faults. It runs until the test's process exits.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -36,7 +36,7 @@ impl FaultProxy {
     /// Starts a proxy for the server on `localhost` at this address, whose certificate chains to `root`.
     ///
     /// # Panics
-    /// If no port is free.
+    /// Panics if no port is free or `root` is not a certificate.
     pub fn start(
         to: SocketAddr,
         root: &str,
@@ -121,13 +121,13 @@ impl FaultProxy {
         self.address
     }
 
-    /// Returns the directory URL of the ACME server behind the proxy.
+    /// Returns the directory URL of the ACME server through the proxy.
     #[must_use]
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.address.port())
     }
 
-    /// Returns the root of the proxy's certificate, in PEM.
+    /// Returns the root certificate of the proxy's own certificate, in PEM.
     #[must_use]
     pub fn root(&self) -> &str {
         self.authority.root()
@@ -136,7 +136,7 @@ impl FaultProxy {
     /// Returns the requests so far, as `POST /path`.
     ///
     /// # Panics
-    /// If recording panicked.
+    /// Panics if recording panicked.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         let all = self.requests.lock().expect("no panic while recording");
@@ -158,6 +158,7 @@ fn kind(line: &str) -> &str {
     &line[..at]
 }
 
+/// Reads a request. Returns head and body; `None` if the connection ends before.
 fn read_request(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
@@ -179,6 +180,7 @@ fn read_request(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
     }
 }
 
+/// Forwards a request on a new connection. Returns the whole response; `None` if there is none within 20 s.
 fn forward(
     to: SocketAddr,
     client: &Arc<rustls::ClientConfig>,

@@ -1,14 +1,15 @@
-//! The form of findings in `--json`, which all programs share.
+//! Form of findings in `--json`, which all programs share.
 
 use serde_json::Value;
 
-/// The weights. The last two are those of an upgrade: it needs consent, or cannot begin.
+/// Severities. The last two are those of an upgrade: it needs consent, or cannot begin.
 const SEVERITIES: [&str; 5] = ["note", "warning", "error", "consent", "blocker"];
 
-/// Returns the findings of an answer: `{"findings": [{code, severity, place: {file, line, column, key}, message, fix}]}`.
+/// Returns the findings in the output of a program: `{"findings": [{code, severity, place: {file, line, column, key},
+/// message, fix}]}`.
 ///
 /// # Panics
-/// There are none, or one lacks a part.
+/// Panics if there are none, or one lacks a part.
 pub fn findings(answer: &Value) -> Vec<Value> {
     let found = answer["findings"].as_array().unwrap_or_else(|| panic!("no findings: {answer}"));
     assert!(!found.is_empty(), "no findings: {answer}");
@@ -20,7 +21,10 @@ pub fn findings(answer: &Value) -> Vec<Value> {
     found.clone()
 }
 
-/// Returns the part that a finding lacks, as an error.
+/// Checks that a finding has all parts.
+///
+/// # Errors
+/// Returns a description of the part that it lacks.
 pub(crate) fn shape(finding: &Value) -> Result<(), String> {
     let text = |value: &Value, name: &str| {
         value[name].as_str().map(str::to_owned).ok_or(format!("a finding has no {name}: {finding}"))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The first process of the guest. It loads the missing modules of the kernel.
+/// First process of the guest. It loads the given modules of the kernel, runs the test, and powers the guest off.
 const INIT: &str = r#"#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
 mkdir -p /run/tmp /run/kernel/lib; cd /run/tmp
@@ -28,16 +28,19 @@ busybox poweroff -f
 pub struct Guest {
     program: PathBuf,
     modules: PathBuf,
-    /// The libraries the kernel is linked to, if not the system's.
+    /// Folder of the libraries to which the kernel is linked, if not the system's.
     libraries: Option<PathBuf>,
 }
 
 impl Guest {
-    /// Installs the kernel of the distribution, Linux 6.1, for the test of this name.
+    /// Returns the kernel of the distribution, Linux 6.1, for the test of this name.
     ///
-    /// `None` on processors with AMX. Their registers are larger than this kernel's room for them, so that it ends at its
-    /// first process (`ptrace set fp regs failed`); since Linux 6.8 the room is asked for. That a test is left out is written
-    /// to standard error past the test harness, which would hide it.
+    /// `None` on processors with AMX. Their registers exceed this kernel's buffer for them, so that it ends at its
+    /// first process (`ptrace set fp regs failed`); since Linux 6.8 the size is queried. That a test is left out is
+    /// written to standard error past the test harness, which would hide it.
+    ///
+    /// # Panics
+    /// Panics if the kernel is not installed.
     pub fn of_the_distribution(test: &str) -> Option<Self> {
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         if processors.split_whitespace().any(|flag| flag == "amx_tile") {
@@ -49,24 +52,31 @@ impl Guest {
         Some(Self { program, modules, libraries: None }.installed())
     }
 
-    /// Installs the kernel of a newer suite, Linux 7, from the tools folder.
+    /// Returns the kernel of a newer suite, Linux 7, from the tools folder.
+    ///
+    /// # Panics
+    /// Panics if the kernel is not installed.
     pub fn newer(tools: &Path) -> Self {
         let home = tools.join("newer-kernel");
         Self { program: home.join("linux"), modules: home.join("usr/lib/uml/modules"), libraries: Some(home) }
             .installed()
     }
 
+    /// Checks that the kernel is installed.
+    ///
+    /// # Panics
+    /// Panics if it is not.
     fn installed(self) -> Self {
         let program = self.program.display();
         assert!(self.program.exists(), "{program} is missing: cargo xtask tools installs it");
         self
     }
 
-    /// Runs the test of this name of this program in the guest, with this role and these modules. Returns its output,
-    /// and /proc/net/tls_stat at the end.
+    /// Runs the test of this name of this program in the guest, with this role and these kernel modules. Returns its
+    /// output, with `/proc/net/tls_stat` at the end.
     ///
     /// # Panics
-    /// If the test fails in the guest, or exceeds the limit.
+    /// Panics if the test fails in the guest, or exceeds the limit.
     pub fn run(&self, test: &str, role: &str, modules: &str, limit: Duration) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let init = folder.path().join("init");
@@ -83,7 +93,7 @@ impl Guest {
         .expect("a file");
         script.set_permissions(PermissionsExt::from_mode(0o755)).expect("a mode");
         drop(script);
-        // `ro`: the root of the guest is the root of the host.
+        // // `ro`: the root of the guest is the root of the host, and must not be changed.
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", &limit.as_secs().to_string()]);
         if let Some(libraries) = &self.libraries {

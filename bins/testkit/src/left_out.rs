@@ -1,18 +1,18 @@
-//! Tests that only root can make. An ordinary user's run of all tests leaves them out, and names them at its end.
+//! Tests that require root. A run of all tests by an ordinary user leaves them out, and names them at its end.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
-/// The environment variable with the file that names the tests that were left out: `cargo xtask test` sets it.
+/// Environment variable with the file to which the names of left out tests are appended. `cargo xtask test` sets it.
 const FILE: &str = "TESTS_LEFT_OUT";
 
-/// Returns whether this process is root's. If not, the test is noted as left out, and has to end.
+/// Returns `true` if this process runs as root. If not, the test is recorded as left out, and must return.
 ///
 /// # Panics
-/// Nobody reads what was left out, so that it would be a silent skip.
+/// Panics if the environment variable is not set, so that the test would be skipped silently.
 pub fn needs_root(test: &str) -> bool {
-    // A process's folder belongs to its account.
+    // // The folder of a process belongs to its account.
     if std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {
         return true;
     }

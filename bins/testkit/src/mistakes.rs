@@ -1,25 +1,26 @@
-//! Tables of realistic mistakes: each is given to a program, which has to name the line, the value and the fix.
+//! Tables of realistic mistakes: each is passed to a program, which must name the line, the value and the fix.
 
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The environment variable with the folder in which the answers are written down, a file each: `cargo xtask mistakes` sets it.
+/// Environment variable with the folder in which the output for each mistake is saved, one file each. `cargo xtask
+/// mistakes` sets it.
 const ANSWERS: &str = "MISTAKES_ANSWERS";
 
-/// A mistake of a user, and what the program's answer must contain.
+/// A mistake of a user, and what the output of the program must contain.
 #[derive(Clone, Copy, Debug)]
 pub struct Mistake {
-    /// The content of the file; empty for a mistake of the command line.
+    /// Content of the file. Empty for a mistake on the command line.
     pub text: &'static str,
-    /// The whole command line of such a mistake.
+    /// Whole command line of a mistake on the command line.
     pub args: &'static [&'static str],
-    /// The line that has to be named, from 1; 0 for the command line.
+    /// Line that must be named, from 1. 0 for the command line.
     pub line: u64,
-    /// A part of the key or the value that has to be named.
+    /// Part of the key or the value that must be named.
     pub value: &'static str,
-    /// A part of the fix.
+    /// Part of the fix.
     pub fix: &'static str,
 }
 
@@ -33,11 +34,11 @@ pub const fn usage(args: &'static [&'static str], value: &'static str, fix: &'st
     Mistake { text: "", args, line: 0, value, fix }
 }
 
-/// Runs a program on each mistake. `FILE` in the arguments stands for the file.
+/// Runs a program on each mistake. `FILE` in the arguments stands for the file, which is named `name`.
 ///
 /// # Panics
-/// An answer lacks the file, the line, the column, the value or the fix, for programs or for people, a mistake of the table lacks one
-/// of them, or the exit code is none of 2 and 3.
+/// Panics if the output for programs or for people lacks the file, the line, the column, the value or the fix, a
+/// mistake of the table lacks one of them, or the exit code is neither 2 nor 3.
 pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
@@ -77,6 +78,10 @@ fn whole(program: &str, (folder, name): (&Path, &str), args: &[&str], mistake: &
     text
 }
 
+/// Runs the program on a mistake, with and without `--json`, and checks its output.
+///
+/// # Errors
+/// Returns a description of what is missing.
 fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Result<(), String> {
     if mistake.value.is_empty() || mistake.fix.is_empty() {
         return Err("the table has no value, or no fix".to_owned());
@@ -105,7 +110,7 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
         let at = if mistake.line == 0 { "command line".to_owned() } else { file.clone() };
         let named =
             format!("{} = {} {}", text(&place["key"]), text(&finding["value"]), text(&finding["message"]));
-        // A pg_hba.conf has lines in the place of keys and values.
+        // // A finding about a pg_hba.conf has a reason instead of key and value.
         let reason = text(&finding["reason"]);
         text(&place["file"]) == at
             && place["line"] == mistake.line
@@ -124,8 +129,11 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
     for_people(&said, &file, mistake, found)
 }
 
-/// Compares the answer for people with a finding of the answer for programs: a line begins with file, line and column, as editors
-/// read them, and has the fix. The parser of the command line has words of its own for its fixes.
+/// Compares the output for people with a finding of the output for programs: a line begins with file, line and column,
+/// as editors read them, and contains the fix. For the command line, the key and the value or the fix suffice.
+///
+/// # Errors
+/// Returns a description of what is missing.
 fn for_people(said: &str, file: &str, mistake: &Mistake, finding: &Value) -> Result<(), String> {
     let (place, fix) = (&finding["place"], finding["fix"].as_str().unwrap_or_default());
     if mistake.line == 0 {
@@ -140,7 +148,7 @@ fn for_people(said: &str, file: &str, mistake: &Mistake, finding: &Value) -> Res
     let column = place["column"].as_u64().filter(|column| *column > 0);
     let column = column.ok_or_else(|| format!("no column: {finding}"))?;
     let begin = format!("{file}:{}:{column}: ", mistake.line);
-    // A message may have several lines.
+    // // A message may have several lines.
     let found = said
         .match_indices(&begin)
         .any(|(at, _)| (at == 0 || said[..at].ends_with('\n')) && said[at..].contains(fix));

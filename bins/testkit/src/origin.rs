@@ -1,28 +1,29 @@
-//! An origin server that records every byte it receives, with scripted responses.
+//! An origin server that records every byte that it receives, with scripted responses.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The function that makes responses. It gets all bytes of the connection without a response so far, and returns the
-/// response and the number of bytes it is for. `None` waits for more; an empty response closes the connection.
+/// Function that creates responses. Its argument is all bytes of the connection that have no response yet. It returns
+/// the response and the number of bytes to which it responds; `None` waits for more bytes, and an empty response closes
+/// the connection.
 type ResponseScript = dyn Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync;
 
-/// A TCP server on a free loopback port. It runs until the test's process exits.
+/// A TCP server on a free loopback port. It runs until the test's process exits. Clones share it.
 #[derive(Clone)]
 pub struct Origin {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// Returns a complete response of status 200 with this content.
+/// Returns a complete HTTP/1.1 response of status 200 with this content.
 pub fn answer(content: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{content}", content.len()).into_bytes()
 }
 
 impl Origin {
-    /// Starts an origin that responds to each complete request head with 200 and `ok`.
+    /// Starts an origin that responds to each complete request with 200 and `ok`.
     pub fn simple() -> Self {
         Self::scripted(|bytes| {
             let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -38,8 +39,9 @@ impl Origin {
         })
     }
 
-    /// Starts an origin that answers by a script. The script gets the bytes received so far, and returns the response and the
-    /// number of bytes that it consumed; `None` if it needs more.
+    /// Starts an origin that responds by a script. The script receives the bytes without a response so far, and returns
+    /// the response and the number of bytes that it consumed; `None` if it needs more. An empty response closes the
+    /// connection.
     pub fn scripted(script: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -59,7 +61,7 @@ impl Origin {
         self.address
     }
 
-    /// Returns all bytes received, connection by connection.
+    /// Returns all bytes received, connection by connection, in the order in which they were accepted.
     pub fn bytes(&self) -> Vec<u8> {
         self.connections.lock().expect("no panic while recording").concat()
     }
@@ -69,12 +71,12 @@ impl Origin {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Returns the number of connections accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.connections.lock().expect("no panic while recording").len()
     }
 
-    /// Waits up to five seconds until the received text satisfies `enough`. Returns whether it does.
+    /// Waits up to 5 s until the received text satisfies `enough`. Returns `true` if it does.
     pub fn wait(&self, enough: impl Fn(&str) -> bool) -> bool {
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until {
@@ -87,6 +89,7 @@ impl Origin {
     }
 }
 
+/// Serves a connection, and records its bytes.
 fn serve(mut stream: TcpStream, record: &Mutex<Vec<Vec<u8>>>, script: &ResponseScript) {
     let number = {
         let mut all = record.lock().expect("no panic while recording");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The version of Pebble.
+/// Version of Pebble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PebbleVersion {
     /// 2.4 of Debian 12, without ARI and profiles.
@@ -19,7 +19,7 @@ pub enum PebbleVersion {
     V2_10,
 }
 
-/// A running Pebble server.
+/// A running Pebble server. It is killed when dropped.
 #[derive(Debug)]
 pub struct Pebble {
     child: Child,
@@ -33,10 +33,11 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// Starts a Pebble that uses this name server. `knobs` is its environment, added to the settings that make it fast.
+    /// Starts a Pebble that uses this name server. `knobs` are environment variables, in addition to the settings that
+    /// make it fast.
     ///
     /// # Panics
-    /// If Pebble is not installed or does not start.
+    /// Panics if Pebble is not installed or does not respond within 20 s.
     #[must_use]
     pub fn start(version: PebbleVersion, dns: SocketAddr, knobs: &[(&str, &str)]) -> Self {
         Self::start_with(version, dns, knobs, "")
@@ -45,7 +46,7 @@ impl Pebble {
     /// Starts a Pebble with additional configuration: JSON members, each with a trailing comma.
     ///
     /// # Panics
-    /// If Pebble is not installed or does not start.
+    /// Panics if Pebble is not installed or does not respond within 20 s.
     #[must_use]
     pub fn start_with(version: PebbleVersion, dns: SocketAddr, knobs: &[(&str, &str)], more: &str) -> Self {
         let program = match version {
@@ -77,6 +78,7 @@ impl Pebble {
         pebble
     }
 
+    /// Starts the process.
     fn spawn(program: &Path, folder: &Path, dns: SocketAddr, knobs: &[(String, String)]) -> Child {
         let log = std::fs::File::create(folder.join("log")).expect("a log");
         Command::new(program)
@@ -97,7 +99,7 @@ impl Pebble {
     /// Restarts it at the same address, without any of its state.
     ///
     /// # Panics
-    /// If it does not start.
+    /// Panics if it does not respond within 20 s.
     pub fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -105,6 +107,10 @@ impl Pebble {
         self.wait();
     }
 
+    /// Waits until both servers respond.
+    ///
+    /// # Panics
+    /// Panics after 20 s.
     fn wait(&mut self) {
         let until = Instant::now() + Duration::from_secs(20);
         while self.try_get(self.management, "/roots/0").is_none() || self.try_get(self.port, "/dir").is_none()
@@ -114,49 +120,50 @@ impl Pebble {
         }
     }
 
-    /// Returns the directory URL.
+    /// Returns the URL of the ACME directory.
     #[must_use]
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// Returns the address of the server.
+    /// Returns the address of the ACME server.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Returns the root of the server's own TLS certificate, in PEM.
+    /// Returns the root certificate of the server's own TLS certificate, in PEM.
     #[must_use]
     pub fn tls_root(&self) -> &str {
         &self.root
     }
 
-    /// Returns the root of the certificates it issues.
+    /// Returns the root certificate of the certificates that it issues, in PEM.
     ///
     /// # Panics
-    /// If the server does not respond.
+    /// Panics if the server does not respond.
     #[must_use]
     pub fn issuing_root(&self) -> String {
         self.try_get(self.management, "/roots/0").expect("pebble answers")
     }
 
-    /// Returns the content of the log.
+    /// Returns the content of the log. Empty if it cannot be read.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Returns how often the log contains a text.
+    /// Returns the number of occurrences of a text in the log.
     #[must_use]
     pub fn logged(&self, text: &str) -> usize {
         self.log().matches(text).count()
     }
 
-    /// Sets the renewal information (ARI, RFC 9773) of a certificate, given in PEM. 2.10 only.
+    /// Sets the renewal information (ARI, RFC 9773) of a certificate in PEM. `answer` is the JSON of the response.
+    /// Requires 2.10.
     ///
     /// # Panics
-    /// If the server rejects it.
+    /// Panics if the server rejects it.
     pub fn set_renewal_info(&self, certificate: &str, answer: &str) {
         let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let body = format!(
@@ -172,16 +179,17 @@ impl Pebble {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// Returns the status of a certificate by its serial number, and the reason if it is revoked.
+    /// Returns the status of a certificate by its serial number in hexadecimal, and the reason if it is revoked.
     ///
     /// # Panics
-    /// If the server does not know the certificate.
+    /// Panics if the server does not know the certificate.
     #[must_use]
     pub fn status(&self, serial: &str) -> String {
         let even = if serial.len() % 2 == 1 { format!("0{serial}") } else { serial.to_owned() };
         self.try_get(self.management, &format!("/cert-status-by-serial/{even}")).expect("pebble knows it")
     }
 
+    /// Returns the content of a response of status 200. `None` for any other outcome.
     fn try_get(&self, port: u16, path: &str) -> Option<String> {
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: testkit\r\n\r\n");
         let answer = self.exchange(port, &request)?;
@@ -189,6 +197,7 @@ impl Pebble {
         head.contains(" 200 ").then(|| body.to_owned())
     }
 
+    /// Sends a request, and reads the response. `None` if the connection fails.
     fn exchange(&self, port: u16, request: &str) -> Option<String> {
         let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
         tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -200,7 +209,7 @@ impl Pebble {
             return None;
         }
         let mut answer = Vec::new();
-        // Pebble closes without close_notify, which rustls reports as an error.
+        // // Pebble closes without `close_notify`, which rustls reports as an error.
         let _ = stream.read_to_end(&mut answer);
         Some(String::from_utf8_lossy(&answer).into_owned())
     }

@@ -6,23 +6,25 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Mutex, PoisonError};
 
-/// The lowest port. The range lies below the ephemeral ports of Linux (`net.ipv4.ip_local_port_range` begins at 32768),
-/// so no outgoing connection and no server with an ephemeral port can take a port between its selection and its use.
+/// Lowest port. The range is below the ephemeral ports of Linux (`net.ipv4.ip_local_port_range` begins at 32768), so
+/// that no outgoing connection and no server with an ephemeral port can occupy a port between its selection and its
+/// use.
 const FROM: u16 = 20_000;
+/// Number of ports in the range.
 const COUNT: u16 = 12_000;
 
-/// The ports that this process was given.
+/// Ports that this process has returned.
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// Returns a port that is free for TCP and UDP, and another one each time. The test of another process may get the same one of
-/// 12,000 by chance.
+/// Returns a port that is free for TCP and UDP, and another one each time. A test in another process may get the same
+/// one of 12,000 by chance.
 ///
 /// # Panics
-/// If none is free.
+/// Panics if none is free.
 #[must_use]
 pub fn free_port() -> u16 {
     for _ in 0..200 {
-        // `RandomState` has random keys, which is random enough here.
+        // // `RandomState` has random keys, which suffices here.
         let any = RandomState::new().build_hasher().finish();
         let port = FROM + u16::try_from(any % u64::from(COUNT)).expect("less than COUNT");
         let at = (Ipv4Addr::LOCALHOST, port);
@@ -37,7 +39,7 @@ pub fn free_port() -> u16 {
 /// Returns an address of this machine without a listener.
 ///
 /// # Panics
-/// If no port is free.
+/// Panics if no port is free.
 #[must_use]
 pub fn nobody() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()

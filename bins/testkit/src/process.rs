@@ -4,8 +4,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+/// Environment variable with the role of a process.
 pub(crate) const ROLE: &str = "TESTKIT_ROLE";
-/// The prefix of lines for the parent.
+/// Prefix of lines for the parent.
 const MARK: &str = "@@ ";
 
 /// Returns the role of this process, as a helper of a test. `None` in the test itself.
@@ -14,35 +15,42 @@ pub fn role() -> Option<String> {
 }
 
 /// Sends a line to the parent.
+///
+/// # Panics
+/// Panics if the parent has ended.
 pub fn say(line: &str) {
-    // The test harness may have left a line unfinished.
+    // // The test harness may have written an incomplete line.
     println!("\n{MARK}{line}");
     std::io::stdout().flush().expect("a parent that listens");
 }
 
-/// Keeps this process running until its parent exits or drops it.
+/// Keeps this process running until its parent exits or drops it, and then exits.
 pub fn serve_until_parent_ends() -> ! {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     std::process::exit(0)
 }
 
-/// The memory usage of a process, in bytes.
+/// Memory usage of a process, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     /// Resident memory now.
     pub resident: usize,
-    /// The peak of resident memory.
+    /// Peak of resident memory.
     pub peak: usize,
 }
 
-/// A process with a role. It is killed when this is dropped.
+/// A process with a role. It is killed when dropped.
 pub struct Process {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// Starts this program again for the test of this name, with the maximum limit of open files.
+    /// Starts this program again for the test of this name, with additional environment variables and the maximum limit
+    /// of open files.
+    ///
+    /// # Panics
+    /// Panics if it cannot be started.
     pub fn start(test: &str, role: &str, environment: &[(&str, String)]) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new("sh")
@@ -60,12 +68,18 @@ impl Process {
     }
 
     /// Sends a line to the process, on its standard input.
+    ///
+    /// # Panics
+    /// Panics if the process has ended.
     pub fn tell(&mut self, line: &str) {
         let input = self.child.stdin.as_mut().expect("its input is piped");
         writeln!(input, "{line}").expect("a process that listens");
     }
 
-    /// Returns the next line from the process.
+    /// Returns the next line that the process sent. Blocks until there is one.
+    ///
+    /// # Panics
+    /// Panics if the process has ended.
     pub fn hear(&mut self) -> String {
         let mut line = String::new();
         loop {
@@ -78,6 +92,9 @@ impl Process {
     }
 
     /// Returns the memory usage of the process.
+    ///
+    /// # Panics
+    /// Panics if the process has ended.
     pub fn memory(&self) -> Memory {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("a process that runs");
@@ -96,12 +113,10 @@ impl Drop for Process {
     }
 }
 
-/// Runs a program whose standard output has no reader any more, as in `… | head -1`; it must end with 141 and without a
-/// panic.
+/// Runs a program whose standard output has no reader, as in `… | head -1`. It must exit with 141 and without a panic.
 ///
 /// # Panics
-///
-/// The program ends otherwise.
+/// Panics if the program exits otherwise.
 pub fn assert_ends_quietly_without_a_reader(program: &str, args: &[&str]) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -1,4 +1,4 @@
-//! A client that resumes sessions and sends early data, and records all bytes it sends, for replays.
+//! A client that resumes TLS sessions and sends early data, and records all bytes that it sends, for replays.
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
@@ -7,26 +7,26 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The TLS configuration, the stored sessions and the timeouts of a client.
+/// TLS configuration, stored sessions and timeouts of a client. Clones share the sessions.
 #[derive(Clone)]
 pub struct ResumingClient {
     tls: Arc<ClientConfig>,
-    /// The timeout for connecting.
+    /// Timeout for connecting. Default: 60 s.
     pub connect: Duration,
-    /// The timeout for the next bytes.
+    /// Timeout for the next bytes. Default: 60 s.
     pub patience: Duration,
 }
 
-/// The response to a request, and how the connection was established.
+/// Response to a request, and how the connection was established.
 #[derive(Debug)]
 pub struct RequestOutcome {
-    /// True if an earlier session was resumed.
+    /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// True if the server accepted the request as early data.
+    /// Whether the server accepted the request as early data.
     pub early: bool,
-    /// The status of the response.
+    /// Status code of the response.
     pub status: u16,
-    /// The content of the response.
+    /// Content of the response.
     pub content: String,
     /// All bytes that the client sent.
     pub flight: Vec<u8>,
@@ -34,12 +34,12 @@ pub struct RequestOutcome {
     pub took: Duration,
 }
 
-/// The reason for a missing response.
+/// Reason for a missing response.
 #[derive(Debug)]
 pub enum RequestError {
-    /// The connection could not be made.
+    /// The connection could not be established.
     Unreached(io::Error),
-    /// The connection was closed early.
+    /// The connection was closed or timed out before a response; the reason.
     Cut(String),
 }
 
@@ -68,7 +68,7 @@ impl Write for RecordingStream {
 }
 
 impl ResumingClient {
-    /// Creates an HTTP/1.1 client with this configuration that stores its sessions, with timeouts of a minute.
+    /// Creates an HTTP/1.1 client with this configuration that stores its sessions, with timeouts of 60 s.
     #[must_use]
     pub fn new(mut config: ClientConfig) -> Self {
         config.enable_early_data = true;
@@ -76,22 +76,26 @@ impl ResumingClient {
         Self { tls: Arc::new(config), connect: minute, patience: minute }
     }
 
+    /// Begins a connection to a host name.
+    ///
+    /// # Panics
+    /// Panics if the name is not valid.
     fn begin(&self, host: &str) -> ClientConnection {
         let name = ServerName::try_from(host.to_owned()).expect("a name");
         ClientConnection::new(self.tls.clone(), name).expect("a client")
     }
 
-    /// Sends a request on its own connection: as early data if possible, and again after the handshake if the server
-    /// rejects that.
+    /// Sends a GET request on its own connection: as early data if possible, and again after the handshake if the
+    /// server rejects that.
     ///
     /// # Errors
-    /// There is no response.
+    /// Returns a [`RequestError`] if there is no response.
     pub fn ask(&self, address: SocketAddr, host: &str, path: &str) -> Result<RequestOutcome, RequestError> {
         let begun = Instant::now();
         let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(RequestError::Unreached)?;
         let cut = |why: io::Error| RequestError::Cut(why.to_string());
         tcp.set_read_timeout(Some(self.patience)).map_err(cut)?;
-        // Browsers do the same.
+        // // Browsers do the same.
         tcp.set_nodelay(true).map_err(cut)?;
         let mut io = RecordingStream { tcp, written: Vec::new() };
         let mut tls = self.begin(host);
@@ -129,10 +133,10 @@ impl ResumingClient {
         Ok(RequestOutcome { resumed, early, status, content, flight: io.written, took: begun.elapsed() })
     }
 
-    /// Returns the first flight of a client with a session, without sending it.
+    /// Returns the first flight of a client with a stored session, without sending it.
     ///
     /// # Panics
-    /// If there is no session that allows early data.
+    /// Panics if there is no session that allows early data.
     #[must_use]
     pub fn first_flight(&self, host: &str, path: &str) -> Vec<u8> {
         let mut tls = self.begin(host);
@@ -146,11 +150,16 @@ impl ResumingClient {
     }
 }
 
+/// Returns the bytes of a GET request.
 fn request(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
-/// Sends recorded bytes again and reads until the server closes or `within` expires. Returns the number of bytes read.
+/// Sends recorded bytes again, and reads until the server closes the connection or nothing arrives for `within`.
+/// Returns the number of bytes read.
+///
+/// # Errors
+/// Returns an error if the server cannot be connected to.
 pub fn replay(address: SocketAddr, flight: &[u8], within: Duration) -> io::Result<usize> {
     let mut tcp = TcpStream::connect_timeout(&address, within)?;
     tcp.set_read_timeout(Some(within))?;

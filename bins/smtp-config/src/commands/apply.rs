@@ -1,4 +1,4 @@
-//! `apply`: settings written into an app.ini.
+//! The subcommand `apply`: writes settings to an app.ini.
 
 use crate::args::Args;
 use crate::files::{forgejo_account, parse, read};
@@ -11,6 +11,12 @@ use smtp_config::ini::Ini;
 use smtp_config::{SECTION, edit_parsed};
 use std::path::Path;
 
+/// Writes the settings to the file, unless it already has them or `dry_run` is set, and prints the changed keys. `user`
+/// is the account that runs Forgejo, if given. Returns [`Done::Differences`] for a dry run with changes.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file or the settings are not valid, a password cannot be read, or the file cannot be
+/// replaced.
 pub(super) fn run(
     file: &Path,
     dry_run: bool,
@@ -39,7 +45,7 @@ pub(super) fn run(
             format!("[{}] {}", change.section, change.key)
         };
         if held(&ini) != held(&new) && !changed.contains(&name) {
-            // A password that takes another route is not lost.
+            // // A password that takes another route is not lost, so that nothing is reported.
             let moved = change.key.starts_with("PASS")
                 && if change.section == SECTION { password.is_some() } else { incoming.is_some() };
             if change.value.is_none() && !moved {
@@ -56,7 +62,7 @@ pub(super) fn run(
             "changed"
         }
     };
-    // Of a large file the difference takes long, so it is made only where it is shown.
+    // // Computing the difference of a large file takes long, so it is omitted unless it is printed.
     let diff = if args.json || dry_run { shown_diff(&ini, &edited, file) } else { String::new() };
     if args.json {
         println!("{}", json!({"result": result, "file": file, "keys": changed, "diff": diff}));

@@ -1,4 +1,4 @@
-//! `check`: findings in an app.ini.
+//! The subcommand `check`: findings in an app.ini.
 
 use crate::args::{Args, FailOn};
 use crate::files::{forgejo_account, parse, read, secret_file_state};
@@ -10,6 +10,11 @@ use smtp_config::{
 };
 use std::path::Path;
 
+/// Checks an app.ini and the files of its passwords, and prints the findings. `user` is the account that runs Forgejo,
+/// if given. Returns [`Done::Differences`] if the severity of one is at least `fail_on`.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read or parsed, or the account does not exist.
 pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
     let ini = parse(file, &text)?;
@@ -46,6 +51,7 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
+/// Returns a finding as JSON, with its place.
 fn finding_json(file: &Path, finding: &Finding) -> serde_json::Value {
     json!({
         "code": finding.code.as_str(),

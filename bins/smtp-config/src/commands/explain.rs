@@ -1,4 +1,4 @@
-//! `explain`: each key, its value, and what Forgejo does with it.
+//! The subcommand `explain`: each key of an app.ini, its value, and its effect on Forgejo.
 
 use crate::args::Args;
 use crate::files::{forgejo_account, parse, read, secret_file_state};
@@ -8,6 +8,10 @@ use serde_json::json;
 use smtp_config::{EffectiveMailer, Password, SecretFile, Start, effective_incoming, explain};
 use std::path::Path;
 
+/// Prints the result of Forgejo's start, and the keys with their effects. Secrets are not printed.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read or parsed.
 pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
     let ini = parse(file, &text)?;
@@ -50,7 +54,10 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
     Ok(Done::Fine)
 }
 
-/// Returns the fault of a password's file for which Forgejo does not start. `None` if there is none.
+/// Returns the fault of a password file because of which Forgejo does not start. `None` if there is none.
+///
+/// # Errors
+/// Returns a [`Failure`] if the account that runs Forgejo cannot be determined.
 fn unread_secret(
     file: &Path,
     ini: &smtp_config::ini::Ini,

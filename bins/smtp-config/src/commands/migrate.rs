@@ -1,4 +1,4 @@
-//! `migrate`: an app.ini prepared for a later version of Forgejo.
+//! The subcommand `migrate`: prepares an app.ini for a later version of Forgejo.
 
 use crate::args::Args;
 use crate::files::{parse, read};
@@ -9,6 +9,11 @@ use serde_json::json;
 use smtp_config::{Change, Version, edit_parsed, migrate, visible_value};
 use std::path::Path;
 
+/// Replaces deprecated settings in the file, unless `dry_run` is set, and prints the changes and the difference. `to`
+/// is the later version. Returns [`Done::Differences`] for a dry run with changes.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read, parsed or replaced, or stops Forgejo from starting.
 pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
     let ini = parse(file, &text)?;

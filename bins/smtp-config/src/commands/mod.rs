@@ -1,4 +1,4 @@
-//! The commands that read and write files.
+//! Subcommands that read and write files.
 
 mod apply;
 mod check;
@@ -13,6 +13,10 @@ use cli_support::outcome::{Done, Failure};
 use smtp_config::Version;
 use std::time::SystemTime;
 
+/// Runs the subcommand, and prints its result and a caveat about the version of Forgejo.
+///
+/// # Errors
+/// Returns the [`Failure`] of the subcommand.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Generate(what) => return what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
@@ -40,7 +44,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-/// Prints once what is not known about a version, or that its support has ended.
+/// Prints a caveat about a version to standard error, unless the output is JSON: that it is unknown, out of support, or
+/// not examined as released.
 fn caveat(version: Version, json: bool) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let date = smtp_config::date(now);

@@ -1,4 +1,4 @@
-//! `render`: settings as app.ini, as variables, or for NixOS.
+//! The subcommand `render`: settings as app.ini, as environment variables, or for NixOS.
 
 use crate::args::{Args, ConfigurationKind, FileFormat};
 use crate::settings::{ResolvedSettings, Settings};
@@ -7,6 +7,11 @@ use serde_json::json;
 use smtp_config::ini::quote;
 use smtp_config::{Change, INCOMING, Route, SECTION, Setting, edit, environment, nixos};
 
+/// Prints the settings in a form, without passwords. `format` applies to environment variables only.
+///
+/// # Errors
+/// Returns a [`Failure`] if the settings are not valid, a password cannot be read, or its route needs a file that is
+/// not given.
 pub(super) fn run(
     settings: &Settings,
     form: ConfigurationKind,
@@ -18,7 +23,7 @@ pub(super) fn run(
     let (mut files, mut secrets) = (Vec::new(), Vec::new());
     for (section, key, uri_key, kept) in passwords(&resolved) {
         match (&kept.route, form) {
-            // Files of root are passed on by systemd, so this route works for every owner.
+            // // systemd passes files of root on, so that this route works for every owner of the file.
             (_, ConfigurationKind::Nixos) if kept.environment_file().is_ok() => {
                 secrets.push((section, key, kept.environment_file()?));
             }
@@ -67,7 +72,7 @@ pub(super) fn run(
     Ok(Done::Fine)
 }
 
-/// Returns the passwords of the mailer and of incoming mail: section, key, key of the URI, and the password itself.
+/// Returns the passwords of the mailer and of incoming mail, each with its section, key, and key of the URI.
 fn passwords(
     resolved: &ResolvedSettings,
 ) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &crate::settings::Secret)> {

@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The stage at which the server stops responding.
+/// Stage at which the server stops responding, in the order of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Before the greeting, or before TLS.
+    /// Before the greeting, or before a TLS handshake.
     Greeting,
     /// After EHLO is received.
     Ehlo,
@@ -29,14 +29,14 @@ pub enum Stage {
     Message,
 }
 
-/// A server that serves one connection at a time until the test ends.
+/// A server that serves any number of connections until the test's process exits.
 pub struct FaultyServer {
-    /// The port of the server.
+    /// TCP port of the server, at 127.0.0.1.
     pub port: u16,
 }
 
 impl FaultyServer {
-    /// Starts a server with STARTTLS and this certificate.
+    /// Starts a server that offers STARTTLS with this configuration, and stops responding at `stage`.
     pub fn start(stage: Stage, config: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -46,7 +46,7 @@ impl FaultyServer {
                 std::thread::spawn(move || {
                     let kept = stream.try_clone();
                     let _ = serve(stream, stage, config);
-                    // Keep the connection open without a response.
+                    // // The connection remains open without a response.
                     std::thread::sleep(Duration::from_secs(120));
                     drop(kept);
                 });
@@ -56,6 +56,10 @@ impl FaultyServer {
     }
 }
 
+/// Serves a connection up to a stage.
+///
+/// # Errors
+/// Returns an error if the client closes the connection or the handshake fails.
 fn serve(mut stream: TcpStream, stage: Stage, config: Arc<ServerConfig>) -> std::io::Result<()> {
     if stage == Stage::Greeting {
         return Ok(());
@@ -64,7 +68,7 @@ fn serve(mut stream: TcpStream, stage: Stage, config: Arc<ServerConfig>) -> std:
     let mut line = String::new();
     loop {
         line.clear();
-        // Byte by byte, because TLS follows STARTTLS immediately.
+        // // Byte by byte, since TLS follows STARTTLS immediately.
         while !line.ends_with('\n') {
             let mut byte = [0];
             stream.read_exact(&mut byte)?;

@@ -1,4 +1,4 @@
-//! Mail servers for tests: real ones, and one that stops responding on purpose.
+//! Mail servers for tests: real ones, and one that stops responding at a chosen stage.
 
 mod faulty;
 mod postfix;
@@ -12,17 +12,20 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The paths of a certificate and its key.
+/// Paths of a certificate and its key, both in PEM.
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
-    /// The file with the certificate chain.
+    /// File with the certificate chain.
     pub chain: PathBuf,
-    /// The file with the private key.
+    /// File with the private key.
     pub key: PathBuf,
 }
 
 impl CertificateFiles {
-    /// Writes a certificate issued by an authority.
+    /// Writes a chain and its key to `name.pem` and `name.key` in a folder.
+    ///
+    /// # Panics
+    /// Panics if a file cannot be written.
     pub fn write(folder: &Path, name: &str, (chain, key): &(String, String)) -> Self {
         let pair =
             Self { chain: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) };
@@ -32,7 +35,10 @@ impl CertificateFiles {
     }
 }
 
-/// Waits until a condition holds, for at most a minute.
+/// Waits until a condition holds. `what` is its description.
+///
+/// # Panics
+/// Panics if it does not hold within 60 s.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -41,11 +47,15 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Returns `true` if a TCP port of 127.0.0.1 accepts connections.
 fn listening(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Returns the folder that `cargo xtask tools` installs into. Panics if it is not there.
+/// Returns the folder into which `cargo xtask tools` installs.
+///
+/// # Panics
+/// Panics if it does not exist.
 fn tools() -> PathBuf {
     let executable = std::env::current_exe().expect("the path of this program");
     let found = executable.ancestors().map(|folder| folder.join("tools")).find(|tools| tools.is_dir());

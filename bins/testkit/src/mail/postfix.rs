@@ -8,30 +8,37 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// The user ID of nobody, who receives the mail.
+/// User ID of `nobody`, which receives the mail.
 const NOBODY: u32 = 65_534;
 
-/// Postfix with one account, which may send only as `ACCOUNT@example.org`. Mail for example.org is delivered to a
+/// Postfix with one account, which may send only as one address of example.org. Mail for example.org is delivered to a
 /// folder. Requires root, as mail servers do; stops when dropped.
 pub struct Postfix {
     folder: TempDir,
     master: Child,
     dovecot: Child,
-    /// The port for implicit TLS.
+    /// Port for implicit TLS.
     pub smtps: u16,
-    /// The port for STARTTLS, with AUTH only after it.
+    /// Port for STARTTLS, with AUTH only after it.
     pub submission: u16,
-    /// The port for STARTTLS, with AUTH before it too.
+    /// Port for STARTTLS, with AUTH before it too.
     pub careless: u16,
 }
 
 impl Postfix {
-    /// Starts the server.
+    /// Starts the server for an account that sends as `ACCOUNT@example.org`.
+    ///
+    /// # Panics
+    /// See [`start_for`](Self::start_for).
     pub fn start(pair: &CertificateFiles, account: &str, password: &str) -> Self {
         Self::start_for(pair, account, password, account)
     }
 
-    /// Starts the server for an account that sends with another name: `SENDER@example.org`.
+    /// Starts the server for an account that sends as `SENDER@example.org`.
+    ///
+    /// # Panics
+    /// Panics if Postfix or Dovecot is not installed, this process is not root, or the server does not listen within 60
+    /// s.
     pub fn start_for(pair: &CertificateFiles, account: &str, password: &str, sender: &str) -> Self {
         assert!(
             Path::new("/usr/sbin/postfix").exists() && Path::new("/usr/sbin/dovecot").exists(),
@@ -108,6 +115,9 @@ impl Postfix {
     }
 
     /// Waits until a message that contains `words` is delivered, and returns its text.
+    ///
+    /// # Panics
+    /// Panics if none is delivered within 60 s.
     pub fn delivered(&self, words: &str) -> String {
         let new = self.folder.path().join("mail/box/new");
         let mut found = None;
@@ -120,13 +130,13 @@ impl Postfix {
         found.expect("it is there")
     }
 
-    /// Returns the command by which the server reads its certificate again, with its arguments. It is not run.
+    /// Returns the command, with its arguments, by which the server reloads its certificate. It is not run.
     pub fn reload(&self) -> Vec<String> {
         let conf = self.folder.path().join("conf").display().to_string();
         ["/usr/sbin/postfix", "-c", &conf, "reload"].map(str::to_owned).to_vec()
     }
 
-    /// Returns the content of the log.
+    /// Returns the content of the log. Empty if there is none.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -143,6 +153,7 @@ impl Drop for Postfix {
     }
 }
 
+/// Returns the configuration of Dovecot.
 fn dovecot(root: &Path) -> String {
     let root = root.display();
     format!(

@@ -1,13 +1,13 @@
-//! SMTP servers for Python and Node.js, each driven by a short script.
+//! SMTP servers in Python and Node.js, each implemented by a short script.
 
 use super::{CertificateFiles, listening, tools, until};
 use crate::free_port;
 use std::process::{Child, Command, Stdio};
 
-/// A server in its own process. It stops when this is dropped.
+/// A server in its own process. It is killed when dropped.
 pub struct ScriptedServer {
     child: Child,
-    /// The port of the server.
+    /// TCP port of the server, at 127.0.0.1.
     pub port: u16,
 }
 
@@ -18,6 +18,7 @@ impl Drop for ScriptedServer {
     }
 }
 
+/// Server with Python's aiosmtpd.
 const AIOSMTPD: &str = r#"
 import asyncio, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -59,6 +60,7 @@ async def main():
 asyncio.run(main())
 "#;
 
+/// Server with Node's smtp-server.
 const NODE: &str = r#"
 const fs = require("fs");
 const { SMTPServer } = require("smtp-server");
@@ -76,7 +78,10 @@ new SMTPServer({
 "#;
 
 /// Starts Python's aiosmtpd. `mode` is `smtps` or `starttls`; `flags` is a comma-separated subset of `greylist`,
-/// `refuse-sender` and `careless`.
+/// `refuse-sender`, `careless` and `xoauth2`.
+///
+/// # Panics
+/// Panics if aiosmtpd is not installed or does not listen within 60 s.
 pub fn aiosmtpd(
     mode: &str,
     pair: &CertificateFiles,
@@ -91,8 +96,11 @@ pub fn aiosmtpd(
     started(python, mode, pair, user, password, flags)
 }
 
-/// Starts Node's smtp-server. `mode` is `smtps` or `starttls`; `mechanisms` is a comma-separated list of those to
-/// offer.
+/// Starts Node's smtp-server. `mode` is `smtps` or `starttls`; `mechanisms` is a comma-separated list of those that are
+/// offered.
+///
+/// # Panics
+/// Panics if smtp-server is not installed or does not listen within 60 s.
 pub fn node(
     mode: &str,
     pair: &CertificateFiles,
@@ -103,11 +111,15 @@ pub fn node(
     let packages = tools().join("node/node_modules");
     assert!(packages.join("smtp-server").is_dir(), "smtp-server is missing: cargo xtask tools");
     let mut node = Command::new("/usr/bin/node");
-    // `script` takes the place of a script's name, so that the arguments have their usual positions.
+    // // `script` is in the position of a script's name, so that the arguments have their usual positions.
     node.arg("-e").arg(NODE).arg("--").arg("script").env("NODE_PATH", packages);
     started(node, mode, pair, user, password, mechanisms)
 }
 
+/// Starts a server, and waits until it listens.
+///
+/// # Panics
+/// Panics if it does not listen within 60 s.
 fn started(
     mut program: Command,
     mode: &str,
@@ -119,7 +131,7 @@ fn started(
     let port = free_port();
     let words = [&port.to_string(), mode];
     program.args(words).arg(&pair.chain).arg(&pair.key).args([user, password, flags]);
-    // The tests provoke errors on purpose; do not print them.
+    // // The tests provoke errors on purpose, which are not printed.
     let child =
         program.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
     let scripted = ScriptedServer { child, port };

@@ -1,7 +1,8 @@
 //! Temporary PostgreSQL servers, with a version and a `pg_hba.conf`, deleted when dropped.
 //!
-//! The programs come from `<target>/tools/postgresql-<major>`, where `cargo xtask tools` puts them. The server refuses
-//! to run as root, so root starts it as another account, which must be able to read the programs (see [`programs()`]).
+//! The programs are in `<target>/tools/postgresql-<major>`, where `cargo xtask tools` installs them. The server refuses
+//! to run as root, so that root starts it as another account, which must be able to read the programs (see
+//! [`programs()`]).
 
 mod programs;
 mod session;
@@ -16,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-/// A running server.
+/// A running server. It is stopped and deleted when dropped.
 #[derive(Debug)]
 pub struct Postgres {
     major: u32,
@@ -27,21 +28,21 @@ pub struct Postgres {
     frozen: AtomicBool,
 }
 
-/// The options of a server.
+/// Options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The major version: 15, 17 or 18.
+    /// Major version: 15, 17 or 18.
     pub major: u32,
-    /// The initial content of `pg_hba.conf`.
+    /// Initial content of `pg_hba.conf`.
     pub hba: String,
     /// Lines for `postgresql.conf`, after the common settings.
     pub settings: String,
-    /// True if the server supports TLS, with a generated certificate. The 18 of the tools folder cannot.
+    /// Whether the server supports TLS, with a generated certificate. The 18 of the tools folder cannot.
     pub tls: bool,
 }
 
 impl Options {
-    /// Returns the options of a server of this major version that trusts everyone, without TLS.
+    /// Returns the options of a server of this major version that trusts everyone, without TLS and additional settings.
     #[must_use]
     pub fn new(major: u32) -> Self {
         Self {
@@ -54,10 +55,10 @@ impl Options {
 }
 
 impl Postgres {
-    /// Creates a cluster and starts it.
+    /// Creates a cluster with the superuser `postgres`, UTF-8 and the locale `C`, and starts it.
     ///
     /// # Panics
-    /// If the programs are missing, or the server does not start.
+    /// Panics if the programs are missing, or the server does not start.
     #[must_use]
     pub fn start(options: &Options) -> Self {
         let programs = programs(&options.major.to_string());
@@ -69,6 +70,7 @@ impl Postgres {
         server
     }
 
+    /// Creates the data folder, and writes the settings.
     fn create(&self, options: &Options) {
         let data = self.data();
         std::fs::create_dir(&data).expect("a data folder");
@@ -116,23 +118,25 @@ impl Postgres {
     /// Creates and starts a streaming standby of a server.
     ///
     /// # Panics
-    /// If it cannot be created or started.
+    /// Panics if it cannot be created or started.
     #[must_use]
     pub fn standby_of(primary: &Self) -> Self {
         Self::copy_of(primary, &["-R"], "", None)
     }
 
-    /// Starts a copy of a server in archive recovery: it asks an archive by a command, and accepts writes once that has no
-    /// more.
+    /// Starts a copy of a server in archive recovery: it queries an archive by a command, and accepts writes once the
+    /// archive has no more files.
     ///
     /// # Panics
-    /// When it cannot be made or started.
+    /// Panics if it cannot be created or started.
     #[must_use]
     pub fn restored_from(origin: &Self, restore_command: &str) -> Self {
         let settings = format!("restore_command = '{}'\n", restore_command.replace('\'', "''"));
         Self::copy_of(origin, &[], &settings, Some("recovery.signal"))
     }
 
+    /// Creates a copy of a server by pg_basebackup, and starts it. `signal` is the name of an additional file in the
+    /// data folder.
     fn copy_of(origin: &Self, args: &[&str], settings: &str, signal: Option<&str>) -> Self {
         let (folder, account, port) = place();
         let server = Self {
@@ -168,22 +172,23 @@ impl Postgres {
     /// Promotes the standby, and waits until it is a primary.
     ///
     /// # Panics
-    /// If the promotion fails.
+    /// Panics if the promotion fails.
     pub fn promote(&self) {
         self.control(&["-w", "promote"]);
     }
 
-    /// Stops all processes of the server with SIGSTOP, like a paused machine: the port stays open, without any
+    /// Stops all processes of the server with SIGSTOP, like a paused machine: the port remains open, without any
     /// response.
     ///
     /// # Panics
-    /// If the server does not run.
+    /// Panics if the server does not run.
     pub fn freeze(&self) {
         self.signal("-STOP");
         self.frozen.store(true, Ordering::Relaxed);
     }
 
-    /// Sends a signal to all processes of the server. Returns the process ID of the postmaster.
+    /// Sends a signal, as an option of `kill`, to all processes of the server. Returns the process ID of the
+    /// postmaster.
     fn signal(&self, signal: &str) -> String {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a server that runs");
         let pid = file.lines().next().expect("its process").trim().to_owned();
@@ -196,10 +201,10 @@ impl Postgres {
     /// Kills all processes of the server with SIGKILL.
     ///
     /// # Panics
-    /// If the server does not run.
+    /// Panics if the server does not run, or does not end within 5 s.
     pub fn kill(&self) {
         let pid = self.signal("-9");
-        // PostgreSQL refuses to start while shared memory of the data folder is in use.
+        // // PostgreSQL refuses to start while shared memory of the data folder is in use.
         for _ in 0..500 {
             if !Path::new("/proc").join(&pid).exists() {
                 return;
@@ -209,10 +214,10 @@ impl Postgres {
         panic!("process {pid} does not end");
     }
 
-    /// Starts the server again after it stopped, however that happened.
+    /// Starts the server again after it stopped, for whatever reason, with up to 20 attempts.
     ///
     /// # Panics
-    /// If it does not start.
+    /// Panics if it does not start.
     pub fn restart(&self) {
         let log = self.log_path().display().to_string();
         for _ in 0..20 {
@@ -239,7 +244,7 @@ impl Postgres {
         self.port
     }
 
-    /// Returns the folder of the Unix socket.
+    /// Returns the folder of the Unix-domain socket.
     #[must_use]
     pub fn socket_folder(&self) -> &Path {
         self.folder.path()
@@ -263,11 +268,12 @@ impl Postgres {
         self.data().join("pg_hba.conf")
     }
 
+    /// Returns the path of the log.
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
-    /// Returns the content of the log.
+    /// Returns the content of the log. Empty if there is none.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
@@ -276,15 +282,15 @@ impl Postgres {
     /// Overwrites `pg_hba.conf` and keeps its owner, without a reload.
     ///
     /// # Panics
-    /// If the file cannot be written.
+    /// Panics if the file cannot be written.
     pub fn write_hba(&self, text: &str) {
         std::fs::write(self.hba_path(), text).expect("pg_hba.conf");
     }
 
-    /// Makes the server reload its files, and waits until it has.
+    /// Makes the server reload its configuration, and waits until it has.
     ///
     /// # Panics
-    /// If it does not reload.
+    /// Panics if it does not reload within about 3 s.
     pub fn reload(&self, session: &Session) {
         let loaded =
             |session: &Session| session.query("SELECT pg_conf_load_time()").expect("a time")[0][0].clone();
@@ -299,10 +305,10 @@ impl Postgres {
         panic!("the server has not reloaded: {}", self.log());
     }
 
-    /// Opens a session of the superuser over the socket.
+    /// Opens a session of the superuser in the database `postgres`, over the Unix-domain socket.
     ///
     /// # Panics
-    /// If the connection fails.
+    /// Panics if the connection fails.
     #[must_use]
     pub fn session(&self) -> Session {
         Session::open(&format!(
@@ -313,10 +319,10 @@ impl Postgres {
         .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
-    /// Opens a session of the superuser in another database.
+    /// Opens a session of the superuser in another database, over the Unix-domain socket.
     ///
     /// # Panics
-    /// If the connection fails.
+    /// Panics if the connection fails.
     #[must_use]
     pub fn session_in(&self, database: &str) -> Session {
         let folder = self.folder.path().display();
@@ -332,10 +338,10 @@ impl Postgres {
         command
     }
 
-    /// Creates a folder that belongs to the server's account.
+    /// Creates a folder in that of the server, owned by the server's account.
     ///
     /// # Panics
-    /// If the folder cannot be created.
+    /// Panics if the folder cannot be created.
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -344,6 +350,7 @@ impl Postgres {
         path
     }
 
+    /// Makes the server's account the owner of a path.
     fn own(&self, path: &Path) {
         if let Some(account) = self.account {
             succeed(Command::new("chown").arg(account).arg(path));
@@ -355,6 +362,10 @@ impl Postgres {
         as_account(&self.programs.join(program))
     }
 
+    /// Runs pg_ctl.
+    ///
+    /// # Panics
+    /// Panics if it fails.
     fn control(&self, args: &[&str]) {
         let mut command = self.program("pg_ctl");
         command
@@ -385,24 +396,24 @@ fn children_of(pid: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
     let child = |folder: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(folder.path().join("stat")).ok()?;
-        // The name, in parentheses, may contain anything; state and parent follow it.
+        // // The name, in parentheses, may contain any character; state and parent follow it.
         let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned();
         (parent == pid).then(|| folder.file_name().to_string_lossy().into_owned())
     };
     processes.filter_map(child).collect()
 }
 
-/// Returns a folder, the account of the server, and a free port.
+/// Returns a temporary folder, the account of the server, and a free port.
 fn place() -> (TempDir, Option<&'static str>, u16) {
     let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
     (folder, account(), free_port())
 }
 
-/// Returns the tools folder inside the target folder of this program.
+/// Returns the folder `tools` inside the target folder of this program.
 ///
 /// # Panics
-/// If it does not exist.
+/// Panics if it does not exist.
 #[must_use]
 pub fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
@@ -412,6 +423,10 @@ pub fn tools() -> PathBuf {
     })
 }
 
+/// Runs a command.
+///
+/// # Panics
+/// Panics if it fails.
 fn succeed(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

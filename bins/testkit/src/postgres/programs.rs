@@ -11,11 +11,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns the folder of the programs of a version (`15`, `17`, `18`, `17-icu`, `18-icu`), readable by every account: the
-/// installed one, or a copy.
+/// Returns the folder of the programs of a version (`15`, `17`, `18`, `17-icu`, `18-icu`), readable by every account:
+/// the installed one, or a copy.
 ///
 /// # Panics
-/// When they are not installed, or cannot be copied.
+/// Panics if they are not installed, or cannot be copied.
 #[must_use]
 pub fn programs(version: &str) -> PathBuf {
     let home = tools().join(format!("postgresql-{version}"));
@@ -39,7 +39,7 @@ pub fn programs(version: &str) -> PathBuf {
 /// Returns the path of a program of this workspace that every account can read: itself, or a copy.
 ///
 /// # Panics
-/// When it cannot be copied.
+/// Panics if it cannot be copied.
 #[must_use]
 pub fn readable(program: &Path) -> PathBuf {
     let program = program.canonicalize().expect("the program exists");
@@ -55,7 +55,7 @@ pub fn readable(program: &Path) -> PathBuf {
     .join(name)
 }
 
-/// Returns a command that runs a program as [`account`], since PostgreSQL's programs refuse root.
+/// Returns a command that runs a program as [`account`], since PostgreSQL's programs refuse to run as root.
 #[must_use]
 pub fn as_account(program: &Path) -> Command {
     let Some(account) = account() else { return Command::new(program) };
@@ -65,8 +65,8 @@ pub fn as_account(program: &Path) -> Command {
     command
 }
 
-/// Returns the account that servers run as: `postgres` where it exists, or else `nobody`. `None` if this process is not root,
-/// and servers run as its own account.
+/// Returns the account that runs servers: `postgres` if it exists, or else `nobody`. `None` if this process is not
+/// root, so that servers run as its own account.
 #[must_use]
 pub fn account() -> Option<&'static str> {
     if fs::metadata("/proc/self").expect("Linux").uid() != 0 {
@@ -76,13 +76,16 @@ pub fn account() -> Option<&'static str> {
     Some(if passwd.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" })
 }
 
-/// Returns true if every account can enter the folders above a path, and the path itself.
+/// Returns `true` if every account can enter the folders above a path, and the path itself.
 fn open_to_all(path: &Path) -> bool {
     account().is_none()
         || path.ancestors().all(|part| fs::metadata(part).is_ok_and(|about| about.mode() & 0o001 != 0))
 }
 
-/// Creates the folder of copies, which belongs to this account and is closed to the writing of others, and returns its path.
+/// Creates the folder of copies, which only this account can write to, and returns its path.
+///
+/// # Panics
+/// Panics if the folder belongs to another account, or others can write to it.
 fn copies() -> PathBuf {
     let uid = fs::metadata("/proc/self").expect("Linux").uid();
     let folder = PathBuf::from(format!("/tmp/testkit-programs-{uid}"));
@@ -97,8 +100,8 @@ fn copies() -> PathBuf {
     folder
 }
 
-/// Returns the path of the copy of `from`, which `copy` makes in the first process that needs it. A change of `stamp` leads
-/// to another copy.
+/// Returns the path of the copy of `from`, which `copy` creates in the first process that needs it. If `stamp` changes,
+/// another copy is created.
 fn copy_once(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) -> PathBuf {
     let folder = copies();
     let about = fs::metadata(stamp).expect("it exists");
@@ -117,8 +120,8 @@ fn copy_once(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) 
     to
 }
 
-/// Rewrites the paths in copied programs that were given the C library beside them, from `from` to `to`; the copy is still at
-/// `partial`.
+/// Rewrites the interpreter and library paths in copied programs that are linked to a C library beside them, from
+/// `from` to `to`; the copy is still at `partial`.
 fn relocate(from: &Path, partial: &Path, to: &Path) {
     let (old, new) = (from.display().to_string(), to.display().to_string());
     for entry in fs::read_dir(partial.join("bin")).expect("a folder of programs") {
@@ -138,6 +141,10 @@ fn relocate(from: &Path, partial: &Path, to: &Path) {
     }
 }
 
+/// Runs a command.
+///
+/// # Panics
+/// Panics if it fails.
 fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

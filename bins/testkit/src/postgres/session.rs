@@ -1,4 +1,4 @@
-//! A blocking connection for synchronous tests.
+//! A blocking connection to PostgreSQL for synchronous tests.
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -11,13 +11,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to a server.
+    /// Connects to a server without TLS, by a connection string as in libpq.
     ///
     /// # Errors
-    /// The message of the server.
+    /// Returns the message of the server or of the connection.
     ///
     /// # Panics
-    /// If no runtime can be created.
+    /// Panics if no runtime can be created.
     pub fn open(config: &str) -> Result<Self, String> {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let client = runtime.block_on(async {
@@ -29,10 +29,10 @@ impl Session {
         Ok(Self { runtime, client })
     }
 
-    /// Runs one or more statements and returns the rows.
+    /// Executes one or more statements by the simple query protocol, and returns all rows. A value is `None` for NULL.
     ///
     /// # Errors
-    /// The message of the server.
+    /// Returns the message of the server.
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
         let messages = self.runtime.block_on(self.client.simple_query(sql)).map_err(|why| words(&why))?;
         Ok(messages
@@ -47,6 +47,7 @@ impl Session {
     }
 }
 
+/// Returns the message of the server, or else of the connection.
 fn words(why: &tokio_postgres::Error) -> String {
     why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string)
 }
