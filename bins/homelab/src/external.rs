@@ -1,14 +1,14 @@
-//! The servers of the internet that the hosts use: a CA, Cloudflare's API, and a name server with their zone.
+//! Servers of the internet that the hosts use: a CA, Cloudflare's API, and a name server with their zone.
 
 use crate::front::Front;
 use crate::topology::{Address, NAME_SERVER, Topology, WEB};
 use std::sync::Arc;
 use testkit::{Authority, CloudflareMock, KnotServer, Pebble, PebbleVersion};
 
-/// The zone of the hosts.
+/// DNS zone of the hosts.
 pub(crate) const ZONE: &str = "example.org";
 
-/// The other zones of the name server.
+/// Other zones of the name server, with their records.
 const REST: &[(&str, &str)] = &[
     ("org", "example NS ns.example\nns.example A 203.0.113.53\nacme-v02.api.letsencrypt A 203.0.113.80"),
     (
@@ -17,23 +17,30 @@ const REST: &[(&str, &str)] = &[
     ),
 ];
 
-/// The servers of the internet: the CA, its front, the DNS provider's API, and the name server.
+/// Servers of the internet: the CA, the HTTPS server in front of it, the DNS provider's API, and the name server.
 pub(crate) struct ExternalServers {
     pub(crate) front: Arc<Front>,
     pub(crate) cloudflare: CloudflareMock,
     pub(crate) knot: KnotServer,
     pub(crate) pebble: Pebble,
-    /// The root certificate of the issuing CA, in PEM.
+    /// Root certificate of the certificates that the CA issues, in PEM.
     pub(crate) issuing_root: String,
 }
 
 impl ExternalServers {
-    /// Starts the servers on the internet's host. All names of the zone get the edges' addresses; `more` adds records.
+    /// Starts the servers on the host of the internet. All names of the zone get the edges' addresses; `more` are
+    /// additional records.
+    ///
+    /// # Errors
+    /// Returns a description if a server cannot be started.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
         topology.internet.run_inside(|| Self::start_here(&topology.public_authority, edges, more))
     }
 
     /// Starts the servers in the network of this thread, with certificates of this authority.
+    ///
+    /// # Errors
+    /// Returns a description if a server cannot be started.
     pub(crate) fn start_here(authority: &Authority, edges: &[Address], more: &str) -> Result<Self, String> {
         let mut owners = String::new();
         for name in ["@", "*", "eniac", "*.eniac"] {
@@ -54,13 +61,14 @@ impl ExternalServers {
         Ok(Self { front, cloudflare, knot, pebble, issuing_root })
     }
 
-    /// Returns the number of orders that the CA received.
+    /// Returns the number of orders that the CA received, including those that failed.
     pub(crate) fn orders(&self) -> usize {
         self.front.count("POST /order-plz")
     }
 
-    /// Makes the CA suggest to replace this chain now (ARI, RFC 9773).
+    /// Makes the CA suggest the immediate replacement of this chain (ARI, RFC 9773).
     pub(crate) fn suggest_renewal(&self, topology: &Topology, chain: &str) {
+        /// Renewal information with a window in the past.
         const PAST: &str =
             r#"{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z"}}"#;
         topology.internet.run_inside(|| self.pebble.set_renewal_info(chain, PAST));

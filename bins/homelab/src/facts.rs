@@ -1,22 +1,22 @@
-//! The results of the checks: one line each, with the observation and the time.
+//! Results of the checks: one line each, with the observation and the time.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The result of a check.
+/// Result of a check.
 #[derive(Clone)]
 pub(crate) struct Fact {
     pub(crate) chapter: &'static str,
     pub(crate) what: String,
     /// The observation, or the reason for the failure.
     pub(crate) seen: Result<String, String>,
-    /// Time since the start.
+    /// Time from the start of the lab to the start of the check.
     pub(crate) at: Duration,
     pub(crate) took: Duration,
 }
 
-/// The results of all checks, from several threads.
+/// Results of all checks, which may run in several threads.
 pub(crate) struct Facts {
     began: Instant,
     all: Mutex<Vec<Fact>>,
@@ -24,11 +24,12 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Creates an empty list. The time of the lab begins.
     pub(crate) fn new() -> Self {
         Self { began: Instant::now(), all: Mutex::default(), failed: AtomicUsize::new(0) }
     }
 
-    /// Runs a check, prints its result at once, and returns whether it passed.
+    /// Runs a check, prints its result at once, and returns `true` if it passed. A panic is a failure.
     pub(crate) fn fact(
         &self,
         chapter: &'static str,
@@ -61,11 +62,12 @@ impl Facts {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Returns the time since the start of the lab.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Returns the results, ordered by start.
+    /// Returns the results, ordered by the start of the check.
     pub(crate) fn all(&self) -> Vec<Fact> {
         let mut all = self.all.lock().expect("no panic").clone();
         all.sort_by_key(|fact| fact.at);
@@ -73,7 +75,10 @@ impl Facts {
     }
 }
 
-/// Repeats a check until it passes or `within` has elapsed. Returns its result, or its last error.
+/// Repeats a check every 100 ms until it passes or `within` has elapsed.
+///
+/// # Errors
+/// Returns the last error of the check.
 pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let end = Instant::now() + within;
     loop {
@@ -87,7 +92,10 @@ pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, Str
     }
 }
 
-/// Returns an error with this message unless the condition holds.
+/// Checks a condition.
+///
+/// # Errors
+/// Returns this message unless it holds.
 pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(words()) }
 }

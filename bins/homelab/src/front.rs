@@ -1,7 +1,7 @@
-//! The servers at the addresses of the CA and of Cloudflare: TLS for their names in front of Pebble and the mock of the
+//! HTTPS server at the address of the CA and of Cloudflare: TLS for their names in front of Pebble and the mock of the
 //! API.
 //!
-//! Injects the failures of the CA, and publishes records of the API on the name server, as Cloudflare does.
+//! Injects failures of the CA, and publishes the records of the API on the name server, as Cloudflare does.
 
 use rustls::pki_types::ServerName;
 use rustls::server::ResolvesServerCertUsingSni;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::{Authority, CloudflareMock, tls_client};
 
-/// The names it serves.
+/// Names that are served.
 const CA: &str = "acme-v02.api.letsencrypt.org";
 const CLOUDFLARE: &str = "api.cloudflare.com";
 
@@ -28,18 +28,21 @@ pub(crate) struct Front {
     zone: &'static str,
     names: Mutex<BTreeSet<String>>,
     requests: Mutex<Vec<String>>,
-    /// The number of orders that the CA still answers with 500.
+    /// Number of orders to which the CA still responds with 500.
     pub(crate) failures: AtomicUsize,
 }
 
-/// An HTTP request or response.
+/// An HTTP request or response, as head and body.
 struct Message {
     head: String,
     body: Vec<u8>,
 }
 
 impl Front {
-    /// Starts to serve on this thread's network.
+    /// Starts the server in the network of this thread, at the address `at`.
+    ///
+    /// # Errors
+    /// Returns a description if the address cannot be bound or a certificate is not valid.
     pub(crate) fn start(
         at: &str,
         authority: &Authority,
@@ -88,16 +91,17 @@ impl Front {
         Ok(front)
     }
 
-    /// Counts requests to the CA that begin with `begin`, such as `POST /order-plz`.
+    /// Returns the number of requests, to both servers, that begin with `begin`, such as `POST /order-plz`.
     pub(crate) fn count(&self, begin: &str) -> usize {
         self.requests.lock().expect("no panic").iter().filter(|line| line.starts_with(begin)).count()
     }
 
-    /// Returns all requests so far.
+    /// Returns all requests so far, as `POST /path`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no panic").clone()
     }
 
+    /// Returns the response to a request. `None` if there is none, which closes the connection.
     fn answer(&self, request: &Message) -> Option<Vec<u8>> {
         let line = request.head.lines().next().unwrap_or_default();
         let line = line.rsplit_once(' ').map_or(line, |(line, _)| line).to_owned();
@@ -124,12 +128,12 @@ impl Front {
         let name = ServerName::try_from("localhost").ok()?;
         let tls = StreamOwned::new(ClientConnection::new(self.ca_client.clone(), name).ok()?, tcp);
         let mut answer = exchange(tls, &head, &request.body)?;
-        // Pebble sends a Retry-After of six hours for renewal information.
+        // // Pebble sends a `Retry-After` of six hours for renewal information.
         answer.head = answer.head.replace("Retry-After: 21600", "Retry-After: 1");
         Some(whole(&answer))
     }
 
-    /// Adds the records that a request to the API wrote to the name server.
+    /// Publishes the values of every name that a request to the API has written, on the name server.
     fn publish(&self, line: &str, body: &[u8]) {
         if line.starts_with("GET ") {
             return;
@@ -161,7 +165,10 @@ impl Front {
     }
 }
 
-/// Forwards a TCP port of this network to another address.
+/// Forwards a TCP port of this thread's network to another address. Runs until the process exits.
+///
+/// # Errors
+/// Returns a description if the port cannot be bound.
 pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
     let listener = TcpListener::bind(from).map_err(|why| format!("{from}: {why}"))?;
     std::thread::spawn(move || {
@@ -179,6 +186,7 @@ pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns the value of a header field, compared case-insensitively. `None` if it is missing.
 fn field(head: &str, name: &str) -> Option<String> {
     head.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -186,8 +194,8 @@ fn field(head: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Reads a message whose content has the length of Content-Length, or is empty without one. `None` if the connection ends
-/// before that.
+/// Reads a message whose content has the length of `Content-Length`, or is empty without it. `None` if the connection
+/// ends before.
 fn read(stream: &mut impl Read) -> Option<Message> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
@@ -207,7 +215,7 @@ fn read(stream: &mut impl Read) -> Option<Message> {
 }
 
 /// Sends a request with `Connection: close`, and reads the whole response. `None` if the connection fails before the
-/// response's head.
+/// end of the response's head.
 fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Message> {
     let head: Vec<&str> =
         head.lines().filter(|line| !line.to_lowercase().starts_with("connection:")).collect();
@@ -236,6 +244,7 @@ fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Me
     })
 }
 
+/// Returns a message as bytes, with `Content-Length` instead of chunks.
 fn whole(message: &Message) -> Vec<u8> {
     let kept = |line: &&str| {
         let line = line.to_lowercase();
@@ -251,6 +260,7 @@ fn whole(message: &Message) -> Vec<u8> {
     bytes
 }
 
+/// Returns the content of a chunked body.
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {

@@ -1,5 +1,5 @@
 //! A host: its own namespaces for network, mounts and processes, with a first process that exits with this program. The
-//! namespaces have no names outside, so nothing is left behind, however this program exits.
+//! namespaces have no names outside, so that nothing is left behind, however this program exits.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -14,46 +14,50 @@ use std::time::{Duration, Instant};
 /// A host of the lab, which runs in namespaces of its own until it is dropped.
 pub(crate) struct Host {
     pub(crate) name: &'static str,
-    /// The folder with the files that are mounted into the host and those it writes. `var-lib` is its /var/lib.
+    /// Folder with the files that are mounted into the host and those that it writes. `var-lib` is its /var/lib, `run`
+    /// its /run.
     pub(crate) folder: PathBuf,
     holder: Mutex<Child>,
-    /// The process ID of its first process, outside its namespace.
+    /// Process ID of its first process, outside its namespace.
     pid: u32,
 }
 
-/// The files and programs that every host gets.
+/// Files and programs that every host gets.
 pub(crate) struct HostResources<'a> {
-    /// The folder for the hosts' folders.
+    /// Folder for the hosts' folders.
     pub(crate) folder: &'a Path,
-    /// The certificate authorities that the host trusts, in PEM.
+    /// Root certificates that the host trusts, in PEM.
     pub(crate) roots: &'a str,
-    /// The content of /etc/hosts, besides the host itself.
+    /// Content of /etc/hosts, besides the host itself.
     pub(crate) names: &'a str,
-    /// The folder mounted at /usr/local/bin.
+    /// Folder that is mounted at /usr/local/bin.
     pub(crate) programs: &'a Path,
-    /// The folder mounted at /opt.
+    /// Folder that is mounted at /opt.
     pub(crate) tools: &'a Path,
-    /// The folder mounted at /srv.
+    /// Folder that is mounted at /srv.
     pub(crate) configurations: &'a Path,
 }
 
-/// A program that runs in the background on a host, with its output.
+/// A program that runs in the background on a host, with its standard error. It is killed when dropped.
 pub(crate) struct Running {
     child: Child,
     said: Receiver<String>,
     all: Vec<String>,
 }
 
-/// The group ID of the group `acme`, which only the hosts have.
+/// Group ID of the group `acme`, which only the hosts have.
 pub(crate) const ACME_GROUP: u32 = 61_950;
 pub(crate) const EDGE: u32 = 61_951;
-/// The user ID of a member of the group `acme`.
+/// User ID of a member of the group `acme`.
 pub(crate) const MEMBER: u32 = 61_952;
-/// The user ID of an account without any group.
+/// User ID of an account that is in no group.
 pub(crate) const STRANGER: u32 = 61_953;
 
 impl Host {
-    /// Boots a host.
+    /// Boots a host, with what an earlier one of the same name left in its folder.
+    ///
+    /// # Errors
+    /// Returns a description if the files cannot be written, or the namespaces cannot be created, which requires root.
     pub(crate) fn boot(name: &'static str, given: &HostResources<'_>) -> Result<Self, String> {
         let HostResources { folder: within, roots, names, programs, tools, configurations } = given;
         let folder = within.join(name);
@@ -61,7 +65,7 @@ impl Host {
         for part in ["var-lib", "run"] {
             std::fs::create_dir_all(folder.join(part)).map_err(said)?;
         }
-        // The host has its own /etc, which may differ from the machine's.
+        // // The host has its own /etc, which may differ from that of the machine.
         let etc = folder.join("etc");
         if !etc.exists() {
             let copied = Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().map_err(said)?;
@@ -74,7 +78,7 @@ impl Host {
         }
         let write = |file: &str, text: String| {
             let path = etc.join(file);
-            // Never write through a symbolic link.
+            // // A symbolic link must be replaced, not followed.
             let _ = std::fs::remove_file(&path);
             std::fs::write(path, text).map_err(said)
         };
@@ -107,7 +111,7 @@ impl Host {
             configurations.display(),
         );
         let program = std::env::current_exe().map_err(said)?;
-        // The first process exits when its standard input is closed, and everything on the host with it.
+        // // The first process exits when its standard input is closed, and all processes of the host with it.
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", &script])
@@ -142,11 +146,17 @@ impl Host {
     }
 
     /// Runs a shell command to its end.
+    ///
+    /// # Panics
+    /// Panics if nsenter is not installed.
     pub(crate) fn run(&self, script: &str) -> Output {
         self.shell(script).output().expect("nsenter, of util-linux, runs")
     }
 
-    /// Runs a shell command and returns its output, if it succeeds.
+    /// Runs a shell command, and returns its standard output without trailing white space.
+    ///
+    /// # Errors
+    /// Returns the output and the status if the command fails.
     pub(crate) fn ask(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
@@ -157,7 +167,10 @@ impl Host {
         Err(format!("{}: {script}: {} {} {}", self.name, output.status, out, err.trim_end()))
     }
 
-    /// Runs a shell command that must fail, and returns its error output.
+    /// Runs a shell command that must fail, and returns its standard error.
+    ///
+    /// # Errors
+    /// Returns the output if the command succeeds.
     pub(crate) fn expect_failure(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout);
@@ -167,7 +180,11 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 
-    /// Writes a secret, as agenix or systemd would.
+    /// Writes a secret and a line feed to a file with mode 0400, as agenix or systemd does. `path` is relative to the
+    /// host's folder, `owner` a user ID.
+    ///
+    /// # Errors
+    /// Returns the error of the file system.
     pub(crate) fn secret(&self, path: &str, text: &str, owner: u32) -> std::io::Result<()> {
         let path = self.folder.join(path);
         std::fs::create_dir_all(path.parent().expect("a folder"))?;
@@ -176,7 +193,10 @@ impl Host {
         chown(&path, Some(owner), None)
     }
 
-    /// Starts a program in the background.
+    /// Starts a program in the background. Its standard output is discarded unless the script redirects it.
+    ///
+    /// # Errors
+    /// Returns a description if it cannot be started.
     pub(crate) fn start(&self, script: &str) -> Result<Running, String> {
         let mut child = self
             .shell(&format!("exec {script}"))
@@ -188,7 +208,10 @@ impl Host {
         Ok(Running { child, said, all: Vec::new() })
     }
 
-    /// Runs `what` in the host's network: sockets, threads and processes created there belong to it.
+    /// Runs `what` in the host's network: sockets, threads and processes that are created there belong to it.
+    ///
+    /// # Panics
+    /// Panics if the host does not run, or `what` panics.
     pub(crate) fn run_inside<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
         let network = File::open(format!("/proc/{}/ns/net", self.pid)).expect("the host runs");
         std::thread::scope(|scope| {
@@ -201,13 +224,13 @@ impl Host {
         })
     }
 
-    /// Kills the host with all its processes, like a power failure.
+    /// Kills the host with all its processes, like a power failure. Waits up to 10 s for their end.
     pub(crate) fn cut_power(&self) {
         let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = holder.kill();
         let _ = holder.wait();
         let until = Instant::now() + Duration::from_secs(10);
-        // The host is gone when all its processes are; the first process may still be a zombie.
+        // // The host has ended once all its processes have; its first process may still be a zombie.
         let ended = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
             stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
@@ -224,13 +247,14 @@ impl Drop for Host {
     }
 }
 
-/// Returns /etc/passwd or /etc/group without the lines of these names: a machine may have such accounts of its own, and the first
-/// line of a name counts.
+/// Returns /etc/passwd or /etc/group without the lines of these names: a machine may have such accounts, and the first
+/// line of a name applies.
 fn remove_accounts(text: &str, names: &[&str]) -> String {
     let own = |line: &&str| line.split(':').next().is_none_or(|name| !names.contains(&name));
     text.lines().filter(own).flat_map(|line| [line, "\n"]).collect()
 }
 
+/// Reads lines in a thread, and returns their receiver.
 fn hear(errors: ChildStderr) -> Receiver<String> {
     let (sender, said) = channel();
     std::thread::spawn(move || {
@@ -242,7 +266,10 @@ fn hear(errors: ChildStderr) -> Receiver<String> {
 }
 
 impl Running {
-    /// Waits for new output that contains `words`.
+    /// Waits for new output that contains `words`. Returns its line.
+    ///
+    /// # Errors
+    /// Returns the last lines if there is none within `within`, or the program has ended.
     pub(crate) fn wait_for_output(&mut self, words: &str, within: Duration) -> Result<String, String> {
         let until = Instant::now() + within;
         while let Ok(line) = self.said.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -259,15 +286,15 @@ impl Running {
         ))
     }
 
-    /// Returns all output so far.
+    /// Returns all output since the start.
     pub(crate) fn all(&mut self) -> &[String] {
         self.all.extend(self.said.try_iter());
         &self.all
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the program with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        // The program is the child of nsenter and has its own process ID.
+        // // The program is the child of nsenter, and has its own process ID.
         let id = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         for child in children.split_whitespace() {

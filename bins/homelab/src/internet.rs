@@ -1,8 +1,9 @@
 //! The internet alone, for a machine that is none of the hosts: `homelab internet FOLDER`.
 //!
-//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, a name server
-//! and mail, until its standard input ends. Writes the root of its servers (`roots.pem`) and that of the CA's certificates
-//! (`issuing.pem`) into the folder. The interface may be taken away and made anew meanwhile.
+//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, a name
+//! server and mail, until its standard input ends. Writes the root certificate of its servers (`roots.pem`), that of
+//! the CA's certificates (`issuing.pem`) and the password of mail into the folder. The interface may be removed and
+//! created again meanwhile.
 
 use crate::external::{ExternalServers, ZONE};
 use crate::front::forward;
@@ -14,17 +15,20 @@ use std::time::{Duration, Instant};
 use testkit::mail::{CertificateFiles, Postfix};
 use testkit::{AcmeDnsMock, Authority};
 
-/// The addresses of its servers.
+/// Addresses of its servers.
 const ADDRESSES: [&str; 4] = ["203.0.113.25/24", "203.0.113.53/24", "203.0.113.80/24", "203.0.113.81/24"];
-/// The address of the acme-dns, whose registration is for `registration.example.org`.
+/// Address of the acme-dns, whose registration is for `registration.example.org`.
 const ACME_DNS: &str = "203.0.113.81:80";
-/// The names of which only the acme-dns writes the challenges.
+/// Records of the names whose challenges only the acme-dns publishes.
 const DELEGATED: &str = "_acme-challenge.delegated CNAME registration";
 
-/// The interval at which the interface is looked for.
+/// Interval at which the interface is looked up.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves until standard input ends.
+///
+/// # Errors
+/// Returns a description if the interface does not appear within 30 s, or a server cannot be started.
 pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     println!("waiting");
     let began = Instant::now();
@@ -57,10 +61,15 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns `true` if the interface exists.
 fn is_connected() -> bool {
     std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|all| all.contains("eth0:"))
 }
 
+/// Enables the interface and sets its addresses.
+///
+/// # Errors
+/// Returns the command that failed.
 fn set_addresses() -> Result<(), String> {
     let mut script = "ip link set lo up && ip link set eth0 up".to_owned();
     for address in ADDRESSES {
@@ -70,8 +79,8 @@ fn set_addresses() -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{script}: {status}")) }
 }
 
-/// Sets the addresses again whenever the interface was made anew, as it is when the machine at its other end is booted again. The
-/// servers keep their sockets.
+/// Sets the addresses again whenever the interface was created again, as it is when the machine at its other end is
+/// rebooted. The servers keep their sockets. Never returns.
 fn keep_addresses() {
     let mut was_connected = true;
     loop {

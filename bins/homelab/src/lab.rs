@@ -1,5 +1,5 @@
-//! The laboratory of the scenario: the servers of the internet, the programs under test, and the clients of the
-//! chapters.
+//! The laboratory of the scenario with one edge: the servers of the internet, the programs under test, and the clients
+//! of the chapters.
 
 use crate::external::ExternalServers;
 use crate::facts::{ensure, until};
@@ -17,11 +17,11 @@ use testkit::cloudflare::TOKEN;
 use testkit::mail::{CertificateFiles, Postfix};
 use testkit::tls_client;
 
-/// The password of the accounts at Mailjet and Stalwart.
+/// Password of the accounts at Mailjet and Stalwart.
 pub(crate) const MAIL_PASSWORD: &str = "pa#ss;w%rd`\"";
-/// The API key of the account at Mailjet.
+/// API key of the account at Mailjet.
 pub(crate) const MAIL_KEY: &str = "0123456789abcdef0123456789abcdef";
-/// The public address of the edge.
+/// Public IPv4 address of the edge.
 pub(crate) const EDGE_ADDRESS: &str = PACMAN.v4;
 
 /// The lab with one edge: its hosts, the servers of the internet, and the programs under test.
@@ -41,7 +41,11 @@ pub(crate) const MAIL: &str = "mail A 203.0.113.25\n@ MX 10 mail\n\
     @ TXT \"v=spf1 ip4:203.0.113.25 include:spf.mailjet.com -all\"\n\
     _dmarc TXT \"v=DMARC1; p=reject; adkim=s\"";
 
-/// Creates a key pair, and returns its DKIM records for both mail services, as lines of a zone file. Nothing is signed by it.
+/// Creates a key pair, and returns its DKIM records for both mail services, as lines of a zone file. Nothing is signed
+/// by it.
+///
+/// # Errors
+/// Returns a description if openssl fails.
 pub(crate) fn domain_keys() -> Result<String, String> {
     let script =
         "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 | openssl pkey -pubout | grep -v ^-";
@@ -55,6 +59,9 @@ pub(crate) fn domain_keys() -> Result<String, String> {
 
 impl Lab {
     /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
+    ///
+    /// # Errors
+    /// Returns a description of what could not be started or written.
     pub(crate) fn new(topology: Topology) -> Result<Self, String> {
         let internet = &topology.internet;
         let mail = |name: &str, account: &str| {
@@ -82,7 +89,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Writes the secrets that agenix or systemd would.
+    /// Writes the secrets, as agenix or systemd does.
     fn secrets(&self) -> std::io::Result<()> {
         let (vps, matrix) = (&self.topology.vps, &self.topology.matrix);
         vps.secret("run/credentials/edge-proxyd.service/cloudflare", TOKEN, EDGE)?;
@@ -96,7 +103,10 @@ impl Lab {
         self.topology.lay_out(&self.external.issuing_root)
     }
 
-    /// Starts the edge.
+    /// Starts the edge, with additional environment variables as `NAME=value` for env(1).
+    ///
+    /// # Errors
+    /// Returns a description if it cannot be started.
     pub(crate) fn start_edge(&self, environment: &str) -> Result<(), String> {
         let edge = programs::edge(&self.topology.vps, "/srv/vps-pacman/edge.toml", environment)?;
         *self.edge.lock().expect("no panic") = Some(edge);
@@ -122,22 +132,30 @@ impl Lab {
         self.start_service(&node, "eniac 127.0.0.1:3000")
     }
 
+    /// Keeps a program running with the lab.
     fn keep(&self, running: Running) {
         self.services.lock().expect("no panic").push(running);
     }
 
-    /// Runs curl with HTTP/3 on the client's host and returns version, status and content of the response.
+    /// Runs curl with HTTP/3 on the client's host, and returns version, status and content of the response.
+    ///
+    /// # Errors
+    /// Returns the output if curl fails or takes longer than 15 s.
     pub(crate) fn curl(&self, arguments: &str) -> Result<String, String> {
         self.curl_from(&self.topology.client, arguments)
     }
 
+    /// Runs curl on a host, as [`curl`](Self::curl) does.
     pub(crate) fn curl_from(&self, host: &Host, arguments: &str) -> Result<String, String> {
         host.ask(&format!(
             "/opt/newer/curl -sS --max-time 15 --cacert /run/issuing.pem -w '\\n%{{http_version}} %{{http_code}}' {arguments}"
         ))
     }
 
-    /// Runs `client.py` on the client's host and returns its output.
+    /// Runs `client.py` on the client's host, and returns its output.
+    ///
+    /// # Errors
+    /// Returns the output if it fails or takes longer than 40 s.
     pub(crate) fn python_client(&self, arguments: &str) -> Result<String, String> {
         let client = &self.topology.client;
         std::fs::write(client.folder.join("run/client.py"), include_str!("client.py"))
@@ -145,7 +163,7 @@ impl Lab {
         client.ask(&format!("PYTHONPATH=/opt/python-judges timeout 40 python3 -B /run/client.py {arguments}"))
     }
 
-    /// Returns the last access log lines with a status 5xx of both edges, for error messages.
+    /// Returns the last two access log lines with a status 5xx of both edges, for error messages.
     pub(crate) fn refused_by_edges(&self) -> String {
         let last = |host: &Host| {
             let log = std::fs::read_to_string(host.folder.join("run/access.log")).unwrap_or_default();
@@ -155,12 +173,15 @@ impl Lab {
         format!("{}; {}", last(&self.topology.vps), last(&self.topology.matrix))
     }
 
-    /// Returns the TLS configuration of a client that trusts the CA, and speaks HTTP/1.1.
+    /// Returns the TLS configuration of a client that trusts the CA and offers HTTP/1.1.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::new(tls_client(&self.external.issuing_root, &[b"http/1.1"]))
     }
 
     /// Sends a request over HTTP/1.1 on its own connection, from this thread's network. Returns status and content.
+    ///
+    /// # Errors
+    /// Returns the reason if there is no response within 70 s.
     pub(crate) fn request(
         &self,
         tls: &Arc<ClientConfig>,
@@ -188,12 +209,15 @@ impl Lab {
         Ok((status, text.split_once("\r\n\r\n").map_or("", |(_, content)| content).to_owned()))
     }
 
-    /// Runs a statement as the superuser of the node's PostgreSQL.
+    /// Executes a statement as the superuser of the first node's PostgreSQL, and returns its result.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> Result<String, String> {
         postgres::sql(&self.topology.matrix, database, statement)
     }
 
-    /// Waits until a site responds with a status.
+    /// Waits until a site responds with a status. Returns the content.
+    ///
+    /// # Errors
+    /// Returns the last response after `within`.
     pub(crate) fn wait_for_status(
         &self,
         host: &str,
@@ -212,8 +236,11 @@ impl Lab {
     }
 }
 
-/// Returns the value of a field that the application received, from `content`, its response. Several values are joined by
-/// commas.
+/// Returns the value of a header field that the application received, from `content`, its response. Several values are
+/// joined by commas; empty if there is none.
+///
+/// # Errors
+/// Returns an error if the content is not from the application.
 pub(crate) fn field(content: &str, name: &str) -> Result<String, String> {
     let json = content.lines().next().unwrap_or_default();
     let value: serde_json::Value = serde_json::from_str(json).map_err(|why| format!("{why}: {content}"))?;

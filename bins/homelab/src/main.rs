@@ -1,7 +1,7 @@
 //! Integration test of all programs: the hosts of a small installation in network namespaces on one machine, and a
 //! scenario of checks with a report.
 //!
-//! `cargo xtask homelab` builds the programs and runs this. Requires root for the namespaces.
+//! `cargo xtask homelab` builds the programs and runs this program. It requires root for the namespaces.
 
 mod edges;
 mod external;
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Text of the usage.
 const USAGE: &str = "Usage: homelab [--two-edges] [--quick] [--report FILE]
 
   --two-edges     the scenario with two edges that share state, and lose a database and each other
@@ -27,6 +28,7 @@ const USAGE: &str = "Usage: homelab [--two-edges] [--quick] [--report FILE]
   --report FILE   file for the report; pages of the programs are saved beside it (default: in cargo's target folder)
 ";
 
+/// Arguments of the command line, and the folder of the programs.
 struct Arguments {
     two_edges: bool,
     quick: bool,
@@ -34,6 +36,10 @@ struct Arguments {
     programs: PathBuf,
 }
 
+/// Parses the command line, and checks that all programs exist.
+///
+/// # Errors
+/// Returns the usage, or what is missing.
 fn arguments() -> Result<Arguments, String> {
     let program = std::env::current_exe().map_err(|why| why.to_string())?;
     let programs = program.parent().ok_or("this program has no parent folder")?.to_owned();
@@ -73,6 +79,10 @@ fn arguments() -> Result<Arguments, String> {
     Ok(arguments)
 }
 
+/// Runs a scenario, and writes its report. Returns `true` if all checks passed.
+///
+/// # Errors
+/// Returns the reason why the scenario could not begin, or the report could not be written.
 fn run() -> Result<bool, String> {
     let arguments = arguments()?;
     if !rustix::process::geteuid().is_root() {
@@ -105,9 +115,10 @@ fn run() -> Result<bool, String> {
     Ok(facts.failed() == 0)
 }
 
-/// The result of a scenario, and its report.
+/// Result of a scenario, which is an error if it ended early, and its report as HTML.
 type ScenarioResult = (Result<(), String>, String);
 
+/// Runs the scenario with one edge.
 fn one_edge(
     topology: topology::Topology,
     facts: &facts::Facts,
@@ -123,6 +134,7 @@ fn one_edge(
     Ok((ended, report::html(&report::ONE_EDGE, facts, &lab.topology, &lab.external)))
 }
 
+/// Runs the scenario with two edges.
 fn two_edges(topology: topology::Topology, facts: &facts::Facts) -> Result<ScenarioResult, String> {
     let edges = edges::TwoEdgeLab::new(topology)?;
     println!("homelab: two edges and two nodes are up after {:.1} s", facts.elapsed().as_secs_f64());
@@ -134,7 +146,7 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("init") {
         host::init();
     }
-    // The internet of `cargo xtask boot`.
+    // // The internet of `cargo xtask boot`.
     if let [_, mode, folder] = std::env::args().collect::<Vec<_>>().as_slice()
         && mode == "internet"
     {

@@ -2,17 +2,17 @@
 
 use crate::host::Host;
 
-/// Returns the folder of PostgreSQL's programs on the hosts, for a major version: that of the tools, or its copy where other accounts
-/// cannot enter that.
+/// Returns the folder of PostgreSQL's programs on the hosts, for a major version: that of the tools, or its copy if
+/// other accounts cannot enter that.
 pub(crate) fn programs(major: u32) -> String {
-    // The 17 with ICU comes from a suite with newer fixes than those of the 18; pg_upgrade refuses that combination.
+    // // The 17 with ICU is from a suite with newer fixes than those of the 18; pg_upgrade rejects that combination.
     let version = if major == 17 { "17".to_owned() } else { format!("{major}-icu") };
     let readable = testkit::postgres::programs(&version);
     let is_copy = !testkit::tools().canonicalize().is_ok_and(|tools| readable.starts_with(tools));
     if is_copy { readable.display().to_string() } else { format!("/opt/postgresql-{version}/bin") }
 }
 
-/// Wraps a command to run as the PostgreSQL account.
+/// Returns a command that runs another one as the PostgreSQL account.
 pub(crate) fn as_account(command: &str) -> String {
     format!(
         "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all --ambient-caps=-all \
@@ -25,7 +25,10 @@ pub(crate) fn postgres_uid(host: &Host) -> u32 {
     host.ask("id -u postgres").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Creates a cluster in `/var/lib/postgresql/MAJOR` with a certificate, without starting it.
+/// Creates a cluster in `/var/lib/postgresql/MAJOR` with a certificate and its key in PEM, without starting it.
+///
+/// # Errors
+/// Returns the output of the command that failed.
 pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Result<(), String> {
     folders(host)?;
     let data = host.folder.join(format!("var-lib/postgresql/{major}"));
@@ -53,7 +56,10 @@ pub(crate) fn folders(host: &Host) -> Result<(), String> {
     .map(drop)
 }
 
-/// Starts, stops or promotes a server: `verb` is that of `pg_ctl`.
+/// Starts, stops or promotes a server, and waits for it: `verb` is that of `pg_ctl`.
+///
+/// # Errors
+/// Returns the status if the command fails.
 pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String> {
     let command = format!(
         "{}/pg_ctl -D /var/lib/postgresql/{major} -m fast -w -l /var/lib/postgresql/log {verb} >/dev/null 2>&1",
@@ -62,7 +68,10 @@ pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String>
     host.ask(&as_account(&command)).map(drop)
 }
 
-/// Runs a statement as superuser and returns the result.
+/// Executes a statement as superuser, and returns the result.
+///
+/// # Errors
+/// Returns the message of the server.
 pub(crate) fn sql(host: &Host, database: &str, statement: &str) -> Result<String, String> {
     let psql = format!("{}/psql", programs(18));
     let command = format!(

@@ -1,9 +1,9 @@
-//! The programs of this workspace on a host, and the applications behind them.
+//! Programs of this workspace on a host, and the applications behind them.
 
 use crate::host::{Host, Running};
 
-/// Starts the edge as its systemd unit does: with its own account in the group `acme`, allowed to bind ports below
-/// 1024.
+/// Starts the edge as its systemd unit does: with its own account in the group `acme`, which may bind ports below 1024.
+/// Its access log is `/run/access.log`.
 pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Running, String> {
     host.start(&format!(
         "setpriv --reuid edge-proxy --regid acme --clear-groups --inh-caps=-all,+net_bind_service \
@@ -12,7 +12,7 @@ pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Runni
     ))
 }
 
-/// Starts the edge of a node, with the configuration named after it.
+/// Starts the edge of a node, with the configuration named after the host.
 pub(crate) fn node(host: &Host) -> Result<Running, String> {
     host.start(&format!(
         "edge-proxyd run --workers 1 --grace 2 --config /srv/{}/edge.toml >> /run/access.log",
@@ -20,7 +20,8 @@ pub(crate) fn node(host: &Host) -> Result<Running, String> {
     ))
 }
 
-/// Starts an application, restarted whenever it exits.
+/// Starts an application, which is restarted whenever it exits. `arguments` are those of `service.py`: name, address,
+/// and options.
 pub(crate) fn service(host: &Host, arguments: &str) -> Result<Running, String> {
     let script = host.folder.join("run/service.py");
     std::fs::write(script, include_str!("service.py")).map_err(|why| why.to_string())?;

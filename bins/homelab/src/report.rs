@@ -1,4 +1,4 @@
-//! The report: one page without scripts or external resources.
+//! The report: one HTML page without scripts or external resources.
 
 use crate::external::ExternalServers;
 use crate::facts::{Fact, Facts};
@@ -20,19 +20,19 @@ svg{width:100%;height:auto;max-width:60rem}svg text{font:13px system-ui,sans-ser
 svg rect{fill:var(--card);stroke:var(--line)}svg .n{stroke:var(--accent);stroke-width:2;fill:none}footer{margin-top:2.5rem;color:var(--soft)}
 ";
 
-/// The texts of a report, and the diagram of the hosts.
+/// Texts of a report, and the diagram of the hosts.
 pub(crate) struct ReportTemplate {
     title: &'static str,
     command: &'static str,
-    /// Positions of the hosts: x, y, name, role.
+    /// Positions of the hosts in the diagram, in pixels: x, y, name, role.
     hosts: &'static [(u32, u32, &'static str, &'static str)],
-    /// The links between hosts, as an SVG path.
+    /// Links between hosts, as an SVG path.
     wires: &'static str,
-    /// The versions of PostgreSQL in use.
+    /// Major versions of PostgreSQL in use.
     postgres: &'static [u32],
 }
 
-/// The report of the scenario with one edge.
+/// Report of the scenario with one edge.
 pub(crate) const ONE_EDGE: ReportTemplate = ReportTemplate {
     title: "Scenario with one edge",
     command: "cargo xtask homelab",
@@ -49,7 +49,7 @@ pub(crate) const ONE_EDGE: ReportTemplate = ReportTemplate {
     postgres: &[17, 18],
 };
 
-/// The report of the scenario with two edges.
+/// Report of the scenario with two edges.
 pub(crate) const TWO_EDGES: ReportTemplate = ReportTemplate {
     title: "Scenario with two edges",
     command: "cargo xtask homelab -- --two-edges",
@@ -66,10 +66,12 @@ pub(crate) const TWO_EDGES: ReportTemplate = ReportTemplate {
     postgres: &[18],
 };
 
+/// Escapes text for HTML content.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// Returns the diagram as SVG.
 fn picture(form: &ReportTemplate) -> String {
     let mut svg =
         String::from("<svg viewBox='0 0 960 240' role='img' aria-label='the hosts and their networks'>");
@@ -88,6 +90,7 @@ fn picture(form: &ReportTemplate) -> String {
     svg + "</svg>"
 }
 
+/// Returns a table of checks.
 fn rows(facts: &[&Fact]) -> String {
     let mut text =
         String::from("<table><tr><th>passed</th><th>check</th><th>observation</th><th>time</th></tr>");
@@ -107,7 +110,7 @@ fn rows(facts: &[&Fact]) -> String {
     text + "</table>"
 }
 
-/// Renders the page.
+/// Returns the page of a report.
 pub(crate) fn html(
     form: &ReportTemplate,
     facts: &Facts,

@@ -1,6 +1,7 @@
 //! The hosts and their networks: a public network, a tailnet, and a machine in place of the rest of the internet.
 //!
-//! To add a host, add a line in [`Topology::new`] and its addresses in [`PLACES`].
+//! A new host needs a field of [`Topology`], which [`Topology::new`] boots and connects, and its addresses in
+//! [`PLACES`].
 
 use crate::host::{ACME_GROUP, EDGE, Host, HostResources};
 use std::os::unix::fs::chown;
@@ -9,7 +10,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use testkit::Authority;
 
-/// The addresses: host, interface, network, addresses.
+/// Host, interface, network and addresses of each connection.
 const PLACES: &[(&str, &str, &str, &[&str])] = &[
     ("vps-pacman", "eth0", "public", &["203.0.113.1/24", "2001:db8::1/64"]),
     ("vps-pacman", "tailscale0", "tailnet", &["100.64.0.1/10", "fd7a:115c:a1e0::1/48"]),
@@ -29,33 +30,33 @@ const PLACES: &[(&str, &str, &str, &[&str])] = &[
     ),
 ];
 
-/// The names that MagicDNS resolves.
+/// Names that MagicDNS resolves, in the format of /etc/hosts.
 const TAILNET_NAMES: &str =
     "100.64.0.1 vps-pacman\n100.64.0.2 lab-matrix\n100.64.0.3 id3-eniac\n100.64.0.4 vps-galaga\n";
 
-/// The addresses of a host on the public network.
+/// Addresses of a host on the public network.
 pub(crate) struct Address {
     pub(crate) v4: &'static str,
     pub(crate) v6: &'static str,
 }
 
-/// The edge, and the second edge of the two-edge scenario.
+/// The edge, or the first edge of the scenario with two.
 pub(crate) const PACMAN: Address = Address { v4: "203.0.113.1", v6: "2001:db8::1" };
 pub(crate) const GALAGA: Address = Address { v4: "203.0.113.3", v6: "2001:db8::3" };
 
-/// The name server of the internet, which resolves every external name the hosts use.
+/// Name server of the internet, which resolves every external name that the hosts use.
 pub(crate) const NAME_SERVER: &str = "203.0.113.53:53";
-/// The address of the CA and of Cloudflare's API.
+/// Address of the CA and of Cloudflare's API.
 pub(crate) const WEB: &str = "203.0.113.80:443";
-/// The Stalwart of this network.
+/// Address of the Stalwart of this network.
 pub(crate) const STALWART: &str = "203.0.113.25:465";
-/// The SMTP submission server of Mailjet.
+/// Address of the submission server of Mailjet.
 pub(crate) const MAILJET: &str = "203.0.113.26:465";
 
 /// All hosts and networks. They end when this is dropped.
 pub(crate) struct Topology {
     pub(crate) vps: Host,
-    /// The second edge, in the two-edge scenario.
+    /// The second edge. `None` in the scenario with one edge.
     pub(crate) galaga: Option<Host>,
     pub(crate) matrix: Host,
     pub(crate) eniac: Mutex<Host>,
@@ -64,17 +65,20 @@ pub(crate) struct Topology {
     pub(crate) attacker: Host,
     pub(crate) internet: Host,
     pub(crate) switch: Host,
-    /// The CA of the internet's servers.
+    /// CA of the servers of the internet.
     pub(crate) public_authority: Authority,
-    /// The CA of the tailnet, for double TLS.
+    /// CA of the tailnet, for double TLS.
     pub(crate) tailnet_authority: Authority,
-    /// The folder of the programs.
+    /// Folder of the programs.
     pub(crate) programs: PathBuf,
     pub(crate) folder: PathBuf,
 }
 
 impl Topology {
-    /// Boots all hosts, with one edge or two. Requires root.
+    /// Boots all hosts, with one edge or two, and connects them. Requires root.
+    ///
+    /// # Errors
+    /// Returns a description if a host does not boot or cannot be connected.
     pub(crate) fn new(folder: &Path, programs: &Path, two_edges: bool) -> Result<Self, String> {
         let (public_authority, tailnet_authority) = (Authority::new(), Authority::new());
         let (tools, configurations) = (testkit::tools(), configurations());
@@ -115,12 +119,15 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Connects a host to its networks.
+    /// Connects a host to its networks, with an MTU of 1280 on the tailnet and 1500 on the public one.
+    ///
+    /// # Errors
+    /// Returns the command that failed.
     fn connect(&self, host: &Host) -> Result<(), String> {
         for (_, interface, network, addresses) in PLACES.iter().filter(|place| place.0 == host.name) {
             let port = port(host.name, network);
             let mtu = if *network == "tailnet" { 1280 } else { 1500 };
-            // Run from outside, as the switch's namespace does not see the process IDs of other hosts.
+            // // Run from outside, since the switch's namespace does not contain the process IDs of other hosts.
             let mut plug = Command::new("nsenter");
             plug.args(["--target", &self.switch.pid().to_string(), "--net", "ip", "link", "add", &port]);
             plug.args(["mtu", &mtu.to_string(), "type", "veth", "peer", "name", interface]);
@@ -139,8 +146,11 @@ impl Topology {
         Ok(())
     }
 
-    /// Writes certificates and roots: the second node's pair from the tailnet's CA, that CA's root and the certificate
-    /// folder for the edges, and the issuing root for clients.
+    /// Writes certificates and roots: the second node's pair of the tailnet's CA, that CA's root and the certificate
+    /// folder for the edges, the issuing root for clients, and client certificates.
+    ///
+    /// # Errors
+    /// Returns the error of the file system.
     pub(crate) fn lay_out(&self, issuing_root: &str) -> std::io::Result<()> {
         let folder = self.eniac.lock().expect("no panic").folder.join("var-lib/tailnet-ca/eniac.example.org");
         self.tailnet_authority.write(&folder, &["eniac.example.org", "*.eniac.example.org"]);
@@ -174,7 +184,7 @@ impl Topology {
         self.switch.ask(&format!("ip link set {} {state}", port(host, network))).map(drop)
     }
 
-    /// Boots the second node again after its power was cut, with what is on its disk.
+    /// Boots the second node again after its power was cut, with the content of its disk.
     pub(crate) fn boot_eniac_again(&self) -> Result<(), String> {
         let mut eniac = self.eniac.lock().expect("no panic");
         let (tools, configurations) = (testkit::tools(), configurations());
@@ -190,6 +200,7 @@ fn configurations() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts"))
 }
 
+/// Returns the resources of the hosts.
 fn given<'a>(
     folder: &'a Path,
     roots: &'a str,
@@ -200,7 +211,7 @@ fn given<'a>(
     HostResources { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
 }
 
-/// Returns the interface name of a host's port at the switch of a network, limited to 15 characters.
+/// Returns the interface name of a host's port at the switch of a network, at most 12 characters.
 pub(crate) fn port(host: &str, network: &str) -> String {
     let short: String = host.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     format!("{}-{short}", &network[..3])

@@ -6,33 +6,39 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::RequestError;
 
-/// The time to wait for a connection before trying the next address, as RFC 8305 recommends.
+/// Time to wait for a connection before the next address is tried, as RFC 8305 recommends.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-/// The time to wait for a response before trying the other edge.
+/// Time to wait for a response before the other edge is tried.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The counts of a client's requests, by outcome.
+/// Counts of a client's requests, by outcome.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     answered: usize,
     resumed: usize,
     early: usize,
-    /// Requests that one edge did not accept and the other served.
+    /// Attempts that one edge did not accept, after which the other was tried.
     moved: usize,
-    /// Requests that were cut off and succeeded on retry.
+    /// Attempts that were cut off, after which the request was sent again.
     again: usize,
     lost: Vec<String>,
     longest: Duration,
 }
 
 impl Tally {
-    /// Checks that no request was lost, and that some met the edge that was away. Returns the counts in words.
+    /// Checks that no request was lost, and that some attempt met the unavailable edge. Returns the counts in words.
+    ///
+    /// # Errors
+    /// Returns what does not hold.
     pub(super) fn check_none_lost_by_outage(&self) -> Result<String, String> {
         ensure(self.moved + self.again > 0, || "no request met the edge that was away".to_owned())?;
         self.check_none_lost()
     }
 
-    /// Checks that no request was lost. Returns the counts in words.
+    /// Checks that no request was lost, and that there were at least 10. Returns the counts in words.
+    ///
+    /// # Errors
+    /// Returns what does not hold.
     pub(super) fn check_none_lost(&self) -> Result<String, String> {
         ensure(self.lost.is_empty(), || format!("{} lost: {:?}", self.lost.len(), self.lost))?;
         ensure(self.answered >= 10, || format!("only {} requests", self.answered))?;
@@ -49,7 +55,11 @@ impl Tally {
     }
 }
 
-/// Runs `what` while a client sends requests to both edges. Returns the client's counts, and the result of `what`.
+/// Runs `what` while a client sends requests to both edges, from 0.5 s before to 0.5 s after. Returns the client's
+/// counts, and the result of `what`.
+///
+/// # Panics
+/// Panics if `what` does.
 pub(super) fn ask_while<T>(
     edges: &TwoEdgeLab,
     host: &str,
@@ -58,7 +68,7 @@ pub(super) fn ask_while<T>(
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| edges.topology.client.run_inside(|| client(edges, host, &stop)));
-        // The first requests precede `what`.
+        // // Some requests precede `what`.
         std::thread::sleep(Duration::from_millis(500));
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
         std::thread::sleep(Duration::from_millis(500));
@@ -68,6 +78,7 @@ pub(super) fn ask_while<T>(
     })
 }
 
+/// Sends one request every 25 ms, to both edges in turn, until `stop`. Returns the counts.
 fn client(edges: &TwoEdgeLab, host: &str, stop: &AtomicBool) -> Tally {
     let mut client = edges.client();
     (client.connect, client.patience) = (CONNECT_TIMEOUT, RESPONSE_TIMEOUT);
@@ -79,7 +90,7 @@ fn client(edges: &TwoEdgeLab, host: &str, stop: &AtomicBool) -> Tally {
         let mut order = addresses();
         order.rotate_left(number % 2);
         let mut failed = Vec::new();
-        // Each address is tried a second time: a GET that was cut off may be repeated.
+        // // Each address is tried twice: a GET that was cut off may be repeated.
         for address in [order, order].concat() {
             match client.ask(address, host, &format!("/asked/{number}")) {
                 Ok(went) if went.status == 200 => {

@@ -1,4 +1,4 @@
-//! Both edges start at the same time: one order for both, and one renewal.
+//! Start of both edges at the same time: one account, and the same certificates on both.
 
 use super::{TwoEdgeLab, addresses, database};
 use crate::facts::{Facts, ensure, until};
@@ -6,9 +6,13 @@ use crate::{postgres, programs};
 use std::time::Duration;
 
 const CHAPTER: &str = "One order for both";
+/// Names of the two certificates.
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
-/// Starts all programs.
+/// Starts all programs, and checks the first certificates.
+///
+/// # Errors
+/// Returns the reason why the other chapters cannot run.
 pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     database::boot(edges, facts)?;
     let matrix = &edges.topology.matrix;
@@ -26,7 +30,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
         CHAPTER,
         "both start at the same time with the same file: two certificates, two orders, one account",
         || {
-            // Until then both serve their own self-signed certificates.
+            // // Until then both serve their own self-signed certificates.
             until(Duration::from_secs(90), || {
                 let believed = NAMES.iter().try_for_each(|name| serial(edges, name).map(drop));
                 believed.map_err(|why| {
@@ -58,7 +62,10 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the certificate chain of a name. Fails unless both edges have the same chain and key.
+/// Returns the certificate chain of a name.
+///
+/// # Errors
+/// Returns an error unless both edges have the same chain and key.
 fn same_chain(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     let read = |file: &str| {
         let of = |host: &crate::host::Host| {
@@ -75,7 +82,10 @@ fn same_chain(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
 }
 
 /// Returns the serial number of a name's certificate, as a client that trusts only the CA sees it at both edges, over
-/// TCP and QUIC. All must agree.
+/// TCP and QUIC.
+///
+/// # Errors
+/// Returns an error unless all of them are equal.
 fn serial(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     let mut serials = Vec::new();
     for address in addresses() {
@@ -92,7 +102,7 @@ fn serial(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     Ok(serials.swap_remove(0).to_lowercase().replace('=', " "))
 }
 
-/// Renews a certificate that the CA wants replaced, after the promotion of the database.
+/// Checks the renewal of a certificate that the CA suggests to replace, after the promotion of the database.
 pub(super) fn renewal(edges: &TwoEdgeLab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -101,7 +111,7 @@ pub(super) fn renewal(edges: &TwoEdgeLab, facts: &Facts) {
             let name = NAMES[1];
             let (first, before, orders) = (same_chain(edges, name)?, serial(edges, name)?, edges.external.orders());
             edges.external.suggest_renewal(&edges.topology, &first);
-            // The edge asks the CA once a minute at most.
+            // // The edge queries the CA at most once a minute.
             until(Duration::from_secs(150), || {
                 let now = same_chain(edges, name)?;
                 ensure(now != first, || "the chain is the old one".to_owned())

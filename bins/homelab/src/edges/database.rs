@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 
 const CHAPTER: &str = "The database of both";
 
-/// The password of the replication role.
+/// Password of the replication role.
 pub(super) const REPLICATOR: &str = "of the replica";
 
+/// Command that applies the declaration of the databases.
 const APPLY: &str = "pg-ensure apply /srv/two-edges/databases.toml --hba /srv/two-edges/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
 /// Creates and starts the primary and its replica, as a chapter of the scenario.
+///
+/// # Errors
+/// Returns the reason why the other chapters cannot run.
 pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let matrix = &edges.topology.matrix;
     let (chain, key) = edges.topology.public_authority.issue(&["lab-matrix"]);
@@ -52,16 +56,19 @@ pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     ensure(there && follows, || "without a database there is nothing to share".to_owned())
 }
 
-/// Cuts the power of the primary's node under load, and promotes the replica. Fails if the promotion does.
+/// Cuts the power of the primary's node under load, and promotes the replica.
+///
+/// # Errors
+/// Returns an error if the promotion fails, so that the other chapters cannot run.
 pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let [one, other] = addresses();
     let topology = &edges.topology;
     let tickets = edges.client();
     let said = |why| format!("{why:?}");
     topology.client.run_inside(|| tickets.ask(one, APEX, "/before").map_err(said))?;
-    // Early data used before the loss must not be accepted after it.
+    // // Early data that was used before the loss must not be accepted after it.
     let (used, path) = edges.send_early_to_other(0, "used")?;
-    // Only the first primary knows the sessions of these clients.
+    // // Only the first primary has the sessions of these clients.
     let sessions = edges.client_with_sessions(0)?;
     let unused = edges.client_with_sessions(0)?.first_flight(EARLY, "/unused");
 

@@ -1,5 +1,5 @@
-//! Two edges in front of the same nodes: one certificate order for both, sessions that resume at the other edge, the
-//! loss and promotion of a database, and either edge killed under load.
+//! Two edges in front of the same nodes: certificates for both, sessions that resume at the other edge, the loss and
+//! promotion of a database, and either edge killed under load.
 
 mod ask;
 mod boot;
@@ -18,15 +18,15 @@ use std::time::Duration;
 use testkit::cloudflare::TOKEN;
 use testkit::{RequestOutcome, ResumingClient, tls_client};
 
-/// The configuration file of both edges.
+/// Configuration file of both edges.
 const CONFIG: &str = "/srv/two-edges/edge.toml";
-/// A name that the second node serves, with early data.
+/// Name that the second node serves, with early data.
 const EARLY: &str = "eniac.example.org";
-/// A name that the first node serves, without early data.
+/// Name that the first node serves, without early data.
 const TICKETS: &str = "git.example.org";
-/// Attempts at what a slow machine may miss in time.
+/// Number of attempts for what may be too late on a loaded machine.
 const TRIES: usize = 8;
-/// A name for which the edges themselves respond.
+/// Name for which the edges themselves respond.
 const APEX: &str = "www.example.org";
 
 /// The lab with two edges: its hosts, the servers of the internet, and the programs under test.
@@ -39,6 +39,9 @@ pub(crate) struct TwoEdgeLab {
 
 impl TwoEdgeLab {
     /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
+    ///
+    /// # Errors
+    /// Returns a description of what could not be started or written.
     pub(crate) fn new(topology: Topology) -> Result<Self, String> {
         let external = ExternalServers::start(&topology, &[PACMAN, GALAGA], "")?;
         let edges = Self { topology, external, edges: Default::default(), services: Mutex::default() };
@@ -46,6 +49,7 @@ impl TwoEdgeLab {
         Ok(edges)
     }
 
+    /// Writes the secrets and certificates of the hosts.
     fn secrets(&self) -> std::io::Result<()> {
         for edge in self.hosts() {
             let credential =
@@ -60,44 +64,55 @@ impl TwoEdgeLab {
         self.topology.lay_out(&self.external.issuing_root)
     }
 
-    /// Returns the hosts of both edges. Panics in a form of the lab with one edge.
+    /// Returns the hosts of both edges.
+    ///
+    /// # Panics
+    /// Panics if the lab has one edge.
     fn hosts(&self) -> [&Host; 2] {
         [&self.topology.vps, self.topology.galaga.as_ref().expect("this form has two edges")]
     }
 
+    /// Starts an edge, by its index.
     fn start(&self, edge: usize) -> Result<(), String> {
         let running = crate::programs::edge(self.hosts()[edge], CONFIG, "")?;
         *self.edges[edge].lock().expect("no panic") = Some(running);
         Ok(())
     }
 
+    /// Kills an edge, by its index.
     fn kill(&self, edge: usize) {
         if let Some(mut running) = self.edges[edge].lock().expect("no panic").take() {
             running.kill();
         }
     }
 
-    /// Returns the log lines of an edge.
+    /// Returns the log lines of an edge since its start.
     fn log_lines(&self, edge: usize) -> Vec<String> {
         let mut running = self.edges[edge].lock().expect("no panic");
         running.as_mut().map(|running| running.all().to_vec()).unwrap_or_default()
     }
 
-    /// Creates a client without a session.
+    /// Creates a client without a session, with a timeout of 20 s for responses.
     fn client(&self) -> ResumingClient {
         let mut client = ResumingClient::new(tls_client(&self.external.issuing_root, &[b"http/1.1"]));
         client.patience = Duration::from_secs(20);
         client
     }
 
-    /// Returns the value of a metric of an edge.
+    /// Returns the value of a metric of an edge. `name` includes the labels.
+    ///
+    /// # Errors
+    /// Returns an error if the metric is missing.
     fn metric(&self, edge: usize, name: &str) -> Result<u64, String> {
         let said = self.hosts()[edge].ask("curl -sS --max-time 5 http://127.0.0.1:9180/metrics")?;
         let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         line.ok_or_else(|| format!("{name} is missing"))
     }
 
-    /// Waits until an edge reaches the writable database.
+    /// Waits until an edge reaches a writable database.
+    ///
+    /// # Errors
+    /// Returns the last log line of the edge after `within`.
     fn wait_for_database(&self, edge: usize, within: Duration) -> Result<(), String> {
         until(within, || {
             let up = self.metric(edge, "edge_shared_up")?;
@@ -106,6 +121,9 @@ impl TwoEdgeLab {
     }
 
     /// Creates a client that has sessions of an edge, and waits until the database has them too.
+    ///
+    /// # Errors
+    /// Returns an error if the database does not have them within 20 s.
     fn client_with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
@@ -117,9 +135,13 @@ impl TwoEdgeLab {
         Ok(client)
     }
 
-    /// Sends a request in early data to the other edge than `from`, which issued the session. Returns the outcome and the
-    /// request's path. An edge waits at most 200 ms for the database, which a loaded machine may exceed: the request then
-    /// follows a full handshake, and another session is tried. In every case, each request must arrive exactly once.
+    /// Sends a request in early data to the edge that did not issue the session, which is `from`. Returns the outcome
+    /// and the request's path. An edge waits at most 200 ms for the database, which a loaded machine may exceed: the
+    /// request then follows a full handshake, and another session is tried. In every case, each request must arrive
+    /// exactly once.
+    ///
+    /// # Errors
+    /// Returns an error if a request does not arrive once, or no session is resumed with early data.
     fn send_early_to_other(&self, from: usize, name: &str) -> Result<(RequestOutcome, String), String> {
         let to = addresses()[1 - from];
         for number in 1..=TRIES {
@@ -140,8 +162,8 @@ impl TwoEdgeLab {
         Ok(self.metric(0, name)? + self.metric(1, name)?)
     }
 
-    /// Returns the number of requests for a path that reached the application of the second node. Asks on that host,
-    /// not through the edges.
+    /// Returns the number of requests for a path that reached the application of the second node. The query is sent on
+    /// that host, not through the edges.
     fn count(&self, path: &str) -> Result<u64, String> {
         let eniac = self.topology.eniac.lock().expect("no panic");
         let said = eniac.ask(&format!("curl -sS --max-time 10 'http://127.0.0.1:3000/count?of={path}'"))?;
@@ -156,6 +178,9 @@ fn addresses() -> [SocketAddr; 2] {
 }
 
 /// Runs all chapters.
+///
+/// # Errors
+/// Returns the reason why the remaining chapters cannot run.
 pub(crate) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     boot::run(edges, facts)?;
     sessions::run(edges, facts);

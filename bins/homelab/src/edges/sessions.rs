@@ -6,8 +6,10 @@ use std::time::Duration;
 use testkit::replay;
 
 const CHAPTER: &str = "Sessions of both";
+/// Metric of the sessions that an edge has taken for early data.
 pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
 
+/// Runs the checks.
 pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let [one, other] = addresses();
     let topology = &edges.topology;
@@ -77,7 +79,8 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                 send_volley(edges, &client.first_flight(EARLY, &path));
                 let (count, got) = (edges.count(&path)?, edges.sum(TAKEN)? - taken);
                 ensure(got <= 1 && count <= 1, || format!("{got} got the session, {count} arrived"))?;
-                // If the database was late for all of them, no edge accepted the early data, and nothing is proved.
+                // // If the database was too late for all of them, no edge accepted the early data, which proves
+                // nothing.
                 if got == 1 {
                     return Ok(format!("16 were sent, 1 got the session, {count} arrived"));
                 }

@@ -1,4 +1,4 @@
-//! Certificates by DNS-01: the first order, the certificate served, and its renewal.
+//! Certificates by DNS-01: the first order, the certificates that are served, and their renewal.
 
 use crate::external::ZONE;
 use crate::facts::{Facts, ensure, until};
@@ -16,7 +16,10 @@ const CHAPTER: &str = "Certificates";
 /// Names of the certificate folders.
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
-/// Issues the first certificates.
+/// Starts the edge, and checks the first certificates.
+///
+/// # Errors
+/// Returns an error if there are none, so that the other chapters cannot run.
 pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_edge("")?;
     let issued = facts.fact(
@@ -83,7 +86,10 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends requests until `stop`, on one connection and on new ones.
+/// Sends requests until `stop`, on one connection and on new ones. Returns the number of each.
+///
+/// # Errors
+/// Returns the first request that failed.
 fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
     let tls = lab.tls();
     let name = rustls::pki_types::ServerName::try_from("git.example.org").map_err(|why| why.to_string())?;
@@ -111,7 +117,7 @@ fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
     Ok((on_one, on_new))
 }
 
-/// Renews a certificate that the CA wants replaced, after two failures of the CA.
+/// Checks the renewal of a certificate that the CA suggests to replace, after two failures of the CA.
 pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
     let path = lab.topology.vps.folder.join("var-lib/acme/example.org/fullchain.pem");
     let chain = || std::fs::read_to_string(&path).map_err(|why| why.to_string());
@@ -127,7 +133,7 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
             CHAPTER,
             "the CA suggests immediate renewal (ARI), fails twice with 500, then issues",
             || {
-                // The edge asks the CA once a minute at most.
+                // // The edge queries the CA at most once a minute.
                 until(Duration::from_secs(150), || {
                     let mut edge = lab.edge.lock().expect("no panic");
                     let said = edge.as_mut().ok_or("the edge is not running")?.all();

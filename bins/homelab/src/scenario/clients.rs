@@ -1,4 +1,4 @@
-//! The client address that the application on the node sees.
+//! The client address that the application on the node receives.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::{Lab, field};
@@ -6,8 +6,10 @@ use crate::topology::port;
 use std::time::Duration;
 
 const CHAPTER: &str = "Clients";
+/// Arguments of curl with forged header fields.
 const SPOOFED: &str = "-H 'X-Forwarded-For: 6.6.6.6' -H 'X-Real-IP: 6.6.6.6' -H 'Forwarded: for=6.6.6.6' -H 'X_Forwarded_For: 6.6.6.6'";
 
+/// Runs the checks.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     through_both_hops(lab, facts);
     websocket(lab, facts);
@@ -23,6 +25,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     double_tls(lab, facts);
 }
 
+/// Checks the client address through both hops, over each version of HTTP.
 fn through_both_hops(lab: &Lab, facts: &Facts) {
     for (how, version) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
         facts.fact(CHAPTER, format!("through both hops over HTTP/{version}: the application sees the client's address and none of the forged fields"), || {
@@ -48,6 +51,7 @@ fn through_both_hops(lab: &Lab, facts: &Facts) {
     });
 }
 
+/// Checks WebSockets through both hops, over each version of HTTP.
 fn websocket(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "a WebSocket through both hops: the application sees the client's address", || {
         let said = lab.topology.client.ask(
@@ -104,6 +108,7 @@ fn around_the_edge(lab: &Lab, facts: &Facts) {
     });
 }
 
+/// Checks that the hop with double TLS is not readable on the tailnet.
 fn double_tls(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "double TLS to the second node: the request is not readable on the tailnet, as it is on the plain hop", || {
         let switch = &lab.topology.switch;
@@ -122,7 +127,7 @@ fn double_tls(lab: &Lab, facts: &Facts) {
             let bytes = std::fs::read(file).unwrap_or_default();
             (bytes.len(), bytes.windows(16).any(|window| window == b"find-this-needle"))
         };
-        // The capture of the plain hop proves that capturing works.
+        // // The capture of the plain hop proves that capturing works.
         crate::facts::until(Duration::from_secs(5), || ensure(has(&other_file).1, || "nothing was captured".into()))?;
         let (length, readable) = has(&one_file);
         one.kill();

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 const CHAPTER: &str = "Databases";
 
-/// The command of the systemd unit.
+/// Command of the systemd unit.
 const APPLY: &str = "pg-ensure apply /srv/lab-matrix/databases.toml --hba /srv/lab-matrix/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
-/// Starts the server and applies the declaration.
+/// Starts the server, applies the declaration, and starts the applications.
+///
+/// # Errors
+/// Returns an error if there are no databases, so that the other chapters cannot run.
 pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     let matrix = &lab.topology.matrix;
     let (chain, key) = lab.topology.public_authority.issue(&["lab-matrix", "db.example.org"]);
@@ -44,7 +47,8 @@ pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_second_node()
 }
 
-/// Returns a psql command that logs in and prints the current user, with a password if given.
+/// Returns a psql command that logs in and prints the current user, with a password if given. `to` is the host, with
+/// further parameters of libpq.
 fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String {
     let password = password.map(|password| format!("PGPASSWORD='{password}' ")).unwrap_or_default();
     format!(
@@ -53,10 +57,12 @@ fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String
     )
 }
 
+/// Runs a login that must succeed.
 fn comes_in(host: &Host, command: &str) -> Result<String, String> {
     host.ask(command).map(|user| format!("{} is {user}", host.name))
 }
 
+/// Runs a login that must fail, and returns the server's reason.
 fn stays_out(host: &Host, command: &str) -> Result<String, String> {
     let why = host.expect_failure(command)?;
     Ok(why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned())
@@ -123,7 +129,7 @@ pub(crate) fn logins(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Checks that after a change of the password file only the new password is valid, and the other passwords stay.
+/// Checks that after a change of the password file only the new password is valid, and the other passwords remain.
 pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -146,7 +152,7 @@ pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// Checks that an application recovers from a restart of the server, and that its data is there.
+/// Checks that an application recovers from a restart of the server, and that its data is complete.
 pub(crate) fn restart(lab: &Lab, facts: &Facts) {
     facts.fact(
         super::faults::CHAPTER,

@@ -8,13 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const CHAPTER: &str = "Early data";
+/// Address of the relay, on the attacker's host.
 const RELAY: &str = "203.0.113.66:8443";
 
 /// A relay on the path that records the bytes of each client connection.
 struct TcpRelay(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl TcpRelay {
-    /// Starts the relay on this thread's network.
+    /// Starts the relay in the network of this thread.
+    ///
+    /// # Errors
+    /// Returns a description if its address cannot be bound.
     fn start() -> Result<Self, String> {
         let listener = TcpListener::bind(RELAY).map_err(|why| format!("{RELAY}: {why}"))?;
         let kept: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
@@ -51,7 +55,11 @@ impl TcpRelay {
         Ok(Self(kept))
     }
 
-    /// Replays the bytes of the last connection, and reads the response for a while.
+    /// Replays the bytes of the last connection, and reads the response until nothing arrives for 700 ms. Returns its
+    /// length in bytes.
+    ///
+    /// # Errors
+    /// Returns an error if nothing was recorded, or the edge cannot be connected to.
     fn replay(&self) -> Result<usize, String> {
         let bytes = self.0.lock().expect("no panic").last().cloned().ok_or("nothing was sent")?;
         let mut tcp = TcpStream::connect((EDGE_ADDRESS, 443)).map_err(|why| why.to_string())?;
@@ -63,6 +71,7 @@ impl TcpRelay {
     }
 }
 
+/// Runs the checks over TCP and QUIC.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let relay = match lab.topology.attacker.run_inside(TcpRelay::start) {
         Ok(relay) => relay,

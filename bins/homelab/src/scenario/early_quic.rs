@@ -15,12 +15,16 @@ const PORT: u16 = 8444;
 struct DatagramRelay(Arc<Mutex<Vec<Vec<Vec<u8>>>>>);
 
 impl DatagramRelay {
-    /// Starts the relay on this thread's network.
+    /// Starts the relay in the network of this thread, for up to eight clients.
+    ///
+    /// # Errors
+    /// Returns a description if its address cannot be bound.
     fn start() -> Result<Self, String> {
         let said = |why: std::io::Error| format!("{RELAY}:{PORT}: {why}");
         let front = Arc::new(UdpSocket::bind((RELAY, PORT)).map_err(said)?);
         let kept: Arc<Mutex<Vec<Vec<Vec<u8>>>>> = Arc::default();
-        // Sockets must be created on this thread, which is in the right network; the threads that use them need not be.
+        // // Sockets must be created on this thread, which is in the right network; the threads that use them need not
+        // be.
         let spare: Vec<UdpSocket> = (0..8).map(|_| towards_the_edge()).collect::<Result<_, _>>()?;
         let shared = kept.clone();
         std::thread::spawn(move || {
@@ -49,7 +53,11 @@ impl DatagramRelay {
         Ok(Self(kept))
     }
 
-    /// Replays the datagrams of the last client, and reads the response for a while.
+    /// Replays the datagrams of the last client, and reads the response until nothing arrives for 300 ms. Returns the
+    /// number of its datagrams.
+    ///
+    /// # Errors
+    /// Returns an error if nothing was recorded, or sending fails.
     fn replay(&self) -> Result<usize, String> {
         let datagrams = self.0.lock().expect("no panic").last().cloned().ok_or("nothing was sent")?;
         let edge = towards_the_edge()?;
@@ -62,6 +70,7 @@ impl DatagramRelay {
     }
 }
 
+/// Creates a socket that is connected to the edge.
 fn towards_the_edge() -> Result<UdpSocket, String> {
     let socket = UdpSocket::bind((RELAY, 0)).map_err(|why| why.to_string())?;
     socket.connect((EDGE_ADDRESS, 443)).map_err(|why| why.to_string())?;
@@ -97,7 +106,7 @@ pub(super) fn run(
             let first = count(path)?;
             ensure(first == 1, || format!("it arrived {first} times"))?;
             let (mut replays, mut answers) = (0, 0);
-            // Until handshakes begin: the edge ignores the datagrams of the first connection while that drains.
+            // // Until handshakes begin: the edge ignores the datagrams of the first connection while that drains.
             while replays < 3 || (answers == 0 && replays < 20) {
                 answers += lab.topology.attacker.run_inside(|| relay.replay())?;
                 replays += 1;

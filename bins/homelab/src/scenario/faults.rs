@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 pub(crate) const CHAPTER: &str = "Faults";
 
+/// Runs the checks of lost networks and processes, and of the clock.
 pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) {
     tailnet_away(lab, facts, pace);
     edge_killed(lab, facts);
     clock_jumps(lab, facts);
 }
 
-/// Cuts the tailnet: an open WebSocket must survive, and delayed requests must be answered.
+/// Checks that after a loss of the tailnet an open WebSocket survives and requests succeed.
 fn tailnet_away(lab: &Lab, facts: &Facts, pace: &Pace) {
     let away = pace.tailnet_away;
     facts.fact(CHAPTER, format!("the tailnet is down for {} s: a WebSocket survives, and requests succeed afterwards", away.as_secs()), || {
@@ -41,7 +42,7 @@ with client.connect('wss://git.example.org/socket', ssl=trust, ping_interval=Non
     });
 }
 
-/// Cuts the power of the second node. Runs in parallel to chapters that do not need it.
+/// Cuts the power of the second node, and boots it again. Runs in parallel to chapters that do not need it.
 pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
     let died = facts.fact(
         CHAPTER,
@@ -71,7 +72,7 @@ pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Kills the edge with SIGKILL, so that it cannot clean up.
+/// Kills the edge with SIGKILL, so that it cannot clean up, and checks that it orders no certificate after its restart.
 fn edge_killed(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -127,7 +128,7 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// Changes the clock of the edge alone, by libfaketime.
+/// Checks that the edge keeps its certificates when its clock changes, by libfaketime.
 fn clock_jumps(lab: &Lab, facts: &Facts) {
     let clock = lab.topology.vps.folder.join("run/clock");
     let set = |text: &str| std::fs::write(&clock, text).map_err(|why| why.to_string());

@@ -1,14 +1,17 @@
-//! Forgejo's mailer: first for Mailjet, then three lines point it to the Stalwart of this network.
+//! Forgejo's mailer: first for Mailjet, then with three lines for the Stalwart of this network.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::{Lab, MAIL_PASSWORD};
 use testkit::mail::Postfix;
 
 const CHAPTER: &str = "Mail";
+/// Path of the configuration of Forgejo, on the first node.
 const FILE: &str = "/etc/forgejo/app.ini";
+/// Content of the file before the mailer is configured.
 const BEFORE: &str =
     "APP_NAME = Forge ; ours\n[server]\nDOMAIN = git.example.org\n[security]\nSECRET_KEY = hidden\n";
 
+/// Runs the checks.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let matrix = &lab.topology.matrix;
     let path = matrix.folder.join("etc/forgejo/app.ini");
@@ -57,6 +60,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     });
 }
 
+/// Sends a test message, and checks that it is delivered.
 fn arrives(lab: &Lab, postfix: &Postfix) -> Result<String, String> {
     lab.topology.matrix.ask(&format!("smtp-config send-test --app-ini {FILE} --to someone@example.org"))?;
     let message = postfix.delivered("A test of Forgejo's mailer");

@@ -17,15 +17,18 @@ use crate::lab::Lab;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The parameters of a scenario.
+/// Parameters of a scenario.
 pub(crate) struct Pace {
     /// Duration of the loss of the tailnet.
     pub(crate) tailnet_away: Duration,
-    /// The folder for saved pages.
+    /// Folder for saved pages.
     pub(crate) pages: PathBuf,
 }
 
 /// Runs all chapters; independent ones in parallel.
+///
+/// # Errors
+/// Returns the reason why the remaining chapters cannot run.
 pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
     databases::boot(lab, facts)?;
     certificates::issue(lab, facts)?;
@@ -43,7 +46,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
             sites::run(lab, facts);
             early::run(lab, facts);
             faults::node_dies(lab, facts);
-            // The renewal waits up to a minute here.
+            // // The renewal may take more than a minute here.
             certificates::renewal(lab, facts);
         });
     });

@@ -1,5 +1,5 @@
 //! Pages of the programs, saved beside the report: the edge's status page at the end, and the access matrix of the
-//! node's PostgreSQL.
+//! first node's PostgreSQL.
 
 use crate::facts::{Facts, ensure};
 use crate::lab::Lab;
@@ -7,6 +7,7 @@ use std::path::Path;
 
 const CHAPTER: &str = "Pages";
 
+/// Saves the pages into a folder, and checks their content.
 pub(super) fn keep(lab: &Lab, facts: &Facts, folder: &Path) {
     let write = |file: &str, text: &str| {
         let path = folder.join(file);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const CHAPTER: &str = "Silence";
 
-/// The packets that one side sent in a capture.
+/// Packets that one side sent in a capture: all of them, UDP datagrams, and TCP payload.
 #[derive(Default)]
 struct Sent {
     packets: usize,
@@ -17,7 +17,10 @@ struct Sent {
     content: usize,
 }
 
-/// Counts the packets of an address in a capture of Ethernet in tcpdump's format.
+/// Counts the IPv4 packets of an address in a capture of Ethernet in pcap format.
+///
+/// # Errors
+/// Returns an error if the file cannot be read.
 fn sent(file: &Path, from: Ipv4Addr) -> Result<Sent, String> {
     let bytes = std::fs::read(file).map_err(|why| format!("{}: {why}", file.display()))?;
     let number = |at: usize| {
@@ -51,6 +54,7 @@ fn sent(file: &Path, from: Ipv4Addr) -> Result<Sent, String> {
     Ok(sent)
 }
 
+/// Runs the probes, and a control that must get a response.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let probes: [(&str, &str, &str); 4] = [
         (
@@ -100,8 +104,11 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
     });
 }
 
-/// Captures the packets that match a filter while a script runs on the attacker. Returns the counts of the edge and of the
-/// attacker.
+/// Captures the packets that match a filter while a script runs on the attacker's host, and until 400 ms later. Returns
+/// the counts of the edge and of the attacker.
+///
+/// # Errors
+/// Returns an error if the capture does not begin, or contains no packet of the attacker.
 fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, Sent), String> {
     let attacker = &lab.topology.attacker;
     let file = attacker.folder.join(format!("run/{name}.pcap"));
@@ -116,13 +123,14 @@ fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, S
         Ok(both)
     };
     until(Duration::from_secs(5), count)?;
-    // Late packets count too.
+    // // Late packets are counted too.
     std::thread::sleep(Duration::from_millis(400));
     let both = count();
     capture.kill();
     both
 }
 
+/// Runs a script on the attacker's host, and checks that the edge sends no datagram and no TCP payload.
 fn probe(lab: &Lab, name: &str, script: &str) -> Result<String, String> {
     let filter = match name {
         "quic" => "udp and port 443",

@@ -1,4 +1,4 @@
-//! What the edge does not show to everybody: a site of the tailnet, one for clients with a certificate, and SSH.
+//! Sites that the edge does not serve to everybody: one of the tailnet, one for clients with a certificate, and SSH.
 
 use crate::facts::{Facts, ensure, until};
 use crate::lab::{Lab, field};
@@ -6,12 +6,14 @@ use std::time::Duration;
 
 const CHAPTER: &str = "Sites";
 
+/// Runs the checks.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     of_the_tailnet(lab, facts);
     with_a_certificate(lab, facts);
     check_git_over_ssh(lab, facts);
 }
 
+/// Checks a site that is served on the tailnet only.
 fn of_the_tailnet(lab: &Lab, facts: &Facts) {
     let laptop = &lab.topology.laptop;
     let tailnet = "--connect-to grafana.example.org:443:100.64.0.1:443";
@@ -49,6 +51,7 @@ fn of_the_tailnet(lab: &Lab, facts: &Facts) {
     );
 }
 
+/// Checks a site that requires a client certificate.
 fn with_a_certificate(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -72,8 +75,8 @@ fn with_a_certificate(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Checks that Git pushes and clones over SSH through the edge, and that the server learns the client's address from the
-/// PROXY header.
+/// Checks that Git pushes and clones over SSH through the edge, and that the server receives the client's address in
+/// the PROXY header.
 fn check_git_over_ssh(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "git pushes and clones over SSH through the edge, and the server learns the client's address", || {
         let (matrix, client) = (&lab.topology.matrix, &lab.topology.client);

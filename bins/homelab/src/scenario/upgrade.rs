@@ -1,4 +1,4 @@
-//! The upgrade of PostgreSQL from 17 to 18 under a writing client.
+//! Upgrade of PostgreSQL from 17 to 18 under a writing client.
 
 use crate::facts::{Facts, ensure, until};
 use crate::lab::Lab;
@@ -8,18 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const CHAPTER: &str = "PostgreSQL 17 to 18";
+/// Site of the writing client.
 const SITE: &str = "vault.example.org";
 
-/// The results of a client that keeps writing.
+/// Results of a client that writes without pause.
 #[derive(Default)]
 struct WriterTally {
     kept: Vec<u64>,
     maintenance: usize,
-    /// Requests that were neither committed nor refused with a retry hint: those in flight when the server stopped.
+    /// Requests that were neither committed nor rejected with a retry hint: those in flight when the server stopped.
     other: Vec<String>,
     longest: Duration,
 }
 
+/// Writes one row every 30 ms until `stop`, and counts the outcomes.
 fn client(lab: &Lab, asked: &Mutex<WriterTally>, stop: &AtomicBool) {
     let tls = lab.tls();
     let (mut number, mut since) = (0, Instant::now());
@@ -42,6 +44,7 @@ fn client(lab: &Lab, asked: &Mutex<WriterTally>, stop: &AtomicBool) {
     }
 }
 
+/// Runs the upgrade and its checks.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let topology = &lab.topology;
     let (asked, stop) = (Mutex::new(WriterTally::default()), AtomicBool::new(false));
@@ -136,7 +139,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             Ok("nothing was touched".to_owned())
         });
     });
-    // A failed upgrade must not break the following chapters.
+    // // A failed upgrade must not break the following chapters.
     if lab.sql("postgres", "SELECT 1").is_err() {
         let _ = postgres::control(&lab.topology.matrix, 18, "start")
             .or_else(|_| postgres::control(&lab.topology.matrix, 17, "start"));
