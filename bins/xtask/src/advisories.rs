@@ -1,16 +1,22 @@
-//! cargo-deny: licenses, bans and sources always; advisories by their database where it can be reached, else by a copy.
+//! Checks of dependencies by cargo-deny: licenses, bans and sources always; advisories by their database if it can be
+//! reached, or else by a copy.
 
 use crate::process::{Outcome, root, step, target, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
+/// Address of the database of advisories.
 const DATABASE: &str = "https://github.com/rustsec/advisory-db";
-/// The environment variable with the folder of a copy: a git repository.
+/// Environment variable with the folder of a copy of the database, a git repository.
 const COPY: &str = "ADVISORY_DB";
-/// The name that cargo-deny gives the folder of this database.
+/// Name that cargo-deny gives the folder of this database.
 const FOLDER: &str = "advisory-db-3157b0e258782691";
 
-/// Makes all checks that can be made here.
+/// Runs the checks that are possible here. Advisories are skipped, with a message, if neither the database nor a copy
+/// is available.
+///
+/// # Errors
+/// Returns the check that failed.
 pub(crate) fn check() -> Outcome {
     step("cargo-deny: licenses, bans, sources", deny(None, &["licenses", "bans", "sources"]))?;
     let reached = Command::new("git")
@@ -31,7 +37,10 @@ pub(crate) fn check() -> Outcome {
     }
 }
 
-/// Checks against a copy of the database, and reports its date.
+/// Checks advisories against a copy of the database, and prints its date.
+///
+/// # Errors
+/// Returns an error if the copy is not a git repository, or the check fails.
 fn check_copy(copy: &Path) -> Outcome {
     let work = target().join("advisory-dbs");
     let _ = std::fs::remove_dir_all(&work);
@@ -52,7 +61,7 @@ fn check_copy(copy: &Path) -> Outcome {
     step(&format!("cargo-deny: advisories, by a copy of {date}"), deny(Some(&config), &["advisories"]))
 }
 
-/// Returns the command, offline if the configuration is one of its own.
+/// Returns the command of cargo-deny. With a configuration of its own, it is offline.
 fn deny(config: Option<&Path>, what: &[&str]) -> Command {
     let mut command = Command::new(tools_folder().join("bin/cargo-deny"));
     command.args(["--all-features", "--locked"]).current_dir(root());

@@ -5,12 +5,13 @@ use crate::process::{Outcome, cargo, is_root, root, step, target, tools_folder};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Installs what the short form needs: Python's applications and clients. Programs of the distribution are among the others.
+/// Installs the requirements of the short form: Python's applications and clients. Programs of the distribution are
+/// installed by [`crate::tools`].
 pub(crate) fn install() -> Outcome {
     python("requirements.txt", "python-applications")
 }
 
-/// Installs what the long form needs besides.
+/// Installs the requirements of the long form, those of the short form included.
 fn install_all() -> Outcome {
     install()?;
     python("requirements-long.txt", "python-applications-long")?;
@@ -29,7 +30,7 @@ fn install_all() -> Outcome {
     step("verdaccio: installing", npm)
 }
 
-/// Installs the Python packages of a file, by pinned version, into a folder of the tools.
+/// Installs the Python packages of a file, by pinned version, into a folder of the tools folder.
 fn python(requirements: &str, folder: &str) -> Outcome {
     let (file, folder) = (files().join(requirements), tools_folder().join(folder));
     let wanted = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -45,6 +46,7 @@ fn python(requirements: &str, folder: &str) -> Outcome {
     std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))
 }
 
+/// Returns the folder of the scripts and requirements.
 fn files() -> PathBuf {
     root().join("bins/xtask/applications")
 }
@@ -58,7 +60,7 @@ fn runner() -> Command {
     command
 }
 
-/// Builds edge-proxyd and runs all applications.
+/// Builds edge-proxyd and runs all applications, or those that the arguments select.
 pub(crate) fn all(arguments: &[&str]) -> Outcome {
     install_all()?;
     step(
@@ -71,6 +73,9 @@ pub(crate) fn all(arguments: &[&str]) -> Outcome {
 }
 
 /// Starts the short form in the background, while other steps run.
+///
+/// # Errors
+/// Returns an error if it cannot be started.
 pub(crate) fn begin() -> Result<Scenario, String> {
     let mut command = runner();
     command.arg("--quick");

@@ -1,16 +1,16 @@
-//! `cargo xtask bench`: installs the peers, builds everything for release, and runs the comparison.
+//! `cargo xtask bench`: installs the peers, builds all programs for release, and runs the comparison.
 
 use crate::clients;
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::process::Command;
 
-/// The peers and the load generators.
+/// Packages of the peers and the load generators.
 const PACKAGES: &str = "nginx haproxy caddy nghttp2-client wrk";
 
-/// The build tool of pingora's zlib, from PyPI: version and digest.
+/// Build tool of pingora's zlib, from PyPI: version and digest.
 const CMAKE: (&str, &str) = ("4.4.5", "85625a9b6d5e88ff99c7eb79123d85570844e77ac076366cf75c609cc0b1b579");
 
-/// Installs cmake if it is missing, and returns the search path for programs.
+/// Installs cmake if it is missing, and returns the value of `PATH` with it.
 fn cmake() -> Result<String, String> {
     let folder = tools_folder().join(format!("cmake-{}", CMAKE.0));
     let programs = folder.join("cmake/data/bin");
@@ -25,8 +25,8 @@ fn cmake() -> Result<String, String> {
     Ok(format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default()))
 }
 
-/// Builds h2load with HTTP/3 from Debian's source of nghttp2, in a folder that has the compiler and the libraries of that suite. It is
-/// kept with its libraries; everything else is removed.
+/// Script that builds h2load with HTTP/3 from Debian's source of nghttp2, in a folder that contains the compiler and
+/// the libraries of that suite. The program is kept with its libraries; everything else is removed.
 const H2LOAD: &str = r#"
 newer() { apt-get -q -o Dir::State::Lists="$state/lists" -o Dir::Etc::SourceList="$state/sources.list" \
     -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status=/dev/null \
@@ -53,11 +53,15 @@ cp -a "$home"/usr/lib/x86_64-linux-gnu/*.so* "$home.kept/usr/lib/x86_64-linux-gn
 rm -rf "$home" && mv "$home.kept" "$home"
 "#;
 
-/// What building h2load takes.
+/// Packages that are required to build h2load.
 const H2LOAD_PACKAGES: &str = "base-files coreutils dash diffutils findutils g++ grep libc-ares-dev libc6-dev libev-dev libnghttp3-dev \
     libngtcp2-crypto-ossl-dev libngtcp2-dev libssl-dev make mawk pkgconf sed zlib1g-dev";
 
-/// Installs, builds and runs. Without arguments the documents are written too.
+/// Installs, builds and runs the comparison with further arguments of the bench. Without any, the documents are written
+/// too.
+///
+/// # Errors
+/// Returns the step that failed.
 pub(crate) fn run(extra: &[&str]) -> Outcome {
     let peers = tools_folder().join("peers");
     std::fs::create_dir_all(tools_folder()).map_err(|why| format!("{}: {why}", tools_folder().display()))?;
@@ -68,13 +72,13 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     if !http3.join("usr/bin/h2load").exists() {
         clients::unpack("h2load with HTTP/3", &http3, H2LOAD_PACKAGES, H2LOAD)?;
     }
-    // One after another, so that the bench's dependencies add no features to the measured program.
+    // // One after another, so that the bench's dependencies add no features to the measured program.
     for package in ["edge-proxyd", "peer-bench"] {
         let build = ["build", "--release", "--locked", "--package", package];
         step(&format!("{package}: building"), cargo(&build))?;
     }
     let path = cmake()?;
-    // In a separate folder: its packages have other features.
+    // // In a separate folder, since its packages have other features.
     let pingora = target().join("pingora");
     let mut build = cargo(&["build", "--release", "--locked"]);
     build

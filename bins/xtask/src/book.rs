@@ -1,5 +1,5 @@
-//! The book in examples/book: its links exist, its files are valid for their programs, its commands have only options that the
-//! programs have; and mdBook renders it.
+//! Checks of the book in examples/book: its links exist, its files are valid for their programs, its commands have only
+//! options that the programs have; and mdBook renders it.
 
 use crate::process::{Outcome, root, step, target, tools_folder};
 use crate::{family, links};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The references, and their places in the rendered book.
+/// The references, with their paths in the rendered book.
 const REFERENCES: &[(&str, &str)] = &[
     ("GLOSSARY.md", "reference/glossary.md"),
     ("MIGRATING.md", "reference/migrating.md"),
@@ -20,7 +20,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("bins/smtp-config/SETTINGS.md", "reference/mailer.toml.md"),
 ];
 
-/// The files that a page can hold, and the commands that read them. `FILE` stands for the file.
+/// Files that a page may contain, with the commands that validate them. `FILE` stands for the file.
 const FILES: &[(&str, &str, &[&str])] = &[
     ("acme-dns01.toml", "acme-dns01", &["simulate", "--config", "FILE"]),
     ("databases.toml", "pg-ensure", &["check", "FILE", "--offline"]),
@@ -29,24 +29,29 @@ const FILES: &[(&str, &str, &[&str])] = &[
     ("mailer.toml", "smtp-config", &["render", "--settings", "FILE"]),
 ];
 
+/// Returns the folder of the book.
 fn folder() -> PathBuf {
     root().join("examples/book")
 }
 
-/// Reads a page.
+/// Reads a page by its file name.
 pub(crate) fn page(name: &str) -> Result<String, String> {
     let path = folder().join(name);
     std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))
 }
 
-/// A fenced block: the words after its fence, its first line, and its content.
+/// A fenced block: the text after its fence, the number of its first line, and its content.
 pub(crate) struct Block {
     pub(crate) info: String,
     line: usize,
     pub(crate) text: String,
 }
 
-/// Checks the book with the programs of the debug build, and the links of the documents of the workspace and its packages.
+/// Checks the book with the programs of the debug build, and the links of the documents of the workspace and its
+/// packages.
+///
+/// # Errors
+/// Returns all faults.
 pub(crate) fn check() -> Outcome {
     let work = target().join("book-test");
     let _ = std::fs::remove_dir_all(&work);
@@ -92,7 +97,10 @@ pub(crate) fn check() -> Outcome {
     Ok(())
 }
 
-/// Renders the book into target/book/html.
+/// Checks the book, and renders it into target/book/html.
+///
+/// # Errors
+/// Returns all faults, or a page that was not rendered.
 pub(crate) fn render() -> Outcome {
     check()?;
     let work = target().join("book");
@@ -163,10 +171,10 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Writes an example to a file and has the program validate it. Returns the program's complaint, or `None` if the example is
-/// valid.
+/// Writes an example to a file and has the program validate it. Returns the program's output, or `None` if the example
+/// is valid.
 fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
-    // Secrets of an example are not on this machine.
+    // // Secrets of an example do not exist on this machine.
     let secret = work.join("secret");
     let path = work.join(file);
     let text = text.replace("/etc/pg-ensure/forgejo-db", &secret.display().to_string());
@@ -189,8 +197,8 @@ fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -
     }
 }
 
-/// Returns the words of a command of one of the programs, without `sudo`, redirections and pipes. `None` if it is another
-/// program.
+/// Returns the words of a command of one of the programs, without `sudo`, redirections and pipes. `None` if it is
+/// another program.
 fn command(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("sudo ").trim_start_matches("-u postgres ");
     let line = line.split(" > ").next()?.split(" | ").next()?;
@@ -198,8 +206,11 @@ fn command(line: &str) -> Option<Vec<String>> {
     family::PROGRAMS.contains(&words.first()?.as_str()).then_some(words)
 }
 
-/// Returns what is wrong with a command: a subcommand or an option that the program does not have. `None` if nothing is.
+/// Returns the fault of a command: a subcommand or an option that the program does not have. `None` if there is none.
 /// `help` caches the output of `--help`.
+///
+/// # Errors
+/// Returns an error if the program does not exist.
 fn command_fault(
     words: &[String],
     help: &mut BTreeMap<Vec<String>, String>,

@@ -1,11 +1,11 @@
 //! Third-party programs for the tests: a curl with HTTP/3 and a kernel with TLS key updates from a newer Debian suite,
-//! Python's gRPC, WebSocket, SMTP server and OTLP messages, node's SMTP server.
+//! Python packages for gRPC, WebSocket, SMTP and OTLP, and an SMTP server for Node.js.
 
 use crate::process::{Outcome, step, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
-/// The suite whose curl has HTTP/3. Its packages are only unpacked, never installed.
+/// Debian suite of the newer programs. Its packages are only unpacked, never installed.
 pub(crate) const SUITE: &str = "forky";
 
 /// Python packages, by pinned version.
@@ -25,10 +25,11 @@ const PYTHON: &[&str] = &[
     "websockets==15.0.1",
 ];
 
-/// Node packages, by pinned version: an SMTP server with CRAM-MD5 and XOAUTH2, and its dependencies.
+/// Node.js packages, by pinned version: an SMTP server with CRAM-MD5 and XOAUTH2, and its dependencies.
 const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@2.3.1"];
 
-/// Unpacks packages and their dependencies into a folder of the tools folder.
+/// Script that unpacks `packages` of `suite` and their dependencies into the folder `home`, all three being environment
+/// variables.
 pub(crate) const FETCH: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -47,7 +48,7 @@ rm -rf "$home"; mkdir -p "$home"
 for package in "$state"/cache/archives/*.deb; do dpkg -x "$package" "$home"; done
 "#;
 
-/// A script that runs the curl in that folder.
+/// Continuation of [`FETCH`] that writes a script to run the unpacked curl.
 const CURL: &str = r#"
 cat > "$home/curl" <<'END'
 #!/bin/sh
@@ -58,8 +59,8 @@ chmod +x "$home/curl"
 "$home/curl" --version | grep -q HTTP3
 "#;
 
-/// Makes user-mode Linux run with the libraries of its own suite, which are in `lib` of its working folder, by a loader
-/// path of the same length in its ELF header. Only its TLS modules are kept.
+/// Continuation of [`FETCH`] that makes user-mode Linux run with the libraries of its own suite, which are in `lib` of
+/// its working folder, by a loader path of the same length in its ELF header. Only its TLS modules are kept.
 const KERNEL: &str = r#"
 LC_ALL=C sed 's#/lib64/ld-linux-x86-64.so.2#lib/ld-linux-x86-64.so.2\x00\x00\x00#' "$home/usr/bin/linux.uml" > "$home/linux"
 chmod +x "$home/linux"
@@ -68,7 +69,10 @@ find "$home/usr/lib/uml/modules" -name '*.ko*' -not -path '*/crypto/*' -not -pat
 cd "$home" && env LD_LIBRARY_PATH="$home/lib" ./linux --version > /dev/null
 "#;
 
-/// Installs whatever is missing.
+/// Installs the programs that are missing.
+///
+/// # Errors
+/// Returns the command that failed.
 pub(crate) fn install() -> Outcome {
     let newer = tools_folder().join("newer");
     if newer.join("curl").exists() {
@@ -91,7 +95,7 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &kernel).env("suite", SUITE).env("packages", "user-mode-linux");
         step("a newer user-mode Linux: unpacking", unpack)?;
     }
-    // The installed versions are in the stamp, not in its name, whose length is limited.
+    // // The versions are the content of the stamp, not its name, whose length is limited.
     let (stamp, wanted) = (tools_folder().join("python-installed"), PYTHON.join(" "));
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         println!("xtask: {wanted}: there");
@@ -106,6 +110,10 @@ pub(crate) fn install() -> Outcome {
 }
 
 /// Unpacks packages of the newer suite with their dependencies into a folder, then runs `then` in the same shell.
+/// `what` is a description.
+///
+/// # Errors
+/// Returns the status if the script fails.
 pub(crate) fn unpack(what: &str, home: &Path, packages: &str, then: &str) -> Outcome {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{FETCH}{then}")]);
@@ -113,7 +121,7 @@ pub(crate) fn unpack(what: &str, home: &Path, packages: &str, then: &str) -> Out
     step(&format!("{what}: unpacking"), command)
 }
 
-/// Installs the node packages into `node` of the tools folder.
+/// Installs the Node.js packages into `node` of the tools folder, unless these versions are installed.
 fn node() -> Outcome {
     let stamp = tools_folder().join(format!("node-{}", NODE.join("-").replace('@', "-")));
     if stamp.exists() {

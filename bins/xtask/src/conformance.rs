@@ -6,7 +6,7 @@ use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Python packages, by pinned version, in a separate folder.
+/// Python packages, by pinned version, in a folder of their own.
 const PYTHON: &[&str] = &[
     "aioquic==1.7.2",
     "annotated-types==0.8.0",
@@ -35,13 +35,13 @@ const PYTHON: &[&str] = &[
     "typing-inspection==0.4.5",
 ];
 
-/// A script that runs nginx with the libraries of its suite.
+/// Continuation of the script that unpacks nginx, which checks that it runs with the libraries of its suite.
 const NGINX: &str = r#"
 libraries="$home/usr/lib/x86_64-linux-gnu"
 "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$home/usr/sbin/nginx" -V 2>&1 | grep -q http_v3_module
 "#;
 
-/// The beginning of the document.
+/// Beginning of the document.
 const TOP: &str = "\
 # Conformance
 
@@ -56,7 +56,10 @@ A known ≈ of edge-proxyd: it does not answer a QUIC packet of an unknown versi
 
 ";
 
-/// Installs whatever is missing.
+/// Installs nginx and the Python packages if they are missing.
+///
+/// # Errors
+/// Returns the command that failed.
 pub(crate) fn install() -> Outcome {
     let nginx = tools_folder().join("newer-nginx");
     if nginx.join("usr/lib/nginx/modules/ngx_stream_module.so").exists() {
@@ -80,13 +83,16 @@ pub(crate) fn install() -> Outcome {
     std::fs::write(&stamp, wanted).map_err(|why| format!("{}: {why}", stamp.display()))
 }
 
-/// Returns the folder of the suites' Python packages. Its name is that of earlier versions, so that installed packages stay
-/// in use.
+/// Returns the folder of the suites' Python packages. Its name is that of earlier versions, so that installed packages
+/// remain in use.
 fn packages() -> PathBuf {
     tools_folder().join("python-judges")
 }
 
-/// Runs all suites, and writes the document. The tools must be installed.
+/// Runs all suites, and writes the document, also if a suite fails. The tools must be installed.
+///
+/// # Errors
+/// Returns the status if a suite fails.
 pub(crate) fn all() -> Outcome {
     step(
         "build edge-proxyd",
@@ -103,13 +109,17 @@ pub(crate) fn all() -> Outcome {
     outcome
 }
 
-/// Runs the suites that take less than a minute, with the program that the tests use.
+/// Runs the suites that take less than a minute, with the debug build.
+///
+/// # Errors
+/// Returns the status if a suite fails.
 pub(crate) fn quick() -> Outcome {
     let mut run = python(&target().join("debug/edge-proxyd"));
     run.arg("--quick");
     step("conformance, quick suites", run)
 }
 
+/// Returns the command of the runner for a build of edge-proxyd.
 fn python(program: &PathBuf) -> Command {
     let mut run = Command::new("/usr/bin/python3");
     run.arg("-B").arg(root().join("bins/xtask/conformance/run.py"));

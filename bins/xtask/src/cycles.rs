@@ -1,16 +1,19 @@
 //! `cargo xtask cycles`: no file of a crate may import another that imports it back, directly or through others.
 //!
-//! What a child module takes from its parent does not count, since Rust makes that natural.
+//! Imports of a child module from its parent do not count, since they are usual in Rust.
 
 use crate::process::{Outcome, root};
 use crate::source::{self, imports};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Names that each file of a crate imports from other files, by position.
+/// Names that each file of a crate imports from other files, by the indexes of both files.
 type Graph = BTreeMap<usize, BTreeMap<usize, BTreeSet<String>>>;
 
 /// Checks every crate of the workspace.
+///
+/// # Errors
+/// Returns all cycles.
 pub(crate) fn check() -> Outcome {
     let top = root();
     let files = source::files(&top)?;
@@ -38,13 +41,15 @@ pub(crate) fn check() -> Outcome {
     Ok(())
 }
 
-/// Returns the folder of the crate whose root a file is. `None` if it is not `src/lib.rs` or `src/main.rs`.
+/// Returns the folder of the crate whose root module is in this file. `None` if it is not `src/lib.rs` or
+/// `src/main.rs`.
 fn folder(file: &Path) -> Option<&Path> {
     let folder = file.parent()?;
     let is_root = file.ends_with("src/lib.rs") || file.ends_with("src/main.rs");
     is_root.then(|| folder.parent()).flatten()
 }
 
+/// Returns `true` if a file, relative to `src`, contains tests.
 fn is_test(inside: &Path) -> bool {
     inside
         .iter()
@@ -52,7 +57,7 @@ fn is_test(inside: &Path) -> bool {
         .any(|part| matches!(part, "test" | "tests" | "test.rs" | "tests.rs") || part.ends_with("_tests.rs"))
 }
 
-/// Returns a line for each cycle among the files of a crate.
+/// Returns a line for each cycle among the files of a crate, given as paths and code.
 fn cycles(sources: &[(PathBuf, String)]) -> Vec<String> {
     let graph = graph(sources);
     let name = |file: usize| sources[file].0.display();
@@ -77,13 +82,14 @@ fn cycles(sources: &[(PathBuf, String)]) -> Vec<String> {
         .collect()
 }
 
-/// The modules of a crate: their paths, their files, and what they re-export.
+/// Modules of a crate: their paths by file, their files by path, and what each file re-exports under a name.
 struct Modules {
     paths: Vec<Vec<String>>,
     files: HashMap<Vec<String>, usize>,
     exports: HashMap<(usize, String), Vec<String>>,
 }
 
+/// Returns the imports between the files of a crate.
 fn graph(sources: &[(PathBuf, String)]) -> Graph {
     let all: Vec<imports::Imports> = sources.iter().map(|(_, code)| imports::read(code)).collect();
     let mut modules = Modules { paths: Vec::new(), files: HashMap::new(), exports: HashMap::new() };
@@ -146,7 +152,8 @@ impl Modules {
         }
     }
 
-    /// Returns the file that a path leads to through re-exports, and the first name within it.
+    /// Returns the file to which a path leads through up to six re-exports, and the first name within it. `None` if the
+    /// path leads to no file, or to a file itself.
     fn target(&self, mut path: Vec<String>) -> (Option<usize>, Option<String>) {
         for _ in 0..6 {
             let (file, rest) = self.resolve(&path);
@@ -160,6 +167,7 @@ impl Modules {
         (file, rest.first().cloned())
     }
 
+    /// Returns the file of the longest module path that `path` begins with, and the rest.
     fn resolve<'p>(&self, path: &'p [String]) -> (Option<usize>, &'p [String]) {
         let found = (0..=path.len()).rev().find_map(|end| {
             let file = self.files.get(&path[..end])?;
@@ -169,8 +177,9 @@ impl Modules {
     }
 }
 
-/// Returns the strongly connected components of a graph (Tarjan).
+/// Returns the strongly connected components of a graph with `count` nodes (Tarjan's algorithm).
 fn components(count: usize, graph: &Graph) -> Vec<BTreeSet<usize>> {
+    /// State of the search.
     struct Search<'g> {
         graph: &'g Graph,
         index: Vec<Option<usize>>,
@@ -180,6 +189,7 @@ fn components(count: usize, graph: &Graph) -> Vec<BTreeSet<usize>> {
         found: Vec<BTreeSet<usize>>,
     }
     impl Search<'_> {
+        /// Visits a node that has no index yet, and its successors.
         fn visit(&mut self, node: usize) {
             self.index[node] = Some(self.next);
             self.low[node] = self.next;

@@ -1,15 +1,16 @@
-//! The traits that the six programs have in common, asked of the debug build: help, man pages, default files, exit codes, and how much
-//! they say.
+//! Common traits of the six programs, checked with the debug build: help, man pages, default files, exit codes, and
+//! verbosity.
 
 use crate::process::target;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// Names of the programs.
 pub(crate) const PROGRAMS: &[&str] =
     &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
 
-/// The sections of each man page.
+/// Sections of each man page.
 const SECTIONS: &[&str] = &[
     "NAME",
     "SYNOPSIS",
@@ -52,8 +53,8 @@ const FILES: &[(&str, &str)] = &[
     ("app.ini", "[mailer]\nENABLED = true\nPROTOCOL = carrier-pigeon\nFROM = a@b\n"),
 ];
 
-/// Commands that need no server, and their exit codes: 0 done, 1 failed, 2 unusable, 3 differences. Differences of pg-ensure need one;
-/// tests of the program have them.
+/// Commands that need no server, with their exit codes: 0 done, 1 failed, 2 unusable, 3 differences. Code 3 of
+/// pg-ensure needs a server; tests of the program cover it.
 const EXITS: &[(&str, i32, &[&str])] = &[
     ("acme-dns01", 0, &["--config", "acme.toml", "simulate"]),
     ("acme-dns01", 1, &["--config", "acme.toml", "adopt", "nowhere"]),
@@ -96,7 +97,11 @@ const EXITS: &[(&str, i32, &[&str])] = &[
     ("upgrade-pg-cluster", 3, &["plan", "--from", "17", "--to", "18", "--base", "FOLDER/clusters"]),
 ];
 
-/// Returns what the programs lack. `references` is the page of the book with the files that are read by default.
+/// Returns the traits that the programs lack. `references` is the page of the book with the files that are read by
+/// default.
+///
+/// # Errors
+/// Returns an error if a program does not exist.
 pub(crate) fn faults(references: &str) -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
     for program in PROGRAMS {
@@ -108,22 +113,28 @@ pub(crate) fn faults(references: &str) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
+/// Returns the path of a program of the debug build.
 fn path(program: &str) -> PathBuf {
     target().join("debug").join(program)
 }
 
+/// Runs a program with additional environment variables.
+///
+/// # Errors
+/// Returns an error if it does not exist.
 fn run(program: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Output, String> {
     let mut command = Command::new(path(program));
-    // The environment of whoever runs this may say something about colours.
+    // // The environment of this process may determine colours.
     command.args(args).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied());
     command.output().map_err(|why| format!("{program}: {why}: build the programs first"))
 }
 
+/// Returns standard output and standard error as text.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
-/// Returns what help and man page lack.
+/// Returns the parts that help and man page lack.
 fn described(program: &str) -> Result<Vec<String>, String> {
     let help = said(&run(program, &["--help"], &[])?).split_whitespace().collect::<Vec<_>>().join(" ");
     let wanted = [
@@ -141,7 +152,7 @@ fn described(program: &str) -> Result<Vec<String>, String> {
     let titles: Vec<&str> = titles.iter().map(|title| title.trim_matches('"')).collect();
     let lacks = SECTIONS.iter().filter(|section| !titles.contains(*section));
     faults.extend(lacks.map(|section| format!("{program} man does not have {section}: {titles:?}")));
-    // The examples are those of this program, and a format that has a page of its own is named.
+    // // The examples are those of this program, and the page of a file format is named.
     let examples =
         page.split(".SH EXAMPLES").nth(1).and_then(|rest| rest.split(".SH").next()).unwrap_or_default();
     if examples.matches(&format!("\\fB{}", program.replace('-', "\\-"))).count() < 2 {
@@ -153,7 +164,7 @@ fn described(program: &str) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Returns what is wrong with `--quiet`, `--verbose` and `NO_COLOR`.
+/// Returns the faults of `--quiet`, `--verbose` and `NO_COLOR`.
 fn loudness(program: &str) -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
     for option in ["--quiet", "--verbose", "-q", "-v"] {
@@ -177,7 +188,7 @@ fn loudness(program: &str) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Returns where the programs and the page disagree about the files that are read where none is named.
+/// Returns the differences between programs and page about the files that are read by default.
 fn defaults(references: &str) -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
     for (program, args) in READS {
@@ -191,7 +202,7 @@ fn defaults(references: &str) -> Result<Vec<String>, String> {
             ));
             continue;
         }
-        // An error names the first that exists, or else the first.
+        // // An error names the first file that exists, or else the first one.
         for present in std::iter::once(None).chain(files.iter().copied().map(Some)) {
             let output = with_file(program, args, present)?;
             let (wanted, text) = (present.unwrap_or(files[0]), said(&output));
@@ -209,7 +220,7 @@ fn defaults(references: &str) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Runs a command where /etc has nothing but this file, which has a key that nobody knows.
+/// Runs a command while /etc contains nothing but this file, which has an unknown key.
 fn with_file(program: &str, args: &[&str], file: Option<&str>) -> Result<Output, String> {
     let script = "mount -t tmpfs tmpfs /etc\nif [ -n \"$1\" ]; then mkdir -p \"$(dirname \"$1\")\"; echo zzzzzzzz = 1 > \"$1\"; fi\n\
                   shift\nexec \"$@\"";
@@ -219,7 +230,7 @@ fn with_file(program: &str, args: &[&str], file: Option<&str>) -> Result<Output,
     output.map_err(|why| format!("unshare: {why}"))
 }
 
-/// Returns the commands that end with another code than the table says.
+/// Returns the commands whose exit code differs from the table.
 fn exits() -> Result<Vec<String>, String> {
     let folder = Folder::lay_out()?;
     let mut faults = Vec::new();
@@ -246,14 +257,15 @@ fn exits() -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// A folder with the files of the commands.
+/// A folder with the files of the commands. It is deleted when dropped.
 struct Folder(PathBuf);
 
-/// The account of the clusters where root runs this: the program becomes the owner of their folder, which root may not be.
+/// User ID of the owner of the clusters if root runs this: the program becomes the owner of their folder, which must
+/// not be root.
 const OWNER: u32 = 65_534;
 
 impl Folder {
-    /// Below /tmp, where that account can enter.
+    /// Creates the folder below /tmp, where that account can enter.
     fn lay_out() -> Result<Self, String> {
         let name = format!("xtask-family-{}", std::process::id());
         let folder = Self(std::env::temp_dir().join(name));
@@ -276,7 +288,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Returns a command of a program: the copy here, which every account can read, or that of the build.
+    /// Returns a command of a program: the copy in this folder, which every account can read, or else that of the
+    /// build.
     fn command(&self, program: &str) -> Result<Command, String> {
         let copy = self.0.join(program);
         Ok(Command::new(if copy.exists() {

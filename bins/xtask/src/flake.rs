@@ -1,10 +1,13 @@
-//! The check of flake.nix: its outputs are evaluated with a stand-in for nixpkgs, and name the programs of the workspace.
+//! Check of flake.nix: its outputs are evaluated with a substitute for nixpkgs, and name the programs of the workspace.
 
 use crate::dist::PROGRAMS;
 use crate::process::{Outcome, root, target};
 use std::process::Command;
 
-/// Evaluates the flake, and checks that it names each program. Nothing is built, and nothing is fetched.
+/// Evaluates the flake, and checks that it names each program. Nothing is built or downloaded.
+///
+/// # Errors
+/// Returns nix's message, or a program that is missing.
 pub(crate) fn prove() -> Outcome {
     let work = target().join("flake-test");
     let mut nix = Command::new("/usr/bin/nix");

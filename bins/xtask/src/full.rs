@@ -1,7 +1,7 @@
-//! `cargo xtask full`: the long form of everything, and the report of it that stands in the tree.
+//! `cargo xtask full`: the long form of every check, and its report in the tree.
 //!
-//! The report is a table with a row for each step: when and at which commit it last ran, what it said last, and how long it took.
-//! Steps that are named on the command line replace their rows only.
+//! The report is a table with a row for each step: when and at which commit it last ran, the last line of its output,
+//! and its duration. Steps that are named on the command line replace their rows only.
 
 use crate::process::{Outcome, root};
 use std::fmt::Write as _;
@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// A step: its name, the command that runs it alone, and variables of its environment.
+/// A step: its name, the arguments of cargo that run it alone, and additional environment variables.
 struct LongStep {
     name: &'static str,
     command: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
 }
 
+/// All steps, in the order in which they run.
 const STEPS: &[LongStep] = &[
     xtask("test", &["xtask", "test"]),
     xtask("conformance", &["xtask", "conformance"]),
@@ -30,7 +31,7 @@ const STEPS: &[LongStep] = &[
     xtask("import-random", &["xtask", "import-random", "2000"]),
     LongStep {
         name: "mailer-oracle",
-        // Optimised, since it compares millions of sections.
+        // // Optimised, since it compares millions of sections.
         command: &[
             "--config",
             "profile.dev.package.smtp-config.opt-level=2",
@@ -56,10 +57,12 @@ const STEPS: &[LongStep] = &[
     xtask("bench", &["xtask", "bench"]),
 ];
 
+/// Creates a step without environment variables.
 const fn xtask(name: &'static str, command: &'static [&'static str]) -> LongStep {
     LongStep { name, command, env: &[] }
 }
 
+/// Beginning of the report.
 const HEAD: &str = "\
 # The long form of the tests
 
@@ -70,12 +73,12 @@ replaces their rows. A row holds for the commit that it names.
 |-|-|-|-|-|-|-|
 ";
 
-/// The table of the last runs: the row of each step, by its name.
+/// Table of the last runs: the row of each step, by its name.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Report(Vec<(String, String)>);
 
 impl Report {
-    /// Parses the rows of a report by their step. Rows of steps that are not known are left out.
+    /// Parses the rows of a report. Rows of unknown steps are omitted.
     fn parse(text: &str) -> Self {
         let name = |line: &str| {
             line.strip_prefix("| ").and_then(|line| line.split_once(" |")).map(|(name, _)| name.to_owned())
@@ -84,12 +87,13 @@ impl Report {
         Self(rows.filter(|(name, _)| STEPS.iter().any(|step| step.name == name)).collect())
     }
 
+    /// Replaces the row of a step.
     fn set(&mut self, name: &str, row: String) {
         self.0.retain(|(known, _)| known != name);
         self.0.push((name.to_owned(), row));
     }
 
-    /// Formats the report, its rows in the order of the steps.
+    /// Formats the report, with its rows in the order of the steps.
     fn to_text(&self) -> String {
         let mut text = HEAD.to_owned();
         for step in STEPS {
@@ -103,7 +107,10 @@ impl Report {
     }
 }
 
-/// Runs every step, or those that are named, whatever becomes of each, and writes the report.
+/// Runs every step, or the named ones, also after a failure, and writes the report after each.
+///
+/// # Errors
+/// Returns the names of the failed steps, or an unknown name.
 pub(crate) fn run(named: &[&str]) -> Outcome {
     if let Some(unknown) = named.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         let known: Vec<_> = STEPS.iter().map(|step| step.name).collect();
@@ -127,7 +134,7 @@ pub(crate) fn run(named: &[&str]) -> Outcome {
             first_line("date", &["-u", "+%Y-%m-%d"])?,
             last.replace('|', "\\|"),
         );
-        // Written after each step, so that what ran is kept when a later one is interrupted.
+        // // Written after each step, so that its row is kept if a later one is interrupted.
         let path = path();
         let mut report = Report::parse(&std::fs::read_to_string(&path).unwrap_or_default());
         report.set(step.name, row);
@@ -136,24 +143,26 @@ pub(crate) fn run(named: &[&str]) -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("full: failed: {}", failed.join(", "))) }
 }
 
+/// Returns the path of the report.
 fn path() -> PathBuf {
     root().join("bins/xtask/full.md")
 }
 
-/// Returns the commit that is checked out. It is marked if files besides the report were changed.
+/// Returns the abbreviated hash of the current commit, with `-dirty` if files other than the report were changed.
 fn commit() -> Result<String, String> {
     let commit = first_line("git", &["describe", "--always", "--exclude", "*"])?;
     let changed = first_line("git", &["status", "--porcelain", "--", ".", ":!bins/xtask/full.md"])?;
     Ok(if changed.is_empty() { commit } else { format!("{commit}-dirty") })
 }
 
-/// Returns the command as one types it.
+/// Returns the command as it is typed.
 fn command_text(step: &LongStep) -> String {
     let env = step.env.iter().map(|(name, value)| format!("{name}={value} "));
     format!("{}cargo {}", env.collect::<String>(), step.command.join(" "))
 }
 
-/// Runs a step and shows its output. Returns whether it passed, and its last line.
+/// Runs a step and prints its output. Returns `true` if it passed, and the last line of its standard output that is not
+/// blank.
 fn walk(step: &LongStep) -> Result<(bool, String), String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(step.command).envs(step.env.iter().copied()).current_dir(root());
@@ -173,7 +182,7 @@ fn walk(step: &LongStep) -> Result<(bool, String), String> {
     Ok((status.success(), last))
 }
 
-/// Returns the first line that a command prints.
+/// Returns the first line of a command's standard output. Empty if there is none.
 fn first_line(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).current_dir(root()).output();
     let output = output.map_err(|why| format!("{program}: {why}"))?;

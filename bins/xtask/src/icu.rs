@@ -4,17 +4,17 @@
 use crate::process::{Outcome, step, tools_folder};
 use std::process::Command;
 
-/// Major version, Debian suite, and the packages with libraries of the server and its programs.
+/// Major version, Debian suite, and packages with further libraries of the server and its programs.
 const SUITES: &[(u32, &str, &str)] =
     &[(17, "trixie", "libicu76 libxml2"), (18, "forky", "libicu78 libxml2-16 liburing2")];
 
-/// Packages with the same name in every suite.
+/// Packages that have the same name in every suite.
 const PACKAGES: &str = "libc6 libgcc-s1 libstdc++6 libpq5 libssl3t64 libldap2 libsasl2-2 libgssapi-krb5-2 libkrb5-3 \
     libk5crypto3 libkrb5support0 libcom-err2 libkeyutils1 libpam0g libaudit1 libcap-ng0 libselinux1 libpcre2-8-0 \
     libsystemd0 libcap2 liblz4-1 libzstd1 liblzma5 zlib1g libreadline8t64 libtinfo6 libedit2 libbsd0 libmd0 libnuma1 \
     libgcrypt20 libgpg-error0 libcrypt1";
 
-/// Unpacks into `home`, and runs the programs before reporting success.
+/// Script that unpacks into the folder `home`, and runs the programs.
 const UNPACK: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -53,7 +53,10 @@ ln -sfn "usr/lib/postgresql/$major/bin" "$home/bin"
 "$home/bin/pg_upgrade" --version
 "#;
 
-/// Installs whatever is missing into `postgresql-<major>-icu` of the tools folder.
+/// Installs the versions that are missing into `postgresql-<major>-icu` of the tools folder.
+///
+/// # Errors
+/// Returns the command that failed.
 pub(crate) fn install() -> Outcome {
     for (major, suite, packages) in SUITES {
         let home = tools_folder().join(format!("postgresql-{major}-icu"));

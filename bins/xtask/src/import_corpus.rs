@@ -1,10 +1,10 @@
-//! The import of nginx configurations over a folder of fetched files, and over many random ones.
+//! Import of nginx configurations: of a folder of downloaded files, and of many random ones.
 
 use crate::process::{Outcome, cargo, root, step, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The options of a count.
+/// Options of a count: folder, domain of the names, root folder of included files, and whether the results are proved.
 struct CorpusCount {
     folder: PathBuf,
     domain: String,
@@ -12,7 +12,11 @@ struct CorpusCount {
     prove: bool,
 }
 
-/// Counts the files of a folder that become sites, and with `--prove` those of them that answer as nginx does.
+/// Counts the files of a folder that become sites and, with `--prove`, those of them that respond as nginx does. Prints
+/// the reason for each other file.
+///
+/// # Errors
+/// Returns an error for an unknown option, or if a command cannot be run.
 pub(crate) fn count(arguments: &[&str]) -> Outcome {
     let count = parse(arguments)?;
     step(
@@ -61,7 +65,10 @@ pub(crate) fn count(arguments: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// Proves the import of many random configurations.
+/// Proves the import of `cases` random configurations.
+///
+/// # Errors
+/// Returns an error if `cases` is not a number, or the test fails.
 pub(crate) fn random(cases: &str) -> Outcome {
     let cases: u64 = cases.parse().map_err(|_| format!("`{cases}` is not a number of configurations"))?;
     let mut command = cargo(&[
@@ -79,6 +86,10 @@ pub(crate) fn random(cases: &str) -> Outcome {
     step(&format!("imports of {cases} random configurations, beside nginx"), &mut command)
 }
 
+/// Parses the arguments.
+///
+/// # Errors
+/// Returns an error for an unknown option, a missing value or a missing folder.
 fn parse(arguments: &[&str]) -> Result<CorpusCount, String> {
     let mut count =
         CorpusCount { folder: PathBuf::new(), domain: "example.org".into(), root: None, prove: false };
@@ -101,14 +112,15 @@ fn parse(arguments: &[&str]) -> Result<CorpusCount, String> {
     Ok(count)
 }
 
-/// Returns whether the result of an import has a site that forwards.
+/// Returns `true` if the result of an import has a site that forwards.
 fn has_site(json: &str) -> bool {
     let count = json.split_once("\"sites\":").map(|(_, rest)| rest.trim_start());
     let digits = count.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
     digits.and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|sites| sites > 0)
 }
 
-/// Appends the paths of nginx configurations below a folder, known by their names.
+/// Appends the paths of nginx configurations below a folder: files whose names contain `.conf`. Names that begin with a
+/// dot are skipped.
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Outcome {
     let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {

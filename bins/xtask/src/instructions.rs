@@ -1,20 +1,23 @@
-//! `cargo xtask instructions`: counts the instructions of the paths in `bins/hot-paths` with valgrind and compares them
-//! with the record. Times mean nothing on a shared machine; counts are the same in every run.
+//! `cargo xtask instructions`: counts the instructions of the paths in `bins/hot-paths` with valgrind, and compares
+//! them with the record. Times are not meaningful on a shared machine; counts are nearly the same in every run.
 
 use crate::process::{Outcome, cargo, root, step, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The repetitions of the two processes whose difference is counted, so that start-up cost cancels out.
+/// Repetitions of the two processes whose difference is counted, so that the cost of starting cancels out.
 const WALKS: (u64, u64) = (100, 1_100);
 
-/// The tolerated increase in percent: system libraries and the memory layout differ a little between machines.
+/// Tolerated increase in percent: system libraries and the memory layout differ slightly between machines.
 const TOLERANCE: u64 = 10;
 
-/// The number of paths counted concurrently.
+/// Number of paths that are counted concurrently.
 const PARALLEL_PATHS: usize = 2;
 
-/// Counts, and compares or, with `--record`, records.
+/// Counts the instructions of every path, and compares them with the record or, with `--record`, writes it.
+///
+/// # Errors
+/// Returns the paths whose counts increased, or that differ from those of the record.
 pub(crate) fn run(extra: &[&str]) -> Outcome {
     let records = match extra {
         [] => false,
@@ -45,7 +48,8 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         return Ok(());
     }
     let recorded = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
-    // Tables are hashed with a random key, so a single run can be unlucky, but not three.
+    // // Tables are hashed with a random key, so that a single run can exceed the tolerance by chance, but hardly
+    // three.
     for (name, least) in &mut counted {
         let before = recorded.lines().find_map(|line| record(line).filter(|(known, _)| known == name));
         for _ in 0..2 {
@@ -57,11 +61,15 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     compare(&counted, &recorded)
 }
 
+/// Returns the path of the record.
 fn file() -> PathBuf {
     root().join("bins/hot-paths/instructions.txt")
 }
 
-/// Returns the instructions of one repetition.
+/// Returns the number of instructions of one repetition.
+///
+/// # Errors
+/// Returns the output if valgrind fails.
 fn count(program: &Path, name: &str) -> Result<u64, String> {
     let run = |walks: u64| {
         let mut valgrind = Command::new("valgrind");
@@ -74,6 +82,9 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
 }
 
 /// Returns the standard output and standard error of a command.
+///
+/// # Errors
+/// Returns its standard error if it fails.
 fn outputs(command: &mut Command) -> Result<(String, String), String> {
     let output =
         command.output().map_err(|why| format!("{command:?}: {why}: cargo xtask tools installs it"))?;
@@ -94,12 +105,15 @@ fn record(line: &str) -> Option<(&str, u64)> {
     Some((name, count.parse().ok()?))
 }
 
+/// Returns `true` if a count exceeds the recorded one by more than the tolerance.
 const fn exceeds(count: u64, before: u64) -> bool {
     count * 100 > before * (100 + TOLERANCE)
 }
 
-/// Compares every path with the record. An increase above the tolerance is an error, as is a path without a record or a
-/// record without a path; a decrease is reported, so that it can be recorded.
+/// Compares every path with the record. A decrease above the tolerance is printed, so that it can be recorded.
+///
+/// # Errors
+/// Returns each increase above the tolerance, each path without a record, and each record without a path.
 fn compare(counted: &[(&str, u64)], recorded: &str) -> Outcome {
     let mut faults = Vec::new();
     let mut records = Vec::new();

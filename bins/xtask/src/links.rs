@@ -1,14 +1,14 @@
-//! Links of Markdown documents: every relative one has to exist, and none may lead to a registry's page of a package of this
-//! workspace, which need not be there.
+//! Links of Markdown documents: every relative one must exist, and none may lead to a registry's page of a package of
+//! this workspace, which need not exist.
 
 use crate::registry::{LIBRARIES, PROGRAMS, folder};
 use std::path::{Path, PathBuf};
 
-/// The addresses below which registries have pages of packages.
+/// Addresses below which registries have pages of packages.
 const REGISTRIES: &[&str] = &["https://docs.rs/crate/", "https://docs.rs/", "https://crates.io/crates/"];
 
-/// Returns the relative links of a document, without their anchors, outside of code. Links to items, which rustdoc checks, are not
-/// among them.
+/// Returns the relative links of a document, without their anchors, outside of code. Links to items, which rustdoc
+/// checks, are omitted.
 pub(crate) fn relative(text: &str) -> Vec<String> {
     let is_relative = |link: &String| {
         !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:") && !link.contains('@')
@@ -27,7 +27,7 @@ fn published(text: &str) -> Vec<String> {
     all(text).into_iter().filter(is_ours).collect()
 }
 
-/// Returns the links of a document, outside of code.
+/// Returns all links of a document, outside of code.
 fn all(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut code = false;
@@ -45,13 +45,13 @@ fn all(text: &str) -> Vec<String> {
     found
 }
 
-/// Returns the documents beside the packages of the workspace.
+/// Returns the Markdown documents in the folders of the packages of the workspace.
 pub(crate) fn of_packages(root: &Path) -> Result<Vec<PathBuf>, String> {
     let folders = LIBRARIES.iter().chain(PROGRAMS).map(|package| documents(&root.join(folder(package))));
     Ok(folders.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// Returns the links of a document that lead nowhere.
+/// Returns a message for each link of a document that does not exist or leads to a registry.
 pub(crate) fn broken(document: &Path) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(document).map_err(|why| format!("{}: {why}", document.display()))?;
     let folder = document.parent().unwrap_or(Path::new("."));
@@ -62,7 +62,7 @@ pub(crate) fn broken(document: &Path) -> Result<Vec<String>, String> {
     Ok(missing.chain(published).collect())
 }
 
-/// Returns the Markdown documents of a folder, without folders below it.
+/// Returns the Markdown documents of a folder, without its subfolders, sorted.
 pub(crate) fn documents(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     let mut found: Vec<PathBuf> = entries

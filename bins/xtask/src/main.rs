@@ -1,4 +1,5 @@
-//! The project's own commands. `cargo xtask test` runs everything that a change must pass, on a fresh machine too.
+//! The project's own commands. `cargo xtask test` runs everything that a change must pass, also on a newly installed
+//! machine.
 
 mod advisories;
 mod applications;
@@ -130,7 +131,7 @@ fn main() -> ExitCode {
         (Some("dist"), []) => dist::release(),
         (Some("dist"), ["--debug"]) => dist::debug(),
         (Some("dist"), ["--programs", folder]) => dist::pack_built(std::path::Path::new(folder)),
-        // The proof of the image starts this program again in a network namespace.
+        // // The proof of the image starts this program again in a network namespace.
         (Some("image-inside"), []) => dist::within(),
         (Some("book"), []) => book::render(),
         (Some("book"), ["--check"]) => book::check(),

@@ -1,9 +1,9 @@
 //! Durations on the command line.
 
-/// Parses a number of minutes, 1 to 1440.
+/// Parses a number of minutes from 1 to 1440.
 ///
 /// # Errors
-/// The text is not such a number.
+/// Returns a message for any other text.
 pub(crate) fn parse(text: &str) -> Result<u32, String> {
     text.parse()
         .ok()

@@ -1,4 +1,5 @@
-//! `cargo xtask mistakes`: the tables of realistic mistakes, counted; and some of them with their whole answers, drawn by a commit.
+//! `cargo xtask mistakes`: the tables of realistic mistakes, counted; and some of them with the whole output, drawn by
+//! a commit.
 
 use crate::dist::PROGRAMS;
 use crate::process::{Outcome, cargo, root, step, target};
@@ -6,12 +7,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-/// The fewest mistakes of a program, and of all.
+/// Minimum number of mistakes for each program, and in all.
 const FEWEST: (usize, usize) = (25, 170);
-/// The number of mistakes that are shown.
+/// Number of mistakes that are printed.
 const DRAW_COUNT: usize = 17;
 
-/// Runs the tables, and shows the mistakes that this commit draws: the one that is checked out, unless one is named.
+/// Runs the tables, and prints the mistakes that a commit selects. `None` stands for the current commit.
+///
+/// # Errors
+/// Returns an error if a test fails, or there are too few mistakes.
 pub(crate) fn show(commit: Option<&str>) -> Outcome {
     let folder = target().join("mistakes");
     let _ = std::fs::remove_dir_all(&folder);
@@ -41,7 +45,7 @@ pub(crate) fn show(commit: Option<&str>) -> Outcome {
     Ok(())
 }
 
-/// Reads the answers in a folder, by the names of their files.
+/// Reads the files of a folder. Returns their contents by file name.
 fn read(folder: &Path) -> Result<BTreeMap<String, String>, String> {
     let said = |why: std::io::Error| format!("{}: {why}", folder.display());
     let entries = std::fs::read_dir(folder).map_err(said)?.filter_map(Result::ok);
@@ -53,6 +57,9 @@ fn read(folder: &Path) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// Returns the hash of a commit in hexadecimal.
+///
+/// # Errors
+/// Returns git's message if the commit does not exist.
 fn hash(commit: &str) -> Result<String, String> {
     let mut command = Command::new("git");
     let output = command.args(["rev-parse", "--verify", commit]).current_dir(root()).output();
@@ -63,9 +70,10 @@ fn hash(commit: &str) -> Result<String, String> {
     }
 }
 
-/// Returns numbers below `count`, each once and sorted, chosen by a generator that is seeded by a hash.
+/// Returns up to [`DRAW_COUNT`] numbers below `count`, each once and sorted, selected by a generator that is seeded by
+/// a hash.
 fn draw(hash: &str, count: usize) -> Vec<usize> {
-    // FNV-1a, then xorshift64.
+    // // FNV-1a, then xorshift64.
     let mut state = hash.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
         (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     }) | 1;

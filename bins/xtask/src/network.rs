@@ -5,8 +5,8 @@ use crate::homelab::Scenario;
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::process::Command;
 
-/// Returns the command of the runner, in network and mount namespaces of its own. It needs root, since devices of a link
-/// cannot be made otherwise.
+/// Returns the command of the runner, in network and mount namespaces of its own. It requires root, since the devices
+/// of a link cannot be created otherwise.
 fn runner() -> Command {
     let mut command = Command::new("unshare");
     let script = "ip link set lo up && exec /usr/bin/python3 -B \"$@\"";
@@ -16,7 +16,10 @@ fn runner() -> Command {
     command
 }
 
-/// Builds edge-proxyd, measures everything, and writes the page. Arguments select rows.
+/// Builds edge-proxyd and measures everything, or the rows that arguments select. Without arguments, writes the page.
+///
+/// # Errors
+/// Returns the step that failed.
 pub(crate) fn all(arguments: &[&str]) -> Outcome {
     let caddy = tools_folder().join("newer-caddy");
     if !caddy.join("usr/bin/caddy").exists() {

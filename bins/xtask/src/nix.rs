@@ -1,4 +1,4 @@
-//! The check of the NixOS modules: `bins/packaging/nix/test.nix` evaluates whole hosts without network and nixpkgs. The
+//! Check of the NixOS modules: `bins/packaging/nix/test.nix` evaluates whole hosts without network and nixpkgs. The
 //! results are verified: units by systemd, files by the programs that read them.
 
 use crate::process::{Outcome, cargo, root, step, target};
@@ -7,22 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+/// Path of the program nix.
 const NIX: &str = "/usr/bin/nix";
-/// The programs whose files the modules write.
+/// Programs whose files the modules write.
 const PROGRAMS: &[&str] =
     &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
 
-/// The units that the modules and the Debian packages have in common.
+/// Units that the modules and the Debian packages have in common.
 const DEBIAN: &[(&str, &str)] = &[
     ("acme-dns01.service", "bins/acme-dns01/packaging/acme-dns01.service"),
     ("edge-proxyd.service", "bins/edge-proxyd/packaging/edge-proxyd.service"),
     ("pg-ensure.service", "bins/pg-ensure/packaging/pg-ensure.service"),
 ];
-/// Settings that follow from the options of a module, or from the places of a system.
+/// Settings that depend on the options of a module, or on the paths of a system.
 const OWN: &[&str] =
     &["EnvironmentFile", "LoadCredential", "ProtectSystem", "ReadWritePaths", "SupplementaryGroups"];
 
-/// Builds the programs and checks the modules, with nixpkgs' own lib if one is given.
+/// Builds the programs and checks the modules, with nixpkgs' own lib in the folder `lib`, if given.
 pub(crate) fn whole(lib: Option<&str>) -> Outcome {
     step(
         "nix: building the programs",
@@ -32,6 +33,9 @@ pub(crate) fn whole(lib: Option<&str>) -> Outcome {
 }
 
 /// Checks the modules with the programs already built.
+///
+/// # Errors
+/// Returns the first fault, or that nothing was verified.
 pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     if !Path::new(NIX).exists() {
         return Err(format!("{NIX} is missing: run `cargo xtask tools` first"));
@@ -45,7 +49,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     for program in PROGRAMS {
         std::os::unix::fs::symlink(target().join("debug").join(program), bin.join(program)).map_err(said)?;
     }
-    // A program of systemd that a unit calls.
+    // // A program of systemd that a unit runs.
     std::os::unix::fs::symlink("/usr/bin/systemd-tmpfiles", bin.join("systemd-tmpfiles")).map_err(said)?;
     let lib = match lib {
         Some(path) => {
@@ -62,7 +66,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     let mut nix = Command::new(NIX);
     nix.args(["--extra-experimental-features", "nix-command", "eval", "--offline", "--impure", "--raw"]);
     nix.args(["--expr", &expression]);
-    // Nothing is built, and nothing is written outside this folder.
+    // // Nothing is built, and nothing is written outside this folder.
     for (variable, place) in
         [("NIX_STORE_DIR", "store"), ("NIX_STATE_DIR", "state"), ("NIX_LOG_DIR", "log"), ("HOME", "home")]
     {
@@ -103,8 +107,11 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     Ok(())
 }
 
-/// Compares the service settings of a module with those of the Debian unit of the same name. Returns false if there is no
-/// such unit.
+/// Compares the service settings of a module with those of the Debian unit of the same name. Returns `false` if there
+/// is no such unit.
+///
+/// # Errors
+/// Returns the first setting that differs.
 fn compare_with_debian(unit: &Path) -> Result<bool, String> {
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.split_once('-').map_or(name, |(_, rest)| rest);
@@ -135,7 +142,7 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
             "yes" => "true".to_owned(),
             "no" => "false".to_owned(),
             word => match word.strip_suffix('s') {
-                // Seconds are the unit of a bare number.
+                // // A number without a unit is in seconds.
                 Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
                 _ => word.to_owned(),
             },
@@ -147,7 +154,7 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
 
 /// Checks that systemd knows every key of the unit, and that its programs exist.
 fn verify_keys(unit: &Path) -> Outcome {
-    // Under the name after the store digest, as NixOS links it.
+    // // Under the name after the store digest, as NixOS links it.
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let plain = unit.with_file_name(name.split_once('-').map_or(name, |(_, rest)| rest));
     let text = std::fs::read_to_string(unit).map_err(|why| format!("{}: {why}", unit.display()))?;
@@ -159,6 +166,10 @@ fn verify_keys(unit: &Path) -> Outcome {
     outcome
 }
 
+/// Runs a command that must succeed.
+///
+/// # Errors
+/// Returns its status and output if it fails.
 fn ended_well(command: &mut Command) -> Outcome {
     let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
     if output.status.success() {

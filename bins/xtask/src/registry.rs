@@ -1,5 +1,5 @@
 //! Published packages: each is built, and the workspace is checked with all of them in place of their folders. This
-//! finds missing files in programs too, although no registry has their libraries at this version yet, and without
+//! detects files that are missing in packages, although no registry has the libraries at this version yet, and without
 //! building dependencies again.
 
 use crate::process::{Outcome, cargo, root, step, target};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The published libraries.
+/// Names of the published libraries.
 pub(crate) const LIBRARIES: &[&str] = &[
     "acme-dns01",
     "edge-proxy",
@@ -19,7 +19,7 @@ pub(crate) const LIBRARIES: &[&str] = &[
     "smtp-config",
 ];
 
-/// The published programs.
+/// Names of the packages of the published programs.
 pub(crate) const PROGRAMS: &[&str] = &[
     "acme-dns01-cli",
     "cli-support",
@@ -31,6 +31,9 @@ pub(crate) const PROGRAMS: &[&str] = &[
 ];
 
 /// Builds and checks all packages.
+///
+/// # Errors
+/// Returns the step that failed.
 pub(crate) fn prove() -> Outcome {
     let names = || LIBRARIES.iter().chain(PROGRAMS);
     let mut make = cargo(&["package", "--locked", "--allow-dirty", "--quiet", "--no-verify"]);
@@ -58,14 +61,14 @@ pub(crate) fn prove() -> Outcome {
     )
 }
 
-/// Libraries that lie inside the folder of another, after which they are unpacked.
+/// Libraries in the folder of another one, after which they are unpacked.
 const NESTED: &[(&str, &str)] = &[
     ("edge-http", "edge-proxy/http"),
     ("edge-policy", "edge-proxy/policy"),
     ("pg-upgrade", "pg-ensure/upgrade"),
 ];
 
-/// Returns the folder that a package is built from.
+/// Returns the folder of a package, relative to the root folder.
 pub(crate) fn folder(name: &str) -> PathBuf {
     if let Some((_, folder)) = NESTED.iter().find(|(nested, _)| *nested == name) {
         return folder.into();
@@ -76,7 +79,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new("bins").join(name.strip_suffix("-cli").unwrap_or(name))
 }
 
-/// Replaces a folder by the content of its package.
+/// Replaces a folder of the copy `place` by the content of its package.
 fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
     let manifest = root().join(folder).join("Cargo.toml");
     let text = fs::read_to_string(&manifest).map_err(|why| format!("{}: {why}", manifest.display()))?;
@@ -89,7 +92,7 @@ fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
         return Err(format!("{}: {}", package.display(), String::from_utf8_lossy(&output.stderr).trim()));
     }
     let to = place.join(folder);
-    // The folder of a nested package is gone already where its parent was unpacked.
+    // // The folder of a nested package was removed with that of its parent.
     let removed = match fs::remove_dir_all(&to) {
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -105,7 +108,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     for entry in fs::read_dir(from).map_err(|why| said(from, why))? {
         let entry = entry.map_err(|why| said(from, why))?;
         let (path, name) = (entry.path(), entry.file_name());
-        // Build output, and separate workspaces.
+        // // Build output, and separate workspaces.
         if ["target", "fuzz", ".git", "pingora"].iter().any(|other| name == *other) {
             continue;
         }

@@ -1,17 +1,18 @@
-//! The pictures in the documentation, rendered by Chromium from pages of the home lab.
+//! Pictures of the documentation, rendered by Chromium from pages of the home lab.
 
 use crate::homelab;
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
+/// Path of the program Chromium.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// A picture of the documentation.
 struct Screenshot {
-    /// The page, below `target/debug`.
+    /// Path of the page, below `target/debug`.
     page: &'static str,
-    /// The image, below the root of the workspace.
+    /// Path of the image, below the root folder of the workspace.
     image: &'static str,
     /// Width of the window in pixels.
     width: u32,
@@ -19,6 +20,7 @@ struct Screenshot {
     height: u32,
 }
 
+/// All pictures, that of the status page first.
 const SCREENSHOTS: &[Screenshot] = &[
     Screenshot {
         page: "healthy-status.html",
@@ -29,7 +31,7 @@ const SCREENSHOTS: &[Screenshot] = &[
     Screenshot { page: "homelab-hba.html", image: "bins/pg-hba/matrix.png", width: 1180, height: 350 },
 ];
 
-/// Writes the status page of an edge that serves its clients, without the faults of the scenario.
+/// Writes the status page of an edge without the faults of the scenario, after two minutes of operation.
 fn write_healthy_page() -> Outcome {
     let files = root().join("bins/xtask/screenshots");
     let mut command = Command::new("unshare");
@@ -50,7 +52,8 @@ pub(crate) fn of_status() -> Outcome {
     capture(&SCREENSHOTS[0])
 }
 
-/// Renders all pictures. With `run`, their pages are made anew by a quick scenario; otherwise those of an earlier run are used.
+/// Renders all pictures. With `run`, their pages are created by a quick scenario; otherwise those of an earlier run are
+/// used.
 pub(crate) fn take(run: bool) -> Outcome {
     if !Path::new(CHROMIUM).exists() {
         return Err(format!("{CHROMIUM} is missing: run `cargo xtask tools` first"));
@@ -62,7 +65,7 @@ pub(crate) fn take(run: bool) -> Outcome {
     SCREENSHOTS.iter().try_for_each(capture)
 }
 
-/// Renders a page of the debug build with Chromium and writes the image into the tree.
+/// Renders a page of the debug build with Chromium, and writes the image into the tree.
 fn capture(Screenshot { page, image, width, height }: &Screenshot) -> Outcome {
     let page = target().join("debug").join(page);
     if !page.exists() {
@@ -70,7 +73,7 @@ fn capture(Screenshot { page, image, width, height }: &Screenshot) -> Outcome {
     }
     let profile = target().join("chromium-profile");
     let mut chromium = Command::new(CHROMIUM);
-    // The page has no scripts and loads nothing; as root Chromium has no sandbox.
+    // // The page has no scripts and loads nothing; Chromium has no sandbox if it runs as root.
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
     chromium.arg(format!("--user-data-dir={}", profile.display()));
     chromium.arg(format!("--window-size={width},{height}"));

@@ -1,8 +1,11 @@
-//! `cargo xtask soak`: the soak test for a longer time.
+//! `cargo xtask soak`: the soak test with a longer duration.
 
 use crate::process::{Outcome, cargo, step};
 
-/// Runs the soak test for this many minutes.
+/// Runs the soak test for a number of minutes.
+///
+/// # Errors
+/// Returns the status if it fails.
 pub(crate) fn run(minutes: u32) -> Outcome {
     let arguments = [
         "test",

@@ -1,4 +1,4 @@
-//! The steps of `cargo xtask test`, ordered so that the cheapest failures come first.
+//! Steps of `cargo xtask test`, ordered so that the cheapest failures come first.
 
 use crate::process::{Outcome, cargo, is_root, step, with_second_try};
 use crate::{
@@ -8,9 +8,12 @@ use crate::{
 use std::time::Instant;
 
 /// Runs every step.
+///
+/// # Errors
+/// Returns the first step that failed.
 pub(crate) fn test() -> Outcome {
     let began = Instant::now();
-    // It waits for downloads while the checks below keep the processors busy.
+    // // It waits for downloads while the checks below use the processors.
     let installing = std::thread::spawn(tools::install);
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step(
@@ -29,12 +32,13 @@ pub(crate) fn test() -> Outcome {
     purity::check()?;
     prose::check()?;
     cycles::check()?;
-    // In one run, so that what several of them need is checked once.
+    // // In one run, so that the common dependencies are checked once.
     let mut plain = cargo(&["clippy", "--locked", "--no-default-features"]);
     plain.args(purity::PURE.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
     step("clippy: the cores without features", plain)?;
-    // Clippy has checked the benchmarks; they are built only to measure. The programs are built together with the tests: alone they
-    // would need a hundred crates a second time, without the features that the tests' dependencies ask for.
+    // // Clippy has checked the benchmarks; they are built only to measure. The programs are built together with the
+    // tests: alone they would require a hundred crates a second time, without the features that the tests' dependencies
+    // enable.
     let programs_and_tests =
         ["build", "--workspace", "--bins", "--tests", "--examples", "--all-features", "--locked"];
     step("build", cargo(&programs_and_tests))?;
@@ -42,7 +46,7 @@ pub(crate) fn test() -> Outcome {
     book::render()?;
     testing::run()?;
     let mut left_out = SkippedChecks::new(testing::left_out());
-    // They mostly wait.
+    // // They mostly wait.
     let mut scenarios = Vec::new();
     for (name, form) in [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])] {
         if left_out.may(name) {
@@ -83,7 +87,7 @@ pub(crate) fn test() -> Outcome {
     Ok(())
 }
 
-/// The checks that are left out without root: tests that become another account, network namespaces of a whole network,
+/// Checks that are left out without root: tests that switch to another account, network namespaces of a whole network,
 /// packages that are installed, and a booted machine.
 struct SkippedChecks {
     is_root: bool,
@@ -96,7 +100,7 @@ impl SkippedChecks {
         Self { is_root: is_root(), names }
     }
 
-    /// Returns whether this user can make a check. If not, adds its name to the list.
+    /// Returns `true` if this user can run a check. If not, its name is added to the list.
     fn may(&mut self, name: &str) -> bool {
         if !self.is_root {
             self.names.push(name.to_owned());
@@ -107,7 +111,7 @@ impl SkippedChecks {
     /// Prints the names of the checks that were left out.
     ///
     /// # Errors
-    /// If root left out any: continuous integration runs as root, where each of them has to run.
+    /// Returns the names if this process runs as root: continuous integration runs as root, where every check must run.
     fn report(&self) -> Outcome {
         let names = self.names.join(", ");
         match (self.names.len(), self.is_root) {

@@ -1,7 +1,8 @@
-//! `cargo xtask surface`: the public items of each library, listed in a file of the tree, so that a change of them is seen in review.
+//! `cargo xtask surface`: the public items of each library, listed in a file of the tree, so that a change of them is
+//! visible in review.
 //!
-//! The list is made from rustdoc's JSON. Its beginning names the crates whose types are part of it; each must be re-exported, since a
-//! program that gives such a type needs the same version of that crate.
+//! The list is created from rustdoc's JSON. Its beginning names the crates whose types are part of it; each must be
+//! re-exported, since a program that passes such a type needs the same version of that crate.
 
 use crate::process::{Outcome, cargo, root, step, target};
 use crate::registry::{self, LIBRARIES};
@@ -13,13 +14,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The file in the folder of each library.
+/// Name of the list in the folder of each library.
 const FILE: &str = "public-items.txt";
 
 /// Crates that every program has.
 const STANDARD: &[&str] = &["alloc", "core", "std"];
 
-/// Checks the lists, or writes them.
+/// Compares the lists with the libraries or, with `write`, writes them. Features and compatibility are checked too.
+///
+/// # Errors
+/// Returns all differences and faults.
 pub(crate) fn run(write: bool) -> Outcome {
     document()?;
     let mut wrong = String::new();
@@ -46,11 +50,11 @@ pub(crate) fn run(write: bool) -> Outcome {
     Err(format!("the public items changed; `cargo xtask surface --write` writes the lists:\n{wrong}"))
 }
 
-/// Has rustdoc describe the libraries as JSON.
+/// Runs rustdoc to describe the libraries as JSON.
 fn document() -> Outcome {
     let folder = target().join("surface");
     let wrapper = folder.join("rustdoc");
-    // Only rustdoc is told, since build scripts that saw the variable would build everything again.
+    // // Only for rustdoc, since build scripts that see the variable would build everything again.
     let script = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
     fs::create_dir_all(&folder)
         .and_then(|()| fs::write(&wrapper, script))
@@ -62,14 +66,18 @@ fn document() -> Outcome {
     step("surface: describing the libraries", command)
 }
 
-/// The list of the public items of a library.
+/// List of the public items of a library, with the number of definitions.
 struct PublicItems {
     text: String,
     count: usize,
-    /// Foreign crates in it that are not re-exported.
+    /// Foreign crates in the list that are not re-exported.
     missing: Vec<String>,
 }
 
+/// Returns the list of a library, from rustdoc's JSON.
+///
+/// # Errors
+/// Returns an error if the JSON does not exist or cannot be read.
 fn list(library: &str) -> Result<PublicItems, String> {
     let name = library.replace('-', "_");
     let path = target().join("doc").join(format!("{name}.json"));
@@ -82,7 +90,7 @@ fn list(library: &str) -> Result<PublicItems, String> {
     let items: Vec<String> = api.items().map(ToString::to_string).collect();
     let foreign = foreign(&name, &items);
     let exported = |other: &str| {
-        // Crates that another one re-exports.
+        // // Crates that another one re-exports.
         let other = match other {
             "rustls_pki_types" => "rustls",
             "serde_spanned" => "toml",
@@ -105,8 +113,8 @@ fn list(library: &str) -> Result<PublicItems, String> {
     Ok(PublicItems { text, count, missing })
 }
 
-/// Returns whether a line of the list defines an item: a module, type, trait, function, constant or macro, and not a field, variant, method
-/// or implementation of one.
+/// Returns `true` if a line of the list defines an item: a module, type, trait, function or macro, and not a constant,
+/// a field, variant, method or implementation.
 fn is_definition(item: &str) -> bool {
     let words = item.strip_prefix("#[non_exhaustive] ").unwrap_or(item);
     let Some(rest) = words.strip_prefix("pub ") else { return false };
@@ -116,7 +124,7 @@ fn is_definition(item: &str) -> bool {
     let kind = rest.split(' ').next().unwrap_or_default();
     match kind {
         "mod" | "struct" | "enum" | "trait" | "type" | "macro" | "union" | "static" | "proc" => true,
-        // A free function is in a module, a method in a type, whose name has a capital letter.
+        // // A free function is in a module, a method in a type, whose name begins with a capital letter.
         "fn" => {
             let path = rest[3..].split(['(', '<']).next().unwrap_or_default();
             path.rsplit("::").nth(1).is_some_and(|owner| !owner.starts_with(char::is_uppercase))
@@ -125,7 +133,7 @@ fn is_definition(item: &str) -> bool {
     }
 }
 
-/// Returns the crates, other than this one and the standard ones, whose items the lines name.
+/// Returns the crates, other than this one and the standard ones, whose items occur in the lines.
 fn foreign(own: &str, items: &[String]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for item in items.iter().filter(|item| !item.starts_with("pub use ")) {
@@ -141,7 +149,7 @@ fn foreign(own: &str, items: &[String]) -> BTreeSet<String> {
     found
 }
 
-/// Returns the lines that only one of two texts has.
+/// Returns the lines that only one of two texts has, marked by `-` and `+`.
 fn difference(library: &str, kept: &str, made: &str) -> String {
     let lines = |text: &'_ str| text.lines().map(str::to_owned).collect::<BTreeSet<String>>();
     let (kept, made) = (lines(kept), lines(made));
@@ -151,12 +159,12 @@ fn difference(library: &str, kept: &str, made: &str) -> String {
     text
 }
 
-/// Returns a line for each feature of a library that neither its manifest nor its front page describes.
+/// Returns a line for each feature of a library that its manifest or its front page does not describe.
 fn undocumented_features(library: &str) -> Result<String, String> {
     let folder = root().join(registry::folder(library));
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
     let manifest = read(folder.join("Cargo.toml"))?;
-    // The README is the front page of most.
+    // // The README is the front page of most libraries.
     let front = read(folder.join("src/lib.rs"))? + &read(folder.join("README.md"))?;
     let mut text = String::new();
     let features = manifest.split_once("[features]\n").map_or("", |(_, rest)| rest);
@@ -182,8 +190,8 @@ fn undocumented_features(library: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns a line for each item that the last release of this version's series had and `made` does not (semantic versioning: a new
-/// minor version before 1.0, a new major version after).
+/// Returns a line for each item that the last release of this version's series had and `made` does not have. By
+/// semantic versioning, a series ends with a new minor version before 1.0, and with a new major version after it.
 fn removed_items(library: &str, made: &str) -> Result<String, String> {
     let folder = registry::folder(library);
     let manifest = root().join(&folder).join("Cargo.toml");
@@ -211,7 +219,7 @@ fn removed_items(library: &str, made: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns the numbers of a version that compatible ones share.
+/// Returns the numbers of a version that compatible versions have in common.
 fn series(version: &str) -> String {
     let mut parts = version.split('.');
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
@@ -220,7 +228,7 @@ fn series(version: &str) -> String {
     }
 }
 
-/// Returns the last number of a tag.
+/// Returns the last number of a tag. 0 if there is none.
 fn patch(tag: &str) -> u64 {
     tag.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! The tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that measure
-//! run alone, after the others.
+//! Tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that
+//! measure run alone, after the others.
 
 use crate::process::{Outcome, cargo, root, step, target, with_second_try};
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Programs that run at a time. Each has threads of its own.
+/// Number of programs that run at a time. Each has threads of its own.
 const PARALLEL_PROGRAMS: usize = 3;
 
 /// Test programs that measure time or memory, by package folder and name. They run one after another.
@@ -20,7 +20,7 @@ const ALONE: &[(&str, &str)] = &[
     ("bins/edge-proxyd", "service"),
 ];
 
-/// Test programs that take longest. They begin first, so that none of them is left over at the end.
+/// Test programs that take longest. They begin first, so that none of them remains at the end.
 const FIRST: &[(&str, &str)] = &[
     ("bins/upgrade-pg-cluster", "upgrade"),
     ("bins/acme-dns01", "program"),
@@ -30,7 +30,7 @@ const FIRST: &[(&str, &str)] = &[
     ("pg-ensure", "servers"),
 ];
 
-/// The environment variable with the file in which tests note that only root could make them.
+/// Environment variable with the file in which tests record that they require root.
 const LEFT_OUT: &str = "TESTS_LEFT_OUT";
 
 /// Returns the names of the tests that the last run left out.
@@ -39,6 +39,7 @@ pub(crate) fn left_out() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Returns the absolute path of the file with these names.
 fn left_out_file() -> PathBuf {
     std::path::absolute(target()).unwrap_or_else(|_| target()).join("tests-left-out")
 }
@@ -46,13 +47,13 @@ fn left_out_file() -> PathBuf {
 /// A test program that cargo has built.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Program {
-    /// The folder of its package, in which it runs.
+    /// Folder of its package, in which it runs.
     folder: PathBuf,
     path: PathBuf,
 }
 
 impl Program {
-    /// Parses cargo's message about an artifact, if it is a test program.
+    /// Parses cargo's message about an artifact. `None` if it is not a test program.
     fn parse(line: &str) -> Option<Self> {
         let field = |name: &str| {
             let begin = line.find(&format!("\"{name}\":\""))? + name.len() + 4;
@@ -66,21 +67,24 @@ impl Program {
         Some(Self { folder, path: field("executable")?.into() })
     }
 
-    /// Returns its name in the package.
+    /// Returns its name in the package, without the hash of cargo.
     fn name(&self) -> &str {
         let file = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         file.rsplit_once('-').map_or(file, |(name, _)| name)
     }
 
+    /// Returns `true` if this is the program of a package folder and a name.
     fn is(&self, (folder, name): (&str, &str)) -> bool {
         self.folder == root().join(folder) && self.name() == name
     }
 
+    /// Returns package folder and name for output.
     fn label(&self) -> String {
         let folder = self.folder.strip_prefix(root()).unwrap_or(&self.folder);
         format!("{}: {}", folder.display(), self.name())
     }
 
+    /// Returns the command that runs it as cargo does.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
@@ -89,7 +93,10 @@ impl Program {
     }
 }
 
-/// Builds and runs all test programs; a failure does not stop the others.
+/// Builds and runs all test programs, and the tests in the documentation. A failure does not stop the others.
+///
+/// # Errors
+/// Returns all failures.
 pub(crate) fn run() -> Outcome {
     let programs = build()?;
     let _ = std::fs::remove_file(left_out_file());
@@ -104,7 +111,7 @@ pub(crate) fn run() -> Outcome {
     together.sort_by_key(turn);
     let again = concurrently(&together);
     let on_its_own = |program: &Program| step(&format!("tests of {}", program.label()), program.command());
-    // What failed beside others gets a second try on its own, since its time limits are met there.
+    // // A program that failed beside others gets a second try on its own, in which its time limits are met.
     let mut failed: Vec<String> =
         again.iter().filter_map(|program| second_try(program, on_its_own)).collect();
     failed.extend(
@@ -115,7 +122,7 @@ pub(crate) fn run() -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
 }
 
-/// Runs a program that failed once more, and returns the failure of this run.
+/// Runs a program that failed once more. Returns the failure of this run, `None` if it passed.
 fn second_try(program: &Program, run: impl Fn(&Program) -> Outcome) -> Option<String> {
     let failure = run(program).err();
     if failure.is_none() {
@@ -124,7 +131,7 @@ fn second_try(program: &Program, run: impl Fn(&Program) -> Outcome) -> Option<St
     failure
 }
 
-/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order, and returns those that failed.
+/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order. Returns those that failed.
 fn concurrently(programs: &[Program]) -> Vec<Program> {
     let (waiting, failed) = (Mutex::new(programs.iter()), Mutex::new(Vec::new()));
     let next = || waiting.lock().expect("nobody panics with it").next();
@@ -143,7 +150,10 @@ fn concurrently(programs: &[Program]) -> Vec<Program> {
     failed.into_inner().expect("nobody panics with it")
 }
 
-/// Builds all test programs.
+/// Builds all test programs, and returns them sorted.
+///
+/// # Errors
+/// Returns the status if cargo fails.
 fn build() -> Result<Vec<Program>, String> {
     println!("xtask: building the tests …");
     let began = Instant::now();
@@ -160,7 +170,10 @@ fn build() -> Result<Vec<Program>, String> {
     Ok(programs)
 }
 
-/// Runs a test program, and prints its output when it has ended.
+/// Runs a test program, and prints its output after its end.
+///
+/// # Errors
+/// Returns the status if it fails.
 fn run_captured(program: &Program) -> Outcome {
     let label = program.label();
     println!("xtask: tests of {label}, in the background …");
@@ -171,7 +184,7 @@ fn run_captured(program: &Program) -> Outcome {
     let began = Instant::now();
     let status = program.command().stdin(Stdio::null()).stdout(file).stderr(errors).status();
     let status = status.map_err(|why| format!("{}: {why}", program.path.display()))?;
-    // One write, so that the output of two programs does not mix.
+    // // One write, so that the output of two programs is not mixed.
     let output = std::fs::read_to_string(&said).map_err(why)?;
     print!("xtask: output of the tests of {label}:\n{output}");
     if !status.success() {

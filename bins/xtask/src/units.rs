@@ -1,4 +1,4 @@
-//! The verification of unit files by systemd's own tools.
+//! Verification of unit files by systemd's own tools.
 
 use crate::process::Outcome;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,15 @@ use std::process::Command;
 /// Settings that systemd 254 added. Older versions ignore them, with a warning.
 const SINCE_254: &[&str] = &["RestartMaxDelaySec=", "RestartMode=", "RestartSteps="];
 
-/// Verifies the units that packages installed into a root, and returns the services among them.
+/// Verifies the units that packages installed into a root folder. Returns the services among them.
 pub(crate) fn verify(system: &Path) -> Result<Vec<PathBuf>, String> {
     verify_in(&system.join("usr/lib/systemd/system"))
 }
 
-/// Verifies the units of a folder: their settings are known. Returns the services among them.
+/// Verifies that systemd knows the settings of the units in a folder. Returns the services among them.
+///
+/// # Errors
+/// Returns systemd's messages about the first unit with a fault.
 pub(crate) fn verify_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let units = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     let units = units.filter_map(Result::ok).map(|entry| entry.path());
@@ -27,7 +30,7 @@ pub(crate) fn verify_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
         let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
         let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let said = String::from_utf8_lossy(&output.stderr);
-        // The programs are in this root, where systemd does not look.
+        // // The programs are in this root folder, where systemd does not look them up.
         let wrong: Vec<&str> = said
             .lines()
             .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))
@@ -41,19 +44,22 @@ pub(crate) fn verify_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(units.into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect())
 }
 
-/// Returns whether a warning is about a setting that only newer versions of systemd know.
+/// Returns `true` if a warning is about a setting that only newer versions of systemd know.
 fn is_newer(line: &str) -> bool {
     line.contains("Unknown key")
         && SINCE_254.iter().any(|key| line.contains(&format!("'{}'", key.trim_end_matches('='))))
 }
 
-/// Returns the text of a unit without the settings that systemd 254 added, which older versions warn about.
+/// Returns the text of a unit without the settings that systemd 254 added, about which older versions warn.
 pub(crate) fn without_newer(unit: &str) -> String {
     let lines = unit.lines().filter(|line| !SINCE_254.iter().any(|key| line.starts_with(key)));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Checks the exposure of a unit by systemd's own measure, which must be under 2.0.
+/// Checks that the exposure of a unit by systemd's own measure is below 2.0, and prints it.
+///
+/// # Errors
+/// Returns systemd's report if it is not.
 pub(crate) fn exposure(unit: &Path) -> Outcome {
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--threshold=19", "--no-pager"])

@@ -1,4 +1,4 @@
-//! The pages of the book, followed on a fresh machine: their files are written, their commands run, and the result is used.
+//! Pages of the book, followed on a fresh machine: their files are written, their commands run, and the result is used.
 
 use super::Step;
 use super::machine::Machine;
@@ -13,13 +13,14 @@ pub(super) const STEPS: &[Step] = &[
     ("the same after a boot", after_boot),
 ];
 
-/// The secrets that a reader types, by the file that they go into.
+/// Secrets that a reader types, by the end of the path of the file into which they go, with the file from which they
+/// are read here.
 const SECRETS: &[(&str, &str)] = &[
     ("/cloudflare", "/srv/token"),
     ("/forgejo-db", "/srv/database-password"),
     ("/smtp-password", "/srv/mail-password"),
 ];
-/// Commands whose exit code 3 is part of the page: there is something to do, or to read.
+/// Parts of commands whose exit code 3 is expected by the page: there are differences to act on or to read.
 const DIFFERENCES: &[&str] = &[" plan", " check", " doctor", " explain", " import", " list", " --dry-run"];
 
 fn install(machine: &mut Machine) -> Outcome {
@@ -42,7 +43,7 @@ fn forgejo(machine: &mut Machine) -> Outcome {
     follow(machine, &page("forgejo.md")?)
 }
 
-/// Writes the files of a page and runs its commands, in order, as a reader in their home folder.
+/// Writes the files of a page and runs its commands, in order, as a reader does in their home folder.
 pub(super) fn follow(machine: &Machine, text: &str) -> Outcome {
     for block in blocks(text) {
         let mut words = block.info.split_whitespace();
@@ -61,8 +62,8 @@ pub(super) fn follow(machine: &Machine, text: &str) -> Outcome {
     Ok(())
 }
 
-/// Returns a line of the book as it is run in the machine: secrets come from files instead of the terminal, and some may exit
-/// with 3. `None` if it is a line of cargo.
+/// Returns a line of the book as it is run in the machine: secrets are read from files instead of the terminal, and
+/// some commands may exit with 3. `None` if it is a line of cargo.
 fn command(line: &str) -> Option<String> {
     if line.starts_with("cargo ") {
         return None;
@@ -74,13 +75,14 @@ fn command(line: &str) -> Option<String> {
         line = format!("{line} < {secret}");
     }
     if line.contains("apt-get install") {
-        // The answer to its question.
+        // // The reply to its question.
         line.push_str(" <<< y");
     }
     let differs = DIFFERENCES.iter().any(|part| line.contains(part));
     Some(if differs { format!("{line} || test $? -eq 3") } else { line })
 }
 
+/// Returns the script that checks that a site is served over TLS.
 pub(super) fn served(name: &str) -> String {
     format!(
         "curl -sS --max-time 10 --fail --cacert /srv/issuing.pem --resolve {name}.example.org:443:127.0.0.1 https://{name}.example.org/ \
@@ -88,13 +90,14 @@ pub(super) fn served(name: &str) -> String {
     )
 }
 
+/// Checks the result of the first pages: sites, redirection, silence, SSH, database and mail.
 pub(super) fn result(machine: &mut Machine) -> Outcome {
     machine.run(&served("git"))?;
     machine.run(&served("vault"))?;
     machine.run(
         "curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' -H 'Host: git.example.org' http://127.0.0.1/ | grep '308 https://git.example.org/'",
     )?;
-    // Others get no byte.
+    // // Requests for other names get no response.
     machine.run("! curl -sk --resolve other.example.org:443:127.0.0.1 https://other.example.org/")?;
     machine
         .until(10, "socat -T 5 - TCP:203.0.113.1:2222 < /dev/null | grep 'SSH-2.0-Forgejo 203.0.113.1'")?;

@@ -1,4 +1,4 @@
-//! Every key of edge-proxyd's configuration, under its unit: the example with all of them is started as it is.
+//! Every key of edge-proxyd's configuration, under its unit: the example with all of them is used unchanged.
 
 use super::Step;
 use super::full::log_script;
@@ -13,7 +13,8 @@ pub(super) const STEPS: &[Step] = &[
     ("a site stays under maintenance over a restart of the unit", maintenance),
 ];
 
-/// The files, credentials and folders that the example names, beside a service and a database on this machine.
+/// Script that creates the files, credentials and folders that the example names, besides a service and a database on
+/// this machine.
 const NAMED: &str = r"
 cd /etc/edge-proxyd
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=api.internal \
@@ -58,7 +59,7 @@ chmod +x /usr/local/bin/page-somebody
 systemctl daemon-reload
 ";
 
-/// The answer of the first site of the example, which needs no upstream.
+/// Command that requests the first site of the example, which needs no upstream.
 const ROBOTS: &str = "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt | grep 'User-agent'";
 
 fn every_key(machine: &mut Machine) -> Outcome {
@@ -67,22 +68,23 @@ fn every_key(machine: &mut Machine) -> Outcome {
         "zcat -f /usr/share/doc/edge-proxyd/examples/edge.toml* > /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd",
     )?;
     serves_all(machine)?;
-    // A site with certificates of its own files, and one that asks for those of clients.
+    // // A site with certificates of its own files, and one that requests client certificates.
     machine.run(
         "curl -sS --max-time 10 -o /dev/null --cacert /etc/edge-proxyd/home/fullchain.pem --resolve home.example.org:443:127.0.0.1 \
              https://home.example.org/",
     )?;
     machine.run("openssl s_client -connect 127.0.0.1:443 -servername home.example.org < /dev/null 2> /dev/null | grep 'CN *= *household'")?;
-    // A reload of the same reads all of it again.
+    // // A reload reads the unchanged configuration again.
     machine.run("edge-proxyd reload && systemctl reload edge-proxyd").map(drop)
 }
 
+/// Checks that the edge serves without a restart or a denied operation, and writes both logs.
 fn serves_all(machine: &Machine) -> Outcome {
     machine.until(20, ROBOTS)?;
     machine.run("sleep 3; systemctl is-active edge-proxyd; test $(systemctl show --value -p NRestarts edge-proxyd) = 0")?;
     let log = log_script("edge-proxyd");
     machine.run(&format!("! {log} | grep -E 'Operation not permitted|Permission denied|Read-only'"))?;
-    // The log of the site, and not that of all.
+    // // The log of the site, and not the common one.
     machine.until(5, "grep robots.txt /var/log/edge-proxyd/git.log")?;
     machine.run(
         "test -e /var/log/edge-proxyd/access.log && curl -sS --fail http://127.0.0.1:9180/metrics | grep edge_ > /dev/null",
@@ -90,7 +92,8 @@ fn serves_all(machine: &Machine) -> Outcome {
     .map(drop)
 }
 
-/// Programs that `[acme]` runs would inherit the restrictions, so that Landlock is off with them.
+/// Checks the edge without the keys that run programs, since programs that `[acme]` runs would inherit the
+/// restrictions, so that Landlock is off with them.
 fn restricted(machine: &mut Machine) -> Outcome {
     machine.run(&format!("{} | grep 'sandbox: files and ports unrestricted'", log_script("edge-proxyd")))?;
     machine.run(
@@ -102,7 +105,7 @@ fn restricted(machine: &mut Machine) -> Outcome {
     machine.run("edge-proxyd reload && systemctl reload edge-proxyd").map(drop)
 }
 
-/// The other edge is a process of its own with the same certificates, database and secret, as on another machine.
+/// Script that starts another edge as a process with the same certificates, database and secret, as on another machine.
 const OTHER: &str = r#"
 cat > /etc/edge-proxyd/other.toml <<END
 [[listen]]
@@ -119,7 +122,7 @@ respond = { status = 200, content_type = "text/plain", body = "the other edge" }
 END
 systemd-run --quiet --unit=other-edge -p User=edge-proxy -p Group=acme edge-proxyd run --config /etc/edge-proxyd/other.toml
 "#;
-/// A session of the first edge, and the handshake at the other one with it.
+/// Script that saves a session of the first edge and resumes it at the other one.
 const RESUMED: &str = r"
 ask() {
     (printf 'GET /robots.txt HTTP/1.1\r\nHost: git.example.org\r\nConnection: close\r\n\r\n'; sleep 1) |
@@ -138,7 +141,7 @@ fn shared(machine: &mut Machine) -> Outcome {
     machine.run(OTHER)?;
     machine.until(30, RESUMED)?;
     machine.run("systemctl stop other-edge; rm /etc/edge-proxyd/other.toml")?;
-    // While PostgreSQL is away the edge serves.
+    // // The edge also serves while PostgreSQL is stopped.
     machine.run(&format!("systemctl stop postgresql; {ROBOTS}; systemctl start postgresql"))?;
     machine.active(30, &["postgresql@17-main", "pg-ensure"])?;
     machine.run(

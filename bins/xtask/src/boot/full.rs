@@ -1,4 +1,4 @@
-//! The long form: what takes its time, after the short form.
+//! The long form: steps that take long, after the short form.
 
 use super::Step;
 use super::machine::Machine;
@@ -51,7 +51,7 @@ fn hanging(machine: &mut Machine) -> Outcome {
     if before == after { Ok(()) } else { Err(format!("{before} was followed by {after}")) }
 }
 
-/// Returns the script that sets the clock of a unit alone.
+/// Returns the script that sets the clock of a single unit, to January 2 of a year.
 pub(super) fn clock(unit: &str, year: u32) -> String {
     format!(
         "mkdir -p /run/systemd/system/{unit}.service.d; printf '[Service]\\nEnvironment=LD_PRELOAD=/srv/libfaketimeMT.so.1 \
@@ -60,13 +60,13 @@ pub(super) fn clock(unit: &str, year: u32) -> String {
     )
 }
 
-/// A certificate of somebody else's for 90 days from now.
+/// Script that creates a certificate of another program, valid for 90 days from now.
 const OF_TODAY: &str = "mkdir -p /var/lib/acme/b.test; cd /var/lib/acme/b.test; \
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=b.test \
         -addext subjectAltName=DNS:b.test -keyout key.pem -out fullchain.pem 2> /dev/null; \
     chown -R edge-proxy:acme .; chmod 640 key.pem";
 
-/// Returns the script that shows what a unit has said since its start.
+/// Returns the command that prints the log of a unit since its start.
 pub(super) fn log_script(unit: &str) -> String {
     format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat")
 }
@@ -77,13 +77,13 @@ fn clocks(machine: &mut Machine) -> Outcome {
         machine.run(&clock("edge-proxyd", year))?;
         machine.run("systemctl restart edge-proxyd")?;
         machine.until(20, SERVES)?;
-        // Else nothing would be shown.
+        // // Otherwise the check would prove nothing.
         machine.until(
             5,
             &format!("tail -n 1 /var/log/edge-proxyd/access.log | grep '\"time\":\"{year}-01-02T'"),
         )?;
         machine.until(5, &format!("{} | grep 'the certificate for {words}'", log_script("edge-proxyd")))?;
-        // Roles and databases do not depend on it.
+        // // Roles and databases do not depend on the clock.
         machine.run(&clock("pg-ensure", year))?;
         machine.run("systemctl restart pg-ensure myapp && systemctl is-active pg-ensure myapp")?;
     }
@@ -122,7 +122,7 @@ fn hanging_journal(machine: &mut Machine) -> Outcome {
     )
 }
 
-/// The certificate that is served is the one in the folder.
+/// Command that checks that the certificate in the folder is served.
 const IS_SERVED: &str = "fingerprint='openssl x509 -noout -fingerprint'; \
     served=$(openssl s_client -connect 127.0.0.1:443 -servername a.test < /dev/null 2> /dev/null | $fingerprint); \
     test \"$served\" = \"$($fingerprint -in /var/lib/acme/a.test/fullchain.pem)\"";
@@ -143,11 +143,12 @@ fn missing_folder(machine: &mut Machine) -> Outcome {
 fn late_folder(machine: &mut Machine) -> Outcome {
     let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
     let before = machine.run(restarts)?;
-    // A file system that is mounted over the folder: [acme] writes to it from then on, by a successor.
+    // // A file system that is mounted over the folder: a successor writes the certificates of [acme] to it from then
+    // on.
     machine.run("rm -r /var/lib/elsewhere/a.test")?;
     under_load(machine, 12, "mount --bind /var/lib/elsewhere /var/lib/acme; sleep 9")?;
     machine.until(20, &format!("test -e /var/lib/elsewhere/a.test/key.pem && {IS_SERVED}"))?;
-    // Another folder in its place.
+    // // Another folder in its place.
     machine.run(
         "umount --lazy /var/lib/acme; mv /var/lib/acme /var/lib/gone; mv /var/lib/elsewhere /var/lib/acme",
     )?;
@@ -155,14 +156,15 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     if machine.run(restarts)? != before {
         return Err("the service was restarted".to_owned());
     }
-    // It is read, but not written: systemd opened the former folder for the unit at its start. The program says what to do.
+    // // The new folder is read, but not written: systemd opened the former one for the unit at its start. The program
+    // says what to do.
     machine.until(
         60,
         &format!("{} | grep -E '/var/lib/acme.*Read-only.*needs a restart'", log_script("edge-proxyd")),
     )?;
     machine.run("rm -r /var/lib/acme/a.test; systemctl restart edge-proxyd")?;
     machine.until(20, &format!("test -e /var/lib/acme/a.test/key.pem && {SERVES} && {IS_SERVED}"))?;
-    // A folder of one's own that is not there at the start.
+    // // A folder of the administrator's that does not exist at the start.
     machine.run(
         "sed -i '/^\\[acme/,/^names/d; s#^folder = .*#folder = \"/srv/late/acme\"#' /etc/edge-proxyd/edge.toml; \
          systemctl restart edge-proxyd; curl -sS --fail --max-time 10 -H 'Host: a.test' http://127.0.0.1/",
@@ -173,7 +175,8 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
-/// As by a backup that was restored by root: the store of `[acme]` cannot be used, the certificates of others can.
+/// Checks a state as after a backup that was restored by root: the store of `[acme]` cannot be used, other certificates
+/// can.
 fn failing_store(machine: &mut Machine) -> Outcome {
     machine.run(OF_TODAY)?;
     machine.run(
@@ -193,14 +196,15 @@ fn failing_store(machine: &mut Machine) -> Outcome {
     machine.run(
         "test $(systemctl show --value -p NRestarts edge-proxyd) = 0 && ! test -e /var/lib/acme/a.test",
     )?;
-    // Put right, it is used without a restart.
+    // // Once it is corrected, the store is used without a restart.
     machine.run("chown -R edge-proxy:acme /var/lib/acme/.acme-dns01")?;
     machine.until(90, &format!("test -e /var/lib/acme/a.test/key.pem && {SERVES} && {IS_SERVED}"))?;
     machine.run("rm -r /var/lib/acme/b.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd")?;
     machine.until(10, SERVES)
 }
 
-/// One request is shorter than the grace of 30 s, the other is not. systemd kept such a service for one that ends, and killed it.
+/// Checks a takeover with two requests, one shorter and one longer than the grace of 30 s. systemd once considered such
+/// a service as ending, and killed it.
 fn long_takeover(machine: &mut Machine) -> Outcome {
     let main = "systemctl show --value -p MainPID edge-proxyd";
     let before = machine.run(main)?;
@@ -239,8 +243,8 @@ fn fourth_try(machine: &mut Machine) -> Outcome {
     machine.active(40, &["pg-ensure", "myapp", "myapp2"])
 }
 
-/// Checks the advice of the unit's comment for systemd before 254, which does not know `RestartMode=direct`: `Upholds=`
-/// starts the application later.
+/// Checks the advice of the unit's comment for systemd before 254, which does not support `RestartMode=direct`:
+/// `Upholds=` starts the application later.
 fn upheld(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/pg-ensure.service.d; \
@@ -253,7 +257,8 @@ fn upheld(machine: &mut Machine) -> Outcome {
     machine.run("rm -r /run/systemd/system/pg-ensure.service.d; systemctl daemon-reload").map(drop)
 }
 
-/// Without growing pauses, so that it is more starts than systemd's own limit would allow: five in ten seconds.
+/// Checks a credential that exists only after many starts, without growing pauses, so that there are more starts than
+/// systemd's own limit of five in ten seconds would permit.
 fn late_credential(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/edge-proxyd.service.d; \
@@ -281,12 +286,12 @@ fn rules(machine: &mut Machine) -> Outcome {
     if owner != "postgres" {
         return Err(format!("{list} belongs to {owner}"));
     }
-    // The server has read it: nobody else may use the socket.
+    // // The server has loaded it: no other role may use the socket.
     machine.until(10, "psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")?;
     machine.run(
         "systemctl restart myapp && rm -r /run/systemd/system/pg-ensure.service.d && systemctl daemon-reload",
     )?;
-    // Others use databases of their own after this.
+    // // Later steps use databases of their own.
     machine.run(&format!("cp -a /srv/pg_hba.conf {list}; systemctl reload postgresql"))?;
     machine.until(10, "! psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")
 }

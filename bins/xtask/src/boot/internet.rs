@@ -1,5 +1,5 @@
-//! The internet of a machine: a CA, Cloudflare's API, an acme-dns, a name server and mail, by the programs of this host in a
-//! network namespace of their own, at the other end of the machine's interface `eth0`.
+//! The internet of a machine: a CA, Cloudflare's API, an acme-dns, a name server and mail, by programs of this host in
+//! a network namespace of their own, at the other end of the machine's interface `eth0`.
 
 use crate::process::target;
 use std::io::{BufRead, BufReader, Lines};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The longest time until the connection of a machine that was shut down is gone.
+/// Maximum time until the connection of a machine that was shut down is removed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The running servers. They end when this is dropped.
@@ -16,8 +16,11 @@ pub(super) struct Internet {
 }
 
 impl Internet {
-    /// Starts the servers and connects a machine by the number of its first process. The roots of their certificates and the
-    /// password of the mail account are in the folder then.
+    /// Starts the servers and connects a machine, by the process ID of its first process. Afterwards, the folder
+    /// contains the root certificates and the password of the mail account.
+    ///
+    /// # Errors
+    /// Returns a description if a server does not start.
     pub(super) fn start(folder: &Path, init: u32) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
         let mut command = Command::new("unshare");
@@ -33,8 +36,11 @@ impl Internet {
         Ok(internet)
     }
 
-    /// Connects the machine whose first process has this number: at the start, and again after each boot, since its end of the
-    /// connection ends with it.
+    /// Connects the machine whose first process has this process ID: at the start, and again after each boot, since its
+    /// end of the connection ends with it.
+    ///
+    /// # Errors
+    /// Returns the output of the command that failed.
     pub(super) fn plug(&self, init: u32) -> Result<(), String> {
         let script = format!(
             "ip link add eth0 netns {} type veth peer name eth0 netns {init} && \
@@ -47,7 +53,7 @@ impl Internet {
             if output.status.success() {
                 return Ok(());
             }
-            // The kernel removes the former connection some time after the machine has ended.
+            // // The kernel removes the former connection some time after the machine has ended.
             if Instant::now() > until {
                 return Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr).trim_end()));
             }
@@ -56,7 +62,10 @@ impl Internet {
     }
 }
 
-/// Waits for a line.
+/// Reads a line, which must be `wanted`.
+///
+/// # Errors
+/// Returns the line if it is another one.
 fn hear(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> Result<(), String> {
     match lines.next() {
         Some(Ok(line)) if line == wanted => Ok(()),
@@ -66,7 +75,7 @@ fn hear(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> Result<(), S
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        // Its servers end, and remove their folders, when its input ends.
+        // // The servers end, and remove their folders, when their standard input ends.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }

@@ -15,13 +15,14 @@ pub(super) const STEPS: &[Step] = &[
     ("the daemon goes on in 2000 and in 2040, and says which certificates are not valid then", clocks),
 ];
 
-/// The services that have to be reloaded, each a file that says so.
+/// Script that creates the service to be reloaded, whose reload creates a file.
 const RELOADED: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\nExecReload=/bin/touch /run/reloaded\\n' \
                         > /run/systemd/system/nginx.service && systemctl daemon-reload && systemctl start nginx";
 
-/// The certificates of the configuration but for the one whose provider cannot be reached.
+/// Certificates of the configuration, except the one whose provider cannot be reached.
 const NAMES: [&str; 4] = ["cloudflare", "knot", "delegated", "program"];
 
+/// Returns the script that writes the secrets of the providers.
 fn secrets(folder: &str, owner: &str) -> String {
     format!(
         "mkdir -p {folder}; printf 'c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=\\n' > {folder}/tsig; \
@@ -54,7 +55,8 @@ fn by_edge(machine: &mut Machine) -> Outcome {
     unreachable_is_said(machine, "edge-proxyd")
 }
 
-/// Checks that the one provider on the real internet fails since it is not reachable, and not by the confinement of the unit.
+/// Checks that the one provider on the real internet fails since it cannot be reached, and not because of the
+/// confinement of the unit.
 fn unreachable_is_said(machine: &Machine, unit: &str) -> Outcome {
     let log =
         format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat");
@@ -69,7 +71,7 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl stop edge-proxyd; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
     machine.run(&secrets("/etc/acme-dns01", "acme"))?;
-    // The same, with a group of another program and a port for metrics.
+    // // The same configuration, with the group of another program and a port for metrics.
     machine.run(
         "sed -e 's/acme\\.provider/provider/; s/\\[\\[acme\\.certificate/[[certificate/; s#/etc/edge-proxyd/#/etc/acme-dns01/#' \
              -e '/^names = ..knot/a group = \"www-data\"' -e '/^check = /d' /srv/acme.toml > /etc/acme-dns01.toml; \
@@ -92,7 +94,7 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01").map(drop)
 }
 
-/// The configuration without the certificate that cannot be had here.
+/// Script that removes the certificate that cannot be obtained here from the configuration.
 const REACHABLE: &str = "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; \
     head -n -3 /srv/acme-dns01.toml > /etc/acme-dns01.toml; ! grep hosted.example.org /etc/acme-dns01.toml";
 
@@ -107,7 +109,7 @@ fn by_timer(machine: &mut Machine) -> Outcome {
          printf '[Timer]\\nRandomizedDelaySec=0\\n' > acme-dns01-once.timer.d/boot.conf; \
          systemctl daemon-reload; systemctl start acme-dns01; systemctl start acme-dns01-once.timer",
     )?;
-    // A minute after the boot at the latest; the two exclude each other.
+    // // The timer elapses at most a minute after the boot; the timer and the daemon exclude each other.
     let result = "systemctl show --value -p Result -p ExecMainStatus acme-dns01-once | tr '\\n' ' '";
     machine.until(
         150,
@@ -131,7 +133,7 @@ fn refused(machine: &mut Machine) -> Outcome {
     let reload =
         "if systemctl reload acme-dns01; then exit 1; fi; mv /srv/acme-dns01.toml /etc/acme-dns01.toml";
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01")?;
-    // A key that there is not, and a credential that the unit does not have, which only the daemon knows.
+    // // An unknown key, and a credential that the unit does not have, which only the daemon can know.
     machine.run(&format!(
         "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; echo nonsense = 1 >> /etc/acme-dns01.toml; {reload}"
     ))?;
@@ -144,7 +146,8 @@ fn refused(machine: &mut Machine) -> Outcome {
     if machine.run(main)? == before { Ok(()) } else { Err("the daemon was restarted".to_owned()) }
 }
 
-/// The folder of a machine on which edge-proxyd was installed first, with a certificate for the group of another program.
+/// Checks the folder of a machine on which edge-proxyd was installed first, with a certificate for the group of another
+/// program.
 fn foreign_group(machine: &mut Machine) -> Outcome {
     let rights = "stat -c '%U:%G %a %n' /var/lib/acme /var/lib/acme/knot.example.org/key.pem /var/lib/acme/foreign /var/lib/acme/foreign/key.pem";
     machine.run(
@@ -160,11 +163,11 @@ fn foreign_group(machine: &mut Machine) -> Outcome {
         if found == wanted { Ok(()) } else { Err(format!("{when}, the rights are {found}")) }
     };
     holds(machine, "after a start")?;
-    // The edge obtains none now, and would have a folder of its own.
+    // // The edge obtains no certificates now, and would have a folder of its own.
     machine.run("cp -a /run/systemd/system/acme-dns01.service.d /run/systemd/system/nginx.service /etc/systemd/system/; chown edge-proxy:acme /var/lib/acme; systemctl disable edge-proxyd")?;
     machine.reboot()?;
     holds(machine, "after a boot")?;
-    // It writes there.
+    // // The daemon writes there.
     machine
         .run("rm -r /var/lib/acme/knot.example.org; systemctl restart acme-dns01; systemctl start nginx")?;
     machine.until(60, "stat -c '%U:%G' /var/lib/acme/knot.example.org/key.pem | grep acme:www-data")?;
@@ -176,13 +179,14 @@ fn foreign_group(machine: &mut Machine) -> Outcome {
     .map(drop)
 }
 
-/// The list of certificates outside the unit, with the credential that it has.
+/// Command that lists the certificates outside the unit, with the unit's credential.
 const LIST: &str = "systemd-run --quiet --wait --pipe -p User=acme -p Group=acme -p SupplementaryGroups=www-data \
     -p LoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token acme-dns01 --config /etc/acme-dns01.toml list \
     | grep -E '^cloudflare.example.org .*valid'";
 
 fn clocks(machine: &mut Machine) -> Outcome {
-    // The certificates have expired by the one clock and are of the future by the other; so are those of the CA's own server.
+    // // By one clock the certificates have expired, by the other they are not valid yet; this includes those of the
+    // CA's own server.
     for (year, words) in [(2000, "not valid yet|not valid before"), (2040, "expired")] {
         machine.run(&clock("acme-dns01", year))?;
         machine.run("systemctl restart acme-dns01")?;
@@ -192,7 +196,7 @@ fn clocks(machine: &mut Machine) -> Outcome {
         machine.run(
             "systemctl is-active acme-dns01; test $(systemctl show --value -p NRestarts acme-dns01) = 0",
         )?;
-        // With the clock of this machine, and the token of the unit, the certificates are in order.
+        // // By the clock of this machine, and with the token of the unit, the certificates are valid.
         machine.run(LIST)?;
     }
     machine.run("rm /run/systemd/system/acme-dns01.service.d/clock.conf; systemctl daemon-reload; systemctl restart acme-dns01")?;

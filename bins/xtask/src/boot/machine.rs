@@ -1,4 +1,4 @@
-//! A machine: its root, its first process, and commands that run on it.
+//! A machine: its root folder, its first process, and commands that run on it.
 
 use super::internet::Internet;
 use super::{copy, machine_files};
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The longest time that a boot or a shutdown takes.
+/// Maximum duration of a boot or a shutdown.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The library that sets the clock of a process.
+/// Library that sets the clock of a process.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
+/// A machine in a container of systemd-nspawn. It is killed when dropped.
 pub(super) struct Machine {
     folder: PathBuf,
     root: PathBuf,
@@ -21,7 +22,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Lays out a machine on a copy of `base`, with these packages in /srv/packages, and runs the script of this name on it.
+    /// Creates a machine on a copy of `base`, with these packages in /srv/packages, and runs the script of this name on
+    /// it. It is not booted.
+    ///
+    /// # Errors
+    /// Returns the command that failed.
     pub(super) fn new(
         base: &Path,
         folder: &Path,
@@ -42,26 +47,29 @@ impl Machine {
         for file in files.filter_map(Result::ok) {
             copy(&file.path(), &machine.root.join("srv").join(file.file_name()))?;
         }
-        // A clock of its own for a unit.
+        // // For units with a clock of their own.
         copy(Path::new(FAKETIME), &machine.root.join("srv/libfaketimeMT.so.1"))?;
         let mut lay_out = container(&machine.root);
         quiet(lay_out.args(["--pipe", "sh", &format!("/srv/{script}")]).stdin(Stdio::null()))?;
         Ok(machine)
     }
 
-    /// Copies files into a folder of its root.
+    /// Copies files into a folder of its root folder.
     pub(super) fn put(&self, folder: &str, files: &[PathBuf]) -> Outcome {
         let place = self.root.join(folder);
         std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
         files.iter().try_for_each(|file| copy(file, &place.join(file.file_name().unwrap_or_default())))
     }
 
-    /// Returns its root on this host.
+    /// Returns its root folder on this host.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Boots it, and waits until its services were started.
+    /// Boots it, and waits until its basic services are active.
+    ///
+    /// # Errors
+    /// Returns the output of its console if they are not within 60 s.
     pub(super) fn boot(&mut self) -> Outcome {
         let log = self.folder.join("console.log");
         let file = std::fs::File::create(&log).map_err(|why| format!("{}: {why}", log.display()))?;
@@ -84,7 +92,11 @@ impl Machine {
         }
     }
 
-    /// Connects it to the internet, whose names it resolves and whose servers it trusts from then on, after reboots too.
+    /// Connects it to the internet, whose names it resolves and whose servers it trusts from then on, also after
+    /// reboots.
+    ///
+    /// # Errors
+    /// Returns a description if the internet does not start.
     pub(super) fn connect(&mut self) -> Outcome {
         let folder = self.folder.join("internet");
         let init = self.init().ok_or("the machine has no first process")?;
@@ -97,7 +109,7 @@ impl Machine {
             .map(drop)
     }
 
-    /// Ends its connection to the internet, whose servers end.
+    /// Ends its connection to the internet, and the servers of that.
     pub(super) fn disconnect(&mut self) {
         self.internet = None;
     }
@@ -110,15 +122,21 @@ impl Machine {
     }
 
     /// Shuts it down and boots it again.
+    ///
+    /// # Errors
+    /// Returns a description if either takes longer than 60 s.
     pub(super) fn reboot(&mut self) -> Outcome {
-        // The connection of this command ends with it.
+        // // The process of this command ends with the machine.
         let _ = self.output("systemctl poweroff");
         self.wait()?;
         self.boot()?;
         self.connect_again()
     }
 
-    /// Takes its power away and boots it again.
+    /// Kills it, like a power failure, and boots it again.
+    ///
+    /// # Errors
+    /// Returns a description if it does not boot within 60 s.
     pub(super) fn crash(&mut self) -> Outcome {
         let init = self.init().ok_or("the machine has no first process")?;
         quiet(Command::new("kill").args(["-KILL", &init.to_string()]))?;
@@ -127,6 +145,7 @@ impl Machine {
         self.connect_again()
     }
 
+    /// Waits until its container has ended, at most 60 s.
     fn wait(&mut self) -> Outcome {
         let Some(mut container) = self.container.take() else { return Ok(()) };
         let until = Instant::now() + BOOT_TIMEOUT;
@@ -142,7 +161,7 @@ impl Machine {
         }
     }
 
-    /// Returns the first process of the machine, by its number on the host. `None` if the machine is not running.
+    /// Returns the process ID on the host of the first process of the machine. `None` if the machine does not run.
     fn init(&self) -> Option<u32> {
         let container = self.container.as_ref()?.id();
         let children =
@@ -153,7 +172,10 @@ impl Machine {
         })
     }
 
-    /// Runs a script on it. Returns its exit code and what it printed.
+    /// Runs a script on it, with bash. Returns its exit code, -1 after a signal, and its output.
+    ///
+    /// # Errors
+    /// Returns a description if the script cannot be run.
     pub(super) fn output(&self, script: &str) -> Result<(i32, String), String> {
         let init = self.init().ok_or("the machine has no first process")?;
         let mut command = Command::new("nsenter");
@@ -182,7 +204,10 @@ impl Machine {
         Ok((output.status.code().unwrap_or(-1), text))
     }
 
-    /// Runs a script on it that must succeed. Returns what it printed.
+    /// Runs a script on it that must succeed. Returns its output.
+    ///
+    /// # Errors
+    /// Returns the exit code and the output if it fails.
     pub(super) fn run(&self, script: &str) -> Result<String, String> {
         match self.output(script)? {
             (0, text) => Ok(text),
@@ -190,7 +215,10 @@ impl Machine {
         }
     }
 
-    /// Runs a script again until it succeeds, for at most so many seconds.
+    /// Runs a script repeatedly until it succeeds, for at most `seconds`.
+    ///
+    /// # Errors
+    /// Returns the last failure.
     pub(super) fn until(&self, seconds: u64, script: &str) -> Outcome {
         let until = Instant::now() + Duration::from_secs(seconds);
         loop {
@@ -202,9 +230,12 @@ impl Machine {
         }
     }
 
-    /// Waits until all of these units are active, for at most so many seconds.
+    /// Waits until all of these units are active, for at most `seconds`.
+    ///
+    /// # Errors
+    /// Returns the last failure.
     pub(super) fn active(&self, seconds: u64, units: &[&str]) -> Outcome {
-        // With several units, systemctl is content with one.
+        // // With several units, one active unit suffices for systemctl.
         let each: Vec<String> = units.iter().map(|unit| format!("systemctl is-active {unit}")).collect();
         self.until(seconds, &each.join(" && "))
     }
@@ -223,15 +254,19 @@ impl Drop for Machine {
     }
 }
 
-/// Returns the command that runs something in this root, with a network of its own.
+/// Returns the command that runs something in this root folder, with a network of its own.
 fn container(root: &Path) -> Command {
     let mut command = Command::new("systemd-nspawn");
     command.args(["--quiet", "--private-network", "--register=no", "--keep-unit", "--directory"]).arg(root);
-    // The host may mount the old hierarchy; the machine has the unified one, as every machine today.
+    // // The host may mount the legacy hierarchy; the machine has the unified one, as current systems do.
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("SYSTEMD_SECCOMP", "0");
     command
 }
 
+/// Runs a command whose output is only needed for an error.
+///
+/// # Errors
+/// Returns its status and output if it fails.
 pub(super) fn quiet(command: &mut Command) -> Outcome {
     let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
     if output.status.success() {

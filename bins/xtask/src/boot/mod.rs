@@ -1,7 +1,9 @@
-//! `cargo xtask boot`: a Debian machine with the packages, booted by systemd, which lives through what a year brings.
+//! `cargo xtask boot`: a Debian machine with the packages, booted by systemd, which undergoes the events of a year of
+//! operation.
 //!
-//! The machine is a container of systemd-nspawn with its own process, network and cgroup namespaces, on a copy of a root that
-//! `cargo xtask tools` makes. Everything runs as on a real machine: units, sandboxes, credentials, packages.
+//! The machine is a container of systemd-nspawn with its own process, network and cgroup namespaces, on a copy of a
+//! root folder that `cargo xtask tools` creates. Everything runs as on a real machine: units, sandboxes, credentials,
+//! packages.
 
 mod book;
 mod every;
@@ -22,20 +24,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// The Debian release of the machine, and what is installed on it.
+/// Debian release of the machine.
 const SUITE: &str = "trixie";
+/// Packages that are installed on it.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,postgresql,iproute2,curl,procps,polkitd,socat,openssl,\
                         ca-certificates,logrotate,python3-minimal,libpython3-stdlib";
 
-/// A check: its name, and the function that makes it in a machine.
+/// A check: its name, and the function that performs it on a machine.
 type Step = (&'static str, fn(&mut Machine) -> Outcome);
 
-/// Returns the root folder that machines are copies of.
+/// Returns the root folder of which machines are copies.
 fn base() -> PathBuf {
     tools_folder().join(format!("debian-{SUITE}"))
 }
 
-/// Creates the root folder of Debian, unless it is there with the same packages.
+/// Creates the root folder of Debian, unless it exists with the same packages.
 pub(crate) fn install() -> Outcome {
     let stamp = base().join("etc/xtask-packages");
     if std::fs::read_to_string(&stamp).is_ok_and(|text| text == PACKAGES) {
@@ -50,24 +53,24 @@ pub(crate) fn install() -> Outcome {
     std::fs::write(&stamp, PACKAGES).map_err(|why| format!("{}: {why}", stamp.display()))
 }
 
-/// The form of a run.
+/// Form of a run, by the arguments of the command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Form<'a> {
-    /// What takes its time, too.
+    /// Whether the long steps run too.
     full: bool,
-    /// The pages of the book instead.
+    /// Whether the pages of the book are followed instead.
     book: bool,
-    /// The folder of the Debian packages of an earlier version. In the long form they stand for the earlier version; otherwise
-    /// nothing else is shown.
+    /// Folder of the Debian packages of an earlier version. In the long form they are used as the earlier version;
+    /// otherwise only the change of version is checked.
     previous: Option<&'a Path>,
-    /// Nothing is installed and nothing built: for work on the steps.
+    /// Whether nothing is installed or built, for work on the steps.
     built: bool,
-    /// The steps of the long form that have this in their names, after the first.
+    /// Text in the names of the steps of the long form to be run, after the first step. `None` for all steps.
     part: Option<&'a str>,
 }
 
 impl<'a> Form<'a> {
-    /// Parses the arguments of the command. Returns `None` for those that are not known, or that exclude each other.
+    /// Parses the arguments of the command. Returns `None` for arguments that are unknown or exclude each other.
     pub(crate) fn parse(arguments: &[&'a str]) -> Option<Self> {
         let mut form = Self::default();
         let mut arguments = arguments.iter();
@@ -86,7 +89,10 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Installs the root and builds the programs, and boots them in this form.
+/// Installs the root folder and builds the programs, unless told otherwise, and boots them in this form.
+///
+/// # Errors
+/// Returns the step that failed.
 pub(crate) fn run(form: Form<'_>) -> Outcome {
     if !form.built {
         install()?;
@@ -121,7 +127,10 @@ fn long() -> Vec<Step> {
     [full::STEPS, every::STEPS, issued::STEPS, others::STEPS, packages::STEPS, upgrade::STEPS].concat()
 }
 
-/// Takes the machine through the first step of the long form, and those that have this in their names.
+/// Runs the first step of the long form, and those whose name contains `part`.
+///
+/// # Errors
+/// Returns the names of all steps if none does, or the step that failed.
 fn in_part(part: &str, previous: Option<&Path>) -> Outcome {
     let steps = long().into_iter().enumerate();
     let steps: Vec<Step> =
@@ -133,8 +142,11 @@ fn in_part(part: &str, previous: Option<&Path>) -> Outcome {
     live_with("boot, in part", MACHINE, &steps, &earlier(previous)?)
 }
 
-/// Returns the Debian packages of an earlier version in this folder. Without one, the programs at hand are packaged under a lower
-/// version, which shows the change of packages, but not that of the programs.
+/// Returns the Debian packages of an earlier version in this folder. Without one, the programs at hand are packaged
+/// under a lower version, which covers the change of packages, but not that of the programs.
+///
+/// # Errors
+/// Returns an error if the folder has no packages.
 fn earlier(folder: Option<&Path>) -> Result<Vec<PathBuf>, String> {
     let Some(folder) = folder else {
         let place = target().join("boot-earlier");
@@ -159,17 +171,17 @@ pub(crate) fn read_book() -> Outcome {
     live("book", READER, book::STEPS)
 }
 
-/// The same with the pages that follow.
+/// Follows the pages of the first day, and those that continue from them.
 fn live_whole_book() -> Outcome {
     live("book, in full", READER, &[book::STEPS, pages::STEPS].concat())
 }
 
-/// The script that lays out the machine of the other forms.
+/// Script that prepares the machine of all forms but the book.
 const MACHINE: &str = "machine.sh";
-/// The script that lays out the machine of the book's reader.
+/// Script that prepares the machine of the book's reader.
 const READER: &str = "reader.sh";
 
-/// Returns the steps of all forms.
+/// Returns the steps of all forms but the book.
 fn steps() -> impl Iterator<Item = &'static Step> {
     let forms = [
         short::STEPS,
@@ -183,17 +195,20 @@ fn steps() -> impl Iterator<Item = &'static Step> {
     forms.into_iter().flatten()
 }
 
-/// Boots a machine and runs these steps in order, each on the state that the one before left.
+/// Boots a machine and runs these steps in order, each on the state that the previous one left.
 fn live(what: &str, script: &str, steps: &[Step]) -> Outcome {
     live_with(what, script, steps, &[])
 }
 
-/// Boots a machine, with packages of an earlier version in `/srv/previous`, and runs the steps in order. Fails with the first
-/// that does, and the machine's journal.
+/// Boots a machine, with packages of an earlier version in `/srv/previous`, and runs the steps in order. `what` is the
+/// name of the form, `script` that of the preparation.
+///
+/// # Errors
+/// Returns the first step that fails, with the end of the machine's journal.
 fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> Outcome {
     let began = Instant::now();
     let folder = target().join("boot");
-    // That of a run that failed.
+    // // The folder of a run that failed.
     let _ = std::fs::remove_dir_all(&folder);
     let packages = crate::package::build(&target().join("debug"), &folder.join("packages"), "none")?;
     let mut machine = Machine::new(&base(), &folder, &packages, script)?;
@@ -219,6 +234,7 @@ fn machine_files() -> PathBuf {
     root().join("bins/xtask/boot")
 }
 
+/// Copies a file.
 fn copy(from: &Path, to: &Path) -> Outcome {
     std::fs::copy(from, to).map(drop).map_err(|why| format!("{}: {why}", from.display()))
 }

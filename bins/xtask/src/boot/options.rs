@@ -1,38 +1,38 @@
-//! The options and keys of the programs that have units, each with its need of the unit; and the step that shows each need
-//! fulfilled under the unit.
+//! Options and keys of the programs that have units, each with the resource that it needs under the unit; and the step
+//! that checks that each resource is covered by a step.
 
 use super::machine::Machine;
 use crate::process::{Outcome, root};
 use std::collections::BTreeSet;
 
-/// The resource that an option needs.
+/// Resource that an option needs under the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
-    /// Nothing beside what every start needs.
+    /// Nothing beyond what every start needs.
     Nothing,
     /// Connections to other machines, and name resolution.
     Network,
-    /// A Unix socket of PostgreSQL.
+    /// A Unix-domain socket of PostgreSQL.
     Socket,
     /// A TCP port to listen on.
     Port,
-    /// A file in /etc, read.
+    /// A file in /etc that is read.
     File,
     /// A secret, as a credential of the unit.
     Secret,
-    /// Files in the folder of the unit's state, written, with their group.
+    /// Files in the state folder of the unit that are written, with their group.
     State,
     /// A program that is run.
     Program,
-    /// The system's manager, over D-Bus and polkit.
+    /// The system manager, over D-Bus and polkit.
     Manager,
-    /// The folder of PostgreSQL's rules, written.
+    /// The folder of PostgreSQL's rules, which is written.
     Rules,
-    /// A folder or a group that a drop-in has to add, as the unit's documentation says.
+    /// A folder or a group that a drop-in must add, as the unit's documentation says.
     DropIn,
 }
 
-/// The steps that fulfil each need.
+/// Beginning of the name of the step that covers each resource.
 const PROOFS: &[(Need, &str)] = &[
     (Need::Network, "certificates"),
     (Need::Port, "certificates"),
@@ -46,7 +46,7 @@ const PROOFS: &[(Need, &str)] = &[
     (Need::Rules, "pg-ensure installs rules under its unit"),
 ];
 
-/// The keys of acme-dns01, also below `[acme]` of edge-proxyd, by their names.
+/// Keys of acme-dns01, also below `[acme]` of edge-proxyd, by the resource that they need.
 const ACME: &[(Need, &[&str])] = &[
     (
         Need::Nothing,
@@ -102,9 +102,10 @@ const ACME: &[(Need, &[&str])] = &[
     (Need::DropIn, &["group"]),
 ];
 
-/// A program, its subcommand under the unit, and its options by need.
+/// A program, its subcommand under the unit, and its options by the resource that they need.
 type UnitCommand = (&'static str, &'static str, &'static [(Need, &'static [&'static str])]);
 
+/// Programs with units, and their options.
 const COMMANDS: &[UnitCommand] = &[
     (
         "acme-dns01",
@@ -169,15 +170,18 @@ const COMMANDS: &[UnitCommand] = &[
                 ],
             ),
             (Need::File, &["--old-config"]),
-            // Below /var/lib/postgresql they need nothing.
+            // // Below /var/lib/postgresql they need nothing.
             (Need::DropIn, &["--backup", "--backup-dump", "--base", "--new-data", "--old-data", "--waldir"]),
-            // The account postgres may not manage units: with the unit, the old one is stopped beforehand.
+            // // The account `postgres` may not manage units: with the unit, the old server is stopped beforehand.
             (Need::Nothing, &["--service"]),
         ],
     ),
 ];
 
-/// Compares the tables above with the programs, and the needs with the steps.
+/// Compares the tables above with the programs, and the resources with the steps.
+///
+/// # Errors
+/// Returns every difference.
 pub(super) fn complete(machine: &mut Machine) -> Outcome {
     let mut faults = Vec::new();
     let document = root().join("bins/acme-dns01/CONFIG.md");
@@ -201,6 +205,7 @@ pub(super) fn complete(machine: &mut Machine) -> Outcome {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 
+/// Appends a fault for each name that only one of the program and the table has.
 fn compare(what: &str, found: &BTreeSet<&str>, table: &[(Need, &[&str])], faults: &mut Vec<String>) {
     let known: BTreeSet<&str> = table.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     faults.extend(

@@ -1,4 +1,4 @@
-//! Units that are for other machines than the ones of the other steps: of a standby, and of an image at its first boot.
+//! Units for other machines than those of the other steps: of a standby, and of an image at its first boot.
 
 use super::Step;
 use super::machine::Machine;
@@ -10,7 +10,7 @@ pub(super) const STEPS: &[Step] = &[
     ("a first boot enables no two units that conflict", first_boot),
 ];
 
-/// A second cluster, which follows that of the machine, and a manifest for it.
+/// Script that creates a second cluster, a standby of the machine's own, and a manifest for it.
 const STANDBY: &str = r#"
 pg_createcluster --port 5433 17 standby > /dev/null
 rm -r /var/lib/postgresql/17/standby
@@ -22,7 +22,7 @@ printf '[Service]\nExecStart=\nExecStart=/usr/bin/pg-ensure apply /etc/pg-ensure
 --connect "host=/run/postgresql port=5433 user=postgres" --follow 1\n' > /run/systemd/system/pg-ensure-standby.service.d/boot.conf
 systemctl daemon-reload
 "#;
-/// Returns whether the second cluster has the role.
+/// Command that succeeds if the second cluster has the role.
 const ROLE: &str = "runuser -u postgres -- psql -p 5433 -Atc \"select rolname from pg_roles where rolname = 'promoted'\" | grep promoted";
 
 fn standby(machine: &mut Machine) -> Outcome {
@@ -36,7 +36,7 @@ fn standby(machine: &mut Machine) -> Outcome {
         10,
         "systemctl show -p ActiveState -p Result pg-ensure-standby | sort | tr '\\n' ' ' | grep '^ActiveState=inactive Result=success'",
     )?;
-    // The other server has no such role, and on a primary the unit ends at once.
+    // // The other server has no such role, and on a primary the unit ends at once.
     machine.run("! runuser -u postgres -- psql -Atc '\\du promoted' | grep promoted")?;
     machine.run("systemctl start pg-ensure-standby")?;
     machine.until(10, "systemctl show --value -p ActiveState pg-ensure-standby | grep -x inactive")?;
@@ -45,7 +45,7 @@ fn standby(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
-/// The units with a preset, and the state that it gives them.
+/// Units with a preset, and the state that it gives them.
 const PRESETS: &[(&str, &str)] = &[
     ("edge-proxyd.service", "enabled"),
     ("edge-proxyd.socket", "disabled"),
@@ -55,7 +55,8 @@ const PRESETS: &[(&str, &str)] = &[
     ("pg-ensure-standby.service", "disabled"),
 ];
 
-/// As an image that is copied to several machines: systemd gives it an identity and presets all units.
+/// Checks the first boot of an image that is copied to several machines: systemd generates a machine ID and presets all
+/// units.
 fn first_boot(machine: &mut Machine) -> Outcome {
     let units: Vec<&str> = PRESETS.iter().map(|(unit, _)| *unit).collect();
     machine.run(&format!(
@@ -72,7 +73,7 @@ fn first_boot(machine: &mut Machine) -> Outcome {
     }
     machine.active(60, &["edge-proxyd", "pg-ensure", "myapp"])?;
     machine.until(20, SERVES)?;
-    // Its configuration has no certificate yet; what is needed of it here is that nothing takes it away.
+    // // Its configuration has no certificate yet; here it only matters that nothing disables it.
     machine.run("systemctl disable --now acme-dns01.service; systemctl enable myapp.service myapp2.service > /dev/null 2>&1; \
          chown edge-proxy:acme /var/lib/acme; systemctl restart edge-proxyd")?;
     machine.until(20, SERVES)

@@ -1,4 +1,4 @@
-//! The packages over time: each removed alone, machines with accounts of these names, and an earlier version.
+//! Packages over time: each removed alone, machines with accounts of the same names, and an earlier version.
 
 use super::Step;
 use super::full::log_script;
@@ -13,7 +13,7 @@ pub(super) const STEPS: &[Step] = &[
     ("accounts of these names that were there before are used as they are", accounts),
 ];
 
-/// The packages with units.
+/// Packages with units.
 const PACKAGES: [&str; 4] = ["edge-proxyd", "acme-dns01", "pg-ensure", "upgrade-pg-cluster"];
 
 fn alone(machine: &mut Machine) -> Outcome {
@@ -33,7 +33,7 @@ fn alone(machine: &mut Machine) -> Outcome {
             machine.active(60, &[other])?;
         }
         machine.run(&format!("dpkg --install /srv/packages/{package}_*.deb"))?;
-        // As an administrator who installs it again: the configuration was purged with it.
+        // // An administrator installs it again: the configuration was purged with it.
         machine.run(match package {
             "edge-proxyd" => {
                 "cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl enable --now edge-proxyd"
@@ -47,15 +47,17 @@ fn alone(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
-/// The step with packages of an earlier version, which lie in /srv/previous.
+/// The step with packages of an earlier version in /srv/previous.
 pub(super) const PREVIOUS: &[Step] = &[(
     "an earlier version starts with the state of this one, and this one with that of an earlier",
     previous,
 )];
 
-/// What the units keep: a site under maintenance, the store of `[acme]`, the record of passwords.
+/// Command that prints the state of the units: a site under maintenance, the store of `[acme]`, the record of
+/// passwords.
 const STATE: &str = "cat /var/lib/edge-proxyd/maintenance.json && ls /var/lib/pg-ensure && ls -d /var/lib/acme/.acme-dns01/certificates/* && \
     sha256sum /var/lib/acme/a.test/key.pem";
+/// Command that succeeds if the site is under maintenance.
 const UNDER_MAINTENANCE: &str =
     "curl -sS -o /dev/null -w '%{http_code}' --max-time 10 -H 'Host: m.test' http://127.0.0.1/ | grep 503";
 
@@ -68,7 +70,7 @@ fn previous(machine: &mut Machine) -> Outcome {
     )?;
     machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
     let state = machine.run(STATE)?;
-    // There and back again; the configuration is the administrator's.
+    // // To the earlier version and back; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
         let install = format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null");
         under_load(machine, 25, &install)?;
@@ -92,8 +94,8 @@ fn previous(machine: &mut Machine) -> Outcome {
     machine.run("edge-proxyd maintenance off m.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl reload edge-proxyd").map(drop)
 }
 
-/// Checks that a program starts with state that a later version wrote: a journal line, a field and a record that it does not
-/// know.
+/// Checks that a program starts with state that a later version wrote: a journal line, a field and a record that are
+/// unknown.
 fn later_state(machine: &mut Machine) -> Outcome {
     machine.run(
         "sed -i 's/names = \\[\"a.test\"\\]/&\\n[[acme.certificate]]\\nnames = [\"b.test\"]/' /etc/edge-proxyd/edge.toml; \
@@ -115,13 +117,13 @@ fn later_state(machine: &mut Machine) -> Outcome {
             log_script("edge-proxyd")
         ),
     )?;
-    // The other certificate is looked after.
+    // // The other certificate is renewed.
     machine.until(20, "test -e /var/lib/acme/b.test/key.pem")?;
     machine.active(20, &["pg-ensure", "edge-proxyd"])?;
     machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml; rm -r /var/lib/acme/b.test; systemctl restart edge-proxyd").map(drop)
 }
 
-/// The accounts of a machine's people: `acme` is somebody's login, and there are groups of the same names.
+/// Script that creates accounts of users: `acme` is a login, and there are groups of the same names.
 const OWN: &str = "groupadd --gid 1500 acme; useradd --uid 1500 --gid acme --create-home --shell /bin/bash acme; \
                    groupadd --gid 1501 edge-proxy; echo keep > /home/acme/file; chown acme:acme /home/acme/file";
 

@@ -1,5 +1,5 @@
-//! The pages of the book beyond the first ones, followed on the machine of their reader: what is lost comes back from a backup, and
-//! what nginx or certbot did is done without them.
+//! Pages of the book beyond the first ones, followed on the machine of their reader: lost data is restored from a
+//! backup, and nginx or certbot are replaced.
 
 use super::Step;
 use super::book::{follow, result, served};
@@ -16,14 +16,14 @@ pub(super) const STEPS: &[Step] = &[
     ("Move from lego or certbot, and when a certificate does not renew", from_certbot),
 ];
 
-/// Everything that the pages before made, but for the accounts and the programs.
+/// Script that removes everything that the previous pages created, except for the accounts and the programs.
 const EMPTY: &str = "cp /var/lib/postgresql/forgejo.dump /srv/forgejo.dump; systemctl stop edge-proxyd pg-ensure; \
     dpkg --purge edge-proxyd pg-ensure smtp-config; rm -rf /etc/edge-proxyd /etc/pg-ensure /etc/forgejo \
         /etc/systemd/system/edge-proxyd.service.d /var/lib/acme /var/lib/edge-proxyd /var/lib/pg-ensure; \
     runuser -u postgres -- dropdb forgejo; runuser -u postgres -- dropuser forgejo; systemctl daemon-reload; \
     dpkg --install /srv/packages/edge-proxyd_*.deb /srv/packages/pg-ensure_*.deb /srv/packages/smtp-config_*.deb";
 
-/// The row of which the backup must have a copy.
+/// Beginning of a command that queries the table that the backup must contain.
 const ROW: &str = "PGPASSWORD='correct horse' psql -h 127.0.0.1 -U forgejo forgejo -Atc";
 
 fn backup(machine: &mut Machine) -> Outcome {
@@ -32,7 +32,7 @@ fn backup(machine: &mut Machine) -> Outcome {
         let found = text.split("\n## ").find(|section| section.starts_with(name));
         found.ok_or(format!("backup.md has no section {name}"))
     };
-    // What comes before an empty machine, and what comes on it.
+    // // The parts before and after the machine is emptied.
     let parts = |name: &str| {
         section(name)?
             .split_once("On an empty machine")
@@ -56,12 +56,13 @@ fn backup(machine: &mut Machine) -> Outcome {
     machine.run(&format!("{ROW} 'table once' | grep 17"))?;
     machine.run("edge-proxyd maintenance off vault.example.org | grep 'is in service$'")?;
     machine.until(10, &served("vault"))?;
-    // The table of before is there.
+    // // The table of the previous steps exists.
     machine.run(&format!("{ROW} 'drop table once'"))?;
     result(machine)
 }
 
-/// The programs of 18 as the package has them, and the empty cluster that it makes. They bring their libraries.
+/// Script that installs the programs of 18 with their libraries as the package does, with the empty cluster that it
+/// creates.
 const EIGHTEEN: &str = "chown -R root: /opt/postgresql-18; ln -s /opt/postgresql-18/usr/lib/postgresql/18 /usr/lib/postgresql/18; \
     pg_createcluster 18 main > /dev/null; cat /etc/postgresql/18/main/postgresql.conf | grep '^port = 5433'";
 
@@ -71,7 +72,7 @@ fn postgresql(machine: &mut Machine) -> Outcome {
     at_home(&place, "/opt/postgresql-18")?;
     machine.run(EIGHTEEN)?;
     machine.run(&format!("{ROW} 'create table old (a int); insert into old values (17)'"))?;
-    // What an administrator adds.
+    // // A setting that an administrator adds.
     machine.run("echo 'work_mem = 7MB' > /etc/postgresql/17/main/conf.d/own.conf; chown postgres: /etc/postgresql/17/main/conf.d/own.conf")?;
     follow(machine, &page("postgresql-17-to-18.md")?)?;
     let served = |machine: &Machine| -> Outcome {
@@ -82,7 +83,7 @@ fn postgresql(machine: &mut Machine) -> Outcome {
     };
     served(machine)?;
     machine.run("pg_lsclusters -h | grep -E '^17 +main +5432 +down' && pg_lsclusters -h | grep -E '^18 +main +5432 +online'")?;
-    // What came before lives with it, also after a boot: roles, passwords, rules, units.
+    // // The dependent units work with it, also after a boot: roles, passwords, rules.
     machine.run("systemctl restart pg-ensure")?;
     machine.reboot()?;
     machine.active(60, &["postgresql@18-main", "pg-ensure", "edge-proxyd", "services"])?;
@@ -91,7 +92,7 @@ fn postgresql(machine: &mut Machine) -> Outcome {
     machine.run(&format!("{ROW} 'drop table old'")).map(drop)
 }
 
-/// Makes unpacked programs find their libraries at the place on the machine where they are.
+/// Sets the library paths of unpacked programs to their location on the machine, `place`.
 fn at_home(folder: &Path, place: &str) -> Outcome {
     let libraries = format!("{place}/usr/lib/x86_64-linux-gnu");
     let bin = folder.join("usr/lib/postgresql/18/bin");
@@ -100,7 +101,7 @@ fn at_home(folder: &Path, place: &str) -> Outcome {
         let print = Command::new("patchelf").arg("--print-interpreter").arg(&program).output();
         let print = print.map_err(|why| format!("patchelf: {why}"))?;
         let interpreter = String::from_utf8_lossy(&print.stdout).trim().to_owned();
-        // Scripts have none.
+        // // Scripts have none.
         let Some((_, below)) =
             interpreter.split_once("postgresql-18-icu/").filter(|_| print.status.success())
         else {
@@ -119,13 +120,13 @@ fn at_home(folder: &Path, place: &str) -> Outcome {
     Ok(())
 }
 
-/// The configuration of the two sites as nginx has it.
+/// Configuration of nginx for the two sites.
 const NGINX: &str = "events {}\nhttp {\n  server {\n    listen 443 ssl;\n    server_name git.example.org;\n\
     ssl_certificate /var/lib/acme/example.org/fullchain.pem;\n    ssl_certificate_key /var/lib/acme/example.org/key.pem;\n\
     location / { proxy_pass http://100.64.0.2:3000; proxy_set_header X-Forwarded-For $remote_addr; \
     proxy_set_header Host $host; }\n  }\n  server {\n    listen 80;\n    server_name git.example.org;\n    \
     return 301 https://$host$request_uri;\n  }\n}\n";
-/// A unit that does nothing under the name of another program's.
+/// Beginning of a command that writes a unit without effect, under the name of another program's.
 const STAND_IN: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system";
 
 fn from_nginx(machine: &mut Machine) -> Outcome {
@@ -135,7 +136,7 @@ fn from_nginx(machine: &mut Machine) -> Outcome {
         text.split_once("Try the result beside nginx").ok_or("from-nginx.md has no trial")?;
     let (trial, switch) = rest.split_once("Certificates of certbot").ok_or("from-nginx.md has no switch")?;
     follow(machine, import)?;
-    // The ports are changed by hand, and the program runs in another terminal.
+    // // The ports are changed by hand, and the program runs in another terminal.
     let beside =
         "sed -e 's/:443\"/:8443\"/; s/:80\"/:8080\"/' -e '1i https_port = 8443' edge.toml > beside.toml";
     let trial = trial.replace("edge.toml", "beside.toml");
@@ -154,7 +155,7 @@ fn from_nginx(machine: &mut Machine) -> Outcome {
     machine.until(20, &served("git"))
 }
 
-/// The folders of certbot, with the pair of the edge.
+/// Script that creates the folders of certbot, with the certificate of the edge.
 const LETSENCRYPT: &str = "live=/etc/letsencrypt/live/example.org; mkdir -p $live /etc/letsencrypt/renewal; \
     cp /var/lib/acme/example.org/fullchain.pem $live/fullchain.pem; cp /var/lib/acme/example.org/key.pem $live/privkey.pem; \
     openssl x509 -in $live/fullchain.pem -out $live/cert.pem; sed '1,/END CERT/d' $live/fullchain.pem > $live/chain.pem; \
@@ -163,10 +164,10 @@ chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live 
 
 fn from_certbot(machine: &mut Machine) -> Outcome {
     machine.run(LETSENCRYPT)?;
-    // An imported configuration has no status page, which the page about renewals asks.
+    // // An imported configuration has no status page, which the page about renewals queries.
     machine.run("printf '\\n[status]\\naddress = \"unix:/run/edge-proxyd/status.sock\"\\n' >> /etc/edge-proxyd/edge.toml")?;
     machine.run(&format!("printf '[Timer]\\nOnCalendar=daily\\n' > /etc/systemd/system/certbot.timer; {STAND_IN}/certbot.service; systemctl daemon-reload"))?;
-    // The edge serves what another program obtains; the folder is that program's.
+    // // The edge serves certificates that another program obtains, to which the folder belongs.
     machine.run(
         "systemctl stop edge-proxyd; rm -rf /var/lib/acme; dpkg --install /srv/packages/acme-dns01_*.deb; \
          install -D -m 400 -o acme /srv/token /etc/acme-dns01/cloudflare; systemctl start edge-proxyd; \
@@ -175,7 +176,7 @@ fn from_certbot(machine: &mut Machine) -> Outcome {
     let before =
         machine.run("openssl x509 -noout -fingerprint -in /etc/letsencrypt/live/example.org/cert.pem")?;
     let text = page("from-lego-and-certbot.md")?;
-    // Its file is the program's, and its commands are the account's.
+    // // The file is the program's, and the commands are run by its account.
     let (file, commands) = text.split_once("```sh").ok_or("from-lego-and-certbot.md has no commands")?;
     follow(machine, file)?;
     machine.run("cp /home/reader/acme-dns01.toml /etc/acme-dns01.toml; chgrp acme /etc/acme-dns01.toml; chgrp -R acme /etc/letsencrypt; chmod -R g+rX /etc/letsencrypt; install -d -o acme -g acme /var/lib/acme; chown -R acme: /var/lib/acme")?;

@@ -1,4 +1,4 @@
-//! The short form: what `cargo xtask test` sees a machine do.
+//! The short form: the steps that `cargo xtask test` runs.
 
 use super::Step;
 use super::machine::Machine;
@@ -34,17 +34,26 @@ pub(super) const STEPS: &[Step] = &[
     ("packages that are purged leave a machine that boots", purge),
 ];
 
-/// Runs a script while connections are made one after another for so many seconds. None may be refused or cut off.
+/// Runs a script while connections to 127.0.0.1 are made one after another for `seconds`. Returns the counts.
+///
+/// # Errors
+/// Returns the output if the script fails, or a connection is refused or cut off.
 pub(super) fn under_load(machine: &Machine, seconds: u32, script: &str) -> Result<String, String> {
     under_load_at(machine, "127.0.0.1", seconds, script)
 }
 
-/// Runs a script while connections to an address are made for so many seconds. Fails if one was refused or cut.
+/// Runs a script while connections to an address are made for `seconds`. Returns the counts.
+///
+/// # Errors
+/// Returns the output if the script fails, or a connection is refused or cut off.
 fn under_load_at(machine: &Machine, address: &str, seconds: u32, script: &str) -> Result<String, String> {
     counted(machine, address, seconds, script, &[0])
 }
 
-/// The same while the process is killed once. The one request that is in flight then may be cut off; none may be refused.
+/// Runs a script that kills the process once, while connections are made. The one request in flight may be cut off.
+///
+/// # Errors
+/// Returns the output if the script fails, a connection is refused, or more than one is cut off.
 pub(super) fn under_load_while_killed(
     machine: &Machine,
     seconds: u32,
@@ -53,7 +62,7 @@ pub(super) fn under_load_while_killed(
     counted(machine, "127.0.0.1", seconds, script, &[0, 1])
 }
 
-/// The same with one of these numbers of connections that may be cut off.
+/// Runs a script while connections are made. `cut` are the permitted numbers of connections that are cut off.
 fn counted(
     machine: &Machine,
     address: &str,
@@ -73,26 +82,28 @@ fn counted(
     Ok(text)
 }
 
-/// The site answers, over TLS too.
+/// Command that succeeds if the site responds, with and without TLS.
 pub(super) const SERVES: &str = "curl -sS --max-time 10 --fail -H 'Host: a.test' http://127.0.0.1/ && \
     curl -sSk --max-time 10 --fail --resolve a.test:443:127.0.0.1 https://a.test/";
 
 fn acme(machine: &mut Machine) -> Outcome {
-    // Nothing waits for a network that is online: there is none.
+    // // Nothing waits for the network to be online, which it is not.
     machine.run("! systemctl is-active network-online.target")?;
     machine.until(20, SERVES)?;
     let owner = machine.run("stat -c '%U:%G %a' /var/lib/acme/a.test/key.pem /var/lib/acme")?;
     if owner != "edge-proxy:acme 640\nedge-proxy:acme 755" {
         return Err(format!("the owners are {owner}"));
     }
-    // The secret is there; the certificate authority is not, and that stops nothing.
+    // // The secret exists; the certificate authority cannot be reached, which stops nothing.
     machine.run("systemctl is-active edge-proxyd && ! journalctl -b -u edge-proxyd | grep 'Operation not permitted'").map(drop)
 }
 
+/// Script that creates the interface of a tailnet, whose other end is in the network namespace `node`.
 const INTERFACE: &str = "ip link add tailscale0 type veth peer name far netns node && \
     ip addr add 100.64.0.5/10 dev tailscale0 && ip link set tailscale0 up && \
     ip -n node addr add 100.64.0.9/10 dev far && ip -n node link set far up";
-/// Packets to an own address come by the loopback interface, so that only the socket shows what it is bound to.
+/// Command that succeeds if the listener is bound to the interface. Packets to an own address arrive by the loopback
+/// interface, so that only the socket shows it.
 const BOUND: &str = "ss -Hltn 'sport = :8081' | grep '100.64.0.5%tailscale0:8081'";
 
 fn interface(machine: &mut Machine) -> Outcome {
@@ -105,8 +116,8 @@ fn interface(machine: &mut Machine) -> Outcome {
     machine.until(10, BOUND)
 }
 
-/// Checks the trust by the interface of the tailnet: another machine's report of the client is believed, and that of a sender
-/// who has such an address on another interface is not.
+/// Checks the trust by the interface of the tailnet: the client address that another machine reports is used, and one
+/// from a sender who has such an address on another interface is not.
 fn tailnet_trust(machine: &mut Machine) -> Outcome {
     let log = "/var/log/edge-proxyd/access.log";
     let ask = "curl -sS --fail --max-time 5 -H 'Host: a.test' -H 'X-Forwarded-For: 203.0.113.7'";
@@ -115,7 +126,7 @@ fn tailnet_trust(machine: &mut Machine) -> Outcome {
     machine.run("ip addr add 100.64.0.66/32 dev lo")?;
     machine.run(&format!("{ask} --interface 100.64.0.66 http://127.0.0.1/by-loopback"))?;
     machine.until(5, &format!("grep /by-loopback {log} | grep '\"client\":\"100.64.0.66\"'"))?;
-    // The explanation says the same.
+    // // The explanation agrees.
     let explain = "edge-proxyd explain --config /etc/edge-proxyd/edge.toml --plain --host a.test --header 'X-Forwarded-For: 203.0.113.7'";
     machine.run(&format!("{explain} --from 100.64.0.9 --interface tailscale0 | grep 203.0.113.7"))?;
     machine.run(&format!("! {explain} --from 100.64.0.66 --interface lo | grep 'client.*203.0.113.7'"))?;
@@ -136,7 +147,7 @@ fn late_secret(machine: &mut Machine) -> Outcome {
         "! systemctl is-active myapp && ! systemctl is-active myapp2 && ! systemctl is-active pg-ensure",
     )?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    // By RestartMode=direct: without it the start of the second was cancelled at the first failure.
+    // // By `RestartMode=direct`: without it the start of the second application was cancelled at the first failure.
     machine.active(40, &["pg-ensure", "myapp", "myapp2"])
 }
 
@@ -154,13 +165,13 @@ fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     if machine.run(since)? != before {
         return Err("the application was restarted".to_owned());
     }
-    // In a shell, a plan with the same credentials has nothing to do.
+    // // In a shell, a plan with the same credentials has no changes.
     let plan = "/usr/libexec/pg-ensure/with-credentials pg-ensure.service pg-ensure plan /etc/pg-ensure/manifest.toml \
                 --connect 'host=/run/postgresql user=postgres'";
     machine.run(plan).map(drop)
 }
 
-/// The sockets of port 443 by their inodes, which another socket would not have.
+/// Command that prints the inodes of the sockets of port 443, which differ for other sockets.
 const SOCKETS: &str = "ss -Hltuen 'sport = :443' | sed -n 's/.*\\(ino:[0-9]*\\).*/\\1/p' | sort";
 
 fn restart(machine: &mut Machine) -> Outcome {
@@ -181,6 +192,7 @@ fn restart(machine: &mut Machine) -> Outcome {
     Ok(())
 }
 
+/// Command that prints the main process ID of the edge.
 const MAIN: &str = "systemctl show --value -p MainPID edge-proxyd";
 
 fn takeover(machine: &mut Machine) -> Outcome {
@@ -191,7 +203,7 @@ fn takeover(machine: &mut Machine) -> Outcome {
     if before == after || state != "active\nrunning" {
         return Err(format!("{before} was followed by {after}, and the service is {state}"));
     }
-    // One that took over is looked after as well.
+    // // A successor is supervised as well.
     machine.run(&format!("kill -KILL {after}"))?;
     machine.until(15, &format!("test $({MAIN}) != {after} && {SERVES}"))
 }
@@ -235,7 +247,7 @@ fn rotation(machine: &mut Machine) -> Outcome {
 
 fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("journalctl -b -u edge-proxyd -p err -o cat | grep 'nonsense'")?;
-    // The other programs too.
+    // // The other programs too.
     for (unit, command) in [
         ("wrong-acme", "acme-dns01 --config /run/wrong.toml list"),
         ("wrong-ensure", "pg-ensure check --offline /run/wrong.toml"),
@@ -261,12 +273,12 @@ fn presets(machine: &mut Machine) -> Outcome {
 
 fn socket_unit(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop edge-proxyd")?;
-    // systemd closes the descriptors of the stopped service's store in the background.
+    // // systemd closes the descriptors of the stopped service's store in the background.
     machine.until(
         10,
         "systemctl start edge-proxyd.socket || { systemctl reset-failed edge-proxyd.socket; false; }",
     )?;
-    // The first connection starts the service, and is served; so are IPv6 and, by UDP, HTTP/3.
+    // // The first connection starts the service, and is served; so are IPv6 and, by UDP, HTTP/3.
     machine.run("curl -sS --fail --max-time 15 -g -H 'Host: a.test' 'http://[::1]/' && systemctl is-active edge-proxyd")?;
     machine.run(SERVES)?;
     machine.run("curl -sSk --fail --max-time 10 --resolve 'a.test:443:[::1]' https://a.test/")?;
@@ -274,7 +286,7 @@ fn socket_unit(machine: &mut Machine) -> Outcome {
     http3(machine)?;
     under_load_at(machine, "::1", 4, "systemctl restart edge-proxyd")?;
     http3(machine)?;
-    // A socket that no listener names.
+    // // A socket that no listener names.
     machine.run(
         "sed -i 's/, \"\\[::\\]:80\"//' /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd || true",
     )?;
@@ -285,7 +297,7 @@ fn socket_unit(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
-/// Checks that HTTP/3 is answered, by the curl of the machine.
+/// Checks that the edge responds over HTTP/3, by the curl of the machine.
 fn http3(machine: &mut Machine) -> Outcome {
     machine.run("curl --version | grep -w HTTP3 > /dev/null")?;
     machine
@@ -293,8 +305,8 @@ fn http3(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
-/// Checks that PostgreSQL waits for an upgrade that is enabled, on Debian's own units: the server of a cluster, and not only
-/// their umbrella.
+/// Checks that PostgreSQL waits for an enabled upgrade, with Debian's own units: the server of a cluster, not only the
+/// umbrella unit.
 fn upgrade_first(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/upgrade-pg-cluster@16-17.service.d; \

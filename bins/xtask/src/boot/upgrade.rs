@@ -10,11 +10,12 @@ pub(super) const STEPS: &[Step] = &[
     ("what is left of the upgrade is done by the second unit, beside the new server", finish),
 ];
 
-/// A cluster apart from Debian's own, whose minor version may be newer than any 18 here.
+/// Data folder of a cluster apart from Debian's own, whose minor version may be newer than that of the 18 here.
 const OLD: &str = "/var/lib/postgresql/apart/17/main";
+/// Data folder of the new cluster.
 const NEW: &str = "/var/lib/postgresql/apart/18/main";
 
-/// Returns a script that starts a cluster's server, runs commands, and stops it again.
+/// Returns a script that starts a cluster's server, runs commands, and stops the server again.
 fn serving(version: u32, data: &str, commands: &str) -> String {
     let bin = format!("/opt/postgresql-{version}/bin");
     format!(
@@ -43,7 +44,7 @@ fn upgrade(machine: &mut Machine) -> Outcome {
         machine,
         &format!("mkdir -p {OLD}\n/opt/postgresql-17/bin/initdb -D {OLD} > /dev/null\n{rows}"),
     )?;
-    // A backup in a folder of its own needs a drop-in, as do clusters apart; everything else is as shipped.
+    // // A backup in a folder of its own needs a drop-in, as do clusters apart; everything else is as packaged.
     machine.run(
         "mkdir -p /run/systemd/system/upgrade-pg-cluster@17-18.service.d; \
          printf '[Service]\\nReadWritePaths=/srv/backup\\nExecStart=\\nExecStart=@/usr/bin/upgrade-pg-cluster upgrade-pg-cluster-17-18 run \

@@ -4,13 +4,13 @@ use super::files::{Build, NAME, PROGRAMS, copy, run, sources, tar};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The folder that the archive is unpacked into.
+/// Folder into which the archive is to be unpacked.
 pub(super) const PREFIX: &str = "/usr/local";
 
-/// The unit whose commands have the path of Debian's package.
+/// Unit whose commands have the paths of Debian's package.
 const UNIT: &str = "bins/edge-proxyd/packaging/edge-proxyd.service";
 
-/// The files beside the programs, and their places.
+/// Other files than those of the programs, with their paths in the archive.
 const FILES: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "share/doc/LICENSE-APACHE"),
     ("LICENSE-MIT", "share/doc/LICENSE-MIT"),
@@ -28,7 +28,10 @@ const FILES: &[(&str, &str)] = &[
     ("bins/smtp-config/SETTINGS.md", "share/doc/smtp-config.md"),
 ];
 
-/// Writes the archive and returns its path.
+/// Writes the archive, with the bill of materials `sbom`. Returns its path.
+///
+/// # Errors
+/// Returns the file or command that failed.
 pub(super) fn write(build: &Build, sbom: &Path) -> Result<PathBuf, String> {
     let name = format!("{NAME}-{}-{}-linux", build.version, std::env::consts::ARCH);
     let work = build.out.join("work");
@@ -71,7 +74,8 @@ pub(super) fn write(build: &Build, sbom: &Path) -> Result<PathBuf, String> {
     Ok(archive)
 }
 
-/// Returns a unit whose commands of the archive's programs have the paths that they are unpacked to. Those of the system stay.
+/// Returns a unit in whose commands the archive's programs have the paths to which they are unpacked. Commands of the
+/// system are unchanged.
 fn below_prefix(unit: &str) -> String {
     let mut text = String::new();
     for line in unit.lines() {

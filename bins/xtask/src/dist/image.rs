@@ -1,15 +1,19 @@
-//! The OCI image of edge-proxyd: one layer from scratch with the program and the roots of CAs, made without a daemon.
+//! OCI image of edge-proxyd: one layer from scratch with the program and the root certificates, created without a
+//! daemon.
 
 use super::files::{Build, copy, run, sha256, tar, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The roots of CAs on Debian and its derivatives.
+/// Root certificates on Debian and its derivatives.
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// The user of the image: nobody, who owns nothing.
+/// User ID of the image, which owns no file.
 const USER: u32 = 65_532;
 
-/// Lays out the tree of the image.
+/// Writes the files of the image into a folder.
+///
+/// # Errors
+/// Returns the file or command that failed.
 pub(super) fn lay_out(build: &Build, tree: &Path) -> Result<(), String> {
     let program = tree.join("usr/bin/edge-proxyd");
     copy(&build.programs.join("edge-proxyd"), &program, 0o755)?;
@@ -26,7 +30,10 @@ pub(super) fn lay_out(build: &Build, tree: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes the image as an archive of the OCI layout and returns its path.
+/// Writes the image as an archive of the OCI layout. Returns its path.
+///
+/// # Errors
+/// Returns the file or command that failed.
 pub(super) fn write_archive(build: &Build) -> Result<PathBuf, String> {
     let work = build.out.join("work");
     let (tree, layout) = (work.join("tree"), work.join("layout"));
@@ -74,7 +81,7 @@ pub(super) fn write_archive(build: &Build) -> Result<PathBuf, String> {
     Ok(archive)
 }
 
-/// Moves a file to its digest, and returns digest and size.
+/// Copies a file to the name of its digest in the layout. Returns the digest in hexadecimal and the size in bytes.
 fn blob(layout: &Path, file: &Path) -> Result<(String, u64), String> {
     let digest = sha256(file)?;
     let size = std::fs::metadata(file).map_err(|why| format!("{}: {why}", file.display()))?.len();
@@ -82,6 +89,7 @@ fn blob(layout: &Path, file: &Path) -> Result<(String, u64), String> {
     Ok((digest, size))
 }
 
+/// Writes a text as a blob, as [`blob`] does.
 fn text_blob(work: &Path, layout: &Path, text: &str) -> Result<(String, u64), String> {
     let file = work.join("blob.json");
     write(&file, text)?;

@@ -1,5 +1,5 @@
-//! Artefacts to install from: `cargo xtask dist` builds the programs statically and writes an archive, Debian packages, an OCI
-//! image, a bill of materials and checksums. Each is installed into an empty root and run there before the command succeeds.
+//! `cargo xtask dist`: builds the programs statically and writes an archive, Debian packages, an OCI image, a bill of
+//! materials and checksums. Each is installed into an empty root folder and run there before the command succeeds.
 
 mod archive;
 mod files;
@@ -16,7 +16,10 @@ use files::{Build, NAME, sha256, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds for release and packs.
+/// Builds the programs statically for release and packs them.
+///
+/// # Errors
+/// Returns the step that failed.
 pub(crate) fn release() -> Outcome {
     let programs = build_static()?;
     for (_, program) in PROGRAMS {
@@ -27,7 +30,7 @@ pub(crate) fn release() -> Outcome {
     pack(&programs, &target().join("dist"), true, "xz")
 }
 
-/// Packs the debug build, whose libraries are added to the roots in which it is tried.
+/// Packs the debug build, whose libraries are added to the root folders in which it is run.
 pub(crate) fn debug() -> Outcome {
     pack(&target().join("debug"), &target().join("dist-test"), false, "none")
 }
@@ -37,8 +40,8 @@ pub(crate) fn pack_built(programs: &Path) -> Outcome {
     pack(programs, &target().join("dist"), true, "xz")
 }
 
-/// Builds the static programs for release, and returns their folder: linked with musl if its target is installed, else with
-/// the C library of this machine.
+/// Builds the static programs for release, and returns their folder: linked with musl if its target and compiler are
+/// installed, or else with the C library of this machine.
 fn build_static() -> Result<PathBuf, String> {
     let output = Command::new("rustup").args(["target", "list", "--installed"]).output();
     let targets =
@@ -57,6 +60,8 @@ fn build_static() -> Result<PathBuf, String> {
     Ok(target().join(triple).join("release"))
 }
 
+/// Packs the programs of a folder into `out`, which is emptied, and checks the artefacts. `fixed` is whether the
+/// programs are static; `compression` that of the Debian packages.
 fn pack(programs: &Path, out: &Path, fixed: bool, compression: &str) -> Outcome {
     let _ = std::fs::remove_dir_all(out);
     std::fs::create_dir_all(out).map_err(|why| format!("{}: {why}", out.display()))?;
@@ -77,6 +82,7 @@ fn pack(programs: &Path, out: &Path, fixed: bool, compression: &str) -> Outcome 
     Ok(())
 }
 
+/// Returns the content of SHA256SUMS.
 fn checksums(artefacts: &[PathBuf]) -> Result<String, String> {
     let mut text = String::new();
     for artefact in artefacts {

@@ -1,4 +1,4 @@
-//! The proof of artefacts: each is installed into an empty root, and its programs run there.
+//! Proof of artefacts: each is installed into an empty root folder, and its programs run there.
 
 mod served;
 mod unit;
@@ -11,7 +11,10 @@ use crate::process::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Checks the digests of all artefacts, installs each into an empty root, and runs its programs there.
+/// Checks the digests of all artefacts, installs each into an empty root folder, and runs its programs there.
+///
+/// # Errors
+/// Returns the artefact or command that failed.
 pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
     let work = build.out.join("proof");
     let _ = std::fs::remove_dir_all(&work);
@@ -53,7 +56,7 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
     Ok(())
 }
 
-/// Runs a program in a root that has nothing else.
+/// Runs a program in a root folder that contains nothing else.
 fn runs(build: &Build, root: &Path, program: &str) -> Outcome {
     if !build.fixed {
         libraries(&root.join(program.trim_start_matches('/')), root)?;
@@ -64,12 +67,12 @@ fn runs(build: &Build, root: &Path, program: &str) -> Outcome {
     Ok(())
 }
 
-/// The folders that every engine of containers mounts, then the program.
+/// Script that mounts the folders that every container engine mounts, then runs the program.
 const ENTER: &str = "mkdir -p \"$1/proc\" \"$1/dev\" && mount --rbind /dev \"$1/dev\" && mount -t proc proc \"$1/proc\" && \
                      exec env -i \"$(command -v chroot)\" \"$@\"";
 
-/// Returns a command whose root is the folder, in namespaces of its own. One that is in a namespace of users already stays in
-/// it, since only there it may listen on ports of its network.
+/// Returns a command whose root is the folder, in namespaces of its own. With `mapped`, the process is already in a
+/// user namespace and stays in it, since only there it may listen on ports of its network.
 pub(super) fn inside(root: &Path, program: &str, arguments: &[&str], mapped: bool) -> Command {
     let mut command = Command::new("unshare");
     command.args((!mapped).then_some("--map-root-user"));
@@ -78,7 +81,7 @@ pub(super) fn inside(root: &Path, program: &str, arguments: &[&str], mapped: boo
     command
 }
 
-/// Copies the shared libraries of a program into a root.
+/// Copies the shared libraries of a program into a root folder.
 pub(super) fn libraries(program: &Path, root: &Path) -> Outcome {
     let said = run(Command::new("ldd").arg(program))?;
     for path in said.split_whitespace().filter(|word| word.starts_with('/')) {
@@ -87,7 +90,10 @@ pub(super) fn libraries(program: &Path, root: &Path) -> Outcome {
     Ok(())
 }
 
-/// Unpacks the layers of an image as a container's engine does, after it has compared every digest.
+/// Unpacks the layers of an image as a container engine does, after it has compared every digest.
+///
+/// # Errors
+/// Returns the first blob that differs from its digest.
 fn unpack_image(archive: &Path, root: &Path) -> Outcome {
     let layout = root.with_extension("layout");
     std::fs::create_dir_all(&layout).map_err(|why| format!("{}: {why}", layout.display()))?;
@@ -102,7 +108,7 @@ fn unpack_image(archive: &Path, root: &Path) -> Outcome {
             if found != digest {
                 return Err(format!("the image's blob {digest} has the digest {found}"));
             }
-            // The configuration is JSON, a layer is compressed.
+            // // The configuration is JSON, a layer is compressed.
             let bytes = std::fs::read(blob(&digest)).map_err(|why| why.to_string())?;
             if bytes.starts_with(&[0x1f, 0x8b]) {
                 run(Command::new("tar").arg("-xzf").arg(blob(&digest)).arg("-C").arg(root))?;
@@ -112,7 +118,7 @@ fn unpack_image(archive: &Path, root: &Path) -> Outcome {
     Ok(())
 }
 
-/// Returns the digests that a document names.
+/// Returns the SHA-256 digests that a document contains.
 fn digests(text: &str) -> Vec<String> {
     let parts = text.split("\"digest\":\"sha256:").skip(1);
     parts.map(|rest| rest.chars().take_while(char::is_ascii_hexdigit).collect()).collect()

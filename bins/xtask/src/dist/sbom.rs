@@ -1,10 +1,14 @@
-//! The bill of materials: every crate that the programs are made of, as CycloneDX 1.5, from cargo's own tree and lock file.
+//! Bill of materials: every crate of which the programs consist, as CycloneDX 1.5, from cargo's dependency tree and
+//! lock file.
 
 use super::files::{NAME, PROGRAMS, run, sources};
 use crate::process::cargo;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns the document.
+/// Returns the document. `version` is that of the programs.
+///
+/// # Errors
+/// Returns an error if cargo fails, or lists fewer than 100 crates.
 pub(super) fn document(version: &str) -> Result<String, String> {
     let mut tree =
         cargo(&["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}"]);
@@ -38,7 +42,8 @@ pub(super) fn document(version: &str) -> Result<String, String> {
     ))
 }
 
-/// Parses a line such as `serde v1.0.228|MIT OR Apache-2.0` into name, version and license. `None` if it has another form.
+/// Parses a line such as `serde v1.0.228|MIT OR Apache-2.0` into name, version and license. `None` if it has another
+/// form.
 fn parse_line(line: &str) -> Option<(String, String, String)> {
     let (package, license) = line.trim_end_matches(" (*)").split_once('|')?;
     let mut words = package.split_whitespace();

@@ -1,15 +1,15 @@
 //! Paths that code imports: `use` trees, and paths that begin with `crate`, `super` or `self`.
 
-/// The paths that a file imports and re-exports, each as written.
+/// Paths that a file imports and re-exports, each as written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Imports {
-    /// Paths of `use` and of inline paths.
+    /// Paths of private and restricted `use`, and inline paths.
     pub(crate) used: Vec<String>,
-    /// Paths of `pub use`, whatever its visibility.
+    /// Paths of `pub use`, with any visibility.
     pub(crate) exported: Vec<String>,
 }
 
-/// Reads the imports of code without comments and strings.
+/// Returns the imports of code without comments and strings.
 pub(crate) fn read(code: &str) -> Imports {
     let mut imports = Imports::default();
     for (at, _) in code.match_indices("use") {
@@ -34,11 +34,12 @@ pub(crate) fn read(code: &str) -> Imports {
     imports
 }
 
+/// Returns `true` if a character may be part of an identifier.
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns whether the text ends with a visibility: `pub` or `pub(…)`.
+/// Returns `true` if the text ends with a visibility: `pub` or `pub(…)`, followed by white space.
 fn is_public(before: &str) -> bool {
     let trimmed = before.trim_end();
     if trimmed.len() == before.len() {
@@ -51,7 +52,7 @@ fn is_public(before: &str) -> bool {
     bare.strip_suffix("pub").is_some_and(|rest| !rest.ends_with(is_word))
 }
 
-/// Returns the path that a text begins with, such as `crate::a::b`.
+/// Returns the path at the beginning of a text, such as `crate::a::b`.
 fn leading_path(text: &str) -> &str {
     let mut end = text.find(|c| !is_word(c)).unwrap_or(text.len());
     while let Some(rest) = text[end..].strip_prefix("::") {
@@ -64,7 +65,7 @@ fn leading_path(text: &str) -> &str {
     &text[..end]
 }
 
-/// Expands a `use` tree into its paths.
+/// Expands a `use` tree into its paths. Names after `as` are removed.
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((prefix, inner)) = tree.strip_suffix('}').and_then(|tree| tree.split_once('{')) else {

@@ -1,4 +1,4 @@
-//! The Rust sources of the workspace, for checks that read them as text.
+//! Rust sources of the workspace, for checks that read them as text.
 
 pub(crate) mod imports;
 mod strip;
@@ -7,13 +7,13 @@ pub(crate) use strip::code;
 
 use std::path::{Path, PathBuf};
 
-/// Folders that hold no sources of a crate: build output and separate workspaces.
+/// Folders that contain no sources of a crate.
 const SKIPPED: &[&str] = &["target", ".git"];
 
-/// Returns the paths of all Rust files below a folder, relative to it, sorted.
+/// Returns the paths of all Rust files below a folder, relative to it, sorted. Symbolic links are skipped.
 ///
 /// # Errors
-/// A folder cannot be read.
+/// Returns an error if a folder cannot be read.
 pub(crate) fn files(top: &Path) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     let mut folders = vec![top.to_owned()];
@@ -36,10 +36,10 @@ pub(crate) fn files(top: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// Reads a file below a folder.
+/// Reads a file, whose path is relative to the folder `top`.
 ///
 /// # Errors
-/// The file cannot be read.
+/// Returns an error if the file cannot be read.
 pub(crate) fn read(top: &Path, file: &Path) -> Result<String, String> {
     std::fs::read_to_string(top.join(file)).map_err(|why| format!("{}: {why}", file.display()))
 }

@@ -1,17 +1,19 @@
 //! Code without comments, strings and unit tests.
 
-/// Returns the code of a file: comments and the content of strings are removed, and everything from an inline test module
-/// on.
+/// Returns the code of a file: comments and the content of strings are removed, and everything from an inline test
+/// module.
 pub(crate) fn code(text: &str) -> String {
     let without_comments = block_comments(&line_comments(text));
     strings(&without_comments[..tests_at(&without_comments)])
 }
 
+/// Removes line comments, and everything else after two slashes.
 fn line_comments(text: &str) -> String {
     let lines: Vec<&str> = text.split('\n').map(|line| line.split("//").next().unwrap_or_default()).collect();
     lines.join("\n")
 }
 
+/// Removes block comments. They are assumed not to be nested.
 fn block_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -23,7 +25,7 @@ fn block_comments(text: &str) -> String {
     out + rest
 }
 
-/// Returns the offset of `#[cfg(test)] mod NAME {`, or the end.
+/// Returns the byte offset of `#[cfg(test)] mod NAME {`, or the length of the text.
 fn tests_at(text: &str) -> usize {
     text.match_indices("#[cfg(test)]")
         .find(|(at, mark)| {
@@ -35,6 +37,7 @@ fn tests_at(text: &str) -> usize {
         .map_or(text.len(), |(at, _)| at)
 }
 
+/// Removes the content of string literals, but not their quotes.
 fn strings(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();

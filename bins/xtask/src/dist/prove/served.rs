@@ -1,4 +1,4 @@
-//! The image at work: started in namespaces of its own, it serves an upstream by the hosts file and one by DNS.
+//! The image in operation: started in namespaces of its own, it serves an upstream by the hosts file and one by DNS.
 
 use super::super::files::{Build, run, write};
 use super::{inside, libraries};
@@ -9,9 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// The environment variable by which this program, started again, knows the root to try.
+/// Environment variable with the root folder, for this program when it is started again.
 const ROOT: &str = "XTASK_IMAGE_ROOT";
 
+/// Configuration of the edge.
 const CONFIG: &str = "\
 [[listen]]
 address = \"127.0.0.1:80\"
@@ -28,6 +29,9 @@ upstream = \"http://by-dns.test:3000\"
 ";
 
 /// Starts the image's program in a network of its own, and checks that it serves.
+///
+/// # Errors
+/// Returns the output if it does not.
 pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     write(&root.join("etc/edge-proxyd/edge.toml"), CONFIG)?;
     write(&root.join("etc/hosts"), "127.0.0.1 localhost by-hosts\n")?;
@@ -35,7 +39,7 @@ pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     if !build.fixed {
         libraries(&root.join("usr/bin/edge-proxyd"), root)?;
     }
-    // A copy of the program as it runs: a build meanwhile may have replaced the file that it was started from.
+    // // A copy of the running program, since a build may have replaced its file meanwhile.
     let own = root.with_extension("xtask");
     std::fs::copy("/proc/self/exe", &own).map_err(|why| format!("{}: {why}", own.display()))?;
     let mut command = Command::new("unshare");
@@ -44,6 +48,9 @@ pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
 }
 
 /// Runs the part of the proof inside the namespace: starts origin, name server and edge, and requests both hosts.
+///
+/// # Errors
+/// Returns the response of a host that is not served within 20 s.
 pub(crate) fn within() -> Outcome {
     let root = std::env::var_os(ROOT).ok_or("the root is missing")?;
     run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
@@ -83,6 +90,7 @@ impl Drop for KillOnDrop {
     }
 }
 
+/// Sends a request for a host. Returns the whole response.
 fn get(host: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect("127.0.0.1:80")?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -92,6 +100,7 @@ fn get(host: &str) -> std::io::Result<String> {
     Ok(response)
 }
 
+/// Responds to every read of a connection, in a thread.
 fn answer(mut client: TcpStream) {
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
@@ -103,7 +112,7 @@ fn answer(mut client: TcpStream) {
     });
 }
 
-/// Answers every question of an IPv4 address with 127.0.0.1, and others with nothing.
+/// Answers every question of an A record with 127.0.0.1, and others with an empty answer.
 fn resolve(socket: &UdpSocket) {
     let mut bytes = [0; 512];
     while let Ok((length, from)) = socket.recv_from(&mut bytes) {

@@ -1,5 +1,5 @@
-//! The unit of the archive: systemd knows its settings, its commands are where the archive is unpacked, and its account is made by the
-//! file that comes with it.
+//! The unit of the archive: systemd knows its settings, its commands exist where the archive is unpacked, and its
+//! account is created by the file that accompanies it.
 
 use super::super::archive::PREFIX;
 use super::super::files::{run, write};
@@ -9,10 +9,13 @@ use crate::units::verify_in;
 use std::path::Path;
 use std::process::Command;
 
-/// A configuration for the unit, without a site. Its port is one that is free.
+/// Configuration for the unit, without a site. The port is a free one.
 const CONFIG: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
 
-/// Follows the steps of a reader who unpacked the archive into the prefix of this root.
+/// Follows the steps of a reader who unpacked the archive into the prefix of this root folder.
+///
+/// # Errors
+/// Returns the step that failed.
 pub(super) fn prove(root: &Path) -> Outcome {
     let units = root.join(PREFIX.trim_start_matches('/')).join("lib/systemd/system");
     let services = verify_in(&units)?;
@@ -42,7 +45,7 @@ pub(super) fn prove(root: &Path) -> Outcome {
         if !root.join(program.trim_start_matches('/')).exists() {
             return Err(format!("{}: {program} is not where the archive puts it", service.display()));
         }
-        // The others need a running service.
+        // // The other commands need a running service.
         if arguments.first() == Some(&"check") {
             run(&mut inside(root, program, arguments, false))?;
         }
