@@ -1,10 +1,11 @@
-//! A CA and DNS provider, configured by the environment.
+//! An ACME CA and a DNS provider, configured by environment variables.
 //!
-//! - `CLOUDFLARE_TOKEN`: publish records through Cloudflare.
-//! - `RFC2136_SERVER`, `RFC2136_KEY_NAME` and `RFC2136_KEY` (base64): publish records on your own name server.
-//! - `ACME_DIRECTORY`: the CA; Let's Encrypt staging by default.
-//! - `ACME_ROOTS`: a file with root certificates for the CA.
-//! - `DNS_SERVER`: a resolver instead of the system's.
+//! - `CLOUDFLARE_TOKEN`: publishes records through Cloudflare.
+//! - `RFC2136_SERVER` (`ADDRESS:PORT`), `RFC2136_KEY_NAME` and `RFC2136_KEY` (Base64): publishes records on a name
+//!   server of one's own. Not read if `CLOUDFLARE_TOKEN` is set.
+//! - `ACME_DIRECTORY`: directory URL of the CA; Let's Encrypt staging by default.
+//! - `ACME_ROOTS`: file with root certificates in PEM for the CA.
+//! - `DNS_SERVER` (`ADDRESS:PORT`): a resolver instead of the system's.
 
 use acme_dns01::client::{Acme, Http};
 use acme_dns01::dns::Dns;
@@ -18,15 +19,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The name of the CA in the engine.
+/// Name of the CA in the engine.
 pub const CA: &str = "ca";
 
+/// Directory URL of Let's Encrypt staging.
 const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
-/// Creates an engine that stores its certificates in a folder and prints its events.
+/// Creates an engine that stores its certificates in a folder and prints its events to standard output.
 ///
 /// # Errors
-/// The environment names no DNS provider, or a value is invalid.
+/// Returns an error if the environment names no DNS provider, a value is not valid, or the folder cannot be opened.
 pub fn engine(folder: &Path) -> Result<Engine, Box<dyn Error>> {
     let roots = var("ACME_ROOTS").ok().map(std::fs::read_to_string).transpose()?;
     let http = Http::new(roots.as_deref())?;
@@ -44,6 +46,7 @@ pub fn engine(folder: &Path) -> Result<Engine, Box<dyn Error>> {
         .observer(Arc::new(|id, event| println!("{id}: {event}"))))
 }
 
+/// Returns the DNS provider that the environment names.
 fn provider(http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
     if let Ok(token) = var("CLOUDFLARE_TOKEN") {
         let auth = CloudflareAuth::Token { dns: token.into(), zone: None };

@@ -1,12 +1,13 @@
-//! A small HTTP service for examples, which answers with the request that it got.
+//! A small HTTP service for examples, whose response is the head of the request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 
-/// Starts the service on a free port of loopback. It serves one request a connection, on a thread of its own.
+/// Starts the service on a free loopback port, and returns its address. It serves one request per connection, one
+/// connection after another, until the process exits.
 ///
 /// # Errors
-/// The socket cannot be bound.
+/// Returns an error if the socket cannot be bound.
 pub fn echo_service() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

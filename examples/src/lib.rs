@@ -1,5 +1,5 @@
-//! Programs that embed the crates: see `src/bin`, run by `cargo run -p examples --bin NAME`. This library is shared by
-//! two of them.
+//! Programs that embed the crates: see `src/bin`, run by `cargo run -p examples --bin NAME`. This library contains what
+//! several of them share.
 
 pub mod authority;
 mod echo;

@@ -181,7 +181,7 @@ impl OrderPath {
         kept
     }
 
-    /// Returns the cached handle of an order.
+    /// Returns the cached handle of an order, by its URL. `None` if it is not in the cache.
     fn known_order(&self, url: &str) -> Option<Arc<tokio::sync::Mutex<OpenOrder>>> {
         lock(&self.open).get(url).cloned()
     }

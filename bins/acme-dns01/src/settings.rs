@@ -343,9 +343,9 @@ pub struct MailSettings {
     /// Password for authentication.
     #[schemars(with = "Option<SecretReference>")]
     pub password: Option<Reference>,
-    /// Sender address.
+    /// Address of the sender, without a display name.
     pub from: String,
-    /// Recipient addresses.
+    /// Addresses of the recipients, at least one.
     #[serde(deserialize_with = "one_or_more")]
     #[schemars(with = "OneOrMore")]
     pub to: Vec<String>,

@@ -5,14 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-/// A user that a program runs as, with the groups of that user.
+/// The user as which a program runs, with the groups of that user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// User name, or `user UID` if the user has no name.
     pub name: String,
-    /// User id.
+    /// Numeric user ID.
     pub uid: u32,
-    /// Ids of the user's groups.
+    /// Numeric IDs of the groups of the user.
     pub gids: Vec<u32>,
 }
 
@@ -69,7 +69,7 @@ fn describe(about: &Metadata) -> String {
     format!("of user {}, group {}, mode {:04o}", about.uid(), about.gid(), about.mode() & 0o7777)
 }
 
-/// Returns the ids that `id OPTION NAME` prints.
+/// Returns the IDs that `id OPTION NAME` prints. `None` if it fails, or prints something else than numbers.
 fn ids(option: &str, name: &str) -> Option<Vec<u32>> {
     output(option, name)?.split_whitespace().map(|number| number.parse().ok()).collect()
 }

@@ -11,6 +11,7 @@ use edge_http::h3::{SectionLimits, frame, response as h3};
 use edge_http::{Method, RequestHead, ResponseHead, Version};
 use std::hint::black_box;
 
+/// Paths of this module.
 pub(crate) const PATHS: &[Path] = &[
     ("h1-request-read", h1_request_read),
     ("h1-request-write", h1_request_write),
@@ -25,7 +26,7 @@ pub(crate) const PATHS: &[Path] = &[
     ("h3-response-write", h3_response_write),
 ];
 
-/// A page request of a browser.
+/// A page request of a browser, in HTTP/1.1.
 pub(crate) const REQUEST: &[u8] = b"GET /repository/src/branch/main?raw=1 HTTP/1.1\r\n\
     Host: git.example.org\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:144.0) Gecko/20100101 Firefox/144.0\r\n\
@@ -38,7 +39,7 @@ pub(crate) const REQUEST: &[u8] = b"GET /repository/src/branch/main?raw=1 HTTP/1
     Sec-Fetch-Mode: navigate\r\n\
     Sec-Fetch-Site: none\r\n\r\n";
 
-/// The response of a service.
+/// A response of a service, in HTTP/1.1.
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Server: nginx\r\n\
     Date: Fri, 27 Nov 2026 12:00:00 GMT\r\n\
@@ -49,7 +50,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     X-Frame-Options: SAMEORIGIN\r\n\
     ETag: \"67489a00-400\"\r\n\r\n";
 
-/// Parses the request.
+/// Returns the parsed request.
 pub(crate) fn request() -> RequestHead {
     let mut head = RequestHead::new(Version::Http11);
     let found = h1::request(REQUEST, &HeadLimits::default(), &mut head).expect("a good head");
@@ -57,7 +58,7 @@ pub(crate) fn request() -> RequestHead {
     head
 }
 
-/// Parses the response.
+/// Returns the parsed response.
 pub(crate) fn response() -> ResponseHead {
     let mut head = ResponseHead::default();
     let found = h1::response(RESPONSE, &HeadLimits::default(), &Method::Get, &mut head).expect("a good head");
@@ -99,7 +100,7 @@ fn h1_response_write(count: u32) {
     }
 }
 
-/// Decodes 16 chunks of 256 bytes.
+/// Decodes 16 chunks of 256 bytes in each repetition.
 fn h1_chunked(count: u32) {
     let mut wire: Vec<u8> =
         std::iter::repeat_n([&b"100\r\n"[..], &[b'x'; 256], b"\r\n"].concat(), 16).flatten().collect();
@@ -168,7 +169,7 @@ fn h2_section_known(count: u32) {
             first.extend_from_slice(text);
         }
     }
-    // The newest line follows the static table's 61.
+    // // The newest entry follows the 61 of the static table.
     again.extend((0..lines.len() as u8).rev().map(|nth| 0x80 | (62 + nth)));
     let mut decoder = hpack::HpackDecoder::default();
     decoder.decode(&first, |_, _| {}).expect("a good section");
@@ -179,7 +180,7 @@ fn h2_section_known(count: u32) {
     }
 }
 
-/// Parses 32 HEADERS frames and counts them for flood protection.
+/// Parses 32 HEADERS frames and counts them for flood protection, in each repetition.
 fn h2_frames(count: u32) {
     let mut wire = Vec::new();
     for id in 0..32 {

@@ -1,7 +1,7 @@
-//! Runs one path of the pure cores repeatedly, so that `cargo xtask instructions` can count the cost of one run.
+//! Runs one path of the pure cores repeatedly, so that `cargo xtask instructions` can count the cost of one repetition.
 //!
-//! `hot-paths --list` names the paths; `hot-paths NAME COUNT` runs one. Two processes with different counts differ by
-//! the runs alone.
+//! `hot-paths --list` prints the names of the paths; `hot-paths NAME COUNT` runs one. Two processes with different
+//! counts differ only in the repetitions.
 
 mod http;
 mod policy;
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 /// A path: its name, and the function that runs it the given number of times.
 type Path = (&'static str, fn(u32));
 
+/// All paths, by module.
 const PATHS: &[&[Path]] = &[http::PATHS, policy::PATHS];
 
 fn main() -> ExitCode {

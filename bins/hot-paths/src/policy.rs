@@ -13,6 +13,7 @@ use pg_hba::{Attempt, Document, EmptyEnvironment, Index, Server, Version};
 use std::fmt::Write as _;
 use std::hint::black_box;
 
+/// Paths of this module.
 pub(crate) const PATHS: &[Path] = &[
     ("decide", decide_direct),
     ("decide-behind-hops", decide_behind_hops),
@@ -25,7 +26,7 @@ pub(crate) const PATHS: &[Path] = &[
     ("pg-hba-parse", pg_hba_parse),
 ];
 
-/// Returns a snapshot of a hundred sites; the request is for the last.
+/// Returns a snapshot of a hundred sites; the request is for the last one.
 fn snapshot() -> Snapshot {
     let mut config = Config::default();
     for n in 0..99 {
@@ -44,6 +45,7 @@ fn snapshot() -> Snapshot {
     Snapshot::new(config).expect("a good configuration")
 }
 
+/// Returns the context of a request from an address with port.
 fn facts(peer: &str) -> RequestContext<'static> {
     RequestContext::tls(peer.parse().expect("an address"), "git.example.org")
 }
@@ -66,7 +68,7 @@ fn decide_behind_hops(count: u32) {
     }
 }
 
-/// Rewrites the fields of a request; includes the copy of the head into memory that is there.
+/// Rewrites the fields of a request. Includes the copy of the head into existing memory.
 fn fields(count: u32) {
     let (snapshot, facts, received) = (snapshot(), facts("203.0.113.7:40000"), http::request());
     let decision = decide(&snapshot, &facts, &received);
@@ -78,7 +80,7 @@ fn fields(count: u32) {
     }
 }
 
-/// Rewrites the fields of a response; includes the copy of the fields into memory that is there.
+/// Rewrites the fields of a response. Includes the copy of the fields into existing memory.
 fn answer_fields(count: u32) {
     let (snapshot, facts, response) = (snapshot(), facts("203.0.113.7:40000"), http::response());
     let decision = decide(&snapshot, &facts, &http::request());
@@ -107,7 +109,7 @@ fn proxy_header(count: u32) {
     }
 }
 
-/// Reads a trace context, samples it, and formats it for the upstream.
+/// Parses a trace context, samples it, and formats it for the upstream.
 fn trace_context(count: u32) {
     let (sampling, mut head) = (Sampler::new(0.1).expect("a share"), http::request());
     head.fields.push(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
@@ -120,6 +122,7 @@ fn trace_context(count: u32) {
     }
 }
 
+/// Returns `count` rules, each for another database, user and network, and a last one that rejects.
 fn rules(count: usize) -> String {
     let mut text = String::new();
     for n in 0..count {
@@ -130,7 +133,7 @@ fn rules(count: usize) -> String {
     text
 }
 
-/// Decides among a thousand rules.
+/// Decides among 1,001 rules, by an index.
 fn pg_hba_decide(count: u32) {
     let document = Document::parse(&rules(1_000), &Server::new(Version::V18));
     let index = Index::new(document.rules().expect("rules"));

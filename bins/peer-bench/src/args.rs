@@ -1,34 +1,39 @@
-//! The command line of the benchmark.
+//! Command line of the benchmark.
 
 use std::path::PathBuf;
 
-/// The options of a run.
+/// Options of a run.
 pub(crate) struct Args {
-    /// The release build of edge-proxyd.
+    /// Path of the release build of edge-proxyd.
     pub(crate) edge: PathBuf,
-    /// The folder of the unpacked peer packages.
+    /// Folder of the unpacked peer packages.
     pub(crate) peers: PathBuf,
-    /// The folder of an h2load with HTTP/3 and its libraries, if it was built.
+    /// Folder of an h2load with HTTP/3 and its libraries. `None` if it was not built.
     pub(crate) h2load_http3: Option<PathBuf>,
-    /// The pingora proxy, if it was built.
+    /// Path of the pingora proxy. `None` if it was not built, so that it is left out.
     pub(crate) pingora: Option<PathBuf>,
-    /// Names of the workloads to run; all if empty.
+    /// Names of the workloads to be run. All workloads if empty.
     pub(crate) only: Vec<String>,
-    /// Turns of each contender at each workload.
+    /// Number of turns of each contender at each workload, at least 1. Default: 5.
     pub(crate) rounds: usize,
-    /// The length of a turn in seconds.
+    /// Duration of a turn in seconds, at least 1. Default: 2.
     pub(crate) seconds: u32,
-    /// Names of the contenders to run; all if empty.
+    /// Names of the contenders to be run. All contenders if empty.
     pub(crate) contenders: Vec<String>,
-    /// The folder for `BENCHMARKS.md`, `benchmarks.json` and `benchmarks.svg`; without it nothing is written.
+    /// Folder for `BENCHMARKS.md`, `benchmarks.json` and `benchmarks.svg`. `None` if no files are written.
     pub(crate) out: Option<PathBuf>,
 }
 
+/// Text of the usage.
 const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--h2load-http3 FOLDER] [--pingora PROGRAM] [--rounds N] [--seconds N] \
     [--only WORKLOAD]… [--contender NAME]… [--out FOLDER]";
 
 impl Args {
-    /// Parses the command line.
+    /// Parses the command line, without the name of the program.
+    ///
+    /// # Errors
+    /// Returns the usage if a required option is missing, and a description for an unknown option or a value that is
+    /// not valid.
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut parsed = Self {
             edge: PathBuf::new(),

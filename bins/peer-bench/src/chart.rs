@@ -1,14 +1,18 @@
-//! The chart of ratios, as SVG.
+//! Chart of ratios, as SVG.
 
 use crate::figures::Line;
 use crate::workload::Measure;
 use std::fmt::Write as _;
 
+/// Height of a row in pixels.
 const ROW: usize = 26;
+/// Horizontal position of the bars in pixels.
 const LEFT: usize = 360;
+/// Maximum length of a bar in pixels, for a ratio of 1.6.
 const BAR_WIDTH: f64 = 420.0;
 
-/// Draws one bar per workload: the cost of edge-proxyd relative to the best peer's.
+/// Returns the chart with one bar for each workload: the figure of edge-proxyd relative to the best peer's. Workloads
+/// without a ratio are left out.
 pub(crate) fn draw(lines: &[Line]) -> String {
     let rows: Vec<(&Line, f64, &str)> = lines
         .iter()
@@ -52,6 +56,7 @@ pub(crate) fn draw(lines: &[Line]) -> String {
     svg
 }
 
+/// Escapes text for XML content.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Threads that open connections one after another.
+/// Number of threads that open connections one after another.
 const THREADS: usize = 8;
 
-/// Returns the TLS configuration of clients.
+/// Returns the TLS configuration of clients: TLS 1.3 with one cipher suite and one group. `resume` is whether sessions
+/// are stored.
 pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -29,18 +30,21 @@ pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// The work that a client does on each connection.
+/// Work of a client on each connection.
 #[derive(Clone)]
 pub(crate) enum ConnectionScenario {
-    /// A handshake, one request, and the end.
+    /// A handshake, one request, and the end of the connection.
     Request(Arc<ClientConfig>),
-    /// A ClientHello for an unknown name.
+    /// A ClientHello for an unknown name, as bytes.
     UnknownName(Vec<u8>),
-    /// A plain request for an unknown host.
+    /// A request without TLS for an unknown host.
     UnknownHost,
 }
 
-/// Opens connections for so many seconds, with the work of `visit` on each. Returns their number.
+/// Opens connections for a number of seconds, with the work of `visit` on each. Returns their number.
+///
+/// # Errors
+/// Returns the first connection that failed.
 pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> Result<u64, String> {
     let done = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + Duration::from_secs(seconds.into());
@@ -67,6 +71,10 @@ pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> R
     Ok(done.load(Ordering::Relaxed))
 }
 
+/// Opens a connection and does the work.
+///
+/// # Errors
+/// Returns an error if the connection fails. A reset is the expected end of a rejected connection.
 fn visit_once(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
     match visit {
         ConnectionScenario::Request(config) => {
@@ -84,7 +92,7 @@ fn visit_once(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
         ConnectionScenario::UnknownHost => {
             let mut socket = TcpStream::connect(("127.0.0.1", ports.plain))?;
             socket.write_all(b"GET /1k HTTP/1.1\r\nHost: stranger.example\r\n\r\n")?;
-            // HAProxy's silent drop leaves the client's side open: no response within this time counts as dropped.
+            // // HAProxy's silent drop leaves the client's side open: no response within this time counts as dropped.
             socket.set_read_timeout(Some(Duration::from_millis(200)))?;
             match end_of(&mut socket) {
                 Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
@@ -94,6 +102,7 @@ fn visit_once(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
     }
 }
 
+/// Reads to the end of the connection, which may also be a reset.
 fn end_of(socket: &mut TcpStream) -> std::io::Result<()> {
     match std::io::copy(socket, &mut std::io::sink()) {
         Err(why) if why.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
@@ -101,6 +110,7 @@ fn end_of(socket: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// Opens a connection, without a handshake yet.
 fn connect(ports: Ports, config: &Arc<ClientConfig>) -> std::io::Result<(ClientConnection, TcpStream)> {
     let socket = TcpStream::connect(("127.0.0.1", ports.tls))?;
     socket.set_nodelay(true)?;
@@ -110,6 +120,9 @@ fn connect(ports: Ports, config: &Arc<ClientConfig>) -> std::io::Result<(ClientC
 }
 
 /// Sends one request for 1 KiB and reads the response to its last byte.
+///
+/// # Errors
+/// Returns an error if the connection ends before.
 fn request(tls: &mut ClientConnection, socket: &mut TcpStream) -> std::io::Result<()> {
     let mut stream = Stream::new(tls, socket);
     stream.write_all(b"GET /1k HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
@@ -137,7 +150,11 @@ pub(crate) fn hello_for_a_stranger(config: &Arc<ClientConfig>) -> Vec<u8> {
     hello
 }
 
-/// Opens this many connections, each with a handshake and one request, and keeps them open.
+/// Opens about `count` connections, each with a handshake and one request, and returns them. The number is a multiple
+/// of that of the threads.
+///
+/// # Errors
+/// Returns the first connection that failed.
 pub(crate) fn open_connections(
     ports: Ports,
     config: &Arc<ClientConfig>,

@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 pub(crate) enum Contender {
     /// edge-proxyd of this workspace.
     Edge,
-    /// The nginx server with its default buffers.
+    /// nginx with its default buffers.
     Nginx,
-    /// The nginx server with large buffers.
+    /// nginx with large buffers.
     NginxLarge,
-    /// The HAProxy load balancer.
+    /// HAProxy, the load balancer.
     Haproxy,
-    /// The Caddy server.
+    /// Caddy, the web server.
     Caddy,
-    /// A small proxy built on pingora, without HTTP/3.
+    /// A small proxy on pingora, without HTTP/3.
     Pingora,
 }
 
@@ -35,7 +35,8 @@ pub(crate) const ALL: &[Contender] = &[
     Contender::Pingora,
 ];
 
-/// The files that contenders are started from.
+/// Files from which contenders are started: the common folder, edge-proxyd, the folder of the peers, and the pingora
+/// proxy.
 pub(crate) struct Parts<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) edge: &'a Path,
@@ -43,7 +44,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) pingora: Option<&'a PathBuf>,
 }
 
-/// The conditions under which a contender runs.
+/// Conditions under which a contender runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Measured,
@@ -52,6 +53,7 @@ enum Mode {
 }
 
 impl Mode {
+    /// Returns the program under these conditions.
     fn wrap(self, program: Program) -> Program {
         match self {
             Self::Measured => program,
@@ -73,27 +75,34 @@ impl Contender {
         }
     }
 
-    /// Returns the ports it listens on.
+    /// Returns the ports on which it listens, other ones for each contender.
     pub(crate) const fn ports(self) -> Ports {
         let base = 17_100 + self as u16 * 10;
         Ports { plain: base, tls: base + 1 }
     }
 
-    /// Starts it with this many workers and waits until it listens.
+    /// Starts it with a number of workers, and waits until it listens.
+    ///
+    /// # Errors
+    /// Returns its standard error if it does not listen within 20 s, or that a port is in use.
     pub(crate) fn start(self, parts: &Parts<'_>, workers: usize) -> Result<Running, String> {
         self.start_as(parts, workers, Mode::Measured)
     }
 
-    /// Starts it with one worker under valgrind, and waits until it listens. The sandbox of edge-proxyd is off, since it would end
-    /// valgrind.
+    /// Starts it with one worker under valgrind, and waits until it listens. The sandbox of edge-proxyd is off, since
+    /// it would terminate valgrind.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
     pub(crate) fn start_counted(self, parts: &Parts<'_>) -> Result<Running, String> {
         self.start_as(parts, 1, Mode::Counted)
     }
 
+    /// Starts it under some conditions, on the core of proxies or, with several workers, on both cores.
     fn start_as(self, parts: &Parts<'_>, workers: usize, mode: Mode) -> Result<Running, String> {
         let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
         for port in [self.ports().plain, self.ports().tls] {
-            // Two nginx processes would share the port, and each would seem to cost half.
+            // // Two nginx processes would share the port, and each would seem to cost half.
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Err(format!("port {port} is in use: stop the process of an earlier run"));
             }
@@ -157,12 +166,14 @@ impl Contender {
     }
 }
 
+/// Writes a configuration. Returns its path.
 fn write(folder: &Path, name: &str, text: &str) -> Result<String, String> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(path.display().to_string())
 }
 
+/// Returns the configuration of edge-proxyd.
 fn edge(ports: Ports, folder: &Path) -> String {
     let Ports { plain, tls } = ports;
     format!(
@@ -193,9 +204,10 @@ upstream = "http://127.0.0.1:{uploads}"
     )
 }
 
-/// nginx's directives for large buffers. The default ones are 8 of 4 KiB.
+/// Directives of nginx for large buffers. The default is 8 of 4 KiB.
 const LARGE_BUFFERS: &str = "proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; client_body_buffer_size 256k;";
 
+/// Returns the configuration of nginx.
 fn nginx(ports: Ports, folder: &Path, workers: usize, buffers: &str) -> Result<String, String> {
     let Ports { plain, tls } = ports;
     Ok(format!(
@@ -231,6 +243,7 @@ http {{
     ))
 }
 
+/// Returns the configuration of HAProxy.
 fn haproxy(ports: Ports, folder: &Path, workers: usize) -> String {
     let Ports { plain, tls } = ports;
     format!(
@@ -269,6 +282,7 @@ backend up
     )
 }
 
+/// Returns the configuration of Caddy.
 fn caddy(ports: Ports, folder: &Path) -> String {
     let Ports { plain, tls } = ports;
     let folder = folder.display();

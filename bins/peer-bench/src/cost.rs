@@ -1,9 +1,9 @@
-//! The cost of a contender: processor time and resident memory of its processes, as the kernel counts them.
+//! Cost of a contender: processor time and resident memory of its processes, as the kernel counts them.
 
 use std::collections::HashMap;
 use std::fs;
 
-/// Returns a process and its descendants.
+/// Returns the process IDs of a process and its descendants, the process itself first.
 pub(crate) fn process_tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -25,18 +25,20 @@ pub(crate) fn process_tree(root: u32) -> Vec<u32> {
     found
 }
 
+/// Returns the process ID of the parent of a process. `None` if the process has ended.
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything, so parse after the last one.
+    // // The name in parentheses may contain any character, so that parsing begins after the last parenthesis.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns the processor time of all threads of the family in nanoseconds. More exact than `utime` and `stime`, which
-/// are in ticks.
+/// Returns the processor time of a process and its descendants in nanoseconds, which is more exact than the ticks of
+/// `utime` and `stime`. Threads that have ended are not counted.
 pub(crate) fn processor(root: u32) -> u64 {
     process_tree(root).into_iter().map(process_time).sum()
 }
 
+/// Returns the processor time of the threads of a process in nanoseconds.
 fn process_time(pid: u32) -> u64 {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
@@ -46,7 +48,8 @@ fn process_time(pid: u32) -> u64 {
     sum
 }
 
-/// Returns the proportional set size of the family in bytes: pages shared between a worker and its master count once.
+/// Returns the proportional set size of a process and its descendants in bytes: a page that several of them share
+/// counts once.
 pub(crate) fn resident(root: u32) -> u64 {
     let of = |pid: u32| {
         let said = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -56,7 +59,7 @@ pub(crate) fn resident(root: u32) -> u64 {
     process_tree(root).into_iter().map(of).sum()
 }
 
-/// Returns the largest peak resident set of any process of the family.
+/// Returns the largest peak resident set of a process and its descendants in bytes.
 pub(crate) fn peak(root: u32) -> u64 {
     let of = |pid: u32| {
         let said = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

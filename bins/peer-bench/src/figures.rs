@@ -5,29 +5,29 @@ use crate::workload::{Measure, Workload};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// The figures of one turn.
+/// Figures of one turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
     /// Processor time per request in microseconds.
     pub(crate) processor: f64,
     /// Requests per second.
     pub(crate) rate: f64,
-    /// The median latency in microseconds; 0 if it is not measured.
+    /// Median latency in microseconds. 0 if it is not measured.
     pub(crate) p50: f64,
-    /// The 99th percentile of latency in microseconds.
+    /// 99th percentile of latency in microseconds. 0 if it is not measured.
     pub(crate) p99: f64,
-    /// The largest resident set, or the memory of one connection, in bytes.
+    /// Largest resident set or, for idle connections, the memory of one connection, in bytes.
     pub(crate) memory: f64,
 }
 
-/// The figures of a contender at a workload.
+/// Figures of a contender at a workload, one for each turn.
 pub(crate) struct Figures {
     pub(crate) contender: Contender,
     pub(crate) samples: Vec<Sample>,
 }
 
 impl Figures {
-    /// Returns the compared figure of each turn, sorted.
+    /// Returns the compared figure of each turn, ascending.
     fn values(&self, measure: Measure) -> Vec<f64> {
         let of = |sample: &Sample| match measure {
             Measure::Processor => sample.processor,
@@ -39,26 +39,30 @@ impl Figures {
         values
     }
 
-    /// Returns the figure of the least disturbed turn.
+    /// Returns the figure of the least disturbed turn: the highest rate, or otherwise the lowest value. NaN without a
+    /// turn.
     pub(crate) fn best(&self, measure: Measure) -> f64 {
         let values = self.values(measure);
         let best = if measure == Measure::Rate { values.last() } else { values.first() };
         best.copied().unwrap_or(f64::NAN)
     }
 
+    /// Returns the median of a figure over all turns. NaN without a turn.
     pub(crate) fn median_of(&self, of: impl Fn(&Sample) -> f64) -> f64 {
         let mut values: Vec<f64> = self.samples.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
+    /// Returns the median of the compared figure. NaN without a turn.
     pub(crate) fn median(&self, measure: Measure) -> f64 {
         let values = self.values(measure);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 }
 
-/// The figures of one workload.
+/// Figures of one workload: those of each contender, the peers of the comparison (`beside`), and the target ratio
+/// (`reach`).
 pub(crate) struct Line {
     pub(crate) title: &'static str,
     name: &'static str,
@@ -69,6 +73,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Creates the line of a workload. `samples` are those of each contender, in the same order.
     pub(crate) fn new(workload: &Workload, contenders: &[Contender], samples: Vec<Vec<Sample>>) -> Self {
         let all = contenders
             .iter()
@@ -85,12 +90,13 @@ impl Line {
         }
     }
 
+    /// Returns the figures of a contender. `None` if it was not measured.
     pub(crate) fn of(&self, contender: Contender) -> Option<&Figures> {
         self.all.iter().find(|figures| figures.contender == contender)
     }
 
-    /// Returns edge-proxyd's figure divided by the best peer's, from the least disturbed turns, and that peer. `None` if
-    /// either was not measured.
+    /// Returns edge-proxyd's figure divided by the best peer's, from the least disturbed turns, and that peer. `None`
+    /// if either was not measured.
     pub(crate) fn ratio(&self) -> Option<(f64, Contender)> {
         let ours = self.of(Contender::Edge)?.best(self.measure);
         let peers = self.beside.iter().filter_map(|peer| Some((self.of(*peer)?.best(self.measure), *peer)));
@@ -102,13 +108,13 @@ impl Line {
         Some((ours / best, peer))
     }
 
-    /// Returns edge-proxyd's median divided by that of a peer.
+    /// Returns edge-proxyd's median divided by that of a peer. NaN if either was not measured.
     pub(crate) fn ratio_of_medians(&self, peer: Contender) -> f64 {
         let of = |contender| self.of(contender).map_or(f64::NAN, |figures| figures.median(self.measure));
         of(Contender::Edge) / of(peer)
     }
 
-    /// Returns whether the target is reached.
+    /// Returns `true` if the target ratio is reached. `false` if there is no ratio.
     pub(crate) fn is_target_reached(&self) -> bool {
         self.ratio().is_some_and(|(ratio, _)| match self.measure {
             Measure::Rate => ratio >= self.reach,
@@ -116,6 +122,7 @@ impl Line {
         })
     }
 
+    /// Returns the figures of all turns as JSON.
     pub(crate) fn json(&self) -> Value {
         let all: Vec<Value> = self
             .all
@@ -152,7 +159,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Formats a figure with its unit.
+/// Formats a figure with its unit. A dash for NaN.
 pub(crate) fn amount(value: f64, measure: Measure) -> String {
     match measure {
         _ if value.is_nan() => "–".into(),

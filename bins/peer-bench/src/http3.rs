@@ -1,5 +1,5 @@
-//! An HTTP/3 load generator, since Debian's h2load is built without QUIC. Requests are encoded once; of responses only
-//! status and length are checked.
+//! An HTTP/3 load generator, since Debian's h2load is built without QUIC. Requests are encoded once; only status and
+//! length of responses are checked.
 
 use crate::client;
 use crate::cores::{LOAD_CORE, pin_this_thread};
@@ -16,13 +16,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The flow-control windows of streams and connections, as h2load uses for HTTP/2.
+/// Flow-control window of streams and connections in bytes, as h2load uses for HTTP/2.
 const WINDOW: u32 = 1 << 24;
 
 /// `:status: 200` of QPACK's static table.
 const OK: u8 = 0xc0 | 25;
 
-/// The state that all streams share.
+/// State that all streams share: the encoded request, the expected length of a response, the end of the run, and the
+/// latencies in microseconds.
 struct Shared {
     head: Vec<u8>,
     content: Option<Vec<u8>>,
@@ -33,6 +34,9 @@ struct Shared {
 }
 
 /// Runs the load over HTTP/3 on a separate thread, and returns its figures.
+///
+/// # Errors
+/// Returns the first request that failed, or that there was none.
 pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &LoadSpec<'_>) -> Result<LoadResult, String> {
     let (roots, cores) = (roots.clone(), work.cores.unwrap_or(LOAD_CORE).to_owned());
     let (clients, streams, until) = (work.clients, work.streams, work.until);
@@ -85,6 +89,9 @@ pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &LoadSpec<'_>) -> 
 }
 
 /// Opens a connection on a separate socket, so that workers share the connections.
+///
+/// # Errors
+/// Returns a description if the connection fails.
 async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Connection), String> {
     let mut tls = (*client::tls(roots, false)).clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
@@ -103,7 +110,7 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
         .write_all(&[control::CONTROL as u8, frame::SETTINGS as u8, 0])
         .await
         .map_err(|why| why.to_string())?;
-    // The control stream stays open as long as the connection.
+    // // The control stream remains open as long as the connection.
     let held = connection.clone();
     tokio::task::spawn_local(async move {
         held.closed().await;
@@ -112,7 +119,10 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
     Ok((endpoint, connection))
 }
 
-/// Sends one request after another.
+/// Sends one request after another on streams of a connection, until the end of the run.
+///
+/// # Errors
+/// Returns the first request that failed, or whose response has another length.
 async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String> {
     loop {
         let began = Instant::now();
@@ -146,7 +156,10 @@ async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String
     }
 }
 
-/// Reads a response to its end. Returns the length of its content, if its status is 200.
+/// Reads a response to its end. Returns the length of its content in bytes.
+///
+/// # Errors
+/// Returns an error unless its status is 200.
 async fn answer(mut receive: RecvStream) -> Result<usize, String> {
     let mut frames = Frames::default();
     while let Some(chunk) =
@@ -157,18 +170,22 @@ async fn answer(mut receive: RecvStream) -> Result<usize, String> {
     if frames.good { Ok(frames.content) } else { Err("a response had no head".into()) }
 }
 
-/// The state of a response that is being read.
+/// State of a response that is being read.
 #[derive(Default)]
 struct Frames {
     reader: FrameReader,
     kind: u64,
-    /// The first bytes of the head.
+    /// First three bytes of the field section, or fewer if it is shorter.
     begun: Vec<u8>,
     good: bool,
     content: usize,
 }
 
 impl Frames {
+    /// Processes the next bytes of a response.
+    ///
+    /// # Errors
+    /// Returns an error if a frame is malformed, or the status is not 200.
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         loop {
             let (used, step) = self.reader.step(bytes);
@@ -188,7 +205,7 @@ impl Frames {
             match self.kind {
                 frame::DATA => self.content += part.len(),
                 frame::HEADERS if !self.good => {
-                    // After the two bytes of the section prefix.
+                    // // The status follows the two bytes of the section prefix.
                     self.begun.extend(part.iter().take(3 - self.begun.len()));
                     if self.begun.len() == 3 || end {
                         if self.begun.get(2) != Some(&OK) {
@@ -203,7 +220,7 @@ impl Frames {
     }
 }
 
-/// Encodes the HEADERS of a request, and the header of the DATA frame of an upload.
+/// Encodes the HEADERS frame of a request, and the header of the DATA frame of an upload.
 fn head(path: &str, upload: bool) -> Vec<u8> {
     let mut section = Vec::new();
     qpack::write_prefix(&mut section);

@@ -1,20 +1,23 @@
-//! Instructions of a whole proxied request in user space, counted by valgrind over the running proxy. A count does not depend on other
-//! load of the machine, and leaves out the kernel's share.
+//! Instructions of a whole proxied request in user space, counted by valgrind over the running proxy. A count does not
+//! depend on other load of the machine, and does not include the kernel.
 
 use crate::contender::{Contender, Parts};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// The contenders whose instructions are counted.
+/// Contenders whose instructions are counted.
 const COUNTED: [Contender; 2] = [Contender::Edge, Contender::Nginx];
 
-/// The connections of the client, which has one request on each at a time.
+/// Number of connections of the client, which has one request on each at a time.
 const CLIENTS: usize = 16;
 
-/// The requests of the two runs whose difference is counted, so that what a start costs cancels out.
+/// Number of requests of the two runs whose difference is counted, so that the cost of starting cancels out.
 const REQUESTS: (usize, usize) = (1_600, 9_600);
 
 /// Returns the instructions of a proxied request over HTTP/1.1, for 1 KiB of content.
+///
+/// # Errors
+/// Returns the contender that could not be started, or that failed.
 pub(crate) fn count(parts: &Parts<'_>) -> Result<Vec<(Contender, u64)>, String> {
     let each = |contender: Contender| {
         let (few, many) = (run(contender, parts, REQUESTS.0)?, run(contender, parts, REQUESTS.1)?);
@@ -24,11 +27,14 @@ pub(crate) fn count(parts: &Parts<'_>) -> Result<Vec<(Contender, u64)>, String> 
 }
 
 /// Returns the instructions of a run, from start to end.
+///
+/// # Errors
+/// Returns an error if the contender fails, or valgrind reports no count.
 fn run(contender: Contender, parts: &Parts<'_>, requests: usize) -> Result<u64, String> {
     let running = contender.start_counted(parts)?;
     ask(contender.ports().plain, requests).map_err(|why| format!("{}: {why}", contender.name()))?;
     let said = running.end()?;
-    // `==1== I   refs:      1,234,567`, once for each process.
+    // // `==1== I   refs:      1,234,567`, once for each process.
     let counts = said.lines().filter(|line| line.contains("refs:") && line.contains("== I"));
     let counts: Vec<u64> =
         counts.filter_map(|line| line.split_whitespace().last()?.replace(',', "").parse().ok()).collect();
@@ -38,7 +44,10 @@ fn run(contender: Contender, parts: &Parts<'_>, requests: usize) -> Result<u64, 
     Ok(counts.iter().sum())
 }
 
-/// Sends the requests over [`CLIENTS`] connections and reads every response.
+/// Sends requests over [`CLIENTS`] connections and reads every response.
+///
+/// # Errors
+/// Returns an error if a connection fails, or a status is not 200.
 fn ask(port: u16, requests: usize) -> std::io::Result<()> {
     let open = || TcpStream::connect(("127.0.0.1", port));
     let mut clients = (0..CLIENTS).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
@@ -56,7 +65,10 @@ fn ask(port: u16, requests: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads a head and the content of 1 KiB after it.
+/// Reads a head and the content of 1 KiB after it into a buffer, which is cleared.
+///
+/// # Errors
+/// Returns an error if the connection ends before, or the response if its status is not 200.
 fn read_response(client: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<()> {
     buffer.clear();
     let mut part = [0; 4096];

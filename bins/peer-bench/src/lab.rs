@@ -1,4 +1,4 @@
-//! The common environment of all contenders: certificate, origin, tools.
+//! Common environment of all contenders: certificate, origin, tools.
 
 use crate::args::Args;
 use crate::contender::Parts;
@@ -11,10 +11,10 @@ use rustls::pki_types::pem::PemObject;
 use std::fs;
 use std::path::PathBuf;
 
-/// The descriptor limit: over twice the connections of the memory measurement, as HAProxy requires.
+/// Limit of file descriptors: over twice the connections of the memory measurement, as HAProxy requires.
 const DESCRIPTORS: u64 = 65_536;
 
-/// The environment of the measurements.
+/// Environment of the measurements. Its folder is deleted when dropped.
 pub(crate) struct Lab {
     folder: PathBuf,
     pub(crate) roots: RootCertStore,
@@ -23,11 +23,15 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Sets up the environment.
+    /// Creates the environment, and starts the origin.
+    ///
+    /// # Errors
+    /// Returns a description if a file cannot be written, a program is missing, or the limit of descriptors cannot be
+    /// raised.
     pub(crate) fn new(args: &Args) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("peer-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-        // Raises the descriptor limit: the memory measurement has 10,000 connections.
+        // // The memory measurement has 10,000 connections.
         let known = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let raise = |to: Option<u64>| {
             let limit = rustix::process::Rlimit { current: to, maximum: to };
@@ -52,7 +56,7 @@ impl Lab {
         Ok(Self { folder, roots, tools, _origin: origin })
     }
 
-    /// Returns the files that contenders are started from.
+    /// Returns the files from which contenders are started.
     pub(crate) fn parts<'a>(&'a self, args: &'a Args) -> Parts<'a> {
         Parts { folder: &self.folder, edge: &args.edge, peers: &args.peers, pingora: args.pingora.as_ref() }
     }

@@ -9,26 +9,26 @@ use std::path::Path;
 pub(crate) struct Tools {
     wrk: Program,
     h2load: Program,
-    /// An h2load with HTTP/3, if it was built.
+    /// An h2load with HTTP/3. `None` if it was not built.
     h2load3: Option<Program>,
     openssl_config: String,
     upload: String,
 }
 
-/// The figures that a tool reports.
+/// Figures that a tool reports.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LoadResult {
-    /// The number of successful requests.
+    /// Number of successful requests.
     pub(crate) requests: f64,
     /// Requests per second.
     pub(crate) rate: f64,
-    /// The median latency in microseconds.
+    /// Median latency in microseconds.
     pub(crate) p50: f64,
-    /// The 99th percentile of latency in microseconds.
+    /// 99th percentile of latency in microseconds.
     pub(crate) p99: f64,
 }
 
-/// The protocol of requests.
+/// Protocol of requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protocol {
     /// HTTP/1.1 without TLS.
@@ -39,14 +39,18 @@ pub(crate) enum Protocol {
     Http2,
     /// HTTP/3 over QUIC.
     Http3,
-    /// HTTP/3 over QUIC, sent by quinn, which acknowledges every tenth packet where it is asked to.
+    /// HTTP/3 over QUIC, sent by quinn, which acknowledges every tenth packet if the server requests it.
     Http3Quinn,
 }
 
 impl Tools {
-    /// Finds the tools in the folder of the peers.
+    /// Finds the tools in the folder of the peers. `http3` is that of an h2load with HTTP/3, `folder` the common one.
+    ///
+    /// # Errors
+    /// Returns the tool that is missing.
     pub(crate) fn find(peers: &Path, http3: Option<&Path>, folder: &Path) -> Result<Self, String> {
-        // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher and group.
+        // // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher suite and
+        // group.
         let config = folder.join("openssl.cnf");
         let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
             Ciphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\nMinProtocol = TLSv1.3\n";
@@ -60,7 +64,10 @@ impl Tools {
         })
     }
 
-    /// Runs wrk over HTTP/1.1 with this many connections for this many seconds.
+    /// Runs wrk over HTTP/1.1 with a number of connections and of seconds.
+    ///
+    /// # Errors
+    /// Returns the output if wrk fails, or a status is not 2xx.
     pub(crate) fn wrk(
         &self,
         ports: Ports,
@@ -81,7 +88,10 @@ impl Tools {
         read_wrk(&text).ok_or_else(|| format!("wrk failed: {text}"))
     }
 
-    /// Runs h2load with these connections and streams, for a number of requests or seconds.
+    /// Runs h2load with the work of `work`.
+    ///
+    /// # Errors
+    /// Returns the output if h2load or a request fails.
     pub(crate) fn h2load(
         &self,
         ports: Ports,
@@ -117,7 +127,7 @@ impl Tools {
         args.push(format!("{scheme}://localhost:{port}{}", work.path));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let cores = work.cores.unwrap_or(LOAD_CORE);
-        // Debian builds its own without QUIC: asked for HTTP/3, that would silently use TCP.
+        // // Debian builds h2load without QUIC: for HTTP/3, that program would silently use TCP.
         let program = match protocol {
             Protocol::Http3 => {
                 self.h2load3.as_ref().ok_or("an h2load with HTTP/3 is missing: --h2load-http3")?
@@ -131,7 +141,7 @@ impl Tools {
     }
 }
 
-/// The end of a run.
+/// End of a run.
 #[derive(Clone, Copy)]
 pub(crate) enum RunLimit {
     /// After this many seconds.
@@ -140,17 +150,18 @@ pub(crate) enum RunLimit {
     Requests(u32),
 }
 
-/// The work of a load generator.
+/// Work of a load generator: path, connections, concurrent streams of each, end, and whether uploads are sent.
 pub(crate) struct LoadSpec<'a> {
     pub(crate) path: &'a str,
     pub(crate) clients: usize,
     pub(crate) streams: usize,
     pub(crate) until: RunLimit,
     pub(crate) upload: bool,
-    /// The cores to use, if not the load core.
+    /// Cores to be used. `None` for the load core.
     pub(crate) cores: Option<&'a str>,
 }
 
+/// Parses the output of wrk. `None` if a request failed or there was none.
 fn read_wrk(text: &str) -> Option<LoadResult> {
     let after = |mark: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
@@ -169,6 +180,7 @@ fn read_wrk(text: &str) -> Option<LoadResult> {
     })
 }
 
+/// Parses the output of h2load. `None` if a request failed or there was none.
 fn read_h2load(text: &str) -> Option<LoadResult> {
     let line = |mark: &str| text.lines().find(|line| line.starts_with(mark));
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

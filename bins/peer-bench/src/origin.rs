@@ -1,5 +1,5 @@
-//! The origin behind every contender: nginx for downloads, and a built-in reader for uploads, since nginx responds
-//! before it has read them.
+//! Origin behind every contender: nginx for downloads, and a built-in server for uploads, since nginx responds before
+//! it has read them.
 
 use crate::cores::{LOAD_CORE, pin_this_thread};
 use crate::files::{FILES, UPLOAD};
@@ -10,7 +10,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-/// Writes the files of [`FILES`], and starts nginx as their origin.
+/// Writes the files of [`FILES`], and starts nginx and the server for uploads.
+///
+/// # Errors
+/// Returns a description if a file cannot be written, or nginx cannot be started.
 pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
     let files = folder.join("files");
     fs::create_dir_all(&files).map_err(|why| format!("{}: {why}", files.display()))?;
@@ -34,6 +37,7 @@ pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
     nginx.start(LOAD_CORE, &["-p", &folder, "-e", "stderr", "-c", &path.display().to_string()])
 }
 
+/// Serves uploads, each connection on its own thread. Never returns unless the port cannot be bound.
 fn uploads() {
     let Ok(listener) = TcpListener::bind(("127.0.0.1", UPLOADS)) else { return };
     pin_this_thread(LOAD_CORE);
@@ -42,7 +46,10 @@ fn uploads() {
     }
 }
 
-/// Reads one request to its end and responds. Returns whether another may follow.
+/// Reads requests to their end and responds, until the connection ends. Returns `false` at the end of the connection.
+///
+/// # Errors
+/// Returns an error if the connection fails or a chunk size is not valid.
 fn one_upload(stream: &TcpStream) -> std::io::Result<bool> {
     let mut reader = BufReader::with_capacity(256 * 1024, stream);
     loop {
@@ -78,6 +85,10 @@ fn one_upload(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
+/// Skips a number of bytes.
+///
+/// # Errors
+/// Returns an error if the stream ends before.
 fn skip(reader: &mut impl BufRead, mut left: u64) -> std::io::Result<()> {
     while left > 0 {
         let n = std::io::copy(&mut reader.take(left), &mut std::io::sink())?;

@@ -4,19 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A program from another Debian suite, run with the C library it was built for.
+/// A program, as a command with its first arguments. One from another Debian suite is run by the C library for which it
+/// was built.
 #[derive(Clone)]
 pub(crate) struct Program {
     command: Vec<String>,
 }
 
 impl Program {
-    /// Returns a program that runs as it is.
+    /// Returns a program that runs with the system's libraries.
     pub(crate) fn plain(path: &Path) -> Self {
         Self { command: vec![path.display().to_string()] }
     }
 
-    /// Returns a program in a folder of unpacked packages.
+    /// Returns a program in a folder of unpacked packages, to be run with their libraries.
+    ///
+    /// # Errors
+    /// Returns an error if it does not exist.
     pub(crate) fn unpacked(folder: &Path, path: &str) -> Result<Self, String> {
         let (libraries, program) = (folder.join("usr/lib/x86_64-linux-gnu"), folder.join(path));
         if !program.exists() {
@@ -27,7 +31,7 @@ impl Program {
         Ok(Self { command: vec![loader, "--library-path".into(), libraries, program.display().to_string()] })
     }
 
-    /// Returns the same program under valgrind, which counts its instructions and prints them when it ends.
+    /// Returns the same program under valgrind, which counts its instructions and prints them at its end.
     pub(crate) fn counted(&self) -> Self {
         let valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"];
         Self {
@@ -35,19 +39,25 @@ impl Program {
         }
     }
 
-    /// Returns the command on these cores, with these arguments.
+    /// Returns the command on these cores, separated by commas, with these arguments.
     pub(crate) fn command(&self, cores: &str, args: &[&str]) -> Command {
         let mut command = Command::new("taskset");
         command.args(["-c", cores]).args(&self.command).args(args);
         command
     }
 
-    /// Starts the program.
+    /// Starts the program. Its standard error is kept in a file.
+    ///
+    /// # Errors
+    /// Returns a description if it cannot be started.
     pub(crate) fn start(&self, cores: &str, args: &[&str]) -> Result<Running, String> {
         self.start_with(cores, args, &[])
     }
 
     /// Starts the program with additional environment variables.
+    ///
+    /// # Errors
+    /// Returns a description if it cannot be started.
     pub(crate) fn start_with(
         &self,
         cores: &str,
@@ -64,10 +74,10 @@ impl Program {
     }
 }
 
-/// A running program, which is killed when this is dropped.
+/// A running program. It is killed with its descendants when dropped.
 pub(crate) struct Running {
     child: Child,
-    /// The file of its standard error.
+    /// File of its standard error.
     log: PathBuf,
 }
 
@@ -77,7 +87,10 @@ impl Running {
         self.child.id()
     }
 
-    /// Asks it to end, waits until it has, and returns its error output.
+    /// Sends SIGTERM, waits for the end, and returns the standard error.
+    ///
+    /// # Errors
+    /// Returns an error if waiting fails.
     pub(crate) fn end(mut self) -> Result<String, String> {
         if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -86,7 +99,7 @@ impl Running {
         Ok(self.errors())
     }
 
-    /// Returns its error output so far.
+    /// Returns its standard error so far.
     pub(crate) fn errors(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -94,7 +107,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The main process first: it would replace workers that exit.
+        // // The main process first, since it would replace workers that exit.
         for pid in crate::cost::process_tree(self.child.id()) {
             if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -105,7 +118,8 @@ impl Drop for Running {
     }
 }
 
-/// Creates nginx's folders for temporary files, and returns the directives for them.
+/// Creates nginx's folders for temporary files, and returns the directives for them. `name` distinguishes several
+/// servers.
 pub(crate) fn nginx_temporary(folder: &Path, name: &str) -> Result<String, String> {
     let mut text = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {

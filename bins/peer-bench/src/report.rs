@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The results of a run: the figures of each workload, and the instructions of each contender.
+/// Results of a run: its conditions, the figures of each workload, and the instructions of each contender.
 pub(crate) struct Report {
     about: String,
     contenders: Vec<Contender>,
     lines: Vec<Line>,
-    /// Instructions of a whole request in user space.
+    /// Instructions of a whole request in user space. Empty if they were not counted.
     pub(crate) instructions: Vec<(Contender, u64)>,
 }
 
 impl Report {
+    /// Creates an empty report with the conditions of the run.
     pub(crate) fn new(args: &Args, contenders: &[Contender]) -> Self {
         let about = format!(
             "{} rounds of turns of {} s after one to warm up; machine: {}, {} cores, Linux {}",
@@ -31,6 +32,7 @@ impl Report {
         Self { about, contenders: contenders.to_vec(), lines: Vec::new(), instructions: Vec::new() }
     }
 
+    /// Appends the figures of a workload.
     pub(crate) fn add(&mut self, line: Line) {
         self.lines.push(line);
     }
@@ -102,7 +104,10 @@ impl Report {
         text
     }
 
-    /// Writes the table, the figures and the chart.
+    /// Writes the table, the figures and the chart into a folder.
+    ///
+    /// # Errors
+    /// Returns the file that could not be written.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), String> {
         let lines: Vec<Value> = self.lines.iter().map(Line::json).collect();
         let counts: Vec<Value> = self
@@ -114,7 +119,7 @@ impl Report {
         let json = serde_json::to_string_pretty(&json).map_err(|why| why.to_string())? + "\n";
         let table = folder.join("BENCHMARKS.md");
         let known = std::fs::read_to_string(&table).unwrap_or_default();
-        // The table is between two marks; text around it is kept.
+        // // The table is between two marks; the text around it is kept.
         let (begin, end) = ("<!-- table -->\n", "<!-- end of table -->\n");
         let before = known.split_once(begin).map_or("# Benchmarks\n\n", |(before, _)| before);
         let after = known.split_once(end).map_or("", |(_, after)| after);
@@ -129,6 +134,7 @@ impl Report {
     }
 }
 
+/// Returns the value of the first line of a file that begins with `key`, after its colon. `unknown` if there is none.
 fn first_of(path: &str, key: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();

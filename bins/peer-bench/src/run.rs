@@ -1,5 +1,5 @@
 //! Scheduling of turns: at each workload all contenders run at the same time and take turns round by round, so that
-//! other load on the machine affects all alike.
+//! other load of the machine affects all alike.
 
 use crate::args::Args;
 use crate::client::{self, ConnectionScenario};
@@ -15,10 +15,13 @@ use crate::report::Report;
 use crate::workload::{self, Kind, Workload};
 use std::time::{Duration, Instant};
 
-/// Connections of the memory measurement.
+/// Number of connections of the memory measurement.
 const OPEN_CONNECTIONS: usize = 10_000;
 
-/// Runs the selected workloads, prints the table, writes the files.
+/// Runs the selected workloads, prints the table, and writes the files.
+///
+/// # Errors
+/// Returns the first workload that failed.
 pub(crate) fn all(args: &Args) -> Result<(), String> {
     let lab = Lab::new(args)?;
     let contenders: Vec<Contender> = ALL
@@ -51,7 +54,10 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
     args.out.as_ref().map_or(Ok(()), |folder| report.write(folder))
 }
 
-/// Runs rounds of turns. Returns the samples of each contender.
+/// Runs rounds of turns. Returns the samples of each contender, without the first round.
+///
+/// # Errors
+/// Returns the turn that failed.
 fn turns(
     lab: &Lab,
     args: &Args,
@@ -64,10 +70,10 @@ fn turns(
         running.push(contender.start(&parts, workload.workers())?);
     }
     let mut samples = vec![Vec::new(); contenders.len()];
-    // The first round warms up caches, upstream connections and program pages.
+    // // The first round warms up caches, upstream connections and program pages.
     for round in 0..=args.rounds {
         for at in 0..contenders.len() {
-            // The first contender of a round changes, so that no one is favoured.
+            // // The first contender of a round changes, so that none is favoured.
             let at = (at + round) % contenders.len();
             let pid = running[at].pid();
             let before = cost::processor(pid);
@@ -88,7 +94,7 @@ fn turns(
     Ok(samples)
 }
 
-/// Waits until the contender is idle, for at most 200 ms, and returns its processor time in nanoseconds.
+/// Waits until a contender is idle, for at most 200 ms. Returns its processor time in nanoseconds.
 fn wait_until_idle(pid: u32) -> u64 {
     let mut last = cost::processor(pid);
     for _ in 0..10 {
@@ -102,6 +108,7 @@ fn wait_until_idle(pid: u32) -> u64 {
     last
 }
 
+/// Runs one turn of a contender. A turn to warm up is shorter.
 fn turn(
     lab: &Lab,
     args: &Args,
@@ -157,14 +164,18 @@ fn turn(
     }
 }
 
-/// Measures memory. It is stable, so one round is enough; each contender runs alone, freshly started.
+/// Measures the memory of idle connections. It is stable, so that one round suffices; each contender runs alone, newly
+/// started.
+///
+/// # Errors
+/// Returns a description if a contender or a connection fails.
 fn memory(lab: &Lab, args: &Args, contenders: &[Contender]) -> Result<Vec<Vec<Sample>>, String> {
     let parts = lab.parts(args);
     let config = client::tls(&lab.roots, false);
     let mut samples = Vec::new();
     for contender in contenders {
         let running = contender.start(&parts, 1)?;
-        // One-time allocations, such as the first buffers, do not count per connection.
+        // // Single allocations, such as the first buffers, do not count as memory of a connection.
         drop(client::open_connections(contender.ports(), &config, 64)?);
         std::thread::sleep(Duration::from_millis(500));
         let before = cost::resident(running.pid());

@@ -1,30 +1,30 @@
-//! The workloads, their peers, and the target ratios.
+//! Workloads, their peers, and the target ratios.
 
 use crate::contender::Contender;
 use crate::load::Protocol;
 
-/// The work of a workload.
+/// Work of a workload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// Small requests over reused connections.
+    /// Requests for 1 KiB over reused connections.
     Small { protocol: Protocol, clients: usize, streams: usize },
-    /// A new connection for each request.
+    /// A new connection for each request. `resumed` is whether its TLS session is.
     Handshakes { resumed: bool },
-    /// Downloads of this path.
+    /// Downloads of a path.
     Down { protocol: Protocol, path: &'static str, requests: u32, clients: usize },
-    /// Uploads of 10 MiB.
+    /// Uploads of 10 MiB, over two connections.
     Up { protocol: Protocol, requests: u32 },
     /// Idle connections, 10,000 of them: memory per connection.
     Idle,
-    /// Connections for unknown names.
+    /// TLS connections for unknown names.
     UnknownName,
-    /// Plain requests for unknown hosts.
+    /// Requests without TLS for unknown hosts.
     UnknownHost,
     /// Two workers on two cores: requests per second, where higher is better.
     TwoWorkers { protocol: Protocol, clients: usize, streams: usize },
 }
 
-/// The figure by which contenders are compared.
+/// Figure by which contenders are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Measure {
     /// Processor time per request in microseconds.
@@ -37,19 +37,19 @@ pub(crate) enum Measure {
 
 /// A workload, which is one line of the table.
 pub(crate) struct Workload {
-    /// The short name, which selects it.
+    /// Short name, by which it is selected.
     pub(crate) name: &'static str,
-    /// The title in the table.
+    /// Title in the table.
     pub(crate) title: &'static str,
     pub(crate) kind: Kind,
-    /// The peers to compare with; the best of them counts.
+    /// Peers of the comparison, of which the best one counts.
     pub(crate) beside: &'static [Contender],
-    /// The target ratio, edge-proxyd's figure divided by the peer's.
+    /// Target ratio: edge-proxyd's figure divided by the peer's, which is a maximum, or for rates a minimum.
     pub(crate) reach: f64,
 }
 
 impl Workload {
-    /// Returns the compared figure.
+    /// Returns the figure by which contenders are compared.
     pub(crate) const fn measure(&self) -> Measure {
         match self.kind {
             Kind::Idle => Measure::Memory,
@@ -58,23 +58,23 @@ impl Workload {
         }
     }
 
-    /// Returns whether a contender supports it.
+    /// Returns `true` if a contender supports the workload and is to be measured.
     pub(crate) fn is_supported_by(&self, contender: Contender) -> bool {
         let protocol = match self.kind {
             Kind::Small { protocol, .. }
             | Kind::Down { protocol, .. }
             | Kind::Up { protocol, .. }
             | Kind::TwoWorkers { protocol, .. } => protocol,
-            // HAProxy reserves two descriptors per connection, more than most machines allow.
+            // // HAProxy reserves two descriptors per connection, more than most machines permit.
             Kind::Idle if contender == Contender::Haproxy => return false,
-            // The small pingora proxy serves every name.
+            // // The small pingora proxy serves every name.
             Kind::UnknownName | Kind::UnknownHost if contender == Contender::Pingora => return false,
             _ => Protocol::Http1,
         };
         let quic = matches!(protocol, Protocol::Http3 | Protocol::Http3Quinn);
         match contender {
             Contender::Edge => true,
-            // Buffers matter to large content only, which has a line for each size of them.
+            // // Buffers matter for large content only, for which there are separate lines.
             Contender::NginxLarge => self.beside == LARGE,
             _ if self.beside == LARGE => false,
             Contender::Pingora => !quic,
@@ -82,14 +82,17 @@ impl Workload {
         }
     }
 
-    /// Returns the number of workers that a contender runs with.
+    /// Returns the number of workers of each contender.
     pub(crate) const fn workers(&self) -> usize {
         if matches!(self.kind, Kind::TwoWorkers { .. }) { 2 } else { 1 }
     }
 }
 
+/// The peer nginx.
 const NGINX: &[Contender] = &[Contender::Nginx];
+/// The peer nginx with large buffers.
 const LARGE: &[Contender] = &[Contender::NginxLarge];
+/// The peer HAProxy.
 const HAPROXY: &[Contender] = &[Contender::Haproxy];
 
 /// All workloads, in the order of the table.
@@ -129,17 +132,21 @@ pub(crate) const ALL: &[Workload] = &[
     two("two-h3", "two workers, HTTP/3, requests per second", Protocol::Http3, 16, 32),
 ];
 
-/// Content of a download: the path, the requests of a turn, the connections.
+/// Content of a download: path, number of requests of a turn, number of connections.
 #[derive(Clone, Copy)]
 struct Content(&'static str, u32, usize);
 
+/// Downloads of 1 MiB.
 const M1: Content = Content("/1m", 400, 4);
+/// Downloads of 100 MiB.
 const M100: Content = Content("/100m", 12, 1);
 
+/// Creates a workload that is compared with nginx.
 const fn other(name: &'static str, title: &'static str, kind: Kind, reach: f64) -> Workload {
     Workload { name, title, kind, beside: NGINX, reach }
 }
 
+/// Creates a workload of small requests, compared with nginx.
 const fn small(
     name: &'static str,
     title: &'static str,
@@ -151,6 +158,7 @@ const fn small(
     Workload { name, title, kind: Kind::Small { protocol, clients, streams }, beside: NGINX, reach }
 }
 
+/// Creates a workload of downloads.
 const fn down(
     name: &'static str,
     title: &'static str,
@@ -163,6 +171,7 @@ const fn down(
     Workload { name, title, kind: Kind::Down { protocol, path, requests, clients }, beside, reach }
 }
 
+/// Creates a workload of uploads.
 const fn up(
     name: &'static str,
     title: &'static str,
@@ -174,6 +183,7 @@ const fn up(
     Workload { name, title, kind: Kind::Up { protocol, requests }, beside, reach }
 }
 
+/// Creates a workload of two workers, compared with nginx; the target ratio is 1.2.
 const fn two(
     name: &'static str,
     title: &'static str,

@@ -97,7 +97,7 @@ fn escaped(name: &str) -> String {
     name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
 
-/// Reverses [`escaped`].
+/// Decodes a role name that [`escaped`] has encoded. Other escapes are kept.
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();

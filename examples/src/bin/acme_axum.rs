@@ -23,14 +23,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// Connections with a completed handshake. Each handshake runs in its own task, so that a slow client delays no one
-/// else.
+/// A listener of connections with a completed handshake. Each handshake runs in its own task, with a limit of 10 s, so
+/// that a slow client does not delay others.
 struct Handshakes {
     address: SocketAddr,
     done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl Handshakes {
+    /// Binds an address, and begins to accept connections with these certificates.
+    ///
+    /// # Errors
+    /// Returns an error if the address cannot be bound.
     async fn at(address: &str, live: Arc<LiveCertificates>) -> Result<Self, Box<dyn Error>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -68,7 +72,7 @@ impl Listener for Handshakes {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.done.recv().await {
             Some(connection) => connection,
-            // The accepting task ends only with its runtime.
+            // // The accepting task ends only with its runtime.
             None => std::future::pending().await,
         }
     }
@@ -86,7 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let name: Name = name.parse()?;
 
-    // Start the server first: it presents a self-signed certificate until a real one is issued.
+    // // The server starts first: it presents a self-signed certificate until one is issued.
     let live = LiveCertificates::new();
     let listener = Handshakes::at(address, live.clone()).await?;
     let at = listener.address;

@@ -1,7 +1,7 @@
 //! When is a certificate renewed, and why? The answer is a pure function: no clock, no file, no network.
 //!
-//! Lifetimes shrink: a rule for 90 days must also work for 6. Each line shows a lifetime with the answer without ARI,
-//! with a window of the CA, and with a window that would be too late.
+//! Lifetimes become shorter: a rule for 90 days must also work for 6. Each line shows a lifetime with the answer
+//! without ARI, with a window of the CA, and with a window that would be too late.
 
 use acme_dns01::{
     Ari, CertificateInfo, KeyType, Name, RenewalInfo, RenewalPolicy, Requirements, Time, due, format_duration,

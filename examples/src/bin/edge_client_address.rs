@@ -1,5 +1,5 @@
-//! Determines whose request this is, with the policy alone and without a socket: give it a peer address and a header,
-//! and it prints the client's address and the reason.
+//! Determines the client of a request, with the policy alone and without a socket: for a peer address and a header,
+//! prints the client's address and the reason.
 //!
 //!     cargo run -p examples --bin edge_client_address -- 100.64.0.2 "6.6.6.6, 203.0.113.7"
 

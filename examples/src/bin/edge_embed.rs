@@ -1,4 +1,4 @@
-//! An edge inside another program: its own service, its own observer, a reload, a graceful shutdown.
+//! An edge inside another program: with a service, an observer, a reload and a graceful shutdown.
 //!
 //! Listens on a free loopback port, sends three requests to itself, and prints the events of its observer.
 
@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An observer that prints a line per request. A real one would count, or pass the line to a writing thread.
+/// An observer that prints a line for each request. A real one would count, or pass the line to a writing thread.
 struct Printer;
 
 impl Observer for Printer {
@@ -21,7 +21,7 @@ impl Observer for Printer {
     }
 }
 
-/// Starts a service that sends a greeting, one per connection.
+/// Starts a service that sends a greeting, one for each connection. Returns its address.
 fn service() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -42,6 +42,7 @@ fn service() -> std::io::Result<SocketAddr> {
     Ok(address)
 }
 
+/// Sends a request for a host. Returns the whole response, empty if the connection is closed without one.
 fn ask(edge: SocketAddr, host: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(edge)?;
     write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
@@ -66,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(ask(edge, "hello.test")?.ends_with("hello 127.0.0.1\n"));
     assert_eq!(ask(edge, "new.test")?, "", "nobody has this name yet");
 
-    // The listener stays; only the sites change.
+    // // The listener remains; only the sites change.
     config.sites[0].hosts.push("new.test".parse()?);
     proxy.reload(config)?;
     std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! A proxy whose program answers one route itself, edits the headers of another, and forwards the rest.
+//! A proxy whose program responds to one route itself, edits the header fields of another, and forwards the rest.
 
 use edge_proxy::config::{Action, Listener, PathMatch, PlainHttp, Route, Site, Target, Upstream};
 use edge_proxy::handler::{Handler, HandlerAction, HandlerRequest, HandlerResponse, LocalReply};
@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A handler that answers each request with the number of requests so far.
+/// A handler that responds to each request with the number of requests so far.
 #[derive(Default)]
 struct Counter(AtomicU64);
 
@@ -19,7 +19,7 @@ impl Handler for Counter {
     }
 }
 
-/// A handler that tells the service which tenant a request is for, and removes the name of the service's software from
+/// A handler that sets a field with the tenant for the service, and removes the name of the service's software from
 /// responses.
 struct Tenant;
 
@@ -37,6 +37,7 @@ impl Handler for Tenant {
     }
 }
 
+/// Sends a request for a path. Returns the whole response.
 fn get(proxy: &ProxyHandle, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(proxy.addresses()[0])?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n")?;

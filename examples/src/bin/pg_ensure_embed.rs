@@ -5,7 +5,7 @@ use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
 use pg_ensure::{DesiredState, Name, Password};
 use tokio_postgres::NoTls;
 
-/// An observer that prints progress.
+/// An observer that prints the steps as they are executed.
 struct ProgressObserver;
 
 impl Observer for ProgressObserver {

@@ -1,4 +1,4 @@
-//! A host's access policy in code, verified before it is printed. Run: `cargo run -p examples --bin pg_hba_policy`.
+//! Access policy of a host in code, verified before it is printed. Run: `cargo run -p examples --bin pg_hba_policy`.
 
 use pg_hba::{
     Analysis, Document, Local, Policy, Server, TAILNET_V4, TAILNET_V6, Tls, Version, analyze, render,

@@ -1,5 +1,6 @@
-//! An upgrade check: does this file mean the same to the next major version? Run: `cargo run -p examples --bin
-//! pg_hba_upgrade_gate -- /etc/postgresql/15/main/pg_hba.conf 15 18`. Without arguments it shows a file that does not.
+//! An upgrade check: does a pg_hba.conf have the same meaning in a later major version? Run: `cargo run -p examples
+//! --bin pg_hba_upgrade_gate -- /etc/postgresql/15/main/pg_hba.conf 15 18`. Without arguments, checks a file that does
+//! not. Exits with 1 if it cannot be decided.
 
 use pg_hba::{Diff, Document, Server, Version, diff};
 use std::process::ExitCode;

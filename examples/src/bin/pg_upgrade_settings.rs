@@ -1,5 +1,5 @@
-//! Translates a postgresql.conf to a newer major version. Run: `cargo run -p examples --bin pg_upgrade_settings --
-//! /etc/postgresql/15/main/postgresql.conf 15 18`. Without arguments it shows a file with removed settings.
+//! Converts a postgresql.conf to a later major version. Run: `cargo run -p examples --bin pg_upgrade_settings --
+//! /etc/postgresql/15/main/postgresql.conf 15 18`. Without arguments, converts a file with settings that were removed.
 
 use pg_upgrade::{Major, SettingsConversion, convert_settings};
 

@@ -1,4 +1,4 @@
-//! Shows which passwords survive which way into Forgejo. Run: `cargo run -p examples --bin smtp_passwords`.
+//! Shows which passwords remain unchanged on which route to Forgejo. Run: `cargo run -p examples --bin smtp_passwords`.
 
 use secrecy::SecretString;
 use smtp_config::{Version, by_app_ini, by_environment_file, by_uri};

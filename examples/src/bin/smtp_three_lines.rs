@@ -1,4 +1,4 @@
-//! Forgejo pointed at a server of one's own, by every route, and what Forgejo then does.
+//! Settings of Forgejo for a server of one's own, by every route, and their effect on Forgejo.
 //! Run: `cargo run -p examples --bin smtp_three_lines`.
 
 use smtp_config::ini::Ini;

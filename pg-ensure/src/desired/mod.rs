@@ -191,9 +191,9 @@ pub struct Database {
     pub provider: Option<Provider>,
     /// Locale: LC_COLLATE and LC_CTYPE with `libc`, otherwise the locale of the provider.
     pub locale: Option<Text>,
-    /// Value of LC_COLLATE.
+    /// Locale of collation (`LC_COLLATE`). Cannot be changed after creation.
     pub collate: Option<Text>,
-    /// Value of LC_CTYPE.
+    /// Locale of character classification (`LC_CTYPE`). Cannot be changed after creation.
     pub ctype: Option<Text>,
     /// Additional ICU collation rules (from PostgreSQL 16).
     pub icu_rules: Option<Text>,
@@ -254,9 +254,9 @@ impl Database {
         provider: Provider,
         /// Sets the locale.
         locale: Text,
-        /// Sets LC_COLLATE.
+        /// Sets the locale of collation (`LC_COLLATE`).
         collate: Text,
-        /// Sets LC_CTYPE.
+        /// Sets the locale of character classification (`LC_CTYPE`).
         ctype: Text,
         /// Sets the additional ICU collation rules.
         icu_rules: Text,

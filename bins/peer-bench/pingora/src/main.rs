@@ -1,4 +1,4 @@
-//! A reverse proxy on pingora that does what the others of the comparison are configured to do.
+//! A reverse proxy on pingora that is configured like the other proxies of the comparison.
 //!
 //! Arguments: plain port, TLS port, certificate, key, port of downloads, port of uploads, workers.
 
@@ -7,6 +7,7 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::{HttpPeer, ProxyHttp, RequestHeader, Result, Server, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
 
+/// The proxy, by the ports of the origins at 127.0.0.1.
 struct BenchProxy {
     downloads: u16,
     uploads: u16,
@@ -18,12 +19,14 @@ impl ProxyHttp for BenchProxy {
 
     fn new_ctx(&self) {}
 
+    /// Selects the origin of uploads for paths that begin with `/upload`, and otherwise that of downloads.
     async fn upstream_peer(&self, session: &mut Session, _ctx: &mut ()) -> Result<Box<HttpPeer>> {
         let upload = session.req_header().uri.path().starts_with("/upload");
         let port = if upload { self.uploads } else { self.downloads };
         Ok(Box::new(HttpPeer::new(("127.0.0.1", port), false, String::new())))
     }
 
+    /// Sets the fields by which the other proxies report the client.
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
