@@ -140,7 +140,7 @@ pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
     }
     let (text, scope) = text.split_once('%').map_or((text, None), |(text, scope)| (text, Some(scope)));
     let address: Ipv6Addr = text.parse().ok()?;
-    // // Comparisons ignore a scope. The name of an interface is accepted as a scope for link-local unicast and
+    // Comparisons ignore a scope. The name of an interface is accepted as a scope for link-local unicast and
     // multicast addresses only; whether that interface exists is not known here.
     let link_local = address.is_unicast_link_local() || address.segments()[0] & 0xff0f == 0xff02;
     match scope {

@@ -104,7 +104,7 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
     for (at, rule) in rules.iter().enumerate() {
         let assume =
             |holds| AssumedEnvironment { knowledge, attempt, rule, holds, asked: RefCell::default() };
-        // // A fact that holds can only make more rules match, so the two extremes suffice.
+        // A fact that holds can only make more rules match, so the two extremes suffice.
         let best = assume(true);
         if let Some(mismatch) = rule.mismatch(attempt, &best) {
             out.passed_over.push((at, mismatch));

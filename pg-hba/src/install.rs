@@ -116,11 +116,11 @@ pub async fn activate(
     prepared: &Prepared,
     canary: impl Future<Output = Result<(), String>>,
 ) -> Result<(), InstallError> {
-    // // The view reads the file itself, so that errors are found before the server reloads.
+    // The view reads the file itself, so that errors are found before the server reloads.
     compare(client, &prepared.rules).await?;
     let before = one(client, "SELECT pg_conf_load_time()").await?;
     reload(client).await?;
-    // // The load time advances even if the server rejects the file, which the comparison above excludes.
+    // The load time advances even if the server rejects the file, which the comparison above excludes.
     for _ in 0..200 {
         if one(client, "SELECT pg_conf_load_time()").await? != before {
             return canary.await.map_err(InstallError::Canary);

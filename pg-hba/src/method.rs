@@ -284,7 +284,7 @@ pub(crate) fn setting(
         }
         "radiusservers" => {
             let servers = split_list(value).ok_or_else(silent)?;
-            // // The server looks names up here. Lookups in DNS are assumed to succeed.
+            // The server looks names up here. Lookups in DNS are assumed to succeed.
             if servers.iter().any(String::is_empty) {
                 return Err(silent());
             }

@@ -233,7 +233,7 @@ pub(crate) fn database_text(database: &Database) -> String {
 pub(crate) fn user_text(user: &User) -> String {
     match user {
         User::All => "all".to_owned(),
-        // // A quote before the plus would make it a part of the name, so it follows the plus.
+        // A quote before the plus would make it a part of the name, so it follows the plus.
         User::Member(role) => format!("+\"{}\"", role.replace('"', "\"\"")),
         User::Name(name) => quote(name, name != "all"),
         User::Pattern(pattern) => format!("\"/{}\"", pattern.as_str().replace('"', "\"\"")),

@@ -34,7 +34,7 @@ pub fn shadowed_rules(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> 
 /// # Errors
 /// Returns [`Undecidable`] if these rules cannot be analysed.
 fn shadowing_rules(all: &[&Rule], dead: usize) -> Result<Vec<usize>, Undecidable> {
-    // // Only rules that may share a connection with it matter. If the first of them covers it, that rule decides
+    // Only rules that may share a connection with it matter. If the first of them covers it, that rule decides
     // everything.
     let mut meeting = (0..dead).filter(|&rule| may_meet(all[rule], all[dead]));
     let Some(first) = meeting.next() else { return Ok(Vec::new()) };

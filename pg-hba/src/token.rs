@@ -56,7 +56,7 @@ impl LogicalLine {
 
     /// Returns `true` if the server rejects the line for its length, before version 14.
     pub(crate) fn is_too_long(&self, version: Version) -> bool {
-        // // Before version 14 a line is read into a buffer of `MAX_LINE` bytes.
+        // Before version 14 a line is read into a buffer of `MAX_LINE` bytes.
         version == Version::V13 && self.text.len() >= 20_478
     }
 }
@@ -74,7 +74,7 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
         let mut continued_at = 0;
         while at < source.len() {
             let end = source[at..].find('\n').map_or(source.len(), |found| at + found + 1);
-            // // The server reads C strings: it loses what follows a NUL and, from version 14, the line ending too, so
+            // The server reads C strings: it loses what follows a NUL and, from version 14, the line ending too, so
             // that the next physical line is appended and not counted.
             let nul = source[at..end].find('\0').map(|found| at + found);
             text.push_str(&source[at..nul.unwrap_or(end)]);
@@ -87,7 +87,7 @@ pub(crate) fn lines(source: &str, version: Version) -> Vec<LogicalLine> {
             let kept = text.trim_end_matches(['\n', '\r']).len();
             text.truncate(kept);
             origin.truncate(kept);
-            // // The backslash must come after the last continuation, or two of them would join three lines.
+            // The backslash must come after the last continuation, or two of them would join three lines.
             if version.has_continuations() && text.len() > continued_at && text.ends_with('\\') {
                 text.pop();
                 origin.pop();
@@ -138,7 +138,7 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToke
         if byte != b'"' || was_quote {
             text.push(byte);
         }
-        // // Two quotes inside quotes stand for one.
+        // Two quotes inside quotes stand for one.
         was_quote = in_quote && byte == b'"' && !was_quote;
         if byte == b'"' {
             in_quote = !in_quote;

@@ -213,7 +213,7 @@ impl<'t> Parser<'t> {
             return Err(error("mail: no addr-spec"));
         }
         let local = if self.rest.starts_with('"') {
-            // // Go returns this error for any fault of the quoted string.
+            // Go returns this error for any fault of the quoted string.
             let empty = || error("mail: empty quoted string in addr-spec");
             self.quoted_string().ok().filter(|local| !local.is_empty()).ok_or_else(empty)?
         } else {
@@ -252,7 +252,7 @@ impl<'t> Parser<'t> {
         let newest = self.rules >= AddressRules::Go1_27;
         if let Some(six) = text.strip_prefix("IPv6:").filter(|_| newest) {
             return match six.parse::<IpAddr>() {
-                // // `net.ParseIP` accepts an IPv4 address here too.
+                // `net.ParseIP` accepts an IPv4 address here too.
                 Ok(_) => Ok(format!("[{text}]")),
                 Err(_) => {
                     Err(error(format!("mail: invalid IPv6 address in domain-literal: {}", quote_as_go(text))))
@@ -277,7 +277,7 @@ impl<'t> Parser<'t> {
     /// Returns Go's error if the first word is not valid, or a comment is not closed. A later error ends the name.
     fn phrase(&mut self) -> Result<String, AddressError> {
         let mut words: Vec<String> = Vec::new();
-        // // Adjacent encoded words, which are joined without a space.
+        // Adjacent encoded words, which are joined without a space.
         let mut encoded = String::new();
         let mut after_encoded = false;
         let joins = self.rules >= AddressRules::Go1_26;
@@ -317,7 +317,7 @@ impl<'t> Parser<'t> {
             words.push(encoded);
         }
         match failed {
-            // // Go ignores an error after the first word.
+            // Go ignores an error after the first word.
             Some(why) if words.is_empty() => Err(error(format!("mail: missing word in phrase: {why}"))),
             _ => Ok(words.join(" ")),
         }

@@ -46,7 +46,7 @@ fn nanoseconds(text: &str) -> Option<u64> {
         rest = &after[end..];
         let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
         let part = whole.checked_mul(unit).filter(|part| *part <= MAX_NEGATIVE)?;
-        // // Digits of the fraction beyond the precision of the number are dropped.
+        // Digits of the fraction beyond the precision of the number are dropped.
         let fraction: f64 = format!("0.{fraction}0").parse().ok()?;
         let part = part.checked_add((fraction * unit as f64) as u64).filter(|part| *part <= MAX_NEGATIVE)?;
         total = total.checked_add(part).filter(|total| *total <= MAX_NEGATIVE)?;

@@ -93,7 +93,7 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
         .filter(|(at, change)| last.get(&(change.section.as_str(), change.key.as_str())) == Some(at));
     let changes: Vec<&Change> = ordered.map(|(_, change)| change).collect();
     let edited = Editor::new(old, &changes).apply(&changes)?;
-    // // Values that remain have been read back twice already.
+    // Values that remain have been read back twice already.
     if edited == old.text() {
         return Ok((edited, old.clone()));
     }
@@ -107,7 +107,7 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
             let before = saved.as_ref().unwrap_or(&new);
             let next = Ini::parse_values(&before.write());
             let next = next.map_err(|_| EditError::NotRead("the file".to_owned()))?;
-            // // What is written and read unchanged remains so.
+            // What is written and read unchanged remains so.
             if next.sections() == before.sections() {
                 break;
             }
@@ -173,7 +173,7 @@ impl<'i> Editor<'i> {
     /// # Errors
     /// Returns [`EditError::Value`] if a value cannot be represented.
     fn apply(mut self, changes: &[&Change]) -> Result<String, EditError> {
-        // // A value that remains right after two re-saves keeps the form in which it is written.
+        // A value that remains right after two re-saves keeps the form in which it is written.
         let right = |change: &&&Change| {
             change.value.is_some() && self.ini.value(&change.section, &change.key) == change.value
         };
@@ -252,7 +252,7 @@ impl<'i> Editor<'i> {
         let mut pieces: Vec<(usize, usize, String)> =
             self.replaced.into_iter().map(|((start, end), text)| (start, end, text)).collect();
         pieces.extend(self.inserted.into_iter().map(|(at, text)| (at, at, text)));
-        // // An insertion precedes a replacement at the same position.
+        // An insertion precedes a replacement at the same position.
         pieces.sort_by_key(|(start, end, _)| (*start, *end));
         for (start, end, text) in pieces {
             out.push_str(&old[from..start]);

@@ -164,10 +164,10 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>,
         (true, name) if name.is_empty() => Helo::Machine,
         (true, name) => Helo::Name(name),
     };
-    // // The password is loaded last, when every key to which it may refer exists.
+    // The password is loaded last, when every key to which it may refer exists.
     let password = match password {
         Password::File(path) => Password::File(path),
-        // // From the version that reads URIs, the value that was expanded for the check against the URI is stored.
+        // From the version that reads URIs, the value that was expanded for the check against the URI is stored.
         Password::None if version.knows_uri() => Password::None,
         Password::None | Password::Written(_) => match section.text("PASSWD") {
             text if text.is_empty() => Password::None,
@@ -204,7 +204,7 @@ pub fn secret_of_file(ini: &Ini, section: &str, content: &str) -> SecretString {
     let mut held = ini.excerpt(&[section]);
     let key = if section == SECTION { "PASSWD" } else { "PASSWORD" };
     held.set(section, key, content.trim());
-    // // The password of incoming mail is used as read; that of the mailer is loaded from its key.
+    // The password of incoming mail is used as read; that of the mailer is loaded from its key.
     let value = if section == SECTION { held.value(section, key) } else { Some(content.trim().to_owned()) };
     SecretString::from(value.unwrap_or_default())
 }
@@ -254,7 +254,7 @@ impl SectionLoader {
     /// Copies the value of the key `other` to `key`, if only `other` exists.
     pub(crate) fn alias(&mut self, other: &str, key: &str) {
         if self.has(other) && !self.has(key) {
-            // // The key must exist before the other one is expanded.
+            // The key must exist before the other one is expanded.
             self.touch(key);
             let value = self.text(other);
             self.set(key, &value);
@@ -345,7 +345,7 @@ pub(crate) fn secret(
         }),
         (false, true) => {
             if version.knows_uri() && section.name == SECTION {
-                // // Forgejo stores the expanded value, and expands it again when it loads the section.
+                // Forgejo stores the expanded value, and expands it again when it loads the section.
                 section.set(key, &written);
             }
             Ok(Password::Written(SecretString::from(written)))
@@ -358,7 +358,7 @@ fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (Effectiv
     let transport = match protocol {
         "" if host.contains(['/', '\\']) => return (EffectiveTransport::Unix, Origin::Inferred),
         "" => {
-            // // Forgejo compares the port as text.
+            // Forgejo compares the port as text.
             let protocol = match port {
                 "25" => Protocol::Smtp,
                 "587" => Protocol::StartTls,

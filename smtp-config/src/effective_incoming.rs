@@ -42,7 +42,7 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
     if !section.flag("ENABLED", false) {
         return Ok(None);
     }
-    // // Forgejo loads the values first, and resolves aliases afterwards.
+    // Forgejo loads the values first, and resolves aliases afterwards.
     let aliased = |other: &str, key: &str| version.knows_aliases() && section.has(other) && !section.has(key);
     let username = section.text(if aliased("USER", "USERNAME") { "USER" } else { "USERNAME" });
     let password = if version.knows_uri() {

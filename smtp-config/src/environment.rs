@@ -82,7 +82,7 @@ fn encode_name(name: &str) -> String {
     let mut out = String::new();
     let mut buffer = [0; 4];
     for (at, c) in name.char_indices() {
-        // // A `_` at an end or beside another one would be read as a separator or as the beginning of an escape
+        // A `_` at an end or beside another one would be read as a separator or as the beginning of an escape
         // sequence.
         let edge = at == 0 || at + c.len_utf8() == name.len();
         let alone = !edge && !name[..at].ends_with('_') && !name[at + 1..].starts_with(['_', '0']);

@@ -60,7 +60,7 @@ pub struct Explanation {
 /// Explains the mail sections by what [`effective`] and [`effective_incoming`] load from them.
 #[must_use]
 pub fn explain(ini: &Ini, version: Version) -> Explanation {
-    // // Forgejo loads the mailer first.
+    // Forgejo loads the mailer first.
     let loaded = effective(ini, version);
     let outcome = match (loaded, effective_incoming(ini, version)) {
         (Err(why), _) | (Ok(_), Err(why)) => Start::Fatal(why),
@@ -90,7 +90,7 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
         for (key, value, from) in implied_values(mailer) {
             let written = keys.iter_mut().find(|row| row.section == SECTION && row.key == key);
             if let Some(row) = written {
-                // // An empty value counts as missing.
+                // An empty value counts as missing.
                 if ini.value(SECTION, key).is_some_and(|held| held.is_empty()) && !value.is_empty() {
                     row.value = Some(value);
                     row.from = format!("{}, empty: {from}", row.from);

@@ -224,7 +224,7 @@ impl Mailer {
                 faults.extend((*port == 0).then_some(MailerError::Port));
             }
             Transport::Unix(path) => faults.extend(absolute("socket", path).err()),
-            // // A name without a slash is looked up in `PATH`.
+            // A name without a slash is looked up in `PATH`.
             Transport::Sendmail { path, args } => {
                 if path.is_empty() || path.contains('/') {
                     faults.extend(absolute("sendmail", path).err());
@@ -270,7 +270,7 @@ impl Mailer {
                 ]);
             }
             Transport::Sendmail { path, args } => {
-                // // With `--` at the end no recipient can be parsed as an option, in any version.
+                // With `--` at the end no recipient can be parsed as an option, in any version.
                 let args: Vec<String> =
                     args.iter().map(|arg| shell_quoted(arg)).chain(["--".to_owned()]).collect();
                 settings.extend([

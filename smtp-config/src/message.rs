@@ -29,7 +29,7 @@ impl Message<'_> {
     pub fn render(&self, mailer: &EffectiveMailer) -> String {
         let mut headers: Vec<(String, Vec<String>)> = Vec::new();
         let mut set = |name: &str, value: Vec<String>| {
-            // // Forgejo compares header names case-sensitively.
+            // Forgejo compares header names case-sensitively.
             match headers.iter_mut().find(|(held, _)| held == name) {
                 Some((_, held)) => *held = value,
                 None => headers.push((name.to_owned(), value)),
@@ -188,7 +188,7 @@ pub fn smtp_data(message: &str) -> String {
 pub fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
-    // // Years of the Gregorian calendar are assumed to begin in March, so that the leap day is the last day of a year.
+    // Years of the Gregorian calendar are assumed to begin in March, so that the leap day is the last day of a year.
     let shifted = days + 719_468;
     let (era, day) = (shifted / 146_097, shifted % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -22,7 +22,7 @@ pub fn carries_credentials(value: &str) -> bool {
     value.split([' ', '\t', '\n', ',', '"', '\'']).any(|word| {
         let Some((before, _)) = word.rsplit_once('@') else { return false };
         let user = before.rsplit_once("://").map_or(before, |(_, user)| user);
-        // // A URL may have a token alone before the `@`, any other text `user:password`.
+        // A URL may have a token alone before the `@`, any other text `user:password`.
         without_addresses(user).contains(':') || before.contains("://")
     })
 }

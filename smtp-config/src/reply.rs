@@ -41,7 +41,7 @@ pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
     loop {
         let rest = &bytes[at..];
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-            // // Bytes that cannot become a code are rejected at once, so that a TLS record is not awaited to its end.
+            // Bytes that cannot become a code are rejected at once, so that a TLS record is not awaited to its end.
             let wrong = rest.iter().take(3).any(|byte| !byte.is_ascii_digit());
             return match () {
                 () if wrong => Err(ReplyError::Code),

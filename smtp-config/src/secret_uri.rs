@@ -31,7 +31,7 @@ pub fn secret_path(uri: &str) -> Result<String, SecretUriError> {
         Some(("", _)) => return Err(SecretUriError::Syntax),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file") => rest,
         Some((_, rest)) => {
-            // // A URI of another scheme may also be malformed, which Go detects first.
+            // A URI of another scheme may also be malformed, which Go detects first.
             return Err(if parts(rest).is_some() { SecretUriError::Scheme } else { SecretUriError::Syntax });
         }
         None => {

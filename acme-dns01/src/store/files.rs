@@ -201,6 +201,9 @@ impl Inner {
     }
 
     /// Reads the ledger. The default if there is none.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the file cannot be read or is not a valid ledger.
     fn ledger(&self) -> Result<Ledger, StoreError> {
         let path = self.folder.join(PRIVATE).join("ledger.json");
         let Some(content) = disk::read(&path)? else { return Ok(Ledger::default()) };

@@ -128,7 +128,7 @@ impl Front {
         let name = ServerName::try_from("localhost").ok()?;
         let tls = StreamOwned::new(ClientConnection::new(self.ca_client.clone(), name).ok()?, tcp);
         let mut answer = exchange(tls, &head, &request.body)?;
-        // // Pebble sends a `Retry-After` of six hours for renewal information.
+        // Pebble sends a `Retry-After` of six hours for renewal information.
         answer.head = answer.head.replace("Retry-After: 21600", "Retry-After: 1");
         Some(whole(&answer))
     }

@@ -65,7 +65,7 @@ impl Host {
         for part in ["var-lib", "run"] {
             std::fs::create_dir_all(folder.join(part)).map_err(said)?;
         }
-        // // The host has its own /etc, which may differ from that of the machine.
+        // The host has its own /etc, which may differ from that of the machine.
         let etc = folder.join("etc");
         if !etc.exists() {
             let copied = Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().map_err(said)?;
@@ -78,7 +78,7 @@ impl Host {
         }
         let write = |file: &str, text: String| {
             let path = etc.join(file);
-            // // A symbolic link must be replaced, not followed.
+            // A symbolic link must be replaced, not followed.
             let _ = std::fs::remove_file(&path);
             std::fs::write(path, text).map_err(said)
         };
@@ -111,7 +111,7 @@ impl Host {
             configurations.display(),
         );
         let program = std::env::current_exe().map_err(said)?;
-        // // The first process exits when its standard input is closed, and all processes of the host with it.
+        // The first process exits when its standard input is closed, and all processes of the host with it.
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["sh", "-c", &script])
@@ -145,7 +145,7 @@ impl Host {
         command
     }
 
-    /// Runs a shell command to its end.
+    /// Runs a shell command to its end, and returns its output and its status, which may be a failure.
     ///
     /// # Panics
     /// Panics if nsenter is not installed.
@@ -230,7 +230,7 @@ impl Host {
         let _ = holder.kill();
         let _ = holder.wait();
         let until = Instant::now() + Duration::from_secs(10);
-        // // The host has ended once all its processes have; its first process may still be a zombie.
+        // The host has ended once all its processes have; its first process may still be a zombie.
         let ended = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
             stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
@@ -294,7 +294,7 @@ impl Running {
 
     /// Kills the program with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        // // The program is the child of nsenter, and has its own process ID.
+        // The program is the child of nsenter, and has its own process ID.
         let id = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         for child in children.split_whitespace() {

@@ -146,7 +146,7 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("init") {
         host::init();
     }
-    // // The internet of `cargo xtask boot`.
+    // The internet of `cargo xtask boot`.
     if let [_, mode, folder] = std::env::args().collect::<Vec<_>>().as_slice()
         && mode == "internet"
     {

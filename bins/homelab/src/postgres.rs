@@ -5,7 +5,7 @@ use crate::host::Host;
 /// Returns the folder of PostgreSQL's programs on the hosts, for a major version: that of the tools, or its copy if
 /// other accounts cannot enter that.
 pub(crate) fn programs(major: u32) -> String {
-    // // The 17 with ICU is from a suite with newer fixes than those of the 18; pg_upgrade rejects that combination.
+    // The 17 with ICU is from a suite with newer fixes than those of the 18; pg_upgrade rejects that combination.
     let version = if major == 17 { "17".to_owned() } else { format!("{major}-icu") };
     let readable = testkit::postgres::programs(&version);
     let is_copy = !testkit::tools().canonicalize().is_ok_and(|tools| readable.starts_with(tools));

@@ -127,7 +127,7 @@ impl Topology {
         for (_, interface, network, addresses) in PLACES.iter().filter(|place| place.0 == host.name) {
             let port = port(host.name, network);
             let mtu = if *network == "tailnet" { 1280 } else { 1500 };
-            // // Run from outside, since the switch's namespace does not contain the process IDs of other hosts.
+            // Run from outside, since the switch's namespace does not contain the process IDs of other hosts.
             let mut plug = Command::new("nsenter");
             plug.args(["--target", &self.switch.pid().to_string(), "--net", "ip", "link", "add", &port]);
             plug.args(["mtu", &mtu.to_string(), "type", "veth", "peer", "name", interface]);

@@ -169,7 +169,7 @@ fn h2_section_known(count: u32) {
             first.extend_from_slice(text);
         }
     }
-    // // The newest entry follows the 61 of the static table.
+    // The newest entry follows the 61 of the static table.
     again.extend((0..lines.len() as u8).rev().map(|nth| 0x80 | (62 + nth)));
     let mut decoder = hpack::HpackDecoder::default();
     decoder.decode(&first, |_, _| {}).expect("a good section");

@@ -92,7 +92,7 @@ fn visit_once(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
         ConnectionScenario::UnknownHost => {
             let mut socket = TcpStream::connect(("127.0.0.1", ports.plain))?;
             socket.write_all(b"GET /1k HTTP/1.1\r\nHost: stranger.example\r\n\r\n")?;
-            // // HAProxy's silent drop leaves the client's side open: no response within this time counts as dropped.
+            // HAProxy's silent drop leaves the client's side open: no response within this time counts as dropped.
             socket.set_read_timeout(Some(Duration::from_millis(200)))?;
             match end_of(&mut socket) {
                 Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => Ok(()),

@@ -102,7 +102,7 @@ impl Contender {
     fn start_as(self, parts: &Parts<'_>, workers: usize, mode: Mode) -> Result<Running, String> {
         let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
         for port in [self.ports().plain, self.ports().tls] {
-            // // Two nginx processes would share the port, and each would seem to cost half.
+            // Two nginx processes would share the port, and each would seem to cost half.
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Err(format!("port {port} is in use: stop the process of an earlier run"));
             }

@@ -11,6 +11,6 @@ pub(crate) fn pin_this_thread(cores: &str) {
     for core in cores.split(',').filter_map(|core| core.parse().ok()) {
         set.set(core);
     }
-    // // A failure only makes the figures less exact.
+    // A failure only makes the figures less exact.
     let _ = rustix::thread::sched_setaffinity(None, &set);
 }

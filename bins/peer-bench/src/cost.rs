@@ -28,7 +28,7 @@ pub(crate) fn process_tree(root: u32) -> Vec<u32> {
 /// Returns the process ID of the parent of a process. `None` if the process has ended.
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // // The name in parentheses may contain any character, so that parsing begins after the last parenthesis.
+    // The name in parentheses may contain any character, so that parsing begins after the last parenthesis.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 

@@ -110,7 +110,7 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
         .write_all(&[control::CONTROL as u8, frame::SETTINGS as u8, 0])
         .await
         .map_err(|why| why.to_string())?;
-    // // The control stream remains open as long as the connection.
+    // The control stream remains open as long as the connection.
     let held = connection.clone();
     tokio::task::spawn_local(async move {
         held.closed().await;
@@ -205,7 +205,7 @@ impl Frames {
             match self.kind {
                 frame::DATA => self.content += part.len(),
                 frame::HEADERS if !self.good => {
-                    // // The status follows the two bytes of the section prefix.
+                    // The status follows the two bytes of the section prefix.
                     self.begun.extend(part.iter().take(3 - self.begun.len()));
                     if self.begun.len() == 3 || end {
                         if self.begun.get(2) != Some(&OK) {

@@ -34,7 +34,7 @@ fn run(contender: Contender, parts: &Parts<'_>, requests: usize) -> Result<u64, 
     let running = contender.start_counted(parts)?;
     ask(contender.ports().plain, requests).map_err(|why| format!("{}: {why}", contender.name()))?;
     let said = running.end()?;
-    // // `==1== I   refs:      1,234,567`, once for each process.
+    // `==1== I   refs:      1,234,567`, once for each process.
     let counts = said.lines().filter(|line| line.contains("refs:") && line.contains("== I"));
     let counts: Vec<u64> =
         counts.filter_map(|line| line.split_whitespace().last()?.replace(',', "").parse().ok()).collect();

@@ -31,7 +31,7 @@ impl Lab {
     pub(crate) fn new(args: &Args) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("peer-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-        // // The memory measurement has 10,000 connections.
+        // The memory measurement has 10,000 connections.
         let known = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let raise = |to: Option<u64>| {
             let limit = rustix::process::Rlimit { current: to, maximum: to };

@@ -49,7 +49,7 @@ impl Tools {
     /// # Errors
     /// Returns the tool that is missing.
     pub(crate) fn find(peers: &Path, http3: Option<&Path>, folder: &Path) -> Result<Self, String> {
-        // // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher suite and
+        // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher suite and
         // group.
         let config = folder.join("openssl.cnf");
         let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n\
@@ -127,7 +127,7 @@ impl Tools {
         args.push(format!("{scheme}://localhost:{port}{}", work.path));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let cores = work.cores.unwrap_or(LOAD_CORE);
-        // // Debian builds h2load without QUIC: for HTTP/3, that program would silently use TCP.
+        // Debian builds h2load without QUIC: for HTTP/3, that program would silently use TCP.
         let program = match protocol {
             Protocol::Http3 => {
                 self.h2load3.as_ref().ok_or("an h2load with HTTP/3 is missing: --h2load-http3")?

@@ -107,7 +107,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // // The main process first, since it would replace workers that exit.
+        // The main process first, since it would replace workers that exit.
         for pid in crate::cost::process_tree(self.child.id()) {
             if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

@@ -119,7 +119,7 @@ impl Report {
         let json = serde_json::to_string_pretty(&json).map_err(|why| why.to_string())? + "\n";
         let table = folder.join("BENCHMARKS.md");
         let known = std::fs::read_to_string(&table).unwrap_or_default();
-        // // The table is between two marks; the text around it is kept.
+        // The table is between two marks; the text around it is kept.
         let (begin, end) = ("<!-- table -->\n", "<!-- end of table -->\n");
         let before = known.split_once(begin).map_or("# Benchmarks\n\n", |(before, _)| before);
         let after = known.split_once(end).map_or("", |(_, after)| after);

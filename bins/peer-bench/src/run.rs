@@ -70,10 +70,10 @@ fn turns(
         running.push(contender.start(&parts, workload.workers())?);
     }
     let mut samples = vec![Vec::new(); contenders.len()];
-    // // The first round warms up caches, upstream connections and program pages.
+    // The first round warms up caches, upstream connections and program pages.
     for round in 0..=args.rounds {
         for at in 0..contenders.len() {
-            // // The first contender of a round changes, so that none is favoured.
+            // The first contender of a round changes, so that none is favoured.
             let at = (at + round) % contenders.len();
             let pid = running[at].pid();
             let before = cost::processor(pid);
@@ -175,7 +175,7 @@ fn memory(lab: &Lab, args: &Args, contenders: &[Contender]) -> Result<Vec<Vec<Sa
     let mut samples = Vec::new();
     for contender in contenders {
         let running = contender.start(&parts, 1)?;
-        // // Single allocations, such as the first buffers, do not count as memory of a connection.
+        // Single allocations, such as the first buffers, do not count as memory of a connection.
         drop(client::open_connections(contender.ports(), &config, 64)?);
         std::thread::sleep(Duration::from_millis(500));
         let before = cost::resident(running.pid());

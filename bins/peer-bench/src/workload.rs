@@ -65,16 +65,16 @@ impl Workload {
             | Kind::Down { protocol, .. }
             | Kind::Up { protocol, .. }
             | Kind::TwoWorkers { protocol, .. } => protocol,
-            // // HAProxy reserves two descriptors per connection, more than most machines permit.
+            // HAProxy reserves two descriptors per connection, more than most machines permit.
             Kind::Idle if contender == Contender::Haproxy => return false,
-            // // The small pingora proxy serves every name.
+            // The small pingora proxy serves every name.
             Kind::UnknownName | Kind::UnknownHost if contender == Contender::Pingora => return false,
             _ => Protocol::Http1,
         };
         let quic = matches!(protocol, Protocol::Http3 | Protocol::Http3Quinn);
         match contender {
             Contender::Edge => true,
-            // // Buffers matter for large content only, for which there are separate lines.
+            // Buffers matter for large content only, for which there are separate lines.
             Contender::NginxLarge => self.beside == LARGE,
             _ if self.beside == LARGE => false,
             Contender::Pingora => !quic,

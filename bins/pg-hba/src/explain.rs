@@ -79,7 +79,7 @@ fn explanation_json(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> V
             })
         })
         .collect();
-    // // The deciding rule is known only if no fact is open.
+    // The deciding rule is known only if no fact is open.
     let decides = if let [only] = &found.possible[..] { only.rule } else { None };
     json!({
         "outcome": outcome,

@@ -124,7 +124,7 @@ impl ActiveFile {
     /// Returns a [`Failure`] if it cannot be read.
     fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", path.display()));
-        // // A symbolic link is kept: its target is replaced.
+        // A symbolic link is kept: its target is replaced.
         let real = path.canonicalize().map_err(failed)?;
         let text = std::fs::read(&real).map_err(failed)?;
         Ok(Self { path: real, text })

@@ -173,7 +173,7 @@ pub(crate) fn doctor(
     let checks = run(async {
         let mut checks = doctor::examine(&subject.mailer, subject.password.as_ref(), &options).await;
         if let Some((incoming, password)) = &subject.incoming {
-            // // A given address is that of the SMTP server, unless both hosts are the same.
+            // A given address is that of the SMTP server, unless both hosts are the same.
             let same = incoming.host.eq_ignore_ascii_case(&subject.mailer.host);
             let options = Options { address: options.address.filter(|_| same), ..options.clone() };
             checks.extend(doctor::examine_incoming(incoming, password.as_ref(), &options).await);
@@ -320,7 +320,7 @@ pub(crate) fn send_test(
     let sent = run(doctor::send(&subject.mailer, subject.password.as_ref(), to, &rendered, &options))?;
     let sent = sent.map_err(|why| Failure::Failed(chain(&why)))?;
     let (answer, caveat) = (sent.answer, sent.caveat);
-    // // A server that repeats the password in its reply must not make it visible.
+    // A server that repeats the password in its reply must not make it visible.
     let answer = match &subject.password {
         Some(password) if password.expose_secret().len() >= 8 => {
             answer.replace(password.expose_secret(), "(not shown)")

@@ -64,7 +64,7 @@ pub(crate) fn secret_file_state(path: &str, account: Option<&Account>) -> Option
         Err(_) => return None,
         Ok(_) => {}
     }
-    // // Credentials have an access control list in addition to their mode.
+    // Credentials have an access control list in addition to their mode.
     if let Some(account) = account.filter(|_| !credential)
         && let Ok(Some(why)) = account.read_obstacle(file)
     {

@@ -168,7 +168,7 @@ impl Settings {
         );
         for fault in mailer.faults(version) {
             match &fault {
-                // // A header in the table of the file has a place of its own.
+                // A header in the table of the file has a place of its own.
                 MailerError::Header(name) if self.headers.is_empty() => {
                     let why = fault.to_string();
                     let why = why.strip_prefix("headers: ").unwrap_or(&why);
@@ -304,7 +304,7 @@ impl PasswordReader<'_> {
                 "{reference}: other programs of the same user can read the environment"
             ));
         }
-        // // A credential is readable by this program only, so that Forgejo needs another file.
+        // A credential is readable by this program only, so that Forgejo needs another file.
         let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
         let file = named.or(own.map(|path| path.display().to_string()));
         let chosen = choose(self.version, &secret, file.as_deref());

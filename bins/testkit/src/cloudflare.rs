@@ -155,7 +155,7 @@ impl State {
                     .map(|(id, name)| json!({"id": id, "name": name}))
                     .collect();
                 if zones.is_empty() && wanted.is_some() {
-                    // // Cloudflare's response for a zone outside the token's scope.
+                    // Cloudflare's response for a zone outside the token's scope.
                     return with_status(
                         "403 Forbidden",
                         &refused(0, "Actor requires permission \"com.cloudflare.api.account.zone.list\""),
@@ -171,7 +171,7 @@ impl State {
                     .iter()
                     .filter(|record| record["zone"] == *zone && record["name"] == name.as_str())
                     .collect();
-                // // Two records per page, whatever the request specifies.
+                // Two records per page, whatever the request specifies.
                 let pages = found.len().div_ceil(2).max(1);
                 let part: Vec<&&Value> = found.iter().skip((page - 1) * 2).take(2).collect();
                 ok(&json!({"success": true, "errors": [], "messages": [], "result": part, "result_info":

@@ -93,7 +93,7 @@ impl Guest {
         .expect("a file");
         script.set_permissions(PermissionsExt::from_mode(0o755)).expect("a mode");
         drop(script);
-        // // `ro`: the root of the guest is the root of the host, and must not be changed.
+        // `ro`: the root of the guest is the root of the host, and must not be changed.
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", &limit.as_secs().to_string()]);
         if let Some(libraries) = &self.libraries {

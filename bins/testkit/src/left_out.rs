@@ -12,7 +12,7 @@ const FILE: &str = "TESTS_LEFT_OUT";
 /// # Panics
 /// Panics if the environment variable is not set, so that the test would be skipped silently.
 pub fn needs_root(test: &str) -> bool {
-    // // The folder of a process belongs to its account.
+    // The folder of a process belongs to its account.
     if std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {
         return true;
     }

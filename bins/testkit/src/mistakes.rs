@@ -110,7 +110,7 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
         let at = if mistake.line == 0 { "command line".to_owned() } else { file.clone() };
         let named =
             format!("{} = {} {}", text(&place["key"]), text(&finding["value"]), text(&finding["message"]));
-        // // A finding about a pg_hba.conf has a reason instead of key and value.
+        // A finding about a pg_hba.conf has a reason instead of key and value.
         let reason = text(&finding["reason"]);
         text(&place["file"]) == at
             && place["line"] == mistake.line
@@ -148,7 +148,7 @@ fn for_people(said: &str, file: &str, mistake: &Mistake, finding: &Value) -> Res
     let column = place["column"].as_u64().filter(|column| *column > 0);
     let column = column.ok_or_else(|| format!("no column: {finding}"))?;
     let begin = format!("{file}:{}:{column}: ", mistake.line);
-    // // A message may have several lines.
+    // A message may have several lines.
     let found = said
         .match_indices(&begin)
         .any(|(at, _)| (at == 0 || said[..at].ends_with('\n')) && said[at..].contains(fix));

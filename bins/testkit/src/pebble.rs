@@ -209,7 +209,7 @@ impl Pebble {
             return None;
         }
         let mut answer = Vec::new();
-        // // Pebble closes without `close_notify`, which rustls reports as an error.
+        // Pebble closes without `close_notify`, which rustls reports as an error.
         let _ = stream.read_to_end(&mut answer);
         Some(String::from_utf8_lossy(&answer).into_owned())
     }

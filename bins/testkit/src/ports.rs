@@ -24,7 +24,7 @@ static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 #[must_use]
 pub fn free_port() -> u16 {
     for _ in 0..200 {
-        // // `RandomState` has random keys, which suffices here.
+        // `RandomState` has random keys, which suffices here.
         let any = RandomState::new().build_hasher().finish();
         let port = FROM + u16::try_from(any % u64::from(COUNT)).expect("less than COUNT");
         let at = (Ipv4Addr::LOCALHOST, port);

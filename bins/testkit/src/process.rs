@@ -19,7 +19,7 @@ pub fn role() -> Option<String> {
 /// # Panics
 /// Panics if the parent has ended.
 pub fn say(line: &str) {
-    // // The test harness may have written an incomplete line.
+    // The test harness may have written an incomplete line.
     println!("\n{MARK}{line}");
     std::io::stdout().flush().expect("a parent that listens");
 }

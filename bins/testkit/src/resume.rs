@@ -95,7 +95,7 @@ impl ResumingClient {
         let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(RequestError::Unreached)?;
         let cut = |why: io::Error| RequestError::Cut(why.to_string());
         tcp.set_read_timeout(Some(self.patience)).map_err(cut)?;
-        // // Browsers do the same.
+        // Browsers do the same.
         tcp.set_nodelay(true).map_err(cut)?;
         let mut io = RecordingStream { tcp, written: Vec::new() };
         let mut tls = self.begin(host);

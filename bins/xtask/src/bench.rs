@@ -72,13 +72,13 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
     if !http3.join("usr/bin/h2load").exists() {
         clients::unpack("h2load with HTTP/3", &http3, H2LOAD_PACKAGES, H2LOAD)?;
     }
-    // // One after another, so that the bench's dependencies add no features to the measured program.
+    // One after another, so that the bench's dependencies add no features to the measured program.
     for package in ["edge-proxyd", "peer-bench"] {
         let build = ["build", "--release", "--locked", "--package", package];
         step(&format!("{package}: building"), cargo(&build))?;
     }
     let path = cmake()?;
-    // // In a separate folder, since its packages have other features.
+    // In a separate folder, since its packages have other features.
     let pingora = target().join("pingora");
     let mut build = cargo(&["build", "--release", "--locked"]);
     build

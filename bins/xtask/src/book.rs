@@ -174,7 +174,7 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
 /// Writes an example to a file and has the program validate it. Returns the program's output, or `None` if the example
 /// is valid.
 fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
-    // // Secrets of an example do not exist on this machine.
+    // Secrets of an example do not exist on this machine.
     let secret = work.join("secret");
     let path = work.join(file);
     let text = text.replace("/etc/pg-ensure/forgejo-db", &secret.display().to_string());

@@ -95,7 +95,7 @@ pub(crate) fn install() -> Outcome {
         unpack.env("home", &kernel).env("suite", SUITE).env("packages", "user-mode-linux");
         step("a newer user-mode Linux: unpacking", unpack)?;
     }
-    // // The versions are the content of the stamp, not its name, whose length is limited.
+    // The versions are the content of the stamp, not its name, whose length is limited.
     let (stamp, wanted) = (tools_folder().join("python-installed"), PYTHON.join(" "));
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         println!("xtask: {wanted}: there");

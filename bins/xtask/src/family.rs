@@ -124,7 +124,7 @@ fn path(program: &str) -> PathBuf {
 /// Returns an error if it does not exist.
 fn run(program: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Output, String> {
     let mut command = Command::new(path(program));
-    // // The environment of this process may determine colours.
+    // The environment of this process may determine colours.
     command.args(args).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied());
     command.output().map_err(|why| format!("{program}: {why}: build the programs first"))
 }
@@ -152,7 +152,7 @@ fn described(program: &str) -> Result<Vec<String>, String> {
     let titles: Vec<&str> = titles.iter().map(|title| title.trim_matches('"')).collect();
     let lacks = SECTIONS.iter().filter(|section| !titles.contains(*section));
     faults.extend(lacks.map(|section| format!("{program} man does not have {section}: {titles:?}")));
-    // // The examples are those of this program, and the page of a file format is named.
+    // The examples are those of this program, and the page of a file format is named.
     let examples =
         page.split(".SH EXAMPLES").nth(1).and_then(|rest| rest.split(".SH").next()).unwrap_or_default();
     if examples.matches(&format!("\\fB{}", program.replace('-', "\\-"))).count() < 2 {
@@ -202,7 +202,7 @@ fn defaults(references: &str) -> Result<Vec<String>, String> {
             ));
             continue;
         }
-        // // An error names the first file that exists, or else the first one.
+        // An error names the first file that exists, or else the first one.
         for present in std::iter::once(None).chain(files.iter().copied().map(Some)) {
             let output = with_file(program, args, present)?;
             let (wanted, text) = (present.unwrap_or(files[0]), said(&output));

@@ -31,7 +31,7 @@ const STEPS: &[LongStep] = &[
     xtask("import-random", &["xtask", "import-random", "2000"]),
     LongStep {
         name: "mailer-oracle",
-        // // Optimised, since it compares millions of sections.
+        // Optimised, since it compares millions of sections.
         command: &[
             "--config",
             "profile.dev.package.smtp-config.opt-level=2",
@@ -134,7 +134,7 @@ pub(crate) fn run(named: &[&str]) -> Outcome {
             first_line("date", &["-u", "+%Y-%m-%d"])?,
             last.replace('|', "\\|"),
         );
-        // // Written after each step, so that its row is kept if a later one is interrupted.
+        // Written after each step, so that its row is kept if a later one is interrupted.
         let path = path();
         let mut report = Report::parse(&std::fs::read_to_string(&path).unwrap_or_default());
         report.set(step.name, row);

@@ -184,7 +184,7 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
 /// Runs targets one after another, with their output inline.
 fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     let fuzz = |target: &Target| {
-        // // The log of an earlier session.
+        // The log of an earlier session.
         let _ = std::fs::remove_file(target.log());
         let what = format!("fuzz {}: {}, {minutes} min", target.folder, target.name);
         step(&what, &mut fuzz(target, minutes, 20))
@@ -202,7 +202,7 @@ fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     for target in targets {
         let said = |why: std::io::Error| format!("{}: {why}", target.log().display());
         let log = File::create(target.log()).map_err(said)?;
-        // // A process that waits for a processor does not hang.
+        // A process that waits for a processor does not hang.
         let mut command = fuzz(target, minutes, 300);
         command.stdout(log.try_clone().map_err(said)?).stderr(log);
         running.push(command.spawn().map_err(|why| format!("{command:?}: {why}"))?);
@@ -272,7 +272,7 @@ fn cargo_fuzz(folder: &str, arguments: &[&str]) -> Command {
     fuzz.args(["+nightly", "fuzz"]).args(arguments);
     let shared: PathBuf = target().join("fuzz/build");
     fuzz.current_dir(root().join(folder)).env("PATH", path).env("CARGO_TARGET_DIR", shared);
-    // // Otherwise the compiler that runs this command would be used.
+    // Otherwise the compiler that runs this command would be used.
     fuzz.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
     fuzz
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 /// # Errors
 /// Returns the status if it fails.
 pub(crate) fn whole(arguments: &[&str]) -> Outcome {
-    // // With the features of the tests, so that nothing is built twice.
+    // With the features of the tests, so that nothing is built twice.
     step(
         "homelab: building the programs",
         cargo(&["build", "--workspace", "--bins", "--all-features", "--locked"]),

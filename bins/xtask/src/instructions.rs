@@ -48,7 +48,7 @@ pub(crate) fn run(extra: &[&str]) -> Outcome {
         return Ok(());
     }
     let recorded = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
-    // // Tables are hashed with a random key, so that a single run can exceed the tolerance by chance, but hardly
+    // Tables are hashed with a random key, so that a single run can exceed the tolerance by chance, but hardly
     // three.
     for (name, least) in &mut counted {
         let before = recorded.lines().find_map(|line| record(line).filter(|(known, _)| known == name));

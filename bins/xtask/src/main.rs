@@ -131,7 +131,7 @@ fn main() -> ExitCode {
         (Some("dist"), []) => dist::release(),
         (Some("dist"), ["--debug"]) => dist::debug(),
         (Some("dist"), ["--programs", folder]) => dist::pack_built(std::path::Path::new(folder)),
-        // // The proof of the image starts this program again in a network namespace.
+        // The proof of the image starts this program again in a network namespace.
         (Some("image-inside"), []) => dist::within(),
         (Some("book"), []) => book::render(),
         (Some("book"), ["--check"]) => book::check(),

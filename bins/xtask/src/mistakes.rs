@@ -73,7 +73,7 @@ fn hash(commit: &str) -> Result<String, String> {
 /// Returns up to [`DRAW_COUNT`] numbers below `count`, each once and sorted, selected by a generator that is seeded by
 /// a hash.
 fn draw(hash: &str, count: usize) -> Vec<usize> {
-    // // FNV-1a, then xorshift64.
+    // FNV-1a, then xorshift64.
     let mut state = hash.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
         (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     }) | 1;

@@ -49,7 +49,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     for program in PROGRAMS {
         std::os::unix::fs::symlink(target().join("debug").join(program), bin.join(program)).map_err(said)?;
     }
-    // // A program of systemd that a unit runs.
+    // A program of systemd that a unit runs.
     std::os::unix::fs::symlink("/usr/bin/systemd-tmpfiles", bin.join("systemd-tmpfiles")).map_err(said)?;
     let lib = match lib {
         Some(path) => {
@@ -66,7 +66,7 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
     let mut nix = Command::new(NIX);
     nix.args(["--extra-experimental-features", "nix-command", "eval", "--offline", "--impure", "--raw"]);
     nix.args(["--expr", &expression]);
-    // // Nothing is built, and nothing is written outside this folder.
+    // Nothing is built, and nothing is written outside this folder.
     for (variable, place) in
         [("NIX_STORE_DIR", "store"), ("NIX_STATE_DIR", "state"), ("NIX_LOG_DIR", "log"), ("HOME", "home")]
     {
@@ -142,7 +142,7 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
             "yes" => "true".to_owned(),
             "no" => "false".to_owned(),
             word => match word.strip_suffix('s') {
-                // // A number without a unit is in seconds.
+                // A number without a unit is in seconds.
                 Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
                 _ => word.to_owned(),
             },
@@ -154,7 +154,7 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
 
 /// Checks that systemd knows every key of the unit, and that its programs exist.
 fn verify_keys(unit: &Path) -> Outcome {
-    // // Under the name after the store digest, as NixOS links it.
+    // Under the name after the store digest, as NixOS links it.
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let plain = unit.with_file_name(name.split_once('-').map_or(name, |(_, rest)| rest));
     let text = std::fs::read_to_string(unit).map_err(|why| format!("{}: {why}", unit.display()))?;

@@ -55,7 +55,7 @@ pub(crate) fn release_static() -> Outcome {
         return Err(format!("the target {triple} is missing: rustup target add {triple}"));
     }
     let mut command = cargo(&["build", "--release", "--bins", "--locked", "--target", &triple]);
-    // // One of them is a library.
+    // One of them is a library.
     let packages: Vec<&&str> = PROGRAMS.iter().filter(|package| **package != "cli-support").collect();
     for package in &packages {
         command.args(["--package", package]);
@@ -153,7 +153,7 @@ fn lay_out(description: &Path, (name, version): (&str, &str), programs: &Path, t
     std::fs::create_dir_all(&control).map_err(|why| why.to_string())?;
     let text = read("control").map_err(|why| format!("control: {why}"))?;
     let size = size_of(tree).div_ceil(1024);
-    // // In the order of Debian's policy; the multi-line description comes last.
+    // In the order of Debian's policy; the multi-line description comes last.
     let (head, description_field) = text.split_once("Description:").ok_or("control has no Description")?;
     let head = if is_static(&programs.join(name))? { without_libraries(head) } else { head.to_owned() };
     let filled = format!(
@@ -205,7 +205,7 @@ fn documents(name: &str, version: &str, folder: &Path) -> Outcome {
         owners.first().and_then(|line| line.strip_prefix("Copyright (c) ")).unwrap_or("the authors")
     );
     std::fs::write(folder.join("copyright"), copyright).map_err(said)?;
-    // // The date of this revision of the packaging, so that packages are reproducible.
+    // The date of this revision of the packaging, so that packages are reproducible.
     let changelog = format!(
         "{name} ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {DATE}\n"
     );
@@ -234,7 +234,7 @@ fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
                 std::fs::rename(&page, &other).map_err(|why| why.to_string())?;
                 page = other;
             }
-            // // Without a timestamp, so that packages are reproducible.
+            // Without a timestamp, so that packages are reproducible.
             quiet(Command::new("gzip").args(["-9", "-n"]).arg(page))
         });
     }
@@ -335,9 +335,9 @@ pub(crate) fn prove() -> Outcome {
     }
     let dpkg = |arguments: &[&str]| {
         let mut command = Command::new("dpkg");
-        // // The root folder contains nothing else, not even a C library; scripts receive its path.
+        // The root folder contains nothing else, not even a C library; scripts receive its path.
         command.arg(format!("--root={}", system.display()));
-        // // Machines that exclude manuals do so in their own dpkg configuration.
+        // Machines that exclude manuals do so in their own dpkg configuration.
         command.arg("--path-include=/*");
         command.args(["--force-depends", "--force-script-chrootless", "--no-triggers"]).args(arguments);
         quiet(&mut command)
@@ -373,7 +373,7 @@ pub(crate) fn prove() -> Outcome {
 /// list of accounts.
 fn ours(path: &Path, system: &Path) -> bool {
     let below = path.strip_prefix(system).unwrap_or(path);
-    // // dpkg's own records, and accounts, which are never removed.
+    // dpkg's own records, and accounts, which are never removed.
     !below.starts_with("var/lib/dpkg")
         && !below.starts_with("var/log")
         && !below.starts_with("etc/.pwd.lock")

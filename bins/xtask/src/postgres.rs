@@ -19,7 +19,7 @@ pub(crate) fn before_packages() -> Outcome {
         return Ok(());
     }
     let folder = Path::new(NO_CLUSTER).parent().expect("an absolute path");
-    // // Without root nothing is installed either, which `packages` reports.
+    // Without root nothing is installed either, which `packages` reports.
     if std::fs::create_dir_all(folder).is_ok() {
         std::fs::write(NO_CLUSTER, "create_main_cluster = false\n")
             .map_err(|why| format!("{NO_CLUSTER}: {why}"))?;

@@ -84,7 +84,7 @@ impl Count {
         for (at, line) in lines.iter().enumerate() {
             let line = line.trim_start();
             if line.starts_with("#[cfg(test)]") {
-                // // Unit tests are at the end of a file.
+                // Unit tests are at the end of a file.
                 break;
             }
             if let Some(more) = line.strip_prefix("///") {

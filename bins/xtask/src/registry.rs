@@ -92,7 +92,7 @@ fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
         return Err(format!("{}: {}", package.display(), String::from_utf8_lossy(&output.stderr).trim()));
     }
     let to = place.join(folder);
-    // // The folder of a nested package was removed with that of its parent.
+    // The folder of a nested package was removed with that of its parent.
     let removed = match fs::remove_dir_all(&to) {
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -108,7 +108,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     for entry in fs::read_dir(from).map_err(|why| said(from, why))? {
         let entry = entry.map_err(|why| said(from, why))?;
         let (path, name) = (entry.path(), entry.file_name());
-        // // Build output, and separate workspaces.
+        // Build output, and separate workspaces.
         if ["target", "fuzz", ".git", "pingora"].iter().any(|other| name == *other) {
             continue;
         }

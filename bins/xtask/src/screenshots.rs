@@ -73,7 +73,7 @@ fn capture(Screenshot { page, image, width, height }: &Screenshot) -> Outcome {
     }
     let profile = target().join("chromium-profile");
     let mut chromium = Command::new(CHROMIUM);
-    // // The page has no scripts and loads nothing; Chromium has no sandbox if it runs as root.
+    // The page has no scripts and loads nothing; Chromium has no sandbox if it runs as root.
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
     chromium.arg(format!("--user-data-dir={}", profile.display()));
     chromium.arg(format!("--window-size={width},{height}"));

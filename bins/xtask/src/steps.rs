@@ -13,7 +13,7 @@ use std::time::Instant;
 /// Returns the first step that failed.
 pub(crate) fn test() -> Outcome {
     let began = Instant::now();
-    // // It waits for downloads while the checks below use the processors.
+    // It waits for downloads while the checks below use the processors.
     let installing = std::thread::spawn(tools::install);
     step("formatting", cargo(&["fmt", "--all", "--check"]))?;
     step(
@@ -32,11 +32,11 @@ pub(crate) fn test() -> Outcome {
     purity::check()?;
     prose::check()?;
     cycles::check()?;
-    // // In one run, so that the common dependencies are checked once.
+    // In one run, so that the common dependencies are checked once.
     let mut plain = cargo(&["clippy", "--locked", "--no-default-features"]);
     plain.args(purity::PURE.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
     step("clippy: the cores without features", plain)?;
-    // // Clippy has checked the benchmarks; they are built only to measure. The programs are built together with the
+    // Clippy has checked the benchmarks; they are built only to measure. The programs are built together with the
     // tests: alone they would require a hundred crates a second time, without the features that the tests' dependencies
     // enable.
     let programs_and_tests =
@@ -46,7 +46,7 @@ pub(crate) fn test() -> Outcome {
     book::render()?;
     testing::run()?;
     let mut left_out = SkippedChecks::new(testing::left_out());
-    // // They mostly wait.
+    // They mostly wait.
     let mut scenarios = Vec::new();
     for (name, form) in [("homelab", &[][..]), ("homelab-two-edges", &["--two-edges"])] {
         if left_out.may(name) {

@@ -54,7 +54,7 @@ pub(crate) fn run(write: bool) -> Outcome {
 fn document() -> Outcome {
     let folder = target().join("surface");
     let wrapper = folder.join("rustdoc");
-    // // Only for rustdoc, since build scripts that see the variable would build everything again.
+    // Only for rustdoc, since build scripts that see the variable would build everything again.
     let script = "#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc \"$@\"\n";
     fs::create_dir_all(&folder)
         .and_then(|()| fs::write(&wrapper, script))
@@ -90,7 +90,7 @@ fn list(library: &str) -> Result<PublicItems, String> {
     let items: Vec<String> = api.items().map(ToString::to_string).collect();
     let foreign = foreign(&name, &items);
     let exported = |other: &str| {
-        // // Crates that another one re-exports.
+        // Crates that another one re-exports.
         let other = match other {
             "rustls_pki_types" => "rustls",
             "serde_spanned" => "toml",
@@ -124,7 +124,7 @@ fn is_definition(item: &str) -> bool {
     let kind = rest.split(' ').next().unwrap_or_default();
     match kind {
         "mod" | "struct" | "enum" | "trait" | "type" | "macro" | "union" | "static" | "proc" => true,
-        // // A free function is in a module, a method in a type, whose name begins with a capital letter.
+        // A free function is in a module, a method in a type, whose name begins with a capital letter.
         "fn" => {
             let path = rest[3..].split(['(', '<']).next().unwrap_or_default();
             path.rsplit("::").nth(1).is_some_and(|owner| !owner.starts_with(char::is_uppercase))
@@ -164,7 +164,7 @@ fn undocumented_features(library: &str) -> Result<String, String> {
     let folder = root().join(registry::folder(library));
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
     let manifest = read(folder.join("Cargo.toml"))?;
-    // // The README is the front page of most libraries.
+    // The README is the front page of most libraries.
     let front = read(folder.join("src/lib.rs"))? + &read(folder.join("README.md"))?;
     let mut text = String::new();
     let features = manifest.split_once("[features]\n").map_or("", |(_, rest)| rest);

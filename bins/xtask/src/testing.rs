@@ -111,7 +111,7 @@ pub(crate) fn run() -> Outcome {
     together.sort_by_key(turn);
     let again = concurrently(&together);
     let on_its_own = |program: &Program| step(&format!("tests of {}", program.label()), program.command());
-    // // A program that failed beside others gets a second try on its own, in which its time limits are met.
+    // A program that failed beside others gets a second try on its own, in which its time limits are met.
     let mut failed: Vec<String> =
         again.iter().filter_map(|program| second_try(program, on_its_own)).collect();
     failed.extend(
@@ -184,7 +184,7 @@ fn run_captured(program: &Program) -> Outcome {
     let began = Instant::now();
     let status = program.command().stdin(Stdio::null()).stdout(file).stderr(errors).status();
     let status = status.map_err(|why| format!("{}: {why}", program.path.display()))?;
-    // // One write, so that the output of two programs is not mixed.
+    // One write, so that the output of two programs is not mixed.
     let output = std::fs::read_to_string(&said).map_err(why)?;
     print!("xtask: output of the tests of {label}:\n{output}");
     if !status.success() {

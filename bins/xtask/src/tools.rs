@@ -104,7 +104,7 @@ fn packages() -> Outcome {
     if !is_root() {
         return Err(format!("packages are missing, and installing them needs root: sudo sh -c '{install}'"));
     }
-    // // Each test runs its own Postfix; the machine's must not accept mail.
+    // Each test runs its own Postfix; the machine's must not accept mail.
     let postfix = if missing.contains(&"postfix") {
         "echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections && "
     } else {

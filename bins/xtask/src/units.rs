@@ -30,7 +30,7 @@ pub(crate) fn verify_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
         let output = output.map_err(|why| format!("systemd-analyze: {why}"))?;
         let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let said = String::from_utf8_lossy(&output.stderr);
-        // // The programs are in this root folder, where systemd does not look them up.
+        // The programs are in this root folder, where systemd does not look them up.
         let wrong: Vec<&str> = said
             .lines()
             .filter(|line| line.contains(name.split(['@', '.']).next().unwrap_or(name)))

@@ -72,7 +72,7 @@ impl Listener for Handshakes {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.done.recv().await {
             Some(connection) => connection,
-            // // The accepting task ends only with its runtime.
+            // The accepting task ends only with its runtime.
             None => std::future::pending().await,
         }
     }
@@ -90,7 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let name: Name = name.parse()?;
 
-    // // The server starts first: it presents a self-signed certificate until one is issued.
+    // The server starts first: it presents a self-signed certificate until one is issued.
     let live = LiveCertificates::new();
     let listener = Handshakes::at(address, live.clone()).await?;
     let at = listener.address;

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .and_then(|service| service.rsplit_once(':'))
         .ok_or("the service is http://HOST:PORT")?;
 
-    // // Connections for other names, or without a name, are dropped; until there is a certificate, a self-signed one
+    // Connections for other names, or without a name, are dropped; until there is a certificate, a self-signed one
     // is presented.
     let live = LiveCertificates::new();
     let mut config = Config::default();
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let at = proxy.addresses()[0];
     println!("serving at {at}");
 
-    // // A handshake must present the new certificate, or the old one is restored.
+    // A handshake must present the new certificate, or the old one is restored.
     let mut certificate: Certificate = CertificateSpec::new([name.parse::<Name>()?], authority::CA).into();
     certificate.deployment.checks.push(Check {
         address: at.to_string(),

@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(ask(edge, "hello.test")?.ends_with("hello 127.0.0.1\n"));
     assert_eq!(ask(edge, "new.test")?, "", "nobody has this name yet");
 
-    // // The listener remains; only the sites change.
+    // The listener remains; only the sites change.
     config.sites[0].hosts.push("new.test".parse()?);
     proxy.reload(config)?;
     std::thread::sleep(Duration::from_millis(100));

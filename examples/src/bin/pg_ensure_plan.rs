@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(MANIFEST);
     let text = std::fs::read_to_string(&path)?;
     let manifest = Manifest::read(MANIFEST, &text, Format::Toml)?;
-    // // A real program would read the referenced file; here every password is the same.
+    // A real program would read the referenced file; here every password is the same.
     let desired = manifest.resolve(&mut |_| Ok("correct horse".to_owned().into()))?;
     let mut state = new_cluster()?;
     let plan = diff(&state, &desired, &Consent::none());

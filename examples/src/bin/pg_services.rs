@@ -34,12 +34,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let services: Vec<String> = arguments.collect();
     let config: Config = connect.parse()?;
 
-    // // A rule for TLS never matches on a server without TLS, and a file with such a rule would not be installed.
+    // A rule for TLS never matches on a server without TLS, and a file with such a rule would not be installed.
     let client = login(&config).await?;
     let ssl: String = client.query_one("SHOW ssl", &[]).await?.get(0);
     let tls = if ssl == "on" { Tls::OutsideTailnet } else { Tls::Optional };
 
-    // // One list for roles, databases and access rules.
+    // One list for roles, databases and access rules.
     let mut desired = DesiredState::new();
     let mut policy = Policy::new().tls(tls).tailnet_ranges([TAILNET_V4.parse()?, TAILNET_V6.parse()?]);
     for service in &services {
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let prepared = install::prepare(&client, &policy).await?;
     let old = std::fs::read(&prepared.path)?;
     std::fs::write(&prepared.path, &prepared.text)?;
-    // // A login that must succeed, or the old file is restored.
+    // A login that must succeed, or the old file is restored.
     let mut own = config.clone();
     if let Some(service) = services.first() {
         own.user(service).dbname(service);

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for step in Machine::new(mode, Reindexing::BeforeCommit).steps() {
         let machine = Machine::from_state(mode, Reindexing::BeforeCommit, State::Running(*step));
-        // // In modes that consume the old cluster, the old control file is renamed as soon as the transfer starts.
+        // In modes that consume the old cluster, the old control file is renamed as soon as the transfer starts.
         let aside = !mode.keeps_the_old() && !machine.before(*step, pg_upgrade::Step::Transfer);
         let old = if aside { OldClusterState::Disabled } else { OldClusterState::Whole };
         let on = match machine.recovery(old) {

@@ -166,7 +166,7 @@ impl RawLine {
                     Content::Rule(rule)
                 }
                 Err((token, reason)) => {
-                    // // A notice about the record type stays in the `error` column if the rejection itself has no
+                    // A notice about the record type stays in the `error` column if the rejection itself has no
                     // message there.
                     let kind = self.fields[0].first().and_then(|kind| ConnectionType::from_word(&kind.text));
                     noted = kind.and_then(|kind| notice(kind, server));

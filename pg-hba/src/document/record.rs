@@ -60,7 +60,7 @@ pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'
         settings.push(setting.map_err(|refusal| (Some(token.clone()), refusal))?);
     }
     method::check(method, &settings, server).map_err(|refusal| (Some(word.clone()), refusal))?;
-    // // `check_oauth_validator` clears the error text, and with it the notice about the record type.
+    // `check_oauth_validator` clears the error text, and with it the notice about the record type.
     if method == Method::Oauth {
         notice = None;
     }

@@ -11,10 +11,10 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
     let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)].map(Network::from);
     let name = |role: &str| User::Name(role.to_owned());
-    // // First of all, so that no other rule can lock the administrator out.
+    // First of all, so that no other rule can lock the administrator out.
     let mut rules = vec![
         Rule::local(Database::All, name(&policy.superuser), Method::Peer),
-        // // `all` does not include physical replication, which base backups by the superuser need.
+        // `all` does not include physical replication, which base backups by the superuser need.
         Rule::local(Database::Replication, name(&policy.superuser), Method::Peer),
     ];
     rules.extend(policy.before.iter().cloned());
@@ -55,7 +55,7 @@ pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
             .for_each(|a| add(ConnectionType::Host, a));
         if policy.tls == Tls::OutsideTailnet {
             for range in &policy.ranges {
-                // // Of two networks that overlap, one contains the other.
+                // Of two networks that overlap, one contains the other.
                 if from.contains(range) {
                     add(ConnectionType::Host, (*range).into());
                 } else if range.contains(&from) {

@@ -142,7 +142,7 @@ impl<'m> Search<'m> {
         }
         let fewer = max.map(|max| max - 1);
         let more = self.run(node, at, &mut |search, to| {
-            // // An empty repetition could be repeated without end, and changes nothing.
+            // An empty repetition could be repeated without end, and changes nothing.
             if to == at && min == 0 {
                 return false;
             }

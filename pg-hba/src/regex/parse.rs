@@ -43,7 +43,7 @@ pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
         return Ok((Node::Sequence(rest), 0));
     }
     let node = parser.alternatives(false, false)?;
-    // // `alternatives` stops only at an unmatched parenthesis, which in an advanced expression is an error, or at the
+    // `alternatives` stops only at an unmatched parenthesis, which in an advanced expression is an error, or at the
     // end.
     if parser.at < parser.chars.len() {
         return Err(PatternError::Parentheses);
@@ -226,7 +226,7 @@ impl Parser {
             self.skip_blanks();
             match self.peek() {
                 None | Some('|') => break,
-                // // An extended regular expression reads an unmatched parenthesis as a character.
+                // An extended regular expression reads an unmatched parenthesis as a character.
                 Some(')') if nested || self.flags.advanced => break,
                 _ => parts.push(self.parse_quantified(look)?),
             }
@@ -482,7 +482,7 @@ impl Parser {
                 self.at -= 1;
                 let from = self.at;
                 let number = self.digits(10, 1, 255)? as usize;
-                // // The server's own heuristic: one digit, or the number of a group that exists, is a reference;
+                // The server's own heuristic: one digit, or the number of a group that exists, is a reference;
                 // otherwise octal.
                 if self.at == from + 1 || (number > 0 && number <= self.groups) {
                     return Ok(Escape::Reference(number));

@@ -111,7 +111,7 @@ impl Tree<'_> {
             let mut key = inside.clone();
             key.sort_unstable();
             if self.seen.insert(key) {
-                // // A host address rather than that of a network, if no network depends on the last bit.
+                // A host address rather than that of a network, if no network depends on the last bit.
                 let last = 1_u128 << (128 - self.width);
                 self.found.push((if bit < self.width { path | last } else { path }, inside.clone()));
             }

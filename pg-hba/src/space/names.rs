@@ -62,7 +62,7 @@ impl NameClasses {
         }
         names.sort_unstable();
         names.dedup();
-        // // The server truncates longer names before it compares them with the rules, and rejects an empty one.
+        // The server truncates longer names before it compares them with the rules, and rejects an empty one.
         names.retain(|name| !name.is_empty() && name.len() <= 63);
         if let Some(odd) = listed.iter().find(|pattern| !pattern.is_regular()) {
             return Err(Undecidable::Pattern(odd.as_str().to_owned()));
@@ -145,11 +145,11 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     }
     let automata: Vec<&Automaton> = patterns.iter().filter_map(Pattern::automaton).collect();
     let alphabet = alphabet(literals, &automata);
-    // // Breadth first by length in bytes. Each state is entered with two names, so that each class is found with two.
+    // Breadth first by length in bytes. Each state is entered with two names, so that each class is found with two.
     let mut entered: HashMap<(Vec<State>, Option<String>), u8> = HashMap::new();
     let mut sorted: Vec<&str> = literals.keys().map(String::as_str).collect();
     sorted.sort_unstable();
-    // // Only names that are prefixes of literal names have to be distinguished.
+    // Only names that are prefixes of literal names have to be distinguished.
     let prefix = |name: &str| {
         let next = sorted.partition_point(|literal| *literal < name);
         sorted.get(next).is_some_and(|literal| literal.starts_with(name)).then(|| name.to_owned())
@@ -206,7 +206,7 @@ fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<c
     let mut chars = Vec::new();
     for (index, &edge) in edges.iter().enumerate() {
         let end = edges.get(index + 1).copied().unwrap_or(0x11_0000);
-        // // Surrogates are not characters, so the first characters of the range represent it.
+        // Surrogates are not characters, so the first characters of the range represent it.
         chars.extend((edge..end).filter_map(char::from_u32).take(2));
     }
     chars

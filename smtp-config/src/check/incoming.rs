@@ -14,7 +14,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     checker.flag("ENABLED", false);
     let mut now = checker.ini.excerpt(&["email", INCOMING]);
     let mut fatals: Vec<Fatal> = Vec::new();
-    // // Each setting that stops the start is replaced, so that one run finds all of them.
+    // Each setting that stops the start is replaced, so that one run finds all of them.
     let incoming = loop {
         let fatal = match effective_incoming(&now, checker.version) {
             Ok(found) => break found,

@@ -170,7 +170,7 @@ fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
     if let Some(key) = usual.filter(|_| first.is_some_and(|first| known.contains(&first))) {
         return Some(key);
     }
-    // // No key is that long, and the time of a comparison is proportional to both lengths.
+    // No key is that long, and the time of a comparison is proportional to both lengths.
     if name.len() > MAX_NAME_LEN {
         return None;
     }

@@ -36,7 +36,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for fatal in &fatals {
         checker.fatal(fatal);
     }
-    // // Disabled mail cannot stop Forgejo or expose a password.
+    // Disabled mail cannot stop Forgejo or expose a password.
     let Some(mailer) = mailer else { return };
     for key in [
         "ENABLE_HELO",
@@ -220,7 +220,7 @@ fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protoc
     if let Some(preset) = preset {
         provider(checker, mailer, preset);
     }
-    // // For an unknown protocol, SMTP without TLS has been reported already.
+    // For an unknown protocol, SMTP without TLS has been reported already.
     if mailer.user.is_empty() || mailer.is_local() || mailer.origin == Origin::Unknown {
         return;
     }

@@ -102,7 +102,7 @@ impl<'i> Checker<'i> {
         let header = self.ini.headers().iter().find(|header| header.section == self.section);
         let line = entry.map(|entry| entry.line).or(header.map(|header| header.line));
         let value = entry.and_then(|_| self.ini.value(self.section, key));
-        // // What is written as the URI of a password may be the password itself.
+        // What is written as the URI of a password may be the password itself.
         let value = value.filter(|value| !is_password(key) && visible_value(key, value).is_some());
         self.findings.push(Finding {
             code,

@@ -14,7 +14,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let line = &checker.ini.text()[entry.span.clone()];
         let value = line.find(['=', ':']).map_or("", |at| line[at + 1..].trim());
         let quoted = value.starts_with('`') || value.starts_with("\"\"\"");
-        // // A `#` or `;` after white space is assumed to begin a comment on purpose.
+        // A `#` or `;` after white space is assumed to begin a comment on purpose.
         let comment = |at: usize| at == 0 || value[..at].ends_with([' ', '\t']);
         let at = value.find(['#', ';']).filter(|_| !quoted);
         if at.is_some_and(|at| is_password(&entry.key) || !comment(at)) {
@@ -70,7 +70,7 @@ pub(super) fn resave(checker: &mut Checker<'_>) {
             checker.add(Code::ResaveUnreadable, "", problem, fix);
             return;
         };
-        // // What is written and read unchanged remains so.
+        // What is written and read unchanged remains so.
         let settled = now.as_ref().unwrap_or(checker.ini).sections() == next.sections();
         now = Some(next);
         if settled {

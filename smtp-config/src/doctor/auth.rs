@@ -131,7 +131,7 @@ fn challenge(reply: &Reply) -> Result<Vec<u8>, AuthError> {
 /// Returns the response to a CRAM-MD5 challenge (RFC 2195): the user name, a space, and the HMAC in lower-case
 /// hexadecimal.
 fn cram_md5(user: &str, secret: &str, challenge: &[u8]) -> String {
-    // // HMAC accepts a key of any length.
+    // HMAC accepts a key of any length.
     let mut out = format!("{user} ");
     if let Ok(mut mac) = <Hmac<md5::Md5> as KeyInit>::new_from_slice(secret.as_bytes()) {
         mac.update(challenge);

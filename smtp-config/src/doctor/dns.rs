@@ -41,7 +41,7 @@ impl Dns {
     /// `None` after 200 questions. A lookup that fails or times out has the answer [`Answer::Failed`].
     pub(super) async fn evaluate<T>(&self, ask: impl Fn(&Answers) -> Result<T, Question>) -> Option<T> {
         let mut answers = Answers::default();
-        // // Far more questions than SPF and DMARC permit.
+        // Far more questions than SPF and DMARC permit.
         for _ in 0..200 {
             match ask(&answers) {
                 Ok(found) => return Some(found),
@@ -74,7 +74,7 @@ impl Dns {
 
     /// Answers a question. Failures of one address family are ignored if the other has addresses.
     async fn look_up(&self, question: &Question) -> Answer {
-        // // The trailing dot excludes the search domains of the host.
+        // The trailing dot excludes the search domains of the host.
         let absolute = |name: &str| format!("{}.", name.trim_end_matches('.'));
         match question {
             Question::Addresses(name) => {

@@ -128,7 +128,7 @@ async fn session(
     };
     let command = format!("LOGIN {} ", string(&incoming.username));
     match imap.command("a", &command, Some(password)).await {
-        // // The text of the response may repeat the password.
+        // The text of the response may repeat the password.
         Ok(answer) if answer.status == "OK" => report.pass("incoming-login", "OK"),
         Ok(answer) => {
             let fix = "correct USERNAME and PASSWORD; many providers want a password that is made for mail programs";

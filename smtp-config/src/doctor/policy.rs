@@ -19,7 +19,7 @@ pub(super) async fn examine(report: &mut Report, mailer: &EffectiveMailer, optio
         Ok(dns) => dns,
         Err(why) => return report.fail("dns", why.to_string(), "set the machine's resolvers"),
     };
-    // // With the null reverse-path, SPF identifies the name from EHLO (RFC 7208 §2.4).
+    // With the null reverse-path, SPF identifies the name from EHLO (RFC 7208 §2.4).
     let name = super::helo(mailer, options);
     let envelope = mailer.envelope_from.rsplit_once('@').map_or(name, |(_, domain)| domain);
     let preset = Preset::of_host(&mailer.host);
@@ -85,7 +85,7 @@ async fn of_spf(
         report.fail("spf", "+all: anybody may send for this domain", "end the record with -all");
         return Outcome::Pass;
     }
-    // // A provider sends from addresses of its own, which the record covers only by the provider's name.
+    // A provider sends from addresses of its own, which the record covers only by the provider's name.
     if let Some(wanted) = preset.and_then(|preset| preset.spf) {
         let includes = terms.iter().any(|term| {
             matches!(term.name.as_str(), "include" | "redirect") && term.argument.eq_ignore_ascii_case(wanted)
@@ -184,7 +184,7 @@ async fn of_dkim(
                 let verdict = if key.testing { Verdict::Warning } else { Verdict::Pass };
                 report.add("dkim", verdict, format!("a key of {}{testing}", key.kind), "");
             }
-            // // A provider uses any of its selectors.
+            // A provider uses any of its selectors.
             Err(DkimError::Missing) if options.selectors.contains(selector) || selectors.len() == 1 => {
                 report.warn("dkim", "no record", "add the record that the provider shows");
             }
@@ -194,7 +194,7 @@ async fn of_dkim(
     }
     match () {
         () if any => Outcome::Pass,
-        // // A provider may use other selectors than the known ones.
+        // A provider may use other selectors than the known ones.
         () if options.selectors.is_empty() => Outcome::Unknown,
         () => Outcome::Fail,
     }
@@ -212,10 +212,10 @@ async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, 
         }
         None => return report.warn("dmarc", "the DNS gave no answer", "try again"),
     };
-    // // RFC 7489 §3.1: SPF or DKIM must pass for an aligned domain.
+    // RFC 7489 §3.1: SPF or DKIM must pass for an aligned domain.
     let aligned = held.aligned(held.spf, domain, envelope);
     let by_spf = if aligned { spf } else { Outcome::Fail };
-    // // A key of the sender's own domain is aligned in both modes.
+    // A key of the sender's own domain is aligned in both modes.
     let by_dkim = if held.aligned(held.dkim, domain, domain) { dkim } else { Outcome::Fail };
     let policy = match held.policy {
         Policy::None => "none",

@@ -68,7 +68,7 @@ pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
                 }
                 Err(why) => out.step(format!("connects to {}", mailer.shown_host()), why.to_string()),
             }
-            // // Nobody can eavesdrop on a socket of this machine.
+            // Nobody can eavesdrop on a socket of this machine.
             out.leaks = false;
             return out;
         }
@@ -164,7 +164,7 @@ fn begun(mailer: &EffectiveMailer) -> Replay {
 
 /// Returns the address to which Forgejo connects. `None` if it cannot be determined, which is appended as a step.
 async fn target(out: &mut Replay, mailer: &EffectiveMailer, options: &Options) -> Option<SocketAddr> {
-    // // Go begins with the first address, and uses the other family only if it cannot connect.
+    // Go begins with the first address, and uses the other family only if it cannot connect.
     let first = addresses(&mailer.host, options).await.map(|all| all.first().copied());
     match (first, mailer.port.parse()) {
         (Ok(Some(address)), Ok(port)) => Some(SocketAddr::new(address, port)),
@@ -270,7 +270,7 @@ async fn converse(
 
 /// Starts TLS, with or without verification as configured. Returns `true` if the handshake succeeded.
 async fn tls(out: &mut Replay, mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> bool {
-    // // Only a made-up password is ever sent over this connection.
+    // Only a made-up password is ever sent over this connection.
     let identity = identity(mailer).unwrap_or_default();
     let config =
         if mailer.trusts_anybody { accepting(identity) } else { verifying(&options.roots, identity) };

@@ -107,7 +107,7 @@ pub async fn send(
             return Err(SendError::Stopped("Go refuses PLAIN over a Unix socket"));
         }
         Authentication::Start(mechanism, Exposure::Nothing) => {
-            // // Without a password Forgejo authenticates with an empty one.
+            // Without a password Forgejo authenticates with an empty one.
             let empty = SecretString::from("");
             authenticate(&mut wire, mechanism, &mailer.user, password.unwrap_or(&empty)).await?;
         }
@@ -200,7 +200,7 @@ async fn sendmail(
 ) -> Result<Sent, SendError> {
     let (program, args) = &mailer.sendmail;
     let failed = |why: String| SendError::Sendmail { program: program.clone(), why };
-    // // Forgejo drops arguments with an open quote.
+    // Forgejo drops arguments with an open quote.
     let mut words = crate::shell::shell_words(args).unwrap_or_default();
     if mailer.version.ends_sendmail_args() && words.last().is_none_or(|last| last != "--") {
         words.push("--".to_owned());

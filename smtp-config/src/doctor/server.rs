@@ -102,7 +102,7 @@ fn sort_by_route(all: Vec<IpAddr>) -> Vec<IpAddr> {
             IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
         };
-        // // Connecting a UDP socket looks up a route, and sends nothing.
+        // Connecting a UDP socket looks up a route, and sends nothing.
         std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((*address, 25))).is_ok()
     })
 }
@@ -161,7 +161,7 @@ async fn network(
         match connect(socket, options).await {
             Ok(stream) => {
                 report.pass("connect", if address.is_ipv4() { "IPv4" } else { "IPv6" });
-                // // One session for each address family: servers of one name are assumed to behave alike.
+                // One session for each address family: servers of one name are assumed to behave alike.
                 if families.contains(&address.is_ipv4()) {
                     continue;
                 }

@@ -154,7 +154,7 @@ fn report_greeting_error(report: &mut Report, why: &WireError, protocol: Protoco
 /// Sends EHLO, and reports the extensions. `first` is whether TLS has not been started by STARTTLS. `None` if the
 /// server rejects it, which is reported.
 async fn ehlo(report: &mut Report, wire: &mut Wire, name: &str, first: bool) -> Option<Reply> {
-    // // Go falls back to HELO only before STARTTLS.
+    // Go falls back to HELO only before STARTTLS.
     let answer =
         if first { wire.hello(name).await } else { wire.expect("EHLO", &format!("EHLO {name}"), 2).await };
     match answer {
@@ -297,7 +297,7 @@ async fn envelope(
     offered: &Reply,
     wire: &mut Wire,
 ) {
-    // // In the order in which Go appends them.
+    // In the order in which Go appends them.
     let words: String = [("8BITMIME", " BODY=8BITMIME"), ("SMTPUTF8", " SMTPUTF8")]
         .into_iter()
         .filter_map(|(extension, word)| offered.extension(extension).map(|_| word))

@@ -32,7 +32,7 @@ pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io:
             read = client.read_buf(&mut from_client) => if read? == 0 { break },
             read = upstream.read_buf(&mut from_server) => if read? == 0 { break },
         }
-        // // The content type of a TLS handshake record.
+        // The content type of a TLS handshake record.
         if from_client.first() == Some(&0x16) {
             seen.encrypted = true;
             upstream.write_all(&from_client).await?;
@@ -54,7 +54,7 @@ pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io:
                 upstream.write_all(&line).await?;
             }
         }
-        // // Bytes that are no SMTP reply, as of TLS, are forwarded unchanged instead of being held back.
+        // Bytes that are no SMTP reply, as of TLS, are forwarded unchanged instead of being held back.
         match reply(&from_server) {
             Ok(Some((answer, length))) => {
                 from_server.drain(..length);

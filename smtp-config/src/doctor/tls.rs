@@ -26,7 +26,7 @@ pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, Str
     let read = |name: &str, path: &str| {
         if path.is_empty() { Err(format!("{name} is missing")) } else { Ok(path.to_owned()) }
     };
-    // // A relative path refers to Forgejo's working directory, which may differ from that of this process.
+    // A relative path refers to Forgejo's working directory, which may differ from that of this process.
     let hint = |path: &str| {
         if path.starts_with('/') {
             ""
@@ -45,7 +45,7 @@ pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, Str
     }
     let secret = PrivateKeyDer::from_pem_file(&key)
         .map_err(|why| format!("CLIENT_KEY_FILE: {key}: {why}{}", hint(&key)))?;
-    // // Go compares certificate and key when it loads them.
+    // Go compares certificate and key when it loads them.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     rustls::sign::CertifiedKey::from_der(certificates.clone(), secret.clone_key(), &provider)
         .map_err(|why| format!("CLIENT_KEY_FILE: {key}: not the key of {chain}: {why}"))?;

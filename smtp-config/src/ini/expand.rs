@@ -19,7 +19,7 @@ pub(super) fn expand(ini: &Ini, section: &Section, key: &Key) -> String {
             .or_else(|| ini.find(DEFAULT_SECTION, name).map(|(_, other)| other));
         let Some(other) = other else { break };
         let next = value.replace(reference, &other.value);
-        // // A key that refers to itself does not change by further substitutions; the length of one that grows is
+        // A key that refers to itself does not change by further substitutions; the length of one that grows is
         // limited.
         if next == value || next.len() > MAX_VALUE_LEN {
             break;

@@ -246,7 +246,7 @@ impl Section {
             return;
         }
         self.keys.push(key);
-        // // The index is built once the section has become large, and then updated.
+        // The index is built once the section has become large, and then updated.
         let from = if self.keys.len() == INDEX_FROM { 0 } else { self.keys.len() - 1 };
         if self.keys.len() >= INDEX_FROM {
             let names = self.keys[from..].iter().enumerate();

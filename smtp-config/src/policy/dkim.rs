@@ -59,7 +59,7 @@ pub fn dkim(texts: &[String]) -> Result<Dkim, DkimError> {
         return Err(DkimError::Key);
     }
     let kind = tag("k").unwrap_or_else(|| "rsa".to_owned());
-    // // An RSA key of 1024 bits has 162 bytes as SubjectPublicKeyInfo, and 140 bytes without that structure.
+    // An RSA key of 1024 bits has 162 bytes as SubjectPublicKeyInfo, and 140 bytes without that structure.
     if kind == "rsa" && key.len() < 184 {
         return Err(DkimError::Short);
     }

@@ -68,7 +68,7 @@ pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
 pub fn terms(record: &str) -> Result<Vec<Term>, TermError> {
     let words = record.split(' ').skip(1).filter(|word| !word.is_empty());
     words.map(|word| term(word).ok_or_else(|| TermError(word.to_owned()))).collect::<Result<Vec<_>, _>>().map(
-        // // RFC 7208 §6: unknown modifiers are ignored.
+        // RFC 7208 §6: unknown modifiers are ignored.
         |terms| terms.into_iter().filter(|term| !term.name.is_empty()).collect(),
     )
 }

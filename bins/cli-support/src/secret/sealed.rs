@@ -40,7 +40,8 @@ pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, S
 /// Reads the age identities or the SSH key in a file.
 ///
 /// # Errors
-/// Returns an error if the file contains neither, or the SSH key is encrypted or of an unsupported type.
+/// Returns an error if the file cannot be read, does not pass [`FileProtection::Privately`], or contains neither, or if
+/// the SSH key is encrypted or of an unsupported type.
 fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, SecretError> {
     let refused = |why: String| SecretError::Age { file: path.display().to_string(), why };
     let bytes = read_file(path, FileProtection::Privately)?;

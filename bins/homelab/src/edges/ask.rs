@@ -68,7 +68,7 @@ pub(super) fn ask_while<T>(
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| edges.topology.client.run_inside(|| client(edges, host, &stop)));
-        // // Some requests precede `what`.
+        // Some requests precede `what`.
         std::thread::sleep(Duration::from_millis(500));
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
         std::thread::sleep(Duration::from_millis(500));
@@ -90,7 +90,7 @@ fn client(edges: &TwoEdgeLab, host: &str, stop: &AtomicBool) -> Tally {
         let mut order = addresses();
         order.rotate_left(number % 2);
         let mut failed = Vec::new();
-        // // Each address is tried twice: a GET that was cut off may be repeated.
+        // Each address is tried twice: a GET that was cut off may be repeated.
         for address in [order, order].concat() {
             match client.ask(address, host, &format!("/asked/{number}")) {
                 Ok(went) if went.status == 200 => {

@@ -30,7 +30,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
         CHAPTER,
         "both start at the same time with the same file: two certificates, two orders, one account",
         || {
-            // // Until then both serve their own self-signed certificates.
+            // Until then both serve their own self-signed certificates.
             until(Duration::from_secs(90), || {
                 let believed = NAMES.iter().try_for_each(|name| serial(edges, name).map(drop));
                 believed.map_err(|why| {
@@ -111,7 +111,7 @@ pub(super) fn renewal(edges: &TwoEdgeLab, facts: &Facts) {
             let name = NAMES[1];
             let (first, before, orders) = (same_chain(edges, name)?, serial(edges, name)?, edges.external.orders());
             edges.external.suggest_renewal(&edges.topology, &first);
-            // // The edge queries the CA at most once a minute.
+            // The edge queries the CA at most once a minute.
             until(Duration::from_secs(150), || {
                 let now = same_chain(edges, name)?;
                 ensure(now != first, || "the chain is the old one".to_owned())

@@ -66,9 +66,9 @@ pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), Stri
     let tickets = edges.client();
     let said = |why| format!("{why:?}");
     topology.client.run_inside(|| tickets.ask(one, APEX, "/before").map_err(said))?;
-    // // Early data that was used before the loss must not be accepted after it.
+    // Early data that was used before the loss must not be accepted after it.
     let (used, path) = edges.send_early_to_other(0, "used")?;
-    // // Only the first primary has the sessions of these clients.
+    // Only the first primary has the sessions of these clients.
     let sessions = edges.client_with_sessions(0)?;
     let unused = edges.client_with_sessions(0)?.first_flight(EARLY, "/unused");
 

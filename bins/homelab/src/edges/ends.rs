@@ -37,7 +37,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                 ensure(answer == format!("200 {}", address[survivor].ip()), || answer.clone())?;
                 Ok(answer)
             });
-            // // The edge remains unavailable for a while.
+            // The edge remains unavailable for a while.
             std::thread::sleep(Duration::from_secs(2));
             facts.fact(
                 CHAPTER,
@@ -65,7 +65,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let (tally, cut) = ask_while(edges, EARLY, || {
         facts.fact(CHAPTER, "vps-galaga loses power: it sends no packet, and everything continues at the other edge", || {
             edges.hosts()[1].cut_power();
-            // // Packets to the edge are lost until the neighbours' ARP entries expire.
+            // Packets to the edge are lost until the neighbours' ARP entries expire.
             std::thread::sleep(Duration::from_secs(5));
             let answer = client.ask(&format!(
                 "/opt/newer/curl -sS -4 --max-time 20 --cacert /run/issuing.pem -o /dev/null -w '%{{http_code}} %{{remote_ip}}' \

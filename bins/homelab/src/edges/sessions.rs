@@ -79,7 +79,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
                 send_volley(edges, &client.first_flight(EARLY, &path));
                 let (count, got) = (edges.count(&path)?, edges.sum(TAKEN)? - taken);
                 ensure(got <= 1 && count <= 1, || format!("{got} got the session, {count} arrived"))?;
-                // // If the database was too late for all of them, no edge accepted the early data, which proves
+                // If the database was too late for all of them, no edge accepted the early data, which proves
                 // nothing.
                 if got == 1 {
                     return Ok(format!("16 were sent, 1 got the session, {count} arrived"));

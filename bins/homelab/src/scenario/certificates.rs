@@ -133,7 +133,7 @@ pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
             CHAPTER,
             "the CA suggests immediate renewal (ARI), fails twice with 500, then issues",
             || {
-                // // The edge queries the CA at most once a minute.
+                // The edge queries the CA at most once a minute.
                 until(Duration::from_secs(150), || {
                     let mut edge = lab.edge.lock().expect("no panic");
                     let said = edge.as_mut().ok_or("the edge is not running")?.all();

@@ -127,7 +127,7 @@ fn double_tls(lab: &Lab, facts: &Facts) {
             let bytes = std::fs::read(file).unwrap_or_default();
             (bytes.len(), bytes.windows(16).any(|window| window == b"find-this-needle"))
         };
-        // // The capture of the plain hop proves that capturing works.
+        // The capture of the plain hop proves that capturing works.
         crate::facts::until(Duration::from_secs(5), || ensure(has(&other_file).1, || "nothing was captured".into()))?;
         let (length, readable) = has(&one_file);
         one.kill();

@@ -23,7 +23,7 @@ impl DatagramRelay {
         let said = |why: std::io::Error| format!("{RELAY}:{PORT}: {why}");
         let front = Arc::new(UdpSocket::bind((RELAY, PORT)).map_err(said)?);
         let kept: Arc<Mutex<Vec<Vec<Vec<u8>>>>> = Arc::default();
-        // // Sockets must be created on this thread, which is in the right network; the threads that use them need not
+        // Sockets must be created on this thread, which is in the right network; the threads that use them need not
         // be.
         let spare: Vec<UdpSocket> = (0..8).map(|_| towards_the_edge()).collect::<Result<_, _>>()?;
         let shared = kept.clone();
@@ -106,7 +106,7 @@ pub(super) fn run(
             let first = count(path)?;
             ensure(first == 1, || format!("it arrived {first} times"))?;
             let (mut replays, mut answers) = (0, 0);
-            // // Until handshakes begin: the edge ignores the datagrams of the first connection while that drains.
+            // Until handshakes begin: the edge ignores the datagrams of the first connection while that drains.
             while replays < 3 || (answers == 0 && replays < 20) {
                 answers += lab.topology.attacker.run_inside(|| relay.replay())?;
                 replays += 1;

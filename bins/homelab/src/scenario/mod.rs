@@ -46,7 +46,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) -> Result<(), String> {
             sites::run(lab, facts);
             early::run(lab, facts);
             faults::node_dies(lab, facts);
-            // // The renewal may take more than a minute here.
+            // The renewal may take more than a minute here.
             certificates::renewal(lab, facts);
         });
     });

@@ -123,7 +123,7 @@ fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, S
         Ok(both)
     };
     until(Duration::from_secs(5), count)?;
-    // // Late packets are counted too.
+    // Late packets are counted too.
     std::thread::sleep(Duration::from_millis(400));
     let both = count();
     capture.kill();

@@ -139,7 +139,7 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
             Ok("nothing was touched".to_owned())
         });
     });
-    // // A failed upgrade must not break the following chapters.
+    // A failed upgrade must not break the following chapters.
     if lab.sql("postgres", "SELECT 1").is_err() {
         let _ = postgres::control(&lab.topology.matrix, 18, "start")
             .or_else(|_| postgres::control(&lab.topology.matrix, 17, "start"));

@@ -45,7 +45,7 @@ pub(super) fn run(
             format!("[{}] {}", change.section, change.key)
         };
         if held(&ini) != held(&new) && !changed.contains(&name) {
-            // // A password that takes another route is not lost, so that nothing is reported.
+            // A password that takes another route is not lost, so that nothing is reported.
             let moved = change.key.starts_with("PASS")
                 && if change.section == SECTION { password.is_some() } else { incoming.is_some() };
             if change.value.is_none() && !moved {
@@ -62,7 +62,7 @@ pub(super) fn run(
             "changed"
         }
     };
-    // // Computing the difference of a large file takes long, so it is omitted unless it is printed.
+    // Computing the difference of a large file takes long, so it is omitted unless it is printed.
     let diff = if args.json || dry_run { shown_diff(&ini, &edited, file) } else { String::new() };
     if args.json {
         println!("{}", json!({"result": result, "file": file, "keys": changed, "diff": diff}));

@@ -23,7 +23,7 @@ pub(super) fn run(
     let (mut files, mut secrets) = (Vec::new(), Vec::new());
     for (section, key, uri_key, kept) in passwords(&resolved) {
         match (&kept.route, form) {
-            // // systemd passes files of root on, so that this route works for every owner of the file.
+            // systemd passes files of root on, so that this route works for every owner of the file.
             (_, ConfigurationKind::Nixos) if kept.environment_file().is_ok() => {
                 secrets.push((section, key, kept.environment_file()?));
             }

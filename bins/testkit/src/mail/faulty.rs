@@ -46,7 +46,7 @@ impl FaultyServer {
                 std::thread::spawn(move || {
                     let kept = stream.try_clone();
                     let _ = serve(stream, stage, config);
-                    // // The connection remains open without a response.
+                    // The connection remains open without a response.
                     std::thread::sleep(Duration::from_secs(120));
                     drop(kept);
                 });
@@ -68,7 +68,7 @@ fn serve(mut stream: TcpStream, stage: Stage, config: Arc<ServerConfig>) -> std:
     let mut line = String::new();
     loop {
         line.clear();
-        // // Byte by byte, since TLS follows STARTTLS immediately.
+        // Byte by byte, since TLS follows STARTTLS immediately.
         while !line.ends_with('\n') {
             let mut byte = [0];
             stream.read_exact(&mut byte)?;

@@ -111,7 +111,7 @@ pub fn node(
     let packages = tools().join("node/node_modules");
     assert!(packages.join("smtp-server").is_dir(), "smtp-server is missing: cargo xtask tools");
     let mut node = Command::new("/usr/bin/node");
-    // // `script` is in the position of a script's name, so that the arguments have their usual positions.
+    // `script` is in the position of a script's name, so that the arguments have their usual positions.
     node.arg("-e").arg(NODE).arg("--").arg("script").env("NODE_PATH", packages);
     started(node, mode, pair, user, password, mechanisms)
 }
@@ -131,7 +131,7 @@ fn started(
     let port = free_port();
     let words = [&port.to_string(), mode];
     program.args(words).arg(&pair.chain).arg(&pair.key).args([user, password, flags]);
-    // // The tests provoke errors on purpose, which are not printed.
+    // The tests provoke errors on purpose, which are not printed.
     let child =
         program.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts: cargo xtask tools");
     let scripted = ScriptedServer { child, port };

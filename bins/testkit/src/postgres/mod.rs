@@ -204,7 +204,7 @@ impl Postgres {
     /// Panics if the server does not run, or does not end within 5 s.
     pub fn kill(&self) {
         let pid = self.signal("-9");
-        // // PostgreSQL refuses to start while shared memory of the data folder is in use.
+        // PostgreSQL refuses to start while shared memory of the data folder is in use.
         for _ in 0..500 {
             if !Path::new("/proc").join(&pid).exists() {
                 return;
@@ -396,7 +396,7 @@ fn children_of(pid: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
     let child = |folder: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(folder.path().join("stat")).ok()?;
-        // // The name, in parentheses, may contain any character; state and parent follow it.
+        // The name, in parentheses, may contain any character; state and parent follow it.
         let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned();
         (parent == pid).then(|| folder.file_name().to_string_lossy().into_owned())
     };

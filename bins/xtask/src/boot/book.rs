@@ -75,7 +75,7 @@ fn command(line: &str) -> Option<String> {
         line = format!("{line} < {secret}");
     }
     if line.contains("apt-get install") {
-        // // The reply to its question.
+        // The reply to its question.
         line.push_str(" <<< y");
     }
     let differs = DIFFERENCES.iter().any(|part| line.contains(part));
@@ -97,7 +97,7 @@ pub(super) fn result(machine: &mut Machine) -> Outcome {
     machine.run(
         "curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' -H 'Host: git.example.org' http://127.0.0.1/ | grep '308 https://git.example.org/'",
     )?;
-    // // Requests for other names get no response.
+    // Requests for other names get no response.
     machine.run("! curl -sk --resolve other.example.org:443:127.0.0.1 https://other.example.org/")?;
     machine
         .until(10, "socat -T 5 - TCP:203.0.113.1:2222 < /dev/null | grep 'SSH-2.0-Forgejo 203.0.113.1'")?;

@@ -68,13 +68,13 @@ fn every_key(machine: &mut Machine) -> Outcome {
         "zcat -f /usr/share/doc/edge-proxyd/examples/edge.toml* > /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd",
     )?;
     serves_all(machine)?;
-    // // A site with certificates of its own files, and one that requests client certificates.
+    // A site with certificates of its own files, and one that requests client certificates.
     machine.run(
         "curl -sS --max-time 10 -o /dev/null --cacert /etc/edge-proxyd/home/fullchain.pem --resolve home.example.org:443:127.0.0.1 \
              https://home.example.org/",
     )?;
     machine.run("openssl s_client -connect 127.0.0.1:443 -servername home.example.org < /dev/null 2> /dev/null | grep 'CN *= *household'")?;
-    // // A reload reads the unchanged configuration again.
+    // A reload reads the unchanged configuration again.
     machine.run("edge-proxyd reload && systemctl reload edge-proxyd").map(drop)
 }
 
@@ -84,7 +84,7 @@ fn serves_all(machine: &Machine) -> Outcome {
     machine.run("sleep 3; systemctl is-active edge-proxyd; test $(systemctl show --value -p NRestarts edge-proxyd) = 0")?;
     let log = log_script("edge-proxyd");
     machine.run(&format!("! {log} | grep -E 'Operation not permitted|Permission denied|Read-only'"))?;
-    // // The log of the site, and not the common one.
+    // The log of the site, and not the common one.
     machine.until(5, "grep robots.txt /var/log/edge-proxyd/git.log")?;
     machine.run(
         "test -e /var/log/edge-proxyd/access.log && curl -sS --fail http://127.0.0.1:9180/metrics | grep edge_ > /dev/null",
@@ -141,7 +141,7 @@ fn shared(machine: &mut Machine) -> Outcome {
     machine.run(OTHER)?;
     machine.until(30, RESUMED)?;
     machine.run("systemctl stop other-edge; rm /etc/edge-proxyd/other.toml")?;
-    // // The edge also serves while PostgreSQL is stopped.
+    // The edge also serves while PostgreSQL is stopped.
     machine.run(&format!("systemctl stop postgresql; {ROBOTS}; systemctl start postgresql"))?;
     machine.active(30, &["postgresql@17-main", "pg-ensure"])?;
     machine.run(

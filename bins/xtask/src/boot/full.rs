@@ -77,13 +77,13 @@ fn clocks(machine: &mut Machine) -> Outcome {
         machine.run(&clock("edge-proxyd", year))?;
         machine.run("systemctl restart edge-proxyd")?;
         machine.until(20, SERVES)?;
-        // // Otherwise the check would prove nothing.
+        // Otherwise the check would prove nothing.
         machine.until(
             5,
             &format!("tail -n 1 /var/log/edge-proxyd/access.log | grep '\"time\":\"{year}-01-02T'"),
         )?;
         machine.until(5, &format!("{} | grep 'the certificate for {words}'", log_script("edge-proxyd")))?;
-        // // Roles and databases do not depend on the clock.
+        // Roles and databases do not depend on the clock.
         machine.run(&clock("pg-ensure", year))?;
         machine.run("systemctl restart pg-ensure myapp && systemctl is-active pg-ensure myapp")?;
     }
@@ -143,12 +143,12 @@ fn missing_folder(machine: &mut Machine) -> Outcome {
 fn late_folder(machine: &mut Machine) -> Outcome {
     let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
     let before = machine.run(restarts)?;
-    // // A file system that is mounted over the folder: a successor writes the certificates of [acme] to it from then
+    // A file system that is mounted over the folder: a successor writes the certificates of [acme] to it from then
     // on.
     machine.run("rm -r /var/lib/elsewhere/a.test")?;
     under_load(machine, 12, "mount --bind /var/lib/elsewhere /var/lib/acme; sleep 9")?;
     machine.until(20, &format!("test -e /var/lib/elsewhere/a.test/key.pem && {IS_SERVED}"))?;
-    // // Another folder in its place.
+    // Another folder in its place.
     machine.run(
         "umount --lazy /var/lib/acme; mv /var/lib/acme /var/lib/gone; mv /var/lib/elsewhere /var/lib/acme",
     )?;
@@ -156,7 +156,7 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     if machine.run(restarts)? != before {
         return Err("the service was restarted".to_owned());
     }
-    // // The new folder is read, but not written: systemd opened the former one for the unit at its start. The program
+    // The new folder is read, but not written: systemd opened the former one for the unit at its start. The program
     // says what to do.
     machine.until(
         60,
@@ -164,7 +164,7 @@ fn late_folder(machine: &mut Machine) -> Outcome {
     )?;
     machine.run("rm -r /var/lib/acme/a.test; systemctl restart edge-proxyd")?;
     machine.until(20, &format!("test -e /var/lib/acme/a.test/key.pem && {SERVES} && {IS_SERVED}"))?;
-    // // A folder of the administrator's that does not exist at the start.
+    // A folder of the administrator's that does not exist at the start.
     machine.run(
         "sed -i '/^\\[acme/,/^names/d; s#^folder = .*#folder = \"/srv/late/acme\"#' /etc/edge-proxyd/edge.toml; \
          systemctl restart edge-proxyd; curl -sS --fail --max-time 10 -H 'Host: a.test' http://127.0.0.1/",
@@ -196,7 +196,7 @@ fn failing_store(machine: &mut Machine) -> Outcome {
     machine.run(
         "test $(systemctl show --value -p NRestarts edge-proxyd) = 0 && ! test -e /var/lib/acme/a.test",
     )?;
-    // // Once it is corrected, the store is used without a restart.
+    // Once it is corrected, the store is used without a restart.
     machine.run("chown -R edge-proxy:acme /var/lib/acme/.acme-dns01")?;
     machine.until(90, &format!("test -e /var/lib/acme/a.test/key.pem && {SERVES} && {IS_SERVED}"))?;
     machine.run("rm -r /var/lib/acme/b.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd")?;
@@ -286,12 +286,12 @@ fn rules(machine: &mut Machine) -> Outcome {
     if owner != "postgres" {
         return Err(format!("{list} belongs to {owner}"));
     }
-    // // The server has loaded it: no other role may use the socket.
+    // The server has loaded it: no other role may use the socket.
     machine.until(10, "psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")?;
     machine.run(
         "systemctl restart myapp && rm -r /run/systemd/system/pg-ensure.service.d && systemctl daemon-reload",
     )?;
-    // // Later steps use databases of their own.
+    // Later steps use databases of their own.
     machine.run(&format!("cp -a /srv/pg_hba.conf {list}; systemctl reload postgresql"))?;
     machine.until(10, "! psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")
 }

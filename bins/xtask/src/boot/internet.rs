@@ -53,7 +53,7 @@ impl Internet {
             if output.status.success() {
                 return Ok(());
             }
-            // // The kernel removes the former connection some time after the machine has ended.
+            // The kernel removes the former connection some time after the machine has ended.
             if Instant::now() > until {
                 return Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr).trim_end()));
             }
@@ -75,7 +75,7 @@ fn hear(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> Result<(), S
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        // // The servers end, and remove their folders, when their standard input ends.
+        // The servers end, and remove their folders, when their standard input ends.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }

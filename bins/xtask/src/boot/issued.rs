@@ -71,7 +71,7 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl stop edge-proxyd; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
     machine.run(&secrets("/etc/acme-dns01", "acme"))?;
-    // // The same configuration, with the group of another program and a port for metrics.
+    // The same configuration, with the group of another program and a port for metrics.
     machine.run(
         "sed -e 's/acme\\.provider/provider/; s/\\[\\[acme\\.certificate/[[certificate/; s#/etc/edge-proxyd/#/etc/acme-dns01/#' \
              -e '/^names = ..knot/a group = \"www-data\"' -e '/^check = /d' /srv/acme.toml > /etc/acme-dns01.toml; \
@@ -109,7 +109,7 @@ fn by_timer(machine: &mut Machine) -> Outcome {
          printf '[Timer]\\nRandomizedDelaySec=0\\n' > acme-dns01-once.timer.d/boot.conf; \
          systemctl daemon-reload; systemctl start acme-dns01; systemctl start acme-dns01-once.timer",
     )?;
-    // // The timer elapses at most a minute after the boot; the timer and the daemon exclude each other.
+    // The timer elapses at most a minute after the boot; the timer and the daemon exclude each other.
     let result = "systemctl show --value -p Result -p ExecMainStatus acme-dns01-once | tr '\\n' ' '";
     machine.until(
         150,
@@ -133,7 +133,7 @@ fn refused(machine: &mut Machine) -> Outcome {
     let reload =
         "if systemctl reload acme-dns01; then exit 1; fi; mv /srv/acme-dns01.toml /etc/acme-dns01.toml";
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01")?;
-    // // An unknown key, and a credential that the unit does not have, which only the daemon can know.
+    // An unknown key, and a credential that the unit does not have, which only the daemon can know.
     machine.run(&format!(
         "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; echo nonsense = 1 >> /etc/acme-dns01.toml; {reload}"
     ))?;
@@ -163,11 +163,11 @@ fn foreign_group(machine: &mut Machine) -> Outcome {
         if found == wanted { Ok(()) } else { Err(format!("{when}, the rights are {found}")) }
     };
     holds(machine, "after a start")?;
-    // // The edge obtains no certificates now, and would have a folder of its own.
+    // The edge obtains no certificates now, and would have a folder of its own.
     machine.run("cp -a /run/systemd/system/acme-dns01.service.d /run/systemd/system/nginx.service /etc/systemd/system/; chown edge-proxy:acme /var/lib/acme; systemctl disable edge-proxyd")?;
     machine.reboot()?;
     holds(machine, "after a boot")?;
-    // // The daemon writes there.
+    // The daemon writes there.
     machine
         .run("rm -r /var/lib/acme/knot.example.org; systemctl restart acme-dns01; systemctl start nginx")?;
     machine.until(60, "stat -c '%U:%G' /var/lib/acme/knot.example.org/key.pem | grep acme:www-data")?;
@@ -185,7 +185,7 @@ const LIST: &str = "systemd-run --quiet --wait --pipe -p User=acme -p Group=acme
     | grep -E '^cloudflare.example.org .*valid'";
 
 fn clocks(machine: &mut Machine) -> Outcome {
-    // // By one clock the certificates have expired, by the other they are not valid yet; this includes those of the
+    // By one clock the certificates have expired, by the other they are not valid yet; this includes those of the
     // CA's own server.
     for (year, words) in [(2000, "not valid yet|not valid before"), (2040, "expired")] {
         machine.run(&clock("acme-dns01", year))?;
@@ -196,7 +196,7 @@ fn clocks(machine: &mut Machine) -> Outcome {
         machine.run(
             "systemctl is-active acme-dns01; test $(systemctl show --value -p NRestarts acme-dns01) = 0",
         )?;
-        // // By the clock of this machine, and with the token of the unit, the certificates are valid.
+        // By the clock of this machine, and with the token of the unit, the certificates are valid.
         machine.run(LIST)?;
     }
     machine.run("rm /run/systemd/system/acme-dns01.service.d/clock.conf; systemctl daemon-reload; systemctl restart acme-dns01")?;

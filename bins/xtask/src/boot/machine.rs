@@ -47,7 +47,7 @@ impl Machine {
         for file in files.filter_map(Result::ok) {
             copy(&file.path(), &machine.root.join("srv").join(file.file_name()))?;
         }
-        // // For units with a clock of their own.
+        // For units with a clock of their own.
         copy(Path::new(FAKETIME), &machine.root.join("srv/libfaketimeMT.so.1"))?;
         let mut lay_out = container(&machine.root);
         quiet(lay_out.args(["--pipe", "sh", &format!("/srv/{script}")]).stdin(Stdio::null()))?;
@@ -126,7 +126,7 @@ impl Machine {
     /// # Errors
     /// Returns a description if either takes longer than 60 s.
     pub(super) fn reboot(&mut self) -> Outcome {
-        // // The process of this command ends with the machine.
+        // The process of this command ends with the machine.
         let _ = self.output("systemctl poweroff");
         self.wait()?;
         self.boot()?;
@@ -235,7 +235,7 @@ impl Machine {
     /// # Errors
     /// Returns the last failure.
     pub(super) fn active(&self, seconds: u64, units: &[&str]) -> Outcome {
-        // // With several units, one active unit suffices for systemctl.
+        // With several units, one active unit suffices for systemctl.
         let each: Vec<String> = units.iter().map(|unit| format!("systemctl is-active {unit}")).collect();
         self.until(seconds, &each.join(" && "))
     }
@@ -258,7 +258,7 @@ impl Drop for Machine {
 fn container(root: &Path) -> Command {
     let mut command = Command::new("systemd-nspawn");
     command.args(["--quiet", "--private-network", "--register=no", "--keep-unit", "--directory"]).arg(root);
-    // // The host may mount the legacy hierarchy; the machine has the unified one, as current systems do.
+    // The host may mount the legacy hierarchy; the machine has the unified one, as current systems do.
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("SYSTEMD_SECCOMP", "0");
     command
 }

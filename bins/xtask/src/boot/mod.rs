@@ -208,7 +208,7 @@ fn live(what: &str, script: &str, steps: &[Step]) -> Outcome {
 fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> Outcome {
     let began = Instant::now();
     let folder = target().join("boot");
-    // // The folder of a run that failed.
+    // The folder of a run that failed.
     let _ = std::fs::remove_dir_all(&folder);
     let packages = crate::package::build(&target().join("debug"), &folder.join("packages"), "none")?;
     let mut machine = Machine::new(&base(), &folder, &packages, script)?;

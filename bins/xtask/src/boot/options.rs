@@ -170,9 +170,9 @@ const COMMANDS: &[UnitCommand] = &[
                 ],
             ),
             (Need::File, &["--old-config"]),
-            // // Below /var/lib/postgresql they need nothing.
+            // Below /var/lib/postgresql they need nothing.
             (Need::DropIn, &["--backup", "--backup-dump", "--base", "--new-data", "--old-data", "--waldir"]),
-            // // The account `postgres` may not manage units: with the unit, the old server is stopped beforehand.
+            // The account `postgres` may not manage units: with the unit, the old server is stopped beforehand.
             (Need::Nothing, &["--service"]),
         ],
     ),

@@ -36,7 +36,7 @@ fn standby(machine: &mut Machine) -> Outcome {
         10,
         "systemctl show -p ActiveState -p Result pg-ensure-standby | sort | tr '\\n' ' ' | grep '^ActiveState=inactive Result=success'",
     )?;
-    // // The other server has no such role, and on a primary the unit ends at once.
+    // The other server has no such role, and on a primary the unit ends at once.
     machine.run("! runuser -u postgres -- psql -Atc '\\du promoted' | grep promoted")?;
     machine.run("systemctl start pg-ensure-standby")?;
     machine.until(10, "systemctl show --value -p ActiveState pg-ensure-standby | grep -x inactive")?;
@@ -73,7 +73,7 @@ fn first_boot(machine: &mut Machine) -> Outcome {
     }
     machine.active(60, &["edge-proxyd", "pg-ensure", "myapp"])?;
     machine.until(20, SERVES)?;
-    // // Its configuration has no certificate yet; here it only matters that nothing disables it.
+    // Its configuration has no certificate yet; here it only matters that nothing disables it.
     machine.run("systemctl disable --now acme-dns01.service; systemctl enable myapp.service myapp2.service > /dev/null 2>&1; \
          chown edge-proxy:acme /var/lib/acme; systemctl restart edge-proxyd")?;
     machine.until(20, SERVES)

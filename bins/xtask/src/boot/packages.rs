@@ -33,7 +33,7 @@ fn alone(machine: &mut Machine) -> Outcome {
             machine.active(60, &[other])?;
         }
         machine.run(&format!("dpkg --install /srv/packages/{package}_*.deb"))?;
-        // // An administrator installs it again: the configuration was purged with it.
+        // An administrator installs it again: the configuration was purged with it.
         machine.run(match package {
             "edge-proxyd" => {
                 "cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl enable --now edge-proxyd"
@@ -70,7 +70,7 @@ fn previous(machine: &mut Machine) -> Outcome {
     )?;
     machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
     let state = machine.run(STATE)?;
-    // // To the earlier version and back; the configuration is the administrator's.
+    // To the earlier version and back; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
         let install = format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null");
         under_load(machine, 25, &install)?;
@@ -117,7 +117,7 @@ fn later_state(machine: &mut Machine) -> Outcome {
             log_script("edge-proxyd")
         ),
     )?;
-    // // The other certificate is renewed.
+    // The other certificate is renewed.
     machine.until(20, "test -e /var/lib/acme/b.test/key.pem")?;
     machine.active(20, &["pg-ensure", "edge-proxyd"])?;
     machine.run("cp /srv/edge.toml /etc/edge-proxyd/edge.toml; rm -r /var/lib/acme/b.test; systemctl restart edge-proxyd").map(drop)

@@ -32,7 +32,7 @@ fn backup(machine: &mut Machine) -> Outcome {
         let found = text.split("\n## ").find(|section| section.starts_with(name));
         found.ok_or(format!("backup.md has no section {name}"))
     };
-    // // The parts before and after the machine is emptied.
+    // The parts before and after the machine is emptied.
     let parts = |name: &str| {
         section(name)?
             .split_once("On an empty machine")
@@ -56,7 +56,7 @@ fn backup(machine: &mut Machine) -> Outcome {
     machine.run(&format!("{ROW} 'table once' | grep 17"))?;
     machine.run("edge-proxyd maintenance off vault.example.org | grep 'is in service$'")?;
     machine.until(10, &served("vault"))?;
-    // // The table of the previous steps exists.
+    // The table of the previous steps exists.
     machine.run(&format!("{ROW} 'drop table once'"))?;
     result(machine)
 }
@@ -72,7 +72,7 @@ fn postgresql(machine: &mut Machine) -> Outcome {
     at_home(&place, "/opt/postgresql-18")?;
     machine.run(EIGHTEEN)?;
     machine.run(&format!("{ROW} 'create table old (a int); insert into old values (17)'"))?;
-    // // A setting that an administrator adds.
+    // A setting that an administrator adds.
     machine.run("echo 'work_mem = 7MB' > /etc/postgresql/17/main/conf.d/own.conf; chown postgres: /etc/postgresql/17/main/conf.d/own.conf")?;
     follow(machine, &page("postgresql-17-to-18.md")?)?;
     let served = |machine: &Machine| -> Outcome {
@@ -83,7 +83,7 @@ fn postgresql(machine: &mut Machine) -> Outcome {
     };
     served(machine)?;
     machine.run("pg_lsclusters -h | grep -E '^17 +main +5432 +down' && pg_lsclusters -h | grep -E '^18 +main +5432 +online'")?;
-    // // The dependent units work with it, also after a boot: roles, passwords, rules.
+    // The dependent units work with it, also after a boot: roles, passwords, rules.
     machine.run("systemctl restart pg-ensure")?;
     machine.reboot()?;
     machine.active(60, &["postgresql@18-main", "pg-ensure", "edge-proxyd", "services"])?;
@@ -101,7 +101,7 @@ fn at_home(folder: &Path, place: &str) -> Outcome {
         let print = Command::new("patchelf").arg("--print-interpreter").arg(&program).output();
         let print = print.map_err(|why| format!("patchelf: {why}"))?;
         let interpreter = String::from_utf8_lossy(&print.stdout).trim().to_owned();
-        // // Scripts have none.
+        // Scripts have none.
         let Some((_, below)) =
             interpreter.split_once("postgresql-18-icu/").filter(|_| print.status.success())
         else {
@@ -136,7 +136,7 @@ fn from_nginx(machine: &mut Machine) -> Outcome {
         text.split_once("Try the result beside nginx").ok_or("from-nginx.md has no trial")?;
     let (trial, switch) = rest.split_once("Certificates of certbot").ok_or("from-nginx.md has no switch")?;
     follow(machine, import)?;
-    // // The ports are changed by hand, and the program runs in another terminal.
+    // The ports are changed by hand, and the program runs in another terminal.
     let beside =
         "sed -e 's/:443\"/:8443\"/; s/:80\"/:8080\"/' -e '1i https_port = 8443' edge.toml > beside.toml";
     let trial = trial.replace("edge.toml", "beside.toml");
@@ -164,10 +164,10 @@ chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live 
 
 fn from_certbot(machine: &mut Machine) -> Outcome {
     machine.run(LETSENCRYPT)?;
-    // // An imported configuration has no status page, which the page about renewals queries.
+    // An imported configuration has no status page, which the page about renewals queries.
     machine.run("printf '\\n[status]\\naddress = \"unix:/run/edge-proxyd/status.sock\"\\n' >> /etc/edge-proxyd/edge.toml")?;
     machine.run(&format!("printf '[Timer]\\nOnCalendar=daily\\n' > /etc/systemd/system/certbot.timer; {STAND_IN}/certbot.service; systemctl daemon-reload"))?;
-    // // The edge serves certificates that another program obtains, to which the folder belongs.
+    // The edge serves certificates that another program obtains, to which the folder belongs.
     machine.run(
         "systemctl stop edge-proxyd; rm -rf /var/lib/acme; dpkg --install /srv/packages/acme-dns01_*.deb; \
          install -D -m 400 -o acme /srv/token /etc/acme-dns01/cloudflare; systemctl start edge-proxyd; \
@@ -176,7 +176,7 @@ fn from_certbot(machine: &mut Machine) -> Outcome {
     let before =
         machine.run("openssl x509 -noout -fingerprint -in /etc/letsencrypt/live/example.org/cert.pem")?;
     let text = page("from-lego-and-certbot.md")?;
-    // // The file is the program's, and the commands are run by its account.
+    // The file is the program's, and the commands are run by its account.
     let (file, commands) = text.split_once("```sh").ok_or("from-lego-and-certbot.md has no commands")?;
     follow(machine, file)?;
     machine.run("cp /home/reader/acme-dns01.toml /etc/acme-dns01.toml; chgrp acme /etc/acme-dns01.toml; chgrp -R acme /etc/letsencrypt; chmod -R g+rX /etc/letsencrypt; install -d -o acme -g acme /var/lib/acme; chown -R acme: /var/lib/acme")?;

@@ -87,14 +87,14 @@ pub(super) const SERVES: &str = "curl -sS --max-time 10 --fail -H 'Host: a.test'
     curl -sSk --max-time 10 --fail --resolve a.test:443:127.0.0.1 https://a.test/";
 
 fn acme(machine: &mut Machine) -> Outcome {
-    // // Nothing waits for the network to be online, which it is not.
+    // Nothing waits for the network to be online, which it is not.
     machine.run("! systemctl is-active network-online.target")?;
     machine.until(20, SERVES)?;
     let owner = machine.run("stat -c '%U:%G %a' /var/lib/acme/a.test/key.pem /var/lib/acme")?;
     if owner != "edge-proxy:acme 640\nedge-proxy:acme 755" {
         return Err(format!("the owners are {owner}"));
     }
-    // // The secret exists; the certificate authority cannot be reached, which stops nothing.
+    // The secret exists; the certificate authority cannot be reached, which stops nothing.
     machine.run("systemctl is-active edge-proxyd && ! journalctl -b -u edge-proxyd | grep 'Operation not permitted'").map(drop)
 }
 
@@ -126,7 +126,7 @@ fn tailnet_trust(machine: &mut Machine) -> Outcome {
     machine.run("ip addr add 100.64.0.66/32 dev lo")?;
     machine.run(&format!("{ask} --interface 100.64.0.66 http://127.0.0.1/by-loopback"))?;
     machine.until(5, &format!("grep /by-loopback {log} | grep '\"client\":\"100.64.0.66\"'"))?;
-    // // The explanation agrees.
+    // The explanation agrees.
     let explain = "edge-proxyd explain --config /etc/edge-proxyd/edge.toml --plain --host a.test --header 'X-Forwarded-For: 203.0.113.7'";
     machine.run(&format!("{explain} --from 100.64.0.9 --interface tailscale0 | grep 203.0.113.7"))?;
     machine.run(&format!("! {explain} --from 100.64.0.66 --interface lo | grep 'client.*203.0.113.7'"))?;
@@ -147,7 +147,7 @@ fn late_secret(machine: &mut Machine) -> Outcome {
         "! systemctl is-active myapp && ! systemctl is-active myapp2 && ! systemctl is-active pg-ensure",
     )?;
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
-    // // By `RestartMode=direct`: without it the start of the second application was cancelled at the first failure.
+    // By `RestartMode=direct`: without it the start of the second application was cancelled at the first failure.
     machine.active(40, &["pg-ensure", "myapp", "myapp2"])
 }
 
@@ -165,7 +165,7 @@ fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     if machine.run(since)? != before {
         return Err("the application was restarted".to_owned());
     }
-    // // In a shell, a plan with the same credentials has no changes.
+    // In a shell, a plan with the same credentials has no changes.
     let plan = "/usr/libexec/pg-ensure/with-credentials pg-ensure.service pg-ensure plan /etc/pg-ensure/manifest.toml \
                 --connect 'host=/run/postgresql user=postgres'";
     machine.run(plan).map(drop)
@@ -203,7 +203,7 @@ fn takeover(machine: &mut Machine) -> Outcome {
     if before == after || state != "active\nrunning" {
         return Err(format!("{before} was followed by {after}, and the service is {state}"));
     }
-    // // A successor is supervised as well.
+    // A successor is supervised as well.
     machine.run(&format!("kill -KILL {after}"))?;
     machine.until(15, &format!("test $({MAIN}) != {after} && {SERVES}"))
 }
@@ -247,7 +247,7 @@ fn rotation(machine: &mut Machine) -> Outcome {
 
 fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("journalctl -b -u edge-proxyd -p err -o cat | grep 'nonsense'")?;
-    // // The other programs too.
+    // The other programs too.
     for (unit, command) in [
         ("wrong-acme", "acme-dns01 --config /run/wrong.toml list"),
         ("wrong-ensure", "pg-ensure check --offline /run/wrong.toml"),
@@ -273,12 +273,12 @@ fn presets(machine: &mut Machine) -> Outcome {
 
 fn socket_unit(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop edge-proxyd")?;
-    // // systemd closes the descriptors of the stopped service's store in the background.
+    // systemd closes the descriptors of the stopped service's store in the background.
     machine.until(
         10,
         "systemctl start edge-proxyd.socket || { systemctl reset-failed edge-proxyd.socket; false; }",
     )?;
-    // // The first connection starts the service, and is served; so are IPv6 and, by UDP, HTTP/3.
+    // The first connection starts the service, and is served; so are IPv6 and, by UDP, HTTP/3.
     machine.run("curl -sS --fail --max-time 15 -g -H 'Host: a.test' 'http://[::1]/' && systemctl is-active edge-proxyd")?;
     machine.run(SERVES)?;
     machine.run("curl -sSk --fail --max-time 10 --resolve 'a.test:443:[::1]' https://a.test/")?;
@@ -286,7 +286,7 @@ fn socket_unit(machine: &mut Machine) -> Outcome {
     http3(machine)?;
     under_load_at(machine, "::1", 4, "systemctl restart edge-proxyd")?;
     http3(machine)?;
-    // // A socket that no listener names.
+    // A socket that no listener names.
     machine.run(
         "sed -i 's/, \"\\[::\\]:80\"//' /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd || true",
     )?;

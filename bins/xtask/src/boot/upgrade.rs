@@ -44,7 +44,7 @@ fn upgrade(machine: &mut Machine) -> Outcome {
         machine,
         &format!("mkdir -p {OLD}\n/opt/postgresql-17/bin/initdb -D {OLD} > /dev/null\n{rows}"),
     )?;
-    // // A backup in a folder of its own needs a drop-in, as do clusters apart; everything else is as packaged.
+    // A backup in a folder of its own needs a drop-in, as do clusters apart; everything else is as packaged.
     machine.run(
         "mkdir -p /run/systemd/system/upgrade-pg-cluster@17-18.service.d; \
          printf '[Service]\\nReadWritePaths=/srv/backup\\nExecStart=\\nExecStart=@/usr/bin/upgrade-pg-cluster upgrade-pg-cluster-17-18 run \

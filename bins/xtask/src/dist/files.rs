@@ -67,7 +67,7 @@ pub(super) fn run(command: &mut Command) -> Result<String, String> {
 pub(super) fn tar(folder: &Path, to: &Path, compression: Option<&str>) -> Outcome {
     let mut command = Command::new("tar");
     command.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
-    // // Without the name and time that gzip would include.
+    // Without the name and time that gzip would include.
     command.env("GZIP", "-n").args(compression).arg("-cf").arg(to).arg("-C").arg(folder).arg(".");
     run(&mut command).map(drop)
 }

@@ -108,7 +108,7 @@ fn unpack_image(archive: &Path, root: &Path) -> Outcome {
             if found != digest {
                 return Err(format!("the image's blob {digest} has the digest {found}"));
             }
-            // // The configuration is JSON, a layer is compressed.
+            // The configuration is JSON, a layer is compressed.
             let bytes = std::fs::read(blob(&digest)).map_err(|why| why.to_string())?;
             if bytes.starts_with(&[0x1f, 0x8b]) {
                 run(Command::new("tar").arg("-xzf").arg(blob(&digest)).arg("-C").arg(root))?;

@@ -39,7 +39,7 @@ pub(super) fn prove(build: &Build, root: &Path) -> Outcome {
     if !build.fixed {
         libraries(&root.join("usr/bin/edge-proxyd"), root)?;
     }
-    // // A copy of the running program, since a build may have replaced its file meanwhile.
+    // A copy of the running program, since a build may have replaced its file meanwhile.
     let own = root.with_extension("xtask");
     std::fs::copy("/proc/self/exe", &own).map_err(|why| format!("{}: {why}", own.display()))?;
     let mut command = Command::new("unshare");

@@ -45,7 +45,7 @@ pub(super) fn prove(root: &Path) -> Outcome {
         if !root.join(program.trim_start_matches('/')).exists() {
             return Err(format!("{}: {program} is not where the archive puts it", service.display()));
         }
-        // // The other commands need a running service.
+        // The other commands need a running service.
         if arguments.first() == Some(&"check") {
             run(&mut inside(root, program, arguments, false))?;
         }
