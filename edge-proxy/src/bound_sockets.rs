@@ -73,7 +73,9 @@ pub(super) fn places(listener: &Listener, found: listen::OpenSockets, workers: u
 
 /// The sockets of one listener that the process keeps besides those of the workers, to hand them to a successor.
 pub(super) struct RetainedSockets {
+    /// The listener of the configuration.
     pub(super) listener: Listener,
+    /// The address of the sockets, with the port that was chosen for port 0.
     pub(super) address: SocketAddr,
     /// The index of the interface that the sockets are bound to. `None` while the listener waits for its interface.
     pub(super) index: Option<u32>,
@@ -83,6 +85,7 @@ pub(super) struct RetainedSockets {
     /// The TCP sockets by worker; empty while the listener waits. An entry is `None` once its worker has ended, so that
     /// the kernel assigns it no more connections.
     tcp: Vec<Option<TcpListener>>,
+    /// The UDP sockets by worker, as in `tcp`; empty without HTTP/3.
     udp: Vec<Option<UdpSocket>>,
 }
 

@@ -56,8 +56,11 @@ impl Drop for PooledBuffer {
 /// Bytes that were read and are not consumed yet. Memory is taken from the free list only while there is input.
 #[derive(Default)]
 pub(crate) struct ReadBuffer {
+    /// The memory that contains the input. `None` while there is none.
     memory: Option<Box<[u8]>>,
+    /// The offset of the first byte in `memory` that is not consumed.
     start: usize,
+    /// The offset after the last byte of the input in `memory`.
     end: usize,
 }
 
@@ -225,7 +228,9 @@ pub(crate) trait ImmediateWrite {
 /// Output that is not written yet. Memory is taken from a free list of the thread while there is output.
 #[derive(Default)]
 pub(crate) struct WriteBuffer {
+    /// The output, including the part that was written.
     bytes: Vec<u8>,
+    /// The number of bytes at the beginning of `bytes` that were written.
     written: usize,
 }
 

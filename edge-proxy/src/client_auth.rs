@@ -72,8 +72,11 @@ pub enum ClientCertificatesError {
 /// are equal, so a changed file changes the rules.
 #[derive(Debug, PartialEq, Eq)]
 struct CertificateRules {
+    /// The content of the file of authorities.
     authorities: Vec<u8>,
+    /// The content of the file of revocation lists. `None` if none is configured.
     revoked: Option<Vec<u8>>,
+    /// Whether clients must present a certificate.
     mode: CertificateMode,
 }
 
@@ -122,6 +125,7 @@ impl CertificateRules {
 #[derive(Debug)]
 pub(crate) struct ClientAuth {
     rules: Arc<CertificateRules>,
+    /// The TLS configuration of the site, which requests a client certificate.
     pub(crate) tls: Arc<ServerConfig>,
 }
 
@@ -158,6 +162,7 @@ impl ClientAuth {
 #[derive(Debug)]
 pub(crate) struct ProvenCertificate {
     rules: Arc<CertificateRules>,
+    /// The verified certificate. `None` if the client sent none.
     certificate: Option<ClientCertificate>,
 }
 

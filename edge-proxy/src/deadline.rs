@@ -16,14 +16,19 @@ const NEVER: u64 = u64::MAX;
 struct DeadlineCell {
     /// The deadline in milliseconds since the worker's start. [`NEVER`] if it is not set.
     at: Cell<u64>,
+    /// The task to wake. `None` if none waits.
     waker: RefCell<Option<Waker>>,
 }
 
 /// The clock of a worker, with a resolution of 250 ms, and the list of its deadlines.
 pub(crate) struct DeadlineSweeper {
+    /// The time at which the worker was started.
     start: Instant,
+    /// The time of the last sweep, in milliseconds since `start`.
     now: Cell<u64>,
+    /// True if the worker is draining: it accepts no new requests.
     draining: Cell<bool>,
+    /// The deadlines of the worker. One whose owner is gone is removed by a sweep.
     slots: RefCell<Vec<Weak<DeadlineCell>>>,
 }
 

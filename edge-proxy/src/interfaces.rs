@@ -21,7 +21,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The thread that watches interfaces. Dropping it stops the thread and waits for its end.
 pub(super) struct WatcherThread {
+    /// True if the thread is to end.
     ended: Arc<AtomicBool>,
+    /// The thread. `None` once its end was waited for.
     thread: Option<JoinHandle<()>>,
 }
 

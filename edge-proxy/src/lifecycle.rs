@@ -23,9 +23,13 @@ use tokio::task::AbortHandle;
 
 /// The sockets of one listener for one worker.
 pub(crate) struct Sockets {
+    /// The listener of the configuration.
     pub(crate) listener: Listener,
+    /// The local address, with the port that was chosen for port 0.
     pub(crate) address: SocketAddr,
+    /// The listening TCP socket of the worker.
     pub(crate) tcp: TcpListener,
+    /// The UDP socket of the worker, and its membership in the group of engines. `None` without HTTP/3.
     pub(crate) quic: Option<(UdpSocket, h3::Handover)>,
     /// True if another process opened the sockets, possibly for another interface.
     pub(crate) inherited: bool,
@@ -56,12 +60,15 @@ struct PreparedListener {
     address: SocketAddr,
     tcp: AsyncFd<TcpListener>,
     inherited: bool,
+    /// The control of the QUIC engine, and the future that runs it. `None` without HTTP/3.
     engine: Option<(h3::EngineControl, EngineTask)>,
 }
 
 /// The running tasks of one listener: the accept loop, and the QUIC engine if it has HTTP/3.
 struct ActiveListener {
+    /// The handle that ends the accept loop.
     accepting: AbortHandle,
+    /// The control of the QUIC engine, and its task. `None` without HTTP/3.
     engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
 }
 

@@ -60,7 +60,9 @@ fn set_tcp_options(listening: BorrowedFd<'_>) {
 /// Sockets inherited from a service manager or from a predecessor of this process.
 #[derive(Debug, Default)]
 pub(crate) struct InheritedSockets {
+    /// The listening TCP sockets.
     pub(crate) tcp: Vec<TcpListener>,
+    /// The bound UDP sockets.
     pub(crate) udp: Vec<UdpSocket>,
 }
 
@@ -156,7 +158,9 @@ pub(crate) fn probe(
 pub(crate) struct OpenSockets {
     /// The address, with the port that was chosen for port 0.
     pub(crate) address: SocketAddr,
+    /// The listening TCP sockets.
     pub(crate) tcp: Vec<TcpListener>,
+    /// The bound UDP sockets; empty without HTTP/3.
     pub(crate) udp: Vec<UdpSocket>,
     /// True if the TCP sockets were inherited, so that another process may have bound them to another interface.
     pub(crate) inherited: bool,

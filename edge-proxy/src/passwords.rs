@@ -28,7 +28,9 @@ const MAX_THREADS: usize = 4;
 /// The result of the verification of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordVerdict {
+    /// The password is right.
     Right,
+    /// The password is wrong, or there is no such user.
     Wrong,
     /// Nothing was verified, because too many passwords wait or no thread runs.
     Busy,
@@ -89,7 +91,9 @@ const BUCKET_CELLS: usize = 8;
 /// Recently verified passwords, as HMAC-SHA256 tags of client, user, password and hash. The key is random and ends with
 /// the process, so no password can be derived from the cache.
 struct PasswordCache {
+    /// The random key of the tags.
     key: hmac::Key,
+    /// The time at which the cache was created.
     epoch: Instant,
     /// A part of the tag, and the time of the last verification in milliseconds since `epoch`, at least 1; 0 marks a
     /// free cell. [`BUCKET_CELLS`] cells form a bucket.
@@ -110,7 +114,9 @@ static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
 /// The keyed hash of a client's credentials: the index of its bucket, and the 64 bits that are compared.
 #[derive(Clone, Copy)]
 struct Tag {
+    /// The index of the bucket.
     bucket: usize,
+    /// The bits that are compared.
     tag: u64,
 }
 
@@ -214,9 +220,13 @@ impl Drop for QueueSlot {
 
 /// A password to verify. The place is freed when the verification ends, even if the client has gone.
 struct Job {
+    /// The hash against which the password is verified.
     hash: String,
+    /// The password of the client.
     password: Vec<u8>,
+    /// The channel of the result: true if the password is right.
     answer: oneshot::Sender<bool>,
+    /// The place in the queue, freed when this is dropped.
     place: QueueSlot,
 }
 

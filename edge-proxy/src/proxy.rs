@@ -44,7 +44,9 @@ pub struct ListenerStatus {
 
 /// The thread of a worker and the sender of its commands.
 pub(super) struct WorkerHandle {
+    /// The sender of commands to the worker.
     pub(super) commands: UnboundedSender<Command>,
+    /// The thread of the worker.
     pub(super) thread: JoinHandle<()>,
 }
 
@@ -54,12 +56,19 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The handle of a running proxy. Dropping it closes all connections and blocks until the workers have ended;
 /// [`ProxyHandle::shutdown`] lets requests in flight finish.
 pub struct ProxyHandle {
+    /// The workers, by their index.
     pub(super) workers: Vec<WorkerHandle>,
+    /// The state that changes at run time.
     pub(super) state: Arc<Mutex<ProxyState>>,
+    /// The thread that watches network interfaces. `None` if none is needed.
     pub(super) watch: Option<WatcherThread>,
+    /// Locked during a reload, so that reloads do not overlap.
     pub(super) reloading: Mutex<()>,
+    /// The resolver of server certificates.
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
+    /// The state that survives reloads.
     pub(super) lasting: ReloadSurvivors,
+    /// The exporter of spans. `None` without tracing.
     #[cfg(feature = "opentelemetry")]
     pub(super) exporter: Option<Exporter>,
 }

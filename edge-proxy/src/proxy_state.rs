@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 /// The state of a proxy that changes at run time: by a reload, by the interface watch, and when a worker fails.
 pub(super) struct ProxyState {
+    /// The listeners of the configuration in effect, in its order.
     pub(super) listeners: Vec<Listener>,
     pub(super) addresses: Vec<SocketAddr>,
+    /// The configuration in effect.
     pub(super) runtime: Arc<Runtime>,
     /// The sockets of all listeners and workers, retained so that they can be handed to a successor.
     pub(super) held: Vec<RetainedSockets>,

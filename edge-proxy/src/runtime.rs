@@ -31,15 +31,25 @@ const MAX_SESSIONS: usize = 32 * 1024;
 /// The state that survives a reload: tickets and sessions, the health of targets, limiters, counters and the connection
 /// to the shared store.
 pub(crate) struct ReloadSurvivors {
+    /// The ticketer of TLS sessions.
     tickets: Arc<dyn ProducesTickets>,
+    /// The stored sessions of sites with early data over TCP.
     early_tcp: Arc<dyn StoresServerSessions>,
+    /// The stored sessions of sites with early data over QUIC.
     early_quic: Arc<dyn StoresServerSessions>,
+    /// The targets of upstreams, with their health.
     targets: Targets,
+    /// The limiters of sites.
     guards: SiteLimiters,
+    /// The limiters of listeners that forward TCP connections.
     forwards: ForwardLimiters,
+    /// The number of connections by client.
     clients: Arc<CountMinSketch>,
+    /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
+    /// The time at which the proxy was started.
     pub(crate) started: Instant,
+    /// The counters of each worker that belong to no site.
     pub(crate) counts: Arc<Shards<Shard>>,
     /// The counters of requests for no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
@@ -84,15 +94,18 @@ pub(crate) struct TooManyConnections;
 
 /// A configuration ready to serve, shared by all workers.
 pub(crate) struct Runtime {
+    /// The validated configuration.
     snapshot: Snapshot,
     /// The TLS configuration of sites without early data: sessions are resumed by tickets.
     pub(crate) tls: Arc<ServerConfig>,
     /// The TLS configuration of sites with early data: stored, single-use sessions (RFC 8446 §8.1).
     pub(crate) early_tls: Arc<ServerConfig>,
+    /// The QUIC configuration. `None` if no listener has HTTP/3.
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
     /// The client certificate settings of each site, in the order of the configuration. `None` for a site that requests
     /// none.
     pub(crate) client_auth: Vec<Option<ClientAuth>>,
+    /// The TLS configuration of each upstream, in the order of the configuration. `None` for an upstream without TLS.
     pub(crate) upstream_tls: Vec<Option<Arc<ClientTls>>>,
     /// The targets of each upstream, in the order of the configuration.
     pub(crate) targets: Vec<Vec<Arc<SharedTarget>>>,
@@ -102,8 +115,11 @@ pub(crate) struct Runtime {
     forwards: Vec<Arc<ForwardLimiter>>,
     /// The number of connections by client.
     clients: Arc<CountMinSketch>,
+    /// The counters of each worker that belong to no site.
     pub(crate) counts: Arc<Shards<Shard>>,
+    /// The counters of requests for no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
+    /// The value of Alt-Svc in responses. `None` if HTTP/3 is not advertised.
     alt_svc: Option<String>,
     /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,

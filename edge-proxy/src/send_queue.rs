@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 /// in which they were added.
 #[derive(Debug)]
 pub(crate) struct SendQueue<K> {
+    /// The waiting streams with their urgency, in the order in which they were added.
     queue: VecDeque<(K, u8)>,
 }
 

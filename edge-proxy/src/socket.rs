@@ -15,7 +15,9 @@ pub(crate) enum Socket {
     /// A newly accepted connection that is registered with the runtime only when it has to wait. A client that is
     /// rejected for its first bytes thereby costs only accept, read and close. `None` after registration failed.
     Fresh(Option<std::net::TcpStream>),
+    /// A TCP connection that is registered with the runtime.
     Tcp(TcpStream),
+    /// A connection over a Unix socket.
     Unix(UnixStream),
 }
 

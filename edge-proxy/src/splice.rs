@@ -21,7 +21,9 @@ thread_local! {
 
 /// The two ends of a non-blocking pipe.
 struct Pipe {
+    /// The end from which bytes are read.
     read: OwnedFd,
+    /// The end to which bytes are written.
     write: OwnedFd,
 }
 
@@ -36,7 +38,9 @@ impl Pipe {
 
 /// A pipe with the count of the bytes in it. An empty one is kept for reuse when it is dropped.
 pub(crate) struct SplicePipe {
+    /// The pipe. `None` once it was returned for reuse.
     pipe: Option<Pipe>,
+    /// The number of bytes in the pipe.
     held: usize,
 }
 

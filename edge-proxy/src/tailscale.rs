@@ -53,8 +53,11 @@ impl WhoisResult {
 
 /// A worker's client of the local tailscaled, with a cache by IP address.
 pub(crate) struct WhoIs {
+    /// The settings of the tailnet.
     tailnet: Tailnet,
+    /// The connections to the socket of tailscaled.
     pool: Pool,
+    /// The results by address, each with the time of its query.
     cache: RefCell<HashMap<IpAddr, (Instant, WhoisResult)>>,
 }
 
@@ -162,32 +165,42 @@ fn query_value(who: SocketAddr) -> String {
     who.to_string().replace('[', "%5B").replace(']', "%5D")
 }
 
+/// The response of tailscaled to a query of an address (`apitype.WhoIsResponse`).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WhoisResponse {
+    /// The machine with the address. `None` if tailscaled does not know one.
     node: Option<WhoisNode>,
+    /// The owner of the machine. `None` if it has none.
     user_profile: Option<WhoisUser>,
 }
 
+/// A machine of the tailnet (`tailcfg.Node`).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WhoisNode {
     /// The name with the tailnet's domain and a dot at the end.
     #[serde(default)]
     name: String,
+    /// The name without the tailnet's domain.
     #[serde(default)]
     computed_name: String,
+    /// The tags of the machine, such as `tag:server`. `None` if it has none.
     #[serde(default)]
     tags: Option<Vec<String>>,
 }
 
+/// A user of the tailnet (`tailcfg.UserProfile`).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WhoisUser {
+    /// The login name, such as an e-mail address.
     #[serde(default)]
     login_name: String,
+    /// The name for display.
     #[serde(default)]
     display_name: String,
+    /// The URL of the profile picture. Empty if there is none.
     #[serde(default, rename = "ProfilePicURL")]
     picture: String,
 }

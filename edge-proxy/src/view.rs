@@ -10,8 +10,11 @@ use std::sync::Arc;
 /// A configuration as one worker serves it: with the worker's connection pools, one per upstream, and its client of
 /// tailscaled. A reload creates a new view.
 pub(crate) struct View {
+    /// The configuration, shared with the other workers.
     pub(crate) runtime: Arc<Runtime>,
+    /// The connection pools of the upstreams, in the order of the configuration.
     pub(crate) pools: Pools,
+    /// The client of tailscaled. `None` if no tailnet is configured.
     pub(crate) whois: Option<Rc<WhoIs>>,
 }
 

@@ -16,11 +16,17 @@ use std::sync::Arc;
 /// The state that the connections of a worker share: the configuration in effect, the clock, the observer and the
 /// counters.
 pub(crate) struct Worker {
+    /// The configuration in effect.
     view: RefCell<Rc<View>>,
+    /// The clock of the worker, with its deadlines.
     sweep: Rc<DeadlineSweeper>,
+    /// The receiver of events and access records.
     observer: Arc<dyn Observer>,
+    /// The number of open client connections.
     connections: Cell<usize>,
+    /// The index of the worker.
     number: usize,
+    /// The tracer of requests.
     tracer: Tracer,
 }
 

@@ -20,11 +20,17 @@ const USUAL_FIELDS: usize = 24;
 /// section to far less than 2^32.
 #[derive(Clone, Copy)]
 struct FieldEntry {
+    /// The offset of the name in the buffer.
     name_at: u32,
+    /// The offset of the value in the buffer.
     value_at: u32,
+    /// The length of the value in bytes.
     value_len: u32,
+    /// The length of the name in bytes.
     name_len: u16,
+    /// The known name, or [`Name::Other`].
     id: Name,
+    /// The class of the characters in the name.
     class: NameClass,
 }
 
@@ -83,7 +89,9 @@ impl fmt::Debug for Field<'_> {
 /// ```
 #[derive(Default)]
 pub struct Fields {
+    /// The names and values of all fields, as lines of HTTP/1.1.
     buf: Vec<u8>,
+    /// The positions of the fields in `buf`, in their order.
     items: Vec<FieldEntry>,
     /// The names of all fields that were ever added. A name that is missing here is that of no field.
     added: NameSet,

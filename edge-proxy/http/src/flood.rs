@@ -56,13 +56,16 @@ pub struct FloodMeter {
     at: u64,
     /// The number of sent bytes that have not added a token yet.
     sent: u64,
+    /// The state of the frame parser.
     reading: ParserState,
 }
 
 /// The state of the parser: the meaning of the next byte.
 #[derive(Clone, Copy, Debug)]
 enum ParserState {
+    /// This number of payload bytes is skipped.
     Skip(usize),
+    /// The frame header is incomplete: its bytes, and the number of those received.
     Head([u8; 9], usize),
     /// The next byte is the padding length of a padded DATA frame. Contains the length of the payload.
     Padding(usize),

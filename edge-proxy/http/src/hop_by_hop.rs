@@ -59,7 +59,9 @@ fn concerns_hop(field: Field<'_>) -> bool {
 /// The field names that Connection nominates, in the form that [`is_same`] compares.
 #[derive(Default)]
 struct ConnectionOptions {
+    /// The names, one after the other.
     names: Vec<u8>,
+    /// The offset in `names` after each name.
     ends: Vec<usize>,
 }
 
@@ -90,7 +92,9 @@ impl ConnectionOptions {
 
 /// The nominated names, with a hash set if there are many.
 struct FieldIndex<'a> {
+    /// The nominated names.
     nominated: &'a ConnectionOptions,
+    /// The same names as a set. `None` if they are few.
     many: Option<HashSet<&'a [u8]>>,
 }
 

@@ -39,8 +39,11 @@ use SectionError::Malformed;
 
 /// The size of a section so far, and its limits.
 struct SectionUsage {
+    /// The limits of the section.
     limits: SectionLimits,
+    /// The size of the fields so far, with 32 bytes for each.
     bytes: usize,
+    /// The number of fields so far.
     fields: usize,
 }
 
@@ -91,10 +94,15 @@ fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError>
 /// The pseudo-header fields of a request (RFC 9113 §8.3.1, RFC 9114 §4.3.1).
 #[derive(Default)]
 struct Pseudo {
+    /// The value of `:method`. `None` until it was added.
     method: Option<Method>,
+    /// True if `:scheme` was added.
     scheme: bool,
+    /// The value of `:authority`. `None` until it was added.
     authority: Option<String>,
+    /// The value of `:path`. `None` until it was added.
     path: Option<String>,
+    /// The value of `:protocol` (RFC 8441 §4). `None` until it was added.
     protocol: Option<Box<str>>,
 }
 
@@ -134,13 +142,17 @@ impl Pseudo {
 
 /// A builder of a request head from the field lines of a section, in their order.
 pub struct RequestHeadBuilder {
+    /// The head so far.
     head: RequestHead,
+    /// The pseudo-header fields so far.
     pseudo: Pseudo,
+    /// The size of the section so far.
     spent: SectionUsage,
     /// True once a regular field was added, after which pseudo-header fields are not allowed.
     regular: bool,
     /// The value of Host.
     named: Option<String>,
+    /// The value of Content-Length. `None` without it.
     length: Option<u64>,
     /// The values of all Cookie fields, joined by `; `.
     cookie: Vec<u8>,
@@ -253,7 +265,9 @@ impl RequestHeadBuilder {
 
 /// A builder of request trailers from field lines. Fields that are not allowed in trailers are omitted (RFC 9110 §6.5.1).
 pub struct TrailerBuilder {
+    /// The trailers so far.
     fields: Fields,
+    /// The size of the section so far.
     spent: SectionUsage,
 }
 

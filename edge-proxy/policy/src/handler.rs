@@ -144,9 +144,13 @@ fn remove(fields: &mut Fields, name: &str) -> Result<(), EditError> {
 /// A request that a handler reads and edits. The head is as received from the client, before the proxy edits it.
 #[derive(Debug)]
 pub struct HandlerRequest<'a> {
+    /// The head of the request.
     head: &'a mut RequestHead,
+    /// The address of the client.
     client: IpAddr,
+    /// The name of the site.
     site: &'a str,
+    /// The user who was authenticated by a password. `None` without one.
     user: Option<&'a str>,
 }
 
@@ -247,7 +251,9 @@ impl<'a> HandlerRequest<'a> {
 /// A final response of an upstream that a handler reads and edits.
 #[derive(Debug)]
 pub struct HandlerResponse<'a> {
+    /// The head of the response.
     head: &'a mut ResponseHead,
+    /// The head of the request that is responded to.
     request: &'a RequestHead,
 }
 
@@ -305,7 +311,9 @@ impl<'a> HandlerResponse<'a> {
 /// A response generated locally by a handler, without an upstream.
 #[derive(Clone, Debug)]
 pub struct LocalReply {
+    /// The head of the response.
     head: ResponseHead,
+    /// The content of the response.
     content: Vec<u8>,
 }
 

@@ -6,8 +6,11 @@ use std::str::FromStr;
 /// The kind of events that a reason applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
+    /// Connections that are rejected before a request.
     Connection,
+    /// Requests that are refused or aborted.
     Request,
+    /// Connections and requests.
     Both,
 }
 

@@ -23,6 +23,7 @@ use std::fmt;
 /// ```
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The validated configuration.
     config: Config,
     /// The indexes of the sites by exact name.
     exact: HashMap<String, Vec<usize>>,
@@ -30,8 +31,11 @@ pub struct Snapshot {
     below: HashMap<String, Vec<usize>>,
     /// The indexes of the sites with the pattern `*`.
     any: Vec<usize>,
+    /// The index of each site, in the order of the configuration.
     sites: Vec<SiteIndex>,
+    /// The names of the fields that carry identities on any site, sorted and without duplicates.
     identities: Vec<String>,
+    /// True if a site passes TLS through.
     passes_through: bool,
 }
 

@@ -19,8 +19,11 @@ const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketSchedule {
+    /// The time between two keys, in seconds.
     rotate: u64,
+    /// The lifetime of a ticket, in seconds.
     lifetime: u64,
+    /// The largest difference between the clocks of edges, in seconds.
     skew: u64,
 }
 

@@ -69,7 +69,9 @@ fn permission_advice(path: &Path, error: &io::Error) -> String {
 
 /// A group of the system.
 struct Group<'a> {
+    /// The numeric identifier of the group.
     id: u32,
+    /// The name of the group. `None` if it is not known.
     name: Option<&'a str>,
 }
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 /// The loaded certificates, by path and by name. Immutable; a refresh replaces it.
 #[derive(Default)]
 struct NameIndex {
+    /// The certificates by path, which is a subfolder or a certificate file.
     pairs: HashMap<PathBuf, Pair>,
     /// The certificates by DNS name or `*.` pattern. A name has several if their keys are of several kinds.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
@@ -32,8 +33,11 @@ struct NameIndex {
 /// capabilities of the client decide. Individual files take precedence over the folder. [`Certificates::refresh`] reads changed
 /// files; a pair that cannot be used leaves the previous one in place.
 pub struct Certificates {
+    /// The folder of certificates. `None` without one.
     folder: Option<PathBuf>,
+    /// The individual files besides the folder.
     files: Mutex<Vec<CertificateFiles>>,
+    /// The loaded certificates.
     index: RwLock<Arc<NameIndex>>,
     /// The end of the last refresh and its duration. `None` before the first.
     looked: Mutex<Option<(Instant, Duration)>>,

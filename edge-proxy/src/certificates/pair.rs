@@ -23,7 +23,9 @@ pub struct CertificateFiles {
 /// The location of a pair: its files, and the path that it is reported under, which is a subfolder or the certificate
 /// file.
 pub(super) struct PairLocation {
+    /// The path that the pair is reported under.
     pub(super) path: PathBuf,
+    /// The files of the certificate chain and the key.
     pub(super) files: CertificateFiles,
 }
 
@@ -69,8 +71,11 @@ pub(super) type Stamps = [Option<Stamp>; 2];
 /// key.
 #[derive(Clone)]
 pub(super) struct Pair {
+    /// The version of the files that were loaded.
     pub(super) stamp: Stamps,
+    /// The DNS names of the certificate, in lower case.
     pub(super) names: Vec<String>,
+    /// The certificate chain with its private key.
     pub(super) key: Arc<CertifiedKey>,
 }
 

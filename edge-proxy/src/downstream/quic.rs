@@ -20,9 +20,13 @@ use std::rc::Rc;
 /// The service behind the HTTP/3 engine of one listener on one worker: it decides about connections and serves
 /// requests.
 pub(crate) struct H3Service {
+    /// The worker of the engine.
     worker: Rc<Worker>,
+    /// The name of the interface that the socket is bound to. `None` if it is bound to none.
     interface: Option<Rc<str>>,
+    /// The name of the listener. `None` if it has no name.
     listener: Option<Rc<str>>,
+    /// The local address of the listener.
     address: SocketAddr,
 }
 

@@ -85,7 +85,9 @@ pub(crate) async fn run(
 
 /// The state of a period in which accepting fails: only its first failure and the recovery are reported.
 struct AcceptFailureState<'a> {
+    /// The worker, which counts and reports failures.
     worker: &'a Worker,
+    /// The address of the listener.
     local: SocketAddr,
     /// The time of the last failure. `None` after the recovery was reported.
     last: Option<Instant>,

@@ -25,7 +25,9 @@ pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The TCP connection of a client, with or without TLS.
 pub(crate) enum ClientTransport {
+    /// A connection without TLS.
     Plain(Socket),
+    /// A connection with TLS.
     Tls(TlsStream<ServerConnection>),
 }
 

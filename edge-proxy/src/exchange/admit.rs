@@ -9,8 +9,11 @@ use std::time::Duration;
 
 /// The response to a request that admission or authentication refuses, and the reason to log.
 pub(super) struct Denial {
+    /// The head of the response.
     pub(super) head: ResponseHead,
+    /// The content of the response.
     pub(super) content: Vec<u8>,
+    /// The reason for the log and the metrics.
     pub(super) reason: Reason,
 }
 

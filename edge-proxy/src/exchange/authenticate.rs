@@ -66,6 +66,7 @@ impl AuthIdentity<'_> {
 
 /// The authentication of one request.
 pub(super) struct Authentication<'c, 'a> {
+    /// The context of the request.
     pub(super) context: &'c ExchangeContext<'a>,
     /// True if the request is early data and the handshake is incomplete.
     pub(super) early: bool,

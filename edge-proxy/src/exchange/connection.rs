@@ -13,6 +13,7 @@ use std::rc::Rc;
 /// The properties of a client's connection that are the same for all its requests.
 #[derive(Clone)]
 pub(crate) struct Connection {
+    /// The transport of the connection: plain TCP, TLS or QUIC.
     pub(crate) transport: Transport,
     /// The address of the peer.
     pub(crate) peer: SocketAddr,

@@ -13,15 +13,21 @@ use edge_policy::tailnet::Identities;
 /// The context of a request, shared by its admission, authentication and forwarding.
 #[derive(Clone, Copy)]
 pub(super) struct ExchangeContext<'a> {
+    /// The configuration in effect, with the worker's connection pools.
     pub(super) view: &'a View,
+    /// The connection of the client.
     pub(super) connection: &'a Connection,
     /// The identifier of the request. `None` unless the configuration has a field or identifier setting for it.
     pub(super) request_id: Option<&'a str>,
     /// The tailnet identities of the client and its hops.
     pub(super) identities: Identities<'a>,
+    /// The decision about the request.
     pub(super) decision: &'a Decision<'a>,
+    /// The timeouts of the request: those of its route, or else of its site, or else the global ones.
     pub(super) timeouts: Timeouts,
+    /// The deadline of the exchange.
     pub(super) deadline: &'a Deadline,
+    /// The trace of the request.
     pub(super) trace: &'a Trace<'a>,
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 /// A compressor, with the output that is not sent yet.
 pub(super) struct Encoder {
+    /// The compressor of the response's coding.
     inner: Compressor,
     /// True if content was written since the last flush, so that the compressor may hold some back.
     dirty: bool,
@@ -12,9 +13,11 @@ pub(super) struct Encoder {
     finished: bool,
     /// The number of bytes of the output that were sent.
     sent: usize,
+    /// The compressed output, including the part that was sent.
     ready: Vec<u8>,
 }
 
+/// A compressor that writes to memory.
 enum Compressor {
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),

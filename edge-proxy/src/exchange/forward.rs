@@ -36,9 +36,11 @@ const KEPT_FIELDS: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-
 
 /// The forwarding of one request to an upstream.
 pub(super) struct Forwarding<'c, 'a> {
+    /// The context of the request.
     pub(super) context: &'c ExchangeContext<'a>,
     /// The index of the upstream in the configuration.
     pub(super) upstream: usize,
+    /// The identity of the authenticated client, which the upstream receives.
     pub(super) identity: AuthIdentity<'a>,
     /// The handler of the route, which edits the response. `None` if the route has none.
     pub(super) handler: Option<&'a HandlerRef>,

@@ -31,10 +31,13 @@ pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<C
 
 /// The state of an exchange that moves content in both directions.
 pub(super) struct Pump<'a> {
+    /// The exchange with the upstream.
     pub(super) up: UpstreamExchange,
+    /// The head of the last response, interim or final.
     pub(super) head: ResponseHead,
     /// The highest number of request content bytes. `None` without a limit.
     pub(super) limit: Option<u64>,
+    /// The timeouts of the request.
     pub(super) timeouts: &'a Timeouts,
     /// The number of content bytes received from the client.
     pub(super) received: u64,

@@ -23,8 +23,11 @@ const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The state of a connection whose output the kernel encrypts.
 pub(crate) struct Kernel {
+    /// The kernel's TLS capabilities.
     support: KernelTlsSupport,
+    /// The traffic secret of this side, from which later keys are derived.
     secret: Secret,
+    /// The keys that the kernel uses at present.
     keys: TrafficKeys,
     /// True if a KeyUpdate must be sent before further content: the client requested it, or the key's limit of records
     /// is near.

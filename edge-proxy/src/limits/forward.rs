@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The limiter of the forwarding listeners with one name and upstream.
 pub(crate) struct ForwardLimiter {
+    /// The name of the listeners. `None` for those without a name.
     listener: Option<String>,
+    /// The name of the upstream.
     upstream: String,
     /// The rates of clients. `None` if no forwarding listener limits a rate.
     rates: Option<Rates>,
@@ -80,7 +82,9 @@ impl ForwardLimiter {
 
 /// A forwarded connection that counts towards the limits until this is dropped.
 pub(crate) struct ForwardPermit {
+    /// The limiter whose `open` count includes the connection. `None` if it is not counted there.
     limiter: Option<Arc<ForwardLimiter>>,
+    /// The permit of the client's count. `None` if the connection is not counted there.
     _of_client: Option<ConnectionPermit>,
 }
 
@@ -95,7 +99,9 @@ impl Drop for ForwardPermit {
 /// The limiters of all forwarding listeners. Their state survives reloads.
 #[derive(Default)]
 pub(crate) struct ForwardLimiters {
+    /// The limiters, each for one name and upstream.
     known: Mutex<Vec<Arc<ForwardLimiter>>>,
+    /// The table of the rates of all clients, present while a limiter needs it.
     table: SharedTable,
 }
 

@@ -25,11 +25,13 @@ fn user_key(user: &str) -> String {
 pub(crate) struct SiteLimiter {
     /// The rates of requests by client. `None` if the site has no such limit.
     clients: Option<Rates>,
+    /// The rate of all requests of the site.
     site: SharedRate,
     /// The rates of wrong passwords by client. `None` if the site has no Basic authentication.
     failures: Option<Rates>,
     /// The number of requests in flight, counted only while it is limited.
     under_way: AtomicU32,
+    /// The counters of the site for each worker.
     pub(crate) counts: Arc<Shards<SiteShard>>,
 }
 
@@ -133,7 +135,9 @@ impl Drop for InFlightPermit {
 
 /// The limiters of all sites. Their state survives reloads.
 pub(crate) struct SiteLimiters {
+    /// The number of workers.
     workers: usize,
+    /// The limiters by the name of their site.
     known: Mutex<HashMap<String, Arc<SiteLimiter>>>,
     /// The table of the rates of all clients at all sites, present while a site needs it.
     table: SharedTable,

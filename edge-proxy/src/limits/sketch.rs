@@ -17,6 +17,7 @@ const ROW_LEN: usize = 1 << 15;
 
 /// The keyed hash that chooses the two counters of a client.
 struct RowHasher {
+    /// The random key of the hash.
     key: RandomState,
 }
 
@@ -41,15 +42,20 @@ const NETWORK_FACTOR: u32 = 64;
 /// The rates of clients for one kind of event at one site, in the table of all sites. A client that is not in the table
 /// begins with an unused rate, and takes the cell in its bucket whose rate becomes unused soonest.
 pub(crate) struct Rates {
+    /// The table of all rates.
     table: Arc<RateTable>,
+    /// The hash of the site and the kind of event, by which rates in the table are separated.
     scope: u64,
 }
 
 /// The table of the rates of clients at all sites.
 pub(crate) struct RateTable {
+    /// The time at which the table was created.
     epoch: Instant,
     key: RandomState,
+    /// The cells, one for each client. [`BUCKET_CELLS`] cells form a bucket.
     cells: Box<[AtomicU64]>,
+    /// The number of clients for which the table was created.
     clients: usize,
 }
 

@@ -97,8 +97,11 @@ pub(crate) struct SiteShard {
     pub(super) statuses: [Counter; 6],
     /// The number of requests by version: HTTP/1.0, 1.1, 2, 3.
     pub(super) versions: [Counter; 4],
+    /// The number of requests in early data.
     pub(super) early: Counter,
+    /// The number of content bytes received from clients.
     pub(super) received: Counter,
+    /// The number of content bytes sent to clients.
     pub(super) sent: Counter,
     /// The number of requests by duration: one bucket for each of [`BOUNDS`], and one above them. Not cumulative.
     pub(super) buckets: [Counter; BOUNDS.len() + 1],

@@ -41,7 +41,9 @@ impl IdentityMac {
 /// A source of random bytes for rustls, which takes session identities from it as 32 bytes at once. A request for 32
 /// bytes therefore returns 24 random bytes and a MAC of 8 bytes, which is indistinguishable from random.
 pub(super) struct IdentityRandom {
+    /// The MAC by which edges recognise their identities.
     mac: IdentityMac,
+    /// The source of the random bytes.
     random: &'static dyn SecureRandom,
 }
 

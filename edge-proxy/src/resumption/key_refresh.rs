@@ -120,7 +120,9 @@ async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resul
 
 /// The task that keeps the ticket keys up to date.
 struct KeyRefresher {
+    /// The settings of the shared state.
     shared: Shared,
+    /// The receiver of changes of the store's state.
     observer: Arc<dyn Observer>,
     /// The result of the last query. `None` before the first.
     state: Option<Result<(), StoreError>>,

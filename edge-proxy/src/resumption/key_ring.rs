@@ -63,6 +63,7 @@ impl Key {
 /// The ticket keys by epoch, each with its form in the store.
 #[derive(Default)]
 pub(super) struct KeyRing {
+    /// The keys by epoch: the sealed form in the store, and the key itself.
     keys: BTreeMap<u64, (Vec<u8>, Arc<Key>)>,
 }
 

@@ -113,10 +113,15 @@ const MIN_SECRET_LEN: usize = 32;
 /// The settings of state shared with other edges: see [`Builder::shared`](crate::Builder::shared).
 #[derive(Clone)]
 pub struct Shared {
+    /// The store of keys and sessions.
     store: Arc<dyn SharedStore>,
+    /// The key that seals ticket keys in the store.
     wrapping: Arc<WrappingKey>,
+    /// The MAC by which edges recognise session identities.
     mac: Arc<IdentityMac>,
+    /// The lifecycle of ticket keys.
     schedule: TicketSchedule,
+    /// The longest time that a handshake waits for the store.
     wait: Duration,
 }
 

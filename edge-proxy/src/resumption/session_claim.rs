@@ -14,7 +14,9 @@ thread_local! {
 
 /// A session that was taken from the store, for one handshake.
 pub(crate) struct SessionClaim {
+    /// The identity that the client offered.
     identity: [u8; IDENTITY],
+    /// The session, in the encoding of rustls.
     session: Zeroizing<Vec<u8>>,
 }
 

@@ -35,15 +35,21 @@ pub(super) enum StoreRequest {
 
 /// The client of the store that all workers share: the current keys, the queue of queries, and counters.
 pub(crate) struct StoreClient {
+    /// The lifecycle of ticket keys.
     schedule: TicketSchedule,
+    /// The longest time that a handshake waits for the store.
     wait: Duration,
+    /// The current ticket keys.
     ring: RwLock<Arc<KeyRing>>,
+    /// The queue of queries.
     wishes: mpsc::Sender<StoreRequest>,
+    /// The time at which this client was created.
     started: Instant,
     /// The time until which handshakes do not query the store, in milliseconds since the start.
     paused: AtomicU64,
     /// Notified when a query fails.
     pub(super) failed: Arc<Notify>,
+    /// The counters of queries and sessions.
     pub(super) counts: StoreCounters,
     /// The source of random bytes that creates identities. It is never freed, since rustls requires `'static`.
     random: &'static IdentityRandom,
@@ -54,13 +60,21 @@ pub(crate) struct StoreClient {
 /// The counters of [`SharedMetrics`], with the same names.
 #[derive(Default)]
 pub(super) struct StoreCounters {
+    /// True if the last query to the store succeeded.
     pub(super) reached: AtomicBool,
+    /// The number of sessions that were stored.
     pub(super) kept: AtomicU64,
+    /// The number of sessions that were not stored, because the store failed or was too slow.
     pub(super) lost: AtomicU64,
+    /// The number of sessions taken from the store for resumption.
     pub(super) taken: AtomicU64,
+    /// The number of sessions that were not in the store or could not be opened.
     pub(super) missing: AtomicU64,
+    /// The number of handshakes for which the store did not respond in time.
     pub(super) late: AtomicU64,
+    /// The number of handshakes for which the store could not be queried, or failed.
     pub(super) unavailable: AtomicU64,
+    /// The number of handshakes for which the store was not queried, because of their identity.
     pub(super) refused: AtomicU64,
 }
 

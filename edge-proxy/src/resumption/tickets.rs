@@ -9,7 +9,9 @@ use std::sync::Arc;
 /// The ticketer of rustls: seals with the current shared key, or with a key of this edge alone while there is none, and
 /// opens both.
 pub(crate) struct Tickets {
+    /// The client of the store, with the shared keys.
     link: Arc<StoreClient>,
+    /// The ticketer of this edge alone.
     own: Arc<dyn ProducesTickets>,
 }
 

@@ -22,15 +22,22 @@ type Id = [u8; IDENTITY];
 
 /// A session to be deleted from the store: its key, and the times of the first attempt and of the next one.
 struct PendingDeletion {
+    /// The key of the session in the store.
     id: Id,
+    /// The time of the first attempt.
     since: u64,
+    /// The time of the next attempt.
     due: u64,
 }
 
+/// The used identities and the pending deletions.
 #[derive(Default)]
 struct UsedState {
+    /// The identities that were used.
     shown: HashSet<Id>,
+    /// The identities in the order of their use, so that the oldest can be removed.
     order: VecDeque<Id>,
+    /// The pending deletions.
     owed: VecDeque<PendingDeletion>,
 }
 

@@ -13,6 +13,7 @@ pub(crate) struct DatagramNote {
     pub(crate) length: usize,
     /// The length of each datagram in bytes; the last one may be shorter.
     pub(crate) stride: usize,
+    /// The address of the sender.
     pub(crate) remote: SocketAddr,
     /// The local address that they were sent to. `None` if the kernel did not report it.
     pub(crate) local_ip: Option<IpAddr>,

@@ -7,7 +7,9 @@ use std::cell::RefCell;
 /// The traffic secrets of both sides of a TLS 1.3 connection.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficSecrets {
+    /// The secret of the client, by which input is decrypted.
     pub(super) client: Secret,
+    /// The secret of the server, by which output is encrypted.
     pub(super) server: Secret,
 }
 

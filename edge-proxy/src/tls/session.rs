@@ -19,14 +19,19 @@ const MAX_SLICES: usize = 16;
 
 /// The part that encrypts: this process or the kernel.
 enum Sender {
+    /// This process encrypts.
     Own(RecordSealer),
+    /// The kernel encrypts.
     Kernel(Box<Kernel>),
 }
 
 /// A TLS 1.3 connection after its handshake, whose records are processed by this crate.
 pub(super) struct Tls13Session {
+    /// The receiving side, which decrypts.
     opening: RecordOpener,
+    /// The sending side.
     sender: Sender,
+    /// The encrypted bytes that are not written yet.
     out: RecordBuffer,
     /// The number of decrypted content bytes at the beginning of the input.
     plain: usize,

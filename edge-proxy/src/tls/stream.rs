@@ -23,7 +23,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// An adapter from an asynchronous socket to `std::io::Write` for one call: a pending write is `WouldBlock`.
 struct SyncIo<'a, 'b> {
+    /// The socket to write to.
     io: &'a mut Socket,
+    /// The task to wake when the socket is writable.
     cx: &'a mut Context<'b>,
 }
 
@@ -93,7 +95,9 @@ impl ConnectionSide for ClientConnection {
 
 /// The record layer of a stream: that of rustls or of this crate.
 enum Session<C> {
+    /// The connection of rustls: the handshake is not complete, or the version is TLS 1.2.
     Rustls(Box<C>),
+    /// The record layer of this crate, after the handshake of TLS 1.3.
     Own(Box<Tls13Session>),
     /// None: the handover from rustls failed, and the stream cannot be used.
     Broken,
@@ -101,7 +105,9 @@ enum Session<C> {
 
 /// TLS over a socket.
 pub(crate) struct TlsStream<C> {
+    /// The record layer.
     session: Session<C>,
+    /// The socket below TLS.
     io: Socket,
     /// True if rustls was told to send close_notify.
     closed: bool,

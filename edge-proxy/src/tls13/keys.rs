@@ -61,7 +61,9 @@ impl hkdf::KeyType for Length {
 /// A traffic secret: `application_traffic_secret_N` of one side.
 #[derive(Clone)]
 pub(crate) struct Secret {
+    /// The secret, followed by zeros.
     bytes: Zeroizing<[u8; 48]>,
+    /// The length of the secret in bytes.
     length: usize,
 }
 
@@ -113,8 +115,11 @@ impl Secret {
 
 /// The key and the initialisation vector that encrypt records of one direction.
 pub(crate) struct TrafficKeys {
+    /// The AEAD algorithm.
     cipher: Cipher,
+    /// The key, followed by zeros if the AEAD has a shorter one.
     key: Zeroizing<[u8; 32]>,
+    /// The initialisation vector.
     iv: Zeroizing<[u8; 12]>,
 }
 

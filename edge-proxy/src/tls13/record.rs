@@ -96,10 +96,15 @@ pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
 
 /// The traffic secret and keys of one direction, and the number of its next record.
 struct Direction {
+    /// The AEAD algorithm.
     cipher: Cipher,
+    /// The present key.
     key: aead::LessSafeKey,
+    /// The present initialisation vector.
     iv: [u8; 12],
+    /// The number of the next record under the present key.
     sequence: u64,
+    /// The traffic secret of the present key.
     secret: Secret,
 }
 
@@ -157,6 +162,7 @@ pub(crate) enum ReceivedRecord {
 
 /// The receiving side of the record layer: decrypts records.
 pub(crate) struct RecordOpener {
+    /// The keys and the number of the next record.
     direction: Direction,
     /// The number of successive records without content.
     fruitless: u8,
@@ -283,6 +289,7 @@ fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
 
 /// The sending side of the record layer: encrypts records.
 pub(crate) struct RecordSealer {
+    /// The keys and the number of the next record.
     direction: Direction,
     /// True if a KeyUpdate is to be sent before further content, because the peer requested it.
     owes_keys: bool,

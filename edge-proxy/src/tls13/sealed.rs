@@ -25,8 +25,11 @@ thread_local! {
 /// Encrypted bytes that are not written yet. Memory is in use only while there are any.
 #[derive(Default)]
 pub(crate) struct RecordBuffer {
+    /// The memory that contains the bytes.
     memory: Vec<u8>,
+    /// The offset of the first byte in `memory` that is not written.
     start: usize,
+    /// The offset after the last byte in `memory`.
     end: usize,
 }
 

@@ -37,8 +37,11 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 /// The handle of the exporting thread. Dropping it ends the thread at once, without its pending spans.
 pub(crate) struct Exporter {
+    /// The counters of spans.
     counts: Arc<SpanCounters>,
+    /// The sender of the time until which the thread exports pending spans before it ends. `None` while it runs.
     stop: watch::Sender<Option<Instant>>,
+    /// The thread. `None` once its end was waited for.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -141,12 +144,19 @@ fn check(tracing: &Tracing) -> Result<(), String> {
 
 /// The state of the exporting thread.
 struct ExporterState {
+    /// The settings of tracing.
     tracing: Tracing,
+    /// The connections to the collector.
     pool: Pool,
+    /// The clock of the thread.
     sweep: Rc<DeadlineSweeper>,
+    /// The queue of spans from the workers.
     spans: mpsc::Receiver<Span>,
+    /// The time until which pending spans are exported before the thread ends. `None` while it runs.
     stopped: watch::Receiver<Option<Instant>>,
+    /// The counters of spans.
     counts: Arc<SpanCounters>,
+    /// The random numbers by which retries are spread.
     random: Random,
 }
 
@@ -322,9 +332,11 @@ impl ExporterState {
 
 /// The response of the collector to a batch.
 struct CollectorResponse {
+    /// The status of the response.
     status: u16,
     /// The delay in Retry-After. `None` if the response has none in seconds.
     again: Option<Duration>,
+    /// The content of the response.
     content: Vec<u8>,
 }
 

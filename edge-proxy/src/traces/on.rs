@@ -42,8 +42,11 @@ pub(crate) struct TraceSink(pub(super) Option<SpanQueue>);
 /// The sending end of the queue between workers and the exporter, with the sampling rule and the counters.
 #[derive(Clone)]
 pub(super) struct SpanQueue {
+    /// The rule by which requests are sampled.
     pub(super) sampling: Sampler,
+    /// The queue of spans to the exporter.
     pub(super) queue: Sender<Span>,
+    /// The counters of spans.
     pub(super) counts: Arc<SpanCounters>,
 }
 
@@ -137,9 +140,13 @@ pub(crate) struct Trace<'t>(Option<Box<ActiveTrace<'t>>>);
 
 /// The state of a request's trace: the identifiers, and the received trace state that is forwarded.
 struct ActiveTrace<'t> {
+    /// The queue for the spans of the request.
     sink: &'t SpanQueue,
+    /// The source of span identifiers.
     random: &'t Random,
+    /// The trace ID, the span ID of the request, and the flags.
     context: TraceContext,
+    /// The received trace state, which is forwarded.
     state: Vec<u8>,
     /// The spans and attributes so far. `None` if the request is not sampled.
     kept: Option<SampledRequest>,
@@ -149,9 +156,13 @@ struct ActiveTrace<'t> {
 
 /// The data of a sampled request's spans.
 struct SampledRequest {
+    /// The span of the caller. `None` if the request has none.
     parent: Option<SpanId>,
+    /// The name of the request's span.
     name: String,
+    /// The attributes of the request's span.
     attributes: Vec<(&'static str, Value)>,
+    /// The start of the request.
     began: Instant,
     /// The start time of the request in nanoseconds since 1970.
     since: u64,

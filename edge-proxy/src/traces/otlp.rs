@@ -6,15 +6,20 @@ use edge_http::trace_context::{SpanId, TraceContext};
 /// The role of a span in a call (`Span.SpanKind`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// The handling of a request of a client.
     Server = 2,
+    /// A request to an upstream.
     Client = 3,
 }
 
 /// The value of an attribute: an integer or a string.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
+    /// A signed integer.
     Number(i64),
+    /// A string that was created for the span.
     Text(String),
+    /// A constant string.
     Word(&'static str),
 }
 
@@ -27,12 +32,15 @@ pub(super) struct Span {
     pub(super) parent: Option<(SpanId, bool)>,
     /// The W3C trace state. Empty if there is none.
     pub(super) state: String,
+    /// The role of the span in a call.
     pub(super) kind: Kind,
+    /// The name of the span.
     pub(super) name: String,
     /// The start time in nanoseconds since 1970.
     pub(super) start: u64,
     /// The end time in nanoseconds since 1970.
     pub(super) end: u64,
+    /// The attributes, as pairs of name and value.
     pub(super) attributes: Vec<(&'static str, Value)>,
     /// True if the status is ERROR (`Status.StatusCode`).
     pub(super) failed: bool,

@@ -29,7 +29,9 @@ const fn window_of(budget: usize, streams: usize) -> usize {
 
 /// A buffered response: the flow control that knows its buffered bytes, and the state shared with its exchange.
 struct ShareEntry {
+    /// The flow control of the stream, which knows the number of buffered bytes.
     flow: FlowControl,
+    /// The state that the exchange shares.
     state: Rc<ShareState>,
 }
 
@@ -39,13 +41,17 @@ struct ShareState {
     taken: Cell<Instant>,
     /// True if the response is to be aborted.
     given_up: Cell<bool>,
+    /// The task of the exchange, woken when the response is to be aborted.
     waker: RefCell<Option<Waker>>,
 }
 
 /// The budget of a worker, and its buffered responses.
 struct BufferBudget {
+    /// The budget in bytes.
     budget: Cell<usize>,
+    /// The buffered responses, by their number.
     entries: RefCell<HashMap<u64, ShareEntry>>,
+    /// The number of the next response.
     next: Cell<u64>,
     /// The number of buffered bytes at the last check.
     held: Cell<usize>,
@@ -118,6 +124,7 @@ impl BufferBudget {
 
 /// One response in the budget. Dropping it removes the response.
 pub(super) struct BufferedShare {
+    /// The number of the response in the budget.
     number: u64,
     state: Rc<ShareState>,
 }

@@ -22,7 +22,9 @@ const MAX_CONCURRENT: usize = 256;
 
 /// The running checks of the pools in use. Dropping it ends them.
 pub(crate) struct Checks {
+    /// The checks of each pool, by the address of the pool in memory.
     running: HashMap<*const Pool, PoolChecks>,
+    /// The semaphore that limits concurrent checks to [`MAX_CONCURRENT`].
     places: Rc<Semaphore>,
     /// The number of checks that were started so far.
     begun: u32,
@@ -30,7 +32,9 @@ pub(crate) struct Checks {
 
 /// The checks of one pool. Owns the pool, so that no other pool can have its address in memory, which is the key.
 struct PoolChecks {
+    /// The pool, which is thereby not freed.
     _pool: Rc<Pool>,
+    /// The handles that end the checks of the targets.
     tasks: Vec<AbortHandle>,
 }
 

@@ -20,6 +20,7 @@ use tokio::net::UnixStream;
 
 /// The PROXY header to send at the beginning of a connection.
 pub(crate) struct OutgoingProxyHeader<'a> {
+    /// The version of the header.
     pub(crate) version: ProxyOut,
     /// The description of the client's connection. Sent in version 2 only.
     pub(crate) extensions: &'a Extensions,

@@ -22,6 +22,7 @@ use tokio::io::AsyncWrite;
 enum RequestWriteState {
     /// The number of bytes that are still to be sent.
     Length(u64),
+    /// The chunked coding.
     Chunked,
     /// The bytes of a tunnel, after a protocol switch.
     Raw,
@@ -31,30 +32,40 @@ enum RequestWriteState {
 
 /// The state of the response: its head is expected, or its content, which ends in this way.
 enum ResponseReadState {
+    /// The final response head is expected.
     Head,
     /// The number of content bytes that have not been consumed.
     Length(u64),
+    /// The chunked coding determines the end.
     Chunked(Box<ChunkedDecoder>),
     /// The content ends with the connection.
     UntilClose,
+    /// The response is complete.
     Done,
 }
 
 /// An exchange on an HTTP/1.1 upstream connection.
 pub(crate) struct Http1Request {
+    /// The connection to the upstream.
     wire: UpstreamTransport,
+    /// The pool to which the connection is returned.
     check_in: CheckIn,
     /// True if the connection was used for an exchange before.
     reused: bool,
+    /// The bytes that were read and are not consumed.
     input: ReadBuffer,
+    /// The bytes that are not written yet.
     output: WriteBuffer,
+    /// The method of the request, on which the framing of the response depends.
     method: Method,
     /// The Sec-WebSocket-Accept that must confirm the upgrade. `None` unless the handshake was converted from an
     /// extended CONNECT.
     accept: Option<[u8; 28]>,
     /// The protocol that the request asks to switch to.
     upgrade: Option<Box<str>>,
+    /// The state of the request's content.
     sending: RequestWriteState,
+    /// The state of the response.
     receiving: ResponseReadState,
     /// The number of content bytes at the beginning of `input` that can be read.
     data: usize,
@@ -66,7 +77,9 @@ pub(crate) struct Http1Request {
     half_closes: bool,
     /// True if any bytes of a response have arrived.
     answered: bool,
+    /// The trailers of the response, once its content is complete.
     trailers: Fields,
+    /// The limits of the response head.
     limits: HeadLimits,
     /// The idle timeout that the upstream announced by its Keep-Alive field. `None` if it did not.
     keeps: Option<Duration>,

@@ -16,10 +16,15 @@ use std::task::{Context, Poll, ready};
 /// An exchange on a stream of an HTTP/2 upstream connection. Dropping it before the request is complete resets the
 /// stream.
 pub(crate) struct Http2Request {
+    /// The future of the final response head. `None` once it has arrived.
     response: Option<ResponseFuture>,
+    /// The sending side of the stream.
     send: SendStream<Bytes>,
+    /// The receiving side of the stream. `None` before the final response head.
     receive: Option<RecvStream>,
+    /// The content that was received and is not consumed.
     chunk: Bytes,
+    /// The trailers of the response, once its content is complete.
     trailers: Fields,
     /// True if another exchange used the connection before, so that a failure may have nothing to do with this request.
     reused: bool,
@@ -29,6 +34,7 @@ pub(crate) struct Http2Request {
     sent_end: bool,
     /// The response in the worker's budget of buffered bytes, while it has content.
     share: Option<BufferedShare>,
+    /// The permit that counts the stream as open.
     stream: StreamPermit,
 }
 

@@ -47,6 +47,7 @@ struct ConnectionState {
 /// A handle of a connection, on which streams can be opened.
 #[derive(Clone)]
 pub(super) struct MultiplexedConnection {
+    /// The handle of the h2 crate, by which streams are opened.
     send: SendRequest<Bytes>,
     state: Rc<ConnectionState>,
 }
@@ -54,6 +55,7 @@ pub(super) struct MultiplexedConnection {
 /// A stream that counts as open until this is dropped.
 pub(super) struct StreamPermit {
     state: Rc<ConnectionState>,
+    /// The time at which the stream was opened.
     began: Instant,
 }
 
@@ -183,6 +185,7 @@ async fn drive(
 
 /// A transport that records the time of the last read, and counts received bytes for the worker's budget of buffers.
 struct MeteredTransport {
+    /// The transport below.
     wire: UpstreamTransport,
     state: Rc<ConnectionState>,
 }

@@ -46,7 +46,9 @@ pub(crate) const INTERIM: u32 = 16;
 
 /// An exchange with an upstream.
 pub(crate) enum UpstreamExchange {
+    /// An exchange over HTTP/1.1.
     H1(Box<h1::Http1Request>),
+    /// An exchange over HTTP/2.
     H2(Box<h2::Http2Request>),
 }
 

@@ -45,24 +45,31 @@ type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// A resolver with its cache; the process has one.
 struct NameResolver {
+    /// The function that resolves a name, and may block.
     look_up: Box<LookUp>,
+    /// The cache and the queues.
     state: Mutex<ResolverState>,
 }
 
 /// The cache, the queues of names that wait for a thread, and the numbers of running threads.
 #[derive(Default)]
 struct ResolverState {
+    /// The state of each name that was used.
     known: HashMap<String, CachedName>,
     /// The names that wait for a thread and resolved last time. All other waiting names are in `doubtful`.
     good: VecDeque<String>,
+    /// The names that wait for a thread and failed last time, or were never resolved.
     doubtful: VecDeque<String>,
+    /// The number of running threads.
     threads: usize,
+    /// The number of threads that resolve names from `doubtful`.
     doubtful_threads: usize,
 }
 
 /// The cached state of a name.
 #[derive(Default)]
 struct CachedName {
+    /// The addresses of the last successful lookup. Empty before one.
     addresses: Vec<IpAddr>,
     /// The time of the last successful lookup.
     answered: Option<Instant>,

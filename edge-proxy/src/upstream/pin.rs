@@ -16,9 +16,11 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 /// A certificate verifier that accepts pinned certificates, and certificates with pinned keys, only.
 #[derive(Debug)]
 pub(super) struct PinVerifier {
+    /// The pinned certificates.
     certificates: Vec<CertificateDer<'static>>,
     /// The SHA-256 hashes of pinned keys (SubjectPublicKeyInfo).
     keys: Vec<[u8; 32]>,
+    /// The supported signature algorithms.
     algorithms: WebPkiSupportedAlgorithms,
 }
 

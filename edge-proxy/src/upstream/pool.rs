@@ -25,12 +25,17 @@ use std::time::Duration;
 
 /// The connections of one worker to the targets of one upstream, with the worker's retry budget.
 pub(crate) struct Pool {
+    /// The settings of the upstream.
     upstream: Upstream,
+    /// The TLS configuration. `None` for an upstream without TLS.
     tls: Option<Arc<ClientTls>>,
+    /// The connections to each target, in the order of the configuration.
     targets: Vec<Rc<TargetPool>>,
     /// The number of exchanges begun so far, for round robin.
     next: Cell<usize>,
+    /// The limits of response heads.
     head_limits: HeadLimits,
+    /// The retry budget of the worker.
     budget: Cell<Budget>,
 }
 

@@ -13,16 +13,23 @@ use std::time::{Duration, Instant};
 
 /// The state of a target, shared by all workers.
 pub(crate) struct SharedTarget {
+    /// The address of the target.
     pub(crate) target: Target,
     /// The hash of the target's address, for rendezvous hashing and the sticky cookie.
     identity: u64,
+    /// The time from which the times in `health` are counted.
     epoch: Instant,
     /// The state of [`Health`] as bits. 0 for a target without recent failures.
     health: AtomicU64,
+    /// The number of requests in flight.
     in_flight: AtomicU32,
+    /// The number of requests so far.
     requests: AtomicU64,
+    /// The number of failures so far.
     failures: AtomicU64,
+    /// The name of the upstream, for events.
     upstream: String,
+    /// The receiver of changes of the target's availability.
     observer: Arc<dyn Observer>,
     /// The cause of the last failure and its time. Locked only when a failure occurs and when the status is read.
     last: Mutex<Option<(Cause, Instant)>>,
@@ -138,7 +145,9 @@ impl SharedTarget {
 
 /// A request in flight at a target. Dropping it decrements the target's number of requests in flight.
 pub(crate) struct InFlightGuard {
+    /// The target of the request.
     target: Arc<SharedTarget>,
+    /// The rules by which the outcome changes the target's health.
     rules: Rules,
     /// The index of the target in its upstream.
     pub(crate) at: usize,
@@ -183,8 +192,11 @@ impl Drop for InFlightGuard {
 
 /// The targets of a process, by upstream and address. The state of a target survives reloads that keep it.
 pub(crate) struct Targets {
+    /// The time from which the times of health are counted.
     epoch: Instant,
+    /// The receiver of changes of the targets' availability.
     observer: Arc<dyn Observer>,
+    /// The targets by the name of their upstream and their address.
     known: Mutex<HashMap<(String, Target), Arc<SharedTarget>>>,
 }
 

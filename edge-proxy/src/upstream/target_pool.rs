@@ -16,6 +16,7 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
 /// A connection that is not in use and can be reused.
 struct IdleConnection {
+    /// The transport of the connection.
     wire: UpstreamTransport,
     /// The time until which the connection may be used.
     until: Instant,
@@ -26,7 +27,9 @@ struct IdleConnection {
 /// The number of connections in use, and its highest value in the current period and the three before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct ConnectionPeak {
+    /// The number of connections in use.
     in_use: usize,
+    /// The highest numbers of connections in use, the present period first.
     peaks: [usize; 4],
 }
 
@@ -61,16 +64,20 @@ impl ConnectionPeak {
 
 /// The idle and the HTTP/2 connections of one worker to one target.
 pub(super) struct TargetPool {
+    /// The state of the target, shared by all workers.
     pub(super) shared: Arc<SharedTarget>,
+    /// The idle connections, the one that became idle last at the end.
     idle: RefCell<Vec<IdleConnection>>,
     /// The HTTP/2 connections, each with the server name that was verified if the upstream verifies that of each
     /// request. The first of a name is used while it has room.
     multiplexed: RefCell<Vec<(Option<Box<str>>, MultiplexedConnection)>>,
     /// True while an HTTP/2 connection is being established. Exchanges that wait for it are notified by `dialled`.
     pub(super) dialling: Cell<bool>,
+    /// Notified when an attempt to establish an HTTP/2 connection ends.
     pub(super) dialled: Notify,
     /// True if the last attempt to establish an HTTP/2 connection failed, or is not complete.
     pub(super) dial_failed: Cell<bool>,
+    /// The connections in use, from which the number of idle ones is determined.
     demand: Cell<ConnectionPeak>,
     /// The highest number of idle connections.
     limit: usize,
@@ -181,6 +188,7 @@ impl Drop for DialGuard<'_> {
 /// A connection in use, with the pool to return it to. `None` if it cannot be reused. Dropping it counts the connection
 /// as no longer in use.
 pub(crate) struct CheckIn {
+    /// The pool to return the connection to. `None` if it cannot be reused.
     pool: Option<Rc<TargetPool>>,
     name: Option<Box<str>>,
 }

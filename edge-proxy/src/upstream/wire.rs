@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection to an upstream, with or without TLS.
 pub(crate) enum UpstreamTransport {
+    /// A connection without TLS.
     Plain(Socket),
+    /// A connection with TLS.
     Tls(Box<TlsStream<ClientConnection>>),
 }
 

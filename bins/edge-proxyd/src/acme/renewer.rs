@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 /// The ACME engine and the certificates that it obtains. They are renewed as long as [`run`](Self::run) is polled.
 pub(crate) struct CertificateRenewer {
+    /// The engine of acme-dns01.
     engine: Arc<Engine>,
+    /// The certificates of the section.
     certificates: Vec<Certificate>,
 }
 

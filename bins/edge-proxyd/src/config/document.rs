@@ -42,7 +42,9 @@ struct Spans {
 
 /// A table of the file, with its path and the entries that it may have.
 pub(super) struct Table<'d, 't> {
+    /// The document that contains the table.
     document: &'d Document<'t>,
+    /// The path of the table, such as `site[0]`; empty for the top level.
     path: String,
     /// The byte offset of the table.
     at: usize,
@@ -63,6 +65,7 @@ enum AllowedEntries {
 
 /// A value of the file, with its path, its position and the kind that it must have.
 pub(super) struct Value<'d, 't> {
+    /// The document that contains the value.
     pub(super) document: &'d Document<'t>,
     /// The path of the key, such as `site[0].hosts[1]`.
     pub(super) path: String,

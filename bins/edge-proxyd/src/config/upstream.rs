@@ -228,7 +228,9 @@ impl Scheme {
 
 /// A parsed address of a target.
 struct Address {
+    /// The scheme, which determines the protocol.
     scheme: Scheme,
+    /// The target itself.
     target: Target,
 }
 

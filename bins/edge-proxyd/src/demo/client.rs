@@ -44,7 +44,9 @@ pub(super) fn connect_from(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
 
 /// A TLS connection over TCP, whose steps the caller controls.
 pub(super) struct Tls {
+    /// The state of TLS.
     pub(super) tls: ClientConnection,
+    /// The TCP connection.
     pub(super) tcp: TcpStream,
 }
 

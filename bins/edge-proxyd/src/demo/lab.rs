@@ -48,9 +48,11 @@ pub(super) struct Lab {
     pub(super) root: String,
     /// The requests that the HTTP/1.1 service received.
     pub(super) memory: Memory,
+    /// The observer that records rejected connections.
     pub(super) watcher: Arc<Watcher>,
     /// The configuration of the edge.
     pub(super) config: Config,
+    /// The handle of the edge.
     pub(super) proxy: ProxyHandle,
     /// The temporary folder of the certificates, deleted with this value.
     folder: tempfile::TempDir,

@@ -37,7 +37,9 @@ impl Handling {
 /// `None` leaves a step out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix {
+    /// The prefix that is removed.
     pub(super) strip: Option<String>,
+    /// The prefix that is prepended.
     pub(super) add: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 /// address, not of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listen {
+    /// The address and port.
     pub(super) address: SocketAddr,
     /// True if TLS is used.
     pub(super) tls: bool,

@@ -119,6 +119,7 @@ impl Block {
 /// An upstream of the converted configuration, whose values are as written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Upstream {
+    /// The name of the section.
     pub(super) name: String,
     /// The URLs of the targets.
     pub(super) targets: Vec<String>,

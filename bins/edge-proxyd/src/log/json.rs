@@ -10,6 +10,7 @@ use std::io;
 /// The object of a request. Its fields are the keys, in this order.
 #[derive(Serialize)]
 struct Object<'a> {
+    /// The time at which the request ended, as in RFC 3339.
     time: String,
     client: std::net::IpAddr,
     peer: std::net::SocketAddr,
@@ -19,14 +20,19 @@ struct Object<'a> {
     version: &'a str,
     tls_version: Option<&'a str>,
     tls_cipher: Option<&'a str>,
+    /// The status. `None` if the client got no response.
     status: Option<u16>,
+    /// The bytes of content received from the client.
     received: u64,
+    /// The bytes of content sent to the client.
     sent: u64,
+    /// The time from the request to the end of its response, in seconds.
     duration: f64,
     site: Option<&'a str>,
     upstream: Option<&'a str>,
     reason: Option<&'a str>,
     error: Option<&'a str>,
+    /// True if the request arrived in early data (0-RTT).
     early: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy_header: Option<serde_json::Value>,

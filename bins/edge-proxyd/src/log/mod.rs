@@ -60,6 +60,7 @@ pub(crate) struct LogRecord<'a> {
     pub(crate) client: IpAddr,
     /// The address of the connection's peer.
     pub(crate) peer: SocketAddr,
+    /// The request method.
     pub(crate) method: &'a str,
     /// The host of the request, with its port if it has one.
     pub(crate) authority: &'a str,

@@ -57,7 +57,9 @@ pub(crate) struct MaintenanceRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ControlContent {
+    /// A request of `edge-proxyd maintenance`.
     Maintenance { maintenance: MaintenanceRequest },
+    /// A request of `edge-proxyd reload`.
     Reload(ReloadRequest),
 }
 

@@ -39,6 +39,7 @@ pub(crate) struct Switches {
 /// The content of the file in the state folder, as JSON.
 #[derive(Deserialize, Serialize)]
 struct MaintenanceFile {
+    /// The names of the sites under maintenance.
     sites: BTreeSet<String>,
 }
 

@@ -71,6 +71,7 @@ pub(super) struct Postgres {
 
 /// A connection, with its prepared statements.
 struct Connection {
+    /// The client of tokio-postgres.
     client: Client,
     /// The statement [`PUT`].
     put: Statement,

@@ -11,7 +11,9 @@ use std::time::Duration;
 /// A service on this machine or in its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LocalService {
+    /// A host name or address, and a port.
     Tcp { host: String, port: u16 },
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 

@@ -40,10 +40,15 @@ pub enum ChunkError {
 /// The part of the chunked coding that is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
+    /// The line with the size of a chunk.
     Size,
+    /// This number of bytes of the chunk.
     Data(u64),
+    /// The line end after a chunk.
     DataEnd,
+    /// A line of the trailer section, or the empty line after it.
     Trailer,
+    /// Nothing: the content is complete.
     End,
 }
 
@@ -74,9 +79,13 @@ pub struct ChunkedProgress {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
+    /// The part that is expected next.
     state: ChunkState,
+    /// The number of bytes in chunk extensions so far.
     extensions: usize,
+    /// The number of bytes in the trailer section so far.
     trailer_bytes: usize,
+    /// The trailers so far.
     trailers: Fields,
 }
 

@@ -127,12 +127,19 @@ pub enum ResponseBody {
 /// Host fields, and Expect.
 #[derive(Default)]
 struct ControlFields {
+    /// The value of Content-Length. `None` without it.
     length: Option<u64>,
+    /// True if Transfer-Encoding is `chunked`.
     chunked: bool,
+    /// True if Connection has the option `close`.
     close: bool,
+    /// True if Connection has the option `keep-alive`.
     keep_alive: bool,
+    /// True if Connection has the option `upgrade`.
     upgrade: bool,
+    /// The number of Host fields.
     hosts: usize,
+    /// True if Expect is `100-continue`.
     expects_continue: bool,
 }
 

@@ -15,11 +15,17 @@ use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version
 struct Section<'a> {
     /// The offset behind the empty line.
     end: usize,
+    /// The value of Host. `None` without it.
     host: Option<&'a [u8]>,
+    /// The value of Content-Length. `None` without it.
     length: Option<u64>,
+    /// True if Transfer-Encoding is `chunked`.
     chunked: bool,
+    /// True if Connection has the option `close`.
     close: bool,
+    /// True if Connection has the option `upgrade`.
     upgrade: bool,
+    /// True if Expect is `100-continue`.
     expects_continue: bool,
 }
 

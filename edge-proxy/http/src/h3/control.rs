@@ -23,13 +23,21 @@ const MAX_PRIORITIES: usize = 64;
 /// An incremental decoder for the HTTP/3 control stream that the client opens (RFC 9114 §6.2.1).
 #[derive(Debug, Default)]
 pub struct ControlStreamDecoder {
+    /// The decoder of frames.
     frames: FrameReader,
+    /// The type of the present frame.
     kind: u64,
+    /// The received payload of the present frame, if its type is known.
     payload: Vec<u8>,
+    /// The client's settings. `None` until they have arrived.
     settings: Option<Settings>,
+    /// The identifier of the last GOAWAY. `None` before one.
     goaway: Option<u64>,
+    /// The identifier of the last MAX_PUSH_ID. `None` before one.
     max_push: Option<u64>,
+    /// The number of frames that have begun.
     count: u64,
+    /// The priority updates that were not taken: stream identifier and priority.
     priorities: Vec<(u64, Priority)>,
 }
 

@@ -52,8 +52,11 @@ pub enum FrameEvent {
 /// A decoder that splits a stream of bytes into frames. It buffers no payload, only an incomplete header.
 #[derive(Clone, Debug, Default)]
 pub struct FrameReader {
+    /// The received bytes of an incomplete header.
     head: [u8; 16],
+    /// The number of bytes in `head`.
     have: u8,
+    /// The number of payload bytes of the frame that have not arrived.
     left: u64,
 }
 

@@ -92,6 +92,7 @@ impl LongHeader<'_> {
 /// A buffer that reassembles a handshake message from CRYPTO frames, which arrive in any order.
 #[derive(Clone, Debug, Default)]
 pub struct CryptoBuffer {
+    /// The message from its beginning. Ranges that are not in `parts` are unspecified.
     bytes: Vec<u8>,
     /// The received ranges: sorted, disjoint, not empty.
     parts: Vec<(usize, usize)>,

@@ -36,7 +36,9 @@ pub enum RequestItem {
 /// The part of the request that is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The head of the request.
     Head,
+    /// Content or trailers.
     Content,
     /// The content of an extended CONNECT: only DATA is allowed (RFC 9114 §4.4).
     Tunnel,
@@ -47,9 +49,13 @@ enum Phase {
 /// An incremental decoder for one request stream.
 #[derive(Debug)]
 pub struct RequestDecoder {
+    /// The decoder of frames.
     frames: FrameReader,
+    /// The part of the request that is expected next.
     phase: Phase,
+    /// The type of the present frame.
     kind: u64,
+    /// The received part of a field section.
     section: Vec<u8>,
     /// The declared Content-Length.
     expected: Option<u64>,
@@ -57,6 +63,7 @@ pub struct RequestDecoder {
     received: u64,
     /// The number of frames without useful work.
     idle: u32,
+    /// The limits of field sections.
     limits: SectionLimits,
 }
 

@@ -32,7 +32,9 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
 /// The rules of a route that determine who has access, for comparison with those of other routes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AccessRules<'s> {
+    /// The address lists of the route.
     access: &'s Access,
+    /// The combination of the address lists with authentication.
     satisfy: Satisfy,
     /// The authentication in force: the route's own, or else the site's.
     auth: Option<&'s Auth>,
@@ -40,7 +42,9 @@ pub(super) struct AccessRules<'s> {
     is_excused_by_site: bool,
     /// True if authentication can replace an address list of the site or the route, by `satisfy = any`.
     may_stand_in: bool,
+    /// The accepted methods. Empty for all.
     methods: &'s [String],
+    /// True if a client certificate is required.
     requires_certificate: bool,
     /// The decision of the action itself ([`access_decision`]).
     decides: Option<u16>,

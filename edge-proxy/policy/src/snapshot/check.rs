@@ -49,8 +49,11 @@ impl Errors {
 
 /// A part of the configuration that is being validated, with the list of errors.
 struct ConfigPart<'a> {
+    /// The list to which errors are added.
     errors: &'a mut Errors,
+    /// The position of the part in the configuration.
     place: ConfigPath,
+    /// The name of the part in messages, such as ``site `NAME` ``.
     part: String,
 }
 

@@ -18,6 +18,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 enum RequestContent {
     /// The number of bytes that have not been consumed.
     Length(u64),
+    /// The chunked coding determines the end.
     Chunked(ChunkedDecoder),
     /// All bytes until the end of the connection: a tunnel.
     Raw,
@@ -31,25 +32,35 @@ enum RequestContent {
 /// is complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ResponseContent {
+    /// The final response head is not sent yet.
     Head,
+    /// Content with this framing is being sent.
     Framed(ResponseFraming),
+    /// A tunnel: bytes are sent without framing.
     Raw,
+    /// The response is complete.
     Done,
 }
 
 /// One request with its response on a client's HTTP/1 connection.
 pub(super) struct Http1Exchange {
+    /// The client's connection.
     client: HttpConnection,
+    /// The method of the request.
     method: Method,
+    /// The HTTP version of the request.
     version: Version,
     /// True if a further request may follow on the connection.
     keep_alive: bool,
     /// True if the client waits for a 100 (Continue) response before it sends content, and has not received one.
     waits: bool,
+    /// The state of the request's content.
     receiving: RequestContent,
+    /// The state of the response.
     sending: ResponseContent,
     /// The number of content bytes at the beginning of the input that can be read.
     data: usize,
+    /// The trailers of the request, once its content is complete.
     trailers: Fields,
     /// True if the response was aborted before it was complete.
     aborted: bool,

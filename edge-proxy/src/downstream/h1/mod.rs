@@ -24,17 +24,19 @@ use tokio::io::AsyncWriteExt;
 
 /// A client's connection between requests, with the buffered input and output.
 struct HttpConnection {
+    /// The transport, with or without TLS.
     wire: ClientTransport,
+    /// The bytes that were read and are not consumed.
     input: ReadBuffer,
+    /// The bytes that are not written yet.
     output: WriteBuffer,
 }
 
 /// The result of waiting for the next request of a connection.
 enum NextRequest {
-    Request {
-        keep_alive: bool,
-        expects_continue: bool,
-    },
+    /// The head of the request is complete. `keep_alive` is true if the connection persists after the request,
+    /// `expects_continue` if the client waits for a 100 (Continue) response.
+    Request { keep_alive: bool, expects_continue: bool },
     /// The head is malformed or too large.
     Bad(h1::HeadError),
     /// The header timeout passed before the head that had begun was complete.

@@ -37,20 +37,26 @@ const ABORTS_PER_SECOND: u32 = 20;
 /// sections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Http2Limits {
+    /// The highest number of concurrent streams.
     pub(super) streams: u32,
+    /// The highest number of aborted requests, less those that are tolerated per second.
     pub(super) resets: u32,
+    /// The limits of field sections.
     pub(super) section: SectionLimits,
 }
 
 /// A request whose head is complete.
 pub(super) struct PendingRequest {
+    /// The identifier of the stream.
     pub(super) id: u32,
+    /// The head of the request.
     pub(super) head: RequestHead,
 }
 
 /// The progress of a graceful GOAWAY of this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GoAway {
+    /// No GOAWAY was sent.
     No,
     /// Sent with the highest stream ID, so without a limit. A PING determines whether the client has received it.
     Asked,
@@ -60,24 +66,30 @@ enum GoAway {
 
 /// A field section whose frames have not all arrived.
 struct Block {
+    /// The identifier of the stream.
     id: u32,
     /// True if the stream ends with this section.
     end: bool,
     /// True if the priority fields make the stream depend on itself, which is an error.
     own: bool,
+    /// The received part of the section.
     bytes: Vec<u8>,
 }
 
 /// The state of a client's HTTP/2 connection, without I/O.
 pub(super) struct Http2Connection {
+    /// The limits of the connection.
     limits: Http2Limits,
+    /// The open streams.
     pub(super) slots: StreamTable,
+    /// The encoded frames that are not written yet.
     pub(super) out: WriteBuffer,
     /// The stream and the offset in `out` of the last frame that END_STREAM can still be set on. `None` once writing
     /// of `out` has begun.
     last: Option<(u32, usize)>,
     /// The HPACK decoder of the connection.
     decoder: HpackDecoder,
+    /// The incomplete field section. `None` if there is none.
     block: Option<Block>,
     /// True if the client's connection preface was received.
     preface: bool,
@@ -87,6 +99,7 @@ pub(super) struct Http2Connection {
     highest: u32,
     /// The highest stream identifier that is accepted, as announced by GOAWAY.
     accepted: u32,
+    /// The progress of this side's GOAWAY.
     leaving: GoAway,
     /// True if the client sent GOAWAY.
     client_leaves: bool,
@@ -98,6 +111,7 @@ pub(super) struct Http2Connection {
     receive_window: i64,
     /// The receive window of the connection as announced.
     connection_window: u32,
+    /// The sizes of receive windows.
     windows: Windows,
     /// The number of consumed content bytes that no WINDOW_UPDATE has returned to the client yet.
     unreleased: u32,
@@ -117,6 +131,7 @@ pub(super) struct Http2Connection {
     forgiven: Instant,
     /// The error code by which this side closed the connection.
     failed: Option<Code>,
+    /// True if the transport has ended or failed.
     lost: bool,
     /// The streams that wait for room in the output buffer or in the connection's window.
     send_queue: SendQueue<u32>,
@@ -124,6 +139,7 @@ pub(super) struct Http2Connection {
     contended: bool,
     /// The number of output bytes that the socket has accepted so far.
     taken: u64,
+    /// The waker of the connection's task.
     waker: Option<Waker>,
     /// True if the connection's task was woken and has not run since.
     awake: bool,

@@ -14,14 +14,18 @@ use std::task::{Context, Poll};
 /// One request with its response on a stream of a client's HTTP/2 connection. Dropping it before the response is
 /// complete resets the stream.
 pub(super) struct Http2Exchange {
+    /// The connection of the stream.
     conn: Rc<RefCell<Http2Connection>>,
+    /// The identifier of the stream.
     id: u32,
     /// Content that was received and is not consumed yet.
     chunk: Bytes,
+    /// The trailers of the request, once its content is complete.
     trailers: Fields,
     /// The number of content bytes that the response head declared and that are not sent yet. `None` if no length was
     /// declared.
     promised: Option<u64>,
+    /// The progress of the response.
     sent: SendState,
 }
 

@@ -48,13 +48,21 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
 
 /// The future that drives a connection: reads frames, wakes streams, writes output and enforces deadlines.
 struct Driver {
+    /// The worker of the connection.
     worker: Rc<Worker>,
+    /// The properties of the connection that all its requests share.
     connection: Rc<Connection>,
+    /// The state of the connection.
     conn: Rc<RefCell<Http2Connection>>,
+    /// The transport of the connection.
     wire: ClientTransport,
+    /// The bytes that were read and are not processed.
     input: ReadBuffer,
+    /// The token bucket that limits frames without useful work.
     meter: FloodMeter,
+    /// The time at which the connection began, from which `meter` counts.
     start: Instant,
+    /// The deadline of the connection: of its handshake, of an idle connection, or of pending output.
     deadline: Deadline,
     /// The deadline of an incomplete field section.
     section: Deadline,
@@ -62,6 +70,7 @@ struct Driver {
     unfinished: bool,
     /// True if a field section was not completed within the header timeout.
     slow: bool,
+    /// The timeouts of the configuration.
     timeouts: Timeouts,
     /// The requests that were received and are not started yet.
     arrived: Vec<PendingRequest>,

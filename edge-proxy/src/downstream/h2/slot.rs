@@ -25,9 +25,12 @@ pub(super) type StreamTable = HashMap<u32, Box<StreamSlot>, BuildHasherDefault<I
 /// The progress of a request's content: more is expected, it has ended, or it failed with this error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StreamBody {
+    /// More content is expected.
     #[default]
     Coming,
+    /// The content is complete.
     Ended,
+    /// The content failed with this error.
     Failed(BodyError),
 }
 
@@ -37,6 +40,7 @@ pub(super) struct StreamSlot {
     /// The received content that is not consumed yet. It occupies no more memory than the window, however small the
     /// frames are.
     pub(super) input: BytesMut,
+    /// The progress of the request's content.
     pub(super) body: StreamBody,
     /// The trailers of the request, once they have arrived.
     pub(super) trailers: Option<Fields>,

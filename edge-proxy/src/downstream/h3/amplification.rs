@@ -15,9 +15,13 @@ const FACTOR: u64 = 3;
 /// The byte counts of a connection whose address is not validated, and the datagram that is held back, if any.
 #[derive(Debug, Default)]
 pub(super) struct AmplificationLimit {
+    /// The number of bytes received from the client.
     received: u64,
+    /// The number of bytes sent to the client.
     sent: u64,
+    /// True if the client's address is validated, so that there is no limit.
     lifted: bool,
+    /// The datagram that would exceed the limit. `None` if there is none.
     held: Option<(Transmit, Vec<u8>)>,
 }
 

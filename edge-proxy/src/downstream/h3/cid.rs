@@ -36,7 +36,9 @@ impl CidKey {
 
 /// The generator of a worker's connection IDs.
 struct Generator {
+    /// The key by which connection IDs are encrypted.
     key: CidKey,
+    /// The index of the worker, which is in each connection ID.
     worker: u8,
 }
 
@@ -76,9 +78,13 @@ pub(super) enum Owner {
 /// client's address, so after the client's address changes, packets arrive at another worker, which passes them to the
 /// owner.
 pub(crate) struct Handover {
+    /// The key by which connection IDs are decrypted.
     key: CidKey,
+    /// The index of this worker.
     worker: u8,
+    /// The queues of datagrams to the workers, by their index.
     peers: Vec<mpsc::Sender<Datagram>>,
+    /// The queue of datagrams from other workers.
     pub(super) inbox: mpsc::Receiver<Datagram>,
 }
 

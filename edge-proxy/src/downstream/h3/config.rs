@@ -15,6 +15,7 @@ pub(crate) struct EngineConfig {
     pub(crate) server: Arc<quic::ServerConfig>,
     /// The membership in the group of engines that share the address: see [`Handover::mesh`].
     pub(crate) handover: Handover,
+    /// The limits of the engine.
     pub(crate) limits: QuicLimits,
 }
 

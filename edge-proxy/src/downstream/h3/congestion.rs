@@ -82,6 +82,7 @@ struct Round {
 /// after slow start.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
+    /// The beginning of the epoch.
     since: Instant,
     /// The time in seconds after which the window reaches its size before the reduction (K of RFC 9438 §4.2).
     k: f64,
@@ -92,13 +93,17 @@ struct Epoch {
 /// The congestion controller of one connection. Windows are in bytes.
 #[derive(Clone, Debug)]
 struct Cubic {
+    /// The size of a full datagram in bytes.
     mtu: u64,
+    /// The congestion window in bytes.
     window: u64,
     /// The window at which slow start ends (ssthresh). `u64::MAX` before the first reduction.
     threshold: u64,
     /// The number of bytes acknowledged since the connection began.
     acknowledged: u64,
+    /// The phase of slow start.
     slow_start: SlowStart,
+    /// The present round of slow start.
     round: Round,
     /// The number of the packet that was sent last.
     last_sent: u64,

@@ -35,8 +35,11 @@ const MAX_CHUNK: usize = 64 * 1024;
 
 /// A request whose head is complete, to be passed to the service.
 pub(super) struct QuicRequest {
+    /// The stream of the request.
     pub(super) id: StreamId,
+    /// The head of the request.
     pub(super) head: RequestHead,
+    /// The decoder of the stream, which continues with the content.
     pub(super) decoder: RequestDecoder,
     /// Bytes that were received behind the head and are not decoded yet.
     pub(super) input: Bytes,
@@ -46,8 +49,11 @@ pub(super) struct QuicRequest {
 
 /// The result of reading from a stream: the next bytes, its end, or that nothing has arrived.
 pub(super) enum ReadOutcome {
+    /// The next bytes.
     Data(Bytes),
+    /// The stream has ended.
     End,
+    /// Nothing has arrived.
     Blocked,
     /// The client reset the stream.
     Reset,
@@ -55,7 +61,9 @@ pub(super) enum ReadOutcome {
 
 /// The state of a client's QUIC connection and of HTTP/3 on it.
 pub(super) struct QuicConnection {
+    /// The QUIC connection.
     pub(super) quic: quic::Connection,
+    /// The open request streams.
     pub(super) slots: RequestTable,
     /// The number of streams without a complete head.
     pub(super) heads: usize,
@@ -69,6 +77,7 @@ pub(super) struct QuicConnection {
     pub(super) handshake: Vec<Waker>,
     /// True once the ClientHello was processed.
     pub(super) opened: bool,
+    /// The unidirectional streams of the client.
     uni: StreamMap<UniStream>,
     /// The critical streams that the client has opened.
     seen: CriticalStreams,
@@ -501,11 +510,13 @@ fn closed(reason: &quic::ConnectionError) -> CloseReason {
 
 /// A connection, shared by the engine and the tasks of its requests.
 pub(super) struct QuicConnectionCell {
+    /// The state of the engine.
     pub(super) shared: Rc<EngineState>,
     /// The index of the connection in the engine and its endpoint.
     pub(super) index: usize,
     /// True if the connection is in the engine's list of changed ones.
     pub(super) dirty: Cell<bool>,
+    /// The state of the connection.
     pub(super) state: RefCell<QuicConnection>,
 }
 

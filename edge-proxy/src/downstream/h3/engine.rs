@@ -53,6 +53,7 @@ pub(crate) fn open<S: Service>(
 
 /// A connection of the engine.
 struct Entry<C, P> {
+    /// The connection, shared with the tasks of its requests.
     cell: Rc<QuicConnectionCell>,
     /// The service's state for the connection. `None` until its ClientHello was processed.
     user: Option<Rc<C>>,
@@ -81,12 +82,19 @@ struct Entry<C, P> {
 
 /// The event loop of one listener on one worker.
 struct Engine<S: Service> {
+    /// The service that decides about connections and serves requests.
     service: Rc<S>,
+    /// The receiver of commands to the engine.
     control: ControlReceiver,
+    /// The membership in the group of engines that share the address.
     handover: Handover,
+    /// The UDP socket.
     socket: QuicSocket,
+    /// The QUIC endpoint, which assigns datagrams to connections.
     endpoint: quic::Endpoint,
+    /// The filter of first flights.
     filter: FirstFlightFilter,
+    /// The state that connections and their tasks share.
     shared: Rc<EngineState>,
     /// The connections by the index that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
@@ -94,12 +102,17 @@ struct Engine<S: Service> {
     live: usize,
     /// The count of handshakes with clients whose addresses are not validated.
     pending_handshakes: PendingHandshakes,
+    /// The timers of connections.
     timers: Timers,
+    /// The timer that wakes the engine.
     sleep: Pin<Box<Sleep>>,
     /// The time that the timer is set to. `None` after it has elapsed.
     sleeping_until: Option<Instant>,
+    /// The time of the next check of deadlines.
     next_sweep: Instant,
+    /// The datagrams of the last reception. Its memory is reused.
     received: Vec<Datagram>,
+    /// The requests that were received and are not started yet. Its memory is reused.
     arrived: Vec<QuicRequest>,
     /// An empty vector whose memory is reused for the indexes of changed connections.
     driving: Vec<usize>,
@@ -113,6 +126,7 @@ struct Engine<S: Service> {
     blocked: Option<quic::Transmit>,
     /// True if sending was put off once, so that the tasks of requests run before it.
     deferred: bool,
+    /// The progress of a shutdown. `None` before it.
     shutdown: Option<Shutdown>,
 }
 

@@ -15,6 +15,7 @@ const BLOCK_SIZE: usize = 32 * 1024;
 pub(super) struct EngineState {
     /// The time at which the engine was last polled.
     pub(super) now: Cell<Instant>,
+    /// The limits of the engine, which a reload may replace.
     limits: RefCell<Rc<QuicLimits>>,
     /// The indexes of the connections that have changed and are to be driven.
     pub(super) dirty: RefCell<Vec<usize>>,

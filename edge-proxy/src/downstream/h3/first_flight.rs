@@ -37,8 +37,11 @@ enum FlowState {
 /// A first flight without a verdict: the keys of its Initial packets, the received part of its ClientHello, and its
 /// datagrams.
 struct PendingFlow {
+    /// The keys by which the client's Initial packets are decrypted.
     keys: DirectionalKeys,
+    /// The received part of the ClientHello.
     crypto: CryptoBuffer,
+    /// The datagrams of the flow so far.
     datagrams: Vec<Datagram>,
     /// The number of bytes of the flow's datagrams.
     bytes: usize,
@@ -62,6 +65,7 @@ pub(super) enum FilterVerdict {
 pub(super) struct FirstFlightFilter {
     /// The cipher suite of Initial packets.
     suite: Option<Suite>,
+    /// The state of each flow, by its source address and connection ID.
     flows: HashMap<Flow, FlowState>,
     /// The pending flows with the time of their first datagram, the oldest first.
     pending: VecDeque<(Instant, Flow)>,
@@ -69,6 +73,7 @@ pub(super) struct FirstFlightFilter {
     refused: VecDeque<(Instant, Flow)>,
     /// The number of bytes of all pending datagrams.
     bytes: usize,
+    /// The limits of the engine.
     limits: QuicLimits,
 }
 

@@ -42,18 +42,24 @@ pub(super) struct ClientPaths {
 /// An address that is not validated, with its byte counts and the datagrams held back for it.
 #[derive(Debug)]
 struct UnvalidatedPath {
+    /// The address of the client.
     remote: SocketAddr,
+    /// The number of bytes received from the address.
     received: u64,
+    /// The number of bytes sent to the address.
     sent: u64,
     /// The byte counts that quinn-proto has for this path.
     counted: PathBytes,
+    /// The datagrams that would exceed the limit, with their content.
     held: VecDeque<(Transmit, Vec<u8>)>,
 }
 
 /// The byte counts of a path in quinn-proto.
 #[derive(Clone, Copy, Debug, Default)]
 struct PathBytes {
+    /// The number of bytes received.
     received: u64,
+    /// The number of bytes sent.
     sent: u64,
 }
 
@@ -84,6 +90,7 @@ impl UnvalidatedPath {
 
 /// A datagram that QUIC wants to send.
 pub(super) struct QueuedTransmit {
+    /// The destination and length of the datagram.
     pub(super) transmit: Transmit,
     /// True if the datagram probes for a larger MTU, which quinn-proto also sends on paths that are not validated.
     pub(super) probe: bool,

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 /// since the address is not validated and may be another client's.
 #[derive(Debug, Default)]
 pub(super) struct PendingHandshakes {
+    /// The number by client: an IPv4 address or a /64 of IPv6.
     by_client: HashMap<IpAddr, u32>,
+    /// The total number.
     all: usize,
 }
 

@@ -21,6 +21,7 @@ const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
 /// A received datagram with its metadata.
 #[derive(Debug)]
 pub(crate) struct Datagram {
+    /// The address of the sender.
     pub(super) remote: SocketAddr,
     /// The address that the datagram was sent to, if the kernel reports it.
     pub(super) local_ip: Option<IpAddr>,
@@ -28,13 +29,19 @@ pub(crate) struct Datagram {
     pub(super) ecn: Option<quic::EcnCodepoint>,
     /// The index of the interface that it arrived on. `None` if that was not requested.
     pub(super) interface: Option<u32>,
+    /// The content of the datagram.
     pub(super) data: BytesMut,
 }
 
+/// A UDP socket for QUIC, with the memory for receiving.
 pub(super) struct QuicSocket {
+    /// The socket, registered with the runtime.
     io: UdpSocket,
+    /// The capabilities of the socket: segmentation offload and others.
     state: UdpSocketState,
+    /// The memory of one reception.
     buffer: Box<[u8]>,
+    /// The metadata of the datagrams of one reception.
     meta: [RecvMeta; BATCH_SIZE],
 }
 

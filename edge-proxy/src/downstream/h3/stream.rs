@@ -15,25 +15,35 @@ use std::task::{Context, Poll};
 
 /// A request stream that is owned by a task. Dropping it before its response is complete resets the stream.
 pub(crate) struct H3Stream {
+    /// The connection of the stream.
     conn: Rc<QuicConnectionCell>,
+    /// The identifier of the stream.
     id: StreamId,
+    /// The decoder of the stream.
     decoder: RequestDecoder,
     /// The received bytes that are not consumed: first `content` bytes of content, then bytes that are not decoded yet.
     input: Bytes,
+    /// The number of content bytes at the beginning of `input`.
     content: usize,
+    /// The trailers of the request, once its content is complete.
     trailers: Fields,
+    /// The progress of the request's content.
     body: ContentState,
     /// The number of content bytes that the response head declared and that are not sent yet. The header of the single
     /// DATA frame for them was sent with the head. `None` if no length was declared.
     promised: Option<u64>,
+    /// The progress of the response.
     sent: StreamSendState,
 }
 
 /// The progress of the request's content: more is expected, it has ended, or it failed with this error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContentState {
+    /// More content is expected.
     Coming,
+    /// The content is complete.
     Ended,
+    /// The content failed with this error.
     Failed(BodyError),
 }
 

@@ -7,8 +7,11 @@ use edge_http::h3::{Code, ProtocolError, varint};
 /// The critical streams that the client has opened, true for each. Each may exist once.
 #[derive(Debug, Default)]
 pub(super) struct CriticalStreams {
+    /// True if the control stream is open.
     control: bool,
+    /// True if the QPACK encoder stream is open.
     encoder: bool,
+    /// True if the QPACK decoder stream is open.
     decoder: bool,
 }
 

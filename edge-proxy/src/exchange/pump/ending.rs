@@ -18,7 +18,9 @@ const RESET_DELAY: Duration = Duration::from_millis(50);
 /// The state of an exchange one side of which has closed or failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
+    /// The reason of the end.
     why: Failure,
+    /// The progress of the delivery of data that was read before.
     stage: Stage,
 }
 

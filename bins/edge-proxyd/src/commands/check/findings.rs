@@ -8,6 +8,7 @@ use std::path::Path;
 /// Findings about a configuration that is valid in itself, without duplicates, in the order in which they were added.
 #[derive(Default)]
 pub(super) struct Findings {
+    /// The findings, in the order in which they were added.
     list: Vec<Finding>,
 }
 

@@ -62,6 +62,7 @@ struct Forwarded {
     upstream: String,
     /// The addresses of the upstream's targets.
     targets: Vec<String>,
+    /// The method of the request.
     method: String,
     /// The request target, after changes by the route.
     target: String,

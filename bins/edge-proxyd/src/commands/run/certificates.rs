@@ -15,6 +15,7 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The server certificates in use, and the warnings that were logged about them.
 pub(super) struct CertificateMonitor {
+    /// The certificates, shared with the proxy.
     certificates: Arc<Certificates>,
     /// The time of the last check for certificates that expire. `None` before the first.
     looked: Option<Instant>,

@@ -80,11 +80,13 @@ struct PendingTakeover<'a> {
 
 /// The state of the main thread, which supervises the proxy while other threads serve.
 pub(super) struct Supervisor<'a> {
+    /// The arguments of the command `run`.
     pub(super) args: &'a RunArgs,
     /// The configuration with which the process was started.
     pub(super) settings: &'a Settings,
     /// The connection to the service manager.
     pub(super) notifier: &'a Notifier,
+    /// The sandbox of this process, and the launcher outside it.
     pub(super) process_sandbox: &'a ProcessSandbox,
     /// The control socket. `None` if there is none.
     pub(super) control: Option<&'a ControlSocket>,

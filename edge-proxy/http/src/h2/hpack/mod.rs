@@ -30,8 +30,11 @@ pub struct InvalidBlock;
 /// ```
 #[derive(Debug)]
 pub struct HpackDecoder {
+    /// The dynamic table.
     table: Dynamic,
+    /// Reused memory for a decoded name.
     name: Vec<u8>,
+    /// Reused memory for a decoded value.
     value: Vec<u8>,
 }
 

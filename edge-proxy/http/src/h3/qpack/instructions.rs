@@ -41,6 +41,7 @@ impl EncoderStream {
 /// inserts entries.
 #[derive(Debug, Default)]
 pub struct DecoderStream {
+    /// The bytes of an incomplete instruction.
     partial: Vec<u8>,
 }
 

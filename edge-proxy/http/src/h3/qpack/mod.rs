@@ -19,7 +19,9 @@ const FAILED: ProtocolError = ProtocolError::Connection(Code::QPACK_DECOMPRESSIO
 /// A decoder for field sections. It has no state between sections except reused memory.
 #[derive(Debug, Default)]
 pub struct QpackDecoder {
+    /// Reused memory for a decoded name.
     name: Vec<u8>,
+    /// Reused memory for a decoded value.
     value: Vec<u8>,
 }
 

@@ -16,6 +16,7 @@ const MAX_DISCARDED_REQUESTS: usize = 32;
 /// A request whose content is discarded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiscardedRequest {
+    /// The identifier of the stream.
     id: u32,
     /// The number of bytes that the client may still send on the stream.
     window: i64,
@@ -26,7 +27,9 @@ pub(super) struct DiscardedRequest {
 /// An RST_STREAM frame to be written after all pending output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeferredReset {
+    /// The identifier of the stream.
     id: u32,
+    /// The error code of the reset.
     code: Code,
 }
 

@@ -24,7 +24,9 @@ thread_local! {
 /// The sizes of the receive windows of one connection, and the pending measurement.
 #[derive(Debug)]
 pub(super) struct Windows {
+    /// The receive window of new streams, in bytes.
     stream: u32,
+    /// The receive window of the connection, in bytes.
     connection: u32,
     /// The number of bytes forwarded since the pending PING was sent. `None` if none is pending.
     measured: Option<u64>,

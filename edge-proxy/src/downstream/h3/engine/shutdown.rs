@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 /// The progress of a shutdown: GOAWAY is sent at once, new requests are refused from `last_call` on, and the remaining
 /// connections are closed at `deadline`.
 pub(super) struct Shutdown {
+    /// The time from which new requests are refused.
     pub(super) last_call: Instant,
+    /// The time at which the remaining connections are closed.
     pub(super) deadline: Instant,
     /// True if new requests are refused.
     pub(super) called: bool,
