@@ -16,7 +16,9 @@ const MAX_DRAINS: usize = 16;
 const MAX_FREE_BUFFERS: usize = 64;
 
 thread_local! {
+    /// The free read buffers of the thread.
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    /// The free write buffers of the thread.
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 

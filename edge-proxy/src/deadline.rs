@@ -33,6 +33,7 @@ pub(crate) struct DeadlineSweeper {
 }
 
 impl DeadlineSweeper {
+    /// Creates the clock of a worker, which is not draining.
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             start: Instant::now(),

@@ -100,6 +100,7 @@ struct PasswordCache {
     cells: Box<[(AtomicU64, AtomicU64)]>,
 }
 
+/// The cache of the process.
 static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     let mut key = [0; 32];
     // Without random numbers there is no TLS either, and nothing here is sent anywhere.
@@ -240,6 +241,7 @@ async fn verify_on_pool(hash: String, password: Vec<u8>, place: QueueSlot) -> Op
     answered.await.ok()
 }
 
+/// The queue of the threads that verify passwords, which are started at the first use.
 static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     let (sender, receiver) = channel();
     let receiver = Arc::new(Mutex::new(receiver));

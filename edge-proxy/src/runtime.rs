@@ -289,10 +289,12 @@ impl Runtime {
         self.forwards.iter().find(|limiter| limiter.is_of(listener, upstream))
     }
 
+    /// Returns the validated configuration.
     pub(crate) const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
+    /// Returns the value of Alt-Svc in responses. `None` if HTTP/3 is not advertised.
     pub(crate) fn alt_svc(&self) -> Option<&str> {
         self.alt_svc.as_deref()
     }

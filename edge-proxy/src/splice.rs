@@ -16,6 +16,7 @@ const PIPE_SIZE: usize = 256 * 1024;
 const MAX_POOLED_PIPES: usize = 16;
 
 thread_local! {
+    /// The free pipes of the thread, for reuse.
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -28,6 +29,7 @@ struct Pipe {
 }
 
 impl Pipe {
+    /// Creates a non-blocking pipe.
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // A smaller one does too: users have a limit for all their pipes.

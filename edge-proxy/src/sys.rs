@@ -13,12 +13,19 @@ use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use zeroize::Zeroizing;
 
+/// The socket option with the keys of the sending direction (`linux/tls.h`).
 const TLS_TX: libc::c_int = 1;
+/// The type of the control message with the content type of a record (`linux/tls.h`).
 const TLS_SET_RECORD_TYPE: libc::c_int = 1;
+/// The version number of TLS 1.3.
 const TLS_1_3_VERSION: u16 = 0x0304;
+/// The state of a closed TCP connection (`linux/tcp_states.h`).
 const TCP_CLOSE: u8 = 7;
+/// The kernel's number for AES-128-GCM (`linux/tls.h`).
 const TLS_CIPHER_AES_GCM_128: u16 = 51;
+/// The kernel's number for AES-256-GCM (`linux/tls.h`).
 const TLS_CIPHER_AES_GCM_256: u16 = 52;
+/// The kernel's number for ChaCha20-Poly1305 (`linux/tls.h`).
 const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
 
 /// The size of the largest `tls12_crypto_info_*` in bytes.
@@ -276,6 +283,7 @@ pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32
     None
 }
 
+/// The socket option of RFC 2292 that reports the local address and interface (`linux/in6.h`).
 const IPV6_2292PKTINFO: libc::c_int = 2;
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub(crate) struct WhoIs {
 }
 
 impl WhoIs {
+    /// Creates a client with an empty cache, without connecting.
     pub(crate) fn new(tailnet: &Tailnet) -> Self {
         let upstream = Upstream::new("tailscaled", Target::Unix(tailnet.socket.clone()));
         let shared: Vec<Arc<SharedTarget>> = Targets::new(Arc::new(NoopObserver))

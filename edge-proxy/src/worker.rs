@@ -31,6 +31,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Creates the state of the worker with this index, without connections.
     pub(crate) fn new(number: usize, view: Rc<View>, observer: Arc<dyn Observer>, tracer: Tracer) -> Self {
         let (view, connections) = (RefCell::new(view), Cell::new(0));
         Self { view, sweep: DeadlineSweeper::new(), observer, connections, number, tracer }
@@ -46,10 +47,12 @@ impl Worker {
         self.connections.get() == 0
     }
 
+    /// Returns the configuration in effect.
     pub(crate) fn view(&self) -> Rc<View> {
         self.view.borrow().clone()
     }
 
+    /// Returns the clock of the worker.
     pub(crate) const fn sweep(&self) -> &Rc<DeadlineSweeper> {
         &self.sweep
     }

@@ -234,6 +234,7 @@ impl Fields {
         self.items.iter().map(|item| self.field(item))
     }
 
+    /// Returns the field at this position in the buffer.
     fn field(&self, item: &FieldEntry) -> Field<'_> {
         item.of(&self.buf)
     }

@@ -70,20 +70,24 @@ struct ConnectionOptions {
 const MAX_LINEAR_SEARCH: usize = 8;
 
 impl ConnectionOptions {
+    /// Appends a name, in the form that [`is_same`] compares.
     fn push(&mut self, name: &[u8]) {
         push_folded(name, &mut self.names);
         self.ends.push(self.names.len());
     }
 
+    /// Returns true if there are no names.
     const fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
+    /// Returns the names in their order.
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(0).chain(self.ends.iter().copied());
         begins.zip(&self.ends).map(|(begin, end)| &self.names[begin..*end])
     }
 
+    /// Returns the names with a hash set, if there are more than [`MAX_LINEAR_SEARCH`].
     fn index(&self) -> FieldIndex<'_> {
         let many = self.ends.len() > MAX_LINEAR_SEARCH;
         FieldIndex { nominated: self, many: many.then(|| self.iter().collect()) }
@@ -119,6 +123,7 @@ const fn is_always_hop_by_hop(id: Name) -> bool {
     ALWAYS.contains(id)
 }
 
+/// The names of [`is_always_hop_by_hop`].
 const ALWAYS: NameSet = NameSet::of(&[
     Name::Connection,
     Name::ContentLength,

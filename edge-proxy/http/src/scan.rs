@@ -3,7 +3,9 @@
 //! A word of eight bytes is tested by arithmetic that sets the top bit of each byte that is searched for. A carry can
 //! set the bit of a byte above a match, but never below it, and only the lowest match is used.
 
+/// A word whose bytes are all 1.
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
+/// A word in which the top bit of each byte is set.
 const TOPS: u64 = ONES << 7;
 
 /// Returns a word whose top bits mark the bytes below `limit`, which is at most 0x80. Bytes above a marked one may be

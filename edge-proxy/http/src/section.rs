@@ -48,6 +48,7 @@ struct SectionUsage {
 }
 
 impl SectionUsage {
+    /// Creates the usage of an empty section.
     const fn new(limits: SectionLimits) -> Self {
         Self { limits, bytes: 0, fields: 0 }
     }

@@ -1,5 +1,6 @@
 //! Lookups of fields in the static table of HPACK or QPACK, by a hash table that is built at compile time.
 
+/// The index that stands for no entry.
 const NONE: u8 = 0xff;
 
 /// The index of a static table by the names of its entries.
@@ -31,10 +32,12 @@ const fn hash(len: usize, first: u8, last: u8, middle: u8) -> usize {
         & 0xff
 }
 
+/// Returns the hash of a name, which must not be empty, as an index of the slots.
 const fn slot(name: &[u8]) -> usize {
     hash(name.len(), name[0], name[name.len() - 1], name[name.len() / 2])
 }
 
+/// Returns true if both byte strings are equal.
 const fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;

@@ -202,6 +202,7 @@ fn identities(config: &Config) -> Vec<String> {
 }
 
 impl SiteIndex {
+    /// Builds the index of a site.
     fn new(config: &Config, site: &Site) -> Self {
         let mut by_specificity: Vec<usize> = (0..site.routes.len()).collect();
         // At the same length, a path that is written in this very case comes first.

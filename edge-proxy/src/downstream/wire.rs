@@ -63,6 +63,7 @@ impl ClientTransport {
         }
     }
 
+    /// Returns the socket below TLS.
     pub(crate) fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,

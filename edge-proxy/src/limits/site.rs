@@ -144,6 +144,7 @@ pub(crate) struct SiteLimiters {
 }
 
 impl SiteLimiters {
+    /// Creates an empty set of limiters for this number of workers.
     pub(crate) fn new(workers: usize) -> Self {
         Self { workers, known: Mutex::default(), table: SharedTable::default() }
     }

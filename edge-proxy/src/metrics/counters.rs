@@ -135,6 +135,7 @@ impl SiteShard {
 pub(crate) struct Shards<T>(Box<[T]>);
 
 impl<T: Default> Shards<T> {
+    /// Creates counters for this number of workers.
     pub(crate) fn new(workers: usize) -> Self {
         Self((0..workers).map(|_| T::default()).collect())
     }

@@ -119,14 +119,17 @@ impl StoreClient {
         self.started.elapsed().as_millis() as u64
     }
 
+    /// Returns the lifecycle of ticket keys.
     pub(super) const fn schedule(&self) -> &TicketSchedule {
         &self.schedule
     }
 
+    /// Returns the current ticket keys.
     pub(super) fn ring(&self) -> Arc<KeyRing> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Replaces the ticket keys.
     pub(super) fn set_ring(&self, ring: KeyRing) {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
@@ -203,6 +206,7 @@ impl StoreClient {
         }
     }
 
+    /// Returns a copy of the counters.
     pub(crate) fn metrics(&self) -> SharedMetrics {
         let counts = &self.counts;
         SharedMetrics {

@@ -46,6 +46,7 @@ struct UsedState {
 pub(super) struct UsedSessions(Mutex<UsedState>);
 
 impl UsedSessions {
+    /// Locks and returns the state.
     fn state(&self) -> MutexGuard<'_, UsedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,14 +7,16 @@ use std::cell::RefCell;
 /// The traffic secrets of both sides of a TLS 1.3 connection.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficSecrets {
-    /// The secret of the client, by which input is decrypted.
+    /// The secret by which the client encrypts.
     pub(super) client: Secret,
-    /// The secret of the server, by which output is encrypted.
+    /// The secret by which the server encrypts.
     pub(super) server: Secret,
 }
 
 thread_local! {
+    /// The last traffic secret of a client.
     static CLIENT: RefCell<Option<Secret>> = const { RefCell::new(None) };
+    /// The last traffic secret of a server.
     static SERVER: RefCell<Option<Secret>> = const { RefCell::new(None) };
 }
 

@@ -222,10 +222,12 @@ where
         self.tls().is_some_and(|tls| tls.is_handshaking())
     }
 
+    /// Returns the socket below TLS.
     pub(crate) const fn socket_mut(&mut self) -> &mut Socket {
         &mut self.io
     }
 
+    /// Returns the socket below TLS.
     pub(crate) fn socket(&self) -> &Socket {
         &self.io
     }

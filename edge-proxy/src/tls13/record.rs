@@ -109,6 +109,8 @@ struct Direction {
 }
 
 impl Direction {
+    /// Creates the state of a direction. `sequence` is the number of the next record. `None` if the library rejects the
+    /// key.
     fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let key = aead::UnboundKey::new(keys.cipher().algorithm(), keys.key()).ok()?;
         Some(Self {
@@ -298,6 +300,7 @@ pub(crate) struct RecordSealer {
 }
 
 impl RecordSealer {
+    /// Creates the sending side. `sequence` is the number of the next record. `None` if the library rejects the key.
     pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
         Some(Self { direction, owes_keys: false, records: keys.cipher().max_records() })

@@ -18,7 +18,9 @@ const MAX_POOLED_SMALL: usize = 64;
 const MAX_POOLED_LARGE: usize = 32;
 
 thread_local! {
+    /// The free small buffers of the thread.
     static SMALLS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// The free large buffers of the thread.
     static LARGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -34,10 +36,12 @@ pub(crate) struct RecordBuffer {
 }
 
 impl RecordBuffer {
+    /// Returns true if all bytes were written.
     pub(crate) const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
+    /// Returns the number of bytes that are not written.
     pub(crate) const fn len(&self) -> usize {
         self.end - self.start
     }

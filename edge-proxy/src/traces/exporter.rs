@@ -96,6 +96,7 @@ impl Exporter {
         Ok((Self { counts, stop, thread }, TraceSink(Some(sink))))
     }
 
+    /// Returns a copy of the counters of spans.
     pub(crate) fn metrics(&self) -> SpanMetrics {
         self.counts.metrics()
     }

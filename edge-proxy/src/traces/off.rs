@@ -17,10 +17,12 @@ pub(crate) struct NoTraceSink(());
 pub(crate) struct NoTracer;
 
 impl NoTracer {
+    /// Creates a tracer.
     pub(crate) const fn new(_: NoTraceSink) -> Self {
         Self
     }
 
+    /// Returns a trace that records nothing.
     pub(crate) const fn begin(
         &self,
         _: &Decision<'_>,
@@ -39,8 +41,10 @@ impl NoTrace<'_> {
     /// A trace that records nothing.
     pub(crate) const NONE: Self = Self(std::marker::PhantomData);
 
+    /// Does nothing: the request carries no trace context of the proxy.
     pub(crate) const fn attempt(&self, _: &mut RequestHead) {}
 
+    /// Does nothing.
     pub(crate) const fn attempted(
         &self,
         _: (&Upstream, usize),
@@ -50,10 +54,12 @@ impl NoTrace<'_> {
     ) {
     }
 
+    /// Returns `None`: nothing is timed.
     pub(crate) const fn clock(&self) -> Option<Instant> {
         None
     }
 
+    /// Does nothing.
     pub(crate) const fn missed(
         &self,
         _: &Upstream,
@@ -64,5 +70,6 @@ impl NoTrace<'_> {
     ) {
     }
 
+    /// Does nothing.
     pub(crate) const fn finish(self, _: &AccessRecord<'_>) {}
 }

@@ -51,6 +51,7 @@ pub(super) struct SpanQueue {
 }
 
 impl SpanCounters {
+    /// Returns a copy of the counters of spans.
     pub(super) fn metrics(&self) -> SpanMetrics {
         let read = |count: &AtomicU64| count.load(Relaxed);
         SpanMetrics {
@@ -66,6 +67,7 @@ impl SpanCounters {
 pub(crate) struct Tracer(Option<(SpanQueue, Random)>);
 
 impl Tracer {
+    /// Creates the tracer of a worker.
     pub(crate) fn new(shared: TraceSink) -> Self {
         Self(shared.0.map(|sink| (sink, Random::new())))
     }

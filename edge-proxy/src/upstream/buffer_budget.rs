@@ -60,6 +60,7 @@ struct BufferBudget {
 }
 
 thread_local! {
+    /// The budget of the thread's worker.
     static BUDGET: BufferBudget = BufferBudget {
         budget: Cell::new(edge_policy::config::Limits::default().upstream_buffer),
         entries: RefCell::default(),

@@ -347,10 +347,12 @@ impl Http1Request {
         }
     }
 
+    /// Returns the content that was received and is not consumed.
     pub(crate) fn chunk(&self) -> &[u8] {
         &self.input.bytes()[..self.data]
     }
 
+    /// Consumes the first `n` bytes of [`Self::chunk`].
     pub(crate) fn consume(&mut self, n: usize) {
         self.input.consume(n);
         self.took(n);
@@ -419,6 +421,7 @@ impl Http1Request {
         Ok(())
     }
 
+    /// Returns the trailers of the response. Empty before its content is complete.
     pub(crate) const fn trailers(&self) -> &Fields {
         &self.trailers
     }

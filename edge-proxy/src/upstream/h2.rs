@@ -227,10 +227,12 @@ impl Http2Request {
         Poll::Ready(Ok(BodyPart::Data))
     }
 
+    /// Returns the content that was received and is not consumed.
     pub(crate) fn chunk(&self) -> &[u8] {
         &self.chunk
     }
 
+    /// Consumes the first `n` bytes of [`Self::chunk`].
     pub(crate) fn consume(&mut self, n: usize) {
         self.take(n);
     }
@@ -248,10 +250,12 @@ impl Http2Request {
         bytes
     }
 
+    /// Returns the trailers of the response. Empty before its content is complete.
     pub(crate) const fn trailers(&self) -> &Fields {
         &self.trailers
     }
 
+    /// Returns `None`: protocols are switched over HTTP/1.1 only.
     pub(crate) const fn tunnel(&self) -> Option<&str> {
         None
     }

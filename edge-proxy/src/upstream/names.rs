@@ -27,6 +27,7 @@ const MAX_THREADS: usize = 32;
 /// The highest number of concurrent lookups of names that failed last, or never resolved.
 const MAX_DOUBTFUL: usize = 24;
 
+/// The resolver of the process, which uses that of the system.
 static NAMES: LazyLock<Arc<NameResolver>> = LazyLock::new(|| {
     NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 });
@@ -118,10 +119,12 @@ impl CachedName {
 }
 
 impl NameResolver {
+    /// Creates a resolver with an empty cache. `look_up` resolves a name, and may block.
     fn new(look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { look_up: Box::new(look_up), state: Mutex::default() })
     }
 
+    /// Locks and returns the cache and the queues.
     fn state(&self) -> MutexGuard<'_, ResolverState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -91,6 +91,7 @@ impl Pool {
         Self { upstream, tls, targets, next: Cell::new(0), head_limits, budget }
     }
 
+    /// Returns the settings of the upstream.
     pub(crate) const fn upstream(&self) -> &Upstream {
         &self.upstream
     }

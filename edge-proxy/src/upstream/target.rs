@@ -57,6 +57,7 @@ pub struct TargetStatus {
 }
 
 impl SharedTarget {
+    /// Creates the state of a healthy target without requests. `upstream` is the name of its upstream.
     fn new(upstream: &str, target: Target, epoch: Instant, observer: Arc<dyn Observer>) -> Self {
         Self {
             upstream: upstream.to_owned(),

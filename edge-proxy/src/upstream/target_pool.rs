@@ -40,6 +40,7 @@ impl ConnectionPeak {
         self.peaks[0] = self.peaks[0].max(self.in_use);
     }
 
+    /// Counts a connection as no longer in use.
     const fn end(&mut self) {
         self.in_use = self.in_use.saturating_sub(1);
     }
@@ -165,6 +166,7 @@ impl TargetPool {
 pub(super) struct DialGuard<'a>(&'a TargetPool);
 
 impl<'a> DialGuard<'a> {
+    /// Begins the establishment of a connection to the target.
     pub(super) fn begin(target: &'a TargetPool) -> Self {
         target.dialling.set(true);
         target.dial_failed.set(true);
@@ -194,6 +196,7 @@ pub(crate) struct CheckIn {
 }
 
 impl CheckIn {
+    /// Counts a connection as in use. `name` is the server name that was verified.
     pub(super) fn new(pool: Option<Rc<TargetPool>>, name: Option<&str>) -> Self {
         if let Some(pool) = &pool {
             pool.change(ConnectionPeak::begin);

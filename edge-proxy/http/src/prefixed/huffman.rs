@@ -36,6 +36,7 @@ struct Tables {
     offset: [u32; MAX_CODE_BITS + 1],
 }
 
+/// The decoding tables, computed at compile time.
 static TABLES: Tables = build();
 
 /// The number of bits that [`PAIRS`] is indexed by.

@@ -51,6 +51,7 @@ pub(super) struct AccessRules<'s> {
 }
 
 impl<'s> AccessRules<'s> {
+    /// Returns the rules of a route of the site.
     fn of(site: &'s Site, route: &'s Route) -> Self {
         Self {
             access: &route.access,

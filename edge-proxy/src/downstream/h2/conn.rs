@@ -148,6 +148,8 @@ pub(super) struct Http2Connection {
 }
 
 impl Http2Connection {
+    /// Creates the state of a new connection, and queues this side's SETTINGS and the WINDOW_UPDATE that enlarges the
+    /// connection's window.
     pub(super) fn new(limits: Http2Limits, now: Instant) -> Self {
         let mut conn = Self {
             limits,

@@ -41,6 +41,7 @@ enum SendState {
 }
 
 impl Http2Exchange {
+    /// Creates the exchange of the stream with this identifier.
     pub(super) fn new(conn: Rc<RefCell<Http2Connection>>, id: u32) -> Self {
         let (trailers, sent) = (Fields::new(), SendState::Partly);
         Self { conn, id, chunk: Bytes::new(), trailers, promised: None, sent }

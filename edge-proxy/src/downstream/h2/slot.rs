@@ -15,11 +15,13 @@ pub(crate) use crate::ids::remember;
 const MAX_POOLED_SLOTS: usize = 256;
 
 thread_local! {
+    /// The free slots of the thread, for reuse.
     // It is the boxes that are used again.
     #[allow(clippy::vec_box)]
     static POOL: RefCell<Vec<Box<StreamSlot>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The streams of a connection, by their identifier.
 pub(super) type StreamTable = HashMap<u32, Box<StreamSlot>, BuildHasherDefault<IdHasher>>;
 
 /// The progress of a request's content: more is expected, it has ended, or it failed with this error.

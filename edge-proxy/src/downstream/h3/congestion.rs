@@ -117,6 +117,7 @@ struct Cubic {
 }
 
 impl Cubic {
+    /// Creates a controller in slow start with the initial window, for datagrams of `mtu` bytes.
     fn new(mtu: u16) -> Self {
         Self {
             mtu: mtu.into(),

@@ -78,6 +78,7 @@ pub(super) struct FirstFlightFilter {
 }
 
 impl FirstFlightFilter {
+    /// Creates a filter without flows.
     pub(super) fn new(limits: QuicLimits) -> Self {
         let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
         Self {

@@ -72,6 +72,7 @@ impl PathBytes {
 }
 
 impl UnvalidatedPath {
+    /// Creates an address without traffic.
     const fn new(remote: SocketAddr) -> Self {
         let counted = PathBytes { received: 0, sent: 0 };
         Self { remote, received: 0, sent: 0, counted, held: VecDeque::new() }

@@ -51,5 +51,7 @@ impl RequestSlot {
 
 pub(super) use crate::ids::remember;
 
+/// The request streams of a connection, by their identifier.
 pub(super) type RequestTable = HashMap<StreamId, RequestSlot, BuildHasherDefault<IdHasher>>;
+/// A map by stream identifier.
 pub(super) type StreamMap<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;

@@ -90,6 +90,7 @@ pub(super) struct Dynamic {
 }
 
 impl Dynamic {
+    /// Creates an empty table of at most `most` bytes.
     pub(super) const fn new(most: usize) -> Self {
         Self { lines: VecDeque::new(), size: 0, most }
     }

@@ -18,6 +18,7 @@ const MAX_GROWTH: usize = 64 * 1024 * 1024;
 pub(super) const PING: &[u8; 8] = b"measures";
 
 thread_local! {
+    /// The number of bytes by which the connection windows of the worker exceed the initial ones.
     static GROWN: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -33,6 +34,7 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// Creates the initial windows, without a measurement.
     pub(super) const fn new() -> Self {
         Self { stream: STREAM_WINDOW, connection: WINDOW, measured: None }
     }
