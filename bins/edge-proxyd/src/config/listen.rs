@@ -204,7 +204,7 @@ fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forwa
     Some(forward)
 }
 
-/// Reads the table `trust`.
+/// Reads the table `trust`. Keys that are missing or not valid have their defaults; the latter are reported.
 pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
     let trust = Trust {
         ranges: table.get("ranges").map(|value| value.ranges()).unwrap_or_default(),
@@ -243,7 +243,7 @@ fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
     Some(TrustedHeader::Custom(name.into()))
 }
 
-/// Reads the table `tailnet`.
+/// Reads the table `tailnet`. Keys that are missing or not valid have their defaults; the latter are reported.
 pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
     let mut tailnet = Tailnet::default();
     if let Some(socket) = table.get("socket").and_then(|value| value.path()) {
@@ -262,7 +262,7 @@ pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
     tailnet
 }
 
-/// Reads the table `limits`. Keys that are missing have their defaults.
+/// Reads the table `limits`. Keys that are missing or not valid have their defaults; the latter are reported.
 pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     let mut limits = Limits::default();
     let size = |key, slot: &mut usize| {
@@ -390,7 +390,8 @@ pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_p
     }
 }
 
-/// Reads the table `log`.
+/// Reads the table `log`. A template excludes `format`, which is reported. Keys that are missing or not valid have
+/// their defaults; the latter are reported.
 pub(super) fn log(table: &Table<'_, '_>) -> LogSettings {
     let sites = table.table("sites").map(|table| {
         table.all().filter_map(|(name, value)| Some((name.to_owned(), value.path()?))).collect()

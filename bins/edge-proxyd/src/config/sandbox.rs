@@ -52,7 +52,7 @@ pub(super) static SANDBOX: &[Key] = &[
     Key::new("write", Kind::List(&Kind::Path)),
 ];
 
-/// Reads the table `sandbox`.
+/// Reads the table `sandbox`. Keys that are missing or not valid have their defaults; the latter are reported.
 pub(super) fn sandbox(table: &Table<'_, '_>) -> Sandbox {
     let folders = |key| {
         let written = table.get(key).map(|value| value.list()).unwrap_or_default();

@@ -78,7 +78,8 @@ fn log(line: &mut impl FnMut(&str), edge: &EdgeConfig, names: &[String]) {
     }
 }
 
-/// Returns the port to which plain HTTP is redirected. `None` for the default, 443, or without TLS.
+/// Returns the port to which plain HTTP is redirected: that of the first listener with TLS. `None` if a listener with
+/// TLS has port 443, the default, or none has TLS.
 fn https_port(listens: &[Listen]) -> Option<u16> {
     let ports = || listens.iter().filter(|listen| listen.tls).map(|listen| listen.address.port());
     if ports().any(|port| port == 443) { None } else { ports().next() }
@@ -180,7 +181,8 @@ fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     }
 }
 
-/// Returns true if listeners need names, because a site has to be bound to some of them.
+/// Returns true if listeners need names: a site has to be bound to some of them, or TLS is passed through by its server
+/// name.
 fn needs_names(edge: &EdgeConfig) -> bool {
     edge.forwarded.iter().any(|one| one.upstream.is_none())
         || edge
@@ -189,8 +191,8 @@ fn needs_names(edge: &EdgeConfig) -> bool {
             .any(|site| site.listeners.len() < edge.listens.len() && !is_everywhere(edge, site))
 }
 
-/// Returns true if a site can leave out `listen`: it is on every listener, or only missing on those without TLS, where
-/// it would reject plain HTTP anyway.
+/// Returns true if a site can leave out `listen`: it is on every listener; or no other site has its hosts, it rejects
+/// plain HTTP, and it is missing only on listeners without TLS.
 fn is_everywhere(edge: &EdgeConfig, site: &Site) -> bool {
     let at = |l: usize| site.listeners.contains(&l);
     (0..edge.listens.len())
@@ -296,8 +298,8 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
     (!open).then(|| "case = \"exact\"".into())
 }
 
-/// Returns the keys that all forwarding routes of a site have, and that have the same meaning in the site. Empty if
-/// there is only one such route.
+/// Returns the keys `body_limit` and `request_headers` if all forwarding routes of a site have them with the same
+/// values, so that the site can have them instead. Empty if there is only one such route.
 fn shared_keys(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
     let forwards = |one: &PathlessRoute| one.keys.iter().any(|key| key.starts_with("upstream = "));
     let mut all = routes.iter().map(|(_, one)| one).filter(|one| forwards(one));

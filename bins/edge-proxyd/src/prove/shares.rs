@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// The smallest number of requests to an upstream for a comparison.
 const ENOUGH: usize = 24;
 
-/// Returns the host, without brackets, and the port of a target. `None` for a Unix socket.
+/// Returns the host, without brackets, and the port of a target. Without a port, it is 443 for `https` and `h2`, and 80
+/// for other schemes. `None` for a Unix socket.
 pub(super) fn host_and_port(target: &str) -> Option<(&str, u16)> {
     let (scheme, authority) = target.split_once("://")?;
     let usual = if matches!(scheme, "https" | "h2") { 443 } else { 80 };

@@ -292,8 +292,8 @@ fn architecture() -> Option<TargetArch> {
 /// and only the first filter applies, since their needs are not known.
 ///
 /// # Errors
-/// The architecture is not supported, or a filter could not be installed. The second filter fails after the first is in
-/// effect.
+/// The architecture is not supported, or a filter could not be compiled or installed. If installing the second one
+/// fails, the first remains in effect.
 pub(super) fn enter(programs: bool) -> Result<(), String> {
     let architecture =
         architecture().ok_or_else(|| format!("unsupported architecture: {}", std::env::consts::ARCH))?;

@@ -90,8 +90,8 @@ impl PassedSockets {
         Ok(handed)
     }
 
-    /// Assigns the sockets to listeners of the configuration. Sockets of the predecessor and the store without a
-    /// listener are closed, and removed from the store.
+    /// Assigns the sockets to listeners of the configuration. Sockets of the predecessor and the store that no listener
+    /// has at its address and interface are closed, and removed from the store.
     ///
     /// # Errors
     /// A socket of a socket unit has no listener: the manager keeps listening there, so that clients would wait for a

@@ -13,7 +13,8 @@ pub(super) fn most_specific(snapshot: &Snapshot, site: usize, path: &[u8]) -> Op
     })
 }
 
-/// Returns whether a pattern matches the path. If `ignore_case` is true, ASCII letter case is ignored.
+/// Returns whether a pattern matches the path. A prefix matches only up to the end of a path segment, unless it ends in
+/// `/`. If `ignore_case` is true, ASCII letter case is ignored.
 fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     let same = |a: &[u8], b: &[u8]| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern {

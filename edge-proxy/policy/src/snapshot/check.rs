@@ -64,7 +64,8 @@ impl ConfigPart<'_> {
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
     }
 
-    /// Checks the name of a network interface, if given.
+    /// Adds an error if the name of a network interface is given and is not 1 to 15 visible ASCII characters without
+    /// `/`.
     fn interface(&mut self, name: Option<&str>) {
         if let Some(name) = name
             && (name.is_empty()
@@ -80,7 +81,8 @@ impl ConfigPart<'_> {
     }
 }
 
-/// Checks the listener with the index `at`.
+/// Checks the interface, name, forward and PROXY ranges of the listener with the index `at`, and that no earlier one
+/// has the same address and interface. A PROXY range of all addresses is an error.
 fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
     part.interface(interface.as_deref());
@@ -109,7 +111,8 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     }
 }
 
-/// Checks the settings that belong to no listener, site or upstream.
+/// Checks the settings that belong to no listener, site or upstream: trusted proxies, tailnet, request identifier, port
+/// of HTTPS, limits and timeouts.
 fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     let trust = &config.trust;
     part.interface(trust.interface.as_deref());
@@ -181,8 +184,9 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     check_timeouts(part, &config.timeouts);
 }
 
-/// Checks the name of a custom field in which trusted proxies report the client's address. `nobody_is_trusted` is true
-/// without trusted ranges.
+/// Checks the name of a custom field in which trusted proxies report the client's address: it must be a token of at
+/// most 256 bytes without another meaning. `nobody_is_trusted` is true without trusted ranges, which makes the setting
+/// an error too.
 fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.add_error("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
@@ -201,7 +205,7 @@ fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted:
     }
 }
 
-/// Checks that each timeout is within 1 ms to 30 days.
+/// Checks that each timeout is from 1 ms to 30 days.
 fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts) {
     let all = [
         ("timeouts.handshake", timeouts.handshake),

@@ -114,6 +114,9 @@ impl HpackDecoder {
 }
 
 /// Parses an integer with a prefix of `bits` bits and advances past it.
+///
+/// # Errors
+/// [`InvalidBlock`] if the integer is incomplete, or exceeds 62 bits or `usize`.
 fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, InvalidBlock> {
     prefixed::take_integer(block, bits).and_then(|value| usize::try_from(value).ok()).ok_or(InvalidBlock)
 }

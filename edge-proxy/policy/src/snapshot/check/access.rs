@@ -11,7 +11,8 @@ use std::collections::HashSet;
 /// A year in seconds: the lowest `max-age` that the preload list accepts.
 const YEAR: u64 = 31_536_000;
 
-/// Checks the authentication, rates, client certificates, HSTS and compression of a site.
+/// Checks the authentication, the limit of concurrent requests, the client certificates, HSTS and compression of a
+/// site.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     if let Some(auth) = &site.auth {
         check_auth(part, config, auth);
@@ -41,7 +42,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     }
 }
 
-/// Checks the codings: at least one, without duplicates.
+/// Checks that there is at least one coding, and that none is listed twice.
 pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compression) {
     let mut seen = HashSet::new();
     if compression.codings.is_empty() {
@@ -80,7 +81,8 @@ fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCert
     }
 }
 
-/// Checks the settings of an authentication.
+/// Checks the settings of authentication. Basic authentication must have a user, a realm of printable ASCII without
+/// quotation marks and backslashes, and a valid field for the user's name, if one is set.
 pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth) {
     match auth {
         Auth::Open => {}
@@ -108,7 +110,8 @@ pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth
     }
 }
 
-/// Checks the settings of forward authentication.
+/// Checks that the upstream of forward authentication exists and speaks HTTP, that its path is valid, and that the
+/// copied fields may be edited.
 fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAuth) {
     let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
     if !names().any(|name| name == forward.upstream) {

@@ -4,7 +4,8 @@ use super::{ConfigPart, nearest};
 use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, RateLimits, Site};
 use std::time::Duration;
 
-/// Checks that a listener for TCP, and no other, has a forward, and checks its settings.
+/// Checks that a listener for TCP, and no other, has a forward, whose upstream is for TCP, whose idle timeout is from 1
+/// ms to 30 days, and whose limits of open connections are not 0.
 pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listener: &Listener) {
     match (listener.kind, &listener.forward) {
         (ListenerKind::Tcp, None) => {
@@ -41,8 +42,8 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
     }
 }
 
-/// Checks the passthrough of a site, and that the site has no settings that need requests. Returns true if it has a
-/// passthrough.
+/// Checks that the upstream of a passthrough exists and is for TCP, and that the site has no settings that need
+/// requests. Returns false if the site has no passthrough.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) -> bool {
     let Some(upstream) = &site.passthrough else { return false };
     check_upstream(part, "passthrough", config, upstream);

@@ -92,7 +92,8 @@ pub(super) fn check<'a>(
     }
 }
 
-/// Checks a route. `path` is the text of its pattern.
+/// Checks a route: its paths, timeouts, compression, cookies, fields, methods, authentication, protocols and action.
+/// `path` is the text of its pattern.
 fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: &str) {
     if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
         part.add_error(
@@ -166,7 +167,8 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
     }
 }
 
-/// Returns whether some listener may serve both sites.
+/// Returns whether some listener may serve both sites: one of them is not bound to listeners, or both are bound to a
+/// listener of the same name.
 fn share_a_listener(one: &Site, other: &Site) -> bool {
     one.listen.is_empty()
         || other.listen.is_empty()
@@ -198,7 +200,7 @@ fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access
     }
 }
 
-/// Checks the methods that a route accepts.
+/// Checks that the methods are tokens without lower-case letters, not CONNECT or TRACE, and not listed twice.
 fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
     let mut seen = HashSet::new();
     for method in methods {
@@ -212,7 +214,8 @@ fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
     }
 }
 
-/// Checks the protocols that clients may switch to.
+/// Checks that the protocols to which clients may switch have the form of RFC 9110 §7.8, at most 64 bytes, are not
+/// HTTP, and are not listed twice, regardless of case.
 fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
     let mut seen = HashSet::new();
     for protocol in protocols {
@@ -236,7 +239,8 @@ fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
     }
 }
 
-/// Validates a configured response.
+/// Checks that the status is from 200 to 599, that there is no content with 204, 205 and 304, and that the media type
+/// is valid. It may be empty without content.
 fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     if !(200..=599).contains(&response.status) {
         part.add_error("status", response.status.to_string(), "not a final status: expected 200 to 599");
@@ -257,7 +261,8 @@ fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     }
 }
 
-/// Validates an error page. `seen` contains the statuses of earlier pages of the site.
+/// Checks that an error page has statuses from 400 to 599 without another page, and a valid media type. `seen` contains
+/// the statuses of earlier pages of the site, and gets those of this one.
 fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u16>) {
     if page.statuses.is_empty() {
         part.add_error("error_page.status", "", "empty: write the statuses that the page is for");
@@ -279,7 +284,8 @@ fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u1
     }
 }
 
-/// Validates the rules for cookies.
+/// Checks that the rules for cookies have valid attribute values without `;` and `,`, that none replaces an empty one,
+/// and that replaced paths begin with `/`.
 fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
     let fine = |text: &str| is_value(text) && !text.contains([';', ',']);
     for rule in rules.path.iter().chain(&rules.domain) {
@@ -293,7 +299,8 @@ fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
     }
 }
 
-/// Checks the URL of a redirect.
+/// Checks that the target of a redirect is not empty, consists of visible ASCII, has no unknown placeholders, and is
+/// absolute: it begins with `/` or `{path}`, or contains `://`.
 fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     let bare = to.replace("{host}", "").replace("{path}", "").replace("{query}", "");
     if to.is_empty() || !bare.is_empty() && !is_target(bare.as_bytes()) {
@@ -305,7 +312,7 @@ fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     }
 }
 
-/// Checks the field edits in the setting `key`.
+/// Checks the names and values of the field edits in the setting `key`.
 fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits) {
     for (name, value) in edits.set.iter().chain(&edits.add) {
         check_name(part, key, name);

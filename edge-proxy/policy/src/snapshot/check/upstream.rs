@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Checks the upstream with the index `i`. `names` contains the names of earlier upstreams, and gets that of this one.
+/// Checks the upstream with the index `i`: its name, targets, weights, health checks, retries and TLS, and that they
+/// suit its protocol. `names` contains the names of earlier upstreams, and gets that of this one.
 pub(super) fn check<'a>(
     errors: &mut Errors,
     (i, upstream): (usize, &'a Upstream),
@@ -79,7 +80,8 @@ pub(super) fn check<'a>(
     }
 }
 
-/// Checks the weights, the number of backups, and the sticky cookie.
+/// Checks that weights are from 1 to 1000 and not more than the targets, that not all targets are backups, and that a
+/// sticky cookie has a valid name and is not used with raw TCP.
 fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
     for weight in upstream.weights.iter().filter(|weight| !(1..=1000).contains(*weight)) {
         part.add_error("weights", weight.to_string(), "not a valid weight: expected 1 to 1000");
@@ -108,7 +110,8 @@ fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
     }
 }
 
-/// Checks the thresholds and the active health check.
+/// Checks that the ejection and the interval of checks are at least 100 ms, the thresholds at least 1, the timeout of
+/// checks at most 60 s, and that path, host and range of statuses of checks are valid.
 fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     let rules = &health.rules;
     if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
@@ -161,7 +164,8 @@ fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     }
 }
 
-/// Checks the address of a target.
+/// Checks that the address of a target has a valid host and a port, or is an absolute path of at most 107 bytes. TLS to
+/// a Unix socket needs a server name.
 fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&UpstreamTls>) {
     match target {
         Target::Tcp { host, port } => {
@@ -197,7 +201,8 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
     }
 }
 
-/// Checks the combination of TLS settings.
+/// Checks that the client certificate and its key are set together, that `ca` and pins are not, and that the server
+/// name is a name or address without a port, or `{host}`.
 fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
         part.add_error("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
