@@ -31,6 +31,7 @@ struct Lab {
 }
 
 impl Lab {
+    /// Starts the servers, and writes Pebble's root to a new folder.
     fn start() -> Self {
         let knot = KnotServer::start(&[("example.test", "")]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
@@ -39,6 +40,7 @@ impl Lab {
         Self { knot, pebble, folder }
     }
 
+    /// Returns the path of a file in the folder.
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -2,6 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
+/// Measures ten simulated years of one certificate.
 fn decades(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decade");
     group.sample_size(10);

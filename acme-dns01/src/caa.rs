@@ -77,6 +77,7 @@ pub enum CaaRefusal {
 /// # Errors
 /// Returns a [`CaaRefusal`], whose message names the record to change.
 pub fn check_issuance(at: &str, records: &[Caa], applicant: &CaaRequest<'_>) -> Result<(), CaaRefusal> {
+    /// Property tags that this crate knows. A critical property with any other tag forbids issuance.
     const KNOWN: [&str; 7] =
         ["issue", "issuewild", "iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
     let is = |record: &Caa, tag: &str| record.tag.eq_ignore_ascii_case(tag);

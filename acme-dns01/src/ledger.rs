@@ -37,6 +37,7 @@ impl Default for Limits {
     /// Returns the limits of Let's Encrypt: 300 orders in 3 hours; 50 certificates per registered domain and 5 per set of names in 7 days;
     /// 5 failed authorizations per name in an hour.
     fn default() -> Self {
+        /// One hour, in seconds.
         const HOUR: u64 = 3600;
         let rate = |count, hours| Rate { count, within: Duration::from_secs(hours * HOUR) };
         Self { orders: rate(300, 3), domain: rate(50, 168), same: rate(5, 168), failures: rate(5, 1) }
@@ -389,6 +390,7 @@ impl Ledger {
 }
 
 impl Row {
+    /// Returns the time of an order or a failure. `None` for the other entries.
     const fn at(&self) -> Option<Time> {
         match &self.entry {
             Entry::Order { at, .. } | Entry::Failure { at, .. } => Some(*at),

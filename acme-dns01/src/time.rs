@@ -170,6 +170,7 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
+/// Returns `true` for a leap year of the Gregorian calendar.
 const fn leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }

@@ -13,8 +13,11 @@ use testkit::postgres::{Options, Postgres};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::{Config, NoTls};
 
+/// Number of roles.
 const ROLES: usize = 10_000;
+/// Number of databases.
 const DATABASES: usize = 1_000;
+/// Number of roles that the manifest adds.
 const NEW: usize = 1_000;
 /// Number of items for which the script is timed. Its duration grows in proportion.
 const SAMPLE: usize = 200;
@@ -114,16 +117,19 @@ fn main() {
     println!("  the script: {theirs:?}, from {SAMPLE} items; ratio {:.0}", ratio(theirs, ours));
 }
 
+/// Returns a valid name.
 fn name(text: &str) -> Name {
     Name::new(text).expect(text)
 }
 
+/// Returns the connection to the test server as its superuser.
 fn config(postgres: &Postgres) -> Config {
     let mut config = Config::new();
     config.host_path(postgres.socket_folder()).port(postgres.port()).user("postgres").dbname("postgres");
     config
 }
 
+/// Returns the ratio of two durations.
 fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }

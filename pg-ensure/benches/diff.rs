@@ -5,6 +5,8 @@ use pg_ensure::{Acl, DEFAULT_ITERATIONS, Password, Verifier, manifest};
 use std::fmt::Write;
 use std::hint::black_box;
 
+/// Measures reading and resolving a manifest of 10,000 entries, parsing an access control list, and deriving a
+/// verifier.
 fn bench(criterion: &mut Criterion) {
     let mut text = String::new();
     for number in 0..10_000 {

@@ -230,8 +230,10 @@ fn bytes(words: &[u32; 8]) -> [u8; 32] {
 
 /// Base64 with padding (RFC 4648). Decoding accepts only what encoding produces.
 mod base64 {
+    /// Digits of base64 (RFC 4648 §4).
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+    /// Encodes bytes in base64 with padding.
     pub(super) fn encode(bytes: &[u8]) -> String {
         let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
         for chunk in bytes.chunks(3) {
@@ -248,6 +250,7 @@ mod base64 {
         out
     }
 
+    /// Decodes base64 with padding. `None` if the text is empty, not valid or not canonical.
     pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
         let bytes = text.as_bytes();
         if bytes.is_empty() || !bytes.len().is_multiple_of(4) {

@@ -81,6 +81,11 @@ impl fmt::Debug for MailServer {
 }
 
 impl MailServer {
+    /// Returns the parameters of TLS for the server's host name, with the configured roots in addition to the usual
+    /// ones.
+    ///
+    /// # Errors
+    /// Returns a [`MailError`] if the roots are not valid PEM certificates.
     fn tls(&self) -> Result<TlsParameters, MailError> {
         let mut parameters = TlsParameters::builder(self.name.clone());
         let roots = self.roots.as_deref().unwrap_or_default();

@@ -199,6 +199,7 @@ impl Account {
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
     pub async fn authorization(&self, of: &str, url: &str) -> Result<Authorization, AcmeError> {
+        /// Authorization object (RFC 8555 §7.1.4).
         #[derive(Deserialize)]
         struct AuthorizationObject {
             identifier: Identifier,
@@ -206,10 +207,12 @@ impl Account {
             #[serde(default)]
             challenges: Vec<Challenge>,
         }
+        /// Identifier object of an authorization.
         #[derive(Deserialize)]
         struct Identifier {
             value: String,
         }
+        /// Challenge object (RFC 8555 §8).
         #[derive(Deserialize)]
         struct Challenge {
             r#type: String,

@@ -91,6 +91,7 @@ pub struct Acme {
     inner: Arc<ClientState>,
 }
 
+/// State that the clones of an [`Acme`] share.
 #[derive(Debug)]
 struct ClientState {
     http: Http,
@@ -151,6 +152,7 @@ impl Acme {
         Ok(self.inner.directory.lock().await.as_ref().map(|known| known.body.clone()).unwrap_or_default())
     }
 
+    /// Locks the pool of unused nonces.
     fn nonces(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.inner.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,6 +16,7 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Resul
 
 /// Parses an order object (RFC 8555 §7.1.3) of a response. `url` is the order's URL, which the object does not contain.
 pub(super) fn order(response: &Response, url: String) -> Result<Order, AcmeError> {
+    /// Order object (RFC 8555 §7.1.3).
     #[derive(Deserialize)]
     struct OrderObject {
         status: String,

@@ -54,6 +54,7 @@ impl HttpClient for Transport {
 }
 
 impl Transport {
+    /// Creates a transport without a recorded response.
     fn new(acme: Acme) -> Self {
         Self { acme, last: Arc::default() }
     }
@@ -122,6 +123,7 @@ impl Transport {
     }
 }
 
+/// Header of a nonce in a response (RFC 8555 §6.5.1).
 const REPLAY_NONCE: http::HeaderName = http::HeaderName::from_static("replay-nonce");
 
 /// Returns the transient error for a request to `url` whose nonces were all rejected.

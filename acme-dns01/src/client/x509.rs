@@ -275,6 +275,7 @@ fn key_type(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> String {
     }
 }
 
+/// Returns bytes in lowercase hexadecimal digits, two per byte.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

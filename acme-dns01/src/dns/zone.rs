@@ -306,6 +306,7 @@ pub struct NameServer {
 }
 
 impl NameServer {
+    /// Creates an answer of a server that has neither an error nor a lookup yet.
     fn new(server: &str, address: Option<SocketAddr>) -> Self {
         Self { server: server.to_owned(), address, error: None, lookup: None }
     }

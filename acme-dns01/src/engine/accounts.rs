@@ -68,6 +68,7 @@ pub(super) struct AccountKeeper {
 }
 
 impl AccountKeeper {
+    /// Creates an empty set of authorities, whose accounts are in `store`.
     pub(super) const fn new(store: Arc<dyn Store>) -> Self {
         Self { authorities: BTreeMap::new(), store }
     }

@@ -17,6 +17,7 @@ pub(super) struct Adopter<'e> {
 }
 
 impl<'e> Adopter<'e> {
+    /// Creates an adopter of the files `found`. With `dry`, nothing is stored.
     pub(super) const fn new(engine: &'e Engine, found: &'e ClientFolder, dry: bool) -> Self {
         Self { engine, found, dry }
     }

@@ -22,6 +22,7 @@ pub(super) struct Checker<'e> {
 }
 
 impl<'e> Checker<'e> {
+    /// Creates a checker of the engine's configuration.
     pub(super) const fn new(engine: &'e Engine) -> Self {
         Self { engine }
     }

@@ -16,10 +16,12 @@ pub(super) struct Deployer {
 }
 
 impl Deployer {
+    /// Creates a deployer without live servers, for the pairs of `store`.
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self { live: None, store, serials: Mutex::default() }
     }
 
+    /// Locks the serial numbers of deployed certificates, by certificate id.
     fn serials(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.serials.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -25,6 +25,7 @@ pub(super) struct Follower {
 }
 
 impl Follower {
+    /// Creates a follower of the certificates, none of which awaits a retry.
     pub(super) const fn new(engine: Arc<Engine>, certificates: Vec<Certificate>) -> Self {
         Self { engine, certificates, retries: BTreeMap::new() }
     }

@@ -33,10 +33,12 @@ pub(super) struct Issuer<'e> {
 }
 
 impl<'e> Issuer<'e> {
+    /// Creates an issuer of one certificate.
     pub(super) const fn new(engine: &'e Engine, certificate: &'e Certificate) -> Self {
         Self { engine, certificate }
     }
 
+    /// Returns the certificate's id.
     fn id(&self) -> &'e str {
         &self.certificate.spec.id
     }

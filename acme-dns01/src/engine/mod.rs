@@ -195,6 +195,7 @@ impl Engine {
         &self.store
     }
 
+    /// Returns a checker of this engine's configuration.
     const fn checker(&self) -> Checker<'_> {
         Checker::new(self)
     }

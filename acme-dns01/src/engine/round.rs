@@ -62,6 +62,7 @@ pub enum RoundOutcome {
 }
 
 impl RoundOutcome {
+    /// Creates a failed result, to be repeated at `retry_at`.
     fn failed(retry_at: Time, kind: ErrorKind, reason: impl Into<String>) -> Self {
         Self::Failed { retry_at, kind, reason: reason.into() }
     }

@@ -79,6 +79,7 @@ pub(crate) async fn run(
     Ok(Done::Fine)
 }
 
+/// Prints a message of this program at a priority.
 fn say(priority: Priority, what: &str) {
     priority.print("acme-dns01", what);
 }

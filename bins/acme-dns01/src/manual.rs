@@ -3,6 +3,7 @@
 use cli_support::generate::Manual;
 use cli_support::reference::page;
 
+/// Parts of the manual page beside the options.
 pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("acme-dns01 check", "Checks credentials, DNS, CAA and files without an order."),

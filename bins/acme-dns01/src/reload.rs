@@ -59,6 +59,7 @@ impl Reloads {
         self.end(Some(Refusal { code: why.code(), message: why.to_string() }));
     }
 
+    /// Ends a reload: counts it, and records why it was rejected. `None` if it succeeded.
     fn end(&mut self, refused: Option<Refusal>) {
         self.count += 1;
         self.refused = refused;

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+/// Returns the default of `folder`: `/var/lib/acme`.
 fn folder() -> PathBuf {
     PathBuf::from("/var/lib/acme")
 }
 
+/// Returns the default of `parallel`: 5.
 const fn parallel() -> usize {
     5
 }
@@ -157,6 +159,7 @@ pub struct AuthoritySettings {
     pub limits: bool,
 }
 
+/// Returns `true`, for keys that default to it.
 const fn yes() -> bool {
     true
 }
@@ -245,6 +248,7 @@ pub enum ProviderSettings {
     },
 }
 
+/// Returns the default TSIG algorithm: `hmac-sha256`.
 fn hmac() -> String {
     "hmac-sha256".to_owned()
 }
@@ -386,6 +390,7 @@ fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de> + std::str::FromSt
 where
     T::Err: std::fmt::Display,
 {
+    /// One string, or a list of strings.
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a string, or a list of strings: put it in quotes")]
     enum StringOrList {

@@ -46,6 +46,7 @@ impl Priority {
 /// Returns `true` if standard error is connected to the journal: `JOURNAL_STREAM` contains its device and inode.
 /// Determined once.
 fn is_journal() -> bool {
+    /// Result of the first call.
     static JOURNAL: OnceLock<bool> = OnceLock::new();
     *JOURNAL.get_or_init(|| {
         let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Amount of output of this process: [`QUIET`], [`NORMAL`] or [`VERBOSE`].
 static LEVEL: AtomicU8 = AtomicU8::new(NORMAL);
+/// Only results and errors.
 const QUIET: u8 = 0;
+/// Results, errors, and progress on a terminal.
 const NORMAL: u8 = 1;
+/// Every step, also without a terminal.
 const VERBOSE: u8 = 2;
 
 /// Options that a program flattens into its own. There is no option for colours, since only clap's help and usage have

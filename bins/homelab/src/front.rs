@@ -18,6 +18,7 @@ use testkit::{Authority, CloudflareMock, tls_client};
 
 /// Names that are served.
 const CA: &str = "acme-v02.api.letsencrypt.org";
+/// Host name of Cloudflare's API.
 const CLOUDFLARE: &str = "api.cloudflare.com";
 
 /// The HTTPS server in front of the CA and the DNS provider's API, and the failures that it injects.

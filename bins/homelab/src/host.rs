@@ -47,6 +47,7 @@ pub(crate) struct Running {
 
 /// Group ID of the group `acme`, which only the hosts have.
 pub(crate) const ACME_GROUP: u32 = 61_950;
+/// User ID of the account `edge-proxy`, which only the hosts have.
 pub(crate) const EDGE: u32 = 61_951;
 /// User ID of a member of the group `acme`.
 pub(crate) const MEMBER: u32 = 61_952;

@@ -6,6 +6,7 @@ use crate::postgres::programs;
 use crate::topology::Topology;
 use std::fmt::Write;
 
+/// Style sheet of the report.
 const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6673;--line:#d8dee6;--page:#fbfcfd;--card:#fff;--good:#13795b;--bad:#b3261e;--accent:#2257a8}
 @media(prefers-color-scheme:dark){:root{--ink:#e8ebef;--soft:#9aa5b1;--line:#333b45;--page:#14171b;--card:#1b2026;--good:#5cc9a1;--bad:#ff8a80;--accent:#8fb8f5}}

@@ -42,6 +42,7 @@ pub(crate) struct Address {
 
 /// The edge, or the first edge of the scenario with two.
 pub(crate) const PACMAN: Address = Address { v4: "203.0.113.1", v6: "2001:db8::1" };
+/// The host `vps-galaga`, or the second edge of the scenario with two.
 pub(crate) const GALAGA: Address = Address { v4: "203.0.113.3", v6: "2001:db8::3" };
 
 /// Name server of the internet, which resolves every external name that the hosts use.

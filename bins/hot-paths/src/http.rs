@@ -66,6 +66,7 @@ pub(crate) fn response() -> ResponseHead {
     head
 }
 
+/// Parses the head of a request in HTTP/1.1, `count` times.
 fn h1_request_read(count: u32) {
     let (limits, mut head) = (HeadLimits::default(), RequestHead::new(Version::Http11));
     for _ in 0..count {
@@ -74,6 +75,7 @@ fn h1_request_read(count: u32) {
     }
 }
 
+/// Writes the head of a request in HTTP/1.1, `count` times.
 fn h1_request_write(count: u32) {
     let (head, mut out) = (request(), Vec::new());
     for _ in 0..count {
@@ -83,6 +85,7 @@ fn h1_request_write(count: u32) {
     }
 }
 
+/// Parses the head of a response in HTTP/1.1, `count` times.
 fn h1_response_read(count: u32) {
     let (limits, mut head) = (HeadLimits::default(), ResponseHead::default());
     for _ in 0..count {
@@ -91,6 +94,7 @@ fn h1_response_read(count: u32) {
     }
 }
 
+/// Writes the head of a response in HTTP/1.1, `count` times.
 fn h1_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
     for _ in 0..count {
@@ -138,6 +142,7 @@ fn pairs(head: &RequestHead) -> Vec<(Vec<u8>, Vec<u8>)> {
     pairs
 }
 
+/// Reads a HEADERS frame of HTTP/2 and decodes its field section, `count` times.
 fn h2_section_read(count: u32) {
     let (pairs, mut block) = (pairs(&request()), Vec::new());
     hpack::write_no_table(&mut block);
@@ -199,6 +204,7 @@ fn h2_frames(count: u32) {
     }
 }
 
+/// Writes the head of a response in HTTP/2, `count` times.
 fn h2_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
     let place = h2::SectionPosition { stream: 1, end: false, first: false };
@@ -227,6 +233,7 @@ fn h3_request_read(count: u32) {
     }
 }
 
+/// Writes the head of a response in HTTP/3, `count` times.
 fn h3_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
     for _ in 0..count {

@@ -50,6 +50,7 @@ fn facts(peer: &str) -> RequestContext<'static> {
     RequestContext::tls(peer.parse().expect("an address"), "git.example.org")
 }
 
+/// Decides about a request that comes from a client directly, `count` times.
 fn decide_direct(count: u32) {
     let (snapshot, facts, head) = (snapshot(), facts("203.0.113.7:40000"), http::request());
     for _ in 0..count {
@@ -92,6 +93,7 @@ fn answer_fields(count: u32) {
     }
 }
 
+/// Decides about a ClientHello with a known host and one with an unknown host, `count` times.
 fn client_hello(count: u32) {
     let snapshot = snapshot();
     for _ in 0..count {
@@ -102,6 +104,7 @@ fn client_hello(count: u32) {
     }
 }
 
+/// Parses a header of the PROXY protocol, version 2, `count` times.
 fn proxy_header(count: u32) {
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x64\x40\0\x01\x9c\x40\x01\xbb";
     for _ in 0..count {

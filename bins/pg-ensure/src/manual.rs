@@ -3,6 +3,7 @@
 use cli_support::generate::Manual;
 use cli_support::reference::page;
 
+/// Parts of the manual page beside the options.
 pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("pg-ensure plan databases.toml", "Shows the statements that apply would run, and why."),

@@ -251,6 +251,7 @@ fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Resul
     }
 }
 
+/// Returns the failure of this program that an upgrade error causes.
 fn failure(why: &UpgradeError) -> Failure {
     Failure::because(why)
 }

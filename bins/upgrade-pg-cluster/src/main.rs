@@ -12,6 +12,7 @@ mod views;
 
 use std::process::ExitCode;
 
+/// Name of the program.
 const NAME: &str = "upgrade-pg-cluster";
 
 fn main() -> ExitCode {

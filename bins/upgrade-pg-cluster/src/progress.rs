@@ -10,6 +10,7 @@ pub(crate) struct LineObserver {
 }
 
 impl LineObserver {
+    /// Creates a display of progress. With `quiet`, it prints nothing.
     pub(crate) fn new(quiet: bool) -> Self {
         Self { progress: Progress::new(quiet) }
     }

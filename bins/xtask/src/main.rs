@@ -41,6 +41,7 @@ mod units;
 
 use std::process::ExitCode;
 
+/// Help text of the program.
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 

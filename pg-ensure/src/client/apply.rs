@@ -304,6 +304,7 @@ struct ApprovedSteps {
 }
 
 impl ApprovedSteps {
+    /// Returns the statements and the blocked changes of an approved plan. `is_final` is `true` for a saved plan.
     fn of(plan: &Plan, is_final: bool) -> Self {
         Self {
             is_final,

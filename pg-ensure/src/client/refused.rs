@@ -51,6 +51,7 @@ pub(super) async fn find(
     Ok(())
 }
 
+/// Returns the error of a failed query of this module.
 fn failed(source: tokio_postgres::Error) -> Error {
     Error::Query { what: "checking settings", source }
 }

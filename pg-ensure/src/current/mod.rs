@@ -371,6 +371,7 @@ impl CurrentState {
         self.reaches(who, role, |_, _| true)
     }
 
+    /// Returns `true` if the role exists and is a superuser.
     fn is_superuser(&self, who: &Name) -> bool {
         self.roles.get(who).is_some_and(|role| role.superuser)
     }

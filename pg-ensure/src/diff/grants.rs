@@ -231,6 +231,7 @@ impl PrivilegeDifference {
         Self { wanted, wanted_options, extra, missing, options }
     }
 
+    /// Returns `true` if nothing has to be granted or revoked.
     fn is_empty(&self) -> bool {
         !self.extra && self.missing.is_empty() && self.options.is_empty()
     }

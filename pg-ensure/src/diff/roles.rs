@@ -173,6 +173,7 @@ fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdi
 
 /// Returns the declared attributes that differ from the current ones.
 fn changed_attributes(found: &RoleState, wanted: &desired::Role) -> Attributes {
+    /// Returns the wanted value if it differs from the found one. `None` if they are equal, or none is wanted.
     fn other<T: PartialEq + Copy>(found: T, wanted: Option<T>) -> Option<T> {
         wanted.filter(|wanted| *wanted != found)
     }

@@ -281,8 +281,13 @@ pub(super) mod snapshot {
         "SELECT json_build_array(e.extname, e.extversion, n.nspname, o.rolname) AS entry
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace JOIN pg_roles o ON o.oid = e.extowner";
 
+    /// Row of the query: name, version, schema and owner.
     pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, Str<'a>, Str<'a>);
 
+    /// Adds the extension of a row to `contents`.
+    ///
+    /// # Errors
+    /// Returns an error if a name or the version is not valid.
     pub(in crate::inside) fn read(
         (name, version, schema, owner): Row<'_>,
         names: &mut Names,

@@ -231,18 +231,28 @@ macro_rules! changes {
         }
 
         impl InsideChange {
+            /// Returns the statement that makes the change in this version of PostgreSQL.
             pub(crate) fn sql(&self, version: Version) -> String {
                 match self { $(Self::$kind(change) => change.sql(version),)* }
             }
 
+            /// Returns the risk of the change.
             pub(crate) fn risk(&self) -> Risk {
                 match self { $(Self::$kind(change) => change.risk(),)* }
             }
 
+            /// Checks that the session may make the change.
+            ///
+            /// # Errors
+            /// Returns the missing right.
             pub(crate) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
                 match self { $(Self::$kind(change) => change.permitted(rights),)* }
             }
 
+            /// Makes the change in the model of the database.
+            ///
+            /// # Errors
+            /// Returns an error if PostgreSQL would reject the change.
             pub(crate) fn make(&self, contents: &mut Contents, around: &ClusterContext<'_>) -> Result<(), RejectedChange> {
                 match self { $(Self::$kind(change) => change.make(contents, around),)* }
             }
@@ -283,6 +293,7 @@ pub(crate) mod snapshot {
         ("unpublishable", publication::snapshot::UNPUBLISHABLE),
     ];
 
+    /// Result of all queries of a database, by query name.
     #[derive(Deserialize)]
     pub(crate) struct Rows<'a> {
         #[serde(borrow)]
@@ -296,6 +307,10 @@ pub(crate) mod snapshot {
     }
 
     impl Rows<'_> {
+        /// Adds the rows of all queries to `contents`.
+        ///
+        /// # Errors
+        /// Returns an error if a row is not valid.
         pub(crate) fn read(
             self,
             names: &mut Names,

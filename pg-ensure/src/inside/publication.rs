@@ -411,9 +411,16 @@ pub(super) mod snapshot {
         FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'";
 
+    /// Row of the query of tables that cannot be published: schema and name.
     pub(in crate::inside) type TableRow<'a> = (Str<'a>, Str<'a>);
+    /// Row of the query: name, owner, whether it publishes all tables, operations in the order of [`Operation::ALL`],
+    /// and tables.
     pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>);
 
+    /// Adds the publication of a row to `contents`.
+    ///
+    /// # Errors
+    /// Returns an error if a name is not valid.
     pub(in crate::inside) fn read(
         (name, owner, all_tables, publish, tables): Row<'_>,
         names: &mut Names,

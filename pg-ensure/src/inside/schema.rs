@@ -248,8 +248,13 @@ pub(super) mod snapshot {
             EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid)) AS entry
         FROM pg_namespace s JOIN spaces USING (oid) JOIN pg_roles o ON o.oid = s.nspowner";
 
+    /// Row of the query: name, owner, access privileges, comment, and whether other objects depend on it.
     pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, List<'a>, Option<Str<'a>>, bool);
 
+    /// Adds the schema of a row to `contents`.
+    ///
+    /// # Errors
+    /// Returns an error if a name, the access privileges or the comment are not valid.
     pub(in crate::inside) fn read(
         (name, owner, acl, comment, occupied): Row<'_>,
         names: &mut Names,

@@ -107,14 +107,17 @@ pub(crate) fn word(text: impl Into<String>) -> SpannedString {
     Spanned::new(0..0, text.into())
 }
 
+/// Returns a name as a string without a position.
 pub(crate) fn name(name: &Name) -> SpannedString {
     word(name.as_str())
 }
 
+/// Returns a name, if there is one, as a string without a position.
 pub(crate) fn maybe(found: Option<&Name>) -> Option<SpannedString> {
     found.map(name)
 }
 
+/// Returns a text, if there is one, as a string without a position.
 pub(crate) fn text(found: Option<&Text>) -> Option<SpannedString> {
     found.map(|text| word(text.as_str()))
 }

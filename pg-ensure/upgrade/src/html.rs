@@ -7,6 +7,7 @@ use super::report::{backup, plural, span, standing, time};
 use super::step::Step;
 use std::fmt::Write as _;
 
+/// Style sheet of the page.
 const STYLE: &str = "
 :root{--paper:#f7f7f4;--card:#fff;--ink:#1d2327;--soft:#5d6871;--line:#dfe2e0;--run:#336791;--down:#c2662d;--bad:#b3261e;
 --good:#2e7d4f;--warn:#946200}

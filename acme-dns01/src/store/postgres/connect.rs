@@ -36,16 +36,19 @@ impl Deref for ConnectionGuard<'_> {
 }
 
 impl ConnectionGuard<'_> {
+    /// Returns the client for a transaction.
     pub(super) fn as_mut(&mut self) -> &mut Client {
         self.0.client.as_mut().expect("it is held only when there is one")
     }
 }
 
 impl Connection {
+    /// Creates a connection that is opened on first use.
     pub(super) fn new(database: Database) -> Self {
         Self { database, state: Mutex::default() }
     }
 
+    /// Returns the database to which this connects.
     pub(super) const fn database(&self) -> &Database {
         &self.database
     }

@@ -8,6 +8,7 @@ pub(super) struct DeserializerMessage<'m> {
 }
 
 impl<'m> DeserializerMessage<'m> {
+    /// Creates a reader of a message of the TOML parser.
     pub(super) fn new(message: &'m str) -> Self {
         Self { message }
     }

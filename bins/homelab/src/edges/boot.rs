@@ -5,6 +5,7 @@ use crate::facts::{Facts, ensure, until};
 use crate::{postgres, programs};
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "One order for both";
 /// Names of the two certificates.
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];

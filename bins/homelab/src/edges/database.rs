@@ -7,6 +7,7 @@ use crate::facts::{Facts, ensure, until};
 use crate::postgres;
 use std::time::{Duration, Instant};
 
+/// Chapter of the report.
 const CHAPTER: &str = "The database of both";
 
 /// Password of the replication role.

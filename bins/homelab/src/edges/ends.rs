@@ -5,6 +5,7 @@ use super::{EARLY, TRIES, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
 use std::time::{Duration, Instant};
 
+/// Chapter of the report.
 const CHAPTER: &str = "Either edge ends";
 
 /// Kills each edge in turn under load, then cuts the power of one.

@@ -5,6 +5,7 @@ use crate::facts::{Facts, ensure};
 use std::time::Duration;
 use testkit::replay;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Sessions of both";
 /// Metric of the sessions that an edge has taken for early data.
 pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";

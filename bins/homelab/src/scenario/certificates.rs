@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Certificates";
 
 /// Names of the certificate folders.

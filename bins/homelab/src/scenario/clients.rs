@@ -5,6 +5,7 @@ use crate::lab::{Lab, field};
 use crate::topology::port;
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Clients";
 /// Arguments of curl with forged header fields.
 const SPOOFED: &str = "-H 'X-Forwarded-For: 6.6.6.6' -H 'X-Real-IP: 6.6.6.6' -H 'Forwarded: for=6.6.6.6' -H 'X_Forwarded_For: 6.6.6.6'";

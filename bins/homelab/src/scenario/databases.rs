@@ -6,6 +6,7 @@ use crate::lab::Lab;
 use crate::postgres;
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Databases";
 
 /// Command of the systemd unit.

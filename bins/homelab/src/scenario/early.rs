@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Early data";
 /// Address of the relay, on the attacker's host.
 const RELAY: &str = "203.0.113.66:8443";

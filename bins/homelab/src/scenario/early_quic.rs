@@ -8,7 +8,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// IPv4 address of the relay on the public network.
 const RELAY: &str = "203.0.113.66";
+/// UDP port of the relay.
 const PORT: u16 = 8444;
 
 /// A relay on the path that records the datagrams of each client.

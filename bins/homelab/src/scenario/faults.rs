@@ -6,6 +6,7 @@ use crate::lab::{Lab, field};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Chapter of the report.
 pub(crate) const CHAPTER: &str = "Faults";
 
 /// Runs the checks of lost networks and processes, and of the clock.

@@ -4,6 +4,7 @@ use crate::facts::{Facts, ensure};
 use crate::lab::{Lab, MAIL_PASSWORD};
 use testkit::mail::Postfix;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Mail";
 /// Path of the configuration of Forgejo, on the first node.
 const FILE: &str = "/etc/forgejo/app.ini";

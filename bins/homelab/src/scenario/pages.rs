@@ -5,6 +5,7 @@ use crate::facts::{Facts, ensure};
 use crate::lab::Lab;
 use std::path::Path;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Pages";
 
 /// Saves the pages into a folder, and checks their content.

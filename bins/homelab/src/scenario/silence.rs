@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Silence";
 
 /// Packets that one side sent in a capture: all of them, UDP datagrams, and TCP payload.

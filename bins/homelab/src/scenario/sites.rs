@@ -4,6 +4,7 @@ use crate::facts::{Facts, ensure, until};
 use crate::lab::{Lab, field};
 use std::time::Duration;
 
+/// Chapter of the report.
 const CHAPTER: &str = "Sites";
 
 /// Runs the checks.

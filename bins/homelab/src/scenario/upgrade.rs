@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// Chapter of the report.
 const CHAPTER: &str = "PostgreSQL 17 to 18";
 /// Site of the writing client.
 const SITE: &str = "vault.example.org";

@@ -5,6 +5,7 @@ use super::machine::Machine;
 use crate::book::{blocks, page};
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("Install, on Debian", install),
     ("The first site", first_site),
@@ -23,6 +24,7 @@ const SECRETS: &[(&str, &str)] = &[
 /// Parts of commands whose exit code 3 is expected by the page: there are differences to act on or to read.
 const DIFFERENCES: &[&str] = &[" plan", " check", " doctor", " explain", " import", " list", " --dry-run"];
 
+/// Connects the machine to the test internet, and follows the section for Debian of `install.md`.
 fn install(machine: &mut Machine) -> Outcome {
     machine.connect()?;
     let text = page("install.md")?;
@@ -33,12 +35,14 @@ fn install(machine: &mut Machine) -> Outcome {
     follow(machine, section)
 }
 
+/// Follows `first-site.md`, until the sites `git` and `vault` are served.
 fn first_site(machine: &mut Machine) -> Outcome {
     follow(machine, &page("first-site.md")?)?;
     machine.until(60, &served("git"))?;
     machine.until(5, &served("vault"))
 }
 
+/// Follows `forgejo.md`.
 fn forgejo(machine: &mut Machine) -> Outcome {
     follow(machine, &page("forgejo.md")?)
 }
@@ -108,6 +112,7 @@ pub(super) fn result(machine: &mut Machine) -> Outcome {
     machine.run("! grep -rF \"$(cat /srv/mail-password)\" /var/log /home/reader").map(drop)
 }
 
+/// Reboots, and checks that the units are active, the site is served, and the table of the test still exists.
 fn after_boot(machine: &mut Machine) -> Outcome {
     machine.reboot()?;
     machine.active(60, &["edge-proxyd", "pg-ensure", "services"])?;

@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::short::SERVES;
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("the example with every key is served under the unit", every_key),
     ("the same without the keys that run programs, so that files are restricted too", restricted),
@@ -62,6 +63,7 @@ systemctl daemon-reload
 /// Command that requests the first site of the example, which needs no upstream.
 const ROBOTS: &str = "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt | grep 'User-agent'";
 
+/// Checks that the example with every key is served under the unit.
 fn every_key(machine: &mut Machine) -> Outcome {
     machine.run(NAMED)?;
     machine.run(
@@ -132,6 +134,7 @@ ask 443 -sess_out > /dev/null
 ask 8444 -sess_in | grep '^Reused, TLSv1.3'
 ";
 
+/// Checks that a second edge with the same database resumes a session of this one.
 fn shared(machine: &mut Machine) -> Outcome {
     machine.until(20, &format!("{} | grep 'connected to the database'", log_script("edge-proxyd")))?;
     machine.until(
@@ -151,6 +154,7 @@ fn shared(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
+/// Checks that the maintenance of a site outlasts a restart of the unit.
 fn maintenance(machine: &mut Machine) -> Outcome {
     let code = |code: u32| {
         format!(

@@ -5,6 +5,7 @@ use super::machine::Machine;
 use super::short::{SERVES, under_load, under_load_while_killed};
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("everything is up", up),
     ("a successor that hangs is ended, and the watchdog is fed meanwhile", hanging),
@@ -31,12 +32,14 @@ pub(super) const STEPS: &[Step] = &[
     ("three boots, and one after the power was lost", boots),
 ];
 
+/// Provides the secret, and checks that all units become active and the site is served.
 fn up(machine: &mut Machine) -> Outcome {
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
     machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
     machine.until(20, SERVES)
 }
 
+/// Checks that a successor that never becomes ready is terminated, while the old process serves and feeds the watchdog.
 fn hanging(machine: &mut Machine) -> Outcome {
     machine.run("cp /usr/bin/edge-proxyd /srv/edge-proxyd")?;
     let hang = "printf '#!/bin/sh\\nexec sleep 1000\\n' > /usr/bin/fresh; chmod +x /usr/bin/fresh; mv /usr/bin/fresh /usr/bin/edge-proxyd";
@@ -71,6 +74,8 @@ pub(super) fn log_script(unit: &str) -> String {
     format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat")
 }
 
+/// Checks that the edge serves with its clock in 2000 and in 2040, and reports the certificates that are not valid
+/// then.
 fn clocks(machine: &mut Machine) -> Outcome {
     machine.run(OF_TODAY)?;
     for (year, words) in [(2000, "b.test is not valid yet"), (2040, "b.test has expired")] {
@@ -91,16 +96,19 @@ fn clocks(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
+/// Checks that the watchdog restarts a stopped process within 60 seconds.
 fn stopped(machine: &mut Machine) -> Outcome {
     machine.run("kill -STOP $(systemctl show --value -p MainPID edge-proxyd)")?;
     machine.until(60, SERVES)
 }
 
+/// Checks that a killed process is started again.
 fn killed(machine: &mut Machine) -> Outcome {
     under_load_while_killed(machine, 8, "systemctl kill -s KILL edge-proxyd; sleep 4")?;
     machine.until(10, SERVES)
 }
 
+/// Checks that a full disk under the access log loses lines only: it is reported and counted, and requests are served.
 fn full_disk(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop edge-proxyd; mount -t tmpfs -o size=16k,mode=0777 none /var/log/edge-proxyd; systemctl start edge-proxyd")?;
     under_load(machine, 8, "sleep 1")?;
@@ -113,6 +121,7 @@ fn full_disk(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
+/// Checks that the edge serves while the journal is stopped for 4 seconds.
 fn hanging_journal(machine: &mut Machine) -> Outcome {
     let stop = "systemctl kill -s STOP systemd-journald; sleep 4; systemctl kill -s CONT systemd-journald";
     under_load(machine, 7, stop)?;
@@ -127,6 +136,7 @@ const IS_SERVED: &str = "fingerprint='openssl x509 -noout -fingerprint'; \
     served=$(openssl s_client -connect 127.0.0.1:443 -servername a.test < /dev/null 2> /dev/null | $fingerprint); \
     test \"$served\" = \"$($fingerprint -in /var/lib/acme/a.test/fullchain.pem)\"";
 
+/// Checks that a missing certificate folder is created with the correct owners and served from.
 fn missing_folder(machine: &mut Machine) -> Outcome {
     machine.run(
         "systemctl stop edge-proxyd; mv /var/lib/acme /var/lib/elsewhere; systemctl start edge-proxyd",
@@ -140,6 +150,7 @@ fn missing_folder(machine: &mut Machine) -> Outcome {
     }
 }
 
+/// Checks that a certificate folder mounted or replaced later is served from without a restart.
 fn late_folder(machine: &mut Machine) -> Outcome {
     let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
     let before = machine.run(restarts)?;
@@ -233,6 +244,7 @@ fn long_takeover(machine: &mut Machine) -> Outcome {
     machine.run(&format!("! test -e /proc/{before} && {SERVES}")).map(drop)
 }
 
+/// Checks that applications start once pg-ensure has its secret, after three failed starts.
 fn fourth_try(machine: &mut Machine) -> Outcome {
     machine.run(
         "systemctl stop myapp myapp2 pg-ensure; rm /etc/secrets/app-db; systemctl start --no-block myapp2",
@@ -273,6 +285,7 @@ fn late_credential(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
+/// Checks that pg-ensure installs the rules of pg_hba.conf under its unit.
 fn rules(machine: &mut Machine) -> Outcome {
     let list = "/etc/postgresql/17/main/pg_hba.conf";
     machine.run(&format!("cp -a {list} /srv/pg_hba.conf"))?;
@@ -296,6 +309,7 @@ fn rules(machine: &mut Machine) -> Outcome {
     machine.until(10, "! psql -U nobody postgres -c '' 2>&1 | grep 'rejects connection'")
 }
 
+/// Checks that the units wait for a PostgreSQL that starts 20 seconds late.
 fn late_postgresql(machine: &mut Machine) -> Outcome {
     machine.run("mkdir -p /etc/systemd/system/postgresql@.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 20\\n' > /etc/systemd/system/postgresql@.service.d/late.conf")?;
     machine.reboot()?;
@@ -303,6 +317,7 @@ fn late_postgresql(machine: &mut Machine) -> Outcome {
     machine.run("rm /etc/systemd/system/postgresql@.service.d/late.conf; systemctl daemon-reload").map(drop)
 }
 
+/// Boots three times, and once after a power loss, and checks that all units become active.
 fn boots(machine: &mut Machine) -> Outcome {
     for _ in 0..3 {
         machine.reboot()?;

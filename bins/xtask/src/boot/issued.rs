@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::short::SERVES;
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("certificates by [acme] of edge-proxyd, from each provider", by_edge),
     ("certificates by acme-dns01, from each provider", by_daemon),
@@ -31,6 +32,7 @@ fn secrets(folder: &str, owner: &str) -> String {
     )
 }
 
+/// Checks that edge-proxyd issues a certificate from each DNS provider by its section `[acme]`.
 fn by_edge(machine: &mut Machine) -> Outcome {
     machine.connect()?;
     machine.run(RELOADED)?;
@@ -67,6 +69,7 @@ fn unreachable_is_said(machine: &Machine, unit: &str) -> Outcome {
     machine.run(&format!("! {log} | grep -E 'Operation not permitted|Permission denied|Read-only'")).map(drop)
 }
 
+/// Checks that the daemon acme-dns01 issues a certificate from each DNS provider.
 fn by_daemon(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl stop edge-proxyd; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
@@ -98,6 +101,7 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
 const REACHABLE: &str = "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; \
     head -n -3 /srv/acme-dns01.toml > /etc/acme-dns01.toml; ! grep hosted.example.org /etc/acme-dns01.toml";
 
+/// Checks that the timer issues them in the daemon's place.
 fn by_timer(machine: &mut Machine) -> Outcome {
     machine.run(&format!(
         "{REACHABLE}; systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded"
@@ -127,6 +131,7 @@ fn by_timer(machine: &mut Machine) -> Outcome {
     .map(drop)
 }
 
+/// Checks that a rejected reload of the daemon fails, states the reason, and leaves the process running.
 fn refused(machine: &mut Machine) -> Outcome {
     let main = "systemctl show --value -p MainPID acme-dns01";
     let before = machine.run(main)?;
@@ -184,6 +189,8 @@ const LIST: &str = "systemd-run --quiet --wait --pipe -p User=acme -p Group=acme
     -p LoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token acme-dns01 --config /etc/acme-dns01.toml list \
     | grep -E '^cloudflare.example.org .*valid'";
 
+/// Checks that the daemon continues with its clock in 2000 and in 2040, and reports the certificates that are not valid
+/// then.
 fn clocks(machine: &mut Machine) -> Outcome {
     // By one clock the certificates have expired, by the other they are not valid yet; this includes those of the
     // CA's own server.

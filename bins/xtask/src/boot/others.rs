@@ -5,6 +5,7 @@ use super::machine::Machine;
 use super::short::SERVES;
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("pg-ensure-standby waits for the promotion of its server, and applies the manifest then", standby),
     ("a first boot enables no two units that conflict", first_boot),
@@ -25,6 +26,7 @@ systemctl daemon-reload
 /// Command that succeeds if the second cluster has the role.
 const ROLE: &str = "runuser -u postgres -- psql -p 5433 -Atc \"select rolname from pg_roles where rolname = 'promoted'\" | grep promoted";
 
+/// Checks that pg-ensure-standby waits for the promotion of its server, then applies the manifest and exits.
 fn standby(machine: &mut Machine) -> Outcome {
     machine.run(STANDBY)?;
     machine.until(20, "runuser -u postgres -- psql -p 5433 -Atc 'select pg_is_in_recovery()' | grep t")?;

@@ -6,6 +6,7 @@ use super::machine::Machine;
 use super::short::{SERVES, under_load};
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("each package is purged alone, and the machine boots", alone),
     ("an earlier version starts with the state of this one, and this one with that of an earlier", previous),
@@ -16,6 +17,7 @@ pub(super) const STEPS: &[Step] = &[
 /// Packages with units.
 const PACKAGES: [&str; 4] = ["edge-proxyd", "acme-dns01", "pg-ensure", "upgrade-pg-cluster"];
 
+/// Purges each package alone, and checks that the machine boots.
 fn alone(machine: &mut Machine) -> Outcome {
     for package in PACKAGES {
         machine.run("systemctl enable upgrade-pg-cluster@16-17 upgrade-pg-cluster-finish@16-17 > /dev/null 2>&1 || true")?;
@@ -61,6 +63,7 @@ const STATE: &str = "cat /var/lib/edge-proxyd/maintenance.json && ls /var/lib/pg
 const UNDER_MAINTENANCE: &str =
     "curl -sS -o /dev/null -w '%{http_code}' --max-time 10 -H 'Host: m.test' http://127.0.0.1/ | grep 503";
 
+/// Checks that an earlier version starts with the state of this one, and the reverse.
 fn previous(machine: &mut Machine) -> Outcome {
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
     machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
@@ -127,6 +130,7 @@ fn later_state(machine: &mut Machine) -> Outcome {
 const OWN: &str = "groupadd --gid 1500 acme; useradd --uid 1500 --gid acme --create-home --shell /bin/bash acme; \
                    groupadd --gid 1501 edge-proxy; echo keep > /home/acme/file; chown acme:acme /home/acme/file";
 
+/// Checks that existing accounts with the names of the packages are used unchanged.
 fn accounts(machine: &mut Machine) -> Outcome {
     machine.run("dpkg --purge edge-proxyd acme-dns01; userdel edge-proxy; userdel acme; groupdel acme || true; rm -rf /var/lib/acme")?;
     machine.run(OWN)?;

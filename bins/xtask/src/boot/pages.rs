@@ -9,6 +9,7 @@ use crate::process::{Outcome, tools_folder};
 use std::path::Path;
 use std::process::Command;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("Back up and restore: the edge and the node come back on an empty machine", backup),
     ("PostgreSQL from 17 to 18, and the same after a boot", postgresql),
@@ -26,6 +27,7 @@ const EMPTY: &str = "cp /var/lib/postgresql/forgejo.dump /srv/forgejo.dump; syst
 /// Beginning of a command that queries the table that the backup must contain.
 const ROW: &str = "PGPASSWORD='correct horse' psql -h 127.0.0.1 -U forgejo forgejo -Atc";
 
+/// Follows `backup.md`: backs up, empties the machine, and restores.
 fn backup(machine: &mut Machine) -> Outcome {
     let text = page("backup.md")?;
     let section = |name: &str| {
@@ -66,6 +68,7 @@ fn backup(machine: &mut Machine) -> Outcome {
 const EIGHTEEN: &str = "chown -R root: /opt/postgresql-18; ln -s /opt/postgresql-18/usr/lib/postgresql/18 /usr/lib/postgresql/18; \
     pg_createcluster 18 main > /dev/null; cat /etc/postgresql/18/main/postgresql.conf | grep '^port = 5433'";
 
+/// Follows `postgresql-17-to-18.md`, and checks rows and settings, also after a boot.
 fn postgresql(machine: &mut Machine) -> Outcome {
     let place = machine.root().join("opt/postgresql-18");
     quiet(Command::new("cp").arg("-a").arg(tools_folder().join("postgresql-18-icu")).arg(&place))?;
@@ -129,6 +132,7 @@ const NGINX: &str = "events {}\nhttp {\n  server {\n    listen 443 ssl;\n    ser
 /// Beginning of a command that writes a unit without effect, under the name of another program's.
 const STAND_IN: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system";
 
+/// Follows `from-nginx.md`.
 fn from_nginx(machine: &mut Machine) -> Outcome {
     machine.run(&format!("mkdir -p /etc/nginx; cat > /etc/nginx/nginx.conf <<'END'\n{NGINX}END\n{STAND_IN}/nginx.service; systemctl daemon-reload; systemctl enable --now nginx"))?;
     let text = page("from-nginx.md")?;
@@ -162,6 +166,7 @@ const LETSENCRYPT: &str = "live=/etc/letsencrypt/live/example.org; mkdir -p $liv
     printf 'version = 2.1.0\\narchive_dir = /etc/letsencrypt/archive/example.org\\ncert = %s/cert.pem\\nprivkey = %s/privkey.pem\\n\
 chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live > /etc/letsencrypt/renewal/example.org.conf";
 
+/// Follows the pages about a move from lego or certbot and about failed renewals.
 fn from_certbot(machine: &mut Machine) -> Outcome {
     machine.run(LETSENCRYPT)?;
     // An imported configuration has no status page, which the page about renewals queries.

@@ -4,6 +4,7 @@ use super::Step;
 use super::machine::Machine;
 use crate::process::Outcome;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("[acme] keeps its files under the unit, and the site is served", acme),
     (
@@ -86,6 +87,7 @@ fn counted(
 pub(super) const SERVES: &str = "curl -sS --max-time 10 --fail -H 'Host: a.test' http://127.0.0.1/ && \
     curl -sSk --max-time 10 --fail --resolve a.test:443:127.0.0.1 https://a.test/";
 
+/// Checks that `[acme]` creates its files with the correct owners, and that the site is served without a network.
 fn acme(machine: &mut Machine) -> Outcome {
     // Nothing waits for the network to be online, which it is not.
     machine.run("! systemctl is-active network-online.target")?;
@@ -106,6 +108,7 @@ const INTERFACE: &str = "ip link add tailscale0 type veth peer name far netns no
 /// interface, so that only the socket shows it.
 const BOUND: &str = "ss -Hltn 'sport = :8081' | grep '100.64.0.5%tailscale0:8081'";
 
+/// Checks that a listener binds once its interface exists, and again after the interface is recreated.
 fn interface(machine: &mut Machine) -> Outcome {
     machine.run("! ss -Hltn 'sport = :8081' | grep . && ip netns add node")?;
     machine.run(INTERFACE)?;
@@ -133,6 +136,7 @@ fn tailnet_trust(machine: &mut Machine) -> Outcome {
     machine.run("ip addr del 100.64.0.66/32 dev lo").map(drop)
 }
 
+/// Checks that a listener binds once its address exists.
 fn address(machine: &mut Machine) -> Outcome {
     let bound = "ss -Hltn 'sport = :8082' | grep '100.64.0.7:8082'";
     machine.run(&format!("! {bound} && {SERVES}"))?;
@@ -141,6 +145,7 @@ fn address(machine: &mut Machine) -> Outcome {
     machine.run("curl -sS --fail --max-time 5 -H 'Host: a.test' http://100.64.0.7:8082/").map(drop)
 }
 
+/// Checks that applications start once the secret of their database exists.
 fn late_secret(machine: &mut Machine) -> Outcome {
     machine.active(30, &["postgresql@17-main"])?;
     machine.run(
@@ -151,12 +156,14 @@ fn late_secret(machine: &mut Machine) -> Outcome {
     machine.active(40, &["pg-ensure", "myapp", "myapp2"])
 }
 
+/// Checks that an application stops and starts with PostgreSQL.
 fn postgresql_again(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop postgresql && ! systemctl is-active myapp")?;
     machine.run("systemctl start postgresql")?;
     machine.active(30, &["pg-ensure", "myapp"])
 }
 
+/// Checks that a reload of pg-ensure has the unit's credentials and does not restart the application.
 fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     let since = "systemctl show --value -p ActiveEnterTimestampMonotonic myapp";
     let before = machine.run(since)?;
@@ -174,6 +181,7 @@ fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
 /// Command that prints the inodes of the sockets of port 443, which differ for other sockets.
 const SOCKETS: &str = "ss -Hltuen 'sport = :443' | sed -n 's/.*\\(ino:[0-9]*\\).*/\\1/p' | sort";
 
+/// Checks that a restart refuses no client, keeps the sockets, and takes at most 8 seconds with a long request open.
 fn restart(machine: &mut Machine) -> Outcome {
     http3(machine)?;
     let sockets = machine.run(SOCKETS)?;
@@ -195,6 +203,7 @@ fn restart(machine: &mut Machine) -> Outcome {
 /// Command that prints the main process ID of the edge.
 const MAIN: &str = "systemctl show --value -p MainPID edge-proxyd";
 
+/// Checks that a takeover refuses no client, and changes the process of the service.
 fn takeover(machine: &mut Machine) -> Outcome {
     let before = machine.run(MAIN)?;
     under_load(machine, 5, "systemctl kill -s USR2 --kill-whom=main edge-proxyd; sleep 3")?;
@@ -208,6 +217,7 @@ fn takeover(machine: &mut Machine) -> Outcome {
     machine.until(15, &format!("test $({MAIN}) != {after} && {SERVES}"))
 }
 
+/// Checks that a rejected reload fails and is reported, and that a reload starts a new process only if it needs one.
 fn reload(machine: &mut Machine) -> Outcome {
     let before = machine.run(MAIN)?;
     machine.run("echo 'nonsense = 1' >> /etc/edge-proxyd/edge.toml && ! systemctl reload edge-proxyd")?;
@@ -225,6 +235,7 @@ fn reload(machine: &mut Machine) -> Outcome {
     machine.until(5, "! ss -Hltn 'sport = :8080' | grep .")
 }
 
+/// Checks that an updated package runs at once, refuses no client, and keeps the owner of `/var/lib/acme`.
 fn update(machine: &mut Machine) -> Outcome {
     machine.run("systemctl enable --now acme-dns01 || true")?;
     let owner = machine.run("stat -c %U /var/lib/acme")?;
@@ -237,6 +248,7 @@ fn update(machine: &mut Machine) -> Outcome {
     Ok(())
 }
 
+/// Checks that the access log is rotated, and continued with the same owner.
 fn rotation(machine: &mut Machine) -> Outcome {
     machine
         .run("logrotate --force /etc/logrotate.d/edge-proxyd && test -s /var/log/edge-proxyd/access.log.1")?;
@@ -245,6 +257,7 @@ fn rotation(machine: &mut Machine) -> Outcome {
     if owner == "edge-proxy:acme" { Ok(()) } else { Err(format!("the log belongs to {owner}")) }
 }
 
+/// Checks that errors have the priority `err` in the journal.
 fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("journalctl -b -u edge-proxyd -p err -o cat | grep 'nonsense'")?;
     // The other programs too.
@@ -264,6 +277,7 @@ fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("! journalctl -b -u edge-proxyd -p warning -o cat | grep 'listening on 0'").map(drop)
 }
 
+/// Checks that the presets enable no two conflicting units.
 fn presets(machine: &mut Machine) -> Outcome {
     let disabled = "for unit in edge-proxyd.socket acme-dns01-once.timer pg-ensure-standby.service; do \
                     systemctl preset $unit 2>/dev/null; if systemctl is-enabled $unit; then exit 1; fi; done";
@@ -271,6 +285,7 @@ fn presets(machine: &mut Machine) -> Outcome {
     machine.run("systemctl preset acme-dns01.service && systemctl is-enabled acme-dns01.service").map(drop)
 }
 
+/// Checks that the socket unit passes exactly the listeners' addresses, including IPv6 and UDP.
 fn socket_unit(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop edge-proxyd")?;
     // systemd closes the descriptors of the stopped service's store in the background.
@@ -325,6 +340,7 @@ fn upgrade_first(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
+/// Purges all packages, and checks that nothing of them is left and the machine boots.
 fn purge(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl enable upgrade-pg-cluster@16-17.service upgrade-pg-cluster-finish@16-17.service")?;

@@ -5,6 +5,7 @@ use super::machine::{Machine, quiet};
 use crate::process::{Outcome, tools_folder};
 use std::process::Command;
 
+/// Steps of this boot: titles of the report, and functions.
 pub(super) const STEPS: &[Step] = &[
     ("PostgreSQL is upgraded by the unit, with its sandbox", upgrade),
     ("what is left of the upgrade is done by the second unit, beside the new server", finish),
@@ -29,6 +30,7 @@ fn as_owner(machine: &Machine, script: &str) -> Result<String, String> {
     machine.run(&format!("cat > /run/cluster/script <<'END'\nset -eu\n{script}\nEND\nrunuser -u postgres -- sh /run/cluster/script < /dev/null"))
 }
 
+/// Checks that the unit upgrades a cluster of PostgreSQL 17 to 18 inside its sandbox.
 fn upgrade(machine: &mut Machine) -> Outcome {
     for version in ["postgresql-17", "postgresql-18"] {
         let place = machine.root().join("opt").join(version);
@@ -60,6 +62,7 @@ fn upgrade(machine: &mut Machine) -> Outcome {
     if count == "1000" { Ok(()) } else { Err(format!("the new cluster has {count:?} rows")) }
 }
 
+/// Checks that the second unit completes the remaining steps beside the new server.
 fn finish(machine: &mut Machine) -> Outcome {
     machine.run(
         "mkdir -p /run/systemd/system/upgrade-pg-cluster-finish@17-18.service.d; \

@@ -88,6 +88,7 @@ impl ManifestReader for Resolution<'_, '_> {
 }
 
 impl Resolution<'_, '_> {
+    /// Records a problem at a place of the manifest.
     fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.problems.push(self.manifest.problem(span, message.into()));
     }

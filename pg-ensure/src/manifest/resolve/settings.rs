@@ -7,6 +7,8 @@ use crate::name::{Name, Text};
 use crate::object::Setting;
 
 impl Resolution<'_, '_> {
+    /// Resolves settings of a role, of a database, or of a role in a database. A setting that is not valid is recorded
+    /// as a problem.
     pub(in crate::manifest) fn settings(
         &mut self,
         role: Option<&Name>,

@@ -60,6 +60,7 @@ pub fn passes(findings: &[Finding]) -> bool {
 /// Joins a list of names with commas. Of more than six names, only the first five are shown, followed by the number of
 /// the others.
 pub(super) fn listed(names: &[String]) -> String {
+    /// Maximum number of names shown of a longer list.
     const SHOWN: usize = 5;
     if names.len() <= SHOWN + 1 {
         return names.join(", ");

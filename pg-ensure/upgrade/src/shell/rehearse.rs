@@ -135,6 +135,7 @@ impl<'r> Stage<'r> {
         Ok(Self { request, real, max_rate: rehearsing.max_rate.as_deref(), folder, layout, id })
     }
 
+    /// Returns the working folder of the rehearsal.
     fn work(&self) -> &WorkFolder {
         &self.layout.work
     }
