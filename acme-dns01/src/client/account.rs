@@ -68,11 +68,17 @@ impl Account {
 
     /// Sends a request signed by the account. An empty `payload` makes it POST-as-GET. Status 404 is
     /// [`ErrorKind::Refused`].
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request.
     async fn post(&self, url: &str, payload: &str) -> Result<Response, AcmeError> {
         self.acme.post(&self.key, Some(&self.url), url, payload).await
     }
 
     /// Fetches a resource of an order (POST-as-GET). Status 404 is [`ErrorKind::OrderGone`].
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request.
     async fn read(&self, url: &str) -> Result<Response, AcmeError> {
         self.acme.send(&self.key, Some(&self.url), url, "", ErrorKind::OrderGone).await
     }

@@ -147,6 +147,9 @@ impl Acme {
     }
 
     /// Returns the directory's JSON as the CA sent it, from the cache or fetched.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be fetched or parsed.
     pub(super) async fn directory_body(&self) -> Result<Bytes, AcmeError> {
         self.directory().await?;
         Ok(self.inner.directory.lock().await.as_ref().map(|known| known.body.clone()).unwrap_or_default())
@@ -169,6 +172,9 @@ impl Acme {
     }
 
     /// Takes an unused nonce from the pool, or requests one from the CA.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached, or its response has no nonce.
     pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
         if let Some(nonce) = self.nonces().pop() {
             return Ok(nonce);
@@ -196,6 +202,9 @@ impl Acme {
 
     /// Sends a request signed by `key`. `account` is the account URL; with `None` the request contains the public key.
     /// An empty `payload` makes it POST-as-GET. Status 404 is [`ErrorKind::Refused`].
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request.
     pub(super) async fn post(
         &self,
         key: &AccountKey,
@@ -275,6 +284,9 @@ impl Acme {
     }
 
     /// Sends a newAccount request signed by `key`. Returns the account URL of the response's Location field.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request, or the response has no account URL.
     async fn new_account(&self, key: &AccountKey, url: &str, payload: &Value) -> Result<String, AcmeError> {
         let response = self.post(key, None, url, &payload.to_string()).await?;
         response.header("location").map(str::to_owned).ok_or_else(|| {

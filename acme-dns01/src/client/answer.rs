@@ -15,6 +15,9 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Resul
 }
 
 /// Parses an order object (RFC 8555 §7.1.3) of a response. `url` is the order's URL, which the object does not contain.
+///
+/// # Errors
+/// Returns an error if the response does not contain an order object.
 pub(super) fn order(response: &Response, url: String) -> Result<Order, AcmeError> {
     /// Order object (RFC 8555 §7.1.3).
     #[derive(Deserialize)]

@@ -161,6 +161,9 @@ impl OrderPath {
     }
 
     /// Creates instant-acme's handle of the account, which sends by `transport`.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be fetched, or instant-acme rejects the key.
     async fn account(&self, transport: &Transport) -> Result<Account, AcmeError> {
         let builder = Account::builder_with_http(Box::new(transport.clone()));
         let (key, directory) = (self.key.clone_key(), self.acme.url().to_owned());
@@ -189,6 +192,9 @@ impl OrderPath {
     }
 
     /// Creates an order at the newOrder resource `url`. Returns the CA's response.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the order.
     pub(super) async fn new_order(
         &self,
         url: &str,
@@ -222,6 +228,9 @@ impl OrderPath {
     }
 
     /// Fetches an order, through the cached handle if there is one. Returns the CA's response.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request. Status 404 is [`ErrorKind::OrderGone`].
     pub(super) async fn order(&self, url: &str) -> Result<Response, AcmeError> {
         if let Some(kept) = self.known_order(url) {
             let mut kept = kept.lock().await;
@@ -238,6 +247,9 @@ impl OrderPath {
 
     /// Fetches an order and caches its handle. Returns the CA's response, and the handle unless instant-acme cannot
     /// parse the order.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request. Status 404 is [`ErrorKind::OrderGone`].
     async fn open(
         &self,
         url: &str,
@@ -255,6 +267,9 @@ impl OrderPath {
     }
 
     /// Returns the cached handle of an order, or fetches the order. `None` if instant-acme cannot parse it.
+    ///
+    /// # Errors
+    /// Returns the errors of [`open`](Self::open).
     async fn find_or_open(&self, url: &str) -> Result<Option<Arc<tokio::sync::Mutex<OpenOrder>>>, AcmeError> {
         match self.known_order(url) {
             Some(kept) => Ok(Some(kept)),
@@ -264,6 +279,9 @@ impl OrderPath {
 
     /// Fetches the authorization with this URL of an order. `None` if the order does not list it, or instant-acme
     /// cannot parse the order.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request. Status 404 is [`ErrorKind::OrderGone`].
     pub(super) async fn authorization(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
         let Some(kept) = self.find_or_open(order).await? else { return Ok(None) };
         let mut kept = kept.lock().await;
@@ -299,6 +317,10 @@ impl OrderPath {
 
     /// Indicates to the CA that a DNS-01 challenge of an order is ready for validation. Returns `false`, without a
     /// request, if instant-acme cannot parse the order or an authorization, or no authorization has the challenge.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request. Status 404 of the challenge is
+    /// [`ErrorKind::Refused`].
     pub(super) async fn trigger(&self, order: &str, challenge: &str) -> Result<bool, AcmeError> {
         let Some(kept) = self.find_or_open(order).await? else { return Ok(false) };
         let mut kept = kept.lock().await;
@@ -346,6 +368,9 @@ impl OrderPath {
 
     /// Downloads the chain at `url` of an order, and removes the order from the cache. `None` if the order is not
     /// cached, or its certificate has another URL.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request. Status 404 is [`ErrorKind::OrderGone`].
     pub(super) async fn certificate(&self, order: &str, url: &str) -> Result<Option<Response>, AcmeError> {
         let Some(kept) = self.known_order(order) else { return Ok(None) };
         let mut kept = kept.lock().await;

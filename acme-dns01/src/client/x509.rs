@@ -142,6 +142,9 @@ pub fn self_signed(
 const SELF_SIGNED: &str = "acme-dns01 self-signed";
 
 /// Parses all certificates of a PEM text to DER. Empty if the text contains none.
+///
+/// # Errors
+/// Returns [`CertificateError::Chain`] if a PEM section is damaged.
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
@@ -149,6 +152,9 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateEr
 }
 
 /// Parses a certificate in DER.
+///
+/// # Errors
+/// Returns [`CertificateError::Chain`] if it is not a valid certificate.
 fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, CertificateError> {
     X509Certificate::from_der(der)
         .map(|(_, certificate)| certificate)
@@ -156,6 +162,9 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Certifi
 }
 
 /// Returns the serial number of a certificate in DER, in lowercase hexadecimal digits without leading zeros.
+///
+/// # Errors
+/// Returns [`CertificateError::Chain`] if it is not a valid certificate.
 pub(crate) fn serial_of(der: &CertificateDer<'_>) -> Result<String, CertificateError> {
     Ok(hex(parse(der)?.raw_serial()).trim_start_matches('0').to_owned())
 }

@@ -121,6 +121,9 @@ impl Dns {
 
     /// Returns the servers to query for a name's TXT record, by [`mode`](Self::mode): each address of each
     /// authoritative name server with its host name, or the resolvers under the name `resolver`.
+    ///
+    /// # Errors
+    /// Returns an error if the zone or its name servers cannot be determined. Never with [`LookupMode::Resolvers`].
     async fn servers_of(&self, name: &str) -> Result<Vec<(String, SocketAddr)>, DnsError> {
         match self.mode {
             // If no server answers correctly, all are queried nevertheless, so that the report names each.

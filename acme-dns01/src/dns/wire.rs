@@ -88,6 +88,9 @@ pub enum DnsError {
 
 /// Sends one query with EDNS (payload size 1232) to a server and returns its response, whatever its code. `recursion`
 /// sets the RD bit. `within` is the time limit per transport.
+///
+/// # Errors
+/// Returns [`DnsError::Name`] for a name that cannot be encoded, or the error of the exchange.
 pub(crate) async fn ask(
     server: SocketAddr,
     name: &str,
@@ -148,6 +151,9 @@ pub(crate) async fn exchange(
 }
 
 /// Sends a datagram and waits, without a time limit, for a DNS message with this `id`. Other datagrams are ignored.
+///
+/// # Errors
+/// Returns an error if the socket cannot be opened, or the datagram cannot be sent or is rejected.
 async fn by_udp(server: SocketAddr, bytes: &[u8], id: u16) -> std::io::Result<(Message, Vec<u8>)> {
     let local: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -171,6 +177,9 @@ async fn by_udp(server: SocketAddr, bytes: &[u8], id: u16) -> std::io::Result<(M
 
 /// Sends a message over a new TCP connection, with its length in two octets (RFC 1035 §4.2.2), and returns the
 /// response, whose id is not compared.
+///
+/// # Errors
+/// Returns an error if the connection fails, or the response is not a DNS message.
 async fn by_tcp(server: SocketAddr, bytes: &[u8]) -> std::io::Result<(Message, Vec<u8>)> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(bytes.len()).map_err(std::io::Error::other)?;

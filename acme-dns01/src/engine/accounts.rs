@@ -117,6 +117,9 @@ impl AccountKeeper {
 
     /// Reads the stored account of a CA: under its directory URL, or else under its configured name, as older versions
     /// stored it. The latter only counts if its account URL has the directory's origin. `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn load_stored(
         &self,
         name: &str,
@@ -136,6 +139,9 @@ impl AccountKeeper {
     }
 
     /// Stores an account under its authority's directory URL.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn save(&self, authority: &Authority, account: &StoredAccount) -> Result<(), AcmeError> {
         let key = account_key(authority.acme.url());
         self.store.save_account(&key, account).await.map_err(|error| store_error(&error))
@@ -208,6 +214,9 @@ impl AccountKeeper {
 
     /// Stores the account of another client at this CA, unless one is registered already. `found` is searched for an
     /// account URL of the directory's origin. With `dry`, nothing is stored. Returns a description of the result.
+    ///
+    /// # Errors
+    /// Returns an error if the authority is not configured, or the store or the CA fails.
     pub(super) async fn adopt(
         &self,
         name: &str,
@@ -235,12 +244,18 @@ impl AccountKeeper {
     }
 
     /// Replaces the key of an account by a new ES256 key. Both keys are stored until the CA has confirmed the new one.
+    ///
+    /// # Errors
+    /// Returns an error if the authority is not configured, the CA rejects the change, or the store fails.
     pub(super) async fn roll_over(&self, name: &str) -> Result<(), AcmeError> {
         self.change_key(name, |_| true).await.map(|_| ())
     }
 
     /// Replaces the key of an account by an ES256 key. Returns the account URL, or `None`, without a change, if the key
     /// is ES256 already.
+    ///
+    /// # Errors
+    /// Returns an error if the authority is not configured, the CA rejects the change, or the store fails.
     pub(super) async fn modernize(&self, name: &str) -> Result<Option<String>, AcmeError> {
         self.change_key(name, |key| !key.is_es256()).await
     }
@@ -282,6 +297,9 @@ impl AccountKeeper {
 
     /// Deactivates the account at the CA, and stores a new, unregistered key in its place. An account that is not
     /// registered yet is registered first.
+    ///
+    /// # Errors
+    /// Returns an error if the authority is not configured, the CA rejects the request, or the store fails.
     pub(super) async fn deactivate(&self, name: &str) -> Result<(), AcmeError> {
         let account = self.ensure(name, false).await?;
         let authority = self.authority(name)?;
@@ -295,6 +313,9 @@ impl AccountKeeper {
 }
 
 /// Parses the account key of a stored account.
+///
+/// # Errors
+/// Returns an error of kind [`ErrorKind::Local`] if it is not a valid key.
 fn key(text: &SecretString) -> Result<AccountKey, AcmeError> {
     AccountKey::from_pem(text.expose_secret())
         .map_err(|error| AcmeError::new(ErrorKind::Local, format!("the account key in the store: {error}")))

@@ -74,6 +74,9 @@ impl<'e> Adopter<'e> {
 
     /// Imports the best certificate of the other client into the store, and records it in the journal as not yet
     /// deployed. Nothing is changed if a valid one is in place. Returns a description of the result.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn certificate(&self, certificate: &Certificate) -> Result<String, StoreError> {
         let (spec, store) = (&certificate.spec, &self.engine.store);
         let status = self.engine.certificate_status(certificate).await?;

@@ -47,12 +47,18 @@ impl<'e> Checker<'e> {
     }
 
     /// Checks CAA and the location of the TXT record of one name.
+    ///
+    /// # Errors
+    /// Returns an error if CAA forbids issuance, or no zone of a provider is found.
     async fn name(&self, certificate: &Certificate, authority: &str, name: &Name) -> Result<(), AcmeError> {
         self.caa(authority, name).await?;
         self.locate(certificate, name).await.map(|_| ())
     }
 
     /// Finds zone and provider of the TXT record of a name's challenge.
+    ///
+    /// # Errors
+    /// Returns an error if no zone of a provider is found.
     async fn locate(&self, certificate: &Certificate, name: &Name) -> Result<TxtRecord, AcmeError> {
         self.engine.locator.locate(&name.challenge(), &certificate.spec.providers).await
     }

@@ -44,6 +44,9 @@ impl<'e> Issuer<'e> {
     }
 
     /// Returns the account at the authority of an attempt, registered if necessary.
+    ///
+    /// # Errors
+    /// Returns an error if the account cannot be loaded or registered.
     async fn account(&self, attempt: &Attempt) -> Result<Arc<Account>, AcmeError> {
         self.engine.accounts.ensure(&attempt.authority, false).await
     }
@@ -209,6 +212,9 @@ impl<'e> Issuer<'e> {
 
     /// Returns the key for the next order: the pending key if its type is as configured, else the current key if it is
     /// to be reused and its type is as configured, else a new key. Stores the key as pending.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails, or the key cannot be generated.
     async fn key(&self) -> Result<Event, AcmeError> {
         let (spec, store) = (&self.certificate.spec, &self.engine.store);
         if let Some(made) = store.pending_key(&spec.id).await.map_err(durable)?
@@ -236,6 +242,9 @@ impl<'e> Issuer<'e> {
 
     /// Downloads a chain: the first one (default, then alternates) whose last certificate was issued by the preferred
     /// issuer, or else the default one, which is reported as a note.
+    ///
+    /// # Errors
+    /// Returns an error if a chain cannot be downloaded.
     async fn chain(&self, account: &Account, order: Option<&str>, url: &str) -> Result<String, AcmeError> {
         let spec = &self.certificate.spec;
         let mut chain = account.certificate(order, url).await?;
@@ -318,6 +327,9 @@ impl<'e> Issuer<'e> {
     }
 
     /// Returns the serial number of the certificate in place. `None` if it is missing or cannot be read.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn in_place(&self) -> Result<Option<String>, AcmeError> {
         let contents = self.engine.store.contents(self.id()).await.map_err(durable)?;
         Ok(inspect(&contents).info().map(|info| info.serial.clone()))
@@ -325,6 +337,9 @@ impl<'e> Issuer<'e> {
 
     /// Puts the issued certificate into use and runs its deployment. After a roll-back, the previous and the new pair
     /// are exchanged first. Without an issued certificate there is nothing to do.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails, or this process cannot use the certificate.
     async fn deploy(&self, machine: &Machine) -> Result<Event, AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let Some(held) = &machine.state().held else { return Ok(Event::Done) };

@@ -334,6 +334,9 @@ impl Engine {
     }
 
     /// Returns the pair in the store. `None` if it is missing or incomplete, or key and chain do not match.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn usable(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let contents = self.store.contents(id).await?;
         match (inspect(&contents), contents.chain, contents.key) {
@@ -345,6 +348,9 @@ impl Engine {
     /// Returns the pair in the store. If none is usable, installs a self-signed placeholder and returns it; waits up to
     /// 10 s for another process that holds the lock, and returns a placeholder that is not installed if that process
     /// does not finish. `None` if no pair is usable and placeholders are disabled.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails, or the placeholder cannot be generated.
     async fn current_or_placeholder(
         &self,
         spec: &CertificateSpec,
@@ -380,6 +386,9 @@ impl Engine {
 
     /// Records in the journal that the issued pair was lost, before a placeholder replaces what is left of it. If the
     /// certificate can be downloaded again, its key is saved as the pending key first.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn note_loss(&self, spec: &CertificateSpec) -> Result<(), StoreError> {
         let state = State::replay(&self.store.journal(&spec.id).await?);
         if state.held.is_none() {

@@ -108,6 +108,9 @@ impl<'e> Round<'e> {
 
     /// Takes the lock, replays the journal, compacts it if it is long, and runs the machine until it is idle. Forgets
     /// the local deployment record if the certificate still has to be deployed or an attempt is in progress.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
     async fn work(
         engine: &'e Engine,
         certificate: &'e Certificate,
@@ -225,6 +228,9 @@ pub(super) fn adopt(spec: &CertificateSpec, mut state: State, stored: &StoredPai
 }
 
 /// Generates a self-signed placeholder for the names and key type of a certificate.
+///
+/// # Errors
+/// Returns [`StoreError::Damaged`] if the key or the certificate cannot be generated.
 pub(super) async fn placeholder(spec: &CertificateSpec) -> Result<CertificatePair, StoreError> {
     let (names, kind, today) = (spec.names.clone(), spec.key_type, now());
     let damaged = |why: String| StoreError::Damaged { path: spec.id.clone(), why };

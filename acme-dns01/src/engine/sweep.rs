@@ -37,6 +37,9 @@ pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
 
 /// Removes the TXT records of all certificates that are not configured. A record that cannot be removed is reported as
 /// an event and an alert. Returns `true` if no record is left, apart from those of certificates that are locked.
+///
+/// # Errors
+/// Returns an error if the store fails.
 async fn sweep_once(engine: &Engine, configured: &[Certificate]) -> Result<bool, StoreError> {
     let configured: BTreeSet<&str> =
         configured.iter().map(|certificate| certificate.spec.id.as_str()).collect();

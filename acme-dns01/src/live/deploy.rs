@@ -58,6 +58,9 @@ pub(crate) enum DeployError {
 impl Deployment {
     /// Runs every reload, then waits until each server to check presents the certificate `held`. `folder` is the
     /// certificate's folder, `None` if the store has none.
+    ///
+    /// # Errors
+    /// Returns an error if a reload fails, or a server does not present the certificate within the time limit.
     pub(crate) async fn run(
         &self,
         held: &CertificateInfo,

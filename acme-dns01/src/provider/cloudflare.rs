@@ -145,6 +145,9 @@ impl Cloudflare {
     }
 
     /// Sends a request to the API. With `for_zones`, the token for zones is used, if there is one.
+    ///
+    /// # Errors
+    /// Returns an error if the API cannot be reached, or reports a failure.
     async fn call(
         &self,
         for_zones: bool,
@@ -179,6 +182,9 @@ impl Cloudflare {
     /// Finds a zone by its name, which must be in A-labels and lower case. `None` if the credentials reach no such
     /// zone. An active zone is preferred to a pending one, and only active zones are cached. The API may write names in
     /// Unicode or as A-labels, so both are queried.
+    ///
+    /// # Errors
+    /// Returns an error if the API cannot be reached or rejects the request.
     async fn find(&self, candidate: &str) -> Result<Option<FoundZone>, ProviderError> {
         if let Some(id) = self.pinned.get(candidate) {
             return Ok(Some(FoundZone { id: id.clone(), active: true }));
@@ -216,6 +222,9 @@ impl Cloudflare {
     }
 
     /// Returns the identifiers of the TXT records of a name with this value.
+    ///
+    /// # Errors
+    /// Returns an error if the API cannot be reached or rejects the request.
     async fn records(&self, zone: &str, name: &str, value: &str) -> Result<Vec<String>, ProviderError> {
         let mut ids = Vec::new();
         for written in spellings(name) {

@@ -28,6 +28,9 @@ impl Exec {
     }
 
     /// Runs the program with `what` (`present` or `cleanup`), the absolute name and the value.
+    ///
+    /// # Errors
+    /// Returns an error if the program cannot be started, fails, or exceeds the time limit.
     async fn call(&self, what: &str, name: &str, value: &str) -> Result<(), ProviderError> {
         let shown = format!("{} {what} {name}.", self.program.display());
         let mut command = Command::new(&self.program);

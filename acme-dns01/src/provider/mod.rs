@@ -113,14 +113,23 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
 pub trait Provider: fmt::Debug + Send + Sync {
     /// Finds the provider's zone for a name: exactly `apex`, which is the zone according to the DNS, or else the
     /// closest parent zone of the provider. Returns `None` if the provider has neither.
+    ///
+    /// # Errors
+    /// Returns a [`ProviderError`] if the API cannot be reached or rejects the request.
     async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError>;
 
     /// Creates a TXT record in addition to existing ones. Succeeds if the record exists already. Returns the provider's
     /// identifier of the record, if it has one.
+    ///
+    /// # Errors
+    /// Returns a [`ProviderError`] if the API cannot be reached or rejects the request.
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError>;
 
     /// Removes the TXT record with this name and value. Succeeds if the record does not exist. `id` is the identifier
     /// that [`add`](Self::add) returned.
+    ///
+    /// # Errors
+    /// Returns a [`ProviderError`] if the API cannot be reached or rejects the request.
     async fn remove(
         &self,
         zone: &str,
@@ -131,12 +140,18 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Checks the credentials and describes their scope, one finding per line. Changes nothing. Returns none by
     /// default.
+    ///
+    /// # Errors
+    /// Returns a [`ProviderError`] if the API cannot be reached or rejects the credentials.
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
     /// Checks the permission to change TXT records of a name. Changes nothing. Returns a description, or `None` if the
     /// permission cannot be determined, which is the default.
+    ///
+    /// # Errors
+    /// Returns a [`ProviderError`] if the API cannot be reached, or the permission is missing.
     async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
         let _ = (zone, name);
         Ok(None)
@@ -144,6 +159,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Creates and removes a TXT record, to prove that both are permitted. Returns a description, or `None` if nothing
     /// was done because a trial could do harm.
+    ///
+    /// # Errors
+    /// Returns a [`ProviderError`] if the API cannot be reached, or rejects the creation or the removal.
     async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let id = self.add(zone, name, value).await?;
         self.remove(zone, name, value, id.as_deref()).await?;

@@ -78,6 +78,9 @@ impl Rfc2136 {
     }
 
     /// Returns the record set of a TXT record with this name and value.
+    ///
+    /// # Errors
+    /// Returns an error if the name is not valid.
     fn set(&self, name: &str, value: &str) -> Result<RecordSet, ProviderError> {
         let owner = absolute_name(name)?;
         let record = Record::from_rdata(owner, self.ttl, RData::TXT(TXT::new(vec![value.to_owned()])));
@@ -173,6 +176,9 @@ impl Provider for Rfc2136 {
 }
 
 /// Parses a name as absolute.
+///
+/// # Errors
+/// Returns an error if the name is not valid.
 fn absolute_name(name: &str) -> Result<Name, ProviderError> {
     let mut found = Name::from_ascii(name)
         .map_err(|why| ProviderError::lasting("rfc2136", format!("not a valid name: `{name}`: {why}")))?;

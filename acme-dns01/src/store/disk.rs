@@ -43,6 +43,9 @@ impl FileAttributes {
     }
 
     /// Sets owner and mode of an open file.
+    ///
+    /// # Errors
+    /// Returns an error if the owner or the mode cannot be set.
     fn set(self, file: &File) -> io::Result<()> {
         if self.user.is_some() || self.group.is_some() {
             rustix::fs::fchown(file, self.user.map(Uid::from_raw), self.group.map(Gid::from_raw))?;
@@ -64,6 +67,9 @@ pub(super) fn set_group(path: &Path, group: u32) -> io::Result<()> {
 
 /// Copies the POSIX access control lists of a file or folder to another. No effect if it has none, or the filesystem
 /// does not support them.
+///
+/// # Errors
+/// Returns an error if a list cannot be set.
 pub(super) fn copy_acl(from: &Path, to: &Path) -> Result<(), StoreError> {
     for name in ["system.posix_acl_access", "system.posix_acl_default"] {
         let mut value = vec![0; 4096];
@@ -82,16 +88,25 @@ pub(super) fn has_acl(path: &Path) -> bool {
 }
 
 /// Creates a folder and its missing parents with mode 0700. Succeeds if it exists.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if a folder cannot be created.
 pub(super) fn folder(path: &Path) -> Result<(), StoreError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
 }
 
 /// Sets owner and mode of a folder or file.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if the owner or the mode cannot be set.
 pub(super) fn set_rights(path: &Path, rights: FileAttributes) -> Result<(), StoreError> {
     File::open(path).and_then(|file| rights.set(&file)).map_err(failed(path))
 }
 
 /// Creates and syncs a file, which must not exist, in a folder that is not in use yet.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if the file exists, or cannot be written.
 pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -103,6 +118,10 @@ pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Res
 }
 
 /// Replaces a file atomically and durably, by way of a temporary file with the suffix `.new`.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if the file cannot be written or renamed. The former content then remains, unless only
+/// the folder could not be synced.
 pub(super) fn replace(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
@@ -119,11 +138,17 @@ pub(super) fn replace(path: &Path, content: &[u8], rights: FileAttributes) -> Re
 }
 
 /// Syncs a folder, so that changes of its entries are durable.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if it cannot be opened or synced.
 pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(failed(folder))
 }
 
 /// Returns the content of a file. `None` if the file does not exist.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if it exists and cannot be read.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match std::fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -133,6 +158,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 }
 
 /// Returns the content of a file in an open folder. `None` if the file does not exist.
+///
+/// # Errors
+/// Returns an error if it exists and cannot be read.
 pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     match rustix::fs::openat(folder, name, flags, Mode::empty()) {
@@ -147,6 +175,9 @@ pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> 
 }
 
 /// Removes a folder with its content. Succeeds if it does not exist.
+///
+/// # Errors
+/// Returns [`StoreError::File`] if it cannot be removed completely.
 pub(super) fn remove_folder(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(failed(path)(why)),

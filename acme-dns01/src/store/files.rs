@@ -83,6 +83,9 @@ impl FileStore {
     }
 
     /// Runs a blocking operation on a thread of the blocking pool.
+    ///
+    /// # Errors
+    /// Returns the error of the operation, or [`StoreError::Damaged`] if it panics.
     async fn off<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
@@ -114,6 +117,9 @@ impl Inner {
 
     /// Locks the lock file of a name. With `wait` it waits until the lock is free, otherwise it returns `None` if the
     /// lock is held.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::File`] if the file cannot be created or locked.
     fn lock(&self, name: &str, wait: bool) -> Result<Option<FileLock>, StoreError> {
         let path = self.folder.join(PRIVATE).join("locks").join(name.replace('/', "_"));
         let file = OpenOptions::new()
@@ -165,6 +171,9 @@ impl Inner {
     }
 
     /// Appends a record to the journal of a certificate and syncs it. An incomplete last line is removed first.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the journal cannot be written. The record is then removed as far as possible.
     fn append(&self, id: &str, record: &Record) -> Result<(), StoreError> {
         let folder = self.private(id);
         let path = folder.join("journal");
@@ -396,6 +405,9 @@ impl Store for FileStore {
 }
 
 /// Returns a journal record as one line of JSON.
+///
+/// # Errors
+/// Returns [`StoreError::Damaged`] if the record cannot be serialized.
 fn line(record: &Record) -> Result<String, StoreError> {
     let text = serde_json::to_string(record);
     text.map(|text| text + "\n")
@@ -403,6 +415,9 @@ fn line(record: &Record) -> Result<String, StoreError> {
 }
 
 /// Truncates a file after its last line end, and seeks to that position, which is returned.
+///
+/// # Errors
+/// Returns an error if the file cannot be read or truncated.
 fn truncate_partial_line(file: &mut File) -> std::io::Result<u64> {
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;

@@ -18,6 +18,9 @@ const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "
 impl Inner {
     /// Writes a pair to the folder `staged`. A pair that is in place already is not staged; an interrupted installation
     /// is then completed instead.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file or folder cannot be written.
     pub(super) fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError> {
         let folder = self.private(id);
         disk::folder(&folder)?;
@@ -107,6 +110,9 @@ impl Inner {
 
     /// Copies to a new folder what other programs added to the certificate's folder: symbolic links, files (as hard
     /// links) and access control lists. Folders are omitted, and existing entries are not replaced.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if an entry cannot be created, or a list cannot be set.
     fn copy_extras(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
         for entry in entries.flatten() {
@@ -134,6 +140,9 @@ impl Inner {
 
     /// Moves the folders that other programs created beside the certificate from the previous pair to the pair in
     /// place.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a folder cannot be moved.
     pub(super) fn bring_folders(&self, id: &str) -> Result<(), StoreError> {
         let (previous, target) = (self.private(id).join("previous"), self.folder.join(id));
         let Ok(entries) = std::fs::read_dir(&previous) else { return Ok(()) };
@@ -167,6 +176,9 @@ impl Inner {
     }
 
     /// Records the group that this store gives to the certificate's folder.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the file cannot be written.
     fn note_group(&self, id: &str, group: u32) -> Result<(), StoreError> {
         if self.noted_group(id) == Some(group) {
             return Ok(());
@@ -183,6 +195,9 @@ impl Inner {
 
     /// Corrects group and mode of a certificate's files. A folder that another program created or changed is left
     /// alone, unless a group is configured for the certificate. Returns a description of each correction.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if group or mode cannot be set.
     pub(super) fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let target = self.folder.join(id);
         let given = self.owner.groups.contains_key(id);
@@ -290,6 +305,9 @@ impl Inner {
 }
 
 /// Moves the replaced pair from `staged` to `previous`. An incomplete staged pair is removed.
+///
+/// # Errors
+/// Returns a [`StoreError`] if a folder cannot be removed or moved.
 fn keep_previous(folder: &Path) -> Result<(), StoreError> {
     let (staged, previous) = (folder.join("staged"), folder.join("previous"));
     // The link `cert.pem` is the last entry that staging creates.

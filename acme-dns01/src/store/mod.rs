@@ -184,39 +184,78 @@ pub type Changes = mpsc::UnboundedReceiver<Change>;
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
     /// Takes the lock of a name. Returns `None` if another process holds it; does not wait.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the store fails; not if the lock is held.
     async fn lock(&self, name: &str) -> Result<Option<Lock>, StoreError>;
     /// Returns the journal of a certificate, oldest record first. An incomplete last record is omitted.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the journal cannot be read or parsed.
     async fn journal(&self, id: &str) -> Result<Vec<Record>, StoreError>;
     /// Appends a record to the journal of a certificate.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the record cannot be written durably.
     async fn append(&self, id: &str, record: &Record) -> Result<(), StoreError>;
     /// Replaces the journal of a certificate by a single snapshot. `state` must be the state replayed from the journal.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the journal cannot be replaced.
     async fn compact(&self, id: &str, state: &State) -> Result<(), StoreError>;
     /// Returns the private key generated for the next certificate. `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the key exists and cannot be read.
     async fn pending_key(&self, id: &str) -> Result<Option<SecretString>, StoreError>;
     /// Stores a private key for the next certificate.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the key cannot be written durably.
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
     /// Stages a pair, so that [`install`](Self::install) can put it in place.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the pair cannot be written durably.
     async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError>;
     /// Puts the staged pair in place atomically, and keeps the replaced one as the previous pair. Removes the pending
     /// key if it belongs to the installed pair. No change if nothing is staged and a pair is in place.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the exchange fails, or nothing is staged and no pair is in place.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
     /// Exchanges the pair in place with the previous pair. Returns `false`, without a change, if there is no previous
     /// pair.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the exchange fails.
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
     /// Returns the pair in place. `None` if there is none or a file of it is missing.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file exists and cannot be read.
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError>;
     /// Returns the content of the files in place, even if they are incomplete or not valid. By default it is derived
     /// from [`current`](Self::current).
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file exists and cannot be read.
     async fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         self.current(id).await.map(Contents::from)
     }
     /// Returns the ids of all certificates that have a journal. A store shared by hosts with different configurations
     /// returns none, which is the default.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the list cannot be read.
     async fn ids(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
     /// Removes journal, pending key and previous pair of a certificate; a store in a database may remove the pair in
     /// place too. By default the journal is replaced by an empty snapshot.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if something cannot be removed.
     async fn forget(&self, id: &str) -> Result<(), StoreError> {
         self.compact(id, &State::default()).await
     }
@@ -227,31 +266,55 @@ pub trait Store: fmt::Debug + Send + Sync {
     }
     /// Corrects owner, group and mode of a certificate's files. Returns a description of each correction; none by
     /// default.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if owner, group or mode cannot be set.
     async fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let _ = id;
         Ok(Vec::new())
     }
     /// Checks that a certificate's files can be written and given to their group. Returns findings; none by default.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the check itself fails.
     async fn check(&self, id: &str) -> Result<Vec<Finding>, StoreError> {
         let _ = id;
         Ok(Vec::new())
     }
     /// Returns the account stored under a key of [`account_key`](crate::engine::account_key). `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the account exists and cannot be read or parsed.
     async fn account(&self, authority: &str) -> Result<Option<StoredAccount>, StoreError>;
     /// Stores an account under a key of [`account_key`](crate::engine::account_key).
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the account cannot be written durably.
     async fn save_account(&self, authority: &str, account: &StoredAccount) -> Result<(), StoreError>;
     /// Returns the rate-limit ledger of all authorities.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the ledger exists and cannot be read or parsed.
     async fn ledger(&self) -> Result<Ledger, StoreError>;
     /// Records an entry in the ledger, as [`Ledger::record`] does, and returns the updated ledger.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the ledger cannot be read or written.
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError>;
 
     /// Updates the copy of a shared store's certificate in the files of this host. Returns `true` if the copy changed;
     /// `false` by default.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the shared store cannot be read, or the files cannot be written.
     async fn refresh(&self, id: &str) -> Result<bool, StoreError> {
         let _ = id;
         Ok(false)
     }
     /// Returns the pair on this host, without a query to a shared store. By default it is [`current`](Self::current).
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file exists and cannot be read.
     async fn local(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.current(id).await
     }

@@ -44,6 +44,9 @@ impl Acl {
     }
 
     /// Parses one ACL item and adds its entry.
+    ///
+    /// # Errors
+    /// Returns an [`AclError`] if the item is malformed, or names an unknown privilege.
     fn parse_item(&mut self, item: &str) -> Result<(), AclError> {
         let shape = || AclError::Shape(item.to_owned());
         let name =

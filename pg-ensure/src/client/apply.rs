@@ -152,6 +152,9 @@ where
     }
 
     /// Runs one attempt over its own connection.
+    ///
+    /// # Errors
+    /// Returns an error if the connection, the plan or a step fails.
     async fn attempt(
         &self,
         desired: &DesiredState,
@@ -166,6 +169,9 @@ where
     }
 
     /// Plans, and if there are steps, takes the lock and executes them.
+    ///
+    /// # Errors
+    /// Returns an error if the plan cannot be made or has changed, the lock is not available, or a step fails.
     async fn run(
         &self,
         session: &Connection,
@@ -337,6 +343,9 @@ fn check_valid(desired: &DesiredState) -> Result<(), Error> {
 
 /// Checks that the plan has the expected digest, if one is set. Once the run has executed steps, a plan covers only the
 /// rest, so it is not compared.
+///
+/// # Errors
+/// Returns [`Error::Moved`] if the digest differs.
 fn check(options: &ApplyOptions, plan: &Plan, progress: &Progress) -> Result<(), Error> {
     match options.expected {
         Some(expected) if expected != plan.digest && progress.done.is_empty() => {

@@ -65,6 +65,9 @@ where
 
     /// Sets many passwords concurrently over several connections, each in its own transaction: for each password the
     /// server checks whether it is the verifier of an empty password, which takes as long as deriving one.
+    ///
+    /// # Errors
+    /// Returns an error if a connection cannot be opened, or [`Error::Step`] if a transaction fails.
     async fn passwords(
         &self,
         steps: &[Step],
@@ -137,6 +140,9 @@ impl Execution<'_> {
     }
 
     /// Executes steps each by itself, outside a transaction.
+    ///
+    /// # Errors
+    /// Returns [`Error::Step`] for the first statement that fails.
     async fn alone(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         for step in steps {
             self.announce(std::slice::from_ref(step));
@@ -156,6 +162,9 @@ impl Execution<'_> {
     }
 
     /// Sends BEGIN, the steps and COMMIT. Passwords are set by data, other steps are pipelined.
+    ///
+    /// # Errors
+    /// Returns [`Error::Step`] for the first statement that fails; the transaction is then not committed.
     async fn inside(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let failed = |sql: &str| {
             let sql = sql.to_owned();

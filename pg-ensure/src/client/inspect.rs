@@ -71,6 +71,9 @@ where
 
     /// Reads the current state through an open connection. The verifiers in `set`, which this run stored, count as
     /// correct.
+    ///
+    /// # Errors
+    /// Returns an error if a query fails, or the server returns a value that is not valid.
     pub(super) async fn look(
         &self,
         session: &Connection,
@@ -185,6 +188,9 @@ pub(super) async fn preflight(client: &Client) -> Result<Preflight, Error> {
 
 /// Reads the state of the cluster in one read-only transaction, whose statements are pipelined. `extensions` selects
 /// whether the available extensions are included.
+///
+/// # Errors
+/// Returns an error if a query fails, or the server returns a value that is not valid.
 async fn cluster(
     client: &Client,
     before: Preflight,
@@ -209,6 +215,9 @@ async fn cluster(
 
 /// Reads the contents of a database in one read-only transaction, with the columns and large objects that the desired
 /// grants name.
+///
+/// # Errors
+/// Returns an error if a query fails, or the server returns a value that is not valid.
 async fn contents(
     client: &Client,
     version: Version,

@@ -138,6 +138,9 @@ $pg_ensure$";
 
 /// Sets the passwords of roles in the current transaction of the session. `superuser` selects whether logging of
 /// statements is disabled first, which requires a superuser.
+///
+/// # Errors
+/// Returns an error if a statement fails.
 pub(super) async fn set(
     client: &Client,
     superuser: bool,

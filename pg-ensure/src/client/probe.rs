@@ -142,6 +142,9 @@ fn matches(known: &Verifier, wanted: &Password) -> bool {
 /// Performs a login by SCRAM-SHA-256 without channel binding over an open connection, and ends it. Returns `true` if
 /// the password is right, `false` if it is wrong, and `None` if the server requests another method or the result is
 /// unclear.
+///
+/// # Errors
+/// Returns an error if the connection fails, or the server sends malformed messages.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     user: &Name,

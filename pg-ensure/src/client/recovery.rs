@@ -64,6 +64,9 @@ where
 }
 
 /// Determines the kind of recovery: a standby has a WAL receiver or the file `standby.signal`.
+///
+/// # Errors
+/// Returns [`Error::Query`] if the query fails.
 async fn recovery(client: &Client) -> Result<Recovery, Error> {
     let failed = |source| Error::Query { what: "asking for the kind of recovery", source };
     let seen = client.query_typed_one(

@@ -57,6 +57,9 @@ fn failed(source: tokio_postgres::Error) -> Error {
 }
 
 /// Returns the context (such as `postmaster`) of each setting that the server knows, by lower-case name.
+///
+/// # Errors
+/// Returns [`Error::Query`] if the query fails.
 async fn contexts(
     client: &Client,
     wanted: &BTreeSet<(Setting, Text)>,

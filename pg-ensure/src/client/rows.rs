@@ -223,6 +223,9 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
 
 /// Converts an expiry time: NULL and `infinity` never expire, `-infinity` has always expired, and other values are
 /// microseconds since 1970.
+///
+/// # Errors
+/// Returns [`SnapshotError::Value`] if it is not a number.
 fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
     Ok(match value {
         None | Some("infinity") => ValidUntil::Forever,

@@ -43,6 +43,9 @@ pub(crate) struct Names(BTreeMap<Box<str>, Name>);
 
 impl Names {
     /// Returns the name for a text, from the cache or validated and added.
+    ///
+    /// # Errors
+    /// Returns an error if it is not a valid name.
     pub(crate) fn get(&mut self, text: &str) -> Result<Name, NameError> {
         if let Some(known) = self.0.get(text) {
             return Ok(known.clone());
@@ -53,12 +56,18 @@ impl Names {
     }
 
     /// Returns the name for a text that may be NULL.
+    ///
+    /// # Errors
+    /// Returns an error if it is not a valid name.
     pub(crate) fn maybe(&mut self, text: Option<&Str<'_>>) -> Result<Option<Name>, NameError> {
         text.map(|text| self.get(text)).transpose()
     }
 }
 
 /// Returns owner and ACL of an object. A NULL ACL stands for the default ACL of the kind of object.
+///
+/// # Errors
+/// Returns an error if the ACL cannot be parsed.
 pub(crate) fn owned(
     kind: ObjectKind,
     owner: Name,
@@ -72,11 +81,17 @@ pub(crate) fn owned(
 }
 
 /// Converts a string to a [`Text`].
+///
+/// # Errors
+/// Returns an error if it is not a valid [`Text`].
 pub(crate) fn text(text: &str) -> Result<Text, SnapshotError> {
     Ok(Text::new(text)?)
 }
 
 /// Converts a string that may be NULL to a [`Text`].
+///
+/// # Errors
+/// Returns an error if it is not a valid [`Text`].
 pub(crate) fn maybe_text(found: Option<&Str<'_>>) -> Result<Option<Text>, SnapshotError> {
     found.map(|found| text(found)).transpose()
 }

@@ -89,6 +89,9 @@ impl Rules<'_> {
     }
 
     /// Checks that the session's role has CREATEROLE.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn createrole(&self) -> Result<(), String> {
         if self.own(|role| role.createrole) {
             Ok(())
@@ -98,6 +101,9 @@ impl Rules<'_> {
     }
 
     /// Checks that the session's role has CREATEDB.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn createdb(&self) -> Result<(), String> {
         if self.own(|role| role.createdb) { Ok(()) } else { Err(format!("{} has no CREATEDB", self.user)) }
     }
@@ -129,6 +135,9 @@ impl Rules<'_> {
 
     /// Checks that the session may alter a role: it needs CREATEROLE and, from PostgreSQL 16 on, ADMIN on the role; a
     /// superuser cannot be altered.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn manages(&self, role: &Name) -> Result<(), String> {
         self.createrole()?;
         let found = self.now.roles.get(role);
@@ -151,6 +160,9 @@ impl Rules<'_> {
     }
 
     /// Checks that the session may grant or revoke membership in a role, on behalf of `grantor` if there is one.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn grants_role(&self, role: &Name, grantor: Option<&Name>) -> Result<(), String> {
         if self.now.roles.get(role).is_some_and(|role| role.superuser) {
             return Err(format!("{role} is a superuser"));
@@ -169,6 +181,9 @@ impl Rules<'_> {
     }
 
     /// Checks that the session may create a database: CREATEDB, the owner, the template and the tablespace.
+    ///
+    /// # Errors
+    /// Returns a description of the first missing right.
     fn create_database(&self, new: &NewDatabase) -> Result<(), String> {
         self.createdb()?;
         if let Some(owner) = &new.owner {
@@ -201,6 +216,9 @@ impl Rules<'_> {
     }
 
     /// Checks that the session has the privileges of a database's owner.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn owns_database(&self, database: &Name) -> Result<(), String> {
         self.owns(&Object::Database(database.clone()))
     }
@@ -232,18 +250,27 @@ impl Rules<'_> {
     }
 
     /// Checks that the session has CREATE on a database.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn creates_in(&self, database: &Name) -> Result<(), String> {
         let Some(found) = self.now.databases.get(database) else { return Ok(()) };
         self.creates(&found.owned, &format!("database {database}"))
     }
 
     /// Checks that the session has CREATE on a tablespace.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
         let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
         self.creates(found, &format!("tablespace {name}"))
     }
 
     /// Checks that the session has CREATE on an object, by its ACL or as its owner.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right, with `what` as the name of the object.
     fn creates(&self, owned: &crate::current::Owned, what: &str) -> Result<(), String> {
         let granted = owned.acl.iter().any(|(grantee, _, rights)| {
             rights.privileges.contains(crate::acl::Privilege::Create)

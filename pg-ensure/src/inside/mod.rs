@@ -184,14 +184,29 @@ pub(crate) trait SessionRights {
     /// Returns an extension that the server offers. `None` if there is none with this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
     /// Checks that the session has the privileges of an object's owner.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn owns(&self, object: &Local) -> Result<(), String>;
     /// Checks that the session has the privileges of the database's owner.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn owns_database(&self) -> Result<(), String>;
     /// Checks that the session has CREATE on the database.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn creates(&self) -> Result<(), String>;
     /// Checks that the session has the privileges of a role.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn has(&self, role: &Name) -> Result<(), String>;
     /// Checks that the session may make a role the owner of an object.
+    ///
+    /// # Errors
+    /// Returns a description of the missing right.
     fn becomes(&self, role: &Name) -> Result<(), String>;
 }
 
@@ -216,6 +231,9 @@ pub(crate) struct ClusterContext<'a> {
 
 impl ClusterContext<'_> {
     /// Checks that a role exists.
+    ///
+    /// # Errors
+    /// Returns a [`RejectedChange`] if it does not.
     fn role_exists(&self, role: &Name) -> Result<(), RejectedChange> {
         if (self.roles)(role).is_some() { Ok(()) } else { rejected(format!("there is no role {role}")) }
     }

@@ -273,6 +273,9 @@ fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut Publicat
 }
 
 /// Checks that a table exists and can be added to a publication.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if it does not exist or is not an ordinary table.
 fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedChange> {
     let (schema, name) = table;
     if !contents.objects.contains_key(&Local::Table(schema.clone(), name.clone())) {

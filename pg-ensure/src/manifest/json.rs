@@ -61,6 +61,9 @@ impl<'i> Reader<'i> {
     }
 
     /// Parses a value. `None` for null, which is equivalent to omitting the key.
+    ///
+    /// # Errors
+    /// Returns place and description of the first syntax error.
     fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(self.wrong("values are nested too deeply"));
@@ -82,6 +85,9 @@ impl<'i> Reader<'i> {
     }
 
     /// Parses an object, at its opening brace.
+    ///
+    /// # Errors
+    /// Returns place and description of the first syntax error.
     fn object(&mut self, depth: usize) -> Result<DeTable<'i>, JsonError> {
         self.at += 1;
         let mut table = DeTable::new();
@@ -120,6 +126,9 @@ impl<'i> Reader<'i> {
     }
 
     /// Parses an array, at its opening bracket. Null is not permitted in it.
+    ///
+    /// # Errors
+    /// Returns place and description of the first syntax error.
     fn array(&mut self, depth: usize) -> Result<DeArray<'i>, JsonError> {
         self.at += 1;
         let mut array = DeArray::new();
@@ -141,6 +150,9 @@ impl<'i> Reader<'i> {
     }
 
     /// Parses a string, at its opening quote.
+    ///
+    /// # Errors
+    /// Returns place and description of the first syntax error.
     fn string(&mut self) -> Result<String, JsonError> {
         let start = self.at;
         let mut escaped = false;
@@ -156,6 +168,9 @@ impl<'i> Reader<'i> {
     }
 
     /// Parses a number as an integer or float.
+    ///
+    /// # Errors
+    /// Returns place and description if it is not a valid number of JSON or does not fit.
     fn number(&mut self) -> Result<DeValue<'i>, JsonError> {
         let start = self.at;
         let rest = self.rest();

@@ -45,6 +45,9 @@ pub fn write(desired: &DesiredState, format: Format) -> Result<String, WriteErro
 }
 
 /// Converts a desired state to the serialized form.
+///
+/// # Errors
+/// Returns [`WriteError::Secret`] if a role has a password.
 fn document(desired: &DesiredState) -> Result<Document, WriteError> {
     let roles: Result<Vec<RoleSpec>, WriteError> =
         desired.roles.iter().map(|(name, wanted)| role(desired, name, wanted)).collect();
@@ -105,6 +108,9 @@ fn value_of(_: &Setting, value: Option<&Text>) -> SettingValue {
 }
 
 /// Converts a role with its settings to the serialized form.
+///
+/// # Errors
+/// Returns [`WriteError::Secret`] if a password is set.
 fn role(desired: &DesiredState, of: &Name, wanted: &Role) -> Result<RoleSpec, WriteError> {
     let no_password = match &wanted.password {
         None => false,

@@ -7,6 +7,9 @@ use crate::name::Name;
 use crate::plan::NewDatabase;
 
 /// Changes the owner of a database.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the database or the role does not exist.
 pub(super) fn change_owner(
     state: &mut CurrentState,
     name: &Name,
@@ -18,6 +21,9 @@ pub(super) fn change_owner(
 }
 
 /// Changes the default tablespace of a database.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the database or the tablespace does not exist.
 pub(super) fn move_to(
     state: &mut CurrentState,
     name: &Name,
@@ -31,6 +37,9 @@ pub(super) fn move_to(
 }
 
 /// Sets the options that are given.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the database does not exist.
 pub(super) fn set_options(
     state: &mut CurrentState,
     name: &Name,
@@ -46,6 +55,9 @@ pub(super) fn set_options(
 }
 
 /// Removes a database with its settings, unless it is a template or the session's own.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if it does not exist, is a template, or is the session's own.
 pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     let found = database(state, name)?;
     if found.is_template {
@@ -64,6 +76,9 @@ pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(),
 }
 
 /// Creates a database from its template.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if PostgreSQL would reject the statement, as for an existing name.
 pub(super) fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedChange> {
     if state.databases.contains_key(&new.name) {
         return rejected(format!("there is a database {} already", new.name));

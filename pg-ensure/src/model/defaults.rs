@@ -6,6 +6,9 @@ use crate::current::{CurrentState, DefaultKey};
 use crate::name::Name;
 
 /// Grants default privileges, with the grant option if `grantable`.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if a role, the schema or the database does not exist.
 pub(super) fn grant(
     state: &mut CurrentState,
     database: &Name,
@@ -23,6 +26,9 @@ pub(super) fn grant(
 }
 
 /// Revokes default privileges, or with `option_only` their grant option.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the schema or the database does not exist.
 pub(super) fn revoke(
     state: &mut CurrentState,
     database: &Name,
@@ -41,6 +47,9 @@ pub(super) fn revoke(
 }
 
 /// Changes the default privileges of a key, and removes the entry if it equals the built-in default.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the schema or the database does not exist.
 fn edit(
     state: &mut CurrentState,
     database: &Name,

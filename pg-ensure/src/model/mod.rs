@@ -136,6 +136,9 @@ pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedC
 }
 
 /// Applies a change inside a database.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the database does not exist, or PostgreSQL would reject the change.
 fn inside(state: &mut CurrentState, database: &Name, change: &InsideChange) -> Result<(), RejectedChange> {
     let CurrentState { version, session, roles, databases, available, .. } = state;
     let missing = || RejectedChange(format!("there is no database {database}"));
@@ -147,6 +150,9 @@ fn inside(state: &mut CurrentState, database: &Name, change: &InsideChange) -> R
 }
 
 /// Checks that a role exists.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if it does not.
 fn role_exists(state: &CurrentState, name: &Name) -> Result<(), RejectedChange> {
     if state.roles.contains_key(name) { Ok(()) } else { rejected(format!("there is no role {name}")) }
 }
@@ -214,6 +220,9 @@ fn columns<'a>(
 }
 
 /// Sets or removes the comment on a role or database.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the role or database does not exist.
 fn comment(state: &mut CurrentState, on: &Commented, text: Option<&Text>) -> Result<(), RejectedChange> {
     let text = comment::stored(text);
     match on {

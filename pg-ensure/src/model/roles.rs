@@ -6,6 +6,9 @@ use crate::name::Name;
 use crate::plan::{Attributes, Options};
 
 /// Sets attributes of a role.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the role does not exist.
 pub(super) fn alter(
     state: &mut CurrentState,
     name: &Name,
@@ -16,6 +19,9 @@ pub(super) fn alter(
 }
 
 /// Sets the stored password of a role.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the role does not exist.
 pub(super) fn set_password(
     state: &mut CurrentState,
     name: &Name,
@@ -26,6 +32,9 @@ pub(super) fn set_password(
 }
 
 /// Revokes the ADMIN option of a membership, and memberships that depend on it.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the membership does not exist.
 pub(super) fn revoke_admin(
     state: &mut CurrentState,
     role: &Name,
@@ -42,6 +51,9 @@ pub(super) fn revoke_admin(
 }
 
 /// Removes a membership, and memberships that depend on it.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the membership does not exist.
 pub(super) fn revoke(
     state: &mut CurrentState,
     role: &Name,
@@ -57,11 +69,17 @@ pub(super) fn revoke(
 }
 
 /// Returns a role of the model.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if it does not exist.
 fn role<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut RoleState, RejectedChange> {
     state.roles.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no role {name}")))
 }
 
 /// Creates a role. From PostgreSQL 16 on, a session that is not a superuser's becomes a member with ADMIN.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if it exists already.
 pub(super) fn create(
     state: &mut CurrentState,
     name: &Name,
@@ -105,6 +123,9 @@ fn set(role: &mut RoleState, attributes: &Attributes) {
 }
 
 /// Removes a role with its memberships and settings, unless objects or memberships depend on it.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if it does not exist, or something depends on it.
 pub(super) fn drop_role(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     role_exists(state, name)?;
     if !state.dependencies_of(name).is_empty() {
@@ -148,6 +169,9 @@ fn default_grantor(state: &CurrentState, _role: &Name) -> Name {
 }
 
 /// Grants a membership, or changes its options.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if a role does not exist, or the membership would be circular.
 pub(super) fn grant(
     state: &mut CurrentState,
     role: &Name,
@@ -189,6 +213,9 @@ fn orphans(state: &mut CurrentState, role: &Name, grantor: &Name) {
 }
 
 /// Reassigns the databases of a role, and its objects in one database, to another role.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the role `to` or the database does not exist.
 pub(super) fn reassign(
     state: &mut CurrentState,
     place: &Name,

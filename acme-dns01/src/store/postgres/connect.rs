@@ -92,6 +92,9 @@ impl Connection {
 }
 
 /// Creates the missing tables, under an advisory lock.
+///
+/// # Errors
+/// Returns a [`StoreError`] if a statement fails.
 async fn prepare(client: &Client) -> Result<(), StoreError> {
     // Two processes that start at the same time must not both create the tables.
     client.batch_execute("SELECT pg_advisory_lock(7103127101)").await.map_err(|why| failed(&why))?;

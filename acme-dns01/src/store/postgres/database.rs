@@ -70,6 +70,9 @@ impl Database {
 
     /// Connects like [`connect`](Self::connect), and passes notifications to `told`, which is dropped when the
     /// connection ends.
+    ///
+    /// # Errors
+    /// Returns the error of the last host if none accepts the connection.
     pub(super) async fn listening<T>(&self, told: T) -> Result<Client, StoreError>
     where
         T: Fn(Notification) + Clone + Send + 'static,
@@ -97,6 +100,9 @@ pub(super) async fn alive(client: &Client) -> bool {
 }
 
 /// Connects to one host, spawns the task that drives the connection, and sets the time limit of statements.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the connection or the first statement fails.
 async fn open<T>(host: &Config, tls: Option<MakeRustlsConnect>, told: T) -> Result<Client, StoreError>
 where
     T: Fn(Notification) + Send + 'static,

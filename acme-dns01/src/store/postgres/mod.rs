@@ -148,11 +148,17 @@ impl PostgresStore {
     }
 
     /// Returns the connection, opened if necessary.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the connection cannot be opened.
     async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         self.connection.held().await
     }
 
     /// Runs a query with the parameter `id`. `None` if it returns no row.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the connection cannot be opened, or the query fails.
     async fn one(&self, sql: &str, id: &str) -> Result<Option<Row>, StoreError> {
         self.held().await?.query_opt(sql, &[&id]).await.map_err(|why| failed(&why))
     }

@@ -22,6 +22,10 @@ const MAX_SAMPLE_PAGES: u64 = 4096;
 impl Run<'_> {
     /// Stops the old server, takes the inventory on a private read-only one, and records the fingerprint of the stopped
     /// cluster. In modes that destroy the old cluster, discards a backup if the server has run since it was made.
+    ///
+    /// # Errors
+    /// Returns an error if the server cannot be stopped, started privately or queried, or the journal cannot be
+    /// written.
     pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if server::running_pid_file(&choices.old_data).is_some() {
@@ -83,6 +87,9 @@ impl Run<'_> {
     }
 
     /// Stops a systemd unit.
+    ///
+    /// # Errors
+    /// Returns an error if the service manager fails, or the operator has to stop the unit.
     fn stop_service(&self, unit: &str) -> Result<(), UpgradeError> {
         self.set_service(unit, false)
     }
@@ -101,6 +108,9 @@ impl Run<'_> {
 
     /// Transfers the data by `pg_upgrade`. If the old cluster is still usable, its fingerprint is recorded again, since
     /// `pg_upgrade` ran its server.
+    ///
+    /// # Errors
+    /// Returns an error if `pg_upgrade` fails, or the old cluster's state cannot be read.
     pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
         self.pg_upgrade(false)?;
         if self.old() == OldClusterState::Whole {
@@ -113,6 +123,9 @@ impl Run<'_> {
     }
 
     /// Starts a private server on the new cluster in the staging directory, with the settings `more`.
+    ///
+    /// # Errors
+    /// Returns an error if the rules cannot be written, or the server does not start.
     pub(super) fn private_new(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
@@ -181,6 +194,9 @@ impl Run<'_> {
 
 /// Takes the inventory of a cluster: of the whole cluster, and of each database that accepts connections. `id` marks
 /// the processes.
+///
+/// # Errors
+/// Returns an error if a query fails.
 pub(super) fn take_inventory(
     bin: &Path,
     id: &str,
@@ -207,6 +223,9 @@ pub(super) fn connectable(inventory: &Inventory) -> Vec<String> {
 }
 
 /// Returns the databases with collations whose recorded version differs from the current one.
+///
+/// # Errors
+/// Returns an error if a query fails.
 fn recollated_databases(
     bin: &Path,
     id: &str,
@@ -234,6 +253,9 @@ fn recollated_databases(
 }
 
 /// Drops the extension `amcheck` in databases that did not have it according to the inventory `before`.
+///
+/// # Errors
+/// Returns an error if a statement fails.
 fn drop_amcheck(
     bin: &Path,
     id: &str,
@@ -255,6 +277,9 @@ fn drop_amcheck(
 
 /// Runs `pg_amcheck` in every database that accepts connections, to the extent `depth`, if it is installed. Returns
 /// lines for the report.
+///
+/// # Errors
+/// Returns an error if a program cannot be run, or finds damage.
 fn amcheck(
     bin: &Path,
     id: &str,

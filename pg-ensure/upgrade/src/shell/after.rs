@@ -20,6 +20,9 @@ use std::path::Path;
 
 impl Run<'_> {
     /// Returns the new server: the running one after the switch, otherwise a private one, which is started.
+    ///
+    /// # Errors
+    /// Returns an error if the server is not reachable, or cannot be started.
     fn reach_new(&self) -> Result<ReachableServer, UpgradeError> {
         if committed(&self.record.choices) {
             let superuser = &self.catalog()?.superuser;
@@ -31,6 +34,9 @@ impl Run<'_> {
 
     /// Rebuilds the indexes of changed collations, records the new collation versions, and lists tables partitioned by
     /// text for the operator. No effect without changed collations.
+    ///
+    /// # Errors
+    /// Returns an error if the server is not reachable, or a statement fails.
     pub(super) fn reindex(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if self.record.recollated.is_empty() {
@@ -78,6 +84,9 @@ impl Run<'_> {
     }
 
     /// Writes the adapted configuration, the access rules and the files that they name to the new cluster.
+    ///
+    /// # Errors
+    /// Returns an error if the configuration cannot be adapted, or a file cannot be written.
     pub(super) fn carry(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let (request, layout) = (self.request, self.layout);
@@ -133,6 +142,9 @@ impl Run<'_> {
     }
 
     /// Renames the staging directory to the new data directory. No effect if it has been renamed already.
+    ///
+    /// # Errors
+    /// Returns an error if the rename fails, as for a data directory with content.
     pub(super) fn commit(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         if committed(&choices) {
@@ -190,6 +202,9 @@ impl Run<'_> {
 
     /// Gathers planner statistics by `vacuumdb`: all of them, or from version 18 on only those that the transfer did
     /// not carry over.
+    ///
+    /// # Errors
+    /// Returns an error if the server is not reachable, or `vacuumdb` fails.
     pub(super) fn statistics(&mut self) -> Result<(), UpgradeError> {
         let carries = self.record.choices.to >= 18;
         let rounds: &[&[&str]] = if carries {

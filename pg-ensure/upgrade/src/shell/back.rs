@@ -55,6 +55,9 @@ impl Upgrade {
 
 impl Run<'_> {
     /// Performs a cleanup. Idempotent.
+    ///
+    /// # Errors
+    /// Returns an error if a process cannot be ended, or a file cannot be removed.
     pub(super) fn clean(&mut self, cleanup: Cleanup) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         match cleanup {
@@ -111,6 +114,9 @@ impl Run<'_> {
 
     /// Restores the verified base backup in place of a cluster that linking or swapping has destroyed. The remains of
     /// the cluster are kept under another name.
+    ///
+    /// # Errors
+    /// Returns an error if there is no base backup, or it cannot be copied or renamed.
     fn restore_backup(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let Backup::Base(backup) = &choices.backup else {
@@ -151,6 +157,9 @@ impl Run<'_> {
     }
 
     /// Starts the old server, if it was running when the upgrade began and is not running now.
+    ///
+    /// # Errors
+    /// Returns an error if the server does not start, or the operator has to start the unit.
     fn start_old(&mut self) -> Result<(), UpgradeError> {
         if !self.record.was_live || server::running_pid_file(&self.record.choices.old_data).is_some() {
             return Ok(());
@@ -164,6 +173,9 @@ impl Run<'_> {
 }
 
 /// Copies a folder with owners, modes and times. Blocks are shared if the file system supports that.
+///
+/// # Errors
+/// Returns an error if `cp` fails.
 fn copy(from: &Path, to: &Path) -> Result<(), UpgradeError> {
     output(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(from).arg(to)).map(|_| ())
 }

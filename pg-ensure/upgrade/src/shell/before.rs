@@ -33,6 +33,9 @@ impl ReachableServer {
     }
 
     /// Stops a private server. A public one continues to run.
+    ///
+    /// # Errors
+    /// Returns an error if the server cannot be stopped.
     pub(super) fn stop_if_private(self) -> Result<(), UpgradeError> {
         match self {
             Self::Public(_) => Ok(()),
@@ -43,6 +46,9 @@ impl ReachableServer {
 
 impl Run<'_> {
     /// Returns the old server: the running one, otherwise a private one, which is started with the settings `more`.
+    ///
+    /// # Errors
+    /// Returns an error if the server is not reachable, or cannot be started.
     fn reach_old(&self, more: &[&str]) -> Result<ReachableServer, UpgradeError> {
         let choices = &self.record.choices;
         let superuser = &self.catalog()?.superuser;
@@ -53,6 +59,9 @@ impl Run<'_> {
     }
 
     /// Starts a private server on the old cluster, with the settings `more`.
+    ///
+    /// # Errors
+    /// Returns an error if the rules cannot be written, or the server does not start.
     pub(super) fn private_old(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
         let superuser = &self.catalog()?.superuser;
         write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
@@ -67,6 +76,9 @@ impl Run<'_> {
     }
 
     /// Makes the backup as requested, unless it was made before.
+    ///
+    /// # Errors
+    /// Returns an error if the backup fails or cannot be verified.
     pub(super) fn backup(&mut self) -> Result<(), UpgradeError> {
         if self.record.backup_made {
             self.note("made and verified before, and nothing was written since");
@@ -87,6 +99,9 @@ impl Run<'_> {
 
     /// Makes a base backup by `pg_basebackup`, verifies it by `pg_verifybackup`, and renames it to `path`. Tablespaces
     /// are put beside it.
+    ///
+    /// # Errors
+    /// Returns an error if `path` exists, or a program fails.
     fn base_backup(&mut self, path: &Path) -> Result<(), UpgradeError> {
         let (partial, spaces) = (files::beside(path, ".partial"), files::beside(path, ".tablespaces"));
         if path.exists() {
@@ -119,6 +134,9 @@ impl Run<'_> {
     }
 
     /// Makes a dump by `pg_dumpall`, checks that it is complete, and renames it to `path`.
+    ///
+    /// # Errors
+    /// Returns an error if `path` exists, `pg_dumpall` fails, or the dump is incomplete.
     fn dump(&mut self, path: &Path) -> Result<(), UpgradeError> {
         let partial = files::beside(path, ".partial");
         if path.exists() {
@@ -160,6 +178,9 @@ impl Run<'_> {
 
     /// Creates the new cluster in the staging directory by `initdb`, with the properties of the old one, and the
     /// settings that the transfer needs.
+    ///
+    /// # Errors
+    /// Returns an error if `initdb` fails, or the settings cannot be written.
     pub(super) fn prepare(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let (from, to) = (choices.from, Major::try_from(choices.to).unwrap_or(Major::NEWEST));
@@ -232,6 +253,9 @@ impl Run<'_> {
     }
 
     /// Runs `pg_upgrade --check`, unless the old server is stopped or has no Unix-domain socket.
+    ///
+    /// # Errors
+    /// Returns an error if the check fails.
     pub(super) fn check(&mut self) -> Result<(), UpgradeError> {
         if server::running_pid_file(&self.record.choices.old_data).is_none() {
             // The check is only useful while clients would wait for a failing transfer, which begins with the same
@@ -348,6 +372,9 @@ fn complaints(staging: &Path) -> String {
 
 /// Checks that a dump is complete: it has pg_dumpall's last line and a part for each of `databases` databases. Returns
 /// its size in bytes.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, or the dump is incomplete.
 fn whole_dump(path: &Path, databases: usize) -> Result<u64, UpgradeError> {
     let mut file = File::open(path).at(path, "cannot be read")?;
     let size = file.metadata().at(path, "cannot be looked at")?.len();
@@ -366,6 +393,9 @@ fn whole_dump(path: &Path, databases: usize) -> Result<u64, UpgradeError> {
 }
 
 /// Counts the occurrences of a short byte string in a file, which is read in pieces.
+///
+/// # Errors
+/// Returns an error if the file cannot be read.
 fn count(path: &Path, needle: &[u8]) -> Result<usize, UpgradeError> {
     let mut file = File::open(path).at(path, "cannot be read")?;
     let mut piece = vec![0; 1 << 20];

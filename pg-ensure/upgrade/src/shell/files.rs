@@ -7,6 +7,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Replaces a file atomically and durably, with this mode.
+///
+/// # Errors
+/// Returns an error if the file cannot be written, renamed or synced.
 pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), UpgradeError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
@@ -21,6 +24,9 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Upgr
 }
 
 /// Creates a folder and its missing parents with mode 0700. Succeeds if it exists.
+///
+/// # Errors
+/// Returns an error if a folder cannot be created.
 pub(super) fn make(path: &Path) -> Result<(), UpgradeError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at(path, "cannot be made")
 }
@@ -40,11 +46,17 @@ pub(super) fn make_own(path: &Path) -> Result<(), UpgradeError> {
 }
 
 /// Syncs a folder, so that changes of its entries are durable.
+///
+/// # Errors
+/// Returns an error if it cannot be opened or synced.
 pub(super) fn sync_folder(path: &Path) -> Result<(), UpgradeError> {
     File::open(path).and_then(|folder| folder.sync_all()).at(path, "cannot be synced")
 }
 
 /// Renames a file or folder, and syncs both parents.
+///
+/// # Errors
+/// Returns an error if it cannot be renamed, or a parent cannot be synced.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), UpgradeError> {
     fs::rename(from, to).at(to, "cannot get its name")?;
     for folder in [from.parent(), to.parent()].into_iter().flatten() {
@@ -55,6 +67,9 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), UpgradeError> {
 
 /// Removes a file, or a folder with its content. Symbolic links are removed, not followed. Succeeds if the path does
 /// not exist.
+///
+/// # Errors
+/// Returns an error if it cannot be removed completely.
 pub(super) fn remove(path: &Path) -> Result<(), UpgradeError> {
     match fs::symlink_metadata(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -87,6 +102,9 @@ pub(super) fn bytes(path: &Path, skip: &[&str]) -> u64 {
 }
 
 /// Returns the free space for this account on a folder's file system, in bytes.
+///
+/// # Errors
+/// Returns an error if the file system cannot be queried.
 pub(super) fn free(path: &Path) -> Result<u64, UpgradeError> {
     let about = rustix::fs::statvfs(path).at(path, "cannot be measured")?;
     Ok(about.f_bavail * about.f_frsize)

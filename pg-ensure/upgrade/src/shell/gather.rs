@@ -184,6 +184,9 @@ fn candidates(request: &Request) -> Vec<String> {
 
 /// Queries everything that the preflight needs from a server, in all databases that accept connections. `from` is the
 /// major version.
+///
+/// # Errors
+/// Returns an error if a query fails.
 pub(super) fn catalog(
     bin: &Path,
     id: &str,
@@ -312,6 +315,10 @@ fn options(data: &Path) -> Vec<String> {
 
 /// Queries the old server: the running one, or with `may_start` a stopped one, which is started privately. Also returns
 /// the result of a replication login, `None` if it was not tried.
+///
+/// # Errors
+/// Returns an error if the address of the running server cannot be determined, a private server does not start or stop,
+/// or no superuser can log in to it. A running server that rejects all logins is no error.
 pub(super) fn ask(
     request: &Request,
     layout: &Layout,
@@ -361,6 +368,9 @@ pub(super) fn ask(
 }
 
 /// Queries a private server as the first of these roles that is a superuser. `None` if none of them is.
+///
+/// # Errors
+/// Returns an error if the rules cannot be written, or the server does not start or stop.
 fn ask_private(
     home: &ServerFolder,
     layout: &Layout,
@@ -387,6 +397,9 @@ fn ask_private(
 
 /// Returns the name of the bootstrap superuser, queried from the stopped server in single-user mode, which requires no
 /// login.
+///
+/// # Errors
+/// Returns an error if the program cannot be run, or its output does not contain the name.
 fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
     use std::io::Write as _;
     use std::process::Stdio;
@@ -532,6 +545,9 @@ fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
 }
 
 /// Creates the private folder of a work folder, which only this account may access.
+///
+/// # Errors
+/// Returns an error if it cannot be created, or belongs to another account.
 pub(super) fn private_folder(work: &WorkFolder) -> Result<(), UpgradeError> {
     files::make_own(&work.private())
 }

@@ -86,6 +86,9 @@ fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
 
 /// Removes an old cluster with its directories in tablespaces and, with `backups`, its backup, and adds each path to
 /// the report.
+///
+/// # Errors
+/// Returns an error if a path cannot be removed.
 fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> Result<(), UpgradeError> {
     let choices = &record.choices;
     let mut paths = Vec::new();

@@ -75,6 +75,9 @@ impl WorkFolder {
     }
 
     /// Writes the journal atomically and durably.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be serialized or written.
     pub(super) fn store(&self, record: &Record) -> Result<(), UpgradeError> {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|why| UpgradeError::Journal { path: self.journal(), why: why.to_string() })?;

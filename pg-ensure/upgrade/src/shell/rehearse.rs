@@ -118,6 +118,9 @@ struct Stage<'r> {
 
 impl<'r> Stage<'r> {
     /// Creates the directory of a rehearsal, which only this account may access.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be created, or belongs to another account.
     fn new(
         request: &'r Request,
         real: &'r Layout,
@@ -147,11 +150,17 @@ impl<'r> Stage<'r> {
     }
 
     /// Locks the directory against other rehearsals.
+    ///
+    /// # Errors
+    /// Returns an error if another rehearsal holds the lock, or the file cannot be opened.
     fn lock(&self) -> Result<File, UpgradeError> {
         WorkFolder { folder: self.folder.clone() }.lock()
     }
 
     /// Ends the processes of this or an earlier rehearsal, and removes everything in its directory except the lock.
+    ///
+    /// # Errors
+    /// Returns an error if a process cannot be ended, or something cannot be removed.
     fn clear(&self) -> Result<(), UpgradeError> {
         let folders = [&self.layout.old_data, &self.layout.new_data, &self.layout.staging];
         let folders: Vec<&Path> = folders.iter().map(|folder| folder.as_path()).collect();
@@ -173,6 +182,9 @@ impl<'r> Stage<'r> {
     }
 
     /// Copies the running cluster, upgrades the copy, and checks that the new server answers. Returns the durations.
+    ///
+    /// # Errors
+    /// Returns an error if the rehearsal cannot be made, or a step of it fails.
     fn play(
         &self,
         plan: &Plan,
@@ -252,6 +264,9 @@ impl<'r> Stage<'r> {
     }
 
     /// Checks the free space before the copy. With `twice`, the transfer needs the size of the data again.
+    ///
+    /// # Errors
+    /// Returns an error if the space does not suffice, or cannot be determined.
     fn ensure_disk_space(&self, twice: bool) -> Result<(), UpgradeError> {
         let links = self.real.old_data.join("pg_tblspc");
         let spaces = files::names(&links).into_iter().filter_map(|oid| fs::read_link(links.join(oid)).ok());
@@ -270,6 +285,9 @@ impl<'r> Stage<'r> {
     }
 
     /// Copies the running cluster by `pg_basebackup`, and isolates the copy.
+    ///
+    /// # Errors
+    /// Returns an error if the server is not reachable, the copy fails, or a file cannot be written.
     fn copy(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let copy = &self.layout.old_data;
         let socket = server::running_server(&self.real.old_data, &catalog.superuser)?;
@@ -299,6 +317,9 @@ impl<'r> Stage<'r> {
 
     /// Writes the settings that isolate the copy, so that they override all others. `folder` is that of the
     /// configuration.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be read or written.
     fn isolate(&self, folder: &Path) -> Result<(), UpgradeError> {
         let private = self.work().private();
         let path = folder.join("postgresql.conf");
@@ -320,6 +341,9 @@ impl<'r> Stage<'r> {
     }
 
     /// Starts the copy once and stops it, so that it is in the state of a cleanly stopped cluster.
+    ///
+    /// # Errors
+    /// Returns an error if the copy does not start or stop.
     fn recover(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let superuser = &catalog.superuser;
         write_rules(self.work(), &gather::account(), std::slice::from_ref(superuser))?;
@@ -334,6 +358,9 @@ impl<'r> Stage<'r> {
 
 /// Copies the `.conf` files of a configuration directory that do not exist at the destination, recursively for
 /// directories named `*.d`, or for all with `below`. Symbolic links are followed.
+///
+/// # Errors
+/// Returns an error if a file cannot be read or written.
 fn copy_configuration(from: &Path, to: &Path, below: bool) -> Result<(), UpgradeError> {
     files::make(to)?;
     for name in files::names(from) {

@@ -34,6 +34,9 @@ impl Run<'_> {
     }
 
     /// Writes the journal durably.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be serialized or written.
     pub(super) fn save(&self) -> Result<(), UpgradeError> {
         self.work().store(&self.record)
     }
@@ -76,6 +79,9 @@ impl Run<'_> {
 
     /// Recovers from an interruption, then performs the remaining steps until the upgrade is complete, has to wait, or
     /// reaches the requested step. Writes the reports, and returns the record with the outcome.
+    ///
+    /// # Errors
+    /// Returns an error if the recovery, a step or the journal fails.
     pub(super) fn run_steps(&mut self) -> Result<(Record, Outcome), UpgradeError> {
         self.recover()?;
         loop {
@@ -126,6 +132,9 @@ impl Run<'_> {
 
     /// Records the result of a step in the journal. A step that needs the operator to set a service counts as not
     /// begun.
+    ///
+    /// # Errors
+    /// Returns the error of the step, or an error if the journal cannot be written.
     fn ended(
         &mut self,
         mut machine: Machine,
@@ -169,6 +178,9 @@ impl Run<'_> {
     }
 
     /// Performs a step.
+    ///
+    /// # Errors
+    /// Returns the error of the step.
     fn step(&mut self, step: Step) -> Result<(), UpgradeError> {
         match step {
             Step::Discover => self.discover(),
