@@ -47,6 +47,9 @@ pub fn engine(folder: &Path) -> Result<Engine, Box<dyn Error>> {
 }
 
 /// Returns the DNS provider that the environment names.
+///
+/// # Errors
+/// Returns an error if a variable is missing or not valid.
 fn provider(http: &Http) -> Result<Arc<dyn Provider>, Box<dyn Error>> {
     if let Ok(token) = var("CLOUDFLARE_TOKEN") {
         let auth = CloudflareAuth::Token { dns: token.into(), zone: None };

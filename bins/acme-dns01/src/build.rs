@@ -196,6 +196,11 @@ impl Settings {
     }
 
     /// Adds the configured alert sinks to the engine: command, webhook, mail.
+    ///
+    /// # Errors
+    /// Returns a [`BuildError`] if a secret cannot be read, or user and password of the mail server are not both given
+    /// or both
+    /// absent.
     fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);
@@ -240,6 +245,9 @@ impl Settings {
 }
 
 /// Creates the authority with this name from its settings, and reads its roots and external account key.
+///
+/// # Errors
+/// Returns a [`BuildError`] with the key of the setting if a file cannot be read or its content is not valid.
 fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Result<Authority, BuildError> {
     let key = |part: &str| format!("authority.{name}.{part}");
     let roots = match &written.roots {
@@ -263,6 +271,10 @@ fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Re
 }
 
 /// Creates the DNS provider with this name from its settings, and reads its secrets.
+///
+/// # Errors
+/// Returns a [`BuildError`] with the key of the setting if a secret cannot be read or a setting is missing or not
+/// valid.
 fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>, BuildError> {
     let key = |part: &str| format!("provider.{name}.{part}");
     Ok(match written {

@@ -44,6 +44,9 @@ impl Settings {
 
 /// Resolves one `[[certificate]]`, the one with this number from 0: one certificate per key type. The id of the first
 /// is the configured name or the first domain name; the others' end in the key type.
+///
+/// # Errors
+/// Returns a [`BuildError`] with the key of the setting if a setting is missing or not valid.
 fn certificate(
     number: usize,
     written: &CertificateSettings,
@@ -142,6 +145,9 @@ fn certificate(
 impl Settings {
     /// Returns the group ids of certificates with a configured group, by certificate id, and the sorted names of
     /// configured groups that do not exist.
+    ///
+    /// # Errors
+    /// Returns a [`BuildError`] if a certificate with a group is not valid.
     pub(crate) fn groups(&self) -> Result<(BTreeMap<String, u32>, Vec<String>), BuildError> {
         let mut groups = BTreeMap::new();
         let mut unknown = Vec::new();

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Runs the command of the command line. The result determines the exit code.
+///
+/// # Errors
+/// Returns a [`Failure`] if the configuration is not valid or the command fails.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     if let Command::Shell(generate) = &args.command {
         return generate.outcome(Args::command(), &MANUAL);
@@ -46,6 +49,9 @@ fn now() -> Time {
 }
 
 /// Runs a command that needs the engine.
+///
+/// # Errors
+/// Returns a [`Failure`] if a certificate or an authority is not configured, or the command fails.
 async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> {
     let path = args.config.display();
     let ActiveSetup { engine, certificates, unknown_groups } = loaded;
@@ -143,6 +149,9 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
 
 /// Checks that the configuration can be read, then sends the daemon the signal to read it again and waits for the
 /// outcome.
+///
+/// # Errors
+/// Returns a [`Failure`] if the configuration is not valid, or the daemon rejects it or cannot be reached.
 fn reloaded(args: &Args) -> Result<Done, Failure> {
     read(args)?;
     let certificates = reload::ask()?;
@@ -226,6 +235,9 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
 
 /// Runs and prints the engine's checks, and a fault for each group that does not exist. Unless `dry`, TXT records are
 /// created and removed.
+///
+/// # Errors
+/// Never returns an error; faults determine the value.
 async fn check(
     engine: &Engine,
     certificates: &[Certificate],

@@ -21,6 +21,9 @@ pub(crate) struct ActiveSetup {
 }
 
 /// Reads and checks the configuration file, and returns its certificates. No secret is read.
+///
+/// # Errors
+/// Returns a [`Failure`] with all findings if the file cannot be read or is not valid.
 pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;
@@ -29,6 +32,9 @@ pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
 }
 
 /// Returns the text of the configuration file.
+///
+/// # Errors
+/// Returns a [`Failure`] if it cannot be read or is not UTF-8.
 fn text(args: &Args) -> Result<String, Failure> {
     let read = std::fs::read_to_string(&args.config);
     read.map_err(|why| Findings::unreadable(&args.config.display().to_string(), &why).into())
@@ -36,6 +42,9 @@ fn text(args: &Args) -> Result<String, Failure> {
 
 /// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed
 /// unless the output is JSON or quiet. Groups that do not exist are printed as warnings.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file or a secret cannot be read, a setting is not valid, or the store cannot be opened.
 pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;

@@ -38,6 +38,9 @@ pub(crate) async fn serve(listener: TcpListener, loaded: watch::Receiver<ActiveS
 
 /// Reads one request head and sends the metrics, without content for HEAD. The connection is closed without a response
 /// if the head is incomplete or too large.
+///
+/// # Errors
+/// Returns an error if the connection fails.
 async fn exchange(mut stream: TcpStream, loaded: &ActiveSetup) -> io::Result<()> {
     let mut request = Vec::new();
     let mut part = [0; 512];

@@ -76,6 +76,9 @@ impl Reloads {
     }
 
     /// Writes the record atomically.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written or renamed.
     fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = path.with_extension("new");
         std::fs::write(&fresh, serde_json::to_vec(self)?)?;

@@ -384,6 +384,9 @@ enum OneOrMore {
 struct SecretReference(#[schemars(regex(pattern = "^(file:/|age:/|env:|credential:).+"))] String);
 
 /// Deserializes a string or a list of strings, each parsed to `T`.
+///
+/// # Errors
+/// Returns an error if it is neither, or a string cannot be parsed.
 fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de> + std::str::FromStr>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error>
@@ -405,6 +408,9 @@ where
 }
 
 /// Deserializes one or more resolver addresses. The port is 53 unless given.
+///
+/// # Errors
+/// Returns an error if one is not an IP address, with or without a port.
 fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
     let list: Vec<String> = one_or_more(deserializer)?;
     let address = |text: &String| {
@@ -419,6 +425,9 @@ fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
 }
 
 /// Deserializes one or more key types.
+///
+/// # Errors
+/// Returns an error if one is unknown.
 fn key_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyType>, D::Error> {
     let list: Vec<String> = one_or_more(deserializer)?;
     list.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()

@@ -90,6 +90,9 @@ impl Lab {
     }
 
     /// Writes the secrets, as agenix or systemd does.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be written.
     fn secrets(&self) -> std::io::Result<()> {
         let (vps, matrix) = (&self.topology.vps, &self.topology.matrix);
         vps.secret("run/credentials/edge-proxyd.service/cloudflare", TOKEN, EDGE)?;
@@ -114,18 +117,27 @@ impl Lab {
     }
 
     /// Starts the edge of a node, and keeps it running with the lab.
+    ///
+    /// # Errors
+    /// Returns a description if the program cannot be started.
     pub(crate) fn start_node(&self, host: &Host) -> Result<(), String> {
         self.keep(programs::node(host)?);
         Ok(())
     }
 
     /// Starts an application on a node, and keeps it running with the lab.
+    ///
+    /// # Errors
+    /// Returns a description if the program cannot be started.
     pub(crate) fn start_service(&self, host: &Host, arguments: &str) -> Result<(), String> {
         self.keep(programs::service(host, arguments)?);
         Ok(())
     }
 
     /// Starts the edge and the application of the second node.
+    ///
+    /// # Errors
+    /// Returns a description if a program cannot be started.
     pub(crate) fn start_second_node(&self) -> Result<(), String> {
         let node = self.topology.eniac.lock().expect("no panic");
         self.start_node(&node)?;
@@ -146,6 +158,9 @@ impl Lab {
     }
 
     /// Runs curl on a host, as [`curl`](Self::curl) does.
+    ///
+    /// # Errors
+    /// Returns the output and the status if curl fails.
     pub(crate) fn curl_from(&self, host: &Host, arguments: &str) -> Result<String, String> {
         host.ask(&format!(
             "/opt/newer/curl -sS --max-time 15 --cacert /run/issuing.pem -w '\\n%{{http_version}} %{{http_code}}' {arguments}"
@@ -210,6 +225,9 @@ impl Lab {
     }
 
     /// Executes a statement as the superuser of the first node's PostgreSQL, and returns its result.
+    ///
+    /// # Errors
+    /// Returns the output of psql if it fails.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> Result<String, String> {
         postgres::sql(&self.topology.matrix, database, statement)
     }

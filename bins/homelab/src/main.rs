@@ -119,6 +119,9 @@ fn run() -> Result<bool, String> {
 type ScenarioResult = (Result<(), String>, String);
 
 /// Runs the scenario with one edge.
+///
+/// # Errors
+/// Returns a description if the hosts cannot be started. A failed check is part of the result.
 fn one_edge(
     topology: topology::Topology,
     facts: &facts::Facts,
@@ -135,6 +138,9 @@ fn one_edge(
 }
 
 /// Runs the scenario with two edges.
+///
+/// # Errors
+/// Returns a description if the hosts cannot be started. A failed check is part of the result.
 fn two_edges(topology: topology::Topology, facts: &facts::Facts) -> Result<ScenarioResult, String> {
     let edges = edges::TwoEdgeLab::new(topology)?;
     println!("homelab: two edges and two nodes are up after {:.1} s", facts.elapsed().as_secs_f64());

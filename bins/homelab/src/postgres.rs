@@ -49,6 +49,9 @@ pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Resul
 }
 
 /// Creates the folders that the Debian package creates.
+///
+/// # Errors
+/// Returns the output and the status if a command fails.
 pub(crate) fn folders(host: &Host) -> Result<(), String> {
     host.ask(
         "mkdir -p /run/postgresql /var/lib/postgresql && chown postgres:postgres /var/lib/postgresql /run/postgresql",

@@ -4,6 +4,9 @@ use crate::host::{Host, Running};
 
 /// Starts the edge as its systemd unit does: with its own account in the group `acme`, which may bind ports below 1024.
 /// Its access log is `/run/access.log`.
+///
+/// # Errors
+/// Returns a description if the program cannot be started.
 pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Running, String> {
     host.start(&format!(
         "setpriv --reuid edge-proxy --regid acme --clear-groups --inh-caps=-all,+net_bind_service \
@@ -13,6 +16,9 @@ pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Runni
 }
 
 /// Starts the edge of a node, with the configuration named after the host.
+///
+/// # Errors
+/// Returns a description if the program cannot be started.
 pub(crate) fn node(host: &Host) -> Result<Running, String> {
     host.start(&format!(
         "edge-proxyd run --workers 1 --grace 2 --config /srv/{}/edge.toml >> /run/access.log",
@@ -22,6 +28,9 @@ pub(crate) fn node(host: &Host) -> Result<Running, String> {
 
 /// Starts an application, which is restarted whenever it exits. `arguments` are those of `service.py`: name, address,
 /// and options.
+///
+/// # Errors
+/// Returns a description if the script cannot be written or started.
 pub(crate) fn service(host: &Host, arguments: &str) -> Result<Running, String> {
     let script = host.folder.join("run/service.py");
     std::fs::write(script, include_str!("service.py")).map_err(|why| why.to_string())?;

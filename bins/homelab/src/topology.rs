@@ -180,12 +180,18 @@ impl Topology {
     }
 
     /// Connects a host to a network if `up`, or else disconnects it.
+    ///
+    /// # Errors
+    /// Returns the output and the status if `ip` fails.
     pub(crate) fn plug(&self, host: &str, network: &str, up: bool) -> Result<(), String> {
         let state = if up { "up" } else { "down" };
         self.switch.ask(&format!("ip link set {} {state}", port(host, network))).map(drop)
     }
 
     /// Boots the second node again after its power was cut, with the content of its disk.
+    ///
+    /// # Errors
+    /// Returns a description if the host cannot be started or connected.
     pub(crate) fn boot_eniac_again(&self) -> Result<(), String> {
         let mut eniac = self.eniac.lock().expect("no panic");
         let (tools, configurations) = (testkit::tools(), configurations());

@@ -103,6 +103,9 @@ fn visit_once(ports: Ports, visit: &ConnectionScenario) -> std::io::Result<()> {
 }
 
 /// Reads to the end of the connection, which may also be a reset.
+///
+/// # Errors
+/// Returns an error if the connection fails in another way.
 fn end_of(socket: &mut TcpStream) -> std::io::Result<()> {
     match std::io::copy(socket, &mut std::io::sink()) {
         Err(why) if why.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
@@ -111,6 +114,9 @@ fn end_of(socket: &mut TcpStream) -> std::io::Result<()> {
 }
 
 /// Opens a connection, without a handshake yet.
+///
+/// # Errors
+/// Returns an error if the connection fails.
 fn connect(ports: Ports, config: &Arc<ClientConfig>) -> std::io::Result<(ClientConnection, TcpStream)> {
     let socket = TcpStream::connect(("127.0.0.1", ports.tls))?;
     socket.set_nodelay(true)?;

@@ -99,6 +99,9 @@ impl Contender {
     }
 
     /// Starts it under some conditions, on the core of proxies or, with several workers, on both cores.
+    ///
+    /// # Errors
+    /// Returns a description if a port is in use, a file cannot be written, or the program does not start.
     fn start_as(self, parts: &Parts<'_>, workers: usize, mode: Mode) -> Result<Running, String> {
         let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
         for port in [self.ports().plain, self.ports().tls] {
@@ -167,6 +170,9 @@ impl Contender {
 }
 
 /// Writes a configuration. Returns its path.
+///
+/// # Errors
+/// Returns a description if it cannot be written.
 fn write(folder: &Path, name: &str, text: &str) -> Result<String, String> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))?;
@@ -208,6 +214,9 @@ upstream = "http://127.0.0.1:{uploads}"
 const LARGE_BUFFERS: &str = "proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; client_body_buffer_size 256k;";
 
 /// Returns the configuration of nginx.
+///
+/// # Errors
+/// Returns a description if a folder for temporary files cannot be created.
 fn nginx(ports: Ports, folder: &Path, workers: usize, buffers: &str) -> Result<String, String> {
     let Ports { plain, tls } = ports;
     Ok(format!(

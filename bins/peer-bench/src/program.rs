@@ -120,6 +120,9 @@ impl Drop for Running {
 
 /// Creates nginx's folders for temporary files, and returns the directives for them. `name` distinguishes several
 /// servers.
+///
+/// # Errors
+/// Returns a description if a folder cannot be created.
 pub(crate) fn nginx_temporary(folder: &Path, name: &str) -> Result<String, String> {
     let mut text = String::new();
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {

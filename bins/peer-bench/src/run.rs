@@ -109,6 +109,9 @@ fn wait_until_idle(pid: u32) -> u64 {
 }
 
 /// Runs one turn of a contender. A turn to warm up is shorter.
+///
+/// # Errors
+/// Returns a description if the load generator fails.
 fn turn(
     lab: &Lab,
     args: &Args,

@@ -19,6 +19,9 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Runs the command of the command line. The result determines the exit code.
+///
+/// # Errors
+/// Returns a [`Failure`] if the input is not valid or the command fails.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),

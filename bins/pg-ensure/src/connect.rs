@@ -16,6 +16,9 @@ use tokio_postgres::config::{Host, SslMode};
 const DEFAULT: [(&str, &str); 2] = [("host", "/run/postgresql"), ("user", "postgres")];
 
 /// Returns the server of the command line, with the recorded verifiers of earlier runs. No connection is made.
+///
+/// # Errors
+/// Returns a [`Failure`] if an option is not valid, or a password or the record cannot be read.
 pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
     let (config, connector) = config(args)?;
     let known = Record::read(args, &config)?.verifiers();
@@ -24,6 +27,9 @@ pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
 }
 
 /// Returns the connection parameters of the command line, with passwords read, and the TLS connector.
+///
+/// # Errors
+/// Returns a [`Failure`] if an option is not valid, or a password, certificate or key cannot be read.
 pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> {
     let fallback = if args.connect.is_none() { &DEFAULT[..] } else { &[] };
     let mut parameters = parameters(args.connect.as_deref().unwrap_or_default(), fallback)?;
@@ -64,6 +70,9 @@ pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> 
 
 /// Parses connection parameters for a login that uses the TLS settings of the main connection. TLS parameters in the
 /// text are ignored.
+///
+/// # Errors
+/// Returns a [`Failure`] if the text is not valid.
 pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
     let mut parameters = parameters(text, &[])?;
     for name in ["sslmode", "sslrootcert", "sslcert", "sslkey"] {
@@ -73,6 +82,9 @@ pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
 }
 
 /// Parses a connection string and adds service, environment and defaults. `fallback` precedes libpq's defaults.
+///
+/// # Errors
+/// Returns a [`Failure`] if the text, the environment or the service file is not valid.
 fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failure> {
     let around = ProcessEnvironment {
         variable: &|name| std::env::var(name).ok(),
@@ -97,6 +109,9 @@ fn current_account() -> Option<String> {
 }
 
 /// Parses a value of `sslmode`. `None` without a value.
+///
+/// # Errors
+/// Returns a [`Failure`] if the value is unknown.
 fn mode(text: Option<&str>) -> Result<Option<Mode>, Failure> {
     let Some(text) = text else { return Ok(None) };
     <Mode as clap::ValueEnum>::from_str(text, false).map(Some).map_err(|_| {

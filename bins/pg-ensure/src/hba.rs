@@ -22,6 +22,9 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a policy, and adds every declared database whose owner has LOGIN, and every declared role with SUPERUSER,
 /// CREATEROLE, REPLICATION or BYPASSRLS as privileged.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read or is not a valid policy.
 pub(crate) fn read(path: &Path, desired: &DesiredState) -> Result<Policy, Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
     let file = path.display().to_string();
@@ -47,6 +50,9 @@ pub(crate) fn read(path: &Path, desired: &DesiredState) -> Result<Policy, Failur
 }
 
 /// Checks that the policy can be rendered for the server's major version. A version that is not known passes.
+///
+/// # Errors
+/// Returns a [`Failure`] if a rule cannot be expressed in this version.
 pub(crate) fn check(policy: &Policy, major: u32, path: &Path) -> Result<(), Failure> {
     let wrong = |why: String| Failure::Configuration(format!("{}: {why}", path.display()));
     // A version that pg-hba does not know is left to the server.
@@ -67,6 +73,9 @@ pub(crate) fn install(
 }
 
 /// Writes the policy to the server's file, reloads, verifies, and prints the result. An equal file is not written.
+///
+/// # Errors
+/// Returns a [`Failure`] if the connection fails, the file cannot be read or written, or the server rejects the rules.
 async fn put(
     policy: &Policy,
     config: &Config,

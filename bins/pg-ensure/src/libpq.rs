@@ -71,6 +71,9 @@ fn option_error(why: impl Into<String>) -> Failure {
 
 impl Parameters {
     /// Parses a connection string in keyword/value form, or a URI.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the syntax is not valid.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let uri = text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"));
         let found = match uri {
@@ -234,6 +237,9 @@ fn default_host(port: Option<&str>) -> String {
 }
 
 /// Converts milliseconds to seconds, rounded up.
+///
+/// # Errors
+/// Returns a [`Failure`] if the value is not a whole number.
 fn milliseconds(value: &str) -> Result<String, Failure> {
     let number: u64 =
         value.parse().map_err(|_| option_error(format!("tcp_user_timeout={value} is not a number")))?;
@@ -293,6 +299,9 @@ fn service_of(
 
 /// Parses a connection string in keyword/value form, such as `host=db user='a b'`. The last value of a repeated key
 /// counts.
+///
+/// # Errors
+/// Returns a [`Failure`] if the syntax is not valid.
 fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut pairs = BTreeMap::new();
     let mut chars = text.chars().peekable();
@@ -332,6 +341,9 @@ fn parse_keyword_value(text: &str) -> Result<BTreeMap<String, String>, Failure> 
 
 /// Parses a connection URI without its scheme: `user:password@host:port,host:port/dbname?key=value`. The last value of
 /// a repeated key counts.
+///
+/// # Errors
+/// Returns a [`Failure`] if the syntax is not valid.
 fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut found = BTreeMap::new();
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -369,6 +381,9 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 /// Decodes percent-encoded text.
+///
+/// # Errors
+/// Returns a [`Failure`] if an escape is incomplete, or the result is not UTF-8.
 fn percent_decode(text: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

@@ -22,6 +22,9 @@ pub(crate) struct Record {
 impl Record {
     /// Reads the record of a server. Empty without a state folder (`--state` or `$STATE_DIRECTORY`) or a file for the
     /// server.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the file exists and cannot be read.
     pub(crate) fn read(args: &ServerArgs, config: &Config) -> Result<Self, Failure> {
         let folder = args.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
         let path = folder.map(|folder| folder.join(format!("{}.passwords", file_name(config))));
@@ -48,6 +51,9 @@ impl Record {
 
     /// Adds the verifiers that a run has stored, and writes the file atomically. No effect without a state folder or
     /// verifiers.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the file cannot be written.
     pub(crate) fn add(mut self, set: &BTreeMap<Name, SecretString>) -> Result<(), Failure> {
         let Some(path) = self.path.filter(|_| !set.is_empty()) else { return Ok(()) };
         for (name, verifier) in set {

@@ -26,6 +26,9 @@ pub(crate) struct SavedPlan {
 
 impl SavedPlan {
     /// Writes a plan to a file.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the file cannot be written.
     pub(crate) fn write(
         path: &Path,
         manifest: &Path,
@@ -60,6 +63,9 @@ impl SavedPlan {
     }
 
     /// Returns the digest of the plan.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the file contains a malformed digest.
     pub(crate) fn digest(&self) -> Result<Digest, Failure> {
         self.digest
             .parse()
@@ -67,6 +73,9 @@ impl SavedPlan {
     }
 
     /// Returns the consent that was given when the plan was saved.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the file contains a malformed object.
     pub(crate) fn consent(&self) -> Result<Consent, Failure> {
         let mut consent = Consent::none();
         for what in &self.destroy {

@@ -55,6 +55,9 @@ pub(crate) struct Client<'c> {
 
 impl Client<'_> {
     /// Reads the certificate chain and the key.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if a file cannot be read or parsed, or others may read the key.
     fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
         let wrong = |why: String| Failure::Configuration(format!("{}: {why}", self.certificate.display()));
         let chain: Result<Vec<_>, _> =
@@ -71,6 +74,9 @@ impl Client<'_> {
 impl Connector {
     /// Creates a connector. `roots` is the path of `sslrootcert`, which with `require` enables verification of the
     /// certificate chain.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the roots, the client certificate or its key cannot be read or used.
     pub(crate) fn new(mode: Mode, roots: Option<&Path>, client: Option<Client<'_>>) -> Result<Self, Failure> {
         let provider = Arc::new(provider::default_provider());
         let check = match (mode, roots) {
@@ -112,6 +118,9 @@ impl Connector {
 
 /// Loads the trusted certificates: as a store, and individually if they are from the file `path`. Without a path, or
 /// with `system`, the store contains the system's.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read, or contains no certificate or one that is not valid.
 fn load_roots(path: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Failure> {
     let mut store = RootCertStore::empty();
     let mut all = Vec::new();

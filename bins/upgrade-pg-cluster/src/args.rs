@@ -166,6 +166,9 @@ pub(crate) enum Command {
 }
 
 /// Parses an age: a whole number and one of the units `w`, `d`, `h`, `m` (minutes) and `s`.
+///
+/// # Errors
+/// Returns a description if the number, the unit or the range is not valid.
 fn age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a valid age: expected one such as 30d, 2w or 12h");
     let (number, unit) =

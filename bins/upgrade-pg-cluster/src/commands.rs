@@ -18,6 +18,9 @@ use serde_json::json;
 use std::process::ExitCode;
 
 /// Runs the command. `called` is the name that the program was called by. Returns the exit code.
+///
+/// # Errors
+/// Returns a [`Failure`] if the options are not valid or the command fails.
 pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     if let Some(Command::Shell(generate)) = &args.command {
         return generate.outcome(Line::command(), &MANUAL).map(Into::into);
@@ -93,6 +96,9 @@ fn no_upgrade_error() -> Failure {
 }
 
 /// Runs or resumes the upgrade, and prints its outcome.
+///
+/// # Errors
+/// Returns a [`Failure`] if the upgrade fails.
 fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitCode, Failure> {
     let mut lines = LineObserver::new(as_json);
     let (record, outcome) = match upgrade.run(&RuleComparison, services, &mut lines) {
@@ -123,6 +129,9 @@ fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Res
 }
 
 /// Rehearses the upgrade, and prints the result.
+///
+/// # Errors
+/// Returns a [`Failure`] if the rehearsal fails, or the upgraded copy differs.
 fn rehearse(
     upgrade: &Upgrade,
     rehearsing: &RehearsalOptions,
@@ -148,6 +157,9 @@ fn rehearse(
 }
 
 /// Plans the upgrade, and prints steps and findings.
+///
+/// # Errors
+/// Returns a [`Failure`] if the facts cannot be gathered.
 fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     if as_json {
@@ -163,6 +175,9 @@ const RUN_ONLY_CODES: [&str; 9] =
     ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
 
 /// Prints the findings about the cluster for a later version.
+///
+/// # Errors
+/// Returns a [`Failure`] if the facts cannot be gathered.
 fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let plan = upgrade.plan(&RuleComparison).map_err(|why| failure(&why))?;
     let mut findings = plan.findings;
@@ -179,6 +194,9 @@ fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Prints the state of the upgrade, and whether a rollback is possible.
+///
+/// # Errors
+/// Returns a [`Failure`] if the journal cannot be read.
 fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let Some(record) = upgrade.status().map_err(|why| failure(&why))? else {
         if as_json {

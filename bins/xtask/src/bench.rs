@@ -11,6 +11,9 @@ const PACKAGES: &str = "nginx haproxy caddy nghttp2-client wrk";
 const CMAKE: (&str, &str) = ("4.4.5", "85625a9b6d5e88ff99c7eb79123d85570844e77ac076366cf75c609cc0b1b579");
 
 /// Installs cmake if it is missing, and returns the value of `PATH` with it.
+///
+/// # Errors
+/// Returns a description if the installation fails.
 fn cmake() -> Result<String, String> {
     let folder = tools_folder().join(format!("cmake-{}", CMAKE.0));
     let programs = folder.join("cmake/data/bin");

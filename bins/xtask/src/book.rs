@@ -35,6 +35,9 @@ fn folder() -> PathBuf {
 }
 
 /// Reads a page by its file name.
+///
+/// # Errors
+/// Returns a description if it cannot be read.
 pub(crate) fn page(name: &str) -> Result<String, String> {
     let path = folder().join(name);
     std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))
@@ -143,6 +146,9 @@ pub(crate) fn render() -> Outcome {
 }
 
 /// Returns a message for each page that is missing in SUMMARY.md.
+///
+/// # Errors
+/// Returns a description if the folder or the file cannot be read.
 fn check_summary() -> Result<Vec<String>, String> {
     let summary = folder().join("SUMMARY.md");
     let text = std::fs::read_to_string(&summary).map_err(|why| format!("{}: {why}", summary.display()))?;

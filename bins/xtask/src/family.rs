@@ -135,6 +135,9 @@ fn said(output: &Output) -> String {
 }
 
 /// Returns the parts that help and man page lack.
+///
+/// # Errors
+/// Returns a description if the program cannot be run.
 fn described(program: &str) -> Result<Vec<String>, String> {
     let help = said(&run(program, &["--help"], &[])?).split_whitespace().collect::<Vec<_>>().join(" ");
     let wanted = [
@@ -165,6 +168,9 @@ fn described(program: &str) -> Result<Vec<String>, String> {
 }
 
 /// Returns the faults of `--quiet`, `--verbose` and `NO_COLOR`.
+///
+/// # Errors
+/// Returns a description if the program cannot be run.
 fn loudness(program: &str) -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
     for option in ["--quiet", "--verbose", "-q", "-v"] {
@@ -189,6 +195,9 @@ fn loudness(program: &str) -> Result<Vec<String>, String> {
 }
 
 /// Returns the differences between programs and page about the files that are read by default.
+///
+/// # Errors
+/// Returns a description if the page lacks a program, or a program cannot be run.
 fn defaults(references: &str) -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
     for (program, args) in READS {
@@ -221,6 +230,9 @@ fn defaults(references: &str) -> Result<Vec<String>, String> {
 }
 
 /// Runs a command while /etc contains nothing but this file, which has an unknown key.
+///
+/// # Errors
+/// Returns a description if `unshare` cannot be run.
 fn with_file(program: &str, args: &[&str], file: Option<&str>) -> Result<Output, String> {
     let script = "mount -t tmpfs tmpfs /etc\nif [ -n \"$1\" ]; then mkdir -p \"$(dirname \"$1\")\"; echo zzzzzzzz = 1 > \"$1\"; fi\n\
                   shift\nexec \"$@\"";
@@ -231,6 +243,9 @@ fn with_file(program: &str, args: &[&str], file: Option<&str>) -> Result<Output,
 }
 
 /// Returns the commands whose exit code differs from the table.
+///
+/// # Errors
+/// Returns a description if the folder cannot be created, or a program cannot be run.
 fn exits() -> Result<Vec<String>, String> {
     let folder = Folder::lay_out()?;
     let mut faults = Vec::new();
@@ -266,6 +281,9 @@ const OWNER: u32 = 65_534;
 
 impl Folder {
     /// Creates the folder below /tmp, where that account can enter.
+    ///
+    /// # Errors
+    /// Returns a description if a file cannot be written.
     fn lay_out() -> Result<Self, String> {
         let name = format!("xtask-family-{}", std::process::id());
         let folder = Self(std::env::temp_dir().join(name));
@@ -290,6 +308,9 @@ impl Folder {
 
     /// Returns a command of a program: the copy in this folder, which every account can read, or else that of the
     /// build.
+    ///
+    /// # Errors
+    /// Returns a description if the current folder cannot be determined.
     fn command(&self, program: &str) -> Result<Command, String> {
         let copy = self.0.join(program);
         Ok(Command::new(if copy.exists() {

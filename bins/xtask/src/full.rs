@@ -149,6 +149,9 @@ fn path() -> PathBuf {
 }
 
 /// Returns the abbreviated hash of the current commit, with `-dirty` if files other than the report were changed.
+///
+/// # Errors
+/// Returns a description if git cannot be run.
 fn commit() -> Result<String, String> {
     let commit = first_line("git", &["describe", "--always", "--exclude", "*"])?;
     let changed = first_line("git", &["status", "--porcelain", "--", ".", ":!bins/xtask/full.md"])?;
@@ -163,6 +166,9 @@ fn command_text(step: &LongStep) -> String {
 
 /// Runs a step and prints its output. Returns `true` if it passed, and the last line of its standard output that is not
 /// blank.
+///
+/// # Errors
+/// Returns a description if the command cannot be run, or its output cannot be read. A failed step is not an error.
 fn walk(step: &LongStep) -> Result<(bool, String), String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(step.command).envs(step.env.iter().copied()).current_dir(root());
@@ -183,6 +189,9 @@ fn walk(step: &LongStep) -> Result<(bool, String), String> {
 }
 
 /// Returns the first line of a command's standard output. Empty if there is none.
+///
+/// # Errors
+/// Returns a description if the command cannot be run; its exit status does not count.
 fn first_line(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).current_dir(root()).output();
     let output = output.map_err(|why| format!("{program}: {why}"))?;

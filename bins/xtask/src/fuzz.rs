@@ -223,6 +223,9 @@ fn input_count(log: &Path) -> Option<u64> {
 }
 
 /// Returns the names of the fuzz targets of a crate.
+///
+/// # Errors
+/// Returns a description if the manifest cannot be read.
 fn targets(folder: &str) -> Result<Vec<String>, String> {
     let path = root().join(folder).join("fuzz/Cargo.toml");
     let text = std::fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()))?;

@@ -31,6 +31,9 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// Starts the scenario of the home lab in this form, with the programs already built.
+    ///
+    /// # Errors
+    /// Returns a description if the program cannot be started.
     pub(crate) fn begin(name: &'static str, form: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(program());
         command.arg("--quick").args(form);
@@ -89,6 +92,9 @@ impl Drop for Scenario {
 }
 
 /// Starts a command with its output in this file.
+///
+/// # Errors
+/// Returns a description if the file cannot be created, or the command cannot be started.
 fn start(command: &mut Command, said: &Path) -> Result<Child, String> {
     let file = File::create(said).map_err(|why| format!("{}: {why}", said.display()))?;
     let errors = file.try_clone().map_err(|why| format!("{}: {why}", said.display()))?;

@@ -46,12 +46,18 @@ fn all(text: &str) -> Vec<String> {
 }
 
 /// Returns the Markdown documents in the folders of the packages of the workspace.
+///
+/// # Errors
+/// Returns a description if a folder cannot be read.
 pub(crate) fn of_packages(root: &Path) -> Result<Vec<PathBuf>, String> {
     let folders = LIBRARIES.iter().chain(PROGRAMS).map(|package| documents(&root.join(folder(package))));
     Ok(folders.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Returns a message for each link of a document that does not exist or leads to a registry.
+///
+/// # Errors
+/// Returns a description if the document cannot be read.
 pub(crate) fn broken(document: &Path) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(document).map_err(|why| format!("{}: {why}", document.display()))?;
     let folder = document.parent().unwrap_or(Path::new("."));
@@ -63,6 +69,9 @@ pub(crate) fn broken(document: &Path) -> Result<Vec<String>, String> {
 }
 
 /// Returns the Markdown documents of a folder, without its subfolders, sorted.
+///
+/// # Errors
+/// Returns a description if the folder cannot be read.
 pub(crate) fn documents(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     let mut found: Vec<PathBuf> = entries

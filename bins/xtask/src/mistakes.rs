@@ -46,6 +46,9 @@ pub(crate) fn show(commit: Option<&str>) -> Outcome {
 }
 
 /// Reads the files of a folder. Returns their contents by file name.
+///
+/// # Errors
+/// Returns a description if the folder or a file cannot be read.
 fn read(folder: &Path) -> Result<BTreeMap<String, String>, String> {
     let said = |why: std::io::Error| format!("{}: {why}", folder.display());
     let entries = std::fs::read_dir(folder).map_err(said)?.filter_map(Result::ok);

@@ -38,6 +38,9 @@ pub(crate) fn all(arguments: &[&str]) -> Outcome {
 }
 
 /// Starts the short form in the background, while other steps run.
+///
+/// # Errors
+/// Returns a description if the program cannot be started.
 pub(crate) fn begin() -> Result<Scenario, String> {
     let mut command = runner();
     command.arg("--quick");

@@ -72,12 +72,18 @@ pub(crate) fn release_static() -> Outcome {
 }
 
 /// Packages the programs of a folder into `out`, with a compression of dpkg-deb. Returns the paths of the packages.
+///
+/// # Errors
+/// Returns a description if a package cannot be built.
 pub(crate) fn build(programs: &Path, out: &Path, compression: &str) -> Result<Vec<PathBuf>, String> {
     build_as(programs, out, compression, None)
 }
 
 /// Builds the Debian packages as [`build`] does, with the version `given`, or else with the version that each program
 /// prints.
+///
+/// # Errors
+/// Returns a description if a package cannot be built.
 pub(crate) fn build_as(
     programs: &Path,
     out: &Path,
@@ -108,6 +114,9 @@ pub(crate) fn build_as(
 }
 
 /// Returns Debian's name of the architecture of this machine.
+///
+/// # Errors
+/// Returns a description if dpkg cannot be run.
 fn architecture() -> Result<String, String> {
     let output = Command::new("dpkg").arg("--print-architecture").output();
     let output =
@@ -116,6 +125,9 @@ fn architecture() -> Result<String, String> {
 }
 
 /// Returns `true` if a program needs no shared library, by `ldd`.
+///
+/// # Errors
+/// Returns a description if `ldd` cannot be run; its exit status does not count.
 pub(crate) fn is_static(program: &Path) -> Result<bool, String> {
     let output = Command::new("ldd").arg(program).output().map_err(|why| format!("ldd: {why}"))?;
     let said = [output.stdout, output.stderr].concat();
@@ -123,6 +135,9 @@ pub(crate) fn is_static(program: &Path) -> Result<bool, String> {
 }
 
 /// Returns the version that the program prints, with the Debian revision.
+///
+/// # Errors
+/// Returns a description if the program cannot be run, or prints nothing.
 pub(crate) fn version(name: &str, programs: &Path) -> Result<String, String> {
     let output = Command::new(programs.join(name)).arg("--version").output();
     let output = output.map_err(|why| format!("{name}: {why}"))?;
@@ -132,6 +147,9 @@ pub(crate) fn version(name: &str, programs: &Path) -> Result<String, String> {
 }
 
 /// Creates the tree of one package from its description, by its name and version.
+///
+/// # Errors
+/// Returns a description if the description of the package is not valid, or a file cannot be copied.
 fn lay_out(description: &Path, (name, version): (&str, &str), programs: &Path, tree: &Path) -> Outcome {
     let read = |file: &str| std::fs::read_to_string(description.join(file));
     let install = read("install").map_err(|why| format!("install: {why}"))?;
@@ -216,6 +234,9 @@ fn documents(name: &str, version: &str, folder: &Path) -> Outcome {
 
 /// Installs one line of a list `install`: a program (`program:`), man pages (`man:`), completions (`completions:`),
 /// units (`units:`), or a file of the source tree.
+///
+/// # Errors
+/// Returns a description if a file cannot be copied, or the program cannot write its pages or completions.
 fn put(source: &str, programs: &Path, place: &Path, mode: u32) -> Outcome {
     if let Some(program) = source.strip_prefix("program:") {
         copy(&programs.join(program), place, mode)?;
@@ -303,6 +324,9 @@ fn size_of(tree: &Path) -> u64 {
 }
 
 /// Returns the content of `md5sums`.
+///
+/// # Errors
+/// Returns a description if `md5sum` cannot be run; its exit status does not count.
 fn sums(tree: &Path) -> Result<String, String> {
     let mut text = String::new();
     for path in files(tree) {

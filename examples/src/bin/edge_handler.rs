@@ -38,6 +38,9 @@ impl Handler for Tenant {
 }
 
 /// Sends a request for a path. Returns the whole response.
+///
+/// # Errors
+/// Returns an error if the connection fails.
 fn get(proxy: &ProxyHandle, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(proxy.addresses()[0])?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n")?;

@@ -27,6 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Returns a cluster as initdb creates it, reduced to the parts that the manifest affects. `pg_ensure::client` reads
 /// real ones.
+///
+/// # Errors
+/// Returns an error if a name is not valid.
 fn new_cluster() -> Result<CurrentState, Box<dyn std::error::Error>> {
     let version = Version::major_version(18);
     let postgres = Name::new("postgres")?;

@@ -21,6 +21,9 @@ impl Observer for SilentObserver {
 }
 
 /// Connects to a server without TLS.
+///
+/// # Errors
+/// Returns an error if the connection fails.
 async fn login(config: &Config) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);

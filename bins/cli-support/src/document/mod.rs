@@ -107,6 +107,9 @@ impl<'t> Source<'t> {
     }
 
     /// Deserializes a table without the removed nodes.
+    ///
+    /// # Errors
+    /// Returns the first error of the deserializer.
     fn attempt<T: DeserializeOwned>(
         &self,
         part: &Path,

@@ -187,6 +187,9 @@ impl Reference {
     }
 
     /// Returns the single line that the bytes contain, without its line end.
+    ///
+    /// # Errors
+    /// Returns [`SecretError::Refused`] if they are not UTF-8, contain NUL, are empty, or are more than one line.
     fn line(&self, bytes: &[u8]) -> Result<SecretString, SecretError> {
         let refused = |why| SecretError::Refused { place: self.place(), why };
         let text = std::str::from_utf8(bytes).map_err(|_| refused("not UTF-8"))?;

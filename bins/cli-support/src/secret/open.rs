@@ -33,17 +33,27 @@ pub(super) fn credentials() -> Result<PathBuf, SecretError> {
 
 /// Reads a file with this protection, at most 64 KiB. All checks use the descriptor that is read, so that nothing can
 /// change in between.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, is larger, is not regular, or its owner or mode does not fit.
 pub(super) fn read(path: &Path, kept: FileProtection) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     read_with(path, kept, None)
 }
 
 /// Reads a file, at most 64 KiB, that may also be owned by an account or be readable by one of its groups.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, is larger, is not regular, or its owner or mode does not fit.
 pub(super) fn read_shared(path: &Path, with: &Account) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     read_with(path, FileProtection::Privately, Some(with))
 }
 
 /// Reads a file after checking that it is a regular file whose owner and mode fit its protection. `with` is an account
 /// that may own the file, or whose groups may read it.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, is larger than 64 KiB, is not regular, or its owner or mode does not
+/// fit.
 fn read_with(
     path: &Path,
     kept: FileProtection,

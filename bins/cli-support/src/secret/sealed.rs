@@ -9,6 +9,9 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Decrypts `file` with the identities in the file `identity`. The result is at most 64 KiB.
+///
+/// # Errors
+/// Returns an error if a file cannot be read, no identity fits, the file is damaged, or the result is larger.
 pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let identities = identities(identity)?;
     let sealed = read_file(file, FileProtection::Openly)?;

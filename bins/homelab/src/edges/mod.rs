@@ -50,6 +50,9 @@ impl TwoEdgeLab {
     }
 
     /// Writes the secrets and certificates of the hosts.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be written.
     fn secrets(&self) -> std::io::Result<()> {
         for edge in self.hosts() {
             let credential =
@@ -73,6 +76,9 @@ impl TwoEdgeLab {
     }
 
     /// Starts an edge, by its index.
+    ///
+    /// # Errors
+    /// Returns a description if the program cannot be started.
     fn start(&self, edge: usize) -> Result<(), String> {
         let running = crate::programs::edge(self.hosts()[edge], CONFIG, "")?;
         *self.edges[edge].lock().expect("no panic") = Some(running);
@@ -158,12 +164,18 @@ impl TwoEdgeLab {
     }
 
     /// Returns the sum of a counter over both edges.
+    ///
+    /// # Errors
+    /// Returns a description if an edge does not respond or has no such counter.
     fn sum(&self, name: &str) -> Result<u64, String> {
         Ok(self.metric(0, name)? + self.metric(1, name)?)
     }
 
     /// Returns the number of requests for a path that reached the application of the second node. The query is sent on
     /// that host, not through the edges.
+    ///
+    /// # Errors
+    /// Returns a description if the application does not respond.
     fn count(&self, path: &str) -> Result<u64, String> {
         let eniac = self.topology.eniac.lock().expect("no panic");
         let said = eniac.ask(&format!("curl -sS --max-time 10 'http://127.0.0.1:3000/count?of={path}'"))?;

@@ -59,6 +59,9 @@ fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String
 }
 
 /// Runs a login that must succeed.
+///
+/// # Errors
+/// Returns the output and the status if the login fails.
 fn comes_in(host: &Host, command: &str) -> Result<String, String> {
     host.ask(command).map(|user| format!("{} is {user}", host.name))
 }

@@ -73,6 +73,9 @@ impl DatagramRelay {
 }
 
 /// Creates a socket that is connected to the edge.
+///
+/// # Errors
+/// Returns a description if the socket cannot be bound or connected.
 fn towards_the_edge() -> Result<UdpSocket, String> {
     let socket = UdpSocket::bind((RELAY, 0)).map_err(|why| why.to_string())?;
     socket.connect((EDGE_ADDRESS, 443)).map_err(|why| why.to_string())?;

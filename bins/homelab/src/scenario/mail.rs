@@ -62,6 +62,9 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
 }
 
 /// Sends a test message, and checks that it is delivered.
+///
+/// # Errors
+/// Returns a description if the message is rejected, or has another sender.
 fn arrives(lab: &Lab, postfix: &Postfix) -> Result<String, String> {
     lab.topology.matrix.ask(&format!("smtp-config send-test --app-ini {FILE} --to someone@example.org"))?;
     let message = postfix.delivered("A test of Forgejo's mailer");

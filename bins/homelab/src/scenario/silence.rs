@@ -132,6 +132,9 @@ fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, S
 }
 
 /// Runs a script on the attacker's host, and checks that the edge sends no datagram and no TCP payload.
+///
+/// # Errors
+/// Returns a description if the edge sends anything, or the attacker sends nothing.
 fn probe(lab: &Lab, name: &str, script: &str) -> Result<String, String> {
     let filter = match name {
         "quic" => "udp and port 443",

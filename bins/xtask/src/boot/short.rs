@@ -64,6 +64,9 @@ pub(super) fn under_load_while_killed(
 }
 
 /// Runs a script while connections are made. `cut` are the permitted numbers of connections that are cut off.
+///
+/// # Errors
+/// Returns a description with the output if the script fails, or another number of connections is cut off.
 fn counted(
     machine: &Machine,
     address: &str,

@@ -26,6 +26,9 @@ fn serving(version: u32, data: &str, commands: &str) -> String {
 }
 
 /// Runs a script as the owner of the clusters.
+///
+/// # Errors
+/// Returns a description with the output if the script fails.
 fn as_owner(machine: &Machine, script: &str) -> Result<String, String> {
     machine.run(&format!("cat > /run/cluster/script <<'END'\nset -eu\n{script}\nEND\nrunuser -u postgres -- sh /run/cluster/script < /dev/null"))
 }

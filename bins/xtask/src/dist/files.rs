@@ -31,6 +31,9 @@ pub(super) struct Build {
 }
 
 /// Returns the SHA-256 digest of a file in hexadecimal.
+///
+/// # Errors
+/// Returns a description if the file cannot be read.
 pub(super) fn sha256(path: &Path) -> Result<String, String> {
     let said = run(Command::new("sha256sum").arg(path))?;
     Ok(said.split_whitespace().next().unwrap_or_default().to_owned())
@@ -64,6 +67,9 @@ pub(super) fn run(command: &mut Command) -> Result<String, String> {
 }
 
 /// Packs a folder reproducibly: sorted, without time and owner. `compression` is an option of tar.
+///
+/// # Errors
+/// Returns a description if tar fails.
 pub(super) fn tar(folder: &Path, to: &Path, compression: Option<&str>) -> Outcome {
     let mut command = Command::new("tar");
     command.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);

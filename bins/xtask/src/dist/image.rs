@@ -82,6 +82,9 @@ pub(super) fn write_archive(build: &Build) -> Result<PathBuf, String> {
 }
 
 /// Copies a file to the name of its digest in the layout. Returns the digest in hexadecimal and the size in bytes.
+///
+/// # Errors
+/// Returns a description if the file cannot be read or copied.
 fn blob(layout: &Path, file: &Path) -> Result<(String, u64), String> {
     let digest = sha256(file)?;
     let size = std::fs::metadata(file).map_err(|why| format!("{}: {why}", file.display()))?.len();
@@ -90,6 +93,9 @@ fn blob(layout: &Path, file: &Path) -> Result<(String, u64), String> {
 }
 
 /// Writes a text as a blob, as [`blob`] does.
+///
+/// # Errors
+/// Returns a description if a file cannot be written.
 fn text_blob(work: &Path, layout: &Path, text: &str) -> Result<(String, u64), String> {
     let file = work.join("blob.json");
     write(&file, text)?;

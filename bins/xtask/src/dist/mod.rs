@@ -42,6 +42,9 @@ pub(crate) fn pack_built(programs: &Path) -> Outcome {
 
 /// Builds the static programs for release, and returns their folder: linked with musl if its target and compiler are
 /// installed, or else with the C library of this machine.
+///
+/// # Errors
+/// Returns a description if the build fails.
 fn build_static() -> Result<PathBuf, String> {
     let output = Command::new("rustup").args(["target", "list", "--installed"]).output();
     let targets =
@@ -62,6 +65,9 @@ fn build_static() -> Result<PathBuf, String> {
 
 /// Packs the programs of a folder into `out`, which is emptied, and checks the artefacts. `fixed` is whether the
 /// programs are static; `compression` that of the Debian packages.
+///
+/// # Errors
+/// Returns a description if an artefact cannot be written, or a check of it fails.
 fn pack(programs: &Path, out: &Path, fixed: bool, compression: &str) -> Outcome {
     let _ = std::fs::remove_dir_all(out);
     std::fs::create_dir_all(out).map_err(|why| format!("{}: {why}", out.display()))?;
@@ -83,6 +89,9 @@ fn pack(programs: &Path, out: &Path, fixed: bool, compression: &str) -> Outcome 
 }
 
 /// Returns the content of SHA256SUMS.
+///
+/// # Errors
+/// Returns a description if an artefact cannot be read.
 fn checksums(artefacts: &[PathBuf]) -> Result<String, String> {
     let mut text = String::new();
     for artefact in artefacts {

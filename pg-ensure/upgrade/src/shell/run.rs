@@ -201,6 +201,9 @@ impl Run<'_> {
     }
 
     /// Cleans up after a run that was interrupted during a step. No effect otherwise.
+    ///
+    /// # Errors
+    /// Returns an error if no recovery is possible from the cluster's state, or a cleanup or the journal fails.
     fn recover(&mut self) -> Result<(), UpgradeError> {
         let machine = machine_of(&self.record);
         let Some(recovery) = machine.recovery(old_condition(&self.record.choices))? else { return Ok(()) };
@@ -211,6 +214,9 @@ impl Run<'_> {
     }
 
     /// Performs a recovery and records that it is complete.
+    ///
+    /// # Errors
+    /// Returns the error of the first cleanup that fails, or an error if the journal cannot be written.
     fn apply(&mut self, recovery: &Recovery) -> Result<(), UpgradeError> {
         for cleanup in &recovery.cleanup {
             self.clean(*cleanup)?;
@@ -222,6 +228,9 @@ impl Run<'_> {
     }
 
     /// Notes the programs and the mode.
+    ///
+    /// # Errors
+    /// Never returns an error.
     fn discover(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         self.note(format!("{} in {}", choices.old_version, choices.old_bin.display()));
@@ -259,6 +268,9 @@ impl Run<'_> {
     }
 
     /// Returns `true` if the old server is running, or has run since it was stopped, according to its control file.
+    ///
+    /// # Errors
+    /// Returns an error if the control file cannot be read.
     pub(super) fn old_was_used(&self) -> Result<bool, UpgradeError> {
         let choices = &self.record.choices;
         if server::running_pid_file(&choices.old_data).is_some() {
@@ -280,6 +292,9 @@ impl Run<'_> {
     }
 
     /// Writes the report as text and as HTML to the work folder.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be written.
     pub(super) fn write_reports(&self) -> Result<(), UpgradeError> {
         let folder = &self.work().folder;
         files::replace(&folder.join("report.txt"), report(&self.record).as_bytes(), 0o640)?;

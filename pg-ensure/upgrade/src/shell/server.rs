@@ -59,6 +59,9 @@ impl ServerAddress {
 
     /// Executes SQL by `psql` like [`ask`](Self::ask), with additional connection parameters and without disabling JIT.
     /// The result is in UTF-8, or in the encoding of the database if that cannot be converted, such as MULE_INTERNAL.
+    ///
+    /// # Errors
+    /// Returns an error with the messages of `psql` if it fails.
     pub(super) fn ask_with(
         &self,
         bin: &Path,
@@ -344,6 +347,9 @@ impl Drop for PrivateServer {
 }
 
 /// Stops the server that runs on `data` by `pg_ctl` with a fast shutdown, within ten minutes.
+///
+/// # Errors
+/// Returns an error with the messages of `pg_ctl` if it fails.
 pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(bin, "pg_ctl", id);
     pg_ctl.args(["stop", "-m", "fast", "-w", "-t", "600", "-D"]).arg(data);
@@ -352,6 +358,9 @@ pub(super) fn stop_public(bin: &Path, data: &Path, id: &str) -> Result<(), Upgra
 
 /// Starts a server for clients by `pg_ctl`, with these command-line options, and waits up to ten minutes. Its output
 /// goes to `server.log` in the data directory.
+///
+/// # Errors
+/// Returns an error with the messages of `pg_ctl` or the end of the log if the server does not start.
 pub(super) fn start_public(home: &ServerFolder, options: &[String]) -> Result<(), UpgradeError> {
     let mut pg_ctl = command(&home.bin, "pg_ctl", "");
     pg_ctl.env_remove(super::tools::MARK).args(["start", "-w", "-t", "600", "-D"]).arg(&home.data);

@@ -169,6 +169,10 @@ impl Upgrade {
 
     /// Returns the record of the upgrade in progress, or creates a new one. A record that has not passed the preflight
     /// is replaced, and one that was rolled back is renamed.
+    ///
+    /// # Errors
+    /// Returns [`UpgradeError::Blocked`] if the programs of a version are missing, or an error if the journal cannot be read,
+    /// renamed or written.
     fn begin_or_go_on(&self, work: &WorkFolder, hba: &dyn HbaChecker) -> Result<Record, UpgradeError> {
         if let Some(record) = work.load()? {
             let early = matches!(

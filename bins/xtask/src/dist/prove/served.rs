@@ -91,6 +91,9 @@ impl Drop for KillOnDrop {
 }
 
 /// Sends a request for a host. Returns the whole response.
+///
+/// # Errors
+/// Returns an error if the connection fails, or there is no response within 5 s.
 fn get(host: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect("127.0.0.1:80")?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
