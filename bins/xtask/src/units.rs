@@ -10,7 +10,7 @@ const SINCE_254: &[&str] = &["RestartMaxDelaySec=", "RestartMode=", "RestartStep
 /// Verifies the units that packages installed into a root folder. Returns the services among them.
 ///
 /// # Errors
-/// Returns a description with the warnings of `systemd-analyze` if a unit is not valid.
+/// Returns the errors of [`verify_in`].
 pub(crate) fn verify(system: &Path) -> Result<Vec<PathBuf>, String> {
     verify_in(&system.join("usr/lib/systemd/system"))
 }

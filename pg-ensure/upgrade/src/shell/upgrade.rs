@@ -171,8 +171,8 @@ impl Upgrade {
     /// is replaced, and one that was rolled back is renamed.
     ///
     /// # Errors
-    /// Returns [`UpgradeError::Blocked`] if the programs of a version are missing, or an error if the journal cannot be read,
-    /// renamed or written.
+    /// Returns [`UpgradeError::Blocked`] if the programs of a version are missing, or an error if the journal cannot be
+    /// read, renamed or written.
     fn begin_or_go_on(&self, work: &WorkFolder, hba: &dyn HbaChecker) -> Result<Record, UpgradeError> {
         if let Some(record) = work.load()? {
             let early = matches!(
