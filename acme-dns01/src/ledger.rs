@@ -34,8 +34,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Returns the limits of Let's Encrypt: 300 orders in 3 hours; 50 certificates per registered domain and 5 per set of names in 7 days;
-    /// 5 failed authorizations per name in an hour.
+    /// Returns the limits of Let's Encrypt: 300 orders in 3 hours; 50 certificates per registered domain and 5 per set
+    /// of names in 7 days; 5 failed authorizations per name in an hour.
     fn default() -> Self {
         /// One hour, in seconds.
         const HOUR: u64 = 3600;
@@ -345,8 +345,8 @@ impl Ledger {
         }
     }
 
-    /// Checks that an order for these names, which must be sorted, is within every limit at `now`. An `exempt` order is checked for
-    /// Retry-After only.
+    /// Checks that an order for these names, which must be sorted, is within every limit at `now`. An `exempt` order is
+    /// checked for Retry-After only.
     ///
     /// # Errors
     /// Returns the [`Refusal`] with the latest `until` among the limits that would be exceeded.

@@ -73,8 +73,8 @@ impl fmt::Display for Origin {
 }
 
 impl CertificateInfo {
-    /// Creates the properties of a certificate with these names, which must be sorted, and this validity period. The key type is
-    /// `ec256`; everything else is unknown.
+    /// Creates the properties of a certificate with these names, which must be sorted, and this validity period. The
+    /// key type is `ec256`; everything else is unknown.
     #[must_use]
     pub fn new(names: Vec<Name>, not_before: Time, not_after: Time) -> Self {
         Self {
@@ -155,7 +155,8 @@ pub struct RenewalPolicy {
 }
 
 impl Default for RenewalPolicy {
-    /// Returns the defaults: renewal with a third of the lifetime left, half of a short one, and in the middle of a renewal window.
+    /// Returns the defaults: renewal with a third of the lifetime left, half of a short one, and in the middle of a
+    /// renewal window.
     fn default() -> Self {
         Self { remaining: 333, remaining_short: 500, turn: 500 }
     }
@@ -186,7 +187,8 @@ pub enum RenewalReason {
     KeyType,
     /// The profile differs from the one required.
     Profile,
-    /// The certificate was issued by an authority that is not configured for it; its configured name, directory URL or issuer.
+    /// The certificate was issued by an authority that is not configured for it; its configured name, directory URL or
+    /// issuer.
     Authority(String),
     /// The certificate was revoked.
     Revoked,

@@ -61,8 +61,8 @@ pub enum Verdict {
 /// Verdict on the responses of all servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// Every server has every value. An address without a response is ignored if another address of the same server has every
-    /// value.
+    /// Every server has every value. An address without a response is ignored if another address of the same server has
+    /// every value.
     Complete,
     /// At least one server lacks a value; the incomplete servers, as `server (address)`, with their verdicts. Empty
     /// without any answer.

@@ -19,8 +19,8 @@ pub const DEFAULT_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 /// Maximum length of a verifier in PostgreSQL 18, in bytes.
 pub const MAX_VERIFIER: usize = 512;
 
-/// A SCRAM-SHA-256 verifier (RFC 5803), which the server stores instead of a password. It is secret: `Debug` prints the iteration
-/// count only.
+/// A SCRAM-SHA-256 verifier (RFC 5803), which the server stores instead of a password. It is secret: `Debug` prints the
+/// iteration count only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verifier {
     iterations: NonZeroU32,

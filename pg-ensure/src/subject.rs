@@ -60,7 +60,8 @@ pub enum DestructibleObject {
 }
 
 impl fmt::Display for DestructibleObject {
-    /// Writes `role=NAME`, `database=NAME`, `schema=DATABASE/NAME`, `extension=DATABASE/NAME` or `publication=DATABASE/NAME`.
+    /// Writes `role=NAME`, `database=NAME`, `schema=DATABASE/NAME`, `extension=DATABASE/NAME` or
+    /// `publication=DATABASE/NAME`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(name) => write!(f, "database={name}"),

@@ -17,13 +17,14 @@ const MAX_ORDERS: usize = 50;
 
 /// A registered account: its key, its URL and the client of its authority.
 ///
-/// The order path goes through instant-acme where the account's key is ES256; the engine gives an account of another client such
-/// a key before its first order. What instant-acme 0.8 lacks is done here, and would need:
+/// Orders are processed by instant-acme if the account's key is ES256; the engine gives an account of another client
+/// such a key before its first order. This type implements what instant-acme 0.8 lacks:
 ///
-/// - a key that is durable before its account is registered, together with contacts or an external account: a `create_from_key`
-///   that takes [both](Acme::register);
-/// - a change of the key in which both keys are durable before: an `update_key` that takes the [new key](Account::change_key);
-/// - a deactivation that looks at the answer: [`Account::deactivate`];
+/// - a key that is durable before its account is registered, together with contacts or an external account: a
+///   `create_from_key` that takes [both](Acme::register);
+/// - a change of the key in which both keys are durable before: an `update_key` that takes the
+///   [new key](Account::change_key);
+/// - a deactivation that checks the response: [`Account::deactivate`];
 /// - the list of an account's orders: [`Account::find_order`];
 /// - alternate chains, and a chain by its URL alone, long after its order: [`Account::certificate`];
 /// - the directory's `meta` ([`Acme::directory`]), and renewal information without an account and without Retry-After

@@ -1,4 +1,5 @@
-//! HTTPS client with time limits, a limit for response bodies, additional root certificates and the proxies of the environment.
+//! HTTPS client with time limits, a limit for response bodies, additional root certificates and the proxies of the
+//! environment.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};

@@ -132,7 +132,8 @@ impl Engine {
         }
     }
 
-    /// Adds a CA under the name that [`CertificateSpec::authorities`](crate::CertificateSpec) uses. Replaces one of the same name.
+    /// Adds a CA under the name that [`CertificateSpec::authorities`](crate::CertificateSpec) uses. Replaces one of the
+    /// same name.
     #[must_use]
     pub fn authority(mut self, name: impl Into<String>, authority: Authority) -> Self {
         self.accounts.authorities.insert(name.into(), authority);
@@ -169,7 +170,8 @@ impl Engine {
         self
     }
 
-    /// Sets whether a self-signed placeholder is installed where no certificate exists, so that servers can start. Default: `true`.
+    /// Sets whether a self-signed placeholder is installed where no certificate exists, so that servers can start.
+    /// Default: `true`.
     #[must_use]
     pub const fn placeholders(mut self, install: bool) -> Self {
         self.placeholders = install;

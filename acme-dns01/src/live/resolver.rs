@@ -29,8 +29,8 @@ pub enum LiveError {
 /// Names and key of each certificate, by its id.
 type Keys = HashMap<String, (Vec<String>, Arc<CertifiedKey>)>;
 
-/// The certificates in use, by server name. Implements rustls' `ResolvesServerCert`; [`subscribe`](Self::subscribe) reports
-/// changes.
+/// The certificates in use, by server name. Implements rustls' `ResolvesServerCert`; [`subscribe`](Self::subscribe)
+/// reports changes.
 #[derive(Debug)]
 pub struct LiveCertificates {
     keys: RwLock<Arc<Keys>>,

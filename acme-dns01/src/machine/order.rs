@@ -58,8 +58,8 @@ impl Machine {
         self.phase = Phase::NewOrder;
     }
 
-    /// Returns the next action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Advances over phases in which nothing
-    /// is left to do.
+    /// Returns the next action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Advances over phases in
+    /// which nothing is left to do.
     pub(super) fn poll_order(&mut self, now: Time) -> Action {
         let attempt = self.state.attempt.clone().unwrap_or_default();
         match self.phase {
@@ -123,8 +123,8 @@ impl Machine {
         }
     }
 
-    /// Applies the result of an action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Ignores an event that does
-    /// not belong to the phase.
+    /// Applies the result of an action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Ignores an event
+    /// that does not belong to the phase.
     pub(super) fn order_event(&mut self, event: Event, now: Time) {
         match event {
             Event::Order(order) => {

@@ -90,14 +90,14 @@ pub enum Action {
         /// URL to which the certificate signing request is sent.
         url: String,
     },
-    /// Download the chain, select among alternate chains, verify that it matches the key, and stage the pair. Answered by
-    /// [`Event::Staged`].
+    /// Download the chain, select among alternate chains, verify that it matches the key, and stage the pair. Answered
+    /// by [`Event::Staged`].
     Download {
         /// URL of the certificate.
         url: String,
     },
-    /// Download the chain of the issued certificate again, verify that it is the same and matches the remaining key, and stage the
-    /// pair. Answered by [`Event::Done`].
+    /// Download the chain of the issued certificate again, verify that it is the same and matches the remaining key,
+    /// and stage the pair. Answered by [`Event::Done`].
     Restore {
         /// Configured name of the authority.
         authority: String,

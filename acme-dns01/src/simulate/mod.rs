@@ -72,7 +72,8 @@ pub enum Scenario {
     /// with authorizations reused for 30 days, then 10 days, then 7 hours; two outages of a day, and a mass revocation.
     #[default]
     Announced,
-    /// Lifetimes reduced from 90 to 64, 45 and 6 days within three years, with outages, weeks without ARI and mass revocations.
+    /// Lifetimes reduced from 90 to 64, 45 and 6 days within three years, with outages, weeks without ARI and mass
+    /// revocations.
     Shrinking,
 }
 
@@ -166,7 +167,8 @@ pub fn simulate_decade(certificates: usize, seed: u64) -> Report {
     simulate_decade_of(&specs, seed)
 }
 
-/// Simulates ten years of these certificates, all from one authority, in [`Scenario::Shrinking`]. Deterministic for a `seed`.
+/// Simulates ten years of these certificates, all from one authority, in [`Scenario::Shrinking`]. Deterministic for a
+/// `seed`.
 #[must_use]
 pub fn simulate_decade_of(specs: &[CertificateSpec], seed: u64) -> Report {
     simulate_scenario(specs, Scenario::Shrinking, Time::from_secs(1_795_000_000), seed)

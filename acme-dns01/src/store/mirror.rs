@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Store in PostgreSQL that also writes the certificates to files of this host, in the layout `/var/lib/acme/<name>/`. Servers can
-/// read them there while the database is unreachable.
+/// Store in PostgreSQL that also writes the certificates to files of this host, in the layout `/var/lib/acme/<name>/`.
+/// Servers can read them there while the database is unreachable.
 #[derive(Clone, Debug)]
 pub struct Mirror {
     shared: Arc<PostgresStore>,

@@ -24,7 +24,8 @@ fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
     ("idle", None)
 }
 
-/// Prints the certificates with their state, as a table or as JSON. Returns [`Done::Differences`] if one of them cannot be read.
+/// Prints the certificates with their state, as a table or as JSON. Returns [`Done::Differences`] if one of them cannot
+/// be read.
 pub(crate) async fn list(engine: &Engine, certificates: &[Certificate], now: Time, as_json: bool) -> Done {
     let mut table = Table::new(["name", "names", "status", "left", "renewal", "why then"]);
     let mut lines = Vec::new();

@@ -27,8 +27,8 @@ impl Words {
     }
 }
 
-/// Returns the most similar candidate: with one slip in a short word, or two in one of five letters and more. A slip is a
-/// missing, additional, wrong or exchanged letter. Case, `-` and `_` count as equal.
+/// Returns the most similar candidate: with one slip in a short word, or two in one of five letters and more. A slip is
+/// a missing, additional, wrong or exchanged letter. Case, `-` and `_` count as equal.
 ///
 /// ```
 /// use cli_support::words::nearest;

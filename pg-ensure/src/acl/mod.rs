@@ -72,7 +72,8 @@ impl EntryPrivileges {
     }
 }
 
-/// An access control list: one entry per grantee and grantor. Equality ignores the order in which the server stores the entries.
+/// An access control list: one entry per grantee and grantor. Equality ignores the order in which the server stores the
+/// entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acl(BTreeMap<(Grantee, Name), EntryPrivileges>);
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Facts about a cluster by name, such as `app/table/public.orders` → `owner=alice bytes=8192`. The first part of a name is the
-/// database or `cluster`, the second the kind of object.
+/// Facts about a cluster by name, such as `app/table/public.orders` → `owner=alice bytes=8192`. The first part of a
+/// name is the database or `cluster`, the second the kind of object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Inventory {

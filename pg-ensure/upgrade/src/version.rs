@@ -86,7 +86,8 @@ impl FromStr for Major {
     }
 }
 
-/// Parses the versions in a program's name: `upgrade-pg-cluster-17-18` upgrades from 17 to 18. Returns `None` if there are none.
+/// Parses the versions in a program's name: `upgrade-pg-cluster-17-18` upgrades from 17 to 18. Returns `None` if there
+/// are none.
 ///
 /// ```
 /// use pg_upgrade::versions_in_name;

@@ -20,8 +20,8 @@ const LIVENESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of a statement, enforced by the server.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A PostgreSQL database on one or more hosts, one of which accepts writes. Used by [`PostgresStore`](super::PostgresStore), and
-/// available to programs that store other data in the same database.
+/// A PostgreSQL database on one or more hosts, one of which accepts writes. Used by
+/// [`PostgresStore`](super::PostgresStore), and available to programs that store other data in the same database.
 #[derive(Clone)]
 pub struct Database {
     /// One configuration for each host of the connection string.
@@ -38,9 +38,9 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Creates a handle from connection parameters. No connection is made. TLS is determined by `encryption` and not by `config`.
-    /// `connect_timeout` applies to each host, including authentication (default: 5 s). `tcp_user_timeout` is the time without a
-    /// response after which a connection counts as broken (default: 15 s).
+    /// Creates a handle from connection parameters. No connection is made. TLS is determined by `encryption` and not by
+    /// `config`. `connect_timeout` applies to each host, including authentication (default: 5 s). `tcp_user_timeout` is
+    /// the time without a response after which a connection counts as broken (default: 15 s).
     ///
     /// # Errors
     /// Returns [`StoreError::Database`] if the root certificates are not valid.

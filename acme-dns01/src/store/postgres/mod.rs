@@ -136,9 +136,9 @@ fn damaged(why: &serde_json::Error) -> StoreError {
 }
 
 impl PostgresStore {
-    /// Creates a store in this database. With several hosts, the first that accepts writes is used, so that a promoted replica is
-    /// found. TLS is determined by `encryption` and not by `config`. The connection is made on first use, and again after it breaks
-    /// or the server stops responding. Missing tables are then created.
+    /// Creates a store in this database. With several hosts, the first that accepts writes is used, so that a promoted
+    /// replica is found. TLS is determined by `encryption` and not by `config`. The connection is made on first use,
+    /// and again after it breaks or the server stops responding. Missing tables are then created.
     ///
     /// # Errors
     /// Returns [`StoreError::Database`] if the root certificates are not valid.
