@@ -1,5 +1,5 @@
-//! Buffers of a worker: taken when there is input to read and returned when all of it is consumed, so that an idle connection
-//! holds none.
+//! Buffers of a worker: taken when there is input to read and returned when all of it is consumed, so that an idle
+//! connection holds none.
 
 use bytes::Bytes;
 use std::cell::RefCell;

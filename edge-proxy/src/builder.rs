@@ -85,8 +85,8 @@ impl Builder {
         self
     }
 
-    /// Sets the resolver of server certificates: [`Certificates`](crate::Certificates), or any resolver of rustls. Default: no
-    /// certificates.
+    /// Sets the resolver of server certificates: [`Certificates`](crate::Certificates), or any resolver of rustls.
+    /// Default: no certificates.
     #[must_use]
     pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
         self.certificates = certificates;
@@ -100,16 +100,16 @@ impl Builder {
         self
     }
 
-    /// Sets the state shared with other edges that serve the same names: ticket keys, and the sessions for early data. Without
-    /// this call the state belongs to this process.
+    /// Sets the state shared with other edges that serve the same names: ticket keys, and the sessions for early data.
+    /// Without this call the state belongs to this process.
     #[must_use]
     pub fn shared(mut self, shared: Shared) -> Self {
         self.shared = Some(shared);
         self
     }
 
-    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]). Without this
-    /// call, trace fields of clients are forwarded unchanged. Not affected by reloads.
+    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]).
+    /// Without this call, trace fields of clients are forwarded unchanged. Not affected by reloads.
     #[cfg(feature = "opentelemetry")]
     #[must_use]
     pub fn tracing(mut self, tracing: Tracing) -> Self {
@@ -124,9 +124,9 @@ impl Builder {
         self
     }
 
-    /// Sets inherited sockets, from a service manager or a predecessor ([`ProxyHandle::sockets`]). A listener uses the sockets
-    /// bound to its address. The number of workers is raised to the highest number of sockets of one address, at most 64, so that
-    /// no connection waits on an unused socket. Must be called after [`Builder::workers`].
+    /// Sets inherited sockets, from a service manager or a predecessor ([`ProxyHandle::sockets`]). A listener uses the
+    /// sockets bound to its address. The number of workers is raised to the highest number of sockets of one address,
+    /// at most 64, so that no connection waits on an unused socket. Must be called after [`Builder::workers`].
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = InheritedSockets { tcp, udp };

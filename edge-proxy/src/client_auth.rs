@@ -44,7 +44,8 @@ pub enum ClientCertificatesError {
         /// The error of rustls.
         source: rustls::Error,
     },
-    /// A certificate in the file of the authorities is not one of an authority: no certificate of a client is verified by it.
+    /// A certificate in the file of the authorities is not one of an authority: no certificate of a client is verified
+    /// by it.
     #[error("{}: the certificate of {subject} is not that of an authority", path.display())]
     NotAuthority {
         /// The path of the file.
@@ -145,7 +146,8 @@ impl ClientAuth {
         tls.alpn_protocols.clone_from(&base.alpn_protocols);
         tls.key_log = base.key_log.clone();
         tls.enable_secret_extraction = base.enable_secret_extraction;
-        // Every connection proves its certificate, so that authorities, dates and revocations in force are asked each time.
+        // Every connection proves its certificate, so that authorities, dates and revocations in force are asked each
+        // time.
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         Ok(Self { rules: Arc::new(rules), tls: Arc::new(tls) })

@@ -1,5 +1,5 @@
-//! Deadlines without a timer per operation: a connection stores its deadline in a cell, and one sweep per worker checks all
-//! cells. A deadline costs one store and is up to half a second late.
+//! Deadlines without a timer per operation: a connection stores its deadline in a cell, and one sweep per worker checks
+//! all cells. A deadline costs one store and is up to half a second late.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};

@@ -1,8 +1,8 @@
 //! Listeners whose interface or address appears and disappears at run time.
 //!
-//! A socket is bound to an interface by its index. An interface that is created anew under the same name has another index, and
-//! the old socket silently receives nothing. The interface of a VPN ends with its daemon and can appear minutes after boot. A
-//! thread therefore checks the index and reopens the sockets when it changes.
+//! A socket is bound to an interface by its index. An interface that is created anew under the same name has another
+//! index, and the old socket silently receives nothing. The interface of a VPN ends with its daemon and can appear
+//! minutes after boot. A thread therefore checks the index and reopens the sockets when it changes.
 
 use super::bound_sockets::{RetainedSockets, places};
 use super::lifecycle::{Command, Sockets};

@@ -1,5 +1,5 @@
-//! An embeddable edge proxy: it terminates TLS for HTTP/1.1, HTTP/2 and HTTP/3, forwards to upstreams, drops connections for
-//! unknown names, and restores the real client address.
+//! An embeddable edge proxy: it terminates TLS for HTTP/1.1, HTTP/2 and HTTP/3, forwards to upstreams, drops
+//! connections for unknown names, and restores the real client address.
 //!
 //! It does not read configuration files, issue certificates or cache responses.
 //!
@@ -10,8 +10,8 @@
 //!
 //! # Serving
 //!
-//! [`Proxy::builder`] takes listeners, sites, upstreams, a certificate resolver and an [`Observer`]. [`ProxyHandle`] is the handle
-//! of the proxy, which serves on threads of its own. This example answers on a free loopback port:
+//! [`Proxy::builder`] takes listeners, sites, upstreams, a certificate resolver and an [`Observer`]. [`ProxyHandle`] is
+//! the handle of the proxy, which serves on threads of its own. This example answers on a free loopback port:
 //!
 //! ```
 //! use edge_proxy::Proxy;
@@ -39,8 +39,8 @@
 //! # Deciding without serving
 //!
 //! The policy is a total function over plain values: [`decide`](mod@decide) and [`config`], re-exported from the crate
-//! [`edge-policy`](edge_policy), and the codecs of [`edge-http`](edge_http). Both are without I/O and have no async runtime in their
-//! dependency trees.
+//! [`edge-policy`](edge_policy), and the codecs of [`edge-http`](edge_http). Both are without I/O and have no async
+//! runtime in their dependency trees.
 //!
 //! # Features
 //!

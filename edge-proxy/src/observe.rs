@@ -1,5 +1,5 @@
-//! Events for the embedding program: one record per request, one per rejected or forwarded connection, and changes of the proxy's
-//! state.
+//! Events for the embedding program: one record per request, one per rejected or forwarded connection, and changes of
+//! the proxy's state.
 
 use super::resumption::SharedEvent;
 use super::tls::TlsParameters;
@@ -11,9 +11,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Receives events of the proxy. Methods are called synchronously on the workers' threads unless stated otherwise, and from
-/// several threads at once. They must not block: increment a counter, or append to a buffer. The default implementations do
-/// nothing.
+/// Receives events of the proxy. Methods are called synchronously on the workers' threads unless stated otherwise, and
+/// from several threads at once. They must not block: increment a counter, or append to a buffer. The default
+/// implementations do nothing.
 pub trait Observer: Send + Sync + 'static {
     /// Receives the record of a request that has ended: served, refused, dropped or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
@@ -162,8 +162,8 @@ pub struct ForwardRecord<'a> {
     pub sni: Option<&'a str>,
     /// The description of the connection in its PROXY header, if that had one.
     pub proxy_header: Option<&'a Extensions>,
-    /// The identifier of the connection, if the configuration asks for identifiers of requests: that of its PROXY header, or a
-    /// random one.
+    /// The identifier of the connection, if the configuration asks for identifiers of requests: that of its PROXY
+    /// header, or a random one.
     pub unique_id: Option<&'a str>,
     /// The name of the upstream, also if no connection to it could be established.
     pub upstream: &'a str,
@@ -171,7 +171,8 @@ pub struct ForwardRecord<'a> {
     pub received: u64,
     /// The number of bytes forwarded from the upstream to the client.
     pub sent: u64,
-    /// The number of bytes of both directions that the kernel passed from socket to socket, without a copy in this process.
+    /// The number of bytes of both directions that the kernel passed from socket to socket, without a copy in this
+    /// process.
     pub spliced: u64,
     /// The time from accepting the connection to its end.
     pub duration: Duration,
@@ -201,7 +202,8 @@ pub struct ConnectionRejected<'a> {
 pub struct WorkerFailure<'a> {
     /// The zero-based index of the worker.
     pub worker: usize,
-    /// The address of the listener whose QUIC socket failed while the worker continues. `None` if the worker itself ended.
+    /// The address of the listener whose QUIC socket failed while the worker continues. `None` if the worker itself
+    /// ended.
     pub quic: Option<SocketAddr>,
     /// The error that ended the worker or the socket.
     pub error: &'a io::Error,

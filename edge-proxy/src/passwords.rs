@@ -1,5 +1,5 @@
-//! Verification of passwords against slow hashes: on separate threads, few at a time, with a cache, since browsers send the
-//! password with every request.
+//! Verification of passwords against slow hashes: on separate threads, few at a time, with a cache, since browsers send
+//! the password with every request.
 
 use super::limits::site::SiteLimiter;
 use super::limits::sketch::client_key;

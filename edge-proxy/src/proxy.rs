@@ -85,8 +85,8 @@ impl ProxyHandle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the addresses of the listeners, in the order of the configuration. A configured port 0 is replaced by the port
-    /// that was chosen.
+    /// Returns the addresses of the listeners, in the order of the configuration. A configured port 0 is replaced by
+    /// the port that was chosen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
     }
@@ -109,9 +109,9 @@ impl ProxyHandle {
     }
 
     /// Returns duplicates of the listening sockets, for a process that takes over
-    /// ([`Builder::sockets`](crate::Builder::sockets)). Both processes accept connections from the same queues until one closes
-    /// its sockets, so no connection is refused. A QUIC connection whose packets reach the other process ends, and its client
-    /// opens a new one.
+    /// ([`Builder::sockets`](crate::Builder::sockets)). Both processes accept connections from the same queues until
+    /// one closes its sockets, so no connection is refused. A QUIC connection whose packets reach the other process
+    /// ends, and its client opens a new one.
     ///
     /// # Errors
     /// [`io::Error`] if the process is out of descriptors.

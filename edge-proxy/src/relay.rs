@@ -1,7 +1,7 @@
 //! Relay of TCP connections that are forwarded byte for byte.
 //!
-//! Bytes read from one side are written to the other before the end of the first is acted upon, also if that end is a reset. A
-//! direction that ends is shut down while the other continues.
+//! Bytes read from one side are written to the other before the end of the first is acted upon, also if that end is a
+//! reset. A direction that ends is shut down while the other continues.
 
 mod direction;
 
@@ -147,7 +147,8 @@ async fn between(
     idle: Duration,
 ) -> Option<Reason> {
     deadline.set(idle);
-    // Bytes pass from socket to socket only where their readiness is known. Without it, the first use of the socket fails.
+    // Bytes pass from socket to socket only where their readiness is known. Without it, the first use of the socket
+    // fails.
     let _ = client.register();
     poll_fn(|cx| {
         let before = (to_upstream.moved, to_client.moved);

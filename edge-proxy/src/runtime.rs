@@ -74,7 +74,8 @@ impl ReloadSurvivors {
         Ok(Self {
             tickets,
             early_tcp,
-            // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it is used once.
+            // What is resumed over QUIC with early data stays with the edge that it was made at, which proves that it
+            // is used once.
             early_quic: ServerSessionMemoryCache::new(MAX_SESSIONS),
             targets: Targets::new(observer),
             guards: SiteLimiters::new(workers),

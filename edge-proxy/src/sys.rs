@@ -1,5 +1,5 @@
-//! System calls for kernel TLS and for network interfaces (linux/tls.h, tcp(7), ip(7)). The only module of this crate with
-//! `unsafe`.
+//! System calls for kernel TLS and for network interfaces (linux/tls.h, tcp(7), ip(7)). The only module of this crate
+//! with `unsafe`.
 #![allow(unsafe_code)]
 
 mod datagram;
@@ -255,8 +255,8 @@ pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32
     let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = (length as usize).min(size_of_val(&control)) as _;
-    // SAFETY: the header describes the buffer, which lives until the end of this function; the macros stay within the length,
-    // and what is read of a message is within the length that its header has.
+    // SAFETY: the header describes the buffer, which lives until the end of this function; the macros stay within the
+    // length, and what is read of a message is within the length that its header has.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(&raw const message);
         while !at.is_null() {

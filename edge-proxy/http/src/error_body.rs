@@ -22,8 +22,8 @@ const MEDIA_TYPES: [(MediaType, &[u8]); 4] = [
     (MediaType::Problem, b"application/problem+json"),
 ];
 
-/// Returns the media type and the content for a status, chosen by Accept in the request's fields (RFC 9110 §12.5.1): text, HTML,
-/// JSON or a problem document (RFC 9457). The content does not identify the product.
+/// Returns the media type and the content for a status, chosen by Accept in the request's fields (RFC 9110 §12.5.1):
+/// text, HTML, JSON or a problem document (RFC 9457). The content does not identify the product.
 ///
 /// ```
 /// use edge_http::{Fields, error_body};

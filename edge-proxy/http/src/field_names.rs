@@ -1,8 +1,8 @@
 //! Comparison of field names as backends perform it.
 //!
-//! CGI, WSGI, Rack and PHP convert a field name to a variable name: letters become upper case, and everything else but digits
-//! becomes `_`. Two names that convert to the same variable are treated as one name here, wherever fields are removed, vouched
-//! for or looked up.
+//! CGI, WSGI, Rack and PHP convert a field name to a variable name: letters become upper case, and everything else but
+//! digits becomes `_`. Two names that convert to the same variable are treated as one name here, wherever fields are
+//! removed, vouched for or looked up.
 
 use crate::Name;
 use crate::name_class::NameClass;
@@ -18,14 +18,14 @@ pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fold(*a) == fold(*b))
 }
 
-/// Returns whether `name` is another spelling of `of` that a backend could take for it. False for equal names, compared without
-/// regard to case.
+/// Returns whether `name` is another spelling of `of` that a backend could take for it. False for equal names, compared
+/// without regard to case.
 pub fn is_alias(name: &[u8], of: &[u8]) -> bool {
     is_same(name, of) && !name.eq_ignore_ascii_case(of)
 }
 
-/// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are valid (RFC 9110 §5.1) but not
-/// forwarded, since backends interpret them differently.
+/// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are valid (RFC 9110 §5.1) but
+/// not forwarded, since backends interpret them differently.
 pub fn is_portable(name: &[u8]) -> bool {
     NameClass::of(name).is_portable()
 }

@@ -1,8 +1,8 @@
 //! Header and trailer fields, stored in one buffer.
 //!
-//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. A section is therefore one buffer and a
-//! list of positions in it. This needs no allocation per field and keeps the spelling of names for HTTP/1.1. Names that matter to
-//! a proxy are recognised once, when a field is added.
+//! A proxy reads, filters and writes fields; it seldom looks one up by an arbitrary name. A section is therefore one
+//! buffer and a list of positions in it. This needs no allocation per field and keeps the spelling of names for
+//! HTTP/1.1. Names that matter to a proxy are recognised once, when a field is added.
 
 use crate::name::{Name, NameSet, bit};
 use crate::name_class::NameClass;
@@ -137,7 +137,8 @@ impl Fields {
         self.items.is_empty()
     }
 
-    /// Appends a field without validation. A caller that reads from the network must validate the name and the value first.
+    /// Appends a field without validation. A caller that reads from the network must validate the name and the value
+    /// first.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_known(Name::of(name), NameClass::of(name), name, value);
     }
@@ -310,8 +311,8 @@ impl Fields {
         self.items.retain(|item| keep(item.of(buf)));
     }
 
-    /// Returns the size of the section in bytes as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field (RFC 9113
-    /// §6.5.2, RFC 9114 §4.2.2).
+    /// Returns the size of the section in bytes as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field
+    /// (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
     pub fn section_size(&self) -> usize {
         self.items.iter().map(|item| usize::from(item.name_len) + item.value_len as usize + 32).sum()
     }

@@ -52,7 +52,8 @@ pub fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| (byte <= b' ') | (byte >= 0x7f))
 }
 
-/// Parses a decimal number as message framing requires. `None` if it is empty, contains anything but digits, or exceeds 64 bits.
+/// Parses a decimal number as message framing requires. `None` if it is empty, contains anything but digits, or exceeds
+/// 64 bits.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
@@ -76,8 +77,8 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Iterates over the members of a comma-separated list without surrounding whitespace (RFC 9110 §5.6.1). Empty members are
-/// skipped. Commas in quoted strings are not recognised.
+/// Iterates over the members of a comma-separated list without surrounding whitespace (RFC 9110 §5.6.1). Empty members
+/// are skipped. Commas in quoted strings are not recognised.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(trim).filter(|member| !member.is_empty())
 }

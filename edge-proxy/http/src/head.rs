@@ -80,8 +80,8 @@ impl Method {
         }
     }
 
-    /// Returns whether the method is idempotent, so that a request may be repeated if its response did not arrive (RFC 9110
-    /// §9.2.2). False for unknown methods.
+    /// Returns whether the method is idempotent, so that a request may be repeated if its response did not arrive (RFC
+    /// 9110 §9.2.2). False for unknown methods.
     pub const fn is_idempotent(&self) -> bool {
         matches!(self, Self::Delete | Self::Get | Self::Head | Self::Options | Self::Put | Self::Trace)
     }

@@ -1,8 +1,8 @@
 //! The messages of HTTP/1.1, HTTP/2 and HTTP/3 as a proxy reads and writes them, without I/O.
 //!
-//! Codecs take bytes and return values: heads and chunks of HTTP/1.1, frames and HPACK of HTTP/2, frames, QPACK and the Initial
-//! packets of HTTP/3, the PROXY protocol, and the fields that proxies read and write. All versions share one form of heads and
-//! fields, and reject the same requests.
+//! Codecs take bytes and return values: heads and chunks of HTTP/1.1, frames and HPACK of HTTP/2, frames, QPACK and the
+//! Initial packets of HTTP/3, the PROXY protocol, and the fields that proxies read and write. All versions share one
+//! form of heads and fields, and reject the same requests.
 //!
 //! # Example
 //!
@@ -23,8 +23,9 @@
 //!
 //! # Limits
 //!
-//! The codecs are those of a reverse proxy: requests are read and written, responses are read from HTTP/1.1 services and written to
-//! clients. The connections of HTTP/2 and HTTP/3, with their streams and flow control, belong to the server that embeds them.
+//! The codecs are those of a reverse proxy: requests are read and written, responses are read from HTTP/1.1 services
+//! and written to clients. The connections of HTTP/2 and HTTP/3, with their streams and flow control, belong to the
+//! server that embeds them.
 
 #[macro_use]
 mod codes;

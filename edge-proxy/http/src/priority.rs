@@ -19,9 +19,9 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// Parses the value of a `priority` field or of a PRIORITY_UPDATE frame: a dictionary (RFC 8941 §3.2) whose members `u` and
-    /// `i` are known. Members that are unknown, of another type or out of range are ignored (RFC 9218 §4). A value that is not
-    /// a dictionary is ignored as a whole, so the result is the default.
+    /// Parses the value of a `priority` field or of a PRIORITY_UPDATE frame: a dictionary (RFC 8941 §3.2) whose members
+    /// `u` and `i` are known. Members that are unknown, of another type or out of range are ignored (RFC 9218 §4). A
+    /// value that is not a dictionary is ignored as a whole, so the result is the default.
     pub fn parse(value: &[u8]) -> Self {
         read(value).unwrap_or_default()
     }

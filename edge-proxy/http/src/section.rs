@@ -264,7 +264,8 @@ impl RequestHeadBuilder {
     }
 }
 
-/// A builder of request trailers from field lines. Fields that are not allowed in trailers are omitted (RFC 9110 §6.5.1).
+/// A builder of request trailers from field lines. Fields that are not allowed in trailers are omitted (RFC 9110
+/// §6.5.1).
 pub struct TrailerBuilder {
     /// The trailers so far.
     fields: Fields,

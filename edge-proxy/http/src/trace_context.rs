@@ -114,7 +114,8 @@ pub struct TraceContext {
 pub struct InvalidTraceparent;
 
 impl TraceContext {
-    /// Parses the value of `traceparent`. A version above 00 is parsed as version 00, as the standard requires; ff is invalid.
+    /// Parses the value of `traceparent`. A version above 00 is parsed as version 00, as the standard requires; ff is
+    /// invalid.
     ///
     /// # Errors
     /// [`InvalidTraceparent`] if the value is malformed or an ID is zero.
@@ -197,9 +198,9 @@ pub fn received(fields: &Fields) -> Option<(TraceContext, Vec<u8>)> {
     Some((context, state(fields.all(Name::Tracestate)).unwrap_or_default()))
 }
 
-/// Returns the members of all `tracestate` fields as they are propagated: without whitespace and empty members, in at most
-/// [`MAX_STATE`] bytes. Members of more than 128 bytes are dropped first, then the last ones. `None` if a member is malformed, a
-/// key is repeated, or there are more than [`MAX_MEMBERS`].
+/// Returns the members of all `tracestate` fields as they are propagated: without whitespace and empty members, in at
+/// most [`MAX_STATE`] bytes. Members of more than 128 bytes are dropped first, then the last ones. `None` if a member
+/// is malformed, a key is repeated, or there are more than [`MAX_MEMBERS`].
 pub fn state<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let mut members: Vec<&[u8]> = Vec::new();
     for member in values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')) {
@@ -252,8 +253,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Creates a sampler that keeps this share of the traces that begin here, 0 to 1. `None` if `share` is out of range or not a
-    /// number.
+    /// Creates a sampler that keeps this share of the traces that begin here, 0 to 1. `None` if `share` is out of range
+    /// or not a number.
     pub fn new(share: f64) -> Option<Self> {
         const ALL: f64 = (1u64 << 56) as f64;
         (0.0..=1.0).contains(&share).then(|| Self { rejected: ((1.0 - share) * ALL).round() as u64 })

@@ -20,7 +20,8 @@ pub enum CertificateContext<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCertificate {
-    /// The chain in DER as the client sent it, the end-entity certificate first. Never empty for a verified certificate.
+    /// The chain in DER as the client sent it, the end-entity certificate first. Never empty for a verified
+    /// certificate.
     pub chain: Vec<Vec<u8>>,
     /// The distinguished name of the subject (RFC 4514).
     pub subject: String,

@@ -1,9 +1,10 @@
 //! Compression of responses: the decision as a total function over both heads.
 //!
-//! Content is not compressed where that gains nothing (short, already compressed, or not text), where it must not be transformed
-//! (`no-transform`, ranges), and where its length could leak secrets (BREACH): an attacker's page makes a browser send guesses to
-//! an upstream and learns from the length of the compressed responses. Such requests are cross-site, which browsers report in
-//! `Sec-Fetch-Site`. Requests without that field are not compressed if they have a cookie or credentials.
+//! Content is not compressed where that gains nothing (short, already compressed, or not text), where it must not be
+//! transformed (`no-transform`, ranges), and where its length could leak secrets (BREACH): an attacker's page makes a
+//! browser send guesses to an upstream and learns from the length of the compressed responses. Such requests are
+//! cross-site, which browsers report in `Sec-Fetch-Site`. Requests without that field are not compressed if they have a
+//! cookie or credentials.
 
 use crate::config::{Coding, Compression};
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
@@ -92,8 +93,8 @@ pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.body = BodyLength::Unknown;
 }
 
-/// Adds `Accept-Encoding` to Vary unless it is already present or Vary is `*`. Must be called for uncompressed variants of the
-/// response as well (RFC 9110 §12.5.5).
+/// Adds `Accept-Encoding` to Vary unless it is already present or Vary is `*`. Must be called for uncompressed variants
+/// of the response as well (RFC 9110 §12.5.5).
 pub fn vary(response: &mut ResponseHead) {
     if !has_token(&response.fields, b"vary", b"accept-encoding")
         && !has_token(&response.fields, b"vary", b"*")

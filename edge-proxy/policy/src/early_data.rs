@@ -1,7 +1,8 @@
 //! Early data: requests that may be processed before the TLS handshake is complete (RFC 8446 §8, RFC 8470).
 //!
-//! Early data can be replayed by anyone who recorded it. It is therefore disabled unless a site opts in, and only safe requests
-//! are processed from it. All others wait for the handshake. They are not answered with 425, which browsers display to the user.
+//! Early data can be replayed by anyone who recorded it. It is therefore disabled unless a site opts in, and only safe
+//! requests are processed from it. All others wait for the handshake. They are not answered with 425, which browsers
+//! display to the user.
 
 use crate::config::{Config, Route, Site};
 use edge_http::{BodyLength, Method, RequestHead};
@@ -37,8 +38,8 @@ pub enum WaitReason {
     NoRoute,
     /// The site did not opt in to early data.
     SiteNotOptedIn,
-    /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit), which QUIC has not yet
-    /// validated (RFC 9000 §8).
+    /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit), which QUIC has not
+    /// yet validated (RFC 9000 §8).
     UnvalidatedAddress,
     /// The request asks for a protocol upgrade.
     Upgrade,
@@ -66,8 +67,8 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
-/// Decides whether a request over QUIC may be forwarded before the client's address is validated (RFC 9000 §8). Called for
-/// requests that [`verdict`] allows; `source` is the peer address.
+/// Decides whether a request over QUIC may be forwarded before the client's address is validated (RFC 9000 §8). Called
+/// for requests that [`verdict`] allows; `source` is the peer address.
 pub fn unvalidated_address(
     config: &Config,
     source: IpAddr,

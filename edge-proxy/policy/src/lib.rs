@@ -1,8 +1,8 @@
-//! The decisions of an edge proxy as total functions over plain values: the site and route of a request, the client's address,
-//! the use of early data, authentication, and the choice of a target, each with its reason.
+//! The decisions of an edge proxy as total functions over plain values: the site and route of a request, the client's
+//! address, the use of early data, authentication, and the choice of a target, each with its reason.
 //!
-//! There is no I/O, no clock and no randomness here: facts come in as arguments. A server that acts on the decisions is the crate
-//! `edge-proxy`, and `edge-proxyd explain` prints them.
+//! There is no I/O, no clock and no randomness here: facts come in as arguments. A server that acts on the decisions is
+//! the crate `edge-proxy`, and `edge-proxyd explain` prints them.
 //!
 //! # Example
 //!

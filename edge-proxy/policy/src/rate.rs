@@ -1,4 +1,5 @@
-//! Rate limits by the generic cell rate algorithm (GCRA), a token bucket whose state is a single number and fits into an atomic.
+//! Rate limits by the generic cell rate algorithm (GCRA), a token bucket whose state is a single number and fits into
+//! an atomic.
 //!
 //! Time is in nanoseconds since any fixed moment.
 

@@ -30,8 +30,8 @@ macro_rules! reasons {
     ($($variant:ident = $code:literal, $scope:ident, $description:literal;)+) => {
         /// The reason why a connection or a request was refused, dropped, aborted or failed.
         ///
-        /// Access records, metrics, traces and explanations share this set. [`Reason::as_str`] is stable; it is what logs and
-        /// metrics contain. `REASONS.md` lists all of them.
+        /// Access records, metrics, traces and explanations share this set. [`Reason::as_str`] is stable; it is what
+        /// logs and metrics contain. `REASONS.md` lists all of them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Reason {
@@ -135,8 +135,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns whether the reason applies to connections, before a request is served. A reason can apply to both connections and
-    /// requests.
+    /// Returns whether the reason applies to connections, before a request is served. A reason can apply to both
+    /// connections and requests.
     pub const fn is_of_connections(self) -> bool {
         matches!(self.scope(), Scope::Connection | Scope::Both)
     }

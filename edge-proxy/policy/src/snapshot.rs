@@ -10,8 +10,8 @@ use edge_http::host::HostPattern;
 use std::collections::HashMap;
 use std::fmt;
 
-/// A validated [`Config`], indexed for the lookups of every request. A snapshot is immutable; a changed configuration is a new
-/// snapshot.
+/// A validated [`Config`], indexed for the lookups of every request. A snapshot is immutable; a changed configuration
+/// is a new snapshot.
 ///
 /// ```
 /// use edge_policy::Snapshot;

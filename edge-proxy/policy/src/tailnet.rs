@@ -1,7 +1,7 @@
 //! Tailnet identities: the answers of the local tailscaled to WhoIs queries for an address.
 //!
-//! An address of 100.64.0.0/10 proves nothing by itself: it is shared address space (RFC 6598), and even within a tailnet it
-//! identifies a machine, not its user. tailscaled knows both, because a peer's address is bound to its key.
+//! An address of 100.64.0.0/10 proves nothing by itself: it is shared address space (RFC 6598), and even within a
+//! tailnet it identifies a machine, not its user. tailscaled knows both, because a peer's address is bound to its key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -58,7 +58,8 @@ impl<'a> TailnetIdentity<'a> {
 pub struct Identities<'a> {
     /// The identity of the connection's source address.
     pub source: TailnetIdentity<'a>,
-    /// The identities of further hops in the trusted header, by address. Only addresses in trusted ranges are looked up.
+    /// The identities of further hops in the trusted header, by address. Only addresses in trusted ranges are looked
+    /// up.
     pub hops: &'a [(IpAddr, TailnetIdentity<'a>)],
 }
 
@@ -128,7 +129,8 @@ impl fmt::Display for IdentityMatcher {
     }
 }
 
-/// The request fields that carry a tailnet identity to upstreams: those of `tailscale serve`, then the machine's name and tags.
+/// The request fields that carry a tailnet identity to upstreams: those of `tailscale serve`, then the machine's name
+/// and tags.
 pub const FIELDS: [&str; 5] = [
     "Tailscale-User-Login",
     "Tailscale-User-Name",
@@ -137,8 +139,8 @@ pub const FIELDS: [&str; 5] = [
     "Tailscale-Node-Tags",
 ];
 
-/// Returns the identity fields of a machine as names of [`FIELDS`] and values. Empty values are omitted. Non-ASCII text becomes
-/// an encoded word (RFC 2047), as `tailscale serve` writes it.
+/// Returns the identity fields of a machine as names of [`FIELDS`] and values. Empty values are omitted. Non-ASCII text
+/// becomes an encoded word (RFC 2047), as `tailscale serve` writes it.
 pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
     let user = node.user.as_ref();
     let values = [

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// The longest lifetime of a ticket: seven days (RFC 8446 §4.6.1).
 const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The lifecycle of ticket keys. The default rotates every 6 hours, with a ticket lifetime of 12 hours and a clock skew of one
-/// minute.
+/// The lifecycle of ticket keys. The default rotates every 6 hours, with a ticket lifetime of 12 hours and a clock skew
+/// of one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketSchedule {
     /// The time between two keys, in seconds.
@@ -50,8 +50,8 @@ impl Default for TicketSchedule {
 }
 
 impl TicketSchedule {
-    /// Creates a schedule in which a key seals tickets for `rotate`, a ticket can be opened for `lifetime`, and the clocks of
-    /// edges differ by at most `skew`. Fractions of seconds are truncated.
+    /// Creates a schedule in which a key seals tickets for `rotate`, a ticket can be opened for `lifetime`, and the
+    /// clocks of edges differ by at most `skew`. Fractions of seconds are truncated.
     ///
     /// # Errors
     /// [`ScheduleError`], if a duration is out of range.
@@ -84,8 +84,8 @@ impl TicketSchedule {
         Duration::from_secs(self.skew)
     }
 
-    /// Returns the interval at which an edge reloads keys, a quarter of the rotation and at most 60 s: short enough to have each
-    /// key before any edge seals with it.
+    /// Returns the interval at which an edge reloads keys, a quarter of the rotation and at most 60 s: short enough to
+    /// have each key before any edge seals with it.
     pub fn refresh_interval(&self) -> Duration {
         (self.rotate() / 4).min(Duration::from_secs(60))
     }
@@ -107,8 +107,8 @@ impl TicketSchedule {
         (epoch.saturating_add(1)).saturating_mul(self.rotate).saturating_add(self.lifetime + self.skew)
     }
 
-    /// Returns whether the key of an epoch opens tickets at `now`, in seconds since 1970. True for later epochs as well, since
-    /// another edge's clock may be ahead.
+    /// Returns whether the key of an epoch opens tickets at `now`, in seconds since 1970. True for later epochs as
+    /// well, since another edge's clock may be ahead.
     pub const fn opens(&self, epoch: u64, now: u64) -> bool {
         now < self.end(epoch)
     }

@@ -26,12 +26,13 @@ struct NameIndex {
     refused: HashMap<PathBuf, Stamps>,
 }
 
-/// Server certificates from a folder and from individual [files](Self::set_files). In the folder, each certificate is a subfolder
-/// with `fullchain.pem` and `key.pem` or certbot's `privkey.pem`, or a pair of files such as lego's `NAME.crt` and `NAME.key`.
+/// Server certificates from a folder and from individual [files](Self::set_files). In the folder, each certificate is a
+/// subfolder with `fullchain.pem` and `key.pem` or certbot's `privkey.pem`, or a pair of files such as lego's
+/// `NAME.crt` and `NAME.key`.
 ///
-/// The DNS names are those in the certificate. If several certificates cover a name, for example with ECDSA and RSA keys, the
-/// capabilities of the client decide. Individual files take precedence over the folder. [`Certificates::refresh`] reads changed
-/// files; a pair that cannot be used leaves the previous one in place.
+/// The DNS names are those in the certificate. If several certificates cover a name, for example with ECDSA and RSA
+/// keys, the capabilities of the client decide. Individual files take precedence over the folder.
+/// [`Certificates::refresh`] reads changed files; a pair that cannot be used leaves the previous one in place.
 pub struct Certificates {
     /// The folder of certificates. `None` without one.
     folder: Option<PathBuf>,

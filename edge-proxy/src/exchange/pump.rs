@@ -331,7 +331,8 @@ impl<'a> Pump<'a> {
         let mut progress = false;
         while !self.response_done {
             if !self.answered {
-                // The client takes those that wait first. HTTP/2 to a service buffers what is not read here, so it is read.
+                // The client takes those that wait first. HTTP/2 to a service buffers what is not read here, so it is
+                // read.
                 if self.interim > 0 && !self.up.takes_bytes() {
                     match down.poll_flush(cx) {
                         Poll::Ready(Ok(())) => {}

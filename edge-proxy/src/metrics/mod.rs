@@ -40,8 +40,8 @@ pub struct Metrics {
     /// The number of requests that ended without the upstream's own complete response, by reason. Contains every reason
     /// of requests, also with 0.
     pub refused: Vec<(Reason, u64)>,
-    /// The metrics of each site, in the order of the configuration. The last entry, with an empty name, is for requests of no
-    /// site.
+    /// The metrics of each site, in the order of the configuration. The last entry, with an empty name, is for requests
+    /// of no site.
     pub sites: Vec<SiteMetrics>,
     /// The status of each target of each upstream, in the order of the configuration.
     pub targets: Vec<TargetStatus>,
@@ -69,7 +69,8 @@ pub struct SpanMetrics {
 pub struct SiteMetrics {
     /// The name of the site. Empty for requests of no site.
     pub name: String,
-    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without a response.
+    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without a
+    /// response.
     pub statuses: [u64; 6],
     /// The number of requests by version: HTTP/1.0, 1.1, 2 and 3.
     pub versions: [u64; 4],
@@ -87,8 +88,8 @@ pub struct SiteMetrics {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// The buckets in ascending order: the inclusive upper bound in seconds, and the number of durations up to it and above the
-    /// previous bound. Not cumulative. The last bound is infinite.
+    /// The buckets in ascending order: the inclusive upper bound in seconds, and the number of durations up to it and
+    /// above the previous bound. Not cumulative. The last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
     /// The sum of all durations in seconds.
     pub sum: f64,

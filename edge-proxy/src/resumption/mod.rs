@@ -89,8 +89,8 @@ pub trait SharedStore: Send + Sync + 'static {
     /// Stores each key in `made` whose epoch has no key yet, deletes expired keys, and returns all keys that remain.
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>>;
 
-    /// Stores a session, at most once: an attempt with an unknown outcome must not be repeated. A session may be lost at any
-    /// time, but must not reappear after it was taken, for example on a lagging replica.
+    /// Stores a session, at most once: an attempt with an unknown outcome must not be repeated. A session may be lost
+    /// at any time, but must not reappear after it was taken, for example on a lagging replica.
     fn put(&self, session: SealedSession) -> StoreFuture<'_, ()>;
 
     /// Deletes a session atomically and returns its sealed content. `None` if it does not exist. At most one caller

@@ -50,8 +50,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<D
     let remote = socket_address(&name).ok_or(io::ErrorKind::InvalidData)?;
     let mut note =
         DatagramNote { length, stride: length.max(1), remote, local_ip: None, interface: None, ecn: 0 };
-    // SAFETY: the kernel has set the length of the control messages; the macros stay within it, and what is read of a message is
-    // within the length that its header has.
+    // SAFETY: the kernel has set the length of the control messages; the macros stay within it, and what is read of a
+    // message is within the length that its header has.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(&raw const message);
         while !at.is_null() {

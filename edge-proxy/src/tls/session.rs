@@ -158,8 +158,8 @@ impl Tls13Session {
                 Ok(None) => {
                     if !merges {
                         let flushed = self.poll_flush(cx, io);
-                        // What cannot be written is found by whoever writes next; what came before is still there. What the kernel cannot
-                        // do, such as change its keys, ends the connection.
+                        // What cannot be written is found by whoever writes next; what came before is still there. What
+                        // the kernel cannot do, such as change its keys, ends the connection.
                         if self.is_kernels() {
                             let _ = flushed?;
                         }

@@ -248,8 +248,8 @@ where
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
-        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once. Of TLS 1.2 the peer waits
-        // for what is left: it goes before the next wait for the peer.
+        // Tickets, or a client's Finished, go with the first content, which nearly always follows at once. Of TLS 1.2
+        // the peer waits for what is left: it goes before the next wait for the peer.
         self.merges |= begins;
         self.owes |= begins;
         Poll::Ready(Ok(()))

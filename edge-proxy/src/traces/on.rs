@@ -1,5 +1,6 @@
 //! Spans of requests. Their attributes follow the stable OpenTelemetry conventions for HTTP
-//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>). Queries are never included, since they may be secret.
+//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>). Queries are never included, since they may be
+//! secret.
 
 use super::otlp::{Kind, Span, Value};
 use super::random::Random;

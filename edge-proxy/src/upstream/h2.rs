@@ -70,7 +70,8 @@ impl Http2Request {
         *request.uri_mut() = uri;
         *request.version_mut() = http::Version::HTTP_2;
         *request.headers_mut() = to_header_map(&head.fields);
-        // gRPC's servers refuse a call whose client cannot take trailers; there are clients that do not say that they can.
+        // gRPC's servers refuse a call whose client cannot take trailers; there are clients that do not say that they
+        // can.
         let grpc =
             head.fields.get_named(b"content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
         if grpc {

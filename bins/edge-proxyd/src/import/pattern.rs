@@ -65,7 +65,7 @@ pub(super) fn names(expression: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Converts the parts of an alternative.
+/// Returns the shape of an alternative: its fixed characters at the beginning, and what may follow them.
 fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     let mut pieces = pieces.into_iter().peekable();
     let literal = match pieces.peek() {

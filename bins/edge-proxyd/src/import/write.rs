@@ -274,8 +274,8 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
     let is_open = |around: &PathlessRoute| {
         around.guard.is_empty() && around.keys.iter().any(|key| key.starts_with("upstream = "))
     };
-    // Every spelling is covered by the longest of the routes without letters of their own; some spellings are covered by those
-    // that are the beginning of such a spelling.
+    // Every spelling is covered by the longest of the routes without letters of their own; some spellings are covered
+    // by those that are the beginning of such a spelling.
     let (mut always, mut sometimes): (Option<(usize, &PathlessRoute)>, Vec<&PathlessRoute>) =
         (None, Vec::new());
     for (other, rendered) in routes.iter().filter(|(other, _)| other != paths) {

@@ -42,7 +42,8 @@ struct Object<'a> {
     user_agent: Option<Cow<'a, str>>,
 }
 
-/// Appends the line of a request, including its line feed.
+/// Appends the request as a line of JSON, including its line feed. Invalid UTF-8 in `Referer` and `User-Agent` is
+/// replaced by U+FFFD.
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let object = Object {
         time: Date::new(line.time).to_string(),

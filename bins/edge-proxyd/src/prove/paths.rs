@@ -30,7 +30,8 @@ pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
     found
 }
 
-/// Adds paths for the locations and conditions of a block, recursively.
+/// Calls `add` for paths at, below and beside the locations, rewrites and conditions of a block, recursively, with the
+/// limit of request content there.
 fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     for one in all {
         let literals: Vec<String> = match (one.name.as_str(), one.arguments.as_slice()) {

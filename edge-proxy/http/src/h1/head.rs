@@ -106,7 +106,8 @@ pub struct ParsedResponse {
     pub keep_alive: bool,
     /// The framing of the content on the wire.
     pub framing: ResponseBody,
-    /// True if line ends or whitespace were repaired. The connection must not be reused, whatever a later head declares.
+    /// True if line ends or whitespace were repaired. The connection must not be reused, whatever a later head
+    /// declares.
     pub repaired: bool,
 }
 
@@ -252,8 +253,8 @@ fn control_fields(fields: &mut Fields) -> Result<ControlFields, HeadError> {
 
 /// Parses a request head at the front of `buf`. Returns `Ok(None)` if it is incomplete.
 ///
-/// `head` is overwritten; after an error or `None` its content is unspecified. Host, Content-Length and Transfer-Encoding are
-/// removed from the fields; `authority` and `body` contain them.
+/// `head` is overwritten; after an error or `None` its content is unspecified. Host, Content-Length and
+/// Transfer-Encoding are removed from the fields; `authority` and `body` contain them.
 ///
 /// # Errors
 /// [`HeadError`]: respond with [`HeadError::status`] and close, or close without a response.
@@ -454,12 +455,12 @@ fn set_authority(
     Ok(())
 }
 
-/// Parses a response head at the front of `buf`. Returns `Ok(None)` if it is incomplete. `method` is the method of the request,
-/// which determines the framing (RFC 9112 §6.3).
+/// Parses a response head at the front of `buf`. Returns `Ok(None)` if it is incomplete. `method` is the method of the
+/// request, which determines the framing (RFC 9112 §6.3).
 ///
-/// `head` is overwritten; after an error or `None` its content is unspecified. Content-Length and Transfer-Encoding are removed
-/// from the fields. Lines that end in a bare LF and whitespace before a colon are repaired (RFC 9112 §2.2, §5.1), unless the
-/// content is chunked.
+/// `head` is overwritten; after an error or `None` its content is unspecified. Content-Length and Transfer-Encoding are
+/// removed from the fields. Lines that end in a bare LF and whitespace before a colon are repaired (RFC 9112 §2.2,
+/// §5.1), unless the content is chunked.
 ///
 /// # Errors
 /// [`HeadError`]: close the connection and respond to the client with 502.

@@ -1,9 +1,11 @@
-//! HTTP/1.1 and HTTP/1.0 (RFC 9112), strict: a message that two implementations could read differently is rejected, not repaired.
-//! In responses, line ends and whitespace that small devices get wrong are repaired if the length of the content is unambiguous.
+//! HTTP/1.1 and HTTP/1.0 (RFC 9112), strict: a message that two implementations could read differently is rejected, not
+//! repaired. In responses, line ends and whitespace that small devices get wrong are repaired if the length of the
+//! content is unambiguous.
 //!
-//! Nothing here reads or writes a socket. [`request`] and [`response`] parse heads from a buffer, [`ChunkedDecoder`] decodes chunked
-//! content, and the writers append to a buffer. Lines end in CR LF; line folding is rejected; Content-Length is one decimal
-//! number; Transfer-Encoding is `chunked`, once, never with Content-Length, never in HTTP/1.0.
+//! Nothing here reads or writes a socket. [`request`] and [`response`] parse heads from a buffer, [`ChunkedDecoder`]
+//! decodes chunked content, and the writers append to a buffer. Lines end in CR LF; line folding is rejected;
+//! Content-Length is one decimal number; Transfer-Encoding is `chunked`, once, never with Content-Length, never in
+//! HTTP/1.0.
 //!
 //! ```
 //! use edge_http::{BodyLength, RequestHead, Version, h1};

@@ -73,7 +73,8 @@ impl FrameHeader {
     /// The length of a frame header on the wire, in bytes.
     pub const LEN: usize = 9;
 
-    /// Parses the frame header at the front of `bytes`. `None` if it is incomplete. The reserved bit is ignored (RFC 9113 §4.1).
+    /// Parses the frame header at the front of `bytes`. `None` if it is incomplete. The reserved bit is ignored (RFC
+    /// 9113 §4.1).
     ///
     /// ```
     /// use edge_http::h2::frame::{FrameHeader, PING};
@@ -111,7 +112,8 @@ pub fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]
     out.extend_from_slice(payload);
 }
 
-/// Returns the payload without its padding (RFC 9113 §6.1). `None` if the padding exceeds the payload, which is a PROTOCOL_ERROR.
+/// Returns the payload without its padding (RFC 9113 §6.1). `None` if the padding exceeds the payload, which is a
+/// PROTOCOL_ERROR.
 pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     if !header.has(PADDED) {
         return Some(payload);
@@ -120,8 +122,8 @@ pub fn unpad(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len().checked_sub(usize::from(*padding))?)
 }
 
-/// Iterates over the identifiers and values in a SETTINGS payload. The caller must check that the length is a multiple of six; an
-/// incomplete pair at the end is ignored.
+/// Iterates over the identifiers and values in a SETTINGS payload. The caller must check that the length is a multiple
+/// of six; an incomplete pair at the end is ignored.
 pub fn settings(payload: &[u8]) -> impl Iterator<Item = (u16, u32)> {
     payload
         .as_chunks::<6>()

@@ -17,8 +17,8 @@ pub struct SectionPosition {
     pub first: bool,
 }
 
-/// Appends a response head as HEADERS and CONTINUATION frames. Connection-specific fields are omitted, names are converted to
-/// lower case, and Content-Length is that of `head.body`.
+/// Appends a response head as HEADERS and CONTINUATION frames. Connection-specific fields are omitted, names are
+/// converted to lower case, and Content-Length is that of `head.body`.
 pub fn write_head(out: &mut Vec<u8>, place: SectionPosition, head: &ResponseHead) {
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));

@@ -99,7 +99,8 @@ pub struct CryptoBuffer {
 }
 
 impl CryptoBuffer {
-    /// The longest message that is accepted, in bytes. ClientHellos with post-quantum key shares are less than half as long.
+    /// The longest message that is accepted, in bytes. ClientHellos with post-quantum key shares are less than half as
+    /// long.
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// The highest number of separate ranges. Clients shuffle their CRYPTO frames into about ten.

@@ -146,8 +146,8 @@ fn write(room: &mut [u8; DECODE_MARGIN], n: usize, pair: u32) {
 /// Decodes `input` into `text`, which must have [`DECODE_MARGIN`] bytes more than the result. Returns the length of the
 /// result. `None` if the code is invalid.
 fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
-    // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written again with
-    // that byte, in the same place.
+    // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written
+    // again with that byte, in the same place.
     let (mut bits, mut have, mut at) = (0u64, 0u32, 0usize);
     while !input.is_empty() {
         let word = input.first_chunk().map_or_else(|| partial(input), |chunk| u64::from_be_bytes(*chunk));

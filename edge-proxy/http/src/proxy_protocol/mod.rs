@@ -58,8 +58,8 @@ pub enum Error {
     TooLong,
 }
 
-/// Parses the PROXY header of either version at the beginning of a connection. Returns the header and its length in bytes.
-/// `Ok(None)` if it is incomplete.
+/// Parses the PROXY header of either version at the beginning of a connection. Returns the header and its length in
+/// bytes. `Ok(None)` if it is incomplete.
 ///
 /// # Errors
 /// [`Error`] as soon as the bytes cannot become a valid header.

@@ -93,8 +93,8 @@ fn port(text: &str) -> Result<u16, Error> {
     text.parse().map_err(|_| Error::Address)
 }
 
-/// Appends a header of version 1. [`ProxyHeader::Local`] is written as `UNKNOWN`. Addresses of different families are both
-/// written as IPv6.
+/// Appends a header of version 1. [`ProxyHeader::Local`] is written as `UNKNOWN`. Addresses of different families are
+/// both written as IPv6.
 pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
     // Writing to memory does not fail.
     let _ = match *header {

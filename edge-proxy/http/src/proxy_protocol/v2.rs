@@ -12,8 +12,8 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The length in bytes of the part of a header before the addresses.
 const FIXED: usize = 16;
 
-/// Parses a header of version 2 of at most [`MAX`] bytes. Returns the header and its length in bytes. `Ok(None)` if it is
-/// incomplete.
+/// Parses a header of version 2 of at most [`MAX`] bytes. Returns the header and its length in bytes. `Ok(None)` if it
+/// is incomplete.
 ///
 /// # Errors
 /// [`Error`] as soon as the bytes cannot become a valid header.
@@ -72,8 +72,8 @@ fn parse_addresses(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
             };
             (pair(ip(0), ip(16), &raw[32..]), 36)
         }
-        // The address of a Unix socket is of no use, and this connection does not carry datagrams: a receiver may take both for
-        // unspecified (§2.2).
+        // The address of a Unix socket is of no use, and this connection does not carry datagrams: a receiver may take
+        // both for unspecified (§2.2).
         0x12 | 0x22 | 0x31 | 0x32 => {
             let length = match family {
                 0x12 => 12,

@@ -21,8 +21,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Returns the credentials of a request. `None` unless it has exactly one Authorization field, with the scheme Basic and valid
-/// base64 of at most 1024 bytes.
+/// Returns the credentials of a request. `None` unless it has exactly one Authorization field, with the scheme Basic
+/// and valid base64 of at most 1024 bytes.
 ///
 /// ```
 /// use edge_http::Fields;
@@ -106,8 +106,8 @@ pub struct UsersError {
     pub why: &'static str,
 }
 
-/// Parses a password file: one `name:hash` per line, as written by `htpasswd -B` and `argon2`. Blank lines and lines that begin
-/// with `#` are skipped. Does not verify that the hash itself is well-formed.
+/// Parses a password file: one `name:hash` per line, as written by `htpasswd -B` and `argon2`. Blank lines and lines
+/// that begin with `#` are skipped. Does not verify that the hash itself is well-formed.
 ///
 /// # Errors
 /// [`UsersError`] for the first invalid line: no colon, an empty or duplicate name, or an unsupported hash.

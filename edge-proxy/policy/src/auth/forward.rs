@@ -14,9 +14,10 @@ use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Ver
 
 /// Builds the authorization subrequest for `head`: a GET for [`ForwardAuth::path`] without content.
 ///
-/// The fields of `head` are copied, except those about content, conditions (`If-…`), Range, Expect and TE. X-Forwarded-Method and
-/// X-Forwarded-Uri contain the method and the target of `head`. `head` must have been prepared by
-/// [`request_fields`](crate::decide::request_fields), so that a client cannot forge X-Forwarded-For, -Proto and -Host.
+/// The fields of `head` are copied, except those about content, conditions (`If-…`), Range, Expect and TE.
+/// X-Forwarded-Method and X-Forwarded-Uri contain the method and the target of `head`. `head` must have been prepared
+/// by [`request_fields`](crate::decide::request_fields), so that a client cannot forge X-Forwarded-For, -Proto and
+/// -Host.
 pub fn subrequest(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     let mut asked = RequestHead::new(Version::Http11);
     asked.method = Method::Get;

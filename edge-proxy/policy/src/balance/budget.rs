@@ -3,8 +3,8 @@
 /// The cost of one retry, in percent of a request.
 const RETRY_COST: u64 = 100;
 
-/// A retry budget: a token bucket that allows one retry per number of requests, so that retries cannot multiply the load of a
-/// failing upstream.
+/// A retry budget: a token bucket that allows one retry per number of requests, so that retries cannot multiply the
+/// load of a failing upstream.
 ///
 /// ```
 /// use edge_policy::balance::Budget;
@@ -28,8 +28,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Creates a budget of `percent` retries per hundred requests, plus `reserve` retries at the start. Values above 100 are
-    /// treated as 100. At most ten times the reserve accumulates, or one retry if the reserve is 0.
+    /// Creates a budget of `percent` retries per hundred requests, plus `reserve` retries at the start. Values above
+    /// 100 are treated as 100. At most ten times the reserve accumulates, or one retry if the reserve is 0.
     pub const fn new(percent: u8, reserve: u16) -> Self {
         let (percent, reserve) = (percent as u64, reserve as u64 * RETRY_COST);
         // Unused budget accumulates up to ten times the reserve only; more would allow a flood of retries at once.

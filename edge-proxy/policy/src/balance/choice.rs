@@ -41,8 +41,8 @@ impl Candidate {
         Self { availability: Availability::Down, in_flight: 0, identity: 0, weight: 1, backup: false };
 }
 
-/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so two proxies with
-/// the same targets choose alike. Not collision-resistant.
+/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so two
+/// proxies with the same targets choose alike. Not collision-resistant.
 pub fn hash(bytes: &[u8]) -> u64 {
     let fnv = bytes
         .iter()

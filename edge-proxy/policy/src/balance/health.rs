@@ -31,8 +31,8 @@ pub const MAX_EJECTION: Duration = Duration::from_secs(300);
 /// The value of the failure counter during a trial, whose outcome takes effect at once.
 const TRIAL_RUNNING: u8 = u8::MAX;
 
-/// The health of one target. [`Health::to_bits`] encodes it in 64 bits, so that workers can share it in an atomic. The default is
-/// healthy.
+/// The health of one target. [`Health::to_bits`] encodes it in 64 bits, so that workers can share it in an atomic. The
+/// default is healthy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// The number of consecutive failed requests, or [`TRIAL_RUNNING`].
@@ -119,7 +119,8 @@ impl Health {
         }
     }
 
-    /// Returns the health after an event at `now`, in milliseconds since the same moment as in [`Health::availability`].
+    /// Returns the health after an event at `now`, in milliseconds since the same moment as in
+    /// [`Health::availability`].
     #[must_use]
     pub fn after(mut self, event: Event, now: u64, rules: &Rules) -> Self {
         match event {

@@ -1,7 +1,7 @@
 //! Load balancing: the choice of a target, target health and retries, as total functions over plain values.
 //!
-//! [`health`] is the state of one target, [`choose`] selects one of several, [`Budget`] limits retries. Time is an argument, in
-//! milliseconds since any fixed moment.
+//! [`health`] is the state of one target, [`choose`] selects one of several, [`Budget`] limits retries. Time is an
+//! argument, in milliseconds since any fixed moment.
 
 mod budget;
 mod choice;

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80` and returns the address and the port.
-/// A zone is removed, and an IPv4-mapped IPv6 address becomes IPv4. `None` for anything else: an empty entry, `unknown`, an
-/// obfuscated identifier such as `_hidden` (RFC 7239 §6.3), a host name, or more than 80 bytes.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80` and returns the address and
+/// the port. A zone is removed, and an IPv4-mapped IPv6 address becomes IPv4. `None` for anything else: an empty entry,
+/// `unknown`, an obfuscated identifier such as `_hidden` (RFC 7239 §6.3), a host name, or more than 80 bytes.
 ///
 /// ```
 /// use edge_policy::client_address::parse_entry;

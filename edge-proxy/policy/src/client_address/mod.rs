@@ -1,8 +1,8 @@
 //! Restoration of the client address behind trusted proxies.
 //!
-//! The evaluation starts at the source of the connection and reads the one configured header from right to left while the hop
-//! reached so far is trusted. An address therefore counts only if a trusted proxy wrote it; entries that a client forged further
-//! left are never reached. An entry that is not an address ends the evaluation.
+//! The evaluation starts at the source of the connection and reads the one configured header from right to left while
+//! the hop reached so far is trusted. An address therefore counts only if a trusted proxy wrote it; entries that a
+//! client forged further left are never reached. An entry that is not an address ends the evaluation.
 
 mod entry;
 mod walk;
@@ -63,8 +63,8 @@ pub enum StopReason {
     WrongInterface,
 }
 
-/// The parameters of the client's request as reported by a trusted proxy. Each is `None` if it was not reported, was reported
-/// more than once, or is malformed.
+/// The parameters of the client's request as reported by a trusted proxy. Each is `None` if it was not reported, was
+/// reported more than once, or is malformed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedInfo {
     /// True if the client used HTTPS, false if it used HTTP.
@@ -77,7 +77,8 @@ pub struct ForwardedInfo {
 
 /// The highest number of hops that are evaluated.
 pub const MAX_HOPS: usize = 32;
-/// The highest number of hops of one request that are looked up in the tailnet, in addition to the source of the connection.
+/// The highest number of hops of one request that are looked up in the tailnet, in addition to the source of the
+/// connection.
 pub const MAX_LOOKUPS: usize = 8;
 /// The highest number of header bytes that are evaluated.
 pub const MAX_BYTES: usize = 8 * 1024;

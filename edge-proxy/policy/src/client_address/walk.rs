@@ -11,8 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Restores the client's address.
 ///
-/// `source` is the peer, or the address in its accepted PROXY header. `interface` is the one that the connection arrived on.
-/// `identities` are the tailnet identities of the source and of hops in the header; [`next_lookup`] returns the hops to look up.
+/// `source` is the peer, or the address in its accepted PROXY header. `interface` is the one that the connection
+/// arrived on. `identities` are the tailnet identities of the source and of hops in the header; [`next_lookup`] returns
+/// the hops to look up.
 ///
 /// ```
 /// use edge_policy::config::Trust;
@@ -97,8 +98,8 @@ fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
 }
 
-/// Returns the reason to stop at an address in the header. `None` if the address is a trusted proxy, so that the evaluation
-/// continues.
+/// Returns the reason to stop at an address in the header. `None` if the address is a trusted proxy, so that the
+/// evaluation continues.
 fn stop_reason(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<StopReason> {
     if !is_in_range(trust, address) {
         return Some(StopReason::Untrusted);

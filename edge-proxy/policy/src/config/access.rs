@@ -22,13 +22,13 @@ pub struct BasicAuth {
     pub realm: String,
     /// The users that may authenticate. Must not be empty.
     pub users: Vec<User>,
-    /// The field that carries the authenticated user name to the upstream, such as `Remote-User`. A client's own field of this
-    /// name is removed. `None` sends no such field.
+    /// The field that carries the authenticated user name to the upstream, such as `Remote-User`. A client's own field
+    /// of this name is removed. `None` sends no such field.
     pub user_field: Option<String>,
 }
 
-/// Forward authentication: each request is authorized by a subrequest to a service such as Authelia or authentik. If the service
-/// cannot be reached, the client gets 503.
+/// Forward authentication: each request is authorized by a subrequest to a service such as Authelia or authentik. If
+/// the service cannot be reached, the client gets 503.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuth {
     /// The name of the upstream that receives the subrequest. Must exist and must not have
@@ -37,8 +37,8 @@ pub struct ForwardAuth {
     /// The request target of the subrequest in origin form, such as `/api/authz/forward-auth` (Authelia) or
     /// `/outpost.goauthentik.io/auth/caddy` (authentik).
     pub path: String,
-    /// Names of fields copied from the subrequest's response to the forwarded request. A client's own fields of these names are
-    /// removed.
+    /// Names of fields copied from the subrequest's response to the forwarded request. A client's own fields of these
+    /// names are removed.
     pub copy: Vec<String>,
 }
 
@@ -61,8 +61,8 @@ pub struct Hsts {
     pub max_age: u64,
     /// The `includeSubDomains` directive.
     pub include_subdomains: bool,
-    /// The `preload` directive, by which the owner consents to the preload lists of browsers. Requires `include_subdomains` and a
-    /// `max_age` of at least 31536000.
+    /// The `preload` directive, by which the owner consents to the preload lists of browsers. Requires
+    /// `include_subdomains` and a `max_age` of at least 31536000.
     pub preload: bool,
 }
 
@@ -83,10 +83,11 @@ impl fmt::Display for Hsts {
 /// Compression of response content on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used. Must not
-    /// be empty or contain duplicates.
+    /// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used.
+    /// Must not be empty or contain duplicates.
     pub codings: Vec<Coding>,
-    /// The minimum length of content to compress, in bytes. Default: 1024. Content of unknown length is compressed as well.
+    /// The minimum length of content to compress, in bytes. Default: 1024. Content of unknown length is compressed as
+    /// well.
     pub least: u64,
 }
 

@@ -30,8 +30,8 @@ pub enum HashKey {
 /// Health checking of targets: passive, by the outcome of requests, and active, by check requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// The thresholds. Default: 3 consecutive failures eject a target for 10 s; 2 successful checks mark it up, 3 failed checks
-    /// mark it down.
+    /// The thresholds. Default: 3 consecutive failures eject a target for 10 s; 2 successful checks mark it up, 3
+    /// failed checks mark it down.
     pub rules: Rules,
     /// The active health check. `None`, the default, sends no check requests.
     pub check: Option<Check>,
@@ -59,7 +59,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Returns a check of this request target with the defaults: every 5 s, a timeout of 2 s, and the status codes 200 to 399.
+    /// Returns a check of this request target with the defaults: every 5 s, a timeout of 2 s, and the status codes 200
+    /// to 399.
     pub fn new(path: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -76,13 +77,13 @@ impl Check {
 /// is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except where no connection could be
-    /// made.
+    /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except where no
+    /// connection could be made.
     pub attempts: u8,
     /// Response statuses, 400 to 599, that count as failures of the request and of the target's health. Default: none.
     pub statuses: Vec<u16>,
-    /// The retry budget: the number of retries allowed per hundred requests, 0 to 100. Default: 20. Failed connection attempts do
-    /// not consume it.
+    /// The retry budget: the number of retries allowed per hundred requests, 0 to 100. Default: 20. Failed connection
+    /// attempts do not consume it.
     pub budget_percent: u8,
 }
 

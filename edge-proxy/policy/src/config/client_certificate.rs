@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 /// The client certificates that a site requests in the TLS handshake.
 ///
-/// Such a site is served over TLS on TCP only. Its sessions are not resumed, so every connection proves its certificate, and
-/// requests are not accepted as early data.
+/// Such a site is served over TLS on TCP only. Its sessions are not resumed, so every connection proves its
+/// certificate, and requests are not accepted as early data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientCertificates {
     /// The absolute path of a PEM file with the certificate authorities that client certificates must chain to.
     pub ca: PathBuf,
-    /// The absolute path of a PEM file with certificate revocation lists. If given, every certificate of a chain must be covered
-    /// by a list that has not expired.
+    /// The absolute path of a PEM file with certificate revocation lists. If given, every certificate of a chain must
+    /// be covered by a list that has not expired.
     pub crl: Option<PathBuf>,
     /// The handling of clients without a certificate.
     pub mode: CertificateMode,
-    /// The request fields that carry the certificate to the upstream, by name. A client's own fields of these names are removed.
+    /// The request fields that carry the certificate to the upstream, by name. A client's own fields of these names are
+    /// removed.
     pub fields: Vec<(String, CertificateField)>,
 }
 
@@ -33,7 +34,8 @@ impl ClientCertificates {
     }
 }
 
-/// The handling of clients without a certificate. A certificate that fails verification ends the handshake in both modes.
+/// The handling of clients without a certificate. A certificate that fails verification ends the handshake in both
+/// modes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CertificateMode {
     /// The handshake fails. The default.
@@ -49,8 +51,8 @@ pub enum CertificateMode {
 pub enum CertificateField {
     /// The certificate as a byte sequence of structured fields: `Client-Cert` of RFC 9440 §2.2.
     Certificate,
-    /// The rest of the chain in the order in which the client sent it, without the end-entity certificate: `Client-Cert-Chain` of
-    /// RFC 9440 §2.3. Not sent if the chain has one certificate.
+    /// The rest of the chain in the order in which the client sent it, without the end-entity certificate:
+    /// `Client-Cert-Chain` of RFC 9440 §2.3. Not sent if the chain has one certificate.
     Chain,
     /// The SHA-256 of the certificate in DER, in lower-case hexadecimal.
     Fingerprint,

@@ -32,8 +32,8 @@ impl Forward {
     }
 }
 
-/// The limits of forwarded connections. A connection above a limit is closed before the upstream is connected to. `None`, the
-/// default of each, sets no limit.
+/// The limits of forwarded connections. A connection above a limit is closed before the upstream is connected to.
+/// `None`, the default of each, sets no limit.
 ///
 /// A client is an IPv4 address or a /64 of IPv6. Listeners of the same name and upstream count together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

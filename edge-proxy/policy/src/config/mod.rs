@@ -1,7 +1,7 @@
 //! The configuration of a proxy: plain values, built in code or read from a file, validated once and then immutable.
 //!
-//! [`Config`] is the configuration as written. [`Snapshot`](crate::Snapshot) is its validated and indexed form, the only one that
-//! the proxy uses.
+//! [`Config`] is the configuration as written. [`Snapshot`](crate::Snapshot) is its validated and indexed form, the
+//! only one that the proxy uses.
 
 mod access;
 mod balance;
@@ -44,14 +44,15 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The virtual hosts. Connections and requests for names that no site covers are rejected by `reject`.
     pub sites: Vec<Site>,
-    /// The services that requests are forwarded to, referred to by name, for example in [`Action::Forward`]. Names are unique.
+    /// The services that requests are forwarded to, referred to by name, for example in [`Action::Forward`]. Names are
+    /// unique.
     pub upstreams: Vec<Upstream>,
     /// The trusted proxies and the header they report the client's address in.
     pub trust: Trust,
     /// The tailnet of this host. `None` disables identity lookups.
     pub tailnet: Option<Tailnet>,
-    /// The port used in redirects to HTTPS and in Alt-Svc. With `None`, redirects omit the port (443), and Alt-Svc has the
-    /// listener's port.
+    /// The port used in redirects to HTTPS and in Alt-Svc. With `None`, redirects omit the port (443), and Alt-Svc has
+    /// the listener's port.
     pub https_port: Option<u16>,
     /// The rejection of connections and requests for unknown names.
     pub reject: Reject,
@@ -63,17 +64,17 @@ pub struct Config {
     pub limits: Limits,
     /// The timeouts of requests. A site or a route can replace them.
     pub timeouts: Timeouts,
-    /// The field that carries an identifier of each request to the upstream, in the response and in the access record, such as
-    /// `X-Request-ID`. An identifier sent by a trusted proxy is kept; otherwise it is 32 random hexadecimal digits. `None` adds
-    /// none.
+    /// The field that carries an identifier of each request to the upstream, in the response and in the access record,
+    /// such as `X-Request-ID`. An identifier sent by a trusted proxy is kept; otherwise it is 32 random hexadecimal
+    /// digits. `None` adds none.
     pub request_id: Option<String>,
 }
 
 /// An address and port to accept connections on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// The name by which [`Site::listen`] refers to the listener, 1 to 64 visible ASCII characters. Several listeners may share a
-    /// name.
+    /// The name by which [`Site::listen`] refers to the listener, 1 to 64 visible ASCII characters. Several listeners
+    /// may share a name.
     pub name: Option<String>,
     /// The address and port to bind. Port 0 lets the system choose a free port.
     pub address: SocketAddr,
@@ -81,12 +82,13 @@ pub struct Listener {
     pub kind: ListenerKind,
     /// The only interface to accept packets from (`SO_BINDTODEVICE`), such as `tailscale0`. `None` accepts from all.
     pub interface: Option<String>,
-    /// The peers that begin each connection with a PROXY header. The header is required from these peers and not read from
-    /// others. TCP only.
+    /// The peers that begin each connection with a PROXY header. The header is required from these peers and not read
+    /// from others. TCP only.
     pub proxy_protocol: Vec<IpNet>,
     /// The upstream of a [`ListenerKind::Tcp`] listener, required for that kind and rejected for the others.
     pub forward: Option<Forward>,
-    /// True if a plain listener accepts HTTP/2 with prior knowledge (RFC 9113 §3.3) in addition to HTTP/1.1. Default: false.
+    /// True if a plain listener accepts HTTP/2 with prior knowledge (RFC 9113 §3.3) in addition to HTTP/1.1. Default:
+    /// false.
     pub h2c: bool,
 }
 
@@ -122,8 +124,8 @@ impl Listener {
         }
     }
 
-    /// Sets whether HTTP/3 over QUIC is served on the UDP port of the same number and advertised by Alt-Svc. No effect on
-    /// listeners without TLS.
+    /// Sets whether HTTP/3 over QUIC is served on the UDP port of the same number and advertised by Alt-Svc. No effect
+    /// on listeners without TLS.
     #[must_use]
     pub const fn http3(mut self, http3: bool) -> Self {
         if let ListenerKind::Tls { .. } = self.kind {
@@ -159,20 +161,21 @@ pub enum ListenerKind {
 pub struct Trust {
     /// Address ranges of the trusted proxies. The header is ignored in requests of other peers.
     pub ranges: Vec<IpNet>,
-    /// The interface that connections of trusted proxies must arrive on, such as `tailscale0`. 100.64.0.0/10 is shared address
-    /// space (RFC 6598), so an address in it proves nothing on other interfaces.
+    /// The interface that connections of trusted proxies must arrive on, such as `tailscale0`. 100.64.0.0/10 is shared
+    /// address space (RFC 6598), so an address in it proves nothing on other interfaces.
     pub interface: Option<String>,
-    /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are trusted only if
-    /// tailscaled confirms one of these identities. Requires [`Config::tailnet`].
+    /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are trusted
+    /// only if tailscaled confirms one of these identities. Requires [`Config::tailnet`].
     pub who: Vec<IdentityMatcher>,
-    /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, the default, no hop is trusted during that
-    /// time.
+    /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, the default, no hop is trusted
+    /// during that time.
     pub fallback: bool,
     /// The header in which trusted proxies report the client's address.
     pub header: TrustedHeader,
 }
 
-/// The header that the client's address is read from. Exactly one is read; X-Forwarded-For and Forwarded are never merged.
+/// The header that the client's address is read from. Exactly one is read; X-Forwarded-For and Forwarded are never
+/// merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrustedHeader {
     /// X-Forwarded-For: a list of addresses, the nearest hop last. The default.
@@ -182,8 +185,8 @@ pub enum TrustedHeader {
     Forwarded,
     /// X-Real-IP: a single address.
     XRealIp,
-    /// Another field with a single address, such as CF-Connecting-IP. It is removed from requests that did not come through a
-    /// trusted proxy.
+    /// Another field with a single address, such as CF-Connecting-IP. It is removed from requests that did not come
+    /// through a trusted proxy.
     Custom(Arc<str>),
 }
 
@@ -209,8 +212,8 @@ pub enum Congestion {
     Cubic,
 }
 
-/// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3. Large content and tunnels are spliced from the upstream's socket to
-/// the client's without a copy into this process. No effect where the kernel has no TLS.
+/// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3. Large content and tunnels are spliced from the upstream's
+/// socket to the client's without a copy into this process. No effect where the kernel has no TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelTls {
     /// Kernel TLS is used where the kernel supports it, once a response or tunnel has sent a given amount.
@@ -245,9 +248,10 @@ pub struct Limits {
     /// The number of requests that a client may abort on one connection, by a reset or an error of the protocol.
     /// Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
     pub resets: u32,
-    /// The number of HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a client may send
-    /// on one connection beyond those that its requests and their content account for. Default: 1000. A tenth of the allowance is
-    /// restored each second. For HTTP/3 the limit applies to frames on the control stream beyond one per request.
+    /// The number of HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a
+    /// client may send on one connection beyond those that its requests and their content account for. Default: 1000. A
+    /// tenth of the allowance is restored each second. For HTTP/3 the limit applies to frames on the control stream
+    /// beyond one per request.
     pub control_frames: u32,
     /// The highest number of concurrent connections of one worker: of TCP connections, and of QUIC connections of each
     /// listener. Default: 16384.
@@ -255,18 +259,19 @@ pub struct Limits {
     /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6. Default:
     /// 256. 0 means no limit. Connections of trusted proxies are not counted.
     pub connections_per_client: u32,
-    /// The highest number of idle connections that one worker keeps to one target. Default: 4096. Below it, as many are kept as
-    /// were in use at the same time in the last 15 to 20 s.
+    /// The highest number of idle connections that one worker keeps to one target. Default: 4096. Below it, as many are
+    /// kept as were in use at the same time in the last 15 to 20 s.
     pub idle_upstream: usize,
-    /// Bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream windows shrink as their number
-    /// grows. Above the limit, the responses whose clients have read nothing for the longest time are aborted.
+    /// Bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream windows shrink as
+    /// their number grows. Above the limit, the responses whose clients have read nothing for the longest time are
+    /// aborted.
     pub upstream_buffer: usize,
     /// The largest response header section of an upstream in bytes. Default: 32 KiB.
     pub response_header_bytes: usize,
     /// The highest number of fields in a response header section of an upstream. Default: 200.
     pub response_header_fields: usize,
-    /// The number of clients that the table of request rates has room for, all sites together. Default: 131072. The table takes 8
-    /// bytes for each and is allocated once a site has a rate per client or Basic authentication.
+    /// The number of clients that the table of request rates has room for, all sites together. Default: 131072. The
+    /// table takes 8 bytes for each and is allocated once a site has a rate per client or Basic authentication.
     pub rate_table: usize,
 }
 
@@ -298,7 +303,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// The time from the first byte of a request head to its last. Default: 15 s.
     pub header: Duration,
-    /// The time between two parts of request content, and for the client to accept the next part of a response. Default: 60 s.
+    /// The time between two parts of request content, and for the client to accept the next part of a response.
+    /// Default: 60 s.
     pub body: Duration,
     /// The time that a client's connection may be idle between requests. Default: 75 s.
     pub idle: Duration,

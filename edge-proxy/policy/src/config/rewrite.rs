@@ -3,8 +3,8 @@
 /// A prefix of a value and its replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixRule {
-    /// The prefix to match, byte for byte. Must not be empty. For [`CookieRules::domain`], the whole value, compared without
-    /// regard to case.
+    /// The prefix to match, byte for byte. Must not be empty. For [`CookieRules::domain`], the whole value, compared
+    /// without regard to case.
     pub from: String,
     /// The text that replaces the prefix.
     pub to: String,
@@ -22,8 +22,8 @@ impl PrefixRule {
 pub struct CookieRules {
     /// Replacements of a prefix of `Path`, like nginx's `proxy_cookie_path`. The longest matching prefix is replaced.
     pub path: Vec<PrefixRule>,
-    /// Replacements of a whole `Domain`, with or without its leading dot, like nginx's `proxy_cookie_domain`. The first match is
-    /// applied. An empty replacement removes the attribute.
+    /// Replacements of a whole `Domain`, with or without its leading dot, like nginx's `proxy_cookie_domain`. The first
+    /// match is applied. An empty replacement removes the attribute.
     pub domain: Vec<PrefixRule>,
 }
 

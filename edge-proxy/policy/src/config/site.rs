@@ -14,12 +14,14 @@ use std::net::IpAddr;
 pub struct Site {
     /// The unique name used in logs, metrics and explanations. Must not be empty.
     pub name: String,
-    /// The host patterns of the site. Must not be empty. The same pattern may be used by another site only at other listeners.
+    /// The host patterns of the site. Must not be empty. The same pattern may be used by another site only at other
+    /// listeners.
     pub hosts: Vec<HostPattern>,
-    /// Names of the listeners that serve the site; at all other listeners its hosts are unknown. Empty means every listener.
+    /// Names of the listeners that serve the site; at all other listeners its hosts are unknown. Empty means every
+    /// listener.
     pub listen: Vec<String>,
-    /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these hosts are
-    /// forwarded without being decrypted. Such a site has no routes and is not served over QUIC.
+    /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these
+    /// hosts are forwarded without being decrypted. Such a site has no routes and is not served over QUIC.
     pub passthrough: Option<String>,
     /// The handling of requests over plain HTTP.
     pub plain: PlainHttp,
@@ -31,9 +33,11 @@ pub struct Site {
     pub client_certificates: Option<ClientCertificates>,
     /// The rejection of clients that `access` denies.
     pub reject: Reject,
-    /// True if requests may be served from TLS 1.3 early data. Default: false, since early data can be replayed (RFC 8470).
+    /// True if requests may be served from TLS 1.3 early data. Default: false, since early data can be replayed (RFC
+    /// 8470).
     pub early_data: bool,
-    /// The routes. The most specific match applies, independent of the order here: an exact path first, then the longest prefix.
+    /// The routes. The most specific match applies, independent of the order here: an exact path first, then the
+    /// longest prefix.
     pub routes: Vec<Route>,
     /// Edits to the fields of every forwarded request, applied before those of the route.
     pub request_fields: FieldEdits,
@@ -45,8 +49,8 @@ pub struct Site {
     pub timeouts: Option<Timeouts>,
     /// The response while no connection to the upstream can be made. `None` sends an error response, 502 or 503.
     pub maintenance: Option<Maintenance>,
-    /// True if the site is under maintenance. Requests that are not refused for another reason then get 503, with the response of
-    /// `maintenance` if there is one. Nothing is forwarded.
+    /// True if the site is under maintenance. Requests that are not refused for another reason then get 503, with the
+    /// response of `maintenance` if there is one. Nothing is forwarded.
     pub under_maintenance: bool,
     /// The content of error responses. A status without a page gets a line of text.
     pub error_pages: Vec<ErrorPage>,
@@ -58,14 +62,14 @@ pub struct Site {
     pub hsts: Option<Hsts>,
     /// Compression of responses. `None`, the default, disables it.
     pub compression: Option<Compression>,
-    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8). Default: `websocket`. HTTP itself is not allowed. Any
-    /// other protocol is removed from the request, which is then forwarded without an upgrade.
+    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8). Default: `websocket`. HTTP itself is not
+    /// allowed. Any other protocol is removed from the request, which is then forwarded without an upgrade.
     pub upgrade: Vec<String>,
 }
 
 impl Site {
-    /// Returns a site without routes and with the default settings: plain HTTP is redirected to HTTPS, and `websocket` may be
-    /// switched to.
+    /// Returns a site without routes and with the default settings: plain HTTP is redirected to HTTPS, and `websocket`
+    /// may be switched to.
     pub fn new(name: impl Into<String>, hosts: Vec<HostPattern>) -> Self {
         Self {
             name: name.into(),
@@ -105,7 +109,8 @@ impl Site {
 /// The handling of requests over plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlainHttp {
-    /// Redirected (308) to the same URL with https, unless a trusted proxy reports that the client used https. The default.
+    /// Redirected (308) to the same URL with https, unless a trusted proxy reports that the client used https. The
+    /// default.
     #[default]
     Redirect,
     /// Served like requests over TLS: for nodes behind an edge.
@@ -162,8 +167,8 @@ pub enum Satisfy {
     /// The client must have a permitted address and authenticate. The default.
     #[default]
     All,
-    /// A permitted address suffices; every other client must authenticate. Requires an address list and authentication on the
-    /// same level.
+    /// A permitted address suffices; every other client must authenticate. Requires an address list and authentication
+    /// on the same level.
     Any,
 }
 
@@ -177,8 +182,8 @@ pub struct Route {
     pub action: Action,
     /// The case sensitivity of the path.
     pub case: CaseSensitivity,
-    /// The client addresses that may use the route, in addition to the site's `access`. Paths that an upstream may normalise to
-    /// another route's are then refused with 400.
+    /// The client addresses that may use the route, in addition to the site's `access`. Paths that an upstream may
+    /// normalise to another route's are then refused with 400.
     pub access: Access,
     /// The combination of the route's `access` and `auth`.
     pub satisfy: Satisfy,
@@ -203,8 +208,8 @@ pub struct Route {
     pub response_fields: FieldEdits,
     /// The largest request content in bytes. A larger one gets 413. `None` means the site's limit.
     pub body_limit: Option<u64>,
-    /// The authentication required. `None` means the site's; [`Auth::Open`] requires none. Paths that an upstream may normalise
-    /// to another route's are then refused with 400.
+    /// The authentication required. `None` means the site's; [`Auth::Open`] requires none. Paths that an upstream may
+    /// normalise to another route's are then refused with 400.
     pub auth: Option<Auth>,
     /// The protocols that clients may switch to, as in [`Site::upgrade`]. `None` means the site's.
     pub upgrade: Option<Vec<String>>,
@@ -241,13 +246,14 @@ impl Route {
 }
 
 impl Action {
-    /// Returns the action of calling this handler, without an upstream. A request that the handler does not answer gets 404.
+    /// Returns the action of calling this handler, without an upstream. A request that the handler does not answer gets
+    /// 404.
     pub fn handle(handler: impl Handler) -> Self {
         Self::Handle { handler: HandlerRef::new(handler), upstream: None }
     }
 
-    /// Returns the action of calling this handler and forwarding the requests that it does not answer to the upstream of this
-    /// name.
+    /// Returns the action of calling this handler and forwarding the requests that it does not answer to the upstream
+    /// of this name.
     pub fn handle_or_forward(handler: impl Handler, upstream: impl Into<String>) -> Self {
         Self::Handle { handler: HandlerRef::new(handler), upstream: Some(upstream.into()) }
     }
@@ -278,8 +284,8 @@ impl Route {
         guards && self.case == CaseSensitivity::Guarded
     }
 
-    /// Returns the status with which the route refuses every request, 400 to 499, or 0 if it drops them. `None` if it does
-    /// neither.
+    /// Returns the status with which the route refuses every request, 400 to 499, or 0 if it drops them. `None` if it
+    /// does neither.
     pub(crate) const fn refusal_status(&self) -> Option<u16> {
         match &self.action {
             Action::Drop => Some(0),
@@ -298,8 +304,8 @@ pub enum PathMatch {
     Begins(String),
     /// This path only, with any query.
     Exact(String),
-    /// This path and every path below it, by segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches every path that
-    /// begins with it.
+    /// This path and every path below it, by segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches every
+    /// path that begins with it.
     Prefix(String),
 }
 
@@ -309,23 +315,25 @@ pub enum PathMatch {
 pub enum Action {
     /// Forwards the request to an upstream.
     Forward {
-        /// The name of an upstream in [`Config::upstreams`](crate::config::Config::upstreams) that speaks HTTP. Any other name is
-        /// a [`ConfigError`](crate::ConfigError).
+        /// The name of an upstream in [`Config::upstreams`](crate::config::Config::upstreams) that speaks HTTP. Any
+        /// other name is a [`ConfigError`](crate::ConfigError).
         upstream: String,
     },
-    /// Calls a [`Handler`](crate::handler::Handler) of the embedding program. Such a route refuses ambiguous paths with 400.
+    /// Calls a [`Handler`](crate::handler::Handler) of the embedding program. Such a route refuses ambiguous paths with
+    /// 400.
     Handle {
         /// The handler of the route.
         handler: HandlerRef,
-        /// The name of the upstream that receives requests which the handler does not answer. `None` answers them with 404.
+        /// The name of the upstream that receives requests which the handler does not answer. `None` answers them with
+        /// 404.
         upstream: Option<String>,
     },
     /// Redirects the client to another URL.
     Redirect {
         /// The status: 301, 302, 303, 307 or 308.
         status: u16,
-        /// The value of Location: an absolute URL, or one that begins with `/` or `{path}`. `{host}`, `{path}` and `{query}` are
-        /// replaced by those of the request; `{query}` includes its `?`.
+        /// The value of Location: an absolute URL, or one that begins with `/` or `{path}`. `{host}`, `{path}` and
+        /// `{query}` are replaced by those of the request; `{query}` includes its `?`.
         to: String,
     },
     /// Sends a configured response.
@@ -375,16 +383,16 @@ pub enum RouteCompression {
 pub struct Maintenance {
     /// The response, usually with the status 503.
     pub response: Response,
-    /// The Retry-After value in seconds (RFC 9110 §10.2.3). `None` sends no such field, or 120 while [`Site::under_maintenance`]
-    /// is set.
+    /// The Retry-After value in seconds (RFC 9110 §10.2.3). `None` sends no such field, or 120 while
+    /// [`Site::under_maintenance`] is set.
     pub retry_after: Option<u32>,
 }
 
 /// Edits to a field section, applied in the order `replace`, `remove`, `set`, `add`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
-    /// Replacements of value prefixes by field name, for example in `Location` or WebDAV's `Destination`. The longest matching
-    /// prefix is replaced.
+    /// Replacements of value prefixes by field name, for example in `Location` or WebDAV's `Destination`. The longest
+    /// matching prefix is replaced.
     pub replace: Vec<(String, Vec<PrefixRule>)>,
     /// Names of the fields to remove.
     pub remove: Vec<String>,

@@ -12,8 +12,8 @@ pub struct Tracing {
     pub collector: Upstream,
     /// The request target of the exports (POST). Default: `/v1/traces`.
     pub path: String,
-    /// Additional request fields of the exports, as name and value, such as Authorization. Their values appear in no log and no
-    /// error.
+    /// Additional request fields of the exports, as name and value, such as Authorization. Their values appear in no
+    /// log and no error.
     pub fields: Vec<(String, String)>,
     /// The `service.name` resource attribute: the name of this proxy in traces.
     pub service: String,
@@ -28,8 +28,8 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Returns settings that sample the share `share`, 0 to 1, of the traces that begin at this proxy. `None` if `share` is out
-    /// of range.
+    /// Returns settings that sample the share `share`, 0 to 1, of the traces that begin at this proxy. `None` if
+    /// `share` is out of range.
     pub fn new(collector: Upstream, service: impl Into<String>, share: f64) -> Option<Self> {
         Some(Self {
             collector,

@@ -15,8 +15,8 @@ pub struct Upstream {
     /// The weights of the targets by position, 1 to 1000: a target of weight 3 receives three times the requests of one of weight
     /// 1. Missing weights are 1.
     pub weights: Vec<u16>,
-    /// The number of targets at the end of the list that are backups: used only while no other target is available. Must be less
-    /// than the number of targets.
+    /// The number of targets at the end of the list that are backups: used only while no other target is available.
+    /// Must be less than the number of targets.
     pub backups: usize,
     /// The cookie that binds a client to its target. `None` sets no cookie.
     pub sticky: Option<StickyCookie>,
@@ -30,16 +30,16 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// TLS to the targets. `None` connects without TLS.
     pub tls: Option<UpstreamTls>,
-    /// The version of the PROXY header sent at the beginning of each connection, with the client's address. Such connections are
-    /// not shared between clients. Not available with [`Protocol::Http2`]. `None` sends none.
+    /// The version of the PROXY header sent at the beginning of each connection, with the client's address. Such
+    /// connections are not shared between clients. Not available with [`Protocol::Http2`]. `None` sends none.
     pub proxy_protocol: Option<ProxyOut>,
     /// The Host sent instead of the client's. `None` forwards the client's.
     pub host: Option<String>,
     /// The content of X-Forwarded-For and Forwarded.
     pub forwarded: ForwardedAs,
-    /// The time for which an idle connection may be reused, above 0 and at most 1 day. Default: 50 s. It should be less than the
-    /// upstream's own timeout, since the upstream may close at that moment. A shorter `Keep-Alive: timeout` in a response takes
-    /// precedence.
+    /// The time for which an idle connection may be reused, above 0 and at most 1 day. Default: 50 s. It should be less
+    /// than the upstream's own timeout, since the upstream may close at that moment. A shorter `Keep-Alive: timeout` in
+    /// a response takes precedence.
     pub idle: Duration,
 }
 
@@ -65,7 +65,8 @@ impl Upstream {
     }
 }
 
-/// A cookie that binds a client to its target while that target is available. Its value is a hash of the target's address.
+/// A cookie that binds a client to its target while that target is available. Its value is a hash of the target's
+/// address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StickyCookie {
@@ -107,8 +108,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the authority of the target, sent as Host unless another is configured. The ports 80 and 443 are omitted; a Unix
-    /// socket is `localhost`.
+    /// Returns the authority of the target, sent as Host unless another is configured. The ports 80 and 443 are
+    /// omitted; a Unix socket is `localhost`.
     pub fn authority(&self) -> String {
         match self {
             Self::Tcp { host, port: 80 | 443 } if host.contains(':') => format!("[{host}]"),
@@ -140,7 +141,8 @@ pub enum Protocol {
     /// TCP forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
     /// [`passthrough`](crate::config::Site::passthrough).
     ///
-    /// Such an upstream gets no requests, and one for HTTP gets no such connections. The same address may be a target of both.
+    /// Such an upstream gets no requests, and one for HTTP gets no such connections. The same address may be a target
+    /// of both.
     Tcp,
 }
 
@@ -153,8 +155,8 @@ pub enum ProxyOut {
     V2,
 }
 
-/// A pinned certificate or key: the server's end-entity certificate must match it. The issuer, the name and the validity period
-/// are then not verified; possession of the private key is.
+/// A pinned certificate or key: the server's end-entity certificate must match it. The issuer, the name and the
+/// validity period are then not verified; possession of the private key is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pin {
     /// One of the certificates in the PEM file at this path, compared byte for byte.
@@ -171,8 +173,8 @@ pub struct InvalidPin;
 impl FromStr for Pin {
     type Err = InvalidPin;
 
-    /// Parses the absolute path of a PEM file, `sha256//BASE64` as in curl's `--pinnedpubkey`, or `sha256:HEX`. Colons between
-    /// hexadecimal digits are allowed.
+    /// Parses the absolute path of a PEM file, `sha256//BASE64` as in curl's `--pinnedpubkey`, or `sha256:HEX`. Colons
+    /// between hexadecimal digits are allowed.
     fn from_str(text: &str) -> Result<Self, InvalidPin> {
         if text.starts_with('/') {
             return Ok(Self::Certificate(text.into()));
@@ -198,11 +200,12 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 /// The value of [`UpstreamTls::server_name`] that stands for the Host of each request.
 pub const HOST_OF_REQUEST: &str = "{host}";
 
-/// TLS to an upstream. The server certificate is always verified, either against certificate authorities or against `pins`.
+/// TLS to an upstream. The server certificate is always verified, either against certificate authorities or against
+/// `pins`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
-    /// A PEM file with the certificate authorities to trust instead of the system's. `None` trusts the system's. Must be `None`
-    /// if `pins` is not empty.
+    /// A PEM file with the certificate authorities to trust instead of the system's. `None` trusts the system's. Must
+    /// be `None` if `pins` is not empty.
     pub ca: Option<PathBuf>,
     /// A PEM file with the client certificate chain, for upstreams that require one. Requires `key`.
     pub certificate: Option<PathBuf>,
@@ -212,7 +215,7 @@ pub struct UpstreamTls {
     /// error for Unix sockets. [`{host}`](HOST_OF_REQUEST) stands for the Host sent with each request, for targets with
     /// several sites.
     pub server_name: Option<String>,
-    /// If not empty, the server's end-entity certificate must match one of these pins. A match replaces verification of the
-    /// issuer, the name and the validity period.
+    /// If not empty, the server's end-entity certificate must match one of these pins. A match replaces verification of
+    /// the issuer, the name and the validity period.
     pub pins: Vec<Pin>,
 }

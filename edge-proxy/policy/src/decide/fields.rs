@@ -12,14 +12,14 @@ use edge_http::{
 
 /// Prepares a received head for forwarding. Must be called exactly once, after [`decide()`](super::decide()).
 ///
-/// First, hop-by-hop fields are removed. Then the fields that only a proxy may set are replaced. Then the edits of the site and
-/// of the route, `strip_prefix` and `add_prefix` are applied. `TE: trailers` is kept: the HTTP/1.1 writer nominates it in
-/// Connection or omits it, and adds the fields of an upgrade.
+/// First, hop-by-hop fields are removed. Then the fields that only a proxy may set are replaced. Then the edits of the
+/// site and of the route, `strip_prefix` and `add_prefix` are applied. `TE: trailers` is kept: the HTTP/1.1 writer
+/// nominates it in Connection or omits it, and adds the fields of an upgrade.
 ///
-/// X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently. The scheme, host and port
-/// that a trusted hop reported are kept. `Early-Data: 1` is added if `still_early`, that is, while the handshake is incomplete
-/// (RFC 8470 §5.1). Other spellings of these names, such as `X_Forwarded_For`, are removed from every request, as are `Proxy` and
-/// names with characters other than letters, digits, `-` and `_`.
+/// X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently. The scheme, host
+/// and port that a trusted hop reported are kept. `Early-Data: 1` is added if `still_early`, that is, while the
+/// handshake is incomplete (RFC 8470 §5.1). Other spellings of these names, such as `X_Forwarded_For`, are removed from
+/// every request, as are `Proxy` and names with characters other than letters, digits, `-` and `_`.
 pub fn request_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -102,8 +102,8 @@ pub fn response_fields(
     }
 }
 
-/// Returns the request trailers to forward: those that are allowed in a trailer section, without the fields that only a proxy may
-/// set and those that the site or the route edits.
+/// Returns the request trailers to forward: those that are allowed in a trailer section, without the fields that only a
+/// proxy may set and those that the site or the route edits.
 ///
 /// A backend that merges trailers into the head thereby receives no field that was removed from the head.
 pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {

@@ -1,8 +1,8 @@
 //! Decisions about connections and requests: total functions over plain values, each result with its reason.
 //!
-//! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head, [`request_fields()`]
-//! before forwarding, [`response_fields()`] before the response is sent. [`forward()`] is the one decision about a connection that
-//! is forwarded as it comes.
+//! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head,
+//! [`request_fields()`] before forwarding, [`response_fields()`] before the response is sent. [`forward()`] is the one
+//! decision about a connection that is forwarded as it comes.
 
 mod ambiguity;
 mod edits;
@@ -111,22 +111,24 @@ impl<'a> RequestContext<'a> {
 pub struct Decision<'s> {
     /// The client of the request, restored through trusted proxies.
     pub client: ClientAddress,
-    /// The site of the request and its index in [`Config::sites`](crate::config::Config::sites). `None` if no site matches.
+    /// The site of the request and its index in [`Config::sites`](crate::config::Config::sites). `None` if no site
+    /// matches.
     pub site: Option<(usize, &'s Site)>,
     /// The route of the request and its index in [`Site::routes`]. `None` if no route matches.
     pub route: Option<(usize, &'s Route)>,
     /// The handling with regard to early data.
     pub early: EarlyDataVerdict,
-    /// The protocol that the request may switch to, such as `websocket`. `None` if it requests none or none that is allowed;
-    /// Upgrade is then removed from the request.
+    /// The protocol that the request may switch to, such as `websocket`. `None` if it requests none or none that is
+    /// allowed; Upgrade is then removed from the request.
     pub upgrade: Option<&'s str>,
-    /// The largest request content in bytes, to be enforced while content of unknown length is received. `None` means no limit.
+    /// The largest request content in bytes, to be enforced while content of unknown length is received. `None` means
+    /// no limit.
     pub body_limit: Option<u64>,
-    /// The authentication required by the route or the site. `None` if none is required, or if the client's address suffices by
-    /// `satisfy = any`.
+    /// The authentication required by the route or the site. `None` if none is required, or if the client's address
+    /// suffices by `satisfy = any`.
     pub auth: Option<&'s Auth>,
-    /// Other request targets that a backend may take this one for. An authentication service must be asked about each of them as
-    /// well. Empty without forward authentication.
+    /// Other request targets that a backend may take this one for. An authentication service must be asked about each
+    /// of them as well. Empty without forward authentication.
     pub readings: Vec<String>,
     /// The custom field in which trusted proxies report the client's address. `None` if none is configured.
     pub address_field: Option<&'s str>,
@@ -159,8 +161,8 @@ pub enum Verdict<'s> {
     Handle {
         /// The handler of the route.
         handler: &'s HandlerRef,
-        /// The index in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream for requests that the handler
-        /// does not answer. `None` without one.
+        /// The index in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream for requests that the
+        /// handler does not answer. `None` without one.
         upstream: Option<usize>,
     },
     /// Redirect the client.

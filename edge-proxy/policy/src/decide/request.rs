@@ -14,10 +14,10 @@ use edge_http::{BodyLength, Method, RequestHead, Version};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Decides about a request. The first rule that refuses it determines the reason. The rules are, in order: the host and the
-/// server name of the handshake, plain HTTP, the site's address lists, the method and the target, a handshake that did not
-/// request a client certificate, ambiguous paths, the route, a missing client certificate, the route's address lists, the methods
-/// of the route, maintenance of the site, upgrades and the length of the content.
+/// Decides about a request. The first rule that refuses it determines the reason. The rules are, in order: the host and
+/// the server name of the handshake, plain HTTP, the site's address lists, the method and the target, a handshake that
+/// did not request a client certificate, ambiguous paths, the route, a missing client certificate, the route's address
+/// lists, the methods of the route, maintenance of the site, upgrades and the length of the content.
 ///
 /// ```
 /// use edge_policy::config::{Config, PlainHttp, Route, Site, Target, Upstream};

@@ -119,8 +119,9 @@ pub(super) fn relaxes_by_case(snapshot: &Snapshot, site: usize, path: &[u8]) -> 
 /// The value of [`access_decision`] for a route with a handler.
 const HANDLED: u16 = 1;
 
-/// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status with which it
-/// refuses every request, 0 if it drops them, [`HANDLED`] if a handler decides. `None` if the action does not restrict access.
+/// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status
+/// with which it refuses every request, 0 if it drops them, [`HANDLED`] if a handler decides. `None` if the action does
+/// not restrict access.
 pub(crate) const fn access_decision(route: &Route) -> Option<u16> {
     match &route.action {
         Action::Handle { .. } => Some(HANDLED),

@@ -237,8 +237,9 @@ fn missing_upstream(name: &str) -> String {
     }
 }
 
-/// Returns the candidate closest to a misspelt word, for a suggestion in an error message. `None` if no candidate is within an
-/// edit distance of 2, or of 1 for words of fewer than five characters. A transposition of neighbours counts once.
+/// Returns the candidate closest to a misspelt word, for a suggestion in an error message. `None` if no candidate is
+/// within an edit distance of 2, or of 1 for words of fewer than five characters. A transposition of neighbours counts
+/// once.
 ///
 /// ```
 /// assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));

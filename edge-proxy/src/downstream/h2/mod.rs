@@ -145,7 +145,8 @@ impl Driver {
             }
             Poll::Ready(()) => {
                 if conn.slots.is_empty() {
-                    // No request for the idle timeout: GOAWAY is sent, and the connection ends within the handshake timeout.
+                    // No request for the idle timeout: GOAWAY is sent, and the connection ends within the handshake
+                    // timeout.
                     conn.go_away();
                     self.deadline.set(self.timeouts.handshake);
                     cx.waker().wake_by_ref();

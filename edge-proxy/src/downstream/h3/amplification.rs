@@ -1,11 +1,11 @@
 //! The anti-amplification limit (RFC 9000 §8.1), exact to the byte.
 //!
-//! quinn-proto checks before a datagram whether the limit is reached, but not whether the datagram would exceed it. Such a
-//! datagram is held back here until the client has sent more, which its loss timer causes.
+//! quinn-proto checks before a datagram whether the limit is reached, but not whether the datagram would exceed it.
+//! Such a datagram is held back here until the client has sent more, which its loss timer causes.
 //!
-//! The address is validated by the first datagram from it with a connection ID of this side (§8.1), which has 64 unpredictable
-//! bits and was sent to that address only. That is earlier than the end of the handshake, which can take more datagrams than the
-//! limit permits.
+//! The address is validated by the first datagram from it with a connection ID of this side (§8.1), which has 64
+//! unpredictable bits and was sent to that address only. That is earlier than the end of the handshake, which can take
+//! more datagrams than the limit permits.
 
 use quinn_proto::Transmit;
 

@@ -19,7 +19,8 @@ const MAX_QUEUED: usize = 1024;
 struct CidKey(RandomState);
 
 impl CidKey {
-    /// Returns the connection ID for a nonce and a worker's number.
+    /// Returns the connection ID for a nonce and the index of a worker: the nonce, the index masked by a byte of the
+    /// keyed hash of the nonce, and three bytes of that hash, by which the ID is authenticated.
     fn seal(&self, nonce: [u8; 4], worker: u8) -> [u8; LEN] {
         let hash = self.0.hash_one(nonce).to_le_bytes();
         let [a, b, c, d] = nonce;

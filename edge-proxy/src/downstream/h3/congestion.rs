@@ -1,8 +1,8 @@
 //! Congestion control of QUIC connections: CUBIC (RFC 9438) with HyStart++ (RFC 9406).
 //!
-//! The initial window is 32 packets, paced, as other servers have it. It is not reduced before as much was acknowledged: during the
-//! handshake the limit against amplification bounds what is in flight, and a window below that would keep a lost first packet from
-//! being sent again.
+//! The initial window is 32 packets, paced, as other servers have it. It is not reduced before as much was
+//! acknowledged: during the handshake the limit against amplification bounds what is in flight, and a window below that
+//! would keep a lost first packet from being sent again.
 
 use edge_policy::config::Congestion;
 use quinn_proto::RttEstimator;

@@ -20,7 +20,8 @@ pub(super) struct UnpaddingConfig(pub(super) Arc<dyn ServerConfig>);
 
 impl ServerConfig for UnpaddingConfig {
     fn initial_keys(&self, version: u32, destination: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
-        // quinn-proto counts the bytes of the first packet after its decryption, for the limit before an address is validated.
+        // quinn-proto counts the bytes of the first packet after its decryption, for the limit before an address is
+        // validated.
         self.0.initial_keys(version, destination)
     }
 

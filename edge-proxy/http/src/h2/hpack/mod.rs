@@ -50,8 +50,8 @@ impl HpackDecoder {
         Self { table: Dynamic::new(TABLE_SIZE), name: Vec::new(), value: Vec::new() }
     }
 
-    /// Decodes a field section and passes every field line to `field`, in order. Sections must be decoded in the order of the
-    /// connection and to their end, since they change the dynamic table.
+    /// Decodes a field section and passes every field line to `field`, in order. Sections must be decoded in the order
+    /// of the connection and to their end, since they change the dynamic table.
     ///
     /// # Errors
     /// [`InvalidBlock`]; lines before the error were passed to `field`.
@@ -126,8 +126,8 @@ fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Re
     prefixed::take_string(block, 7, scratch).ok_or(InvalidBlock)
 }
 
-/// Appends the instruction that sets the size of this side's dynamic table to 0 (RFC 7541 §6.3). It must precede the first line
-/// of the first section.
+/// Appends the instruction that sets the size of this side's dynamic table to 0 (RFC 7541 §6.3). It must precede the
+/// first line of the first section.
 pub fn write_no_table(out: &mut Vec<u8>) {
     out.push(0x20);
 }

@@ -1,8 +1,8 @@
-//! Requests that were answered before their content was complete. Further content is discarded for a while, so that the client
-//! reads the response before a reset.
+//! Requests that were answered before their content was complete. Further content is discarded for a while, so that the
+//! client reads the response before a reset.
 //!
-//! RFC 9113 §8.1 permits an immediate reset, but clients that receive it together with the response (libcurl 7.88) treat the
-//! request as failed.
+//! RFC 9113 §8.1 permits an immediate reset, but clients that receive it together with the response (libcurl 7.88)
+//! treat the request as failed.
 
 use super::super::slot::StreamSlot;
 use super::{Http2Connection, STREAM_WINDOW};

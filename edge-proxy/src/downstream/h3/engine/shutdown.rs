@@ -31,8 +31,8 @@ impl<S: Service> Engine<S> {
                 }
                 EngineCommand::Shutdown(within) => {
                     let now = self.shared.now.get();
-                    // A client hears that this ends before it learns which requests were too late, so that what it sends
-                    // meanwhile is still served (RFC 9114 §5.2).
+                    // A client hears that this ends before it learns which requests were too late, so that what it
+                    // sends meanwhile is still served (RFC 9114 §5.2).
                     let last_call = now + (within / 4).min(Duration::from_millis(500));
                     self.shutdown = Some(Shutdown { last_call, deadline: now + within, called: false });
                     self.for_all(|conn, _| conn.go_away(false));
