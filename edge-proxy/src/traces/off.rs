@@ -12,7 +12,7 @@ use std::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NoTraceSink(());
 
-/// The tracer of a worker.
+/// The tracer of a worker in a build without tracing, which records nothing.
 #[derive(Default)]
 pub(crate) struct NoTracer;
 
@@ -34,7 +34,7 @@ impl NoTracer {
     }
 }
 
-/// The trace of a request.
+/// The trace of a request in a build without tracing, which records nothing.
 pub(crate) struct NoTrace<'t>(std::marker::PhantomData<&'t ()>);
 
 impl NoTrace<'_> {

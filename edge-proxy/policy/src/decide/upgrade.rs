@@ -15,11 +15,13 @@ pub(super) enum Upgrade<'s> {
     Content,
 }
 
-/// Decides by the protocols that the site or the route allows. Names are compared without regard to case.
+/// Decides about a protocol switch by the protocols that the site or the route allows. Names are compared without
+/// regard to case.
 ///
 /// HTTP/2 and HTTP/3 support WebSocket only (RFC 8441, RFC 9220); HTTP/1.1 supports every allowed protocol with any
-/// method, except that a WebSocket handshake must be a GET (RFC 6455 §4.1). Of several protocols the first allowed one
-/// is used. HTTP is never allowed: a request inside such a tunnel would bypass every rule.
+/// method but CONNECT, except that a WebSocket handshake must be a GET (RFC 6455 §4.1) with at most one
+/// Sec-WebSocket-Key. Of several protocols the first allowed one is used. HTTP is never allowed: a request inside such
+/// a tunnel would bypass every rule. [`Upgrade::Content`] is returned if an HTTP/1.1 request has content.
 pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     let Some(wish) = head.upgrade.as_deref() else { return Upgrade::None };
     let find = |wanted: &str| {
