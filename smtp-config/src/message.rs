@@ -91,7 +91,7 @@ fn fnv(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3_u64) ^ u64::from(*byte))
 }
 
-/// Appends the headers and the content of a part.
+/// Appends a MIME part: its headers, with the media type `kind`, and the text in quoted-printable UTF-8.
 fn part(out: &mut String, kind: &str, text: &str) {
     let _ = write!(
         out,

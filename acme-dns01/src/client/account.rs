@@ -117,7 +117,8 @@ impl Account {
         self.post(url, &inner.to_string()).await.map(|_| ())
     }
 
-    /// Creates an order (RFC 8555 §7.4).
+    /// Creates an order (RFC 8555 §7.4) for the names of the request, with its profile and the certificate that it
+    /// replaces (RFC 9773 §5), if given.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request, if its directory does not list the

@@ -314,7 +314,7 @@ impl State {
         in_force(self.deploy_until, self.deploy_paused_at, now)
     }
 
-    /// Applies one further record.
+    /// Applies one further record, which must follow those applied before.
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::State(state) => *self = (**state).clone(),

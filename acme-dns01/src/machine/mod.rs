@@ -86,7 +86,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Creates a machine that continues from the state of its journal.
+    /// Creates an idle machine that continues from `state`, which must be replayed from the certificate's journal.
     #[must_use]
     pub fn new(spec: CertificateSpec, state: State) -> Self {
         Self {

@@ -218,7 +218,8 @@ impl Machine {
         }
     }
 
-    /// Chooses the phase by the status of an order, and records its progress.
+    /// Applies an order that the CA returned: selects the phase by its status, or suspends the machine while the CA
+    /// processes it.
     fn on_order(&mut self, order: Order, now: Time) {
         let retry_after = order.retry_after;
         match order.status {
@@ -346,8 +347,8 @@ impl Machine {
         self.fail(AcmeError::new(ErrorKind::Refused, why), now);
     }
 
-    /// Suspends the machine until the next poll. The pause doubles with each poll, up to 16 times the configured one;
-    /// `retry_after` replaces it, with at least 50 ms. `why` is the reason shown meanwhile.
+    /// Suspends the machine until the next poll. The pause begins with the configured one and doubles with each poll,
+    /// up to 16 times that; `retry_after` replaces it, with at least 50 ms. `why` is the reason shown meanwhile.
     fn poll_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
         let doubled = self.spec.timeouts.look * 2_u32.pow(self.work.polls.min(4));
         self.work.polls += 1;

@@ -191,7 +191,7 @@ async fn sweep(engine: &Engine, certificates: &[Certificate]) {
     }
 }
 
-/// Prints the result of each round, as lines or JSON.
+/// Prints the result of each certificate, as lines or with `as_json` as JSON.
 ///
 /// # Errors
 /// Returns a failure that lists the failed certificates.

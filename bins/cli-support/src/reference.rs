@@ -170,7 +170,7 @@ pub fn known_keys<T: serde::de::DeserializeOwned>(before: &str) -> Vec<String> {
     known.unwrap_or_default().split(", ").map(str::to_owned).collect()
 }
 
-/// Returns the trimmed cells of a row of a Markdown table.
+/// Returns the trimmed cells of a row of a Markdown table. `\|` stands for a vertical bar in a cell.
 fn cells(line: &str) -> Vec<String> {
     // A vertical bar in code is escaped, as Markdown requires.
     let line = line.trim().trim_matches('|').replace("\\|", "\u{1}");

@@ -12,7 +12,8 @@ pub(crate) fn programs(major: u32) -> String {
     if is_copy { readable.display().to_string() } else { format!("/opt/postgresql-{version}/bin") }
 }
 
-/// Returns a command that runs another one as the PostgreSQL account.
+/// Returns a command that runs another one as the PostgreSQL account, without capabilities and with the credentials of
+/// the unit pg-ensure.
 pub(crate) fn as_account(command: &str) -> String {
     format!(
         "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all --ambient-caps=-all \

@@ -71,7 +71,8 @@ pub(crate) fn visit(ports: Ports, visit: &ConnectionScenario, seconds: u32) -> R
     Ok(done.load(Ordering::Relaxed))
 }
 
-/// Opens a connection and does the work.
+/// Opens a connection, sends what the scenario prescribes, and waits for the response or, if the proxy must reject it,
+/// for the end.
 ///
 /// # Errors
 /// Returns an error if the connection fails. A reset is the expected end of a rejected connection.

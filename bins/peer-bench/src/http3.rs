@@ -182,7 +182,7 @@ struct Frames {
 }
 
 impl Frames {
-    /// Processes the next bytes of a response.
+    /// Processes the next bytes of a response: counts the content, and checks the status.
     ///
     /// # Errors
     /// Returns an error if a frame is malformed, or the status is not 200.

@@ -136,7 +136,8 @@ impl Parameters {
         self.0.remove(name)
     }
 
-    /// Converts the remaining parameters to a configuration of tokio-postgres.
+    /// Converts the remaining parameters to a configuration of tokio-postgres. `target_session_attrs=primary` becomes
+    /// `read-write`.
     ///
     /// # Errors
     /// Returns a failure with the name of a parameter that is not supported, or the error of tokio-postgres.

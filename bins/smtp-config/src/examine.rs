@@ -106,7 +106,8 @@ pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretSt
     Ok(secret_of_file(ini, section, &text))
 }
 
-/// Returns the options of the connection.
+/// Returns the options of the connection from the command line: time limit, address, root certificates, and the name of
+/// this machine.
 ///
 /// # Errors
 /// Returns a [`Failure`] unless the time limit is above 0 and at most 3600 s, or if the root certificates cannot be

@@ -123,7 +123,8 @@ fn refused(code: u64, message: &str) -> Value {
 }
 
 impl State {
-    /// Handles a request, and returns the whole response.
+    /// Records a request, changes the zones as it demands, and returns the whole response: an injected fault if one
+    /// matches, 403 without the token.
     fn serve(&mut self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut parts = head.lines().next().unwrap_or_default().split(' ');
         let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

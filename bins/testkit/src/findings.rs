@@ -21,7 +21,7 @@ pub fn findings(answer: &Value) -> Vec<Value> {
     found.clone()
 }
 
-/// Checks that a finding has all parts.
+/// Checks that a finding in JSON has code, message, known severity, fix, and a place with file or key, line and column.
 ///
 /// # Errors
 /// Returns a description of the part that it lacks.

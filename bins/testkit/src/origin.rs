@@ -89,7 +89,7 @@ impl Origin {
     }
 }
 
-/// Serves a connection, and records its bytes.
+/// Serves a connection by the script until either side closes it, and appends its bytes to a new entry of `record`.
 fn serve(mut stream: TcpStream, record: &Mutex<Vec<Vec<u8>>>, script: &ResponseScript) {
     let number = {
         let mut all = record.lock().expect("no panic while recording");

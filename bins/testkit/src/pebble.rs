@@ -78,7 +78,8 @@ impl Pebble {
         pebble
     }
 
-    /// Starts the process.
+    /// Starts Pebble with the configuration in `folder`, the DNS server `dns` and additional environment variables.
+    /// Output goes to the file `log`.
     fn spawn(program: &Path, folder: &Path, dns: SocketAddr, knobs: &[(String, String)]) -> Child {
         let log = std::fs::File::create(folder.join("log")).expect("a log");
         Command::new(program)

@@ -91,7 +91,7 @@ pub(crate) fn plan(plan: &Plan) -> Value {
         "mode": facts.mode, "steps": steps, "findings": findings(&plan.findings), "passes": passes(&plan.findings)})
 }
 
-/// Returns a plan as text.
+/// Returns a plan as text: a table of the steps, the findings, and the number of obstacles.
 pub(crate) fn plan_text(plan: &Plan) -> String {
     let facts = &plan.facts;
     let mut out = format!(

@@ -37,7 +37,8 @@ pub(crate) fn check() -> Outcome {
     }
 }
 
-/// Checks advisories against a copy of the database, and prints its date.
+/// Checks the dependencies for advisories against a clone of the local copy of the advisory database, and prints its
+/// date.
 ///
 /// # Errors
 /// Returns an error if the copy is not a git repository, or the check fails.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Names that each file of a crate imports from other files, by the indexes of both files.
 type Graph = BTreeMap<usize, BTreeMap<usize, BTreeSet<String>>>;
 
-/// Checks every crate of the workspace.
+/// Checks that the files of each crate of the workspace do not import each other in cycles. Tests are exempt.
 ///
 /// # Errors
 /// Returns all cycles.

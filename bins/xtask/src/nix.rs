@@ -32,7 +32,8 @@ pub(crate) fn whole(lib: Option<&str>) -> Outcome {
     prove(lib)
 }
 
-/// Checks the modules with the programs already built.
+/// Evaluates the modules of NixOS with the programs already built, and verifies the units and files that result. `lib`
+/// is the folder of nixpkgs' own lib, if given.
 ///
 /// # Errors
 /// Returns the first fault, or that nothing was verified.

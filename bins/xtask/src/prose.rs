@@ -25,7 +25,8 @@ const RELATIVE: &[&str] = &["What", "Whether", "How", "Where", "Why", "Who", "Wh
 /// Folders whose sources are not counted.
 const SKIPPED: &[&str] = &["tests", "benches", "fuzz"];
 
-/// Checks the workspace, and prints the counts.
+/// Checks documentation and messages of the workspace, and that no crate defines two types of one name. Prints the
+/// counts.
 ///
 /// # Errors
 /// Returns all faults with their places.

@@ -29,7 +29,7 @@ const IMPURE: &[&str] = &[
     "tokio-postgres",
 ];
 
-/// Checks each crate of [`PURE`] without its default features.
+/// Checks that each crate of [`PURE`], without its default features, depends on none of the packages that do I/O.
 ///
 /// # Errors
 /// Returns the first crate that is not pure, with the packages.

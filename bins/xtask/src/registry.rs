@@ -30,7 +30,8 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "upgrade-pg-cluster",
 ];
 
-/// Builds and checks all packages.
+/// Packages all libraries and programs as for a registry, and runs `cargo check` on a copy of the workspace in which
+/// the packages replace their sources.
 ///
 /// # Errors
 /// Returns the step that failed.

@@ -2,7 +2,7 @@
 
 use crate::process::{Outcome, cargo, step};
 
-/// Runs the soak test for a number of minutes.
+/// Runs the soak test of the workspace for a number of minutes.
 ///
 /// # Errors
 /// Returns the status if it fails.

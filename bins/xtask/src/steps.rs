@@ -7,7 +7,7 @@ use crate::{
 };
 use std::time::Instant;
 
-/// Runs every step.
+/// Runs every step of `cargo xtask test`: tools, formatting, lints, tests, packages and scenarios.
 ///
 /// # Errors
 /// Returns the first step that failed.

@@ -74,7 +74,8 @@ struct PublicItems {
     missing: Vec<String>,
 }
 
-/// Returns the list of a library, from rustdoc's JSON.
+/// Returns the public items of a library, and the foreign crates that they name and the library does not re-export,
+/// from rustdoc's JSON.
 ///
 /// # Errors
 /// Returns an error if the JSON does not exist or cannot be read.

@@ -168,7 +168,7 @@ where
         outcome
     }
 
-    /// Plans, and if there are steps, takes the lock and executes them.
+    /// Makes a plan, and if it has steps, takes the lock, executes them and plans again. On a standby, nothing is done.
     ///
     /// # Errors
     /// Returns an error if the plan cannot be made or has changed, the lock is not available, or a step fails.

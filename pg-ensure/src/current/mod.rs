@@ -281,7 +281,7 @@ impl DatabaseState {
 }
 
 impl CurrentState {
-    /// Creates the state of a cluster without any objects.
+    /// Creates the state of a cluster without any objects. `iterations` is the number of iterations of new verifiers.
     #[must_use]
     pub fn new(version: Version, session: Session, iterations: NonZeroU32) -> Self {
         Self {

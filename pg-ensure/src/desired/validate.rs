@@ -136,7 +136,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that the roles of memberships exist, and that there are no cycles.
+    /// Checks that the roles of memberships exist or are declared, and that memberships have no cycles.
     fn memberships(&mut self) {
         let mut edges: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         for ((role, member), wanted) in &self.desired.memberships {

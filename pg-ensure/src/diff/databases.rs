@@ -9,7 +9,8 @@ use crate::plan::{Change, Commented, NewDatabase, Obstacle};
 use std::collections::BTreeSet;
 
 impl Planner<'_> {
-    /// Plans the creation of missing databases, templates first.
+    /// Plans the creation of the declared databases that are missing. A template comes before the databases created
+    /// from it.
     pub(super) fn create_databases(&mut self) {
         let desired = self.desired;
         let mut done: BTreeSet<&Name> = BTreeSet::new();

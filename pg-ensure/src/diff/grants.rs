@@ -20,7 +20,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the changes of privileges on objects in a database.
+    /// Plans the changes of privileges on objects in a database. Columns come after their tables, which affect them.
     pub(super) fn grants(&mut self, database: &Name) {
         let desired = self.desired;
         let here = || desired.grants.iter().filter(|grant| grant.on.database() == Some(database));
@@ -146,7 +146,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the changes of default privileges in a database.
+    /// Plans the changes of default privileges in a database. Large objects have them from PostgreSQL 18 on.
     pub(super) fn default_grants(&mut self, database: &Name) {
         let desired = self.desired;
         for grant in desired.defaults.iter().filter(|grant| grant.database == *database) {

@@ -48,7 +48,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the membership of a member in a role, and changes of its options.
+    /// Plans the membership of a member in a role, and changes of its options. Before PostgreSQL 16, INHERIT and SET
+    /// are reported as unsupported.
     fn join(&mut self, role: &Name, member: &Name, wanted: Membership) {
         let rows = self.rows(role, member);
         let has = |which: fn(&MembershipOptions) -> bool| rows.iter().any(|(_, options)| which(options));

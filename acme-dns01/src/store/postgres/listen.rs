@@ -38,7 +38,7 @@ pub(super) fn changes(database: Database) -> Changes {
 }
 
 /// Listens for notifications, and sends each as a change, until the connection ends or its server stops responding.
-/// Returns `true` if LISTEN succeeded.
+/// Sends [`Change::Anything`] first, since earlier notifications were missed. Returns `true` if LISTEN succeeded.
 async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool {
     let news = sender.clone();
     let (open, mut ended) = unbounded_channel::<()>();

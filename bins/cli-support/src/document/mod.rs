@@ -120,7 +120,8 @@ impl<'t> Source<'t> {
         T::deserialize(Deserializer::from(Spanned::new(span, kept)))
     }
 
-    /// Returns the node that an error is about.
+    /// Returns the node that an error of the deserializer is about: of the table at `part`, without the removed nodes.
+    /// Inside an enum, where serde loses the position, it is the node whose removal changes the error.
     fn faulty_node<T: DeserializeOwned>(
         &self,
         part: &Path,

@@ -69,7 +69,7 @@ pub(super) fn prune<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<
     kept
 }
 
-/// Returns a value at `path` without the removed nodes below it.
+/// Returns a copy of the value at `path` without the nodes in `removed`.
 fn pruned_value<'t>(
     value: Spanned<DeValue<'t>>,
     path: &mut Path,

@@ -203,7 +203,7 @@ impl Reference {
         Ok(SecretString::from(line))
     }
 
-    /// Reads a secret unchanged, such as a private key.
+    /// Reads a secret of at most 64 KiB unchanged, with its line ends, such as a private key.
     ///
     /// # Errors
     /// Returns a [`SecretError`] if the secret cannot be read, is accessible to others, or is longer than 64 KiB.

@@ -10,7 +10,7 @@ const CHAPTER: &str = "Sessions of both";
 /// Metric of the sessions that an edge has taken for early data.
 pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
 
-/// Runs the checks.
+/// Checks that a session of one edge is resumed at the other, and adds the results to `facts`.
 pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let [one, other] = addresses();
     let topology = &edges.topology;

@@ -72,7 +72,7 @@ fn stays_out(host: &Host, command: &str) -> Result<String, String> {
     Ok(why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned())
 }
 
-/// Checks which logins succeed.
+/// Checks which logins succeed by host, role and database, and adds the results to `facts`.
 pub(crate) fn logins(lab: &Lab, facts: &Facts) {
     let topology = &lab.topology;
     facts.fact(

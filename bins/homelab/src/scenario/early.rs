@@ -72,7 +72,8 @@ impl TcpRelay {
     }
 }
 
-/// Runs the checks over TCP and QUIC.
+/// Checks that early data is used once only, against a relay that replays it over TCP and QUIC, and adds the results to
+/// `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let relay = match lab.topology.attacker.run_inside(TcpRelay::start) {
         Ok(relay) => relay,

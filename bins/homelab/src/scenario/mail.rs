@@ -12,7 +12,7 @@ const FILE: &str = "/etc/forgejo/app.ini";
 const BEFORE: &str =
     "APP_NAME = Forge ; ours\n[server]\nDOMAIN = git.example.org\n[security]\nSECRET_KEY = hidden\n";
 
-/// Runs the checks.
+/// Checks that smtp-config configures Forgejo's mail and that a message arrives, and adds the results to `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let matrix = &lab.topology.matrix;
     let path = matrix.folder.join("etc/forgejo/app.ini");

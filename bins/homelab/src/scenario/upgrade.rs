@@ -45,7 +45,7 @@ fn client(lab: &Lab, asked: &Mutex<WriterTally>, stop: &AtomicBool) {
     }
 }
 
-/// Runs the upgrade and its checks.
+/// Upgrades the first node's PostgreSQL while a client writes, and adds the results of the checks to `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let topology = &lab.topology;
     let (asked, stop) = (Mutex::new(WriterTally::default()), AtomicBool::new(false));

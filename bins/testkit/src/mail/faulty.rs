@@ -56,7 +56,7 @@ impl FaultyServer {
     }
 }
 
-/// Serves a connection up to a stage.
+/// Serves an SMTP connection that offers STARTTLS, and closes it at the stage.
 ///
 /// # Errors
 /// Returns an error if the client closes the connection or the handshake fails.

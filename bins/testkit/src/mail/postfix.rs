@@ -34,7 +34,8 @@ impl Postfix {
         Self::start_for(pair, account, password, account)
     }
 
-    /// Starts the server for an account that sends as `SENDER@example.org`.
+    /// Starts the server with this certificate, for one account with its password, which may only send as
+    /// `SENDER@example.org`.
     ///
     /// # Panics
     /// Panics if Postfix or Dovecot is not installed, this process is not root, or the server does not listen within 60

@@ -70,7 +70,7 @@ impl Postgres {
         server
     }
 
-    /// Creates the data folder, and writes the settings.
+    /// Creates the data folder by initdb with the superuser `postgres` and `trust`, and writes the settings.
     fn create(&self, options: &Options) {
         let data = self.data();
         std::fs::create_dir(&data).expect("a data folder");
