@@ -144,7 +144,7 @@ struct Editor<'i> {
 }
 
 impl<'i> Editor<'i> {
-    /// Collects the lines of the sections that the changes name.
+    /// Creates an edit without replacements, which knows the lines and the ends of the sections that the changes name.
     fn new(ini: &'i Ini, changes: &[&Change]) -> Self {
         let named = |section: &str| changes.iter().any(|change| change.section == section);
         let mut lines: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -168,7 +168,8 @@ impl<'i> Editor<'i> {
         }
     }
 
-    /// Returns the new text.
+    /// Applies the changes in order, and returns the new text. A value that Forgejo reads as wanted, also after it
+    /// writes the file, keeps its form.
     ///
     /// # Errors
     /// Returns [`EditError::Value`] if a value cannot be represented.

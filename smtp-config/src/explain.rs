@@ -109,7 +109,8 @@ pub fn explain(ini: &Ini, version: Version) -> Explanation {
     Explanation { outcome, keys }
 }
 
-/// Writes how messages are sent.
+/// Writes how messages are sent: the transport, how it was determined if not by `PROTOCOL`, and server and port or
+/// program.
 fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let origin = match mailer.origin {
         Origin::Written => "",

@@ -234,7 +234,8 @@ fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
     })
 }
 
-/// Converts the JSON of the contents query to database contents.
+/// Converts the JSON result of the contents query to the contents of a database. Adds what is declared, all objects
+/// with their owners and privileges, and default privileges.
 ///
 /// # Errors
 /// Returns a [`SnapshotError`] if the JSON or a value is not as expected.

@@ -75,7 +75,8 @@ pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(),
     Ok(())
 }
 
-/// Creates a database from its template.
+/// Creates a database with the properties of its template, `template1` by default. The owner is by default the
+/// session's user.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if PostgreSQL would reject the statement, as for an existing name.

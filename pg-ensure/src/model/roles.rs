@@ -104,7 +104,7 @@ pub(super) fn create(
     Ok(())
 }
 
-/// Sets the attributes that are given.
+/// Sets the attributes that are given, and leaves the others unchanged.
 fn set(role: &mut RoleState, attributes: &Attributes) {
     let flags = [
         (&mut role.superuser, attributes.superuser),

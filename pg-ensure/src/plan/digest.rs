@@ -65,7 +65,8 @@ impl Digest {
     }
 }
 
-/// Feeds the covered state and the changes to the hash.
+/// Feeds version, session, the part of the current state that the desired state covers, and the changes of the steps to
+/// the hash.
 fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> fmt::Result {
     write!(feed, "1 {:?} {:?}", current.version, current.session)?;
     for name in desired.roles.keys() {

@@ -162,7 +162,8 @@ fn database_options(limit: Option<i32>, allow: Option<bool>, template: Option<bo
     words
 }
 
-/// Returns a CREATE DATABASE statement for a version of the server.
+/// Returns a CREATE DATABASE statement with the options that are given. The keyword of the locale depends on the
+/// provider and the version of the server.
 fn create_database(new: &NewDatabase, version: Version) -> String {
     let mut words = Vec::new();
     words.extend(new.owner.as_ref().map(|owner| format!("OWNER {}", owner.quoted())));

@@ -93,7 +93,7 @@ pub fn html(record: &Record) -> String {
     out
 }
 
-/// Writes the key figures of the upgrade, and its folders and backup.
+/// Writes the key figures of the upgrade: time without a server, time of all steps, mode, folders and backup.
 fn facts(record: &Record, out: &mut String) {
     let choices = &record.choices;
     let total: u64 =

@@ -149,7 +149,7 @@ pub(crate) struct RawLine {
 }
 
 impl RawLine {
-    /// Interprets the line as a record of `pg_hba.conf`.
+    /// Interprets the line as a record of `pg_hba.conf`: an error, an include directive, a blank line or a rule.
     fn finish(self, server: &Server) -> Line {
         let mut noted = None;
         let content = if let Some(reason) = self.error.clone() {

@@ -7,7 +7,7 @@ use crate::method::Method;
 use crate::rule::{Address, Database, Rule, User};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Returns the rules of a policy, in order; see [`Policy::compile`].
+/// Returns the rules of a policy, in order: those of the superuser come first; see [`Policy::compile`].
 pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
     let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(Ipv6Addr::LOCALHOST)].map(Network::from);
     let name = |role: &str| User::Name(role.to_owned());

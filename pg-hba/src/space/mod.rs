@@ -128,7 +128,8 @@ impl CellEnumerator<'_> {
         Ok(())
     }
 
-    /// Divides by the client address.
+    /// Divides the cell by the client address, according to the address fields of the rules in `lists`. No effect if no
+    /// list has a rule.
     fn addresses(&mut self, lists: &Lists, cell: &Cell) -> EnumerationResult {
         if lists.iter().all(Vec::is_empty) {
             return Ok(());
@@ -253,7 +254,7 @@ impl CellEnumerator<'_> {
         lists.iter().map(reduce).collect()
     }
 
-    /// Divides by the database, unless the combination of rules has been visited.
+    /// Divides the cell by the database, unless this combination of rules has been visited or the visitor skips it.
     fn names(&mut self, lists: &Lists, cell: &Cell) -> EnumerationResult {
         let physical = cell.attempt.replication == Replication::Physical;
         let lists = self.reduce(lists, physical);

@@ -85,7 +85,7 @@ const MEANT: &[(&str, &str)] = &[
     ("TYPE", "PROTOCOL"),
 ];
 
-/// Checks all sections of the mailer, and reports a missing `[mailer]`.
+/// Reports wrong section names, unknown keys and duplicate keys of the mailer's sections, and a missing `[mailer]`.
 pub(super) fn check(checker: &mut Checker<'_>) {
     sections(checker);
     for section in [SECTION, INCOMING] {

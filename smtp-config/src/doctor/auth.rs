@@ -74,7 +74,7 @@ fn without_secret(text: &str, user: &str, password: &SecretString) -> String {
     sent.iter().fold(text.to_owned(), |text, sent| text.replace(sent.as_str(), "(not shown)"))
 }
 
-/// Performs the exchange of a mechanism.
+/// Performs the exchange of a SASL mechanism, and returns the final reply.
 ///
 /// # Errors
 /// Returns an [`AuthError`] unless the final reply code is 235.

@@ -43,7 +43,7 @@ pub async fn examine_incoming(
     report.checks
 }
 
-/// Checks connection, TLS and session at an address.
+/// Checks connection, TLS and, with a password, login and mailbox at an address of the server of incoming mail.
 async fn server(
     report: &mut Report,
     incoming: &EffectiveIncoming,

@@ -10,7 +10,7 @@ use crate::policy::{
 use crate::presets::Preset;
 use std::net::IpAddr;
 
-/// Checks the domain of the sender. Reports nothing if there is no sender.
+/// Checks SPF, DKIM and DMARC for the domain of the sender. Reports nothing if there is no sender.
 pub(super) async fn examine(report: &mut Report, mailer: &EffectiveMailer, options: &Options) {
     let Some(sender) = &mailer.sender else { return };
     let Some((_, domain)) = sender.address.rsplit_once('@') else { return };

@@ -133,7 +133,8 @@ pub async fn replay_stripped(mailer: &EffectiveMailer, options: &Options) -> Rep
     out
 }
 
-/// Returns a replay with the steps before the connection.
+/// Returns a replay with the steps that precede the connection: the transport and how it was determined, and whether
+/// any certificate is accepted.
 fn begun(mailer: &EffectiveMailer) -> Replay {
     let mut out = Replay::default();
     let origin = match mailer.origin {

@@ -5,7 +5,7 @@ use super::{Entry, Header, Ini, IniError, Key, SyntaxError};
 /// Triple quote, which encloses values of several lines.
 const TRIPLE: &str = "\"\"\"";
 
-/// Parses a file. Without `positions`, text, entries and headers are omitted.
+/// Parses a file. Without `positions`, only the values are kept: text, entries and headers are omitted.
 ///
 /// # Errors
 /// Returns the first error, with its position.

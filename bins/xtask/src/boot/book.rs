@@ -42,7 +42,7 @@ fn first_site(machine: &mut Machine) -> Outcome {
     machine.until(5, &served("vault"))
 }
 
-/// Follows `forgejo.md`.
+/// Follows the page `forgejo.md`, which puts Forgejo behind the edge.
 fn forgejo(machine: &mut Machine) -> Outcome {
     follow(machine, &page("forgejo.md")?)
 }

@@ -132,7 +132,8 @@ const NGINX: &str = "events {}\nhttp {\n  server {\n    listen 443 ssl;\n    ser
 /// Beginning of a command that writes a unit without effect, under the name of another program's.
 const STAND_IN: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system";
 
-/// Follows `from-nginx.md`.
+/// Follows the page `from-nginx.md`, with a configuration of nginx that is imported, tried beside it and then replaces
+/// it.
 fn from_nginx(machine: &mut Machine) -> Outcome {
     machine.run(&format!("mkdir -p /etc/nginx; cat > /etc/nginx/nginx.conf <<'END'\n{NGINX}END\n{STAND_IN}/nginx.service; systemctl daemon-reload; systemctl enable --now nginx"))?;
     let text = page("from-nginx.md")?;

@@ -110,7 +110,7 @@ impl Resolution<'_, '_> {
         true
     }
 
-    /// Resolves all entries of the manifest.
+    /// Resolves all entries of the manifest, and adds them to the desired state. Problems are recorded.
     fn document(&mut self) {
         let document = &self.manifest.document;
         for role in &document.external {

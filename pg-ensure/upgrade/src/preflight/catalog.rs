@@ -6,7 +6,8 @@ use crate::facts::{Backup, Catalog, Facts, ServerState};
 use std::collections::BTreeMap;
 
 impl FindingList<'_> {
-    /// Checks everything that was queried from the old server.
+    /// Reports the findings about what was queried from the old server: databases, settings, libraries, locales, types,
+    /// extensions and slots, among others.
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
         self.databases(catalog);

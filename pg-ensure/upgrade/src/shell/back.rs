@@ -54,7 +54,7 @@ impl Upgrade {
 }
 
 impl Run<'_> {
-    /// Performs a cleanup. Idempotent.
+    /// Performs a cleanup, such as ending left-over processes or removing an incomplete backup. Idempotent.
     ///
     /// # Errors
     /// Returns an error if a process cannot be ended, or a file cannot be removed.

@@ -75,7 +75,8 @@ impl Run<'_> {
         )
     }
 
-    /// Makes the backup as requested, unless it was made before.
+    /// Makes and verifies the backup as requested, unless it was made before: none if the operator asserts that one
+    /// exists, a base backup, or a dump.
     ///
     /// # Errors
     /// Returns an error if the backup fails or cannot be verified.

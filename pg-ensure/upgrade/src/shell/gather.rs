@@ -40,7 +40,7 @@ pub(super) fn control(bin: &Path, data: &Path) -> Result<ControlData, String> {
     control_data(&text).map_err(|why| why.to_string())
 }
 
-/// Finds the programs of the old and the new version, in this order.
+/// Finds the programs of the old and the new version, in this order, with the names of those that are missing.
 pub(super) fn programs(request: &Request) -> (Programs, Programs) {
     let both = ["pg_basebackup", "pg_verifybackup"];
     let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, &[]);
@@ -114,7 +114,8 @@ fn unit(pid: u32) -> Option<String> {
     units.rfind(|unit| unit.contains("postgres")).map(str::to_owned)
 }
 
-/// Returns the state of the new data directory.
+/// Returns the state of the new data directory. Content takes precedence over its file system, which must be that of
+/// the staging directory.
 fn target(layout: &Layout) -> NewFolderState {
     let there = fs::symlink_metadata(&layout.new_data).is_ok();
     let device = |path: &Path| files::device(path).map(|(_, device)| device);

@@ -177,7 +177,7 @@ impl Run<'_> {
         }
     }
 
-    /// Performs a step.
+    /// Performs the work of a step. The journal is not written here.
     ///
     /// # Errors
     /// Returns the error of the step.
