@@ -1,4 +1,4 @@
-//! Certificates from nothing, beside lego and certbot, at the same Pebble with the same name server:
+//! Comparison of first orders with lego and certbot, at the same Pebble with the same name server:
 //!
 //! cargo bench -p acme-dns01 --all-features --bench beside_lego -- 200 200 20
 //!

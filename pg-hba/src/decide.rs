@@ -74,7 +74,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Decides a connection attempt. Without a matching rule, the method is [`Method::Reject`].
+/// Decides a connection attempt by the first matching rule. Without one, the method is [`Method::Reject`].
 ///
 /// ```
 /// use pg_hba::{Attempt, Document, Method, EmptyEnvironment, Server, Version, decide};

@@ -60,7 +60,7 @@ pub struct HostsError {
     pub reason: String,
 }
 
-/// A parsed `pg_hosts.conf`.
+/// A parsed `pg_hosts.conf`: certificates and keys by the server name that a client requests.
 ///
 /// ```
 /// use pg_hba::{Hosts, NoIncludes};

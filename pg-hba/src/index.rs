@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
-/// Rules with an index over them.
+/// Rules with an index by connection type, database, user and address, for decisions over many rules. The decisions are
+/// those of [`decide`](crate::decide).
 ///
 /// ```
 /// use pg_hba::{Attempt, Index, Method, EmptyEnvironment, Policy};

@@ -68,7 +68,7 @@ pub enum EngineEvent {
     Restoring(String),
     /// The issued certificate was restored.
     Restored,
-    /// A step failed, and the engine goes on; the error.
+    /// A step failed, and the engine continues; the error.
     Error(String),
     /// An alert was raised.
     Alert(Alert),

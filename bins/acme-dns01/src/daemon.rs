@@ -1,4 +1,4 @@
-//! `run`: obtains and renews certificates until it is told to stop.
+//! `run`: obtains and renews certificates until SIGTERM or SIGINT.
 
 use crate::args::Args;
 use crate::load::{ActiveSetup, load};

@@ -79,7 +79,8 @@ impl Failure {
     }
 }
 
-/// Returns the line by which every program reports that a check found nothing: `edge.toml: OK: 2 listeners, 1 site`.
+/// Returns the line that a program prints if a check found nothing: `edge.toml: OK: 2 listeners, 1 site`. `details` may
+/// be empty.
 ///
 /// ```
 /// use cli_support::outcome::ok;
@@ -90,7 +91,7 @@ pub fn ok(subject: impl std::fmt::Display, details: &str) -> String {
     if details.is_empty() { format!("{subject}: OK") } else { format!("{subject}: OK: {details}") }
 }
 
-/// Formats a count with its noun in singular or plural.
+/// Formats a count with its noun, to which `s` is appended unless the count is 1.
 ///
 /// ```
 /// use cli_support::outcome::counted;
@@ -100,7 +101,7 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Joins an error and its causes with colons. A cause that the text already ends with is left out.
+/// Joins an error and its causes with colons. A cause with which the text ends already is omitted.
 pub fn chain(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();
     let mut beneath = why.source();

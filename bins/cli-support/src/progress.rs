@@ -44,8 +44,8 @@ impl Progress {
         self.running = Some((what, Instant::now()));
     }
 
-    /// Shows a detail of the running step: on a terminal in its line, with `--verbose` as a separate line, otherwise
-    /// not at all.
+    /// Shows a detail of the running step: on a terminal in its line, or with `--verbose` as a separate line. No effect
+    /// otherwise.
     pub fn update(&self, detail: &str) {
         match (self.shown, &self.running) {
             (DisplayMode::Nothing, _) | (_, None) => {}

@@ -27,8 +27,9 @@ impl Words {
     }
 }
 
-/// Returns the most similar candidate: with one slip in a short word, or two in one of five letters and more. A slip is
-/// a missing, additional, wrong or exchanged letter. Case, `-` and `_` count as equal.
+/// Returns the candidate with the fewest edits, the alphabetically first of several. `None` if it needs more than one
+/// edit, or two for a word of five letters and more. An edit is a missing, additional, wrong or exchanged letter. Case,
+/// `-` and `_` are ignored.
 ///
 /// ```
 /// use cli_support::words::nearest;

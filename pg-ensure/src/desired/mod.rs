@@ -21,7 +21,8 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The desired state.
+/// The desired state of a cluster: roles, databases with their content, memberships, privileges and settings. What is
+/// not declared is not managed.
 ///
 /// ```
 /// use pg_ensure::{DesiredState, Name, Password, Role, desired::Database};

@@ -1,4 +1,4 @@
-//! The desired state as a file says it: TOML or JSON, with the place of everything that is wrong.
+//! Manifests: a desired state in a file, in TOML or JSON. Every error is reported with its position.
 //!
 //! ```
 //! use pg_ensure::manifest::{Format, Manifest};
@@ -12,7 +12,7 @@
 //! owner = "vaultwarden"
 //! "#;
 //! let manifest = Manifest::read("hosts.toml", text, Format::Toml)?;
-//! // What a reference means is the program's to say.
+//! // The program reads the secrets to which references point.
 //! let desired = manifest.resolve(&mut |reference| match reference {
 //!     "file:/run/secrets/vaultwarden" => Ok("secret".to_owned().into()),
 //!     other => Err(format!("{other} is unknown")),

@@ -158,8 +158,9 @@ pub struct SettingsConversion<'c> {
     pub refused: &'c [(String, String)],
 }
 
-/// Returns a configuration file adapted to the new version, with the edits that were made. A line that cannot be kept
-/// is commented out.
+/// Converts a configuration file to the new version. Returns the text and the edits. Renamed settings and paths in the
+/// old data directory are replaced, a line that the new version does not accept is commented out, and every other line
+/// is kept.
 ///
 /// ```
 /// use pg_upgrade::{SettingsConversion, convert_settings};

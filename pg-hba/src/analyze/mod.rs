@@ -34,7 +34,8 @@ pub struct Analysis {
     pub policy: Vec<Rule>,
 }
 
-/// Analyses a file.
+/// Returns the findings about a file, including waived ones, sorted by file, line and code. For a file that the server
+/// rejects, only the rejected lines and differences to the next version are reported.
 ///
 /// ```
 /// use pg_hba::{Analysis, Code, Document, Server, Version, analyze};

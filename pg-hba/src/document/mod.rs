@@ -44,7 +44,7 @@ pub struct Line {
     pub notice: Option<&'static str>,
 }
 
-/// A parsed file. [`Document::text`] is the very text it was parsed from.
+/// A parsed file with its lines. [`Document::text`] is the text that was parsed, byte for byte.
 ///
 /// ```
 /// use pg_hba::{Document, Server, Version};

@@ -70,9 +70,10 @@ pub struct ReplicationGrant {
     pub from: Option<IpNet>,
 }
 
-/// A policy. The default is: services trusted on the machine for exactly their pairs, the tailnet trusted, every
-/// other TCP connection by SCRAM-SHA-256; guarded by the superuser through `peer` first, by explicit rejects of
-/// privileged roles on the tailnet, and by a reject of every other socket user. [`Policy::strict`] trusts nobody.
+/// A declarative access policy. By default, a service may log in on this machine without a password, with its own role
+/// to its own database; every role on the tailnet without a password, except for privileged ones, which are rejected;
+/// and every other TCP connection by SCRAM-SHA-256. The superuser logs in by `peer`, and every other socket connection
+/// is rejected. [`Policy::strict`] trusts no connection.
 ///
 /// ```
 /// use pg_hba::{Attempt, Method, EmptyEnvironment, Policy};

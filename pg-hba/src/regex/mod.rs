@@ -19,7 +19,7 @@ use parse::Node;
 use std::fmt;
 use std::sync::Arc;
 
-/// A regular expression as PostgreSQL reads it.
+/// A compiled regular expression with PostgreSQL's syntax and semantics.
 ///
 /// Two patterns are equal when their text is.
 ///
