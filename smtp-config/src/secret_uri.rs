@@ -133,7 +133,7 @@ fn is_encoded(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte))
 }
 
-/// Encodes a path as Go does.
+/// Percent-encodes a path as Go's `net/url` does: all bytes other than ASCII letters, digits and `-_.~$&+,/:;=@`.
 fn escape_path(path: &[u8]) -> String {
     let mut out = String::new();
     for byte in path {

@@ -199,8 +199,7 @@ impl Settings {
     ///
     /// # Errors
     /// Returns a [`BuildError`] if a secret cannot be read, or user and password of the mail server are not both given
-    /// or both
-    /// absent.
+    /// or both absent.
     fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);

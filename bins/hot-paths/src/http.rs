@@ -58,7 +58,7 @@ pub(crate) fn request() -> RequestHead {
     head
 }
 
-/// Returns the parsed response.
+/// Returns the head that results from parsing [`RESPONSE`].
 pub(crate) fn response() -> ResponseHead {
     let mut head = ResponseHead::default();
     let found = h1::response(RESPONSE, &HeadLimits::default(), &Method::Get, &mut head).expect("a good head");

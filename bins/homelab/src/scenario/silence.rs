@@ -55,7 +55,8 @@ fn sent(file: &Path, from: Ipv4Addr) -> Result<Sent, String> {
     Ok(sent)
 }
 
-/// Runs the probes, and a control that must get a response.
+/// Checks that clients with unknown names, bare addresses or meaningless bytes get no response from the edge, and that
+/// a client with a known name does. Adds the results to `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let probes: [(&str, &str, &str); 4] = [
         (
