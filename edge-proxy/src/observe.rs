@@ -127,7 +127,7 @@ pub struct AccessRecord<'a> {
     pub error: Option<&'a str>,
     /// True if the request arrived in TLS early data, even if it then waited for the handshake.
     pub early: bool,
-    /// The description of the connection in its PROXY header, if that had one.
+    /// The description of the connection in its PROXY header, if that had one. `None` otherwise.
     pub proxy_header: Option<&'a Extensions>,
     /// The identifier of the request. `None` unless [`Config::request_id`](crate::config::Config::request_id) is set.
     pub request_id: Option<&'a str>,
@@ -160,10 +160,10 @@ pub struct ForwardRecord<'a> {
     pub listener: Option<&'a str>,
     /// The server name in the ClientHello. `None` unless TLS was passed through by name.
     pub sni: Option<&'a str>,
-    /// The description of the connection in its PROXY header, if that had one.
+    /// The description of the connection in its PROXY header, if that had one. `None` otherwise.
     pub proxy_header: Option<&'a Extensions>,
     /// The identifier of the connection, if the configuration asks for identifiers of requests: that of its PROXY
-    /// header, or a random one.
+    /// header, or a random one. `None` if it does not.
     pub unique_id: Option<&'a str>,
     /// The name of the upstream, also if no connection to it could be established.
     pub upstream: &'a str,

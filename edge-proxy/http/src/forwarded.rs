@@ -7,13 +7,13 @@ use std::net::IpAddr;
 /// One element of the field: the parameters that one proxy added. `None` for a parameter that is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedElement<'a> {
-    /// The `for` parameter: the client that sent the request to the hop.
+    /// The `for` parameter: the client that sent the request to the hop. `None` without it.
     pub node: Option<Cow<'a, [u8]>>,
-    /// The `by` parameter: the interface that the hop received the request on.
+    /// The `by` parameter: the interface that the hop received the request on. `None` without it.
     pub by: Option<Cow<'a, [u8]>>,
-    /// The `host` parameter: the authority of the request.
+    /// The `host` parameter: the authority of the request. `None` without it.
     pub host: Option<Cow<'a, [u8]>>,
-    /// The `proto` parameter: the scheme, such as `http` or `https`.
+    /// The `proto` parameter: the scheme, such as `http` or `https`. `None` without it.
     pub proto: Option<Cow<'a, [u8]>>,
 }
 

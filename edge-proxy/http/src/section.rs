@@ -151,7 +151,7 @@ pub struct RequestHeadBuilder {
     spent: SectionUsage,
     /// True once a regular field was added, after which pseudo-header fields are not allowed.
     regular: bool,
-    /// The value of Host.
+    /// The value of Host. `None` until it was added.
     named: Option<String>,
     /// The value of Content-Length. `None` without it.
     length: Option<u64>,

@@ -79,7 +79,7 @@ pub(super) struct Pump<'a> {
     pub(super) spliced: u64,
     /// The state of the end after a side has closed. `None` while both are connected.
     ending: Option<Ending>,
-    /// The delay before a reset that could discard sent content.
+    /// The delay before a reset that could discard sent content. `None` while no reset is delayed.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 

@@ -42,13 +42,13 @@ pub(crate) struct Kernel {
     before: u64,
     /// An upper bound of the number of records since the kernel's sequence number was last read.
     unasked: u64,
-    /// The fatal alert to send instead of close_notify, for an error of the client.
+    /// The fatal alert to send instead of close_notify, for an error of the client. `None` without such an error.
     alert: Option<[u8; 2]>,
     /// True if close_notify or the alert was sent.
     ended: bool,
     /// The value of `content` up to which all records are known to be in TCP's send queue.
     drained: u64,
-    /// The timer until the next check whether the records are sent.
+    /// The timer until the next check whether the records are sent. `None` if no check is pending.
     nap: Option<Pin<Box<Sleep>>>,
 }
 

@@ -77,7 +77,8 @@ impl RateTable {
     }
 }
 
-/// A table that several limiters share while one of them needs it. Reloads that do not change its size keep it.
+/// A table that several limiters share while one of them needs it. Reloads that do not change its size keep it. `None`
+/// while none needs it.
 #[derive(Default)]
 pub(crate) struct SharedTable(Mutex<Option<Arc<RateTable>>>);
 

@@ -55,7 +55,8 @@ pub(super) struct RelayDirection {
     start: usize,
     /// True if the source has ended.
     ended: bool,
-    /// `Some(true)` once the end was forwarded to the destination, `Some(false)` once the destination is closed.
+    /// `Some(true)` once the end was forwarded to the destination, `Some(false)` once the destination is closed. `None`
+    /// while bytes may still be forwarded.
     finished: Option<bool>,
     /// True unless the kernel has refused to splice.
     splices: bool,

@@ -41,7 +41,7 @@ pub(super) struct Tls13Session {
     ended: bool,
     /// True if this side has sent close_notify or a fatal alert.
     closed: bool,
-    /// The error of the peer's input, once one was found.
+    /// The error of the peer's input, once one was found. `None` before.
     failed: Option<RecordError>,
 }
 

@@ -119,7 +119,7 @@ pub(crate) struct TlsStream<C> {
     ahead: ReadBuffer,
     /// True if rustls buffers no input, so that the record layer of this crate can take over.
     follows: bool,
-    /// The traffic secrets, once derived and until the handover.
+    /// The traffic secrets, once derived and until the handover. `None` otherwise.
     said: Option<TrafficSecrets>,
     /// The kernel's TLS capabilities. `None` if the kernel may not encrypt.
     support: Option<KernelTlsSupport>,

@@ -41,7 +41,7 @@ struct ShareState {
     taken: Cell<Instant>,
     /// True if the response is to be aborted.
     given_up: Cell<bool>,
-    /// The task of the exchange, woken when the response is to be aborted.
+    /// The task of the exchange, woken when the response is to be aborted. `None` if it does not wait.
     waker: RefCell<Option<Waker>>,
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Http1Request {
     /// The Sec-WebSocket-Accept that must confirm the upgrade. `None` unless the handshake was converted from an
     /// extended CONNECT.
     accept: Option<[u8; 28]>,
-    /// The protocol that the request asks to switch to.
+    /// The protocol that the request asks to switch to. `None` if it asks for none.
     upgrade: Option<Box<str>>,
     /// The state of the request's content.
     sending: RequestWriteState,

@@ -32,7 +32,7 @@ pub(crate) struct Http2Request {
     answered: bool,
     /// True if the request is complete.
     sent_end: bool,
-    /// The response in the worker's budget of buffered bytes, while it has content.
+    /// The response in the worker's budget of buffered bytes, while it has content. `None` otherwise.
     share: Option<BufferedShare>,
     /// The permit that counts the stream as open.
     stream: StreamPermit,

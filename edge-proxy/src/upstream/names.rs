@@ -72,13 +72,13 @@ struct ResolverState {
 struct CachedName {
     /// The addresses of the last successful lookup. Empty before one.
     addresses: Vec<IpAddr>,
-    /// The time of the last successful lookup.
+    /// The time of the last successful lookup. `None` before one.
     answered: Option<Instant>,
-    /// The time of the last failed lookup.
+    /// The time of the last failed lookup. `None` before one.
     failed: Option<Instant>,
     /// The start of a lookup that waits or runs. `None` without one.
     begun: Option<Instant>,
-    /// The time at which the name was last used.
+    /// The time at which the name was last used. `None` before its first use.
     asked: Option<Instant>,
     /// The exchanges to notify when the lookup ends.
     waiting: Vec<oneshot::Sender<()>>,

@@ -62,11 +62,11 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) connect: Duration,
     /// True if no connection that was used before may be used.
     pub(crate) fresh: bool,
-    /// The protocol to switch to. The exchange then uses a new connection over HTTP/1.1.
+    /// The protocol to switch to. The exchange then uses a new connection over HTTP/1.1. `None` without a switch.
     pub(crate) upgrade: Option<&'a str>,
-    /// The identity of the target in the client's sticky cookie.
+    /// The identity of the target in the client's sticky cookie. `None` if the client has no such cookie.
     pub(crate) sticky: Option<u64>,
-    /// Set to the index of the target that no connection could be established to last.
+    /// Set to the index of the target that no connection could be established to last. `None` if there was none.
     pub(crate) missed: Cell<Option<usize>>,
     /// True if the upstream's configured host is sent, if it has one, instead of the authority of the request.
     pub(crate) host: bool,

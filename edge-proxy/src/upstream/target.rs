@@ -32,6 +32,7 @@ pub(crate) struct SharedTarget {
     /// The receiver of changes of the target's availability.
     observer: Arc<dyn Observer>,
     /// The cause of the last failure and its time. Locked only when a failure occurs and when the status is read.
+    /// `None` before a failure.
     last: Mutex<Option<(Cause, Instant)>>,
 }
 

@@ -37,9 +37,9 @@ impl Handling {
 /// `None` leaves a step out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix {
-    /// The prefix that is removed.
+    /// The prefix that is removed. `None` to remove nothing.
     pub(super) strip: Option<String>,
-    /// The prefix that is prepended.
+    /// The prefix that is prepended. `None` to prepend nothing.
     pub(super) add: Option<String>,
 }
 

@@ -11,7 +11,7 @@ pub(super) struct Certificates {
     /// The folder for `[certificates]`: that of all certificates if they are in a layout that edge-proxyd reads, or
     /// `/var/lib/acme` if a server has no certificate. `None` if sites name files, or nothing uses TLS.
     pub(super) folder: Option<String>,
-    /// The certificate and key directives of `http`, which servers inherit.
+    /// The certificate and key directives of `http`, which servers inherit. `None` if it does not have both.
     outer: Option<(Directive, Directive)>,
 }
 

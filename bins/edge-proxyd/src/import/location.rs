@@ -223,10 +223,11 @@ impl<'d> Locations<'d> {
 #[derive(Debug, Default)]
 struct Content {
     /// The `proxy_pass` or `grpc_pass`, with its address after the expansion of variables appended to the arguments.
+    /// `None` without one.
     pass: Option<Directive>,
-    /// The named location (`@NAME`) that serves requests for which there is no file.
+    /// The named location (`@NAME`) that serves requests for which there is no file. `None` without one.
     fallback: Option<String>,
-    /// The first directive whose content is not converted, and the reason.
+    /// The first directive whose content is not converted, and the reason. `None` without one.
     unsupported: Option<(Directive, &'static str)>,
 }
 

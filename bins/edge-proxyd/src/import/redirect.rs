@@ -7,6 +7,9 @@ use super::variables::Variables;
 
 /// Converts a `return` into an action. `content_type` is the media type of its text.
 ///
+/// A URL alone redirects with 302. The status 444 drops the request, and 301, 302, 303, 307 or 308 with a target
+/// redirects. Any other status from 200 to 599 answers with the text, which is left out for 204, 205 and 304.
+///
 /// # Errors
 /// The reason for which it cannot be converted.
 pub(super) fn convert_return(

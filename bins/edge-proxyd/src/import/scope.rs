@@ -25,7 +25,7 @@ pub(super) struct Scope {
     pub(super) hidden: Vec<String>,
     /// `auth_basic`. `None` if it is off.
     pub(super) realm: Option<String>,
-    /// `auth_basic_user_file`, the password file.
+    /// `auth_basic_user_file`, the password file. `None` without one.
     pub(super) users: Option<Directive>,
     /// `auth_request`, whose argument is the URI of a location. `None` if it is off.
     pub(super) auth_request: Option<Directive>,
@@ -51,9 +51,9 @@ pub(super) struct Scope {
     pub(super) headscale: bool,
     /// `ssl_verify_client`. `None` if it is off.
     pub(super) verify_client: Option<Directive>,
-    /// `ssl_client_certificate`, the file of authorities.
+    /// `ssl_client_certificate`, the file of authorities. `None` without one.
     pub(super) client_ca: Option<String>,
-    /// `ssl_crl`, the file of revocation lists.
+    /// `ssl_crl`, the file of revocation lists. `None` without one.
     pub(super) crl: Option<String>,
     /// True if requests without a valid client certificate are rejected by an `if`.
     pub(super) require_certificate: bool,
@@ -65,9 +65,9 @@ pub(super) struct Scope {
     pub(super) rewrites_location: Option<Vec<(String, String)>>,
     /// The rewrites of cookies: `path` or `domain`, the prefix or domain, and the replacement.
     pub(super) cookies: Vec<(&'static str, String, String)>,
-    /// The last `limit_req`.
+    /// The last `limit_req`. `None` without one.
     pub(super) rate: Option<Directive>,
-    /// The field for the request identifier, which edge-proxyd sets.
+    /// The field for the request identifier, which edge-proxyd sets. `None` if none carries it.
     pub(super) request_id: Option<String>,
     /// The reasons for which everyone is denied: restrictions of access without a counterpart.
     pub(super) closed: Vec<String>,

@@ -178,7 +178,7 @@ struct Log<W> {
 struct WriteOutcome {
     /// The number of lines that were lost.
     lost: u64,
-    /// The change, if the output has just failed or recovered.
+    /// The change, if the output has just failed or recovered. `None` otherwise.
     turn: Option<LogTransition>,
 }
 

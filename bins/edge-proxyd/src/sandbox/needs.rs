@@ -27,7 +27,7 @@ const SYSTEM: &[&str] = &[
 /// Paths that environment variables name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
-    /// `CREDENTIALS_DIRECTORY`, the folder of systemd's credentials.
+    /// `CREDENTIALS_DIRECTORY`, the folder of systemd's credentials. `None` if it is not set.
     pub(crate) credentials: Option<PathBuf>,
     /// `SSL_CERT_FILE` and `SSL_CERT_DIR`, as far as they are set.
     pub(crate) authorities: Vec<PathBuf>,

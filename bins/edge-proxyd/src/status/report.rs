@@ -126,7 +126,7 @@ pub(crate) struct Target {
     /// The cause of the last failure. `None` if there was none.
     #[serde(default)]
     pub(crate) error: Option<String>,
-    /// The time since the last failure, in whole seconds.
+    /// The time since the last failure, in whole seconds. `None` if there was none.
     #[serde(default)]
     pub(crate) error_age: Option<u64>,
 }

@@ -57,7 +57,7 @@ pub struct RequestDecoder {
     kind: u64,
     /// The received part of a field section.
     section: Vec<u8>,
-    /// The declared Content-Length.
+    /// The declared Content-Length. `None` without it.
     expected: Option<u64>,
     /// The number of content bytes in the DATA frames that have begun.
     received: u64,

@@ -35,11 +35,13 @@ const CERTIFICATE_OF_SESSION: u8 = 0x04;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Extensions {
-    /// The application protocol negotiated by ALPN (RFC 7301), such as `h2`. 1 to 255 bytes.
+    /// The application protocol negotiated by ALPN (RFC 7301), such as `h2`. 1 to 255 bytes. `None` if the header does
+    /// not have it.
     pub alpn: Option<Vec<u8>>,
-    /// The host name that the client asked for, such as by SNI (RFC 6066). 1 to 255 bytes.
+    /// The host name that the client asked for, such as by SNI (RFC 6066). 1 to 255 bytes. `None` if the header does
+    /// not have it.
     pub authority: Option<String>,
-    /// An identifier of the connection, opaque. 1 to 128 bytes.
+    /// An identifier of the connection, opaque. 1 to 128 bytes. `None` if the header does not have it.
     pub unique_id: Option<Vec<u8>>,
     /// The description of TLS between the client and the proxy. `None` if the header has none.
     pub tls: Option<TlsExtension>,

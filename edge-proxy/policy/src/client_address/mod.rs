@@ -67,11 +67,11 @@ pub enum StopReason {
 /// reported more than once, or is malformed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedInfo {
-    /// True if the client used HTTPS, false if it used HTTP.
+    /// True if the client used HTTPS, false if it used HTTP. `None` if that was not reported.
     pub https: Option<bool>,
-    /// The authority of the client's request.
+    /// The authority of the client's request. `None` if that was not reported.
     pub host: Option<Box<str>>,
-    /// The port that the client connected to.
+    /// The port that the client connected to. `None` if that was not reported.
     pub port: Option<u16>,
 }
 

@@ -46,10 +46,11 @@ pub struct ForwardAuth {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
     /// The rate of requests per client: an IPv4 address or a /64 of IPv6. A request above it gets 429 with Retry-After.
+    /// `None` for no limit.
     pub client: Option<Rate>,
-    /// The rate of requests of all clients together. A request above it gets 503 with Retry-After.
+    /// The rate of requests of all clients together. A request above it gets 503 with Retry-After. `None` for no limit.
     pub site: Option<Rate>,
-    /// The highest number of requests in flight, at least 1. A request above it gets 503.
+    /// The highest number of requests in flight, at least 1. A request above it gets 503. `None` for no limit.
     pub concurrent: Option<u32>,
 }
 

@@ -12,7 +12,7 @@ pub struct ClientCertificates {
     /// The absolute path of a PEM file with the certificate authorities that client certificates must chain to.
     pub ca: PathBuf,
     /// The absolute path of a PEM file with certificate revocation lists. If given, every certificate of a chain must
-    /// be covered by a list that has not expired.
+    /// be covered by a list that has not expired. With `None`, revocation is not checked.
     pub crl: Option<PathBuf>,
     /// The handling of clients without a certificate.
     pub mode: CertificateMode,

@@ -38,10 +38,10 @@ impl Forward {
 /// A client is an IPv4 address or a /64 of IPv6. Listeners of the same name and upstream count together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Rate of new connections per client.
+    /// Rate of new connections per client. `None` for no limit.
     pub client: Option<Rate>,
-    /// The highest number of open connections per client, at least 1.
+    /// The highest number of open connections per client, at least 1. `None` for no limit.
     pub client_concurrent: Option<u32>,
-    /// The highest number of open connections of all clients together, at least 1.
+    /// The highest number of open connections of all clients together, at least 1. `None` for no limit.
     pub concurrent: Option<u32>,
 }

@@ -74,7 +74,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The name by which [`Site::listen`] refers to the listener, 1 to 64 visible ASCII characters. Several listeners
-    /// may share a name.
+    /// may share a name. With `None`, only sites that are bound to no listener are served.
     pub name: Option<String>,
     /// The address and port to bind. Port 0 lets the system choose a free port.
     pub address: SocketAddr,
@@ -162,7 +162,7 @@ pub struct Trust {
     /// Address ranges of the trusted proxies. The header is ignored in requests of other peers.
     pub ranges: Vec<IpNet>,
     /// The interface that connections of trusted proxies must arrive on, such as `tailscale0`. 100.64.0.0/10 is shared
-    /// address space (RFC 6598), so an address in it proves nothing on other interfaces.
+    /// address space (RFC 6598), so an address in it proves nothing on other interfaces. `None` for any interface.
     pub interface: Option<String>,
     /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are trusted
     /// only if tailscaled confirms one of these identities. Requires [`Config::tailnet`].

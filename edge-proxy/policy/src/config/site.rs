@@ -21,7 +21,8 @@ pub struct Site {
     /// listener.
     pub listen: Vec<String>,
     /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these
-    /// hosts are forwarded without being decrypted. Such a site has no routes and is not served over QUIC.
+    /// hosts are forwarded without being decrypted. Such a site has no routes and is not served over QUIC. With `None`,
+    /// TLS ends at the proxy.
     pub passthrough: Option<String>,
     /// The handling of requests over plain HTTP.
     pub plain: PlainHttp,
@@ -45,7 +46,7 @@ pub struct Site {
     pub response_fields: FieldEdits,
     /// The largest request content in bytes. A larger one gets 413. `None` means no limit.
     pub body_limit: Option<u64>,
-    /// The timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts).
+    /// The timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts). `None` for those.
     pub timeouts: Option<Timeouts>,
     /// The response while no connection to the upstream can be made. `None` sends an error response, 502 or 503.
     pub maintenance: Option<Maintenance>,
@@ -193,8 +194,10 @@ pub struct Route {
     /// The methods that the route accepts, in capitals. Others get 405. GET includes HEAD. Empty accepts every method.
     pub methods: Vec<String>,
     /// A prefix removed from the path before forwarding. Must be a prefix of the route's path on a segment boundary.
+    /// `None` to remove nothing.
     pub strip_prefix: Option<String>,
-    /// A prefix added to the path before forwarding, after `strip_prefix` was removed. Must begin with `/`.
+    /// A prefix added to the path before forwarding, after `strip_prefix` was removed. Must begin with `/`. `None` to
+    /// add nothing.
     pub add_prefix: Option<String>,
     /// Rewriting of the cookies in responses.
     pub cookies: CookieRules,

@@ -207,7 +207,8 @@ pub struct UpstreamTls {
     /// A PEM file with the certificate authorities to trust instead of the system's. `None` trusts the system's. Must
     /// be `None` if `pins` is not empty.
     pub ca: Option<PathBuf>,
-    /// A PEM file with the client certificate chain, for upstreams that require one. Requires `key`.
+    /// A PEM file with the client certificate chain, for upstreams that require one. Requires `key`. With `None`, no
+    /// certificate is presented.
     pub certificate: Option<PathBuf>,
     /// A PEM file with the private key of `certificate`. Requires `certificate`.
     pub key: Option<PathBuf>,

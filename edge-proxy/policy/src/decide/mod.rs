@@ -200,6 +200,7 @@ impl Decision<'_> {
     }
 
     /// Returns the value of Allow (RFC 9110 §10.2.1), if the request was refused with [`Reason::MethodNotAllowed`].
+    /// `None` otherwise.
     pub fn allowed_methods(&self) -> Option<String> {
         let (_, route) = self.route?;
         let wrong_method = self.verdict.reason() == Some(Reason::MethodNotAllowed);

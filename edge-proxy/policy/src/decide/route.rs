@@ -37,7 +37,7 @@ pub(super) struct AccessRules<'s> {
     access: &'s Access,
     /// The combination of the address lists with authentication.
     satisfy: Satisfy,
-    /// The authentication in force: the route's own, or else the site's.
+    /// The authentication in force: the route's own, or else the site's. `None` if neither has one.
     auth: Option<&'s Auth>,
     /// True if a client that the address list of the site permits needs no authentication, by `satisfy = any`.
     is_excused_by_site: bool,

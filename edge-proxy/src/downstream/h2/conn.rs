@@ -129,7 +129,7 @@ pub(super) struct Http2Connection {
     now: Instant,
     /// The time at which `aborted` was last decreased.
     forgiven: Instant,
-    /// The error code by which this side closed the connection.
+    /// The error code by which this side closed the connection. `None` while it did not.
     failed: Option<Code>,
     /// True if the transport has ended or failed.
     lost: bool,
@@ -139,7 +139,7 @@ pub(super) struct Http2Connection {
     contended: bool,
     /// The number of output bytes that the socket has accepted so far.
     taken: u64,
-    /// The waker of the connection's task.
+    /// The waker of the connection's task. `None` before the task was polled.
     waker: Option<Waker>,
     /// True if the connection's task was woken and has not run since.
     awake: bool,

@@ -44,7 +44,7 @@ pub(super) struct StreamSlot {
     pub(super) input: BytesMut,
     /// The progress of the request's content.
     pub(super) body: StreamBody,
-    /// The trailers of the request, once they have arrived.
+    /// The trailers of the request, once they have arrived. `None` before, and without trailers.
     pub(super) trailers: Option<Fields>,
     /// The number of declared content bytes that have not arrived. `None` if no length was declared.
     pub(super) expected: Option<u64>,
@@ -64,11 +64,11 @@ pub(super) struct StreamSlot {
     pub(super) turn: usize,
     /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
-    /// The task that waits for content.
+    /// The task that waits for content. `None` if none waits.
     pub(super) reader: Option<Waker>,
-    /// The task that waits for room to send.
+    /// The task that waits for room to send. `None` if none waits.
     pub(super) writer: Option<Waker>,
-    /// The task to wake when the stream ends.
+    /// The task to wake when the stream ends. `None` if none waits.
     pub(super) watcher: Option<Waker>,
 }
 

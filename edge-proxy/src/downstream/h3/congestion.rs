@@ -112,7 +112,7 @@ struct Cubic {
     /// The present epoch of congestion avoidance. `None` until its first acknowledgement.
     epoch: Option<Epoch>,
     /// The time of the last reduction of the window. Packets that were sent before cause no other reduction, and do not
-    /// let the window grow.
+    /// let the window grow. `None` before the first.
     recovery: Option<Instant>,
 }
 

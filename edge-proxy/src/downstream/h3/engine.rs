@@ -122,7 +122,7 @@ struct Engine<S: Service> {
     segments: usize,
     /// The content of the datagrams that are being sent.
     out: Vec<u8>,
-    /// The datagrams in `out` that the socket did not accept.
+    /// The datagrams in `out` that the socket did not accept. `None` if it accepted all.
     blocked: Option<quic::Transmit>,
     /// True if sending was put off once, so that the tasks of requests run before it.
     deferred: bool,

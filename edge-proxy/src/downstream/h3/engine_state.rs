@@ -21,7 +21,7 @@ pub(super) struct EngineState {
     pub(super) dirty: RefCell<Vec<usize>>,
     /// True if tasks were woken or spawned, which should run before anything is sent.
     pub(super) tasks: Cell<bool>,
-    /// The waker of the engine's task.
+    /// The waker of the engine's task. `None` before the task was polled.
     pub(super) waker: RefCell<Option<Waker>>,
     /// True if the engine runs, or was woken and has not run since.
     pub(super) awake: Cell<bool>,

@@ -41,7 +41,7 @@ pub(crate) enum DropReason {
 pub(crate) struct AcceptedConnection {
     /// The client's address, which is validated at the latest when the handshake is complete.
     pub(crate) peer: SocketAddr,
-    /// The local address of the connection, if known.
+    /// The local address of the connection, if known. `None` if it is not.
     pub(crate) local_ip: Option<IpAddr>,
     /// The index of the interface that its datagrams arrived on. `None` if they arrived on several, or if it is not
     /// recorded.

@@ -63,7 +63,7 @@ pub(super) enum FilterVerdict {
 
 /// The filter: the first flights that are pending, accepted or refused.
 pub(super) struct FirstFlightFilter {
-    /// The cipher suite of Initial packets.
+    /// The cipher suite of Initial packets. `None` if the library does not have it.
     suite: Option<Suite>,
     /// The state of each flow, by its source address and connection ID.
     flows: HashMap<Flow, FlowState>,

@@ -33,11 +33,11 @@ pub(super) struct RequestSlot {
     pub(super) dead: bool,
     /// True if the stream was counted as aborted by the client.
     pub(super) counted: bool,
-    /// The task that waits for content.
+    /// The task that waits for content. `None` if none waits.
     pub(super) reader: Option<Waker>,
-    /// The task that waits for room to send.
+    /// The task that waits for room to send. `None` if none waits.
     pub(super) writer: Option<Waker>,
-    /// The task to wake when the stream ends.
+    /// The task to wake when the stream ends. `None` if none waits.
     pub(super) watcher: Option<Waker>,
 }
 

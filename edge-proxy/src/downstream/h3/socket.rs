@@ -23,7 +23,7 @@ const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
 pub(crate) struct Datagram {
     /// The address of the sender.
     pub(super) remote: SocketAddr,
-    /// The address that the datagram was sent to, if the kernel reports it.
+    /// The address that the datagram was sent to, if the kernel reports it. `None` otherwise.
     pub(super) local_ip: Option<IpAddr>,
     /// The ECN codepoint of the IP header. `None` for Not-ECT.
     pub(super) ecn: Option<quic::EcnCodepoint>,
