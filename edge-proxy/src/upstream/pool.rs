@@ -353,7 +353,7 @@ impl Pool {
     /// configured one, or of the target's host.
     ///
     /// # Errors
-    /// [`UpstreamError::Connect`].
+    /// [`UpstreamError::Connect`] if the connection fails or takes too long, or the server name is not valid.
     async fn dial(
         &self,
         pool: &TargetPool,
