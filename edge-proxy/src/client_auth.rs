@@ -85,7 +85,7 @@ impl CertificateRules {
     /// Reads the files of the settings without parsing them.
     ///
     /// # Errors
-    /// [`ClientCertificatesError::File`] if a file cannot be read.
+    /// [`ClientCertificatesError::File`].
     fn read(asked: &ClientCertificates) -> Result<Self, ClientCertificatesError> {
         Ok(Self {
             authorities: read(&asked.ca)?,

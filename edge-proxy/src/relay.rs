@@ -64,7 +64,10 @@ pub(crate) async fn run(
     let deadline = worker.sweep().deadline();
     let (mut to_upstream, mut to_client) = (RelayDirection::with(first), RelayDirection::with(Vec::new()));
     let wanted = view.runtime.snapshot().config().request_id.is_some();
-    let unique_id = wanted.then(|| identifier(connection));
+    let unique_id = wanted.then(|| {
+        let told = connection.proxy_extensions.as_deref();
+        identifier(told.and_then(|told| told.unique_id.as_deref()))
+    });
     let reason = match view.runtime.snapshot().tcp_upstream_named(upstream) {
         None => Some(Reason::UpstreamDown),
         Some(at) => {
@@ -83,6 +86,7 @@ pub(crate) async fn run(
                 deadline: &deadline,
                 connect: view.runtime.snapshot().config().timeouts.connect,
                 fresh: true,
+                shared: false,
                 upgrade: None,
                 sticky: None,
                 missed: Cell::new(None),
@@ -121,10 +125,10 @@ pub(crate) async fn run(
 
 /// Returns the identifier of a connection: that of its PROXY header if it consists of visible ASCII characters, or else
 /// a random one.
-fn identifier(connection: &Connection) -> String {
-    let told = connection.proxy_extensions.as_deref().and_then(|told| told.unique_id.clone());
-    let told = told.and_then(|id| String::from_utf8(id).ok());
-    told.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or_else(request_id::random)
+fn identifier(told: Option<&[u8]>) -> String {
+    let told = told.and_then(|id| std::str::from_utf8(id).ok());
+    let told = told.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    told.map_or_else(request_id::random, str::to_owned)
 }
 
 /// Returns the hash key of a client's IP address for [`Balance::Hash`](edge_policy::config::Balance::Hash). IPv4-mapped
@@ -170,4 +174,22 @@ async fn between(
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn identifiers_of_a_header_that_are_kept() {
+        for (told, kept) in [
+            (Some(&b"3f2a-9"[..]), true),
+            (Some(b""), false),
+            (Some(b"a b"), false),
+            (Some(b"\xff"), false),
+            (None, false),
+        ] {
+            let id = super::identifier(told);
+            assert_eq!(told == Some(id.as_bytes()), kept, "{told:?}");
+            assert!(kept || id.len() == 32, "{id}");
+        }
+    }
 }

@@ -120,8 +120,8 @@ pub(crate) struct Runtime {
     pub(crate) counts: Arc<Shards<Shard>>,
     /// The counters of requests for no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
-    /// The value of Alt-Svc in responses. `None` if HTTP/3 is not advertised.
-    alt_svc: Option<String>,
+    /// The Alt-Svc value of each listener with TLS by its address; `None` without HTTP/3.
+    alt_svc: Vec<(SocketAddr, Option<String>)>,
     /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
     /// The kernel's TLS capabilities. `None` if kernel TLS is disabled or the kernel does not support it.
@@ -180,16 +180,11 @@ impl Runtime {
         early_tls.send_half_rtt_data = true;
 
         let config = snapshot.config();
-        // The bound port, since port 0 may be configured.
-        let http3 = config
-            .listeners
-            .iter()
-            .zip(addresses)
-            .find(|(listener, _)| listener.kind == ListenerKind::Tls { http3: true })
-            .map(|(_, address)| address.port());
-        let quic = match http3 {
-            None => None,
-            Some(_) => {
+        let has_http3 =
+            config.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls { http3: true });
+        let quic = match has_http3 {
+            false => None,
+            true => {
                 let mut tls = base(&[&rustls::version::TLS13])?;
                 if config.sites.iter().any(|site| site.early_data) {
                     tls.session_storage = lasting.early_quic.clone();
@@ -204,8 +199,19 @@ impl Runtime {
                 )
             }
         };
-        // Clients may connect to another port, which is forwarded to this one.
-        let alt_svc = http3.map(|port| format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(port)));
+        // The bound port, since port 0 may be configured; or the one that clients connect to, which is forwarded to it.
+        let alt_svc = |address: &SocketAddr| {
+            format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(address.port()))
+        };
+        let alt_svc = config
+            .listeners
+            .iter()
+            .zip(addresses)
+            .filter_map(|(listener, address)| match listener.kind {
+                ListenerKind::Tls { http3 } => Some((*address, http3.then(|| alt_svc(address)))),
+                ListenerKind::Plain | ListenerKind::Tcp => None,
+            })
+            .collect();
         let upstream_tls = config
             .upstreams
             .iter()
@@ -295,9 +301,16 @@ impl Runtime {
         &self.snapshot
     }
 
-    /// Returns the value of Alt-Svc in responses. `None` if HTTP/3 is not advertised.
-    pub(crate) fn alt_svc(&self) -> Option<&str> {
-        self.alt_svc.as_deref()
+    /// Returns the Alt-Svc value for connections that were accepted at this address. `None` if the listener that serves
+    /// it there does not serve HTTP/3: another port or another address family may not be reachable for the client.
+    pub(crate) fn alt_svc(&self, local: SocketAddr) -> Option<&str> {
+        let same_port = || self.alt_svc.iter().filter(|(address, _)| address.port() == local.port());
+        let at_address = same_port().find(|(address, _)| address.ip() == local.ip());
+        let at_any = || {
+            same_port()
+                .find(|(address, _)| address.ip().is_unspecified() && address.is_ipv4() == local.is_ipv4())
+        };
+        at_address.or_else(at_any)?.1.as_deref()
     }
 }
 

@@ -128,6 +128,7 @@ impl WhoIs {
             deadline,
             connect: QUERY_TIMEOUT,
             fresh: false,
+            shared: true,
             upgrade: None,
             sticky: None,
             missed: Cell::new(None),

@@ -46,9 +46,4 @@ impl View {
         });
         Rc::new(Self { runtime, pools, whois })
     }
-
-    /// Returns the value of the Alt-Svc field for responses over TLS. `None` if no listener has HTTP/3.
-    pub(crate) fn alt_svc(&self) -> Option<&str> {
-        self.runtime.alt_svc()
-    }
 }

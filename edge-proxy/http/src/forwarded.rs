@@ -87,7 +87,7 @@ fn set<'a>(
 /// token may contain colons, as many proxies write addresses.
 ///
 /// # Errors
-/// [`MalformedForwarded`] if there is neither.
+/// [`MalformedForwarded`].
 fn value(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), MalformedForwarded> {
     let Some((b'"', quoted)) = bytes.split_first() else {
         let end = bytes.iter().position(|b| matches!(b, b';' | b',' | b' ' | b'\t')).unwrap_or(bytes.len());

@@ -81,6 +81,7 @@ reasons! {
     ClientSlow = "client-slow", request, "the client took too long to send or to receive";
     Connect = "connect", request, "CONNECT is not supported";
     ContentTooLarge = "content-too-large", request, "the content is longer than the limit";
+    EdgeCannotConnect = "edge-cannot-connect", request, "this system has no route to the target, or forbids the connection";
     EdgeOutOfResources = "edge-out-of-resources", request, "this system is out of descriptors, memory or ports";
     ForwardIdle = "forward-idle", connection, "a forwarded TCP connection had no byte in either direction for too long";
     HandlerFailed = "handler-failed", request, "the handler of the route panicked";

@@ -190,6 +190,7 @@ impl<'a> Authentication<'_, 'a> {
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,
+            shared: true,
             upgrade: None,
             sticky: None,
             missed: Cell::new(None),

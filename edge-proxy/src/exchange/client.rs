@@ -33,6 +33,10 @@ pub(crate) trait Downstream {
     /// Returns whether the request arrived in early data and the handshake is incomplete.
     fn is_early(&self) -> bool;
 
+    /// Records that the request is not dropped. A connection on which strangers are met with silence sends nothing
+    /// before.
+    fn accept(&mut self) {}
+
     /// Completes when the TLS handshake is complete; at once without TLS.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
@@ -123,6 +127,12 @@ pub(crate) trait Downstream {
     /// Completes when the client's connection or stream is closed, so that waiting for an upstream can end. Polled only
     /// after `BodyPart::End`.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone>;
+
+    /// Completes when the client has reset the stream of this exchange. Reads nothing, and is always pending over
+    /// HTTP/1.1, where only reading shows the end.
+    fn poll_reset(&mut self, _cx: &mut Context<'_>) -> Poll<ClientGone> {
+        Poll::Pending
+    }
 
     /// Aborts the exchange in the way that the version of HTTP has for this reason. No effect once the response is
     /// complete.

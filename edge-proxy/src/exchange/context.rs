@@ -5,9 +5,10 @@ use crate::deadline::Deadline;
 use crate::proxy_extensions::proxy_extensions;
 use crate::traces::Trace;
 use crate::view::View;
+use edge_http::ResponseHead;
 use edge_http::proxy_protocol::Extensions;
 use edge_policy::config::{Timeouts, Upstream};
-use edge_policy::decide::{Decision, RequestContext};
+use edge_policy::decide::{Decision, RequestContext, response_fields};
 use edge_policy::tailnet::Identities;
 
 /// The context of a request, shared by its admission, authentication and forwarding.
@@ -36,6 +37,12 @@ impl ExchangeContext<'_> {
     /// incomplete.
     pub(super) fn facts(&self, early: bool) -> RequestContext<'_> {
         self.connection.facts(&self.view.runtime, early, self.identities)
+    }
+
+    /// Prepares the head of a response for the client, as [`response_fields`].
+    pub(super) fn response_fields(&self, head: &mut ResponseHead) {
+        let alt_svc = self.view.runtime.alt_svc(self.connection.local);
+        response_fields(self.decision, &self.facts(false), alt_svc, head);
     }
 
     /// Returns the extensions of the PROXY header to this upstream.

@@ -12,7 +12,7 @@ use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::balance::{TriedTargets, hash, sticky};
 use edge_policy::compression::{self, SkipReason};
 use edge_policy::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, Upstream};
-use edge_policy::decide::{request_fields, response_fields};
+use edge_policy::decide::request_fields;
 use edge_policy::handler::{HandlerRef, HandlerResponse};
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -78,6 +78,7 @@ impl Forwarding<'_, '_> {
             deadline: self.context.deadline,
             connect: self.context.timeouts.connect,
             fresh: false,
+            shared: true,
             upgrade,
             sticky: kept,
             missed: Cell::new(None),
@@ -112,7 +113,6 @@ impl Forwarding<'_, '_> {
                 .hold_empty_request(head.body == BodyLength::Exact(0))
                 .splice_after(self.context.view.runtime.splice_after());
             let facts = self.context.facts(false);
-            let alt_svc = self.context.view.alt_svc();
             let forwarded = &*head;
             let mut replaced: Option<ResponseHead> = None;
             let outcome = poll_fn(|cx| {
@@ -128,9 +128,9 @@ impl Forwarding<'_, '_> {
                         }
                         date::add(&mut response.fields);
                     }
-                    response_fields(self.context.decision, &facts, alt_svc, response);
-                    self.identity.add_response_fields(&mut response.fields);
+                    self.context.response_fields(response);
                     if !response.is_interim() {
+                        self.identity.add_response_fields(&mut response.fields);
                         if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
                             let https = self.context.decision.client.forwarded.https;
                             let secure = https.unwrap_or_else(|| facts.transport.is_secure());
@@ -162,6 +162,12 @@ impl Forwarding<'_, '_> {
                     let upstream = Some(self.upstream);
                     return Outcome { received, sent, upstream, spliced, ..Outcome::with_status(status) };
                 }
+                // Repeated on a new connection, whatever the method.
+                Err(Failure::Upstream(UpstreamError::Unprocessed))
+                    if !options.fresh && pump.is_untouched() && upgrade.is_none() =>
+                {
+                    options.fresh = true;
+                }
                 // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
                 Err(Failure::Upstream(UpstreamError::Stale))
                     if !options.fresh && pump.is_untouched() && idempotent =>
@@ -175,7 +181,7 @@ impl Forwarding<'_, '_> {
                     flight.succeeded();
                     let received = pump.received;
                     drop(pump);
-                    response_fields(self.context.decision, &facts, alt_svc, &mut page);
+                    self.context.response_fields(&mut page);
                     self.identity.add_response_fields(&mut page.fields);
                     let answered = answer(self.context, down, &method, page, body).await;
                     return Outcome { received, upstream: Some(self.upstream), ..answered };
@@ -304,7 +310,8 @@ impl Forwarding<'_, '_> {
                 UpstreamError::Connect(_)
                 | UpstreamError::Stale
                 | UpstreamError::Broken(_)
-                | UpstreamError::Malformed(_) => (Some(502), Abort::Truncated),
+                | UpstreamError::Malformed(_)
+                | UpstreamError::Unprocessed => (Some(502), Abort::Truncated),
                 UpstreamError::Handler => (Some(500), Abort::Truncated),
                 UpstreamError::NoTarget => (Some(503), Abort::Truncated),
                 UpstreamError::Status(status) => (Some(status), Abort::Truncated),
@@ -314,21 +321,23 @@ impl Forwarding<'_, '_> {
         let mut outcome = match status {
             Some(502 | 503) if !answered && let Some(maintenance) = self.maintenance(why) => {
                 let mut response = maintained(maintenance);
-                let facts = self.context.facts(false);
-                response_fields(self.context.decision, &facts, self.context.view.alt_svc(), &mut response);
+                self.context.response_fields(&mut response);
+                self.identity.add_response_fields(&mut response.fields);
                 let body = &maintenance.response.body;
                 answer(self.context, down, method, response, body).await
             }
             Some(status) if !answered => {
-                let (response, body) = error(self.context, status, head);
+                let (mut response, body) = error(self.context, status, head);
+                self.context.response_fields(&mut response);
+                self.identity.add_response_fields(&mut response.fields);
                 answer(self.context, down, method, response, &body).await
             }
             _ => {
                 down.abort(abort);
-                Outcome { status: None, ..Outcome::with_status(0) }
+                Outcome { status: None, sent, ..Outcome::with_status(0) }
             }
         };
-        (outcome.received, outcome.sent) = (received, sent);
+        outcome.received = received;
         outcome.upstream = Some(self.upstream);
         outcome.with_reason(why.reason())
     }

@@ -66,6 +66,8 @@ pub(super) struct Pump<'a> {
     armed: bool,
     /// True if output is pending that the client does not accept.
     client_waits: bool,
+    /// True if content is pending that the upstream does not accept.
+    upstream_waits: bool,
     /// The value of [`Downstream::progress`] when the deadline for the client was set. `None` unless the exchange
     /// waited for its turn.
     progress: Option<u64>,
@@ -120,6 +122,7 @@ impl<'a> Pump<'a> {
             tunnel: false,
             armed: false,
             client_waits: false,
+            upstream_waits: false,
             progress: None,
             encoder: None,
             splice_after: None,
@@ -172,8 +175,9 @@ impl<'a> Pump<'a> {
         edit: &mut Edit<'_>,
     ) -> Poll<Result<(), Failure>> {
         let mut moved = !self.armed;
+        let waited = self.upstream_waits;
         while self.ending.is_none() {
-            self.client_waits = false;
+            (self.client_waits, self.upstream_waits) = (false, false);
             let mut progress = self.request_step(cx, down)?;
             progress |= self.response_step(cx, down, method, edit)?;
             moved |= progress;
@@ -203,12 +207,19 @@ impl<'a> Pump<'a> {
                 self.end(Failure::ClientLost);
                 return self.poll_ending(cx, down, deadline);
             }
-            if self.request_done && !self.tunnel && down.poll_lost(cx).is_ready() {
+            let lost = !self.tunnel
+                && if self.request_done {
+                    down.poll_lost(cx).is_ready()
+                } else {
+                    self.upstream_waits && down.poll_reset(cx).is_ready()
+                };
+            if lost {
                 self.end(Failure::ClientLost);
                 return self.poll_ending(cx, down, deadline);
             }
         }
-        if moved {
+        // The upstream has its own time from when it stopped to accept content, however long the client took before.
+        if moved || (self.upstream_waits && !waited) {
             self.armed = true;
             self.progress = if self.client_waits { down.progress() } else { None };
             deadline.set(if self.tunnel && self.response_done {
@@ -216,7 +227,7 @@ impl<'a> Pump<'a> {
                 self.timeouts.body.min(HALF_CLOSED_TIMEOUT)
             } else if self.tunnel {
                 self.timeouts.tunnel
-            } else if self.request_done && !self.client_waits {
+            } else if (self.request_done || self.upstream_waits) && !self.client_waits {
                 self.timeouts.response
             } else {
                 self.timeouts.body
@@ -235,7 +246,9 @@ impl<'a> Pump<'a> {
                 }
             }
             Poll::Ready(()) if self.tunnel && self.response_done => Poll::Ready(Ok(())),
-            Poll::Ready(()) if !self.request_done || self.client_waits => {
+            Poll::Ready(())
+                if self.client_waits || !self.request_done && (self.tunnel || !self.upstream_waits) =>
+            {
                 Poll::Ready(Err(Failure::ClientSlow))
             }
             Poll::Ready(()) => Poll::Ready(Err(Failure::Upstream(UpstreamError::TimedOut))),
@@ -269,18 +282,22 @@ impl<'a> Pump<'a> {
     ) -> Result<bool, Failure> {
         let mut progress = false;
         while !self.request_done {
-            let room = match self.up.poll_capacity(cx) {
-                Poll::Ready(Ok(room)) => room,
-                Poll::Ready(Err(_)) => {
-                    // It takes no more. Why, and whether it has answered, is found by reading.
-                    self.request_done = true;
-                    self.held = false;
-                    return Ok(true);
-                }
-                Poll::Pending => break,
-            };
+            // The end needs no room: an upstream may read only once the request is complete.
             match down.poll_body(cx) {
                 Poll::Ready(Ok(BodyPart::Data)) => {
+                    let room = match self.up.poll_capacity(cx, down.chunk().len()) {
+                        Poll::Ready(Ok(room)) => room,
+                        Poll::Ready(Err(_)) => {
+                            // It takes no more. Why, and whether it has answered, is found by reading.
+                            self.request_done = true;
+                            self.held = false;
+                            return Ok(true);
+                        }
+                        Poll::Pending => {
+                            self.upstream_waits = true;
+                            break;
+                        }
+                    };
                     let n = down.chunk().len().min(room);
                     self.received += n as u64;
                     if self.limit.is_some_and(|limit| self.received > limit) && !self.tunnel {
@@ -375,6 +392,13 @@ impl<'a> Pump<'a> {
                     return Ok(true);
                 }
                 Poll::Pending if self.up.is_given_up(cx) => return Err(Failure::ClientSlow),
+                // The end needs no room either.
+                Poll::Pending if self.encoder.is_none() && self.up.has_ended(cx) => {
+                    down.send_end(Some(self.up.trailers()));
+                    self.response_done = true;
+                    progress = true;
+                    continue;
+                }
                 Poll::Pending => {
                     self.client_waits = true;
                     break;

@@ -7,7 +7,6 @@ use crate::date;
 use edge_http::{BodyLength, Method, RequestHead, ResponseHead, error_body};
 use edge_policy::Reason;
 use edge_policy::config::{ErrorPage, Maintenance, Response};
-use edge_policy::decide::response_fields;
 use std::future::poll_fn;
 
 /// The value of Retry-After in seconds for a site under maintenance whose configuration has none.
@@ -74,8 +73,7 @@ pub(super) fn under_maintenance(
     }
     // A cached response would outlast the maintenance.
     head.fields.push(b"Cache-Control", b"no-store");
-    let facts = context.facts(false);
-    response_fields(context.decision, &facts, context.view.alt_svc(), &mut head);
+    context.response_fields(&mut head);
     (head, body)
 }
 

@@ -16,7 +16,7 @@ use crate::worker::Worker;
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 use edge_policy::client_address::next_lookup;
-use edge_policy::decide::{Verdict, decide, response_fields};
+use edge_policy::decide::{Verdict, decide};
 use edge_policy::early_data::EarlyDataVerdict;
 use edge_policy::handler::{HandlerAction, HandlerRequest};
 use edge_policy::tailnet::{Identities, TailnetIdentity};
@@ -77,6 +77,9 @@ pub(crate) async fn serve<D: Downstream>(
         deadline,
         trace: &trace,
     };
+    if !matches!(decision.verdict, Verdict::Drop { .. }) {
+        down.accept();
+    }
     let acts = !matches!(decision.verdict, Verdict::Drop { .. } | Verdict::Refuse { .. });
     // Requests that are refused anyway are not counted.
     let passed = if acts && matches!(waited, Some(Ok(()))) {
@@ -167,7 +170,7 @@ async fn deny<D: Downstream>(
     down: &mut D,
 ) -> Outcome {
     let Denial { head: mut response, content, reason } = denial;
-    response_fields(context.decision, &context.facts(false), context.view.alt_svc(), &mut response);
+    context.response_fields(&mut response);
     answer(context, down, &head.method, response, &content).await.with_reason(reason)
 }
 
@@ -180,9 +183,9 @@ async fn act<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,
 ) -> Outcome {
-    let ExchangeContext { view, decision, .. } = *context;
+    let ExchangeContext { decision, .. } = *context;
     let fields = |response: &mut ResponseHead| {
-        response_fields(decision, &context.facts(false), view.alt_svc(), response);
+        context.response_fields(response);
         identity.add_response_fields(&mut response.fields);
     };
     match (&decision.verdict, waited) {
@@ -203,6 +206,7 @@ async fn act<D: Downstream>(
             if let Some(methods) = decision.allowed_methods() {
                 response.fields.push(b"Allow", methods.as_bytes());
             }
+            fields(&mut response);
             Box::pin(answer(context, down, &head.method, response, &body)).await.with_reason(*why)
         }
         (Verdict::Redirect { status, location }, _) => {
@@ -236,13 +240,15 @@ async fn act<D: Downstream>(
                     Box::pin(answer(context, down, &head.method, response, &content)).await
                 }
                 (Ok(HandlerAction::Forward), None) => {
-                    let (response, body) = error(context, 404, head);
+                    let (mut response, body) = error(context, 404, head);
+                    fields(&mut response);
                     Box::pin(answer(context, down, &head.method, response, &body))
                         .await
                         .with_reason(Reason::NoRoute)
                 }
                 (Err(_), _) => {
-                    let (response, body) = error(context, 500, head);
+                    let (mut response, body) = error(context, 500, head);
+                    fields(&mut response);
                     Box::pin(answer(context, down, &head.method, response, &body))
                         .await
                         .with_reason(Reason::HandlerFailed)

@@ -164,7 +164,7 @@ impl RelayDirection {
     /// Splices bytes from socket to socket until the source has ended or the kernel refuses.
     ///
     /// # Errors
-    /// [`DestinationClosed`] if the destination accepts no more bytes.
+    /// [`DestinationClosed`].
     fn splice(
         &mut self,
         cx: &mut Context<'_>,

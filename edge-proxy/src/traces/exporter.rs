@@ -282,6 +282,7 @@ impl ExporterState {
             deadline: &deadline,
             connect: self.tracing.timeout,
             fresh: false,
+            shared: true,
             upgrade: None,
             sticky: None,
             missed: Cell::new(None),
@@ -311,7 +312,7 @@ impl ExporterState {
         let (mut exchange, flight) = self.pool.begin(head, options, 0, &mut tried).await?;
         let mut left = message;
         while !left.is_empty() {
-            let room = poll_fn(|cx| exchange.poll_capacity(cx)).await?;
+            let room = poll_fn(|cx| exchange.poll_capacity(cx, left.len())).await?;
             let n = room.min(left.len());
             exchange.send_data(&left[..n]);
             left = &left[n..];

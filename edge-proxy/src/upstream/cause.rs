@@ -13,8 +13,11 @@ pub enum Cause {
     Closed,
     /// The connection was not established in time.
     ConnectTimedOut,
-    /// The process lacks the permission to connect (`EACCES`, `EPERM`).
+    /// The process lacks the permission to connect to the Unix socket (`EACCES`, `EPERM`).
     Denied,
+    /// This system forbids the TCP connection: its packet filter, a route of the type `prohibit`, or the sandbox
+    /// (`EACCES`, `EPERM`). Not counted as a failure of the target.
+    Forbidden,
     /// The target sent no head, or no further content, within
     /// [`Timeouts::response`](crate::config::Timeouts::response), or did not respond to a health check in time.
     Silent,
@@ -28,6 +31,8 @@ pub enum Cause {
     MalformedContent,
     /// The host name of the target has no address.
     NoAddress,
+    /// This system has no route to the target. Not counted as a failure of the target.
+    NoRoute,
     /// The Unix socket of the target does not exist.
     NoSocket,
     /// The target does not speak TLS.
@@ -62,11 +67,32 @@ pub enum Cause {
     TlsUnknownIssuer,
     /// The target supports neither TLS 1.2 nor TLS 1.3.
     TlsVersion,
-    /// The host or network of the target is unreachable.
+    /// The host or network of the target is unreachable, as another system reports.
     Unreachable,
 }
 
 impl Cause {
+    /// Returns whether the cause lies in this system, so that it says nothing about the target.
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Forbidden | Self::NoRoute | Self::Resources)
+    }
+
+    /// Returns the cause of an error while a TCP connection is established. `at_once` is true if the system call itself
+    /// failed, before anything could be received from the network.
+    pub(super) fn of_tcp(why: &io::Error, at_once: bool) -> Self {
+        // By its routes: none, of the type `unreachable` or `blackhole`, an interface that is down, a family that is
+        // disabled.
+        let routes =
+            [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EINVAL, libc::ENETDOWN, libc::EAFNOSUPPORT];
+        if at_once && why.raw_os_error().is_some_and(|code| routes.contains(&code)) {
+            return Self::NoRoute;
+        }
+        match Self::of(why) {
+            Self::Denied => Self::Forbidden,
+            cause => cause,
+        }
+    }
+
     /// Returns the cause of a system error, or of the TLS error in it, while a connection is established or used.
     pub(crate) fn of(why: &io::Error) -> Self {
         if let Some(tls) = why.get_ref().and_then(|why| why.downcast_ref::<rustls::Error>()) {
@@ -129,6 +155,7 @@ impl fmt::Display for Cause {
             Self::Closed => "it closed the connection before its answer was complete",
             Self::ConnectTimedOut => "the connection timed out",
             Self::Denied => "permission denied: the user of this process may not connect there",
+            Self::Forbidden => "this system forbids the connection: its packet filter, a route or the sandbox",
             Self::Silent => "no answer in time: timeouts.response",
             Self::Http2 => "HTTP/2 protocol error or stream reset",
             Self::Io(kind) => return write!(f, "{kind}"),
@@ -137,6 +164,7 @@ impl fmt::Display for Cause {
             }
             Self::MalformedContent => "malformed answer: the framing of its content",
             Self::NoAddress => "the name has no address",
+            Self::NoRoute => "this system has no route there",
             Self::NoSocket => "no such socket",
             Self::NotTls => "it does not speak TLS: write http:// if that is meant",
             Self::Refused => "connection refused",
@@ -186,5 +214,26 @@ mod tests {
         let version = rustls::Error::AlertReceived(AlertDescription::ProtocolVersion);
         assert_eq!(Cause::of(&io::Error::new(io::ErrorKind::InvalidData, version)), Cause::TlsVersion);
         assert!(Cause::MalformedHead(HeadError::LineEnd, 3).to_string().contains("line 3"));
+    }
+
+    #[test]
+    fn the_routes_and_filters_of_this_system_are_not_the_target() {
+        let of = |code, at_once| Cause::of_tcp(&io::Error::from_raw_os_error(code), at_once);
+        for code in [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::ENETDOWN, libc::EINVAL, libc::EAFNOSUPPORT]
+        {
+            assert_eq!(of(code, true), Cause::NoRoute);
+        }
+        for code in [libc::EPERM, libc::EACCES] {
+            assert_eq!((of(code, true), of(code, false)), (Cause::Forbidden, Cause::Forbidden));
+        }
+        for code in [libc::EMFILE, libc::ENFILE, libc::EADDRNOTAVAIL, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(of(code, true) == Cause::Resources && Cause::Resources.is_local());
+        }
+        // By ICMP from a router, or because the neighbour does not answer.
+        for code in [libc::ENETUNREACH, libc::EHOSTUNREACH] {
+            assert_eq!(of(code, false), Cause::Unreachable);
+        }
+        assert_eq!(of(libc::ECONNREFUSED, true), Cause::Refused);
+        assert!(!Cause::Unreachable.is_local() && !Cause::Refused.is_local() && !Cause::Denied.is_local());
     }
 }

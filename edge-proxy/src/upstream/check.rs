@@ -105,8 +105,8 @@ async fn repeat_check(
         let checked = tokio::time::timeout(check.timeout, check_once(&pool, at, &check, &sweep)).await;
         let (event, cause) = match checked.unwrap_or(Err(Cause::Silent)) {
             Ok(()) => (Event::CheckedUp, None),
-            // A check that this system has no resources for gives no information about the target.
-            Err(Cause::Resources) => continue,
+            // A check that this system could not make gives no information about the target.
+            Err(cause) if cause.is_local() => continue,
             Err(cause) => (Event::CheckedDown, Some(cause)),
         };
         pool.shared(at).tell(event, &pool.upstream().health.rules, cause);
@@ -135,6 +135,7 @@ async fn check_once(pool: &Pool, at: usize, check: &Check, sweep: &Rc<DeadlineSw
         connect: check.timeout,
         // A new connection, since the check includes that one can be established.
         fresh: true,
+        shared: false,
         upgrade: None,
         sticky: None,
         missed: Cell::new(None),
@@ -164,7 +165,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// However many checks there are and at whichever number they begin: no tenth of the interval has many more than its share.
+        /// However many checks there are and at whichever number they begin: no tenth of the interval has many more
+        /// than its share.
         #[test]
         fn checks_are_spread_over_the_interval(first in any::<u32>(), count in 1u32..3000, seconds in 1u64..100) {
             let interval = Duration::from_secs(seconds);

@@ -46,7 +46,7 @@ pub(crate) async fn dial(
         Target::Tcp { host, port } => {
             let addresses = addresses(host).await.filter(|found| !found.is_empty());
             let addresses = addresses.ok_or(UpstreamError::Connect(Cause::NoAddress))?;
-            let stream = race::connect(host, *port, addresses).await.map_err(failed)?;
+            let stream = race::connect(host, *port, addresses).await.map_err(UpstreamError::Connect)?;
             // Heads and small content are written at once; waiting to merge them only costs time.
             let _ = stream.set_nodelay(true);
             keep_alive(&SockRef::from(&stream));

@@ -23,14 +23,18 @@ pub(crate) enum UpstreamError {
     Status(u16),
     /// The upstream did not respond in time.
     TimedOut,
+    /// The upstream announced that it did not process the request (RFC 9113 §8.7): by REFUSED_STREAM, or by a GOAWAY
+    /// that does not include the stream. Any method can be repeated.
+    Unprocessed,
 }
 
 impl UpstreamError {
     /// Returns the reason to log, count and trace.
     pub(crate) const fn reason(self) -> Reason {
         match self {
-            Self::Broken(_) | Self::Stale => Reason::UpstreamBrokeOff,
+            Self::Broken(_) | Self::Stale | Self::Unprocessed => Reason::UpstreamBrokeOff,
             Self::Connect(Cause::Resources) => Reason::EdgeOutOfResources,
+            Self::Connect(Cause::Forbidden | Cause::NoRoute) => Reason::EdgeCannotConnect,
             Self::Connect(_) => Reason::UpstreamUnreachable,
             Self::Handler => Reason::HandlerFailed,
             Self::Malformed(_) => Reason::UpstreamMalformed,
@@ -40,6 +44,11 @@ impl UpstreamError {
         }
     }
 
+    /// Returns whether the failure says nothing about the target.
+    pub(crate) const fn is_local(self) -> bool {
+        matches!(self, Self::Connect(cause) if cause.is_local())
+    }
+
     /// Returns the cause in detail. `None` for errors that no target caused.
     pub(crate) const fn cause(self) -> Option<Cause> {
         match self {
@@ -47,6 +56,7 @@ impl UpstreamError {
             Self::Stale => Some(Cause::Closed),
             Self::Status(status) => Some(Cause::Status(status)),
             Self::TimedOut => Some(Cause::Silent),
+            Self::Unprocessed => Some(Cause::Http2),
             Self::Handler | Self::NoTarget => None,
         }
     }

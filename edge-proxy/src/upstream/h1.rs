@@ -347,6 +347,11 @@ impl Http1Request {
         }
     }
 
+    /// Returns whether the content has ended, or received bytes could show that it has.
+    pub(crate) fn may_have_ended(&self) -> bool {
+        matches!(self.receiving, ResponseReadState::Done) || !self.input.is_empty()
+    }
+
     /// Returns the content that was received and is not consumed.
     pub(crate) fn chunk(&self) -> &[u8] {
         &self.input.bytes()[..self.data]

@@ -12,6 +12,18 @@ use h2::{RecvStream, SendStream};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// The size of a part of request content, in bytes, that a larger one is not cut below because the service's window has
+/// no more room.
+///
+/// Without it, a service that reads slowly and reopens its window by what it has read soon gets frames of a few bytes,
+/// and takes them for an attack (the silly window syndrome, RFC 1122 §4.2.3.4).
+const MIN_PART: usize = 8 * 1024;
+/// The longest time for which content waits for more room. The window of the service may be smaller than [`MIN_PART`],
+/// or shared by many streams.
+const ROOM_WAIT: Duration = Duration::from_millis(20);
 
 /// An exchange on a stream of an HTTP/2 upstream connection. Dropping it before the request is complete resets the
 /// stream.
@@ -32,6 +44,8 @@ pub(crate) struct Http2Request {
     answered: bool,
     /// True if the request is complete.
     sent_end: bool,
+    /// The end of the wait for more room in the service's window. `None` without one.
+    wait: Option<Pin<Box<Sleep>>>,
     /// The response in the worker's budget of buffered bytes, while it has content. `None` otherwise.
     share: Option<BufferedShare>,
     /// The permit that counts the stream as open.
@@ -97,6 +111,7 @@ impl Http2Request {
             reused,
             answered: false,
             sent_end: end,
+            wait: None,
             share: None,
             stream,
         })
@@ -105,10 +120,11 @@ impl Http2Request {
     /// Returns the error for a failure of the stream: `Stale` if the upstream did not process the request, or a reused
     /// connection failed before the response.
     fn classify(&self, why: &h2::Error) -> UpstreamError {
-        if why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM)
-            || (self.reused && !self.answered)
-        {
-            // Not processed (RFC 9113 §8.7), or the connection was about to end.
+        let refused = why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM);
+        if why.is_remote() && (refused || why.is_go_away()) {
+            UpstreamError::Unprocessed
+        } else if self.reused && !self.answered {
+            // The connection was about to end.
             UpstreamError::Stale
         } else if why.is_library() {
             UpstreamError::Malformed(Cause::Http2)
@@ -119,20 +135,33 @@ impl Http2Request {
         }
     }
 
-    /// Completes with the number of content bytes that the upstream's window accepts, at least one; `usize::MAX` once
-    /// it accepts no more, so that content is discarded.
-    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
-        if self.send.capacity() > 0 {
-            return Poll::Ready(Ok(self.send.capacity()));
+    /// Polls for room for content of which `wanted` bytes are available.
+    pub(crate) fn poll_capacity(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<Result<usize, UpstreamError>> {
+        let enough = wanted.clamp(1, MIN_PART);
+        if self.send.capacity() < enough {
+            self.send.reserve_capacity(64 * 1024);
         }
-        self.send.reserve_capacity(64 * 1024);
-        match ready!(self.send.poll_capacity(cx)) {
-            Some(Ok(n)) if n > 0 => Poll::Ready(Ok(n)),
-            Some(Ok(_)) => Poll::Pending,
-            Some(Err(why)) => Poll::Ready(Err(self.classify(&why))),
-            // The service wants no more; its answer says why.
-            None => Poll::Ready(Ok(usize::MAX)),
+        while self.send.capacity() < enough {
+            match self.send.poll_capacity(cx) {
+                // Until the waker is registered.
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(why))) => return Poll::Ready(Err(self.classify(&why))),
+                // The service wants no more; its answer says why.
+                Poll::Ready(None) => return Poll::Ready(Err(UpstreamError::Broken(Cause::Http2))),
+                Poll::Pending if self.send.capacity() == 0 => return Poll::Pending,
+                Poll::Pending => {
+                    let wait = self.wait.get_or_insert_with(|| Box::pin(tokio::time::sleep(ROOM_WAIT)));
+                    ready!(wait.as_mut().poll(cx));
+                    break;
+                }
+            }
         }
+        self.wait = None;
+        Poll::Ready(Ok(self.send.capacity()))
     }
 
     /// Sends a copy of this request content.

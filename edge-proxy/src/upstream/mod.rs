@@ -70,9 +70,16 @@ impl UpstreamExchange {
         }
     }
 
-    /// Completes with the number of bytes of the request's content that are accepted now, at least one.
-    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
-        each!(self, exchange => exchange.poll_capacity(cx))
+    /// Polls for the number of bytes of the request's content that are accepted now, of which `wanted` are available.
+    pub(crate) fn poll_capacity(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<Result<usize, UpstreamError>> {
+        match self {
+            Self::H1(exchange) => exchange.poll_capacity(cx),
+            Self::H2(exchange) => exchange.poll_capacity(cx, wanted),
+        }
     }
 
     /// Returns whether content is best passed as reference-counted bytes: true for HTTP/2, which stores it until the
@@ -116,6 +123,16 @@ impl UpstreamExchange {
     /// Polls for the next part of the response content. Returns `BodyPart::Data` until `chunk()` is consumed.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         each!(self, exchange => exchange.poll_body(cx))
+    }
+
+    /// Returns whether the content of the response has ended, as far as that shows in what was received already. Reads
+    /// nothing from an HTTP/1.1 connection, so that a client that does not read costs no further buffer.
+    pub(crate) fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        let known = match self {
+            Self::H1(exchange) => exchange.may_have_ended(),
+            Self::H2(_) => true,
+        };
+        known && self.poll_body(cx) == Poll::Ready(Ok(BodyPart::End))
     }
 
     /// Returns the available content. Empty unless `poll_body` returned `BodyPart::Data`.

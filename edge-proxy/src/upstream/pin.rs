@@ -29,7 +29,7 @@ impl PinVerifier {
     /// pinned.
     ///
     /// # Errors
-    /// [`UpstreamTlsError::File`] if a file cannot be read or has no certificate.
+    /// [`UpstreamTlsError::File`].
     pub(super) fn new(pins: &[Pin], algorithms: WebPkiSupportedAlgorithms) -> Result<Self, UpstreamTlsError> {
         let mut verifier = Self { certificates: Vec::new(), keys: Vec::new(), algorithms };
         for pin in pins {

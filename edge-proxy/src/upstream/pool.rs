@@ -31,7 +31,8 @@ pub(crate) struct Pool {
     tls: Option<Arc<ClientTls>>,
     /// The connections to each target, in the order of the configuration.
     targets: Vec<Rc<TargetPool>>,
-    /// The number of exchanges begun so far, for round robin.
+    /// The highest number of idle connections to one target.
+    idle_limit: usize,
     next: Cell<usize>,
     /// The limits of response heads.
     head_limits: HeadLimits,
@@ -62,6 +63,8 @@ pub(crate) struct ConnectOptions<'a> {
     pub(crate) connect: Duration,
     /// True if no connection that was used before may be used.
     pub(crate) fresh: bool,
+    /// True if a new connection may serve other exchanges too, now or afterwards.
+    pub(crate) shared: bool,
     /// The protocol to switch to. The exchange then uses a new connection over HTTP/1.1. `None` without a switch.
     pub(crate) upgrade: Option<&'a str>,
     /// The identity of the target in the client's sticky cookie. `None` if the client has no such cookie.
@@ -88,7 +91,8 @@ impl Pool {
         let targets = targets.iter().map(pool).collect();
         let head_limits = head_limits(limits);
         let budget = Cell::new(Budget::new(upstream.retry.budget_percent, RETRY_RESERVE));
-        Self { upstream, tls, targets, next: Cell::new(0), head_limits, budget }
+        let idle_limit = limits.idle_upstream;
+        Self { upstream, tls, targets, idle_limit, next: Cell::new(0), head_limits, budget }
     }
 
     /// Returns the settings of the upstream.
@@ -146,6 +150,7 @@ impl Pool {
     /// that a reload can keep it.
     pub(crate) fn serves(&self, upstream: &Upstream, tls: Option<&Arc<ClientTls>>, limits: &Limits) -> bool {
         self.upstream == *upstream
+            && self.idle_limit == limits.idle_upstream
             && self.head_limits == head_limits(limits)
             && match (&self.tls, tls) {
                 (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
@@ -193,14 +198,15 @@ impl Pool {
                 Err(UpstreamError::Stale) if !options.fresh => return Err(UpstreamError::Stale),
                 Err(why) => {
                     options.trace.missed(&self.upstream, at, since, head, why);
-                    if why == UpstreamError::Connect(Cause::Resources) {
-                        // No other target could be reached either, and none is to blame.
-                        return Err(why);
-                    }
-                    shared.tell(Event::Failed, &rules, why.cause());
-                    options.missed.set(Some(at));
                     tried.add(at);
-                    last = why;
+                    // The target is not to blame for what this system lacks. Others may be reached nevertheless.
+                    if !why.is_local() {
+                        shared.tell(Event::Failed, &rules, why.cause());
+                    }
+                    if !why.is_local() || last.is_local() || last == UpstreamError::NoTarget {
+                        options.missed.set(Some(at));
+                        last = why;
+                    }
                 }
             }
         }
@@ -228,11 +234,14 @@ impl Pool {
             let proxy_header = self.outgoing_proxy_header(options);
             match self.dial(target, proxy_header.as_ref(), None, options).await {
                 Ok(transport) => return Ok((transport, flight)),
-                Err(why @ UpstreamError::Connect(Cause::Resources)) => return Err(why),
                 Err(why) => {
-                    target.shared.tell(Event::Failed, &rules, why.cause());
                     tried.add(at);
-                    last = why;
+                    if !why.is_local() {
+                        target.shared.tell(Event::Failed, &rules, why.cause());
+                    }
+                    if !why.is_local() || last.is_local() || last == UpstreamError::NoTarget {
+                        last = why;
+                    }
                 }
             }
         }
@@ -253,7 +262,7 @@ impl Pool {
         let target = &self.targets[at];
         let host = self.host(&head.authority, options);
         let proxy_header = self.outgoing_proxy_header(options);
-        let shared = proxy_header.is_none();
+        let shared = proxy_header.is_none() && options.shared;
         let name = self.name_of_request(host);
         // A protocol switch goes over HTTP/1.1, which every service speaks.
         if self.upstream.protocol == Protocol::Http2 && options.upgrade.is_none() {
@@ -307,7 +316,7 @@ impl Pool {
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamExchange, UpstreamError> {
         let secure = self.tls.is_some();
-        let shared = proxy_header.is_none();
+        let shared = proxy_header.is_none() && options.shared;
         let name = self.name_of_request(host);
         let reuses = shared && !options.fresh;
         loop {
@@ -353,7 +362,7 @@ impl Pool {
     /// configured one, or of the target's host.
     ///
     /// # Errors
-    /// [`UpstreamError::Connect`] if the connection fails or takes too long, or the server name is not valid.
+    /// [`UpstreamError::Connect`].
     async fn dial(
         &self,
         pool: &TargetPool,

@@ -1,10 +1,10 @@
 //! Connecting to a host with several addresses (RFC 8305): an address that does not respond delays the connection by
 //! 250 ms, not by the whole connect timeout.
 
+use super::Cause;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -24,19 +24,32 @@ thread_local! {
 /// remembered.
 ///
 /// # Errors
-/// The error of the last attempt if all fail.
-pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> io::Result<TcpStream> {
+/// As [`first`].
+pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> Result<TcpStream, Cause> {
+    let attempt = |address: IpAddr| attempt(SocketAddr::new(address, port));
     if let [only] = addresses[..] {
-        return TcpStream::connect((only, port)).await;
+        return attempt(only).await;
     }
     let key = (host.to_owned(), port);
     let worked = WORKED.with_borrow(|known| known.get(&key).copied());
-    let attempt = |address: IpAddr| TcpStream::connect(SocketAddr::new(address, port));
     let (address, stream) = first(order(addresses, worked), attempt).await?;
     if worked != Some(address) {
         WORKED.with_borrow_mut(|known| known.insert(key, address));
     }
     Ok(stream)
+}
+
+/// Connects to one address.
+async fn attempt(address: SocketAddr) -> Result<TcpStream, Cause> {
+    let mut connecting = pin!(TcpStream::connect(address));
+    // The system call is made by the first poll. Only its own error is known to be this system's.
+    let mut at_once = true;
+    poll_fn(|cx| {
+        let polled = connecting.as_mut().poll(cx);
+        let at_once = std::mem::take(&mut at_once);
+        polled.map_err(|why| Cause::of_tcp(&why, at_once))
+    })
+    .await
 }
 
 /// Returns the addresses in the order of the attempts, without duplicates: `worked`, then the families in turn,
@@ -64,20 +77,20 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
 /// continue. Returns the first that succeeds, with its address.
 ///
 /// # Errors
-/// The error of the last attempt if all fail; `AddrNotAvailable` without addresses.
-async fn first<T, F: Future<Output = io::Result<T>>>(
+/// All attempts failed: the cause of the last, or of the last that was not [local](Cause::is_local), if there was one.
+async fn first<T, F: Future<Output = Result<T, Cause>>>(
     addresses: Vec<IpAddr>,
     attempt: impl Fn(IpAddr) -> F,
-) -> io::Result<(IpAddr, T)> {
+) -> Result<(IpAddr, T), Cause> {
     let mut left = addresses.into_iter();
     let mut under_way: Vec<(IpAddr, Pin<Box<F>>)> = Vec::new();
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut failed: Option<Cause> = None;
     loop {
         if let Some(address) = left.next() {
             under_way.push((address, Box::pin(attempt(address))));
         }
         if under_way.is_empty() {
-            return Err(failed);
+            return Err(failed.unwrap_or(Cause::NoAddress));
         }
         let waits = left.len() > 0;
         let mut delay = pin!(tokio::time::sleep(ATTEMPT_DELAY));
@@ -99,7 +112,8 @@ async fn first<T, F: Future<Output = io::Result<T>>>(
         .await;
         match done {
             Some(Ok(connected)) => return Ok(connected),
-            Some(Err(why)) => failed = why,
+            Some(Err(why)) if why.is_local() && failed.is_some_and(|failed| !failed.is_local()) => {}
+            Some(Err(why)) => failed = Some(why),
             None => {}
         }
     }
@@ -134,9 +148,8 @@ mod tests {
     fn a_dead_address_costs_a_quarter_of_a_second_and_a_refusal_nothing() {
         let attempt = |address: IpAddr| async move {
             match address.is_ipv6() {
-                true if address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) => {
-                    Err(io::ErrorKind::ConnectionRefused.into())
-                }
+                true if address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) => Err(Cause::Refused),
+                true if address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 2]) => Err(Cause::NoRoute),
                 true => std::future::pending().await,
                 false => Ok(()),
             }
@@ -150,8 +163,13 @@ mod tests {
         assert_eq!(run(first(refused, attempt)).unwrap().0, address("192.0.2.1"));
         assert!(begun.elapsed() < ATTEMPT_DELAY);
         let why = run(first(vec![address("::1")], attempt)).unwrap_err();
-        assert_eq!(why.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(run(first(Vec::new(), attempt)).is_err());
+        assert_eq!(why, Cause::Refused);
+        assert_eq!(run(first(Vec::new(), attempt)).unwrap_err(), Cause::NoAddress);
+        // That this system has no route to one of the addresses does not hide that another was refused.
+        for both in [["::1", "::2"], ["::2", "::1"]] {
+            assert_eq!(run(first(both.map(address).to_vec(), attempt)).unwrap_err(), Cause::Refused);
+        }
+        assert_eq!(run(first(vec![address("::2")], attempt)).unwrap_err(), Cause::NoRoute);
     }
 
     proptest! {

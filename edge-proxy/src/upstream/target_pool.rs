@@ -105,16 +105,19 @@ impl TargetPool {
     /// Returns the first HTTP/2 connection with this verified server name that has room. `None` if there is none.
     /// Removes connections that are retired, or idle for too long; one without a name stays however long it is idle.
     pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
-        let mut known = self.multiplexed.borrow_mut();
-        let mut first = true;
-        known.retain(|(of, client)| {
-            let kept = first && of.is_none();
-            let stays = !client.is_retired() && (kept || client.idle().is_none_or(|idle| idle < self.keep));
-            first &= !stays;
-            stays
-        });
+        self.discard_multiplexed();
+        let known = self.multiplexed.borrow();
         let usable = known.iter().find(|(of, client)| of.as_deref() == name && client.has_room());
         usable.map(|(_, client)| client.clone())
+    }
+
+    /// Discards the HTTP/2 connections that get no more requests, and those that were idle for too long. Streams that
+    /// are still open on them continue.
+    fn discard_multiplexed(&self) {
+        let usable = |client: &MultiplexedConnection| {
+            !client.is_retired() && client.idle().is_none_or(|idle| idle < self.keep)
+        };
+        self.multiplexed.borrow_mut().retain(|(_, client)| usable(client));
     }
 
     /// Removes and returns the idle connection with this verified server name that became idle last and is still
@@ -146,6 +149,7 @@ impl TargetPool {
     /// Ends a period, and closes idle connections that are not needed, have expired, or were closed by the upstream.
     pub(super) fn trim(&self) {
         self.change(ConnectionPeak::begin_period);
+        self.discard_multiplexed();
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             return;
@@ -245,8 +249,8 @@ mod tests {
     }
 
     proptest! {
-        /// Work that returns within three periods finds as many connections as it had before, up to the limit; without work none
-        /// are kept after four.
+        /// Work that returns within three periods finds as many connections as it had before, up to the limit; without
+        /// work none are kept after four.
         #[test]
         fn as_many_are_kept_as_were_in_use(
             most in 1usize..5000,

@@ -22,7 +22,7 @@ impl ClientTls {
     /// by ALPN; protocol switches always use HTTP/1.1.
     ///
     /// # Errors
-    /// [`UpstreamTlsError`] if a file cannot be used, or only one of certificate and key is given.
+    /// [`UpstreamTlsError`].
     pub(crate) fn new(tls: &UpstreamTls, http2: bool) -> Result<Self, UpstreamTlsError> {
         let mut config = client_config(tls)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -50,7 +50,7 @@ pub fn check_upstream_tls(tls: &UpstreamTls) -> Result<(), UpstreamTlsError> {
 /// certificates.
 ///
 /// # Errors
-/// [`UpstreamTlsError`] if a file cannot be used, or only one of certificate and key is given.
+/// [`UpstreamTlsError`].
 fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;

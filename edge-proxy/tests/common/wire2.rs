@@ -212,6 +212,33 @@ impl Http2 {
         *self.windows.entry(stream).or_insert(initial) -= content.len() as i64;
     }
 
+    /// Returns the send window of a stream as it is known now.
+    pub(crate) fn window(&mut self, stream: u32) -> usize {
+        let own = *self.windows.entry(stream).or_insert(self.initial);
+        usize::try_from(own.min(self.windows[&0])).unwrap_or(0)
+    }
+
+    /// Reads a frame. Returns the whole answer if the frame begins it or ends the stream, and `None` otherwise.
+    pub(crate) fn part_of_answer(&mut self, stream: u32) -> Option<Answer> {
+        match self.receive() {
+            Ok((HEADERS, flags, of, payload)) if of == stream => {
+                let mut answer = if flags & END_STREAM != 0 {
+                    Answer { sections: Vec::new(), content: Vec::new(), end: End::Stream }
+                } else {
+                    self.answer(stream)
+                };
+                answer.sections.insert(0, fields(&payload));
+                Some(answer)
+            }
+            Ok((RST_STREAM, _, of, payload)) if of == stream => {
+                let end = End::Reset(u32::from_be_bytes(payload[..4].try_into().unwrap()));
+                Some(Answer { sections: Vec::new(), content: Vec::new(), end })
+            }
+            Ok(_) => None,
+            Err(end) => Some(Answer { sections: Vec::new(), content: Vec::new(), end }),
+        }
+    }
+
     /// Returns the send window of a stream; waits until it is not empty.
     pub(crate) fn room(&mut self, stream: u32) -> usize {
         loop {

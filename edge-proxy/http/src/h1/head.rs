@@ -429,7 +429,7 @@ fn absolute_authority(target: &str) -> Option<std::ops::Range<usize>> {
 /// §3.2). Sets `head.authority`. HTTP/1.0 may omit Host.
 ///
 /// # Errors
-/// [`HeadError::Host`] if Host is missing, repeated or invalid, or contradicts the target.
+/// [`HeadError::Host`].
 fn set_authority(
     found: &ControlFields,
     target: Option<String>,

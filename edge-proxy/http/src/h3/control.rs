@@ -95,8 +95,7 @@ impl ControlStreamDecoder {
     /// Checks that a frame of this type and length may begin here.
     ///
     /// # Errors
-    /// [`ProtocolError::Connection`] if SETTINGS are not the first frame or are repeated, the type is not allowed on a
-    /// control stream, or the frame is too long.
+    /// [`ProtocolError::Connection`].
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         self.count += 1;
         self.kind = kind;

@@ -125,8 +125,7 @@ impl RequestDecoder {
     /// Checks that a frame of this type and length may begin here.
     ///
     /// # Errors
-    /// [`ProtocolError`] if the type is not allowed here, the content is longer than its declared length, a field section
-    /// is too large, or there were too many frames without useful work.
+    /// [`ProtocolError`].
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         const UNEXPECTED: ProtocolError = ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED);
         self.kind = kind;

@@ -119,7 +119,7 @@ impl TlsExtension {
     /// Parses the value of the TLS extension, and the extensions in it.
     ///
     /// # Errors
-    /// [`Error::Extension`] if it is malformed, or a value is repeated or too long.
+    /// [`Error::Extension`].
     fn parse(value: &[u8]) -> Result<Self, Error> {
         let [flags, verify @ ..] = *value.first_chunk::<5>().ok_or(Error::Extension)?;
         let certificate = flags & (CERTIFICATE_OF_CONNECTION | CERTIFICATE_OF_SESSION) != 0;

@@ -84,7 +84,7 @@ fn v6(text: &str) -> Result<Ipv6Addr, Error> {
 /// Parses a port: at most five digits without a leading zero.
 ///
 /// # Errors
-/// [`Error::Address`] if it is not such a number, or above 65535.
+/// [`Error::Address`].
 fn port(text: &str) -> Result<u16, Error> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     if !digits || text.len() > 5 || (text.len() > 1 && text.starts_with('0')) {

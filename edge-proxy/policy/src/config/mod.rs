@@ -310,7 +310,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The time limit for connecting to an upstream, TLS included. Default: 5 s.
     pub connect: Duration,
-    /// The time from the end of the request to the response head, and between two parts of a response. Default: 60 s.
+    /// The time from the end of the request to the response head, between two parts of a response, and for an upstream
+    /// to accept the next part of request content. Default: 60 s.
     pub response: Duration,
     /// The time without a byte in either direction after which a tunnel such as a WebSocket is closed. Default: 1 h.
     pub tunnel: Duration,

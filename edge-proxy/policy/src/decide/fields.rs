@@ -68,10 +68,10 @@ pub fn request_fields(
     }
 }
 
-/// Prepares a response head for the client: removes hop-by-hop fields and the upstream's Alt-Svc, which names an
-/// address that the client cannot reach, adds Strict-Transport-Security on secure transports, and applies the edits and
-/// cookie rules of the site and the route. `alt_svc` is the value that is advertised to clients on TLS over TCP (RFC
-/// 7838).
+/// Prepares a response head of an upstream, or of the proxy itself, for the client: removes hop-by-hop fields and the
+/// upstream's Alt-Svc, which names an address that the client cannot reach, adds Strict-Transport-Security to final
+/// responses on secure transports, and applies the edits and cookie rules of the site and the route. `alt_svc` is the
+/// value that is advertised to clients on TLS over TCP (RFC 7838), in final responses other than 421 (§6).
 pub fn response_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -86,11 +86,12 @@ pub fn response_fields(
         && facts.transport == Transport::Tls
         && (decision.http3 || decision.site.is_none())
         && !head.is_interim()
+        && head.status != 421
     {
         head.fields.push(b"Alt-Svc", value.as_bytes());
     }
     if let Some((_, site)) = decision.site {
-        if let Some(hsts) = site.hsts.filter(|_| facts.transport.is_secure()) {
+        if let Some(hsts) = site.hsts.filter(|_| facts.transport.is_secure() && !head.is_interim()) {
             head.fields.remove_named(b"strict-transport-security");
             head.fields.push(b"Strict-Transport-Security", hsts.to_string().as_bytes());
         }

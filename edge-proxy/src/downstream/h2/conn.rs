@@ -3,6 +3,7 @@
 mod discard;
 mod frames;
 mod section;
+mod silence;
 mod windows;
 
 use self::windows::{STREAM_WINDOW, WINDOW, Windows};
@@ -143,6 +144,8 @@ pub(super) struct Http2Connection {
     waker: Option<Waker>,
     /// True if the connection's task was woken and has not run since.
     awake: bool,
+    /// The dropped streams while no output is sent. `None` if output is sent.
+    silence: Option<Vec<u32>>,
     /// The reasons of requests that were refused for their heads and are not reported yet.
     pub(super) refused: Vec<Reason>,
 }
@@ -184,6 +187,7 @@ impl Http2Connection {
             taken: 0,
             waker: None,
             awake: false,
+            silence: None,
             refused: Vec::new(),
         };
         conn.write_settings();
@@ -264,7 +268,11 @@ impl Http2Connection {
             return;
         }
         self.failed = Some(code);
-        self.write_goaway(self.highest, code);
+        if self.silence.is_some() {
+            self.out.release();
+        } else {
+            self.write_goaway(self.highest, code);
+        }
         self.end_all();
     }
 
@@ -349,6 +357,10 @@ impl Http2Connection {
 
     /// Resets a stream for an error of the client, which counts as an aborted request.
     fn stream_error(&mut self, id: u32, code: Code) {
+        if self.silence.is_some() {
+            // Whoever sends this has named no site.
+            return self.lose();
+        }
         self.reset(id, code);
         self.count_aborted();
     }
@@ -544,6 +556,7 @@ impl Http2Connection {
             self.discard_content(id, &slot);
         }
         slot.recycle();
+        self.close_in_silence();
         if self.slots.is_empty() && (self.is_leaving() || self.client_leaves) {
             self.touch();
         }

@@ -65,6 +65,10 @@ impl Downstream for Http2Exchange {
         false
     }
 
+    fn accept(&mut self) {
+        self.conn.borrow_mut().end_silence();
+    }
+
     fn poll_handshake(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         Poll::Ready(Ok(()))
     }
@@ -198,8 +202,16 @@ impl Downstream for Http2Exchange {
         }
     }
 
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
+        self.poll_lost(cx)
+    }
+
     fn abort(&mut self, why: Abort) {
         if self.sent == SendState::All {
+            return;
+        }
+        if why == Abort::Refused && self.conn.borrow_mut().drop_in_silence(self.id) {
+            self.sent = SendState::Aborted;
             return;
         }
         self.reset(match why {

@@ -15,7 +15,8 @@ use edge_http::flood::FloodMeter;
 use edge_http::h2::{Code, frame};
 use edge_http::section;
 use edge_policy::Reason;
-use edge_policy::config::{Config, Timeouts};
+use edge_policy::config::{Config, Reject, Timeouts};
+use edge_policy::decide::Transport;
 use exchange::Http2Exchange;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -23,7 +24,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// The number of reads in succession after which the tasks of the streams run.
@@ -32,12 +33,20 @@ const MAX_READS: usize = 8;
 /// The highest number of unsent bytes in the kernel's send queue, behind which a small response may have to wait.
 const MAX_UNSENT: u32 = 128 * 1024;
 
+/// The time without a request after which a client that is met with silence gets SETTINGS nevertheless: clients of gRPC
+/// send no request before.
+const SETTINGS_DELAY: Duration = Duration::from_secs(1);
+
 /// Serves an HTTP/2 connection until it ends. `already` was read from the socket before.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     wire.socket().limit_unsent(MAX_UNSENT);
     let view = worker.view();
     let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
+    let silent = view.runtime.snapshot().config().reject == Reject::Silent;
     drop(view);
+    if silent && driver.connection.transport == Transport::Plain {
+        driver.conn.borrow_mut().begin_silence();
+    }
     if !already.is_empty() {
         driver.input.preset(already);
         driver.take(already.len());
@@ -66,6 +75,8 @@ struct Driver {
     deadline: Deadline,
     /// The deadline of an incomplete field section.
     section: Deadline,
+    /// The deadline for a request, while nothing is sent before one.
+    settings: Option<Deadline>,
     /// True if a field section, or a frame that may belong to one, is incomplete.
     unfinished: bool,
     /// True if a field section was not completed within the header timeout.
@@ -101,6 +112,7 @@ impl Driver {
             start,
             deadline,
             section: worker.sweep().deadline(),
+            settings: None,
             unfinished: false,
             slow: false,
             timeouts: config.timeouts,
@@ -120,6 +132,7 @@ impl Driver {
             self.conn.borrow_mut().fail(Code::ENHANCE_YOUR_CALM);
             self.deadline.set(self.timeouts.handshake);
         }
+        self.send_settings_when_due(cx);
         let written = self.write(cx);
         let mut conn = self.conn.borrow_mut();
         if written.is_err() {
@@ -168,6 +181,23 @@ impl Driver {
             if conn.slots.is_empty() {
                 self.deadline.set(self.timeouts.handshake);
             }
+        }
+    }
+
+    /// Ends the silence towards a client that waits for SETTINGS before its first request.
+    fn send_settings_when_due(&mut self, cx: &mut Context<'_>) {
+        let mut conn = self.conn.borrow_mut();
+        if !conn.awaits_settings() {
+            self.settings = None;
+            return;
+        }
+        let settings = self.settings.get_or_insert_with(|| {
+            let deadline = self.worker.sweep().deadline();
+            deadline.set(SETTINGS_DELAY);
+            deadline
+        });
+        if settings.poll_due(cx).is_ready() {
+            conn.end_silence();
         }
     }
 
@@ -246,6 +276,9 @@ impl Driver {
     /// The error of the connection.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut conn = self.conn.borrow_mut();
+        if conn.is_silent() {
+            return Ok(true);
+        }
         let waiting = conn.out.len();
         if waiting > 0 {
             conn.begin_to_write();

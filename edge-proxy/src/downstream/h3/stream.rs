@@ -382,6 +382,10 @@ impl Downstream for H3Stream {
         Poll::Pending
     }
 
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
+        self.poll_lost(cx)
+    }
+
     fn abort(&mut self, why: Abort) {
         if self.sent == StreamSendState::All {
             return;

@@ -127,7 +127,7 @@ impl Pump<'_> {
                         break;
                     }
                 }
-                if !self.request_done && self.up.poll_capacity(cx).is_pending() {
+                if !self.request_done && self.up.poll_capacity(cx, down.chunk().len()).is_pending() {
                     return Poll::Pending;
                 }
             }

@@ -33,7 +33,7 @@ impl Http2Connection {
             self.preface = true;
             used = n;
         }
-        while self.failed.is_none() {
+        while self.failed.is_none() && !self.lost {
             let rest = &input[used..];
             let Some(header) = FrameHeader::read(rest) else { break };
             if header.length > frame::MAX_PAYLOAD {

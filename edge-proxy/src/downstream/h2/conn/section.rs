@@ -148,6 +148,10 @@ impl Http2Connection {
     /// the client ended it. Counts as an aborted request.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
+        if self.silence.is_some() {
+            // The section is too large to know whether it names a site.
+            return self.lose();
+        }
         let mut head = ResponseHead::new(status);
         date::add(&mut head.fields);
         let place = self.place(id, true);
