@@ -1,15 +1,19 @@
-"""A client for what curl does not support: WebSocket over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220), and HTTP/3 in early data.
+"""A client for what curl does not support: WebSocket over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220), the control protocol of Tailscale,
+and HTTP/3 in early data.
 
   client.py websocket-h2 | websocket-h3                   open a WebSocket to the application and print its message
+  client.py control HOST FRAMES SILENCE                    register at headscale: send this many frames, be silent for so many seconds
   client.py early ADDRESS PORT METHOD PATH                make two connections over QUIC, the second with a request in early data
 """
 
 import asyncio
 import json
 import os
+import select
 import socket
 import ssl
 import sys
+import time
 
 import h2.config
 import h2.connection
@@ -41,6 +45,66 @@ def unframed(data):
     if len(data) < 2 or len(data) < 2 + data[1]:
         return None
     return data[2:2 + data[1]].decode()
+
+
+def control(name, count, silence):
+    """Speak with headscale as its clients do. One thread writes to the connection and reads from it."""
+    trust = ssl.create_default_context(cafile=ROOTS)
+    trust.set_alpn_protocols(["http/1.1"])
+    tls = trust.wrap_socket(socket.create_connection((EDGE, 443), PATIENCE), server_hostname=name)
+    tls.sendall(
+        f"POST /ts2021 HTTP/1.1\r\nHost: {name}\r\nUpgrade: tailscale-control-protocol\r\nConnection: upgrade\r\n"
+        "X-Tailscale-Handshake: AAEC\r\nX-Real-IP: 6.6.6.6\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = tls.recv(65_536)
+        assert part, f"the connection ended behind {received}"
+        received += part
+    head, received = received.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 101 "), head
+    assert b"upgrade: tailscale-control-protocol" in head.lower(), head
+    tls.setblocking(False)
+    frames, output = [], b""
+
+    def exchange(enough):
+        """Write what there is to be written and read frames, until there are enough."""
+        nonlocal received, output
+        end = time.monotonic() + PATIENCE
+        while len(frames) < enough:
+            assert time.monotonic() < end, f"{len(frames)} of {enough} frames"
+            wanted = [[tls], [tls] if output else []]
+            try:
+                if output:
+                    output = output[tls.send(output):]
+            except ssl.SSLWantReadError:
+                wanted[1] = []
+            except ssl.SSLWantWriteError:
+                pass
+            try:
+                part = tls.recv(65_536)
+                assert part, f"the connection ended behind {len(frames)} frames"
+                received += part
+            except ssl.SSLWantReadError:
+                select.select(*wanted, [], 1)
+            except ssl.SSLWantWriteError:
+                select.select([], [tls], [], 1)
+            while len(received) >= 3 and len(received) >= 3 + int.from_bytes(received[1:3], "big"):
+                length = int.from_bytes(received[1:3], "big")
+                frames.append(received[3:3 + length])
+                received = received[3 + length:]
+
+    exchange(1)
+    address = frames.pop().decode()
+    sent = [number.to_bytes(4, "big") + os.urandom(number % 200) for number in range(count)]
+    output = b"".join(b"\x04" + len(frame).to_bytes(2, "big") + frame for frame in sent)
+    exchange(count)
+    assert frames == sent, "the frames are not those that were sent"
+    time.sleep(silence)
+    output = b"\x04\x00\x05still"
+    exchange(count + 1)
+    assert frames[-1] == b"still", frames[-1]
+    return f"{count} frames both ways, another after {silence} s of silence, client {address}"
 
 
 def websocket_h2():
@@ -163,6 +227,8 @@ match sys.argv[1:]:
         print(websocket_h2())
     case ["websocket-h3"]:
         print(asyncio.run(patiently(websocket_h3())))
+    case ["control", name, count, silence]:
+        print(control(name, int(count), int(silence)))
     case ["early", address, port, method, path]:
         print(asyncio.run(patiently(early(address, int(port), method, path))))
     case _:

@@ -59,6 +59,8 @@ class Application(http.server.BaseHTTPRequestHandler):
             self.say({"kept": self.path})
         elif self.headers.get("Upgrade", "").lower() == "websocket":
             self.websocket()
+        elif self.headers.get("Upgrade", "").lower() == "tailscale-control-protocol":
+            self.control()
         else:
             self.say({
                 "service": NAME, "method": self.command, "path": self.path, "content": len(content),
@@ -90,6 +92,23 @@ class Application(http.server.BaseHTTPRequestHandler):
                 return
             answer = f"{text.decode()} from {self.headers.get('X-Real-IP')}".encode()
             self.wfile.write(bytes([129, len(answer)]) + answer)
+            self.wfile.flush()
+
+    def control(self):
+        """Switch to frames, as headscale does: a type and a length of two bytes before each. Every frame is sent back."""
+        if self.command != "POST" or self.path != "/ts2021" or not self.headers.get("X-Tailscale-Handshake"):
+            self.say({"error": "no handshake"}, 400)
+            return
+        self.send_response(101)
+        self.send_header("Upgrade", "tailscale-control-protocol")
+        self.send_header("Connection", "upgrade")
+        self.end_headers()
+        self.close_connection = True
+        address = self.headers.get("X-Real-IP", "").encode()
+        self.wfile.write(struct.pack("!BH", 2, len(address)) + address)
+        self.wfile.flush()
+        while len(head := self.rfile.read(3)) == 3:
+            self.wfile.write(head + self.rfile.read(struct.unpack("!BH", head)[1]))
             self.wfile.flush()
 
 

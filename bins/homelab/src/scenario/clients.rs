@@ -14,6 +14,7 @@ const SPOOFED: &str = "-H 'X-Forwarded-For: 6.6.6.6' -H 'X-Real-IP: 6.6.6.6' -H 
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     through_both_hops(lab, facts);
     websocket(lab, facts);
+    check_headscale(lab, facts);
     facts.fact(CHAPTER, "the node's access log shows the address of the client, not of the edge", || {
         let log = std::fs::read_to_string(lab.topology.matrix.folder.join("run/access.log"))
             .map_err(|why| why.to_string())?;
@@ -77,6 +78,27 @@ with client.connect('wss://git.example.org/socket', ssl=trust, sock=socket.creat
             },
         );
     }
+}
+
+/// Checks that a client of headscale registers through both hops and stays connected, by the handshake and the frames
+/// of Tailscale's control protocol.
+fn check_headscale(lab: &Lab, facts: &Facts) {
+    facts.fact(
+        CHAPTER,
+        "a client of headscale registers through both hops and stays: POST with Upgrade, frames both ways, a silence, another frame",
+        || {
+            let said = lab.python_client("control headscale.example.org 1000 10")?;
+            let expected = "1000 frames both ways, another after 10 s of silence, client 203.0.113.7";
+            ensure(said == expected, || said.clone())?;
+            Ok(said)
+        },
+    );
+    facts.fact(CHAPTER, "a protocol that the site does not name is not switched to, and the request goes on without it", || {
+        let said = lab.curl("-4 --http1.1 -X POST -H 'Connection: upgrade' -H 'Upgrade: tcp' https://headscale.example.org/ts2021")?;
+        ensure(said.ends_with("1.1 200"), || said.clone())?;
+        ensure(field(&said, "upgrade")?.is_empty(), || said.clone())?;
+        Ok("200, and Upgrade did not reach headscale".to_owned())
+    });
 }
 
 /// Checks the paths that bypass the edge.
