@@ -1,15 +1,38 @@
 //! The log lines of connections without requests: forwarded as TCP, or rejected.
 
 use super::time::Date;
-use super::{Format, combined, json};
+use super::{Format, LogRecord, Template, combined, json};
 use edge_proxy::{ConnectionRejected, ForwardRecord, Reason};
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-/// Returns the line of a forwarded connection, including its line feed. In the combined format, `FORWARD UPSTREAM
-/// REASON` stands in place of the request.
-pub(super) fn forwarded(record: &ForwardRecord<'_>, time: SystemTime, format: Format) -> Vec<u8> {
+/// Returns the line of a connection that was forwarded, including its line feed. In the combined format the request is
+/// `FORWARD UPSTREAM REASON`; in a template the method is `FORWARD`, and the authority is the server name.
+pub(super) fn forwarded(
+    record: &ForwardRecord<'_>,
+    time: SystemTime,
+    format: Format,
+    template: Option<&Template>,
+) -> Vec<u8> {
     let reason = record.reason.map(Reason::as_str);
+    if let Some(template) = template {
+        let mut out = Vec::new();
+        let line = LogRecord {
+            client: record.client.ip(),
+            method: "FORWARD",
+            authority: record.sni.unwrap_or_default(),
+            received: record.received,
+            sent: record.sent,
+            duration: record.duration,
+            upstream: Some(record.upstream),
+            reason,
+            proxy_header: record.proxy_header,
+            request_id: record.unique_id,
+            ..LogRecord::of_connection(time, record.peer)
+        };
+        template.write(&line, &mut out);
+        return out;
+    }
     if format == Format::Combined {
         let mut out = Vec::new();
         let what = ["FORWARD", record.upstream, reason.unwrap_or("-")];
@@ -59,13 +82,26 @@ impl<'a> From<&ConnectionRejected<'a>> for RejectedConnection<'a> {
 }
 
 impl RejectedConnection<'_> {
-    /// Returns the line, including its line feed. In the combined format, `TCP NAME REASON` or `QUIC NAME REASON`
-    /// stands in place of the request, and the status is 444.
-    pub(super) fn line(&self, time: SystemTime, format: Format) -> Vec<u8> {
+    /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON` or
+    /// `QUIC NAME REASON`, and the status is 444, that of a request without a response. In a template the method is `TCP` or
+    /// `QUIC`, and the authority is the server name.
+    pub(super) fn line(&self, time: SystemTime, format: Format, template: Option<&Template>) -> Vec<u8> {
         let Self { peer, listener, sni, quic, reason } = self;
+        let method = if *quic { "QUIC" } else { "TCP" };
+        if let Some(template) = template {
+            let mut out = Vec::new();
+            let line = LogRecord {
+                method,
+                authority: sni.unwrap_or_default(),
+                reason: Some(reason),
+                ..LogRecord::of_connection(time, *peer)
+            };
+            template.write(&line, &mut out);
+            return out;
+        }
         if format == Format::Combined {
             let mut out = Vec::new();
-            let what = [if *quic { "QUIC" } else { "TCP" }, sni.unwrap_or("-"), reason];
+            let what = [method, sni.unwrap_or("-"), reason];
             combined::connection((time, peer.ip()), what, (Some(444), 0), &mut out);
             return out;
         }
@@ -80,6 +116,35 @@ impl RejectedConnection<'_> {
     }
 }
 
+impl LogRecord<'_> {
+    /// Returns the values of a connection without a request.
+    const fn of_connection(time: SystemTime, peer: SocketAddr) -> Self {
+        Self {
+            time,
+            client: peer.ip(),
+            peer,
+            method: "",
+            authority: "",
+            target: "",
+            version: "",
+            tls: None,
+            status: None,
+            received: 0,
+            sent: 0,
+            duration: Duration::ZERO,
+            site: None,
+            upstream: None,
+            reason: None,
+            error: None,
+            early: false,
+            proxy_header: None,
+            request_id: None,
+            referer: None,
+            user_agent: None,
+        }
+    }
+}
+
 /// Returns a value as a line of JSON, including its line feed.
 fn line(value: &serde_json::Value) -> Vec<u8> {
     let mut line = json::escaped_json(value);
@@ -90,7 +155,7 @@ fn line(value: &serde_json::Value) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn rejected_connections_have_the_format_of_the_log_and_a_time() {
@@ -102,7 +167,7 @@ mod tests {
             reason: Reason::UnknownName.as_str(),
         };
         let time = UNIX_EPOCH + Duration::from_millis(1_794_000_000_123);
-        let text = |format| String::from_utf8(record.line(time, format)).expect("UTF-8");
+        let text = |format| String::from_utf8(record.line(time, format, None)).expect("UTF-8");
         assert_eq!(
             text(Format::Combined),
             "203.0.113.66 - - [06/Nov/2026:21:20:00 +0000] \"QUIC un\\x22known\\xe2\\x80\\xae.example.org unknown-name\" 444 0 \"-\" \"-\"\n"
@@ -110,5 +175,13 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).expect("JSON");
         assert_eq!(json["time"], "2026-11-06T21:20:00.123Z");
         assert_eq!((&json["turned_away"], &json["transport"]), (&"unknown-name".into(), &"quic".into()));
+        let template = Template::parse(
+            "{time} {client} {method} {authority} {target} {status} {version} {sent} {reason}",
+        );
+        let line = record.line(time, Format::Json, Some(&template.expect("a template")));
+        assert_eq!(
+            String::from_utf8(line).expect("UTF-8"),
+            "2026-11-06T21:20:00.123Z 203.0.113.66 QUIC un\\x22known\\xe2\\x80\\xae.example.org - - - 0 unknown-name\n"
+        );
     }
 }

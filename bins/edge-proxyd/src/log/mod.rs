@@ -46,7 +46,7 @@ pub(crate) struct LogSettings {
     pub(crate) file: Option<PathBuf>,
     /// True if rejected connections are logged too.
     pub(crate) rejected: bool,
-    /// The template for the lines of requests. `None` for `format`.
+    /// The format of lines, in place of `format`.
     pub(crate) template: Option<Template>,
     /// The names of sites with a log file of their own, and its path.
     pub(crate) sites: Vec<(String, PathBuf)>,

@@ -23,7 +23,7 @@ const QUEUE_CAPACITY: usize = 8192;
 pub(crate) struct Writer {
     /// The format of lines.
     format: Format,
-    /// The template for the lines of requests. `None` for `format`.
+    /// The format of lines, in place of `format`.
     template: Option<Template>,
     /// True if rejected connections are logged too.
     rejected: bool,
@@ -103,8 +103,8 @@ impl Queue {
     /// Tells the thread to open the file again.
     fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
-        // An empty line wakes the thread and writes nothing.
-        self.send(Vec::new());
+        // An empty line wakes the thread and writes nothing. It is not needed if the queue is full, and is no loss then.
+        drop(self.lines.try_send(Vec::new()));
     }
 
     /// Queues a line. If the queue is full, the line is dropped and counted.
@@ -139,7 +139,7 @@ fn write(
             && reopen.swap(false, Ordering::Relaxed)
         {
             match OpenOptions::new().append(true).create(true).open(path) {
-                Ok(opened) => log = Log::new(Box::new(opened)),
+                Ok(opened) => log.reopened(Box::new(opened)),
                 Err(why) => journal::error(format_args!("cannot open the access log {name}: {why}")),
             }
         }
@@ -194,6 +194,13 @@ impl<W: Write> Log<W> {
     /// Creates an output that works.
     const fn new(out: W) -> Self {
         Self { out, cut: false, failing: None }
+    }
+
+    /// Continues in another output. Its first line has nothing before it; a failure of the former one lasts until something can
+    /// be written again.
+    fn reopened(&mut self, out: W) {
+        self.out = out;
+        self.cut = false;
     }
 
     /// Writes a batch of lines.
@@ -346,14 +353,15 @@ impl Observer for Writer {
         if self.format == Format::Off {
             return;
         }
-        self.send(connection::forwarded(record, SystemTime::now(), self.format));
+        self.send(connection::forwarded(record, SystemTime::now(), self.format, self.template.as_ref()));
     }
 
     fn turned_away(&self, record: &ConnectionRejected<'_>) {
         if !self.rejected || self.format == Format::Off {
             return;
         }
-        self.send(connection::RejectedConnection::from(record).line(SystemTime::now(), self.format));
+        let rejected = connection::RejectedConnection::from(record);
+        self.send(rejected.line(SystemTime::now(), self.format, self.template.as_ref()));
     }
 }
 
@@ -384,6 +392,34 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_reopening_is_no_line_and_loses_none() {
+        let (lines, receiver) = sync_channel(2);
+        let queue = Queue { lines, lost: Arc::default(), reopen: Arc::default() };
+        queue.send(b"one\n".to_vec());
+        queue.send(b"two\n".to_vec());
+        queue.reopen();
+        assert_eq!(
+            queue.lost.load(Ordering::Relaxed),
+            0,
+            "the queue was full, and the file is reopened all the same"
+        );
+        assert!(queue.reopen.load(Ordering::Relaxed));
+        queue.send(b"three\n".to_vec());
+        assert_eq!(queue.lost.load(Ordering::Relaxed), 1);
+        assert_eq!(receiver.try_iter().count(), 2);
+    }
+
+    #[test]
+    fn a_failure_ends_in_the_file_that_is_opened_next() {
+        let full = Rc::new(Cell::new(2));
+        let mut log = Log::new(Disk { bytes: Vec::new(), room: full });
+        assert!(matches!(log.write(b"{0}\n").turn, Some(LogTransition::Failed(_))));
+        log.reopened(Disk { bytes: Vec::new(), room: Rc::new(Cell::new(100)) });
+        assert!(matches!(log.write(b"{1}\n").turn, Some(LogTransition::Recovered(1))));
+        assert_eq!(log.out.bytes, b"{1}\n");
     }
 
     proptest! {
