@@ -73,7 +73,7 @@
       checks = each (pkgs: {
         # The examples are valid for the programs as built here.
         examples = pkgs.runCommand "examples" { } ''
-          ${(all pkgs).edge-proxyd}/bin/edge-proxyd check --no-files --config ${./examples/hosts/id3-eniac/edge.toml}
+          ${(all pkgs).edge-proxyd}/bin/edge-proxyd check --no-files --errors-only --config ${./examples/hosts/id3-eniac/edge.toml}
           ${(all pkgs).pg-hba}/bin/pg-hba render --policy ${./examples/hosts/lab-matrix/hba.toml}
           touch $out
         '';

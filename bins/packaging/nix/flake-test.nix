@@ -35,5 +35,5 @@ assert packages.default.pname == "edge-proxyd";
 assert builtins.attrNames overlay == names;
 assert builtins.attrNames outputs.packages == builtins.attrNames outputs.checks;
 assert builtins.pathExists outputs.nixosModules.default;
-assert builtins.match ".*edge-proxyd check.*" (builtins.replaceStrings [ "\n" ] [ " " ] outputs.checks.x86_64-linux.examples.script) != null;
+assert builtins.match ".*edge-proxyd check --no-files --errors-only .*" (builtins.replaceStrings [ "\n" ] [ " " ] outputs.checks.x86_64-linux.examples.script) != null;
 builtins.concatStringsSep "\n" (map line names)

@@ -69,11 +69,26 @@ let
       services.forgejo.enable = mkOption { type = types.bool; default = false; };
       services.forgejo.customDir = mkOption { type = types.str; default = "${folder}/forgejo"; };
       services.forgejo.package = mkOption { type = types.package; default = package "13.0.2"; };
+      services.forgejo.database = lib.genAttrs [ "type" "socket" "name" "user" ]
+        (name: mkOption { type = types.str; default = "forgejo"; })
+      // { createDatabase = mkOption { type = types.bool; default = true; }; };
       services.forgejo.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
+      services.headscale = {
+        enable = mkOption { type = types.bool; default = false; };
+        address = mkOption { type = types.str; default = "127.0.0.1"; };
+        port = mkOption { type = types.port; default = 8080; };
+        settings = mkOption { type = types.attrsOf types.anything; default = { }; };
+      };
       services.postgresql.enable = mkOption { type = types.bool; default = false; };
       services.postgresql.dataDir = mkOption { type = types.str; default = "/var/lib/postgresql/18"; };
       services.postgresql.package = mkOption { type = types.package; };
       services.postgresql.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
+      services.vaultwarden = {
+        enable = mkOption { type = types.bool; default = false; };
+        dbBackend = mkOption { type = types.enum [ "sqlite" "mysql" "postgresql" ]; default = "sqlite"; };
+        config = mkOption { type = types.attrsOf (types.oneOf [ types.bool types.int types.str ]); default = { }; };
+        environmentFile = mkOption { type = types.nullOr types.path; default = null; };
+      };
       systemd.services = mkOption { type = types.attrsOf (types.submodule service); default = { }; };
       systemd.tmpfiles.rules = mkOption { type = types.listOf types.str; default = [ ]; };
       users.groups = mkOption { type = types.attrsOf types.anything; default = { }; };
@@ -175,6 +190,38 @@ let
         SSH_SERVER_USE_PROXY_PROTOCOL = (edgeFile vps).value.upstream.forgejo-ssh.proxy_protocol == "v2";
         to = (edgeFile vps).value.upstream.forgejo-ssh.target;
       };
+    # The services behind the node's edge are enabled, listen where it forwards to, have the names of its sites, and use the
+    # databases of the manifest on PostgreSQL 18.
+    assert ensure
+      (builtins.all (name: matrix.services.${name}.enable) [ "forgejo" "headscale" "postgresql" "vaultwarden" ])
+      "lab-matrix: a service is not enabled";
+    assert same "lab-matrix: targets"
+      (let targets = (edgeFile matrix).value.upstream; in {
+        vaultwarden = targets.vaultwarden.target; headscale = targets.headscale.target; forgejo = targets.forgejo.target;
+      })
+      (let inherit (matrix.services) vaultwarden headscale forgejo; in {
+        vaultwarden = "http://${vaultwarden.config.ROCKET_ADDRESS}:${toString vaultwarden.config.ROCKET_PORT}";
+        headscale = "http://${headscale.address}:${toString headscale.port}";
+        # The default of NixOS for this protocol.
+        forgejo = if forgejo.settings.server.PROTOCOL == "http+unix" then "unix:/run/forgejo/forgejo.sock" else "elsewhere";
+      });
+    assert same "lab-matrix: names"
+      (let inherit (matrix.services) vaultwarden headscale forgejo; in
+        [ vaultwarden.config.DOMAIN headscale.settings.server_url forgejo.settings.server.ROOT_URL ])
+      (let sites = byName (edgeFile matrix).value.site; of = name: builtins.head sites.${name}.hosts; in
+        [ "https://${of "vault"}" "https://${of "headscale"}" "https://${of "git"}/" ]);
+    assert same "lab-matrix: databases"
+      (let inherit (matrix.services) vaultwarden headscale forgejo; in {
+        vaultwarden = [ vaultwarden.dbBackend vaultwarden.config.DATABASE_URL ];
+        headscale = [ headscale.settings.database.type headscale.settings.database.postgres ];
+        forgejo = removeAttrs forgejo.database [ ];
+      })
+      {
+        vaultwarden = [ "postgresql" "postgresql://vaultwarden@/vaultwarden?host=/run/postgresql" ];
+        headscale = [ "postgres" { host = "/run/postgresql"; name = "headscale"; user = "headscale"; } ];
+        forgejo = { type = "postgres"; createDatabase = false; socket = "/run/postgresql"; name = "forgejo"; user = "forgejo"; };
+      };
+    assert ensure (lib.versions.major matrix.services.postgresql.package.version == "18") "lab-matrix: PostgreSQL is not 18";
     # The manifest is the example's, but for where systemd hands the passwords over.
     assert same "databases.toml"
       (builtins.removeAttrs manifest.value [ "ensure" "database" ])
@@ -228,6 +275,15 @@ let
     assert ensure (lib.hasInfix "smtp-config apply" aliased.systemd.services.forgejo.preStart) "modules.services.git.forgejo.mailer";
     assert same "modules.services.git.forgejo.mailer: passwordFile"
       aliased.systemd.services.forgejo.serviceConfig.LoadCredential [ "forgejo-mailer:/run/secrets/forgejo-smtp" ];
+    assert ensure
+      (!(builtins.tryEval (builtins.deepSeq (evaluated [
+        ./aliases.nix
+        {
+          services.postgresql.package = pkgs.postgresql_18;
+          modules.services.database.postgresql.ensures = [ { name = "a"; pasword_file = "/run/secrets/a"; } ];
+        }
+      ]).services.postgresql.ensures true)).success)
+      "a misspelt key of modules.services.database.postgresql.ensures was taken";
     assert same "certs.NAME.dnsResolver"
       (evaluated [ { security.acmeDns01.certs.a = { dnsResolver = "9.9.9.9:53"; group = "nginx"; }; } ]).security.acmeDns01.certs.a.dnsResolver
       "9.9.9.9:53";
@@ -279,6 +335,13 @@ builtins.concatStringsSep "\n" (
       out=${folder}/pg_hba.conf
       ${ruled.services.pgEnsure.hbaFile.script}
       grep -F vaultwarden ${folder}/pg_hba.conf
+    '')
+    # The rules of the node, of which the build refuses those with a fault.
+    (run "matrix-hba-file" ''
+      out=${folder}/matrix_hba.conf
+      ${matrix.services.pgEnsure.hbaFile.script}
+      for name in vaultwarden headscale forgejo grafana; do grep -w "$name" ${folder}/matrix_hba.conf > /dev/null; done
+      ${programs}/bin/pg-hba explain ${folder}/matrix_hba.conf --pg 18 --db headscale --user headscale | grep -w trust
     '')
     # As Forgejo's unit does before each start.
     (run "forgejo-start" ''

@@ -96,7 +96,7 @@ let
   policy = (pkgs.formats.toml { }).generate "hba.toml" cfg.hba;
   rules = pkgs.runCommand "pg_hba.conf" { } ''
     ${lib.getExe' cfg.hbaPackage "pg-hba"} render --policy ${policy} --pg ${major} > $out
-    ${lib.getExe' cfg.hbaPackage "pg-hba"} check $out --policy ${policy} --pg ${major}
+    ${lib.getExe' cfg.hbaPackage "pg-hba"} check $out --errors-only --policy ${policy} --pg ${major}
   '';
 
   # Credentials are named by the role, whose name may hold anything.

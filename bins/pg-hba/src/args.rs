@@ -71,6 +71,9 @@ pub(crate) enum Command {
         /// The policy in force, in TOML: findings about trust that it states are waived.
         #[arg(long)]
         policy: Option<PathBuf>,
+        /// Let warnings pass, which are printed all the same: for builds and units.
+        #[arg(long)]
+        errors_only: bool,
     },
     /// Show the rule that decides a connection, and the mismatch of each one before.
     Explain {

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
         Command::Render { policy, pg } => print_rendered(policy, *pg, args.json),
-        Command::Check { file, pg, next, superuser, roles, waivers, ssl, policy } => {
+        Command::Check { file, pg, next, superuser, roles, waivers, ssl, policy, errors_only } => {
             let rules = policy.as_deref().map(|path| files::policy(path, *pg)).transpose()?;
             let analysis = Analysis {
                 superuser: Some(superuser.clone()),
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 waivers: waivers.clone(),
                 policy: rules.map(|policy| policy.compile()).unwrap_or_default(),
             };
-            check(file, &Server::new(*pg).with_tls(*ssl == Ssl::On), &analysis, args.json)
+            let limit = if *errors_only { Severity::Error } else { Severity::Warning };
+            check(file, &Server::new(*pg).with_tls(*ssl == Ssl::On), (&analysis, limit), args.json)
         }
         Command::Explain {
             file,
@@ -123,11 +124,13 @@ fn print_rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, 
     Ok(Done::Fine)
 }
 
-/// Analyses a file, and prints its findings. Returns [`Done::Differences`] if a finding above a note is not waived.
-///
-/// # Errors
-/// Returns a [`Failure`] if the file cannot be read.
-fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Result<Done, Failure> {
+/// Checks a file. Findings of the severity `limit` and above make a difference.
+fn check(
+    path: &Path,
+    server: &Server,
+    (analysis, limit): (&Analysis, Severity),
+    as_json: bool,
+) -> Result<Done, Failure> {
     let document = files::document(path, server)?;
     let findings = analyze(&document, server, analysis);
     if as_json {
@@ -153,8 +156,7 @@ fn check(path: &Path, server: &Server, analysis: &Analysis, as_json: bool) -> Re
             println!("{gap}{} {code}: {}; {}{waived}", code.severity(), finding.reason, finding.fix);
         }
     }
-    let counts =
-        findings.iter().any(|finding| finding.waived.is_none() && finding.code.severity() > Severity::Note);
+    let counts = findings.iter().any(|finding| finding.waived.is_none() && finding.code.severity() >= limit);
     Ok(if counts { Done::Differences } else { Done::Fine })
 }
 

@@ -1,6 +1,7 @@
-# The node on NixOS, equivalent to edge.toml, databases.toml and mailer.toml beside this file.
-{ config, pkgs, ... }:
+# The node on NixOS, equivalent to edge.toml, databases.toml, hba.toml and mailer.toml beside this file.
+{ pkgs, ... }:
 let
+  databases = [ "vaultwarden" "headscale" "forgejo" ];
   tailnet = [ "100.64.0.0/10" "fd7a:115c:a1e0::/48" ];
 in
 {
@@ -45,11 +46,9 @@ in
 
   services.pgEnsure = {
     enable = true;
-    ensures = map
-      (name: { inherit name; passwordFile = "/run/secrets/${name}-db"; })
-      [ "vaultwarden" "headscale" "forgejo" ];
+    ensures = map (name: { inherit name; passwordFile = "/run/secrets/${name}-db"; }) databases;
     # They find their database and password when they start, after an outage of PostgreSQL too.
-    requiredBy = [ "vaultwarden.service" "headscale.service" "forgejo.service" ];
+    requiredBy = map (name: "${name}.service") databases;
     credentials.grafana-db = "/run/secrets/grafana-db";
     settings = {
       role = [ { name = "grafana"; login = true; connection_limit = 5; password = "credential:grafana-db"; } ];
@@ -63,6 +62,37 @@ in
           privileges = [ "select" ]; existing = true;
         }
       ];
+    };
+    # The rules of hba.toml, and each role at its own database.
+    hba = let policy = builtins.fromTOML (builtins.readFile ./hba.toml); in
+      policy // { services = map (name: { database = name; role = name; }) databases ++ policy.services; };
+  };
+
+  # The services behind the edge. Each reaches its database over the socket, where the rules ask for no password.
+  services.vaultwarden = {
+    enable = true;
+    dbBackend = "postgresql";
+    config = {
+      DOMAIN = "https://vault.example.org";
+      ROCKET_ADDRESS = "127.0.0.1";
+      ROCKET_PORT = 8222;
+      DATABASE_URL = "postgresql://vaultwarden@/vaultwarden?host=/run/postgresql";
+      SIGNUPS_ALLOWED = false;
+    };
+    # The token of the page for administrators.
+    environmentFile = "/run/secrets/vaultwarden.env";
+  };
+  services.headscale = {
+    enable = true;
+    address = "127.0.0.1";
+    port = 8080;
+    settings = {
+      server_url = "https://headscale.example.org";
+      dns = { base_domain = "tailnet.example.org"; nameservers.global = [ "9.9.9.9" ]; };
+      database = {
+        type = "postgres";
+        postgres = { host = "/run/postgresql"; name = "headscale"; user = "headscale"; };
+      };
     };
   };
 
