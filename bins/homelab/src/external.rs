@@ -11,6 +11,7 @@ pub(crate) const ZONE: &str = "example.org";
 /// Other zones of the name server, with their records.
 const REST: &[(&str, &str)] = &[
     ("org", "example NS ns.example\nns.example A 203.0.113.53\nacme-v02.api.letsencrypt A 203.0.113.80"),
+    ("io", "desec A 203.0.113.80"),
     (
         "com",
         "api.cloudflare A 203.0.113.80\nin-v3.mailjet A 203.0.113.26\nspf.mailjet TXT \"v=spf1 ip4:203.0.113.26 -all\"",

@@ -1,8 +1,9 @@
-//! HTTPS server at the address of the CA and of Cloudflare: TLS for their names in front of Pebble and the mock of the
-//! API.
+//! The servers at the addresses of the CA, of Cloudflare and of deSEC: TLS for their names in front of Pebble and the mocks of the
+//! APIs.
 //!
 //! Injects failures of the CA, and publishes the records of the API on the name server, as Cloudflare does.
 
+use crate::desec::{DESEC, DesecMock};
 use rustls::pki_types::ServerName;
 use rustls::server::ResolvesServerCertUsingSni;
 use rustls::sign::CertifiedKey;
@@ -26,6 +27,7 @@ pub(crate) struct Front {
     ca: SocketAddr,
     ca_client: Arc<ClientConfig>,
     cloudflare: CloudflareMock,
+    desec: DesecMock,
     zone: &'static str,
     names: Mutex<BTreeSet<String>>,
     requests: Mutex<Vec<String>>,
@@ -53,8 +55,9 @@ impl Front {
     ) -> Result<Arc<Self>, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut certificates = ResolvesServerCertUsingSni::new();
-        for name in [CA, CLOUDFLARE] {
-            let (chain, key) = authority.pair(&[name]);
+        for name in [CA, CLOUDFLARE, DESEC] {
+            // As others, they are valid for a time: a machine whose clock is wrong finds them not to be.
+            let (chain, key) = authority.pair_between(&[name], 2020, 2039);
             let key = provider.key_provider.load_private_key(key).map_err(|why| why.to_string())?;
             certificates.add(name, CertifiedKey::new(chain, key)).map_err(|why| why.to_string())?;
         }
@@ -67,6 +70,7 @@ impl Front {
             ca,
             ca_client: Arc::new(tls_client(ca_root, &[])),
             cloudflare,
+            desec: DesecMock::new(zone),
             zone,
             names: Mutex::default(),
             requests: Mutex::default(),
@@ -114,6 +118,17 @@ impl Front {
             self.publish(&line, &request.body);
             return Some(whole(&answer));
         }
+        if host == DESEC {
+            let answer =
+                self.desec.answer(&line, field(&request.head, "authorization").as_deref(), &request.body);
+            if let Some((name, values)) = answer.changed {
+                self.update(&replacement(&name, &values));
+            }
+            let body = if answer.body.is_null() { String::new() } else { answer.body.to_string() };
+            let (status, length) = (answer.status, body.len());
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n");
+            return Some(format!("{head}Content-Length: {length}\r\n\r\n{body}").into_bytes());
+        }
         let order = line.starts_with("POST /order-plz");
         let take = |left: usize| left.checked_sub(1);
         if order && self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
@@ -142,15 +157,17 @@ impl Front {
         let mut names = self.names.lock().expect("no panic");
         let record: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         names.extend(record["name"].as_str().map(str::to_owned));
-        let mut script =
-            format!("server {}\nzone {}\n", crate::topology::NAME_SERVER.replace(':', " "), self.zone);
-        for name in names.iter() {
-            script.push_str(&format!("del {name}. TXT\n"));
-            for value in self.cloudflare.txt(name) {
-                script.push_str(&format!("add {name}. 120 TXT \"{value}\"\n"));
-            }
-        }
-        script.push_str("send\n");
+        let quoted = |name: &String| -> Vec<String> {
+            self.cloudflare.txt(name).iter().map(|value| format!("\"{value}\"")).collect()
+        };
+        let lines: String = names.iter().map(|name| replacement(name, &quoted(name))).collect();
+        self.update(&lines);
+    }
+
+    /// Sends lines of an update to the name server.
+    fn update(&self, lines: &str) {
+        let server = crate::topology::NAME_SERVER.replace(':', " ");
+        let script = format!("server {server}\nzone {}\n{lines}send\n", self.zone);
         let update = Command::new("/usr/bin/knsupdate")
             .args(["-y", &format!("hmac-sha256:{TSIG_NAME}:{TSIG_SECRET}")])
             .stdin(Stdio::piped())
@@ -166,10 +183,13 @@ impl Front {
     }
 }
 
-/// Forwards a TCP port of this thread's network to another address. Runs until the process exits.
-///
-/// # Errors
-/// Returns a description if the port cannot be bound.
+/// Returns the lines of an update that replaces the TXT records of a name by these values, in quotes.
+fn replacement(name: &str, values: &[String]) -> String {
+    let add = |value: &String| format!("add {name}. 120 TXT {value}\n");
+    format!("del {name}. TXT\n{}", values.iter().map(add).collect::<String>())
+}
+
+/// Forwards a TCP port of this network to another address.
 pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
     let listener = TcpListener::bind(from).map_err(|why| format!("{from}: {why}"))?;
     std::thread::spawn(move || {

@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask homelab` builds the programs and runs this program. It requires root for the namespaces.
 
+mod desec;
 mod edges;
 mod external;
 mod facts;

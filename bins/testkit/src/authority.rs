@@ -123,11 +123,24 @@ impl Authority {
 
     /// Issues a certificate. Returns chain and private key as types of rustls.
     pub fn pair(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        let (chain, key) = self.issue(names);
-        let chain =
-            CertificateDer::pem_slice_iter(chain.as_bytes()).map(|found| found.expect("PEM")).collect();
-        (chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM"))
+        ders(&self.issue(names))
     }
+
+    /// Issues a certificate that is valid between two new years, and its key, as types of rustls.
+    pub fn pair_between(
+        &self,
+        names: &[&str],
+        from: i32,
+        until: i32,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        ders(&self.issue_between(names, from, until))
+    }
+}
+
+/// Returns a chain and its key, in PEM, as types of rustls.
+fn ders((chain, key): &(String, String)) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|found| found.expect("PEM")).collect();
+    (chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM"))
 }
 
 /// Returns the TLS configuration of a client that trusts only `root`, a certificate in PEM, and offers these ALPN

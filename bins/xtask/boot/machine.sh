@@ -23,7 +23,7 @@ cat > /srv/manifest.toml <<END
 name = "app"
 password = "credential:app-db"
 END
-cp /srv/manifest.toml /etc/pg-ensure/manifest.toml
+cp /srv/manifest.toml /etc/pg-ensure/pg-ensure.toml
 chmod +x /srv/exec-provider
 cat > /etc/systemd/system/origin.service <<END
 [Service]

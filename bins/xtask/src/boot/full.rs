@@ -20,6 +20,7 @@ pub(super) const STEPS: &[Step] = &[
         late_folder,
     ),
     ("a store that fails keeps no other site from being served", failing_store),
+    ("a check by root names what the account of the unit cannot read", root_check),
     (
         "a takeover with long requests open leaves the service up, and ends the old process after its grace",
         long_takeover,
@@ -214,8 +215,20 @@ fn failing_store(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
-/// Checks a takeover with two requests, one shorter and one longer than the grace of 30 s. systemd once considered such
-/// a service as ending, and killed it.
+/// Checks that a check by hand proves what the unit does: root reads every file.
+fn root_check(machine: &mut Machine) -> Outcome {
+    let key = "/var/lib/acme/a.test/key.pem";
+    let check =
+        "set +e; edge-proxyd check > /run/check 2>&1; code=$?; set -e; cat /run/check; test $code -eq";
+    machine.run(&format!("{check} 3 && ! grep 'cannot read it' /run/check"))?;
+    machine.run(&format!("chown root:root {key}; chmod 600 {key}"))?;
+    machine.run(&format!(
+        "{check} 3 && grep '{key}: the account of edge-proxyd.service, edge-proxy, cannot read it: it is of user 0, group 0, mode 0600' /run/check"
+    ))?;
+    machine.run(&format!("chown edge-proxy:acme {key}; chmod 640 {key}")).map(drop)
+}
+
+/// One request is shorter than the grace of 30 s, the other is not. systemd kept such a service for one that ends, and killed it.
 fn long_takeover(machine: &mut Machine) -> Outcome {
     let main = "systemctl show --value -p MainPID edge-proxyd";
     let before = machine.run(main)?;

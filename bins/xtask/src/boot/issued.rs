@@ -10,6 +10,7 @@ use crate::process::Outcome;
 pub(super) const STEPS: &[Step] = &[
     ("certificates by [acme] of edge-proxyd, from each provider", by_edge),
     ("certificates by acme-dns01, from each provider", by_daemon),
+    ("certificates are shared by PostgreSQL, and served while it is away", by_database),
     ("what is due is done by the timer, in the place of the daemon", by_timer),
     ("a reload of the daemon that is refused fails, and says why", refused),
     ("the folder keeps its groups, whoever made it, over starts and boots", foreign_group),
@@ -20,15 +21,16 @@ pub(super) const STEPS: &[Step] = &[
 const RELOADED: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\nExecReload=/bin/touch /run/reloaded\\n' \
                         > /run/systemd/system/nginx.service && systemctl daemon-reload && systemctl start nginx";
 
-/// Certificates of the configuration, except the one whose provider cannot be reached.
-const NAMES: [&str; 4] = ["cloudflare", "knot", "delegated", "program"];
+/// The certificates of the configuration.
+const NAMES: [&str; 5] = ["cloudflare", "knot", "delegated", "program", "hosted"];
 
 /// Returns the script that writes the secrets of the providers.
 fn secrets(folder: &str, owner: &str) -> String {
     format!(
         "mkdir -p {folder}; printf 'c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=\\n' > {folder}/tsig; \
          printf 'htB9mR9DYgcu9bX_afHF62erXaH2TS7bg9KW3F7Z\\n' > {folder}/acme-dns; \
-         chown {owner} {folder}/tsig {folder}/acme-dns; chmod 400 {folder}/tsig {folder}/acme-dns"
+         printf 'desec-token\\n' > {folder}/desec; \
+         chown {owner} {folder}/tsig {folder}/acme-dns {folder}/desec; chmod 400 {folder}/tsig {folder}/acme-dns {folder}/desec"
     )
 }
 
@@ -54,19 +56,13 @@ fn by_edge(machine: &mut Machine) -> Outcome {
     }
     machine.run("grep present /var/lib/acme/exec-provider.log && test -e /var/lib/acme/post-run")?;
     machine.until(20, "test -e /run/reloaded")?;
-    unreachable_is_said(machine, "edge-proxyd")
+    nothing_is_denied(machine, "edge-proxyd")
 }
 
-/// Checks that the one provider on the real internet fails since it cannot be reached, and not because of the
-/// confinement of the unit.
-fn unreachable_is_said(machine: &Machine, unit: &str) -> Outcome {
-    let log =
-        format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat");
-    machine.until(
-        60,
-        &format!("{log} | grep 'hosted.example.org' | grep -iE 'desec|dns|resolve|request|connect'"),
-    )?;
-    machine.run(&format!("! {log} | grep -E 'Operation not permitted|Permission denied|Read-only'")).map(drop)
+/// Checks that the confinement of a unit kept it from nothing.
+fn nothing_is_denied(machine: &Machine, unit: &str) -> Outcome {
+    let denied = "Operation not permitted|Permission denied|Read-only";
+    machine.run(&format!("! {} | grep -E '{denied}'", log_script(unit))).map(drop)
 }
 
 /// Checks that the daemon acme-dns01 issues a certificate from each DNS provider.
@@ -77,10 +73,10 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     // The same configuration, with the group of another program and a port for metrics.
     machine.run(
         "sed -e 's/acme\\.provider/provider/; s/\\[\\[acme\\.certificate/[[certificate/; s#/etc/edge-proxyd/#/etc/acme-dns01/#' \
-             -e '/^names = ..knot/a group = \"www-data\"' -e '/^check = /d' /srv/acme.toml > /etc/acme-dns01.toml; \
+             -e '/^names = ..knot/a group = \"www-data\"' -e '/^check = /d' /srv/acme.toml > /etc/acme-dns01/acme-dns01.toml; \
          mkdir -p /run/systemd/system/acme-dns01.service.d; \
          printf '[Service]\\nLoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token\\nSupplementaryGroups=www-data\\nExecStart=\\n\
-         ExecStart=/usr/bin/acme-dns01 --config /etc/acme-dns01.toml run --metrics 127.0.0.1:9181\\n' \
+         ExecStart=/usr/bin/acme-dns01 --config /etc/acme-dns01/acme-dns01.toml run --metrics 127.0.0.1:9181\\n' \
              > /run/systemd/system/acme-dns01.service.d/boot.conf; \
          systemctl daemon-reload; systemctl restart acme-dns01",
     )?;
@@ -93,19 +89,61 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     }
     machine.until(20, "test -e /run/reloaded && test -e /var/lib/acme/post-run")?;
     machine.until(10, "curl -sS --fail http://127.0.0.1:9181/metrics | grep acme")?;
-    unreachable_is_said(machine, "acme-dns01")?;
+    nothing_is_denied(machine, "acme-dns01")?;
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01").map(drop)
 }
 
-/// Script that removes the certificate that cannot be obtained here from the configuration.
-const REACHABLE: &str = "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; \
-    head -n -3 /srv/acme-dns01.toml > /etc/acme-dns01.toml; ! grep hosted.example.org /etc/acme-dns01.toml";
+/// The store of certificates in a database that the account owns, with copies in files.
+fn by_database(machine: &mut Machine) -> Outcome {
+    machine.run(
+        "cp -a /etc/acme-dns01/acme-dns01.toml /srv/whole.toml; systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01; \
+         systemctl start postgresql; runuser -u postgres -- createuser acme; runuser -u postgres -- createdb --owner=acme certificates; \
+         install -m 400 -o acme /dev/null /etc/acme-dns01/database; \
+         echo 'host=/run/postgresql user=acme dbname=certificates' > /etc/acme-dns01/database; \
+         sed -i '1i database = \"file:/etc/acme-dns01/database\"' /etc/acme-dns01/acme-dns01.toml; systemctl start acme-dns01",
+    )?;
+    let valid = |name: &str| {
+        format!(
+            "openssl verify -CAfile /srv/issuing.pem -untrusted /var/lib/acme/{name}.example.org/fullchain.pem /var/lib/acme/{name}.example.org/fullchain.pem"
+        )
+    };
+    for name in NAMES {
+        machine.until(60, &valid(name))?;
+    }
+    let rows =
+        "runuser -u postgres -- psql -Atc 'select count(distinct id) from acme_dns01_journal' certificates";
+    let count = machine.run(rows)?;
+    if count != NAMES.len().to_string() {
+        return Err(format!("the database has the journals of {count} certificates"));
+    }
+    // Another host has them from there, and orders none.
+    machine.run("systemctl stop acme-dns01; rm -rf /var/lib/acme/*; systemctl start acme-dns01")?;
+    for name in NAMES {
+        machine.until(30, &valid(name))?;
+    }
+    machine.run(&format!("! {} | grep ': ordered: '", log_script("acme-dns01")))?;
+    // Without the server, the daemon starts, and the files of this host stay.
+    machine.run(
+        "systemctl stop postgresql; systemctl restart acme-dns01; sleep 3; systemctl is-active acme-dns01",
+    )?;
+    for name in NAMES {
+        machine.run(&valid(name))?;
+    }
+    machine.run("systemctl start postgresql")?;
+    machine.active(30, &["postgresql@17-main", "pg-ensure"])?;
+    machine.until(60, "systemctl reload acme-dns01")?;
+    machine.run(
+        "systemctl stop acme-dns01; mv /srv/whole.toml /etc/acme-dns01/acme-dns01.toml; rm /etc/acme-dns01/database; \
+         rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01; systemctl start acme-dns01; runuser -u postgres -- dropdb --force certificates; \
+         runuser -u postgres -- dropuser acme",
+    )
+    .map(drop)
+}
 
 /// Checks that the timer issues them in the daemon's place.
 fn by_timer(machine: &mut Machine) -> Outcome {
-    machine.run(&format!(
-        "{REACHABLE}; systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded"
-    ))?;
+    machine
+        .run("systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
     machine.run(
         "cd /run/systemd/system; mkdir -p acme-dns01-once.service.d acme-dns01-once.timer.d; \
          printf '[Service]\\nLoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token\\nSupplementaryGroups=www-data\\n' \
@@ -126,7 +164,7 @@ fn by_timer(machine: &mut Machine) -> Outcome {
     machine.run("test -e /run/reloaded && systemctl show --value -p NextElapseUSecRealtime acme-dns01-once.timer | grep :")?;
     machine.run(
         "systemctl stop acme-dns01-once.timer; cd /run/systemd/system; rm -r acme-dns01-once.service.d acme-dns01-once.timer.d; \
-         systemctl daemon-reload; mv /srv/acme-dns01.toml /etc/acme-dns01.toml; systemctl start acme-dns01 && systemctl is-active acme-dns01",
+         systemctl daemon-reload; systemctl start acme-dns01 && systemctl is-active acme-dns01",
     )
     .map(drop)
 }
@@ -135,16 +173,15 @@ fn by_timer(machine: &mut Machine) -> Outcome {
 fn refused(machine: &mut Machine) -> Outcome {
     let main = "systemctl show --value -p MainPID acme-dns01";
     let before = machine.run(main)?;
-    let reload =
-        "if systemctl reload acme-dns01; then exit 1; fi; mv /srv/acme-dns01.toml /etc/acme-dns01.toml";
+    let reload = "if systemctl reload acme-dns01; then exit 1; fi; mv /srv/acme-dns01.toml /etc/acme-dns01/acme-dns01.toml";
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01")?;
     // An unknown key, and a credential that the unit does not have, which only the daemon can know.
     machine.run(&format!(
-        "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; echo nonsense = 1 >> /etc/acme-dns01.toml; {reload}"
+        "cp -a /etc/acme-dns01/acme-dns01.toml /srv/acme-dns01.toml; echo nonsense = 1 >> /etc/acme-dns01/acme-dns01.toml; {reload}"
     ))?;
     machine.until(5, &format!("{} | grep nonsense", log_script("acme-dns01")))?;
     machine.run(&format!(
-        "cp -a /etc/acme-dns01.toml /srv/acme-dns01.toml; sed -i 's/credential:cloudflare/credential:another/' /etc/acme-dns01.toml; {reload}"
+        "cp -a /etc/acme-dns01/acme-dns01.toml /srv/acme-dns01.toml; sed -i 's/credential:cloudflare/credential:another/' /etc/acme-dns01/acme-dns01.toml; {reload}"
     ))?;
     machine.until(5, &format!("{} | grep 'another'", log_script("acme-dns01")))?;
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01")?;
@@ -158,7 +195,9 @@ fn foreign_group(machine: &mut Machine) -> Outcome {
     machine.run(
         "systemctl stop acme-dns01; systemctl enable acme-dns01; mkdir /var/lib/acme/foreign; echo key > /var/lib/acme/foreign/key.pem; \
          chown -R root:www-data /var/lib/acme/foreign; chmod 750 /var/lib/acme/foreign; chmod 640 /var/lib/acme/foreign/key.pem; \
-         chown edge-proxy:acme /var/lib/acme; systemctl start acme-dns01",
+         chown edge-proxy:acme /var/lib/acme; \
+         chown -R edge-proxy /var/lib/acme/.acme-dns01 /var/lib/acme/knot.example.org; \
+         chmod o+rx /var/lib/acme/knot.example.org; chmod o+r /var/lib/acme/knot.example.org/key.pem; systemctl start acme-dns01",
     )?;
     let wanted = "acme:acme 755 /var/lib/acme\nacme:www-data 640 /var/lib/acme/knot.example.org/key.pem\n\
         root:www-data 750 /var/lib/acme/foreign\nroot:www-data 640 /var/lib/acme/foreign/key.pem";
@@ -186,7 +225,7 @@ fn foreign_group(machine: &mut Machine) -> Outcome {
 
 /// Command that lists the certificates outside the unit, with the unit's credential.
 const LIST: &str = "systemd-run --quiet --wait --pipe -p User=acme -p Group=acme -p SupplementaryGroups=www-data \
-    -p LoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token acme-dns01 --config /etc/acme-dns01.toml list \
+    -p LoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token acme-dns01 --config /etc/acme-dns01/acme-dns01.toml list \
     | grep -E '^cloudflare.example.org .*valid'";
 
 /// Checks that the daemon continues with its clock in 2000 and in 2040, and reports the certificates that are not valid

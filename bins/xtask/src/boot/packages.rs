@@ -41,7 +41,7 @@ fn alone(machine: &mut Machine) -> Outcome {
                 "cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl enable --now edge-proxyd"
             }
             "pg-ensure" => {
-                "cp /srv/manifest.toml /etc/pg-ensure/manifest.toml; systemctl enable --now pg-ensure"
+                "cp /srv/manifest.toml /etc/pg-ensure/pg-ensure.toml; systemctl enable --now pg-ensure"
             }
             _ => "true",
         })?;

@@ -185,7 +185,7 @@ fn from_certbot(machine: &mut Machine) -> Outcome {
     // The file is the program's, and the commands are run by its account.
     let (file, commands) = text.split_once("```sh").ok_or("from-lego-and-certbot.md has no commands")?;
     follow(machine, file)?;
-    machine.run("cp /home/reader/acme-dns01.toml /etc/acme-dns01.toml; chgrp acme /etc/acme-dns01.toml; chgrp -R acme /etc/letsencrypt; chmod -R g+rX /etc/letsencrypt; install -d -o acme -g acme /var/lib/acme; chown -R acme: /var/lib/acme")?;
+    machine.run("cp /home/reader/acme-dns01.toml /etc/acme-dns01/acme-dns01.toml; chgrp acme /etc/acme-dns01/acme-dns01.toml; chgrp -R acme /etc/letsencrypt; chmod -R g+rX /etc/letsencrypt; install -d -o acme -g acme /var/lib/acme; chown -R acme: /var/lib/acme")?;
     follow(machine, &format!("```sh{}", commands.replace("\nacme-dns01 ", "\nsudo -u acme acme-dns01 ")))?;
     if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? != before
     {

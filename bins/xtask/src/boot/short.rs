@@ -170,13 +170,13 @@ fn postgresql_again(machine: &mut Machine) -> Outcome {
 fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     let since = "systemctl show --value -p ActiveEnterTimestampMonotonic myapp";
     let before = machine.run(since)?;
-    machine.run("printf '[[ensure]]\\nname = \"more\"\\n' >> /etc/pg-ensure/manifest.toml && systemctl reload pg-ensure")?;
+    machine.run("printf '[[ensure]]\\nname = \"more\"\\n' >> /etc/pg-ensure/pg-ensure.toml && systemctl reload pg-ensure")?;
     machine.run("setpriv --reuid postgres --clear-groups psql -Atc '\\du more' | grep more")?;
     if machine.run(since)? != before {
         return Err("the application was restarted".to_owned());
     }
-    // In a shell, a plan with the same credentials has no changes.
-    let plan = "/usr/libexec/pg-ensure/with-credentials pg-ensure.service pg-ensure plan /etc/pg-ensure/manifest.toml \
+    // In a shell, a plan with the same credentials has nothing to do.
+    let plan = "/usr/libexec/pg-ensure/with-credentials pg-ensure.service pg-ensure plan /etc/pg-ensure/pg-ensure.toml \
                 --connect 'host=/run/postgresql user=postgres'";
     machine.run(plan).map(drop)
 }
