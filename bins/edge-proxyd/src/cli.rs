@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The path of the configuration file if `--config` is not given.
-const CONFIG: &str = "/etc/edge-proxyd/edge.toml";
+pub(crate) const CONFIG: &str = "/etc/edge-proxyd/edge.toml";
 
 /// An edge proxy: HTTP/1.1, 2 and 3, deny by default, the real client address.
 #[derive(Parser)]

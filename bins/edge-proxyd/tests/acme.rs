@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::free_port;
 use testkit::postgres::{Options, Postgres};
-use testkit::{Fault, FaultProxy, KnotServer, Origin, Pebble, PebbleVersion, tls_client};
+use testkit::{Authority, Fault, FaultProxy, KnotServer, Origin, Pebble, PebbleVersion, tls_client};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 
@@ -191,13 +191,30 @@ fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
     assert_eq!(lab.knot.txt("_acme-challenge.a.example.test"), Vec::<String>::new());
 }
 
+#[test]
+fn what_acme_lacks_may_come_later_and_keeps_nothing_else_from_being_served() {
+    let lab = Lab::start();
+    // The roots of the CA, and the secret of the provider.
+    let (roots, aside) = (lab.path("roots.pem"), lab.path("roots-aside.pem"));
+    std::fs::rename(&roots, &aside).expect("a file");
+    let port = free_port();
+    // A site that has its certificate.
+    let other = Authority::new();
+    other.write(&lab.path("acme/other"), &["a.example.test"]);
+    let (_served, said) = lab.serve("acme", port, &lab.pebble.directory(), "");
+    wait_for(&said, "certificates are not renewed until this is put right; everything else is served");
+    assert!(shown(other.root(), port).is_some(), "the site with a certificate is served");
+    std::fs::rename(&aside, &roots).expect("a file");
+    wait_for(&said, "a.example.test: deployed");
+}
+
 /// The certificates that both proxies present.
 type PresentedCertificates = [Option<Vec<u8>>; 2];
 
-/// Returns the certificate of the proxy at this port, verified against the CA's root.
-fn shown(lab: &Lab, port: u16) -> Option<Vec<u8>> {
+/// Returns the certificate of the proxy at this port, verified against a CA's root.
+fn shown(root: &str, port: u16) -> Option<Vec<u8>> {
     let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
-    let config = Arc::new(tls_client(&lab.pebble.issuing_root(), &[b"http/1.1"]));
+    let config = Arc::new(tls_client(root, &[b"http/1.1"]));
     let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
     tcp.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
     let mut tls = rustls::ClientConnection::new(config, name).expect("a client");
@@ -226,7 +243,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     let wait = |what: &str, holds: &dyn Fn(&PresentedCertificates) -> bool| {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            let seen = ports.map(|port| shown(&lab, port));
+            let seen = ports.map(|port| shown(&lab.pebble.issuing_root(), port));
             if holds(&seen) {
                 return seen;
             }
@@ -269,7 +286,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
         silent.local_addr().expect("an address").port()
     );
     std::fs::write(lab.path("database"), hangs).expect("a file");
-    let kept = shown(&lab, ports[1]).expect("it is served");
+    let kept = shown(&lab.pebble.issuing_root(), ports[1]).expect("it is served");
     drop(other);
     let _other = start("other", ports[1]);
     wait("what it has is served", &|seen| seen[1].as_ref() == Some(&kept));

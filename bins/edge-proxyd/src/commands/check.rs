@@ -1,5 +1,6 @@
 //! The command `check`: validates a configuration, and tries everything that `run` needs to serve it.
 
+mod account;
 mod client_certificates;
 mod files;
 mod findings;
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
         client_certificates::find(&settings, &mut findings);
         upstream_tls::find(&settings, &mut findings);
         start::find(&settings, (&file, &text), &mut findings);
+        account::find(&settings, &args.config, &mut findings);
         files::find(&settings, &args.config, &mut findings);
     }
     let config = snapshot.config();

@@ -7,6 +7,7 @@ use super::findings::Findings;
 use crate::config::{Settings, StatusAddress, Traces};
 use crate::key_fault::KeyFault;
 use crate::shared;
+use acme_dns01::store::FileStore;
 use cli_support::document::Source;
 use cli_support::finding::Severity;
 use cli_support::words::Words;
@@ -16,7 +17,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Adds a finding for each fault. `file` and `text` are the name and the text of the main file, which must be valid.
 pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &mut Findings) {
@@ -138,13 +139,7 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
 fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let Some(acme) = &settings.acme else { return };
     let folder = acme.folder();
-    let own = folder.join(".acme-dns01");
-    // What is not there yet is made in the nearest folder that is.
-    let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned();
-    let parts = ["accounts", "certificates", "locks"].map(|part| own.join(part));
-    let parts = std::iter::once(own).chain(parts).filter(|part| part.exists());
-    let fault = |part: PathBuf| make_nameless_file(&part).err().map(|why| (part, why));
-    let Some((part, why)) = std::iter::once(nearest).chain(parts).find_map(fault) else { return };
+    let Some((part, why)) = FileStore::obstacle(&folder) else { return };
     let fix = match why.kind() {
         io::ErrorKind::NotADirectory => "it is a folder",
         io::ErrorKind::ReadOnlyFilesystem => "it is in ReadWritePaths= of the unit",

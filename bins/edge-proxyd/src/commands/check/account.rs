@@ -1,0 +1,53 @@
+//! Files that root can read, and the account of the unit cannot: a check by root is to prove what the unit does.
+
+use super::findings::Findings;
+use crate::acme::AcmeSection;
+use crate::config::Settings;
+use cli_support::account::Account;
+use cli_support::finding::Severity;
+use rustix::process::geteuid;
+use std::path::{Path, PathBuf};
+
+/// The unit of the packages.
+const UNIT: &str = "edge-proxyd.service";
+
+/// Finds the files that the account of the unit cannot read, if root checks the configuration of the unit.
+pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
+    // Below systemd this is the unit itself, or something else that root runs.
+    let by_hand = geteuid().is_root() && std::env::var_os("INVOCATION_ID").is_none();
+    if !by_hand || file != Path::new(crate::cli::CONFIG) {
+        return;
+    }
+    let Some(account) = Account::of_unit(UNIT) else { return };
+    let acme = settings.acme.iter().flat_map(AcmeSection::paths);
+    let tracing = settings.tracing.iter().flat_map(crate::config::Traces::paths);
+    let shared = settings.shared.iter().flat_map(|section| section.paths());
+    let keys = settings.certificates.iter().flat_map(|folder| keys(folder));
+    let unnamed: Vec<PathBuf> =
+        acme.chain(tracing).chain(shared).chain(keys).chain([file.to_owned()]).collect();
+    for named in &settings.files {
+        if let Some(text) = obstacle(&account, &named.path) {
+            findings.of_file(named, Severity::Warning, text);
+        }
+    }
+    for path in unnamed.iter().filter(|path| !settings.files.iter().any(|named| named.path == **path)) {
+        if let Some(text) = obstacle(&account, path) {
+            findings.warning(format!("{}: {text}", path.display()));
+        }
+    }
+}
+
+/// Returns the keys in the folder of certificates.
+fn keys(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.flat_map(|entry| ["key.pem", "privkey.pem"].map(|name| entry.path().join(name))).collect()
+}
+
+/// Returns why the account cannot read a file. `None` if it can, or there is none.
+fn obstacle(account: &Account, path: &Path) -> Option<String> {
+    if !path.is_file() {
+        return None;
+    }
+    let why = account.read_obstacle(path).ok()??;
+    Some(format!("the account of {UNIT}, {}, cannot read it: {why}", account.name))
+}
