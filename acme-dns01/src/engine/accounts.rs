@@ -224,6 +224,9 @@ impl AccountKeeper {
         dry: bool,
     ) -> Result<String, AcmeError> {
         let authority = self.authority(name)?;
+        // In the order of `ensure`, and before a look: a registration may be under way, here or in another process.
+        let mut known = authority.account.lock().await;
+        let _lock = if dry { None } else { Some(self.wait_for_lock(authority).await?) };
         if let Some(url) = self.load_stored(name, authority).await?.and_then(|stored| stored.url) {
             return Ok(format!("there is one already: {url}"));
         }
@@ -235,11 +238,10 @@ impl AccountKeeper {
         if dry {
             return Ok(format!("would be taken: {shown}"));
         }
-        let _lock = self.wait_for_lock(authority).await?;
         let stored =
             StoredAccount { key: account.key.clone(), url: Some(account.url.clone()), next_key: None };
         self.save(authority, &stored).await?;
-        *authority.account.lock().await = None;
+        *known = None;
         Ok(format!("taken: {shown}"))
     }
 

@@ -79,6 +79,8 @@ impl<'e> Adopter<'e> {
     /// Returns an error if the store fails.
     async fn certificate(&self, certificate: &Certificate) -> Result<String, StoreError> {
         let (spec, store) = (&certificate.spec, &self.engine.store);
+        // Before a look: an order may be about to end, in another process.
+        let _lock = if self.dry { None } else { Some(self.engine.wait_for_lock(&spec.id).await?) };
         let status = self.engine.certificate_status(certificate).await?;
         if status.condition == Condition::Valid {
             return Ok("a valid one is in place already".to_owned());
@@ -90,7 +92,6 @@ impl<'e> Adopter<'e> {
         if self.dry {
             return Ok(format!("would be taken from {shown}"));
         }
-        let _lock = self.engine.wait_for_lock(&spec.id).await?;
         let mut state = State::replay(&store.journal(&spec.id).await?);
         let mut held = found.info.clone();
         held.authority = spec.authorities.first().cloned();

@@ -305,8 +305,12 @@ impl Engine {
     /// on this host is put into use instead.
     pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
         let id = &certificate.spec.id;
-        for what in self.store.correct(id).await? {
-            self.reporter.event(id, &EngineEvent::Corrected(what));
+        match self.store.correct(id).await {
+            Ok(corrected) => {
+                corrected.into_iter().for_each(|what| self.reporter.event(id, &EngineEvent::Corrected(what)));
+            }
+            // The files of another account can be served all the same.
+            Err(error) => self.reporter.event(id, &EngineEvent::Error(crate::error_chain(&error))),
         }
         let current = match self.current_or_placeholder(&certificate.spec).await {
             Ok(pair) => pair,

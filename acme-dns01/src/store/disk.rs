@@ -7,6 +7,20 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+/// Tries to create a file in a folder. The file has no name, or loses it at once.
+pub(super) fn probe(folder: &Path) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::TMPFILE;
+    match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
+        // Filesystems without files that have no name.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
+            let path = folder.join(format!(".acme-dns01-probe-{}", std::process::id()));
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            std::fs::remove_file(&path)
+        }
+        other => other.map(drop).map_err(Into::into),
+    }
+}
+
 /// Returns a function that converts an I/O error at this path into a [`StoreError`] with advice for known kinds of
 /// errors.
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {

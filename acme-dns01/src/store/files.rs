@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Name of the private folder: journals, accounts, locks and the ledger.
-const PRIVATE: &str = ".acme-dns01";
+pub(super) const PRIVATE: &str = ".acme-dns01";
+/// Its parts.
+const PARTS: [&str; 3] = ["accounts", "certificates", "locks"];
 
 /// Ownership of certificate files.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +74,7 @@ impl FileStore {
         let inner = Inner { folder, owner };
         let private = inner.folder.join(PRIVATE);
         let fresh = !inner.folder.exists();
-        for part in ["accounts", "certificates", "locks"] {
+        for part in PARTS {
             disk::folder(&private.join(part))?;
         }
         if fresh {
@@ -80,6 +82,32 @@ impl FileStore {
             disk::set_rights(&inner.folder, rights)?;
         }
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Takes the store in `folder` over for a user: one that another account made, such as root by hand or another ACME client, with
+    /// the folders of the certificates of these ids. For root, before the user opens the store. A missing folder is created with
+    /// mode 0755 and the user's `group`.
+    ///
+    /// Files keep their groups, and lose the permissions of others. Only names that the store itself gives are touched, never a
+    /// whole tree. A symbolic link and a file with several names stay as they are. Returns a finding for each change, and a fault for
+    /// whatever stays.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file operation fails.
+    pub fn claim(folder: &Path, user: u32, group: u32, ids: &[String]) -> Result<Vec<Finding>, StoreError> {
+        super::claim::claim(folder, (user, group), ids)
+    }
+
+    /// Returns the first part of the store in `folder` that this process cannot write to, with the error. `None` if it can write to
+    /// all. Of a store that does not exist yet, that part is the nearest folder that does. Leaves nothing behind.
+    #[must_use]
+    pub fn obstacle(folder: &Path) -> Option<(PathBuf, std::io::Error)> {
+        let private = folder.join(PRIVATE);
+        let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let parts = std::iter::once(private.clone()).chain(PARTS.map(|part| private.join(part)));
+        std::iter::once(nearest.to_owned())
+            .chain(parts.filter(|part| part.exists()))
+            .find_map(|part| disk::probe(&part).err().map(|why| (part, why)))
     }
 
     /// Runs a blocking operation on a thread of the blocking pool.

@@ -10,10 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Names of the files that this store manages in a certificate's folder.
-const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
+pub(super) const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 
 impl Inner {
     /// Writes a pair to the folder `staged`. A pair that is in place already is not staged; an interrupted installation
@@ -162,11 +162,12 @@ impl Inner {
         given.or_else(|| self.adopted_group(id)).or(self.owner.group)
     }
 
-    /// Returns the group of a certificate's folder that another program created, or whose group was changed since.
-    /// `None` if there is no folder, or its group is the recorded one.
+    /// Returns the group of a certificate's folder that another program created, or whose group was changed since. `None` if there
+    /// is no folder, or its group is the noted one, or that of root, which nobody chose for a service.
     fn adopted_group(&self, id: &str) -> Option<u32> {
         let found = std::fs::symlink_metadata(self.folder.join(id)).ok()?;
-        (found.is_dir() && self.noted_group(id) != Some(found.gid())).then(|| found.gid())
+        let chosen = found.is_dir() && found.gid() != 0 && self.noted_group(id) != Some(found.gid());
+        chosen.then(|| found.gid())
     }
 
     /// Returns the group that this store last gave to the certificate's folder. `None` if none is recorded.
@@ -193,36 +194,56 @@ impl Inner {
         FileAttributes { mode, user: self.owner.user, group: self.group(id) }
     }
 
-    /// Corrects group and mode of a certificate's files. A folder that another program created or changed is left
-    /// alone, unless a group is configured for the certificate. Returns a description of each correction.
+    /// Corrects group and mode of a certificate's files. A folder that another program created keeps its group, unless a
+    /// group is configured for the certificate; the permissions of others are removed there too, since the files hold a
+    /// private key. Returns a description of each correction.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if group or mode cannot be set.
+    /// Returns a [`StoreError`] if group or mode of a file cannot be set, as of one of another account. All other files are
+    /// corrected nevertheless.
     pub(super) fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let target = self.folder.join(id);
-        let given = self.owner.groups.contains_key(id);
-        if !target.is_dir() || (!given && self.adopted_group(id).is_some()) {
+        if !target.is_dir() {
             return Ok(Vec::new());
         }
-        let group = self.group(id);
-        let mut corrected = Vec::new();
+        let adopted = !self.owner.groups.contains_key(id) && self.adopted_group(id).is_some();
+        let group = if adopted { None } else { self.group(id) };
+        let (mut corrected, mut fault) = (Vec::new(), None);
         let files = FILES.iter().take(4).map(|name| (target.join(name), 0o640));
         for (path, mode) in std::iter::once((target.clone(), 0o750)).chain(files) {
             let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
-            // With an access control list, the group bits of the mode are the mask of the list.
-            let mode = if disk::has_acl(&path) { found.mode() & 0o7777 } else { mode };
+            // With an access control list, the group's part of the mode is the list's mask.
+            let mode = match () {
+                () if adopted => found.mode() & 0o7770,
+                () if disk::has_acl(&path) => found.mode() & 0o7777,
+                () => mode,
+            };
             let fine = found.mode() & 0o7777 == mode && group.is_none_or(|group| group == found.gid());
             if found.is_symlink() || fine {
                 continue;
             }
-            disk::set_rights(&path, FileAttributes { mode, user: None, group })?;
+            if let Err(error) = disk::set_rights(&path, FileAttributes { mode, user: None, group }) {
+                fault = fault.or(Some(error));
+                continue;
+            }
             let of = group.map_or_else(String::new, |group| format!(", group {group}"));
             corrected.push(format!("{}: mode {mode:o}{of}", path.display()));
         }
         if let Some(group) = group {
             self.note_group(id, group)?;
         }
-        Ok(corrected)
+        fault.map_or(Ok(corrected), Err)
+    }
+
+    /// Returns the private key's file of a certificate that everybody on this machine can read. `None` if there is none.
+    fn open_key(&self, id: &str) -> Option<PathBuf> {
+        let target = self.folder.join(id);
+        let for_others =
+            |path: &Path, bit: u32| std::fs::metadata(path).is_ok_and(|found| found.mode() & bit != 0);
+        if !for_others(&self.folder, 0o1) || !for_others(&target, 0o1) {
+            return None;
+        }
+        ["key.pem", "full.pem"].iter().map(|name| target.join(name)).find(|path| for_others(path, 0o4))
     }
 
     /// Checks, by creating and removing an empty file in the store's and the certificate's folder, that files can be
@@ -253,6 +274,13 @@ impl Inner {
             if let Err(error) = trial(&folder) {
                 return vec![Finding::fault(about, error)];
             }
+        }
+        if let Some(path) = self.open_key(id) {
+            let message = format!(
+                "{}: everybody on this machine can read the private key: chmod o-rwx, as the owner of the file",
+                path.display()
+            );
+            return vec![Finding::fault(about, message)];
         }
         let group = self.group(id).map_or_else(String::new, |group| format!(" with group {group}"));
         vec![Finding::fine(about, format!("files can be written{group}"))]

@@ -1,5 +1,6 @@
 //! Stores of certificates, keys, accounts, journals and the ledger.
 
+mod claim;
 mod disk;
 mod files;
 mod layout;

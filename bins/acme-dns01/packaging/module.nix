@@ -264,10 +264,8 @@ in
       serviceConfig = {
         Type = "exec";
         ExecStart = "${lib.getExe' cfg.package "acme-dns01"} --config ${file} run";
-        # The folder of certificates belongs to this account; what is in it keeps its owners and groups.
-        ExecStartPre = [
-          "+/bin/sh -c 'test -d /var/lib/acme || install -d -m 0755 -o acme -g acme /var/lib/acme; chown acme /var/lib/acme'"
-        ];
+        # The folder of certificates, whoever made it, belongs to this account; everything else in it keeps its owners.
+        ExecStartPre = [ "-+${lib.getExe' cfg.package "acme-dns01"} --config ${file} claim --user acme" ];
         # Waits for the outcome, and fails if the reload is refused.
         ExecReload = "${lib.getExe' cfg.package "acme-dns01"} --config ${file} reload";
         RuntimeDirectory = "acme-dns01";

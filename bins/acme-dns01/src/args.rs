@@ -7,7 +7,7 @@ use cli_support::verbosity::Verbosity;
 use std::path::PathBuf;
 
 /// Default path of the configuration file, and its default path in earlier versions.
-const CONFIG: [&str; 2] = ["/etc/acme-dns01/acme-dns01.toml", "/etc/acme-dns01.toml"];
+pub(crate) const CONFIG: [&str; 2] = ["/etc/acme-dns01/acme-dns01.toml", "/etc/acme-dns01.toml"];
 
 /// Certificates by ACME DNS-01: obtained, renewed, deployed and watched.
 #[derive(Debug, Parser)]
@@ -37,6 +37,12 @@ pub(crate) enum Command {
     },
     /// Have the daemon of the unit read its configuration again, and wait for the outcome: for ExecReload= of the unit.
     Reload,
+    /// Take over the folder of certificates for an account, from root or another client: for ExecStartPre= of the unit, as root.
+    Claim {
+        /// The account that runs the daemon.
+        #[arg(long, default_value = "acme", value_name = "NAME")]
+        user: String,
+    },
     /// Do what is due now, and end: for a timer.
     Once,
     /// Get certificates that are not there yet, or not as they should be.
@@ -63,7 +69,8 @@ pub(crate) enum Command {
     },
     /// Show what is in place, days left, the time of renewal and its reason.
     List,
-    /// Check credentials and their reach, DNS, CAA, files and permissions, without an order. A TXT record is written and removed.
+    /// Check credentials and their reach, DNS, CAA, files and permissions, without an order. A TXT record is written and removed. root
+    /// checks as the account that owns the folder of certificates.
     Check {
         /// Write no TXT record.
         #[arg(long)]

@@ -2,14 +2,17 @@
 
 use crate::args::{AccountCommand, Args, Command};
 use crate::daemon;
+use crate::identity;
 use crate::list::list;
 use crate::load::{ActiveSetup, load, read};
 use crate::manual::MANUAL;
 use crate::reload;
+use acme_dns01::adopt::ClientFolder;
 use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
 use acme_dns01::simulate::{IncidentKind, Scenario, simulate_scenario};
 use acme_dns01::{CertificateSpec, Time, format_duration};
 use clap::CommandFactory;
+use cli_support::account::Account;
 use cli_support::finding::{Place, fix};
 use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure, chain, counted, ok};
@@ -31,6 +34,18 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         let certificates = read(args)?;
         return Ok(simulate(&certificates, calendar, *seed, args.json));
     }
+    if let Command::Claim { user } = &args.command {
+        return identity::claim(args, user);
+    }
+    // What only root can read is read before root acts as another account.
+    let adopted = match &args.command {
+        Command::Adopt { folder, .. } => Some(
+            acme_dns01::adopt::read(folder)
+                .map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?,
+        ),
+        _ => None,
+    };
+    let owner = identity::act_as_owner(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -38,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         .map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
     runtime.block_on(async {
         let loaded = load(args)?;
-        with_engine(args, loaded).await
+        with_engine(args, loaded, adopted.unwrap_or_default(), owner).await
     })
 }
 
@@ -52,9 +67,14 @@ fn now() -> Time {
 ///
 /// # Errors
 /// Returns a [`Failure`] if a certificate or an authority is not configured, or the command fails.
-async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> {
+async fn with_engine(
+    args: &Args,
+    loaded: ActiveSetup,
+    adopted: ClientFolder,
+    owner: Option<Account>,
+) -> Result<Done, Failure> {
     let path = args.config.display();
-    let ActiveSetup { engine, certificates, unknown_groups } = loaded;
+    let ActiveSetup { engine, certificates, unknown_groups, .. } = loaded.clone();
     let named = |names: &[String]| -> Result<Vec<Certificate>, Failure> {
         let found: Vec<Certificate> =
             certificates.iter().filter(|made| names.contains(&made.spec.id)).cloned().collect();
@@ -71,9 +91,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
     };
     let failed = |error: acme_dns01::AcmeError| Failure::Failed(error.reason);
     match &args.command {
-        Command::Run { metrics } => {
-            daemon::run(args, ActiveSetup { engine, certificates, unknown_groups }, *metrics).await
-        }
+        Command::Run { metrics } => daemon::run(args, loaded, *metrics).await,
         Command::Once => {
             sweep(&engine, &certificates).await;
             report(&engine.run_once(&certificates, false).await, args.json)
@@ -81,7 +99,7 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
         Command::Issue { names, dry_run } => {
             let wanted = if names.is_empty() { certificates.clone() } else { named(names)? };
             if *dry_run {
-                return check(&engine, &wanted, &unknown_groups, true, args.json).await;
+                return check(&engine, &wanted, (&unknown_groups, owner), true, args.json).await;
             }
             sweep(&engine, &certificates).await;
             report(&engine.run_once(&wanted, false).await, args.json)
@@ -99,12 +117,13 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
             Ok(Done::Fine)
         }
         Command::List => Ok(list(&engine, &certificates, now(), args.json).await),
-        Command::Check { dry } => check(&engine, &certificates, &unknown_groups, *dry, args.json).await,
-        Command::Adopt { folder, dry_run } => {
-            let found = acme_dns01::adopt::read(folder)
-                .map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
-            Ok(findings(&engine.adopt(&found, &certificates, *dry_run).await, args.json))
+        Command::Check { dry } => {
+            check(&engine, &certificates, (&unknown_groups, owner), *dry, args.json).await
         }
+        Command::Adopt { dry_run, .. } => {
+            Ok(findings(&engine.adopt(&adopted, &certificates, *dry_run).await, args.json))
+        }
+        Command::Claim { user } => identity::claim(args, user),
         Command::Abandon { name } => {
             let left = engine.abandon(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
             report_removal(args.json, "abandoned", name, left)
@@ -154,9 +173,12 @@ async fn with_engine(args: &Args, loaded: ActiveSetup) -> Result<Done, Failure> 
 /// Returns a [`Failure`] if the configuration is not valid, or the daemon rejects it or cannot be reached.
 fn reloaded(args: &Args) -> Result<Done, Failure> {
     read(args)?;
-    let certificates = reload::ask()?;
-    let words = format!("read again: keeps {}", counted(certificates, "certificate"));
-    say(args.json, &json!({"certificates": certificates}), &words);
+    let effect = reload::ask()?;
+    if args.json {
+        println!("{}", json!(effect));
+    } else {
+        effect.lines().iter().for_each(|line| println!("{line}"));
+    }
     Ok(Done::Fine)
 }
 
@@ -241,11 +263,16 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
 async fn check(
     engine: &Engine,
     certificates: &[Certificate],
-    unknown_groups: &[String],
+    (unknown_groups, owner): (&[String], Option<Account>),
     dry: bool,
     as_json: bool,
 ) -> Result<Done, Failure> {
-    let mut findings = engine.check(certificates, dry).await;
+    let mut findings = Vec::new();
+    if let Some(owner) = owner {
+        let message = format!("checked as {}, the account that renews the certificates", owner.name);
+        findings.push(Finding::fine("account", message));
+    }
+    findings.extend(engine.check(certificates, dry).await);
     findings.extend(unknown_groups.iter().map(|group| {
         Finding::fault("group", format!("there is no group `{group}`: create it, or correct the name"))
     }));
@@ -257,7 +284,7 @@ async fn check(
 }
 
 /// Prints findings, as lines or JSON. Returns [`Done::Differences`] if a check failed.
-fn findings(findings: &[Finding], as_json: bool) -> Done {
+pub(crate) fn findings(findings: &[Finding], as_json: bool) -> Done {
     if as_json {
         let lines: Vec<Value> = findings
             .iter()

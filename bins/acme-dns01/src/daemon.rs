@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::load::{ActiveSetup, load};
 use crate::metrics;
-use crate::reload::Reloads;
+use crate::reload::{Credentials, Effect, Reloads};
 use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure};
 use std::net::SocketAddr;
@@ -54,17 +54,20 @@ pub(crate) async fn run(
     let mut current = loaded.borrow().clone();
     let mut running = start(&current);
     say(Priority::Info, &format!("keeps {} certificates", current.certificates.len()));
-    let mut reloads = Reloads::begin(current.certificates.len());
+    let credentials = Credentials::look();
+    let mut reloads = Reloads::begin();
     loop {
         tokio::select! {
             _ = hangup.recv() => match load(args) {
                 Ok(next) => {
                     end(&current, running).await;
+                    let waiting = credentials.unchanged(&next.given);
+                    let effect = Effect::of(&current.certificates, &next.certificates, waiting);
                     current = next;
                     loaded.send_replace(current.clone());
                     running = start(&current);
-                    say(Priority::Info, &format!("read again: keeps {} certificates", current.certificates.len()));
-                    reloads.add(current.certificates.len());
+                    effect.lines().iter().for_each(|line| say(Priority::Info, line));
+                    reloads.add(effect);
                 }
                 Err(why) => {
                     say(Priority::Error, &format!("still keeps what it kept: {why}"));

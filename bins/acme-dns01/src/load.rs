@@ -7,6 +7,7 @@ use cli_support::document::Source;
 use cli_support::finding::Findings;
 use cli_support::journal::Priority;
 use cli_support::outcome::Failure;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The setup in use: the engine and its certificates.
@@ -18,6 +19,8 @@ pub(crate) struct ActiveSetup {
     pub(crate) certificates: Vec<Certificate>,
     /// Configured groups that do not exist on this machine.
     pub(crate) unknown_groups: Vec<String>,
+    /// Names of the credentials and variables that the configuration refers to, as `credential:NAME` and `env:NAME`.
+    pub(crate) given: Vec<String>,
 }
 
 /// Reads and checks the configuration file, and returns its certificates. No secret is read.
@@ -29,6 +32,14 @@ pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     let text = text(args)?;
     let settings = Settings::read(&Source::parse(&file, &text, WORDS)?, "")?;
     settings.certificates().map_err(|error| Failure::because(&error))
+}
+
+/// Returns the folder of certificates, an absolute path. No secret is read.
+pub(crate) fn folder(args: &Args) -> Result<PathBuf, Failure> {
+    let file = args.config.display().to_string();
+    let text = text(args)?;
+    let folder = Settings::read(&Source::parse(&file, &text, WORDS)?, "")?.folder;
+    Ok(std::path::absolute(&folder).unwrap_or(folder))
 }
 
 /// Returns the text of the configuration file.
@@ -49,7 +60,9 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;
     let source = Source::parse(&file, &text, WORDS)?;
-    let setup = Settings::read(&source, "")?.build().map_err(|error| match error.finding(&source, "") {
+    let settings = Settings::read(&source, "")?;
+    let given = settings.given();
+    let setup = settings.build().map_err(|error| match error.finding(&source, "") {
         Some(finding) => Findings::new(vec![finding]).into(),
         None => Failure::Failed(error.to_string()),
     })?;
@@ -67,5 +80,5 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
         }
     }));
     let (certificates, unknown_groups) = (setup.certificates, setup.unknown_groups);
-    Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups })
+    Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups, given })
 }

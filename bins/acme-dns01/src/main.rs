@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod daemon;
+mod identity;
 mod list;
 mod load;
 mod manual;

@@ -9,6 +9,10 @@ pub(crate) const MANUAL: Manual = Manual {
         ("acme-dns01 check", "Checks credentials, DNS, CAA and files without an order."),
         ("acme-dns01 once", "Does what is due now, and ends: for a timer."),
         ("acme-dns01 list", "Shows the certificates, the days left and the time of renewal."),
+        (
+            "acme-dns01 claim",
+            "Takes over the folder of certificates from root or another client, for the account acme.",
+        ),
         ("acme-dns01 adopt /etc/letsencrypt", "Takes over the certificates and accounts of certbot."),
     ],
     files: &[

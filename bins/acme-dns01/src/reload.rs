@@ -4,11 +4,14 @@
 //! the unit (`ExecReload=`), so that it runs as the same account, and finds the folder and the daemon's process id in
 //! its environment.
 
+use acme_dns01::engine::Certificate;
 use cli_support::journal::Priority;
-use cli_support::outcome::Failure;
+use cli_support::outcome::{Failure, counted};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,87 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two reads of the record.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The effect of a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Effect {
+    /// Number of certificates that are kept now.
+    certificates: usize,
+    /// Certificates that were not kept before.
+    added: Vec<String>,
+    /// Certificates whose configuration changed. An order under way that no longer fits is abandoned.
+    changed: Vec<String>,
+    /// Certificates that are not kept any more. Their folders stay.
+    removed: Vec<String>,
+    /// Secrets that only a restart of the unit takes anew: systemd hands them over at the start.
+    waiting: Vec<String>,
+}
+
+impl Effect {
+    /// Returns the effect of these certificates after the former ones.
+    pub(crate) fn of(before: &[Certificate], now: &[Certificate], waiting: Vec<String>) -> Self {
+        let id = |one: &Certificate| one.spec.id.clone();
+        let other = |all: &[Certificate], one: &Certificate| {
+            all.iter().find(|other| other.spec.id == one.spec.id).cloned()
+        };
+        let same = |one: &Certificate, other: &Certificate| {
+            one.spec == other.spec && one.deployment == other.deployment
+        };
+        let changed = |one: &&Certificate| other(before, one).is_some_and(|former| !same(&former, one));
+        Self {
+            certificates: now.len(),
+            added: now.iter().filter(|one| other(before, one).is_none()).map(id).collect(),
+            changed: now.iter().filter(changed).map(id).collect(),
+            removed: before.iter().filter(|one| other(now, one).is_none()).map(id).collect(),
+            waiting,
+        }
+    }
+
+    /// Returns the effect in words.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut first = format!("read again: keeps {}", counted(self.certificates, "certificate"));
+        for (what, ids) in [("new", &self.added), ("changed", &self.changed)] {
+            if !ids.is_empty() {
+                first += &format!("; {what}: {}", ids.join(", "));
+            }
+        }
+        if !self.removed.is_empty() {
+            first += &format!("; no longer kept: {}, whose files stay in place", self.removed.join(", "));
+        }
+        let waiting = (!self.waiting.is_empty()).then(|| {
+            format!(
+                "as at the start of the unit: {}; for another value, systemctl restart acme-dns01",
+                self.waiting.join(", ")
+            )
+        });
+        std::iter::once(first).chain(waiting).collect()
+    }
+}
+
+/// The credentials that systemd handed over, as they were at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Credentials(BTreeMap<String, (u64, u64, i64, i64)>);
+
+impl Credentials {
+    /// Looks at the folder of credentials. Their contents are not read.
+    pub(crate) fn look() -> Self {
+        let entries =
+            std::env::var_os("CREDENTIALS_DIRECTORY").and_then(|folder| std::fs::read_dir(folder).ok());
+        let file = |entry: std::fs::DirEntry| {
+            let found = entry.metadata().ok()?;
+            let stamp = (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
+            Some((format!("credential:{}", entry.file_name().to_str()?), stamp))
+        };
+        Self(entries.into_iter().flatten().flatten().filter_map(file).collect())
+    }
+
+    /// Returns those of the names in use, as `credential:NAME` and `env:NAME`, that have been the same since this look.
+    pub(crate) fn unchanged(&self, given: &[String]) -> Vec<String> {
+        let now = Self::look();
+        let same = |name: &&String| !name.starts_with("credential:") || self.0.get(*name) == now.0.get(*name);
+        given.iter().filter(same).cloned().collect()
+    }
+}
+
 /// Record of a daemon's reloads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reloads {
@@ -24,8 +108,8 @@ pub(crate) struct Reloads {
     process: i32,
     /// Number of reloads since the daemon's start, including failed ones.
     count: u64,
-    /// Number of certificates of the configuration in use.
-    certificates: usize,
+    /// Effect of the last reload after which the new configuration is in use.
+    effect: Effect,
     /// Error of the last reload. `None` if the new configuration is in use.
     refused: Option<Refusal>,
 }
@@ -41,16 +125,16 @@ struct Refusal {
 impl Reloads {
     /// Creates and writes the record of this process. SIGHUP must be handled already, since the command sends it as
     /// soon as the record exists.
-    pub(crate) fn begin(certificates: usize) -> Self {
+    pub(crate) fn begin() -> Self {
         let process = rustix::process::getpid().as_raw_nonzero().get();
-        let record = Self { process, count: 0, certificates, refused: None };
+        let record = Self { process, count: 0, effect: Effect::default(), refused: None };
         record.keep();
         record
     }
 
     /// Counts a reload after which the new configuration is in use, and writes the record.
-    pub(crate) fn add(&mut self, certificates: usize) {
-        self.certificates = certificates;
+    pub(crate) fn add(&mut self, effect: Effect) {
+        self.effect = effect;
         self.end(None);
     }
 
@@ -99,13 +183,12 @@ fn place() -> Option<PathBuf> {
     std::env::split_paths(&folders).next().map(|folder| folder.join("reload.json"))
 }
 
-/// Sends SIGHUP to the daemon of the unit, and waits until it has read its configuration. Returns the number of
-/// certificates of that configuration.
+/// Sends SIGHUP to the daemon of the unit, and waits until it has read its configuration. Returns the effect.
 ///
 /// # Errors
 /// Returns the daemon's error, a configuration error outside a unit, or an error if there is no outcome within
 /// [`PATIENCE`].
-pub(crate) fn ask() -> Result<usize, Failure> {
+pub(crate) fn ask() -> Result<Effect, Failure> {
     let main = std::env::var("MAINPID").ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);
     let (Some(main), Some(path)) = (main, place()) else {
         return Err(Failure::Configuration(
@@ -126,9 +209,9 @@ pub(crate) fn ask() -> Result<usize, Failure> {
     kill_process(main, Signal::HUP)
         .map_err(|why| Failure::Failed(format!("process {process} cannot be told: {why}")))?;
     let after = wait(until, || Reloads::of(process, &path).filter(|record| record.count > before));
-    let Reloads { certificates, refused, .. } = after.ok_or_else(silent)?;
+    let Reloads { effect, refused, .. } = after.ok_or_else(silent)?;
     match refused {
-        None => Ok(certificates),
+        None => Ok(effect),
         Some(Refusal { code: 1, message }) => Err(Failure::Failed(message)),
         Some(Refusal { message, .. }) => Err(Failure::Configuration(message)),
     }

@@ -5,7 +5,7 @@ use cli_support::secret::Reference;
 use cli_support::words::Words;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -114,6 +114,30 @@ pub struct Settings {
     /// Certificates to obtain and renew.
     #[serde(default)]
     pub certificate: Vec<CertificateSettings>,
+}
+
+impl Settings {
+    /// Returns the secrets of `credential:NAME` and `env:NAME`, in this form, which are handed over when a program starts.
+    #[must_use]
+    pub fn given(&self) -> Vec<String> {
+        let mut all: Vec<&Reference> = self.database.iter().chain(&self.alert.webhook).collect();
+        all.extend(self.alert.mail.iter().filter_map(|mail| mail.password.as_ref()));
+        all.extend(self.authority.values().filter_map(|authority| Some(&authority.eab.as_ref()?.key)));
+        for provider in self.provider.values() {
+            match provider {
+                ProviderSettings::Cloudflare { token, zone_token, key, .. } => {
+                    all.extend(token.iter().chain(zone_token).chain(key));
+                }
+                ProviderSettings::Rfc2136 { key, .. } => all.extend(key),
+                ProviderSettings::AcmeDns { password, .. } => all.push(password),
+                ProviderSettings::DnsUpdate { token, .. } => all.push(token),
+                ProviderSettings::Exec { .. } => {}
+            }
+        }
+        let given = |one: &&&Reference| matches!(one, Reference::Credential(_) | Reference::Environment(_));
+        let names: BTreeSet<String> = all.iter().filter(given).map(ToString::to_string).collect();
+        names.into_iter().collect()
+    }
 }
 
 /// DNS lookups: resolvers, mode, time limit.

@@ -32,6 +32,14 @@ impl Account {
         Some(name.unwrap_or_else(|| Self { name: format!("user {uid}"), uid, gids: vec![gid] }))
     }
 
+    /// Looks up the account of a service of systemd, by the program `systemctl`. `None` if there is no such service, or it is root's.
+    pub fn of_unit(unit: &str) -> Option<Self> {
+        let output =
+            Command::new("systemctl").args(["show", "--value", "--property=User", unit]).output().ok()?;
+        let name = String::from_utf8(output.stdout).ok()?;
+        Self::by_name(name.trim()).filter(|account| account.uid != 0)
+    }
+
     /// Returns the reason for which the account cannot read a file, judged by owner, group and mode of the file and of
     /// its folders, after symbolic links are resolved. `None` if it can. Access control lists are not taken into
     /// account.

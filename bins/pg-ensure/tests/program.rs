@@ -419,7 +419,7 @@ fn the_unit_says_what_the_program_takes() {
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = write(folder.path(), "manifest.toml", "[[ensure]]\nname = \"a\"\n");
     let postgres = Postgres::start(&Options::new(18));
-    let command = command.replace("/etc/pg-ensure/manifest.toml", &manifest);
+    let command = command.replace("/etc/pg-ensure/pg-ensure.toml", &manifest);
     let command = command.replace("host=/run/postgresql user=postgres", &connect(&postgres));
     let script = format!("exec '{}' {command}", env!("CARGO_BIN_EXE_pg-ensure"));
     let status = Command::new("sh").args(["-c", &script]).status().expect("a shell");

@@ -179,7 +179,9 @@ fn lay_out(description: &Path, (name, version): (&str, &str), programs: &Path, t
         architecture()?
     );
     std::fs::write(control.join("control"), filled).map_err(|why| why.to_string())?;
-    for (file, mode) in [("conffiles", 0o644), ("postinst", 0o755), ("prerm", 0o755), ("postrm", 0o755)] {
+    for (file, mode) in
+        [("conffiles", 0o644), ("preinst", 0o755), ("postinst", 0o755), ("prerm", 0o755), ("postrm", 0o755)]
+    {
         if description.join(file).exists() {
             copy(&description.join(file), &control.join(file), mode)?;
         }
@@ -434,7 +436,7 @@ fn check_installed(system: &Path) -> Outcome {
         "edge-proxyd",
         &["check", "--no-files", "--errors-only", "--config", &path("etc/edge-proxyd/edge.toml")],
     )?;
-    check("pg-ensure", &["check", "--offline", &path("etc/pg-ensure/manifest.toml")])?;
+    check("pg-ensure", &["check", "--offline", &path("etc/pg-ensure/pg-ensure.toml")])?;
     let accounts = std::fs::read_to_string(system.join("etc/passwd")).map_err(|why| why.to_string())?;
     for account in ["acme", "edge-proxy"] {
         if !accounts.lines().any(|line| line.starts_with(&format!("{account}:"))) {

@@ -30,7 +30,7 @@ fn the_units_expose_little_and_call_what_there_is() {
             (key.starts_with("ExecStart") && !command.ends_with(" run")).then_some(command)
         });
         let commands: Vec<String> = commands
-            .map(|line| line.replace("/etc/acme-dns01.toml", &config.display().to_string()))
+            .map(|line| line.replace("/etc/acme-dns01/acme-dns01.toml", &config.display().to_string()))
             .collect();
         // The daemon reads the file itself.
         assert_eq!(commands.len(), usize::from(unit == "acme-dns01-once.service"), "{unit}");

@@ -89,6 +89,58 @@ fn a_reload_that_is_refused_fails_with_the_reason() {
     assert!(said(&output).contains("write systemctl reload acme-dns01"), "{}", said(&output));
 }
 
+/// A certificate of a CA that is not there.
+fn certificate(name: &str, more: &str) -> String {
+    format!("[[certificate]]\nnames = \"{name}.example.test\"\nauthority = \"none\"\n{more}")
+}
+
+#[test]
+fn a_reload_says_what_took_effect_and_what_waits() {
+    const CA: &str = "[authority.none]\ndirectory = \"https://localhost:1/directory\"\nlimits = false\n\
+        [provider.a]\nkind = \"cloudflare\"\ntoken = \"credential:token\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let credentials = folder.join("credentials");
+    std::fs::create_dir(&credentials).expect("a folder");
+    std::fs::write(credentials.join("token"), "one").expect("a file");
+    configure(folder, &format!("{}{}{CA}", certificate("stays", ""), certificate("goes", "")));
+    let log = File::create(folder.join("log")).expect("a file");
+    let mut command = program(folder, None, &["run"]);
+    command.env("RUNTIME_DIRECTORY", folder).env("CREDENTIALS_DIRECTORY", &credentials);
+    let mut daemon = Daemon(command.stderr(log).spawn().expect("the program was built"));
+    let reload = |daemon: &Daemon, arguments: &[&str]| {
+        let mut command = program(folder, Some(&daemon.0), arguments);
+        let output = command.env("RUNTIME_DIRECTORY", folder).output().expect("the program was built");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    const WAITS: &str =
+        "as at the start of the unit: credential:token; for another value, systemctl restart acme-dns01\n";
+    assert_eq!(reload(&daemon, &["reload"]), format!("read again: keeps 2 certificates\n{WAITS}"));
+    let more = [certificate("stays", "profile = \"short\"\n"), certificate("comes", "")].concat();
+    configure(folder, &format!("{more}{CA}"));
+    let text = reload(&daemon, &["reload"]);
+    assert_eq!(
+        text,
+        "read again: keeps 2 certificates; new: comes.example.test; changed: stays.example.test; \
+         no longer kept: goes.example.test, whose files stay in place\n"
+            .to_owned()
+            + WAITS
+    );
+    let text = std::fs::read_to_string(folder.join("log")).expect("a file");
+    assert!(text.contains("new: comes.example.test") && text.contains("credential:token"), "{text}");
+    // Whoever replaces the credential, as newer versions of systemd do at a reload, has it in use.
+    std::fs::write(credentials.join("new"), "two").expect("a file");
+    std::fs::rename(credentials.join("new"), credentials.join("token")).expect("a file");
+    let answer: serde_json::Value =
+        serde_json::from_str(&reload(&daemon, &["reload", "--json"])).expect("JSON");
+    assert_eq!(
+        answer,
+        serde_json::json!({"certificates": 2, "added": [], "changed": [], "removed": [], "waiting": []})
+    );
+    daemon.is_up();
+}
+
 #[test]
 fn errors_have_their_priority_in_the_journal() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,0 +1,212 @@
+//! Takeover of a store by the account that runs the program: one that root made by hand, another ACME client or edge-proxyd made,
+//! or a backup brought back.
+//!
+//! Only known names are touched, never a whole tree. What another account could have put there to gain a file of somebody else's
+//! (a symbolic link, a second name of a file) is refused.
+
+use super::StoreError;
+use super::disk::failed;
+use super::files::PRIVATE;
+use super::layout::FILES;
+use crate::finding::Finding;
+use rustix::fs::{Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Files of an account.
+const ACCOUNT: [&str; 3] = ["key.pem", "next-key.pem", "url"];
+/// Private files of a certificate.
+const CERTIFICATE: [&str; 3] = ["group", "journal", "pending-key.pem"];
+/// Folders of a certificate that hold pairs.
+const PAIRS: [&str; 2] = ["previous", "staged"];
+/// Bits of a mode that are for others.
+const OTHERS: u32 = 0o007;
+
+/// Takes the store in `folder` over for a user, with the folders of these certificates. Files keep their groups, and lose what is
+/// for others. A missing folder is created with mode 0755 and the user's `group`. Returns a finding for each change, and a fault
+/// for whatever is refused and left as it is.
+///
+/// # Errors
+/// A [`StoreError`] if a file operation fails, such as for the lack of permission.
+pub(super) fn claim(
+    folder: &Path,
+    (user, group): (u32, u32),
+    ids: &[String],
+) -> Result<Vec<Finding>, StoreError> {
+    let mut claim = Claim { user, findings: Vec::new() };
+    if !folder.exists() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed(folder))?;
+        let made = open(folder).map_err(failed(folder))?;
+        fchown(&made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
+            .map_err(|why| failed(folder)(why.into()))?;
+        claim.tell(folder, "created");
+    }
+    // A link to another place is the administrator's decision.
+    let top = Entry { file: open(folder).map_err(failed(folder))?, path: folder.to_owned() };
+    claim.correct(&top, |mode| mode & !0o002)?;
+    claim.private(&top)?;
+    for id in ids {
+        if let Some(certificate) = claim.folder(&top, id, without_others)? {
+            claim.pair(&certificate)?;
+        }
+    }
+    Ok(claim.findings)
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    std::fs::OpenOptions::new().read(true).custom_flags(OFlags::DIRECTORY.bits() as i32).open(folder)
+}
+
+const fn without_others(mode: u32) -> u32 {
+    mode & !OTHERS
+}
+
+/// An open file or folder.
+struct Entry {
+    file: File,
+    path: PathBuf,
+}
+
+struct Claim {
+    user: u32,
+    findings: Vec<Finding>,
+}
+
+impl Claim {
+    fn tell(&mut self, path: &Path, what: &str) {
+        self.findings.push(Finding::fine(path.display().to_string(), what));
+    }
+
+    fn refuse(&mut self, path: &Path, why: &str) {
+        self.findings.push(Finding::fault(path.display().to_string(), why));
+    }
+
+    /// Takes over what only the store itself reads: accounts, journals, keys, former pairs, locks.
+    fn private(&mut self, top: &Entry) -> Result<(), StoreError> {
+        let closed = |_| 0o700;
+        let Some(private) = self.folder(top, PRIVATE, closed)? else { return Ok(()) };
+        self.file(&private, "ledger.json")?;
+        if let Some(accounts) = self.folder(&private, "accounts", closed)? {
+            for name in names(&accounts)? {
+                if let Some(account) = self.folder(&accounts, &name, closed)? {
+                    self.files(&account, &ACCOUNT)?;
+                }
+            }
+        }
+        if let Some(certificates) = self.folder(&private, "certificates", closed)? {
+            for name in names(&certificates)? {
+                let Some(certificate) = self.folder(&certificates, &name, closed)? else { continue };
+                self.files(&certificate, &CERTIFICATE)?;
+                for name in PAIRS {
+                    if let Some(folder) = self.folder(&certificate, name, without_others)? {
+                        self.pair(&folder)?;
+                    }
+                }
+            }
+        }
+        if let Some(locks) = self.folder(&private, "locks", closed)? {
+            let names = names(&locks)?;
+            self.files(&locks, &names)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the files of a certificate. `cert.pem` is a link.
+    fn pair(&mut self, folder: &Entry) -> Result<(), StoreError> {
+        self.files(folder, &FILES[..4])
+    }
+
+    fn files(&mut self, folder: &Entry, names: &[impl AsRef<str>]) -> Result<(), StoreError> {
+        names.iter().try_for_each(|name| self.file(folder, name.as_ref()))
+    }
+
+    fn folder(
+        &mut self,
+        parent: &Entry,
+        name: &str,
+        mode: impl Fn(u32) -> u32,
+    ) -> Result<Option<Entry>, StoreError> {
+        let Some(entry) = self.look(parent, name, OFlags::DIRECTORY)? else { return Ok(None) };
+        self.correct(&entry, mode)?;
+        Ok(Some(entry))
+    }
+
+    fn file(&mut self, parent: &Entry, name: &str) -> Result<(), StoreError> {
+        let Some(entry) = self.look(parent, name, OFlags::empty())? else { return Ok(()) };
+        let found = fstat(&entry.file).map_err(|why| failed(&entry.path)(why.into()))?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            self.refuse(&entry.path, "not a regular file: left as it is; remove it");
+        } else if found.st_nlink > 1 && found.st_uid != self.user {
+            self.refuse(
+                &entry.path,
+                "this file has another name elsewhere (hard link), and stays with its owner: put a copy in its place",
+            );
+        } else {
+            self.correct(&entry, without_others)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a part of a folder. `None` if it is not there, or refused.
+    fn look(&mut self, parent: &Entry, name: &str, kind: OFlags) -> Result<Option<Entry>, StoreError> {
+        let path = parent.path.join(name);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | kind;
+        match openat(&parent.file, name, flags, Mode::empty()) {
+            Ok(file) => Ok(Some(Entry { file: file.into(), path })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                self.refuse(
+                    &path,
+                    "a symbolic link, or not a folder: left as it is; put the files themselves there",
+                );
+                Ok(None)
+            }
+            // A socket.
+            Err(Errno::NXIO) => {
+                self.refuse(&path, "not a regular file: left as it is; remove it");
+                Ok(None)
+            }
+            Err(why) => Err(failed(&path)(why.into())),
+        }
+    }
+
+    fn correct(&mut self, entry: &Entry, mode: impl Fn(u32) -> u32) -> Result<(), StoreError> {
+        let Entry { file, path } = entry;
+        let failed = |why: Errno| failed(path)(why.into());
+        let found = fstat(file).map_err(failed)?;
+        let mut changes = Vec::new();
+        if found.st_uid != self.user {
+            fchown(file, Some(Uid::from_raw(self.user)), None).map_err(failed)?;
+            changes.push(format!("owner {} in the place of {}", self.user, found.st_uid));
+        }
+        let (before, wanted) = (found.st_mode & 0o7777, mode(found.st_mode & 0o7777));
+        if before != wanted {
+            fchmod(file, Mode::from_raw_mode(wanted)).map_err(failed)?;
+            changes.push(format!("mode {wanted:o} in the place of {before:o}"));
+        }
+        if !changes.is_empty() {
+            self.tell(path, &changes.join(", "));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the names in a folder.
+fn names(folder: &Entry) -> Result<Vec<String>, StoreError> {
+    let failed = |why: Errno| failed(&folder.path)(why.into());
+    let entries = Dir::read_from(&folder.file).map_err(failed)?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().to_str()
+            && !matches!(name, "." | "..")
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
