@@ -1,8 +1,8 @@
 //! Takeover of a store by the account that runs the program: one that root made by hand, another ACME client or edge-proxyd made,
 //! or a backup brought back.
 //!
-//! Only known names are touched, never a whole tree. What another account could have put there to gain a file of somebody else's
-//! (a symbolic link, a second name of a file) is refused.
+//! Only known names are touched, never a whole tree. A symbolic link and a second name of a file, by which an account could gain a file
+//! of somebody else's, are refused.
 
 use super::StoreError;
 use super::disk::failed;
@@ -13,7 +13,7 @@ use rustix::fs::{Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, o
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Files of an account.
@@ -57,7 +57,8 @@ pub(super) fn claim(
 }
 
 fn open(folder: &Path) -> io::Result<File> {
-    std::fs::OpenOptions::new().read(true).custom_flags(OFlags::DIRECTORY.bits() as i32).open(folder)
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
 }
 
 const fn without_others(mode: u32) -> u32 {
