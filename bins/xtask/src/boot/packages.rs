@@ -73,7 +73,10 @@ fn previous(machine: &mut Machine) -> Outcome {
     )?;
     machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
     let state = machine.run(STATE)?;
-    // To the earlier version and back; the configuration is the administrator's.
+    // Where an earlier version had its configuration elsewhere, what the administrator wrote there comes along.
+    let moved = "test ! -e /etc/acme-dns01.toml && grep -x '# of the administrator' /etc/acme-dns01/acme-dns01.toml";
+    let mut elsewhere = false;
+    // There and back again; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
         let install = format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null");
         under_load(machine, 25, &install)?;
@@ -81,6 +84,11 @@ fn previous(machine: &mut Machine) -> Outcome {
             "for package in {folder}/*.deb; do name=$(dpkg-deb --field $package Package); \
              test \"$(dpkg-query --showformat='${{Version}}' --show $name)\" = \"$(dpkg-deb --field $package Version)\"; done"
         ))?;
+        if elsewhere {
+            machine.run(moved)?;
+        }
+        let written = "test -e /etc/acme-dns01.toml && echo '# of the administrator' >> /etc/acme-dns01.toml";
+        elsewhere = machine.output(written)?.0 == 0;
         machine.run("systemctl restart edge-proxyd pg-ensure")?;
         machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
         machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
