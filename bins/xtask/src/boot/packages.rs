@@ -74,7 +74,8 @@ fn previous(machine: &mut Machine) -> Outcome {
     machine.until(20, &format!("{SERVES} && {UNDER_MAINTENANCE}"))?;
     let state = machine.run(STATE)?;
     // Where an earlier version had its configuration elsewhere, what the administrator wrote there comes along.
-    let moved = "test ! -e /etc/acme-dns01.toml && grep -x '# of the administrator' /etc/acme-dns01/acme-dns01.toml";
+    let moved =
+        "test ! -e /etc/acme-dns01.toml && grep -x '# of the administrator' /etc/acme-dns01/acme-dns01.toml";
     let mut elsewhere = false;
     // There and back again; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
