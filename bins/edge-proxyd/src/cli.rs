@@ -221,7 +221,7 @@ pub(crate) struct ExplainArgs {
     /// host. One that forwards TCP needs no URL or host.
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
-    /// The interface the connection arrives on.
+    /// The interface the connection arrives on. Default: that of the listener, if it has one.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
     /// The tailnet identity of the source: node:NAME, tag:NAME or login:NAME. May be repeated.

@@ -202,6 +202,30 @@ fn explain_readings_and_authentication() {
     assert!(text.contains("may be read  /admin: the route /admin, decided otherwise\n"), "{text}");
 }
 
+/// A listener with an interface accepts what comes by it and nothing else, so that the explanation knows the interface.
+#[test]
+fn the_interface_of_the_listener_is_that_of_the_connection() {
+    let asked =
+        ["--from", "100.64.0.1", "--header", "X-Forwarded-For: 203.0.113.7", "http://vault.example.org/"];
+    let value = explain(MATRIX, &asked);
+    assert_eq!(value["client"]["what"], "203.0.113.7", "{value}");
+    let value = explain(MATRIX, &[&["--interface", "eth0"], &asked[..]].concat());
+    assert_eq!(value["listener"]["what"], "none", "{value}");
+    // One on every interface does not know it.
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.toml");
+    let text = std::fs::read_to_string(MATRIX).unwrap();
+    let first = text.replacen("\ninterface = \"tailscale0\"", "", 1);
+    assert_ne!(first, text);
+    std::fs::write(&config, first).unwrap();
+    let config = config.to_str().unwrap();
+    let value = explain(config, &asked);
+    assert_eq!(value["client"]["what"], "100.64.0.1", "{value}");
+    assert!(value["client"]["why"].as_str().unwrap().contains("not known: --interface"), "{value}");
+    let value = explain(config, &[&["--interface", "tailscale0"], &asked[..]].concat());
+    assert_eq!(value["client"]["what"], "203.0.113.7", "{value}");
+}
+
 #[test]
 fn explain_early_data() {
     let early = ["--from", "192.0.2.1", "--host", "git.example.org", "--early"];

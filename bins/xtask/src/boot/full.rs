@@ -155,9 +155,8 @@ fn missing_folder(machine: &mut Machine) -> Outcome {
 fn late_folder(machine: &mut Machine) -> Outcome {
     let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
     let before = machine.run(restarts)?;
-    // A file system that is mounted over the folder: a successor writes the certificates of [acme] to it from then
-    // on.
-    machine.run("rm -r /var/lib/elsewhere/a.test")?;
+    // A file system that is mounted over the folder: [acme] writes to it from then on, by a successor.
+    machine.run("test -e /var/lib/elsewhere || cp -a /var/lib/acme /var/lib/elsewhere; rm -r /var/lib/elsewhere/a.test")?;
     under_load(machine, 12, "mount --bind /var/lib/elsewhere /var/lib/acme; sleep 9")?;
     machine.until(20, &format!("test -e /var/lib/elsewhere/a.test/key.pem && {IS_SERVED}"))?;
     // Another folder in its place.

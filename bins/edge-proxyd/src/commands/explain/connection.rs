@@ -78,14 +78,18 @@ pub(super) fn is_called(listener: &Listener, name: &str) -> bool {
     listener.name.as_deref() == Some(name) || listener.address.to_string() == name
 }
 
-/// Returns the listener that accepts the request, among those of the transport, and of the name in `--listener` if it
-/// is given: the first that serves `host`, or else the first. `None` if there is none.
+/// Returns the listener that accepts the request, among those of the transport and of the interface in `--interface`, and
+/// of the name in `--listener` if it is given: the first that serves `host`, or else the first. `None` if there is none.
 pub(super) fn listener<'s>(
     snapshot: &'s Snapshot,
     args: &ExplainArgs,
     transport: Transport,
     host: Option<&str>,
 ) -> Option<&'s Listener> {
+    let comes = |listener: &&Listener| match (&listener.interface, &args.interface) {
+        (Some(wanted), Some(interface)) => wanted == interface,
+        _ => true,
+    };
     let suits = |listener: &&Listener| match (listener.kind, transport) {
         (ListenerKind::Plain, Transport::Plain)
         | (ListenerKind::Tls { .. }, Transport::Tls)
@@ -94,7 +98,7 @@ pub(super) fn listener<'s>(
         }
         _ => false,
     };
-    let mut all = snapshot.config().listeners.iter().filter(suits);
+    let mut all = snapshot.config().listeners.iter().filter(suits).filter(comes);
     let serves = |listener: &&Listener| {
         host.is_some_and(|host| snapshot.site_at(host, listener.name.as_deref()).is_some())
     };
@@ -115,8 +119,9 @@ pub(super) fn listener_answer(args: &ExplainArgs, listener: Option<&Listener>) -
             };
             Answer::new(what, why)
         }
-        None => {
-            Answer::new("none", "no listener has this name and transport, so no connection would be accepted")
-        }
+        None => Answer::new(
+            "none",
+            "no listener has this name, transport and interface, so no connection would be accepted",
+        ),
     }
 }

@@ -6,6 +6,7 @@ use super::connection::{handshake, listener, listener_answer};
 use super::readings::{Reading, readings};
 use crate::cli::ExplainArgs;
 use edge_http::host::{normalize, split_authority};
+use edge_policy::client_address::StopReason;
 use edge_policy::early_data::EarlyDataVerdict;
 use edge_policy::tailnet::{Identities, IdentityMatcher, Node, TailnetIdentity, TailnetUser};
 use edge_proxy::config::{Auth, PathMatch};
@@ -116,7 +117,9 @@ impl Explanation {
         let listener = listener(snapshot, args, transport, sni.as_deref().or(host.as_deref()));
         let mut facts = RequestContext::new(transport, args.from);
         facts.proxied = args.proxied;
-        facts.interface = args.interface.as_deref();
+        // A listener with an interface accepts what comes by it, and nothing else.
+        let of_listener = listener.as_ref().and_then(|found| found.interface.as_deref());
+        facts.interface = args.interface.as_deref().or(of_listener);
         facts.listener = listener.as_ref().and_then(|found| found.name.as_deref());
         facts.identities = Identities { source: identity, hops: &hops };
         facts.sni = sni.as_deref();
@@ -169,7 +172,12 @@ impl Explanation {
             ended,
             client: Answer::new(
                 decision.client.address.to_string(),
-                format!("from {}: {}", decision.client.source, decision.client.stop),
+                match (decision.client.stop, facts.interface) {
+                    (stop @ StopReason::WrongInterface, None) => {
+                        format!("from {}: {stop}, since it is not known: --interface", decision.client.source)
+                    }
+                    (stop, _) => format!("from {}: {stop}", decision.client.source),
+                },
             ),
             site: site(&decision, host.as_deref()),
             route: route(&decision),
