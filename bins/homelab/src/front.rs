@@ -1,5 +1,5 @@
-//! The servers at the addresses of the CA, of Cloudflare and of deSEC: TLS for their names in front of Pebble and the mocks of the
-//! APIs.
+//! HTTPS server at the address of the CA, of Cloudflare and of deSEC: TLS for their names in front of Pebble and the mocks
+//! of the APIs.
 //!
 //! Injects failures of the CA, and publishes the records of the API on the name server, as Cloudflare does.
 
@@ -189,7 +189,10 @@ fn replacement(name: &str, values: &[String]) -> String {
     format!("del {name}. TXT\n{}", values.iter().map(add).collect::<String>())
 }
 
-/// Forwards a TCP port of this network to another address.
+/// Forwards a TCP port of this thread's network to another address. Runs until the process exits.
+///
+/// # Errors
+/// Returns a description if the port cannot be bound.
 pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
     let listener = TcpListener::bind(from).map_err(|why| format!("{from}: {why}"))?;
     std::thread::spawn(move || {

@@ -124,7 +124,11 @@ fn print_rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, 
     Ok(Done::Fine)
 }
 
-/// Checks a file. Findings of the severity `limit` and above make a difference.
+/// Analyses a file, and prints its findings. Returns [`Done::Differences`] if a finding of the severity `limit` or above is
+/// not waived.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read.
 fn check(
     path: &Path,
     server: &Server,

@@ -155,7 +155,8 @@ fn missing_folder(machine: &mut Machine) -> Outcome {
 fn late_folder(machine: &mut Machine) -> Outcome {
     let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
     let before = machine.run(restarts)?;
-    // A file system that is mounted over the folder: [acme] writes to it from then on, by a successor.
+    // A file system that is mounted over the folder: a successor writes the certificates of [acme] to it from then
+    // on.
     machine.run("test -e /var/lib/elsewhere || cp -a /var/lib/acme /var/lib/elsewhere; rm -r /var/lib/elsewhere/a.test")?;
     under_load(machine, 12, "mount --bind /var/lib/elsewhere /var/lib/acme; sleep 9")?;
     machine.until(20, &format!("test -e /var/lib/elsewhere/a.test/key.pem && {IS_SERVED}"))?;
@@ -227,7 +228,8 @@ fn root_check(machine: &mut Machine) -> Outcome {
     machine.run(&format!("chown edge-proxy:acme {key}; chmod 640 {key}")).map(drop)
 }
 
-/// One request is shorter than the grace of 30 s, the other is not. systemd kept such a service for one that ends, and killed it.
+/// Checks a takeover with two requests, one shorter and one longer than the grace of 30 s. systemd once considered such
+/// a service as ending, and killed it.
 fn long_takeover(machine: &mut Machine) -> Outcome {
     let main = "systemctl show --value -p MainPID edge-proxyd";
     let before = machine.run(main)?;

@@ -77,7 +77,7 @@ fn previous(machine: &mut Machine) -> Outcome {
     let moved =
         "test ! -e /etc/acme-dns01.toml && grep -x '# of the administrator' /etc/acme-dns01/acme-dns01.toml";
     let mut elsewhere = false;
-    // There and back again; the configuration is the administrator's.
+    // To the earlier version and back; the configuration is the administrator's.
     for folder in ["/srv/previous", "/srv/packages"] {
         let install = format!("dpkg --force-confold --force-downgrade --install {folder}/*.deb < /dev/null");
         under_load(machine, 25, &install)?;

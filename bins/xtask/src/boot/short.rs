@@ -175,7 +175,7 @@ fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     if machine.run(since)? != before {
         return Err("the application was restarted".to_owned());
     }
-    // In a shell, a plan with the same credentials has nothing to do.
+    // In a shell, a plan with the same credentials has no changes.
     let plan = "/usr/libexec/pg-ensure/with-credentials pg-ensure.service pg-ensure plan /etc/pg-ensure/pg-ensure.toml \
                 --connect 'host=/run/postgresql user=postgres'";
     machine.run(plan).map(drop)
