@@ -77,6 +77,6 @@ fn first_boot(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)?;
     // Its configuration has no certificate yet; here it only matters that nothing disables it.
     machine.run("systemctl disable --now acme-dns01.service; systemctl enable myapp.service myapp2.service > /dev/null 2>&1; \
-         chown edge-proxy:acme /var/lib/acme; systemctl restart edge-proxyd")?;
+         chown -R edge-proxy:acme /var/lib/acme; systemctl restart edge-proxyd")?;
     machine.until(20, SERVES)
 }
