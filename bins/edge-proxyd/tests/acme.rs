@@ -75,7 +75,7 @@ http3 = true
 [certificates]
 folder = "{home}/{name}"
 [[site]]
-hosts = ["a.example.test"]
+hosts = ["a.example.test", "b.example.test"]
 upstream = "http://{}"
 [acme]
 {more}email = "admin@example.test"
@@ -198,12 +198,12 @@ fn what_acme_lacks_may_come_later_and_keeps_nothing_else_from_being_served() {
     let (roots, aside) = (lab.path("roots.pem"), lab.path("roots-aside.pem"));
     std::fs::rename(&roots, &aside).expect("a file");
     let port = free_port();
-    // A site that has its certificate.
+    // A name that has its certificate.
     let other = Authority::new();
-    other.write(&lab.path("acme/other"), &["a.example.test"]);
+    other.write(&lab.path("acme/b.example.test"), &["b.example.test"]);
     let (_served, said) = lab.serve("acme", port, &lab.pebble.directory(), "");
     wait_for(&said, "certificates are not renewed until this is put right; everything else is served");
-    assert!(shown(other.root(), port).is_some(), "the site with a certificate is served");
+    assert!(shown(other.root(), port, "b.example.test").is_some(), "the name with a certificate is served");
     std::fs::rename(&aside, &roots).expect("a file");
     wait_for(&said, "a.example.test: deployed");
 }
@@ -212,14 +212,15 @@ fn what_acme_lacks_may_come_later_and_keeps_nothing_else_from_being_served() {
 type PresentedCertificates = [Option<Vec<u8>>; 2];
 
 /// Returns the certificate of the proxy at this port, verified against a CA's root.
-fn shown(root: &str, port: u16) -> Option<Vec<u8>> {
-    let name = rustls::pki_types::ServerName::try_from("a.example.test").expect("a name");
+fn shown(root: &str, port: u16, name: &str) -> Option<Vec<u8>> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n");
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned()).expect("a name");
     let config = Arc::new(tls_client(root, &[b"http/1.1"]));
     let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
     tcp.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
     let mut tls = rustls::ClientConnection::new(config, name).expect("a client");
     let mut stream = rustls::Stream::new(&mut tls, &mut tcp);
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example.test\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut part = [0; 4096];
     let n = stream.read(&mut part).ok()?;
     assert!(String::from_utf8_lossy(&part[..n]).starts_with("HTTP/1.1 200"));
@@ -243,7 +244,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     let wait = |what: &str, holds: &dyn Fn(&PresentedCertificates) -> bool| {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            let seen = ports.map(|port| shown(&lab.pebble.issuing_root(), port));
+            let seen = ports.map(|port| shown(&lab.pebble.issuing_root(), port, "a.example.test"));
             if holds(&seen) {
                 return seen;
             }
@@ -286,7 +287,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
         silent.local_addr().expect("an address").port()
     );
     std::fs::write(lab.path("database"), hangs).expect("a file");
-    let kept = shown(&lab.pebble.issuing_root(), ports[1]).expect("it is served");
+    let kept = shown(&lab.pebble.issuing_root(), ports[1], "a.example.test").expect("it is served");
     drop(other);
     let _other = start("other", ports[1]);
     wait("what it has is served", &|seen| seen[1].as_ref() == Some(&kept));
