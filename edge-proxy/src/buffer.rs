@@ -177,6 +177,9 @@ impl ReadBuffer {
 
     /// Reads once and appends to the input. Returns the number of bytes; `Ok(0)` is the end of the stream, and also the
     /// result for a full buffer. If nothing is available and there is no input, the memory returns to the free list.
+    ///
+    /// # Errors
+    /// The error of `io`.
     pub(crate) fn poll_fill(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),

@@ -183,11 +183,17 @@ impl ProvenCertificate {
 }
 
 /// Reads a file; the error names its path.
+///
+/// # Errors
+/// [`ClientCertificatesError::File`] if it cannot be read.
 fn read(path: &Path) -> Result<Vec<u8>, ClientCertificatesError> {
     std::fs::read(path).map_err(|source| ClientCertificatesError::File { path: path.into(), source })
 }
 
 /// Parses the certificates of a PEM file. `path` is named in the error. A file without any is an error.
+///
+/// # Errors
+/// [`ClientCertificatesError::Pem`] if it is malformed or has none.
 fn authorities(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientCertificatesError> {
     let wrong = || ClientCertificatesError::Pem { path: path.into(), expected: "at least one certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| wrong())?;
@@ -195,6 +201,9 @@ fn authorities(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// Parses the revocation lists of a PEM file. `path` is named in the error. A file without any is an error.
+///
+/// # Errors
+/// [`ClientCertificatesError::Pem`] if it is malformed or has none.
 fn revocation_lists(
     path: &Path,
     pem: &[u8],

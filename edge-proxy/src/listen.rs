@@ -16,6 +16,9 @@ const PORT_ATTEMPTS: usize = 16;
 
 /// Creates an unbound socket as [`exclusive_socket`] does, but one that shares its port with those of other workers
 /// (`SO_REUSEPORT`).
+///
+/// # Errors
+/// The error of creating or configuring the socket.
 fn shared_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = exclusive_socket(listener, kind, protocol)?;
     socket.set_reuse_port(true)?;
@@ -24,6 +27,9 @@ fn shared_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Res
 
 /// Creates an unbound, non-blocking socket of the listener's address family that does not share its port. It is
 /// confined to the listener's interface, if one is configured, and IPv6 sockets accept IPv6 only.
+///
+/// # Errors
+/// The error of creating or configuring the socket.
 fn exclusive_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let address = listener.address;
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
@@ -87,6 +93,9 @@ impl InheritedSockets {
     }
 
     /// Returns duplicates of all sockets.
+    ///
+    /// # Errors
+    /// The error of duplicating a descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
@@ -112,6 +121,9 @@ impl InheritedSockets {
 
     /// Returns at least one socket per worker. If there are fewer sockets than workers, they are duplicated by `again`,
     /// in turn. `found` must not be empty.
+    ///
+    /// # Errors
+    /// The error of `again`.
     fn spread<S>(found: Vec<S>, workers: usize, again: impl Fn(&S) -> io::Result<S>) -> io::Result<Vec<S>> {
         let more = (found.len()..workers).map(|at| again(&found[at % found.len()]));
         let more: Vec<S> = more.collect::<io::Result<_>>()?;
@@ -233,6 +245,9 @@ fn is_deaf(socket: &SockRef<'_>) -> bool {
 /// Opens the TCP sockets of one listener, one for each worker, or takes the inherited ones of its address, except those
 /// bound to an interface that no longer exists. Returns the address with its actual port, the sockets, and true if they
 /// were inherited.
+///
+/// # Errors
+/// The error of creating, binding, configuring or duplicating a socket.
 fn tcp(
     listener: &Listener,
     workers: usize,
@@ -268,6 +283,9 @@ fn tcp(
 
 /// Opens the UDP sockets of one listener, one for each worker, at `address`, or takes the inherited ones of that
 /// address, except those bound to an interface that no longer exists. Empty if the listener has no HTTP/3.
+///
+/// # Errors
+/// The error of creating, binding, configuring or duplicating a socket.
 fn udp(
     listener: &Listener,
     address: SocketAddr,

@@ -159,6 +159,9 @@ impl Socket {
     }
 
     /// Writes to a socket that is not registered. If that would block, registers it and waits.
+    ///
+    /// # Errors
+    /// The error of the socket, or of registering it.
     fn poll_write_fresh(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Self::Fresh(stream) = self
             && let Some(done) = at_once(stream, |mut stream| match bufs {

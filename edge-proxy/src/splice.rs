@@ -30,6 +30,9 @@ struct Pipe {
 
 impl Pipe {
     /// Creates a non-blocking pipe.
+    ///
+    /// # Errors
+    /// The error of opening it.
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // A smaller one does too: users have a limit for all their pipes.
@@ -63,6 +66,9 @@ impl SplicePipe {
 
     /// Moves at most `most` bytes from a socket into the pipe as soon as the socket is readable. Returns their number;
     /// 0 is the end of the stream. The pipe must be empty: otherwise the cause of blocking would be unknown.
+    ///
+    /// # Errors
+    /// The error of the system call, or `BrokenPipe` if the pipe is no longer there.
     pub(crate) fn poll_in(
         &mut self,
         cx: &mut Context<'_>,

@@ -92,6 +92,9 @@ impl Authority {
 
     /// Generates a key pair, signs a certificate for it with these parameters, and writes both to `key.pem` and
     /// `fullchain.pem` in `folder`, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// The certificate could not be signed, or a file could not be written.
     fn sign(&self, folder: &Path, mut params: CertificateParams) -> Result<(), Box<dyn std::error::Error>> {
         let key = KeyPair::generate()?;
         params.use_authority_key_identifier_extension = true;
@@ -105,6 +108,9 @@ impl Authority {
 
 /// Replaces a file atomically: writes the text to a file with the extension `.new` and mode 0640, flushes it to the
 /// disk, and renames it to `path`.
+///
+/// # Errors
+/// The file could not be written or renamed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file =

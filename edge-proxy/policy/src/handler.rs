@@ -120,6 +120,9 @@ fn check(name: &str, value: &[u8]) -> Result<(), EditError> {
 }
 
 /// Replaces all fields of this name by one with this value.
+///
+/// # Errors
+/// [`EditError`] if the name or value is invalid, or the field is reserved.
 fn set(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
     check(name, value)?;
     fields.remove_named(name.as_bytes());
@@ -128,6 +131,9 @@ fn set(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
 }
 
 /// Appends a field.
+///
+/// # Errors
+/// [`EditError`] if the name or value is invalid, or the field is reserved.
 fn add(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
     check(name, value)?;
     fields.push(name.as_bytes(), value);
@@ -135,6 +141,9 @@ fn add(fields: &mut Fields, name: &str, value: &[u8]) -> Result<(), EditError> {
 }
 
 /// Removes all fields of this name.
+///
+/// # Errors
+/// [`EditError`] if the name is invalid, or the field is reserved.
 fn remove(fields: &mut Fields, name: &str) -> Result<(), EditError> {
     check(name, b"")?;
     fields.remove_named(name.as_bytes());

@@ -101,6 +101,9 @@ impl FromStr for Rate {
     type Err = RateError;
 
     /// Parses `10/s`, `600/m`, `100/h` or `5/d`. The burst is the number of events per second, at least 1.
+    ///
+    /// # Errors
+    /// [`RateError`] if it is not such a rate, or not valid as in [`Rate::new`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, unit) = text.split_once('/').ok_or(RateError)?;
         let seconds = match unit {

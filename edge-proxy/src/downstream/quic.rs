@@ -49,6 +49,9 @@ impl H3Service {
 
     /// Returns the index of the site for this server name, or the rejection. The client's address is not considered,
     /// since the source of a first flight is not validated.
+    ///
+    /// # Errors
+    /// [`Rejection`] if the name is missing or unknown, or its site is not served over QUIC.
     fn decide(&self, sni: Option<&str>) -> Result<usize, Rejection> {
         let view = self.worker.view();
         decide::hello(view.runtime.snapshot(), Transport::Quic, self.listener.as_deref(), None, sni)

@@ -39,6 +39,9 @@ impl ClientTransport {
     }
 
     /// Completes the TLS handshake. Completes at once without TLS.
+    ///
+    /// # Errors
+    /// The error of TLS or of the socket.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
@@ -56,6 +59,9 @@ impl ClientTransport {
 
     /// Shuts down the sending side of the socket. With TLS, no close_notify alert is sent before, so the client sees a
     /// truncation.
+    ///
+    /// # Errors
+    /// The error of the socket.
     pub(super) fn poll_end_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
@@ -73,6 +79,9 @@ impl ClientTransport {
 
     /// Completes when all output is in the socket's send queue, so that it arrives even if the connection is closed.
     /// Completes at once without TLS.
+    ///
+    /// # Errors
+    /// The error of the socket.
     pub(super) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),

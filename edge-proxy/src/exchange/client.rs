@@ -38,9 +38,15 @@ pub(crate) trait Downstream {
     fn accept(&mut self) {}
 
     /// Completes when the TLS handshake is complete; at once without TLS.
+    ///
+    /// # Errors
+    /// [`ClientGone`] if the handshake fails or the connection is lost.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Polls for the next part of the request's content. Returns `BodyPart::Data` until all of `chunk()` is consumed.
+    ///
+    /// # Errors
+    /// [`BodyError`] if the content is malformed or the client is gone.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>>;
 
     /// Returns the available content. Empty unless `poll_body` returned `BodyPart::Data`.
@@ -62,6 +68,9 @@ pub(crate) trait Downstream {
 
     /// Polls for the number of content bytes that are accepted without exceeding the transport's buffer limit.
     /// Completes with at least one.
+    ///
+    /// # Errors
+    /// [`ClientGone`] if the client accepts no more.
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ClientGone>>;
 
     /// Returns the number of bytes that the client's connection has accepted so far if this exchange only waits for its
@@ -100,16 +109,25 @@ pub(crate) trait Downstream {
 
     /// Completes when the transport has accepted all output: written to the socket over HTTP/1.1, in the connection's
     /// buffers over HTTP/2, in QUIC's over HTTP/3.
+    ///
+    /// # Errors
+    /// [`ClientGone`] if the client accepts no more.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Completes with true if content can be spliced from now on ([`Downstream::poll_splice`]), after everything sent
     /// before. If `want` is true, the transport may prepare for it.
+    ///
+    /// # Errors
+    /// [`ClientGone`] if the client accepts no more.
     fn poll_splice_ready(&mut self, _cx: &mut Context<'_>, _want: bool) -> Poll<Result<bool, ClientGone>> {
         Poll::Ready(Ok(false))
     }
 
     /// Sends content from a pipe without copying it into this process, and returns the number of bytes. Must be called
     /// only after [`Downstream::poll_splice_ready`] returned true.
+    ///
+    /// # Errors
+    /// [`ClientGone`] if the client accepts no more, or the transport cannot splice.
     fn poll_splice(
         &mut self,
         _cx: &mut Context<'_>,

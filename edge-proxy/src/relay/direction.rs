@@ -110,6 +110,9 @@ impl RelayDirection {
     }
 
     /// Moves bytes as [`RelayDirection::poll`], which stores the result.
+    ///
+    /// # Errors
+    /// [`DestinationClosed`] if the destination accepts no more bytes.
     fn pass<R: RelayEnd, W: RelayEnd>(
         &mut self,
         cx: &mut Context<'_>,

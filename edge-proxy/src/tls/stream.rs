@@ -63,6 +63,9 @@ impl Write for RecordBuffer {
 /// The operations that differ between client and server connections.
 pub(crate) trait ConnectionSide: Sized {
     /// Reads accepted early data into `buf` and returns the number of bytes. 0 if none is left, and always for clients.
+    ///
+    /// # Errors
+    /// The error of rustls.
     fn read_early(&mut self, _buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         Ok(0)
     }
@@ -359,6 +362,9 @@ where
     }
 
     /// Reads decrypted content or early data into `buf`. The record layer of this crate may take over before.
+    ///
+    /// # Errors
+    /// The error of TLS or of the socket.
     fn poll_read_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let tls = match &mut self.session {
@@ -400,6 +406,9 @@ where
     }
 
     /// Encrypts and writes content, and returns the number of bytes accepted.
+    ///
+    /// # Errors
+    /// The error of TLS or of the socket.
     fn poll_write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let merges = std::mem::take(&mut self.merges);
         self.owes = false;

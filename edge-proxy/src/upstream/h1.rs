@@ -155,6 +155,9 @@ impl Http1Request {
 
     /// Writes the buffered output. An error of writing only ends the request, since the upstream may have responded
     /// before; reading finds that out.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Broken`] if a tunnel cannot be written to, and its other direction has ended.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         match self.output.poll_write(&mut self.wire, cx) {
             Poll::Ready(Ok(())) if self.half_closes => {
@@ -180,6 +183,9 @@ impl Http1Request {
     }
 
     /// Completes with the number of content bytes that the buffer accepts, at least one.
+    ///
+    /// # Errors
+    /// As [`poll_flush`](Self::poll_flush).
     pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         if self.output.len() >= SIZE / 2 {
             ready!(self.poll_flush(cx))?;

@@ -135,7 +135,11 @@ impl Http2Request {
         }
     }
 
-    /// Polls for room for content of which `wanted` bytes are available.
+    /// Completes with the number of content bytes that the upstream's window accepts, at least one. `wanted` is the number
+    /// of bytes that are available: if less room than that and [`MIN_PART`] is left, waits for more for [`ROOM_WAIT`].
+    ///
+    /// # Errors
+    /// The failure of the stream or the connection, also if the upstream accepts no more content.
     pub(crate) fn poll_capacity(
         &mut self,
         cx: &mut Context<'_>,

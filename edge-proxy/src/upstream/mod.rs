@@ -70,7 +70,11 @@ impl UpstreamExchange {
         }
     }
 
-    /// Polls for the number of bytes of the request's content that are accepted now, of which `wanted` are available.
+    /// Completes with the number of bytes of the request's content that are accepted now, at least one. Over HTTP/2 it
+    /// waits briefly for room for a part of `wanted`, the number of bytes that are available.
+    ///
+    /// # Errors
+    /// The failure of the exchange.
     pub(crate) fn poll_capacity(
         &mut self,
         cx: &mut Context<'_>,
@@ -107,11 +111,17 @@ impl UpstreamExchange {
     }
 
     /// Writes buffered output of HTTP/1.1. Completes at once for HTTP/2, whose connection writes by itself.
+    ///
+    /// # Errors
+    /// The failure of the exchange.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         each!(self, exchange => exchange.poll_flush(cx))
     }
 
     /// Reads the next response head, interim or final, into `head`.
+    ///
+    /// # Errors
+    /// The failure of the exchange.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -121,6 +131,9 @@ impl UpstreamExchange {
     }
 
     /// Polls for the next part of the response content. Returns `BodyPart::Data` until `chunk()` is consumed.
+    ///
+    /// # Errors
+    /// The failure of the exchange.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         each!(self, exchange => exchange.poll_body(cx))
     }

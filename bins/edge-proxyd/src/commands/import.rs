@@ -59,6 +59,9 @@ fn folder(args: &ImportArgs) -> PathBuf {
 }
 
 /// Reads a file as UTF-8. Invalid bytes are replaced by U+FFFD, since they are mostly in comments.
+///
+/// # Errors
+/// The file could not be read.
 fn text_of(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }

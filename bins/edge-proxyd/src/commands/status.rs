@@ -60,6 +60,9 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
 }
 
 /// Connects to the status page and returns its JSON text.
+///
+/// # Errors
+/// The connection failed, or the response does not have the status 200.
 fn ask(address: &StatusAddress) -> io::Result<String> {
     match address {
         StatusAddress::Loopback(address) => {

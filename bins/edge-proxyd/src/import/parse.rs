@@ -94,6 +94,9 @@ impl Parser<'_, '_> {
 
     /// Parses directives up to the end of the block, if `inside`, or of the file. `depth` is the nesting, 0 in the main
     /// file.
+    ///
+    /// # Errors
+    /// [`ParseError`] at the first violation of nginx's grammar or of a limit.
     fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
         if depth > MAX_DEPTH {
             return self.error(self.line, "blocks and included files are nested too deeply");
@@ -144,6 +147,9 @@ impl Parser<'_, '_> {
     }
 
     /// Appends a directive, or the content of the files if it is an `include`.
+    ///
+    /// # Errors
+    /// [`ParseError`] if there are too many directives, or an included file cannot be read or parsed.
     fn directive(
         &mut self,
         all: &mut Vec<Directive>,
@@ -179,6 +185,9 @@ impl Parser<'_, '_> {
     }
 
     /// Skips a program in braces, in which braces must be balanced. `line` is that of the directive, for the error.
+    ///
+    /// # Errors
+    /// [`ParseError`] if they are not.
     fn skip_program(&mut self, line: usize) -> Result<(), ParseError> {
         let mut open = 1;
         while open > 0 {
@@ -206,6 +215,9 @@ impl Parser<'_, '_> {
     }
 
     /// Parses the next token, after whitespace and comments.
+    ///
+    /// # Errors
+    /// [`ParseError`] if it is malformed.
     fn token(&mut self) -> Result<Token, ParseError> {
         loop {
             match self.peek() {
@@ -231,6 +243,9 @@ impl Parser<'_, '_> {
     }
 
     /// Parses a quoted word. The next byte is the quote.
+    ///
+    /// # Errors
+    /// [`ParseError`] if the quote is not closed or not followed by a separator, or the word is not valid UTF-8.
     fn quoted(&mut self, quote: u8) -> Result<Token, ParseError> {
         let line = self.line;
         self.next();
@@ -263,6 +278,9 @@ impl Parser<'_, '_> {
     }
 
     /// Parses a word without quotes.
+    ///
+    /// # Errors
+    /// [`ParseError`] if it is not valid UTF-8.
     fn bare(&mut self) -> Result<Token, ParseError> {
         let mut word = Vec::new();
         loop {

@@ -88,6 +88,9 @@ impl Writer {
 
 impl Queue {
     /// Opens the file, or standard output without one, and starts the thread that writes to it.
+    ///
+    /// # Errors
+    /// The file could not be opened, or the thread not be started.
     fn open(file: Option<&Path>) -> io::Result<Self> {
         let out = file.map(|path| OpenOptions::new().append(true).create(true).open(path)).transpose()?;
         let (lines, receiver) = sync_channel(QUEUE_CAPACITY);

@@ -60,7 +60,11 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
     Ok(answers)
 }
 
-/// Fails if a network interface other than loopback, or a route, exists, so that no real service is reached.
+/// Checks that no network interface other than loopback and no IPv4 route exists, so that no real service is reached.
+/// Interfaces whose names end in `0` are ignored, since every namespace has tunnels with such names.
+///
+/// # Errors
+/// The message, if one exists.
 fn ensure_isolated() -> Result<(), String> {
     let interfaces =
         std::fs::read_to_string("/proc/self/net/dev").map_err(|why| format!("/proc/self/net/dev: {why}"))?;
@@ -77,6 +81,9 @@ fn ensure_isolated() -> Result<(), String> {
 
 /// Adds the addresses of a job to the loopback interface, and hides `/etc/hosts`, `/run` and the folder of sockets by
 /// mounts.
+///
+/// # Errors
+/// The message, if `ip` cannot be run or `mount` fails.
 fn network(job: &Job) -> Result<(), String> {
     let mut script = String::from("link set lo up\n");
     for address in &job.addresses {

@@ -222,6 +222,9 @@ fn has_pages(all: &[Directive]) -> bool {
 }
 
 /// Writes the error pages into the folder `root` in `folder`, and sets each `root` directive to it.
+///
+/// # Errors
+/// The message, with the file that could not be written.
 fn pages(all: &mut [Directive], folder: &Path) -> Result<(), String> {
     for one in all {
         if let Some(path) = page_of(one) {

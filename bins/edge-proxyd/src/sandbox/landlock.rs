@@ -95,6 +95,9 @@ pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
 /// Adds a rule that grants access to a path, and to everything in it if it is a folder. If write access is granted to a
 /// path that does not exist, the rule is for the nearest existing folder above it. A path that cannot be opened is
 /// ignored.
+///
+/// # Errors
+/// The kernel rejects the rule.
 fn grant(
     rules: landlock::RulesetCreated,
     path: &Path,

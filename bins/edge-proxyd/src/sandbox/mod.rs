@@ -64,6 +64,9 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, St
 
 /// Prevents this process and its children from gaining privileges by running programs (`PR_SET_NO_NEW_PRIVS`), which an
 /// unprivileged process must do before it filters system calls.
+///
+/// # Errors
+/// The message, if the kernel refuses.
 fn no_new_privileges() -> Result<(), String> {
     rustix::thread::set_no_new_privs(true).map_err(|why| format!("no_new_privs: {why}"))
 }

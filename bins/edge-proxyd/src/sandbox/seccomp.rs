@@ -309,6 +309,9 @@ pub(super) fn enter(programs: bool) -> Result<(), String> {
 
 /// Compiles a filter. If `listed`, the calls in `rules` are allowed and others fail with `ENOSYS`; otherwise they fail
 /// with `EPERM` and others are allowed.
+///
+/// # Errors
+/// The message of the compiler.
 fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfProgram, String> {
     let (mismatch, matched) = if listed {
         (SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)
@@ -321,6 +324,9 @@ fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfPr
 
 /// Returns the rules of the first filter. Unless `programs`, they also reject running programs, executable memory that
 /// is writable, and other address families.
+///
+/// # Errors
+/// The compiler rejects a condition.
 fn refused_calls(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     let one = |argument, length, operator, value| {
         SeccompCondition::new(argument, length, operator, value).map(|condition| vec![condition])

@@ -117,12 +117,18 @@ impl ControlSocket {
     }
 
     /// Returns a duplicate of the descriptor, for a process that takes over.
+    ///
+    /// # Errors
+    /// The error of duplicating it.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.0.as_fd().try_clone_to_owned()
     }
 
     /// Spawns a task that receives requests, and returns the channel of requests. Must be called within a Tokio
     /// runtime.
+    ///
+    /// # Errors
+    /// The error of duplicating or registering the socket.
     pub(crate) fn serve(&self) -> io::Result<Receiver<ControlRequest>> {
         let listener = self.0.try_clone()?;
         listener.set_nonblocking(true)?;

@@ -43,6 +43,9 @@ pub(crate) struct Launcher {
 impl Launcher {
     /// Starts the launcher process. Must be called before the sandbox is entered, and before other threads open
     /// descriptors.
+    ///
+    /// # Errors
+    /// The socket pair could not be created, or the process not be started.
     pub(crate) fn start() -> io::Result<Self> {
         let (here, there) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -90,6 +93,9 @@ impl Launcher {
 }
 
 /// Sends a message with descriptors.
+///
+/// # Errors
+/// The error of the system call.
 fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -102,6 +108,9 @@ fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) 
 
 /// Receives the next message into `content`. Returns its length, and the descriptors in it. The length is 0 if the
 /// other end is closed.
+///
+/// # Errors
+/// The error of the system call.
 fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     loop {
@@ -137,6 +146,9 @@ pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
 }
 
 /// Handles messages until the other end is closed. Ignores the signals that are meant for the main process.
+///
+/// # Errors
+/// The error of the socket, or of setting up the signals.
 fn serve(socket: &OwnedFd) -> io::Result<()> {
     // Signals meant for the server often reach every process of a service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -125,6 +125,9 @@ impl Switches {
 }
 
 /// Replaces the file atomically. Its mode is 0644, so that commands of other accounts can read it.
+///
+/// # Errors
+/// The file could not be written or renamed.
 fn write(folder: &Path, kept: &MaintenanceFile) -> io::Result<()> {
     let new = folder.join(format!("{NAME}.new"));
     std::fs::write(&new, serde_json::to_vec(kept)?)?;

@@ -95,6 +95,9 @@ impl Notifier {
     }
 
     /// Sends a state with descriptors. Does nothing without a manager.
+    ///
+    /// # Errors
+    /// The error of sending.
     fn send_with(&self, state: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
@@ -106,6 +109,9 @@ impl Notifier {
 }
 
 /// Connects to the socket `name`. An `@` at its beginning means an abstract name.
+///
+/// # Errors
+/// The error of connecting.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(QUEUE_TIMEOUT))?;

@@ -86,6 +86,9 @@ enum SuccessorProcess<'a> {
 
 impl<'a> SuccessorProcess<'a> {
     /// Starts a successor, by the launcher if there is one. It reports on `ready` that it serves.
+    ///
+    /// # Errors
+    /// The process could not be started.
     fn new(sockets: &[OwnedFd], ready: &OwnedFd, launcher: Option<&'a Launcher>) -> io::Result<Self> {
         match launcher {
             Some(launcher) => Ok(Self::Launched(launcher, launcher.launch(sockets, ready)?)),

@@ -35,11 +35,17 @@ pub(crate) fn faults(section: &SharedSection) -> Vec<KeyFault> {
 }
 
 /// Reads the connection string of the database.
+///
+/// # Errors
+/// [`KeyFault`] if it cannot be read.
 fn read_database(section: &SharedSection) -> Result<SecretString, KeyFault> {
     section.database.read().map_err(|why| KeyFault::of_secret(SECTION, "database", &why))
 }
 
 /// Reads the other secrets and files of the section. `database` is the connection string.
+///
+/// # Errors
+/// [`KeyFault`] for the first key that cannot be read or is not valid.
 fn with_database(section: &SharedSection, database: &str) -> Result<Shared, KeyFault> {
     let store = Postgres::new(database, section.roots.as_deref())?;
     let secret = section.secret.read().map_err(|why| KeyFault::of_secret(SECTION, "secret", &why))?;

@@ -159,6 +159,9 @@ impl Postgres {
     }
 
     /// Stores new ticket keys, deletes expired keys and sessions, and returns all keys.
+    ///
+    /// # Errors
+    /// There is no open connection, or a statement failed.
     async fn all_keys(&self, made: &[SealedKey]) -> Result<Vec<SealedKey>, StoreError> {
         let connection = self.connection().await?;
         let client = &connection.client;

@@ -81,6 +81,9 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
 
 /// Reads one request, responds to it and closes the connection. If `by_name`, the host must be a loopback address or
 /// `localhost`. A request that is not valid gets no response.
+///
+/// # Errors
+/// The error of reading or writing.
 async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     by_name: bool,

@@ -51,6 +51,9 @@ pub(crate) fn run(args: &TryArgs) -> Exit {
 }
 
 /// Starts the proxy, and serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A file could not be written, or the proxy could not be started.
 fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::Builder::new().prefix("edge-proxyd-try-").tempdir()?;
     let folder = args.folder.as_deref().unwrap_or(temporary.path());
@@ -78,6 +81,9 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
 
 /// Returns the configuration, and a certificate for its names, which is issued into `folder`. It also listens on the
 /// IPv6 loopback address, if that can be bound and the port is not 0.
+///
+/// # Errors
+/// A name is not valid, or the certificate could not be issued or read.
 fn site(
     args: &TryArgs,
     authority: &Authority,
@@ -125,6 +131,9 @@ fn tell(args: &TryArgs, port: u16, root: &Path) {
 }
 
 /// Waits for SIGINT or SIGTERM.
+///
+/// # Errors
+/// The signals could not be set up.
 async fn until_stopped() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {

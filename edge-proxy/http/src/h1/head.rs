@@ -272,6 +272,9 @@ pub fn request(
 
 /// Parses any request head as [`request`], which calls it for heads that the single-pass parser leaves. Reports errors
 /// and incomplete heads.
+///
+/// # Errors
+/// [`HeadError`] for the malformed part, or the limit that is exceeded.
 pub(super) fn strict_request(
     buf: &[u8],
     limits: &HeadLimits,
@@ -481,6 +484,9 @@ pub fn response(
 }
 
 /// Parses any response head as [`response`], but without repair.
+///
+/// # Errors
+/// [`HeadError`] for the malformed part, or the limit that is exceeded.
 pub(super) fn strict_response(
     buf: &[u8],
     limits: &HeadLimits,

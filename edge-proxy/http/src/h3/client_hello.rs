@@ -88,6 +88,9 @@ pub fn names(part: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 /// Parses the content of a `server_name` extension, which must have exactly one host name of visible ASCII characters.
+///
+/// # Errors
+/// [`MalformedHello`] otherwise.
 fn server_name(content: &[u8]) -> Result<&str, MalformedHello> {
     let mut content = HelloReader(content);
     let mut list = HelloReader(content.vector16()?);
@@ -116,6 +119,9 @@ struct HelloReader<'a>(&'a [u8]);
 
 impl<'a> HelloReader<'a> {
     /// Returns the next `n` bytes.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if there are fewer.
     fn take(&mut self, n: usize) -> Result<&'a [u8], MalformedHello> {
         let (taken, rest) = self.0.split_at_checked(n).ok_or(MalformedHello)?;
         self.0 = rest;
@@ -123,28 +129,43 @@ impl<'a> HelloReader<'a> {
     }
 
     /// Skips the next `n` bytes.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if there are fewer.
     fn skip(&mut self, n: usize) -> Result<(), MalformedHello> {
         self.take(n).map(drop)
     }
 
     /// Returns the next byte.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if there is none.
     fn u8(&mut self) -> Result<u8, MalformedHello> {
         Ok(self.take(1)?[0])
     }
 
     /// Returns the next two bytes as a big-endian number.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if there are fewer.
     fn u16(&mut self) -> Result<u16, MalformedHello> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     /// Returns the content of a vector whose length is in one byte before it.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if it is incomplete.
     fn vector8(&mut self) -> Result<&'a [u8], MalformedHello> {
         let len = self.u8()?;
         self.take(usize::from(len))
     }
 
     /// Returns the content of a vector whose length is in two bytes before it.
+    ///
+    /// # Errors
+    /// [`MalformedHello`] if it is incomplete.
     fn vector16(&mut self) -> Result<&'a [u8], MalformedHello> {
         let len = self.u16()?;
         self.take(usize::from(len))

@@ -175,6 +175,9 @@ pub(super) fn for_each_extension(
 }
 
 /// Converts a value to text; it must be UTF-8.
+///
+/// # Errors
+/// [`Error::Extension`] if it is not.
 fn text(value: &[u8]) -> Result<String, Error> {
     String::from_utf8(value.to_vec()).map_err(|_| Error::Extension)
 }

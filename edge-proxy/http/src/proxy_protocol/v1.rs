@@ -72,11 +72,17 @@ fn parse_line(line: &[u8]) -> Result<ProxyHeader, Error> {
 }
 
 /// Parses an IPv4 address.
+///
+/// # Errors
+/// [`Error::Address`] if it is not one.
 fn v4(text: &str) -> Result<Ipv4Addr, Error> {
     text.parse().map_err(|_| Error::Address)
 }
 
 /// Parses an IPv6 address.
+///
+/// # Errors
+/// [`Error::Address`] if it is not one.
 fn v6(text: &str) -> Result<Ipv6Addr, Error> {
     text.parse().map_err(|_| Error::Address)
 }

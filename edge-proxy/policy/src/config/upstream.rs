@@ -175,6 +175,9 @@ impl FromStr for Pin {
 
     /// Parses the absolute path of a PEM file, `sha256//BASE64` as in curl's `--pinnedpubkey`, or `sha256:HEX`. Colons
     /// between hexadecimal digits are allowed.
+    ///
+    /// # Errors
+    /// [`InvalidPin`] if it is none of these, or a hash does not have 32 bytes.
     fn from_str(text: &str) -> Result<Self, InvalidPin> {
         if text.starts_with('/') {
             return Ok(Self::Certificate(text.into()));

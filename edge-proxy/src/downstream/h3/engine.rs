@@ -169,7 +169,10 @@ impl<S: Service> Engine<S> {
     }
 
     /// Runs the engine once: receives datagrams, executes commands, handles timers, drives changed connections, lets
-    /// their tasks run, and sends. Completes after a shutdown, or with an error of the socket.
+    /// their tasks run, and sends. Completes after a shutdown.
+    ///
+    /// # Errors
+    /// An error of the socket.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Everything that the tasks and the calls below touch is handled before this returns.
         self.shared.awake.set(true);

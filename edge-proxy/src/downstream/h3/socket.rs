@@ -123,6 +123,9 @@ impl QuicSocket {
     }
 
     /// Completes when the socket may accept datagrams.
+    ///
+    /// # Errors
+    /// The error of the runtime.
     pub(super) fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_send_ready(cx)
     }

@@ -42,8 +42,10 @@ impl Pump<'_> {
         self.ending.get_or_insert(Ending { why, stage: Stage::New });
     }
 
-    /// Delivers the data that was read from the side that has closed. Completes with the reason as the error when that
-    /// is done, or when the timeout for content has passed.
+    /// Delivers the data that was read from the side that has closed. Never completes without an end that has begun.
+    ///
+    /// # Errors
+    /// The reason of the end, always: when the data was delivered, or the timeout for content has passed.
     pub(super) fn poll_ending<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,

@@ -141,6 +141,9 @@ fn address(listener: &Listener, findings: &mut Findings) {
 }
 
 /// Binds a socket as the listener would, and closes it.
+///
+/// # Errors
+/// The error of creating, configuring or binding the socket.
 fn bind(listener: &Listener, kind: Type, protocol: Protocol) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(listener.address), kind, Some(protocol))?;
     if listener.address.is_ipv6() {

@@ -152,6 +152,9 @@ fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
 }
 
 /// Creates a file in a folder that is deleted at once.
+///
+/// # Errors
+/// The file could not be created.
 fn make_nameless_file(folder: &Path) -> io::Result<()> {
     tempfile::tempfile_in(folder).map(drop)
 }

@@ -122,6 +122,9 @@ fn take_integer(block: &mut &[u8], bits: u32) -> Result<usize, InvalidBlock> {
 }
 
 /// Parses a string and advances past it. Its Huffman code is decoded into `scratch`.
+///
+/// # Errors
+/// [`InvalidBlock`] if it is malformed or incomplete.
 fn take_string<'s, 'a: 's>(block: &mut &'a [u8], scratch: &'s mut Vec<u8>) -> Result<&'s [u8], InvalidBlock> {
     prefixed::take_string(block, 7, scratch).ok_or(InvalidBlock)
 }

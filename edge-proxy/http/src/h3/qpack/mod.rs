@@ -86,11 +86,17 @@ fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), ProtocolError> {
 }
 
 /// Parses an integer with a prefix of `bits` bits and advances past it.
+///
+/// # Errors
+/// QPACK_DECOMPRESSION_FAILED if it is incomplete or too large.
 fn take_integer(section: &mut &[u8], bits: u32) -> Result<u64, ProtocolError> {
     prefixed::take_integer(section, bits).ok_or(FAILED)
 }
 
 /// Parses a string and advances past it. Its Huffman code is decoded into `scratch`.
+///
+/// # Errors
+/// QPACK_DECOMPRESSION_FAILED if it is malformed or incomplete.
 fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
