@@ -123,8 +123,8 @@ pub(crate) async fn run(
     });
 }
 
-/// Returns the identifier of a connection: that of its PROXY header if it consists of visible ASCII characters, or else
-/// a random one.
+/// Returns the identifier of a connection: `told`, that of its PROXY header, if it consists of visible ASCII characters
+/// and is not empty, or else a random one.
 fn identifier(told: Option<&[u8]>) -> String {
     let told = told.and_then(|id| std::str::from_utf8(id).ok());
     let told = told.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()));

@@ -120,7 +120,7 @@ pub(crate) struct Runtime {
     pub(crate) counts: Arc<Shards<Shard>>,
     /// The counters of requests for no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
-    /// The Alt-Svc value of each listener with TLS by its address; `None` without HTTP/3.
+    /// The value of Alt-Svc for each listener with TLS, by its bound address. `None` without HTTP/3.
     alt_svc: Vec<(SocketAddr, Option<String>)>,
     /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
@@ -301,8 +301,9 @@ impl Runtime {
         &self.snapshot
     }
 
-    /// Returns the Alt-Svc value for connections that were accepted at this address. `None` if the listener that serves
-    /// it there does not serve HTTP/3: another port or another address family may not be reachable for the client.
+    /// Returns the Alt-Svc value for connections that were accepted at this address: that of the listener with the
+    /// address, or else with the unspecified address and the port. `None` if that does not serve HTTP/3. Another port or
+    /// address family is not advertised, since clients may not reach it.
     pub(crate) fn alt_svc(&self, local: SocketAddr) -> Option<&str> {
         let same_port = || self.alt_svc.iter().filter(|(address, _)| address.port() == local.port());
         let at_address = same_port().find(|(address, _)| address.ip() == local.ip());

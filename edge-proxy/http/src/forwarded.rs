@@ -32,7 +32,8 @@ pub struct MalformedForwarded;
 /// ```
 ///
 /// # Errors
-/// [`MalformedForwarded`] if an element or a pair is malformed or empty, or a known parameter is repeated in an element.
+/// [`MalformedForwarded`] if an element or a pair is malformed or empty, or a known parameter is repeated in an
+/// element.
 pub fn parse(line: &[u8]) -> Result<Vec<ForwardedElement<'_>>, MalformedForwarded> {
     let mut elements = Vec::new();
     let mut element = ForwardedElement::default();

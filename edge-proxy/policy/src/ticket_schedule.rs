@@ -95,8 +95,8 @@ impl TicketSchedule {
         now / self.rotate
     }
 
-    /// Returns the epochs whose keys an edge creates if they are missing: the current one and the next. `now` is in seconds since
-    /// 1970.
+    /// Returns the epochs whose keys an edge creates if they are missing: the current one and the next. `now` is in
+    /// seconds since 1970.
     pub const fn required_epochs(&self, now: u64) -> RangeInclusive<u64> {
         let epoch = self.sealing_epoch(now);
         epoch..=epoch + 1

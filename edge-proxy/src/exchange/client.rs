@@ -33,8 +33,8 @@ pub(crate) trait Downstream {
     /// Returns whether the request arrived in early data and the handshake is incomplete.
     fn is_early(&self) -> bool;
 
-    /// Records that the request is not dropped. A connection on which strangers are met with silence sends nothing
-    /// before.
+    /// Records that the request is not dropped. A connection that sends nothing to clients that name no site sends its
+    /// output from now on.
     fn accept(&mut self) {}
 
     /// Completes when the TLS handshake is complete; at once without TLS.

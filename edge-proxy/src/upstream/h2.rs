@@ -15,13 +15,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// The size of a part of request content, in bytes, that a larger one is not cut below because the service's window has
-/// no more room.
+/// The number of bytes of request content that wait together for room in the upstream's window, so that they are not
+/// sent in smaller parts.
 ///
-/// Without it, a service that reads slowly and reopens its window by what it has read soon gets frames of a few bytes,
-/// and takes them for an attack (the silly window syndrome, RFC 1122 §4.2.3.4).
+/// Without it, an upstream that reads slowly and reopens its window by the bytes that it has read would soon get frames
+/// of a few bytes, and take them for an attack (the silly window syndrome, RFC 1122 §4.2.3.4).
 const MIN_PART: usize = 8 * 1024;
-/// The longest time for which content waits for more room. The window of the service may be smaller than [`MIN_PART`],
+/// The longest time for which content waits for more room. The window of the upstream may be smaller than [`MIN_PART`],
 /// or shared by many streams.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 
@@ -44,7 +44,7 @@ pub(crate) struct Http2Request {
     answered: bool,
     /// True if the request is complete.
     sent_end: bool,
-    /// The end of the wait for more room in the service's window. `None` without one.
+    /// The end of the wait for more room in the upstream's window. `None` without a wait.
     wait: Option<Pin<Box<Sleep>>>,
     /// The response in the worker's budget of buffered bytes, while it has content. `None` otherwise.
     share: Option<BufferedShare>,
@@ -117,8 +117,8 @@ impl Http2Request {
         })
     }
 
-    /// Returns the error for a failure of the stream: `Stale` if the upstream did not process the request, or a reused
-    /// connection failed before the response.
+    /// Returns the error for a failure of the stream: `Unprocessed` if the upstream announced that it did not process
+    /// the request; `Stale` if a reused connection failed before the response.
     fn classify(&self, why: &h2::Error) -> UpstreamError {
         let refused = why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM);
         if why.is_remote() && (refused || why.is_go_away()) {
@@ -135,8 +135,9 @@ impl Http2Request {
         }
     }
 
-    /// Completes with the number of content bytes that the upstream's window accepts, at least one. `wanted` is the number
-    /// of bytes that are available: if less room than that and [`MIN_PART`] is left, waits for more for [`ROOM_WAIT`].
+    /// Completes with the number of content bytes that the upstream's window accepts, at least one. `wanted` is the
+    /// number of bytes that are available: with room for less than that, or [`MIN_PART`] if it is smaller, waits for
+    /// more for [`ROOM_WAIT`].
     ///
     /// # Errors
     /// The failure of the stream or the connection, also if the upstream accepts no more content.

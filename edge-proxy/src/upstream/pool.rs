@@ -33,6 +33,7 @@ pub(crate) struct Pool {
     targets: Vec<Rc<TargetPool>>,
     /// The highest number of idle connections to one target.
     idle_limit: usize,
+    /// The number of exchanges begun so far, for round robin.
     next: Cell<usize>,
     /// The limits of response heads.
     head_limits: HeadLimits,
@@ -177,7 +178,8 @@ impl Pool {
     /// exchange, and the guard that counts it as in flight.
     ///
     /// # Errors
-    /// The error of the last target, `NoTarget` if none is available, or `Stale` if a reused connection was closed.
+    /// The error of the last target, or of the last whose error was not [local](UpstreamError::is_local) if there was
+    /// one; `NoTarget` if none is available; `Stale` if a reused connection was closed.
     pub(crate) async fn begin(
         &self,
         head: &RequestHead,
@@ -217,7 +219,8 @@ impl Pool {
     /// number for hashing. Returns the connection, and the guard that counts it as in flight.
     ///
     /// # Errors
-    /// The error of the last target, or `NoTarget` if none is available.
+    /// The error of the last target, or of the last whose error was not [local](UpstreamError::is_local) if there was
+    /// one; `NoTarget` if none is available.
     pub(crate) async fn connect(
         &self,
         options: &ConnectOptions<'_>,

@@ -40,6 +40,9 @@ pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> Re
 }
 
 /// Connects to one address.
+///
+/// # Errors
+/// The cause, by [`Cause::of_tcp`].
 async fn attempt(address: SocketAddr) -> Result<TcpStream, Cause> {
     let mut connecting = pin!(TcpStream::connect(address));
     // The system call is made by the first poll. Only its own error is known to be this system's.
@@ -78,6 +81,7 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
 ///
 /// # Errors
 /// All attempts failed: the cause of the last, or of the last that was not [local](Cause::is_local), if there was one.
+/// [`Cause::NoAddress`] without addresses.
 async fn first<T, F: Future<Output = Result<T, Cause>>>(
     addresses: Vec<IpAddr>,
     attempt: impl Fn(IpAddr) -> F,

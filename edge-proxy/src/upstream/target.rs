@@ -176,8 +176,8 @@ impl InFlightGuard {
         self.target.tell(Event::Failed, &self.rules, cause);
     }
 
-    /// Records that the request ended by this error. A stale connection and a handler that panicked do not count as
-    /// failures of the target.
+    /// Records that the request ended by this error. A stale connection, a request that was not processed and a handler
+    /// that panicked do not count as failures of the target.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // Neither a stale connection, a request that was not processed, nor a handler is a failure of the target.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler | UpstreamError::Unprocessed) {

@@ -103,7 +103,7 @@ impl TargetPool {
     }
 
     /// Returns the first HTTP/2 connection with this verified server name that has room. `None` if there is none.
-    /// Removes connections that are retired, or idle for too long; one without a name stays however long it is idle.
+    /// Discards those that get no more requests or were idle for too long before.
     pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
         self.discard_multiplexed();
         let known = self.multiplexed.borrow();

@@ -82,9 +82,9 @@ impl<'a> From<&ConnectionRejected<'a>> for RejectedConnection<'a> {
 }
 
 impl RejectedConnection<'_> {
-    /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON` or
-    /// `QUIC NAME REASON`, and the status is 444, that of a request without a response. In a template the method is `TCP` or
-    /// `QUIC`, and the authority is the server name.
+    /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON`, with `QUIC`
+    /// in place of `TCP` for QUIC, and the status is 444, that of a request without a response. In a template the method
+    /// is `TCP` or `QUIC`, and the authority is the server name.
     pub(super) fn line(&self, time: SystemTime, format: Format, template: Option<&Template>) -> Vec<u8> {
         let Self { peer, listener, sni, quic, reason } = self;
         let method = if *quic { "QUIC" } else { "TCP" };
@@ -117,7 +117,7 @@ impl RejectedConnection<'_> {
 }
 
 impl LogRecord<'_> {
-    /// Returns the values of a connection without a request.
+    /// Returns the values of a connection without a request. All others than the time and the peer are empty.
     const fn of_connection(time: SystemTime, peer: SocketAddr) -> Self {
         Self {
             time,

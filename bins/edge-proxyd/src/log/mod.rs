@@ -46,7 +46,7 @@ pub(crate) struct LogSettings {
     pub(crate) file: Option<PathBuf>,
     /// True if rejected connections are logged too.
     pub(crate) rejected: bool,
-    /// The format of lines, in place of `format`.
+    /// The template of all lines. `None` for `format`.
     pub(crate) template: Option<Template>,
     /// The names of sites with a log file of their own, and its path.
     pub(crate) sites: Vec<(String, PathBuf)>,

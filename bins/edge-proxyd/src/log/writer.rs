@@ -23,7 +23,7 @@ const QUEUE_CAPACITY: usize = 8192;
 pub(crate) struct Writer {
     /// The format of lines.
     format: Format,
-    /// The format of lines, in place of `format`.
+    /// The template of all lines. `None` for `format`.
     template: Option<Template>,
     /// True if rejected connections are logged too.
     rejected: bool,
@@ -106,7 +106,8 @@ impl Queue {
     /// Tells the thread to open the file again.
     fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
-        // An empty line wakes the thread and writes nothing. It is not needed if the queue is full, and is no loss then.
+        // An empty line wakes the thread and writes nothing. It is not needed if the queue is full, and is no loss
+        // then.
         drop(self.lines.try_send(Vec::new()));
     }
 
@@ -199,8 +200,7 @@ impl<W: Write> Log<W> {
         Self { out, cut: false, failing: None }
     }
 
-    /// Continues in another output. Its first line has nothing before it; a failure of the former one lasts until something can
-    /// be written again.
+    /// Continues with another output. A failure of the former one lasts until a line was written again.
     fn reopened(&mut self, out: W) {
         self.out = out;
         self.cut = false;
@@ -426,8 +426,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever room there is and when it comes back: a line is whole in the log or counted as lost, each failure is said once,
-        /// and no line is glued to another.
+        /// Whatever room there is and when it comes back: a line is whole in the log or counted as lost, each failure
+        /// is said once, and no line is glued to another.
         #[test]
         fn lines_are_whole_or_counted(steps in proptest::collection::vec((0usize..60, 1usize..4), 1..60)) {
             let room = Rc::new(Cell::new(0));

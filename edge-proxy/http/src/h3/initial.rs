@@ -114,8 +114,8 @@ impl CryptoBuffer {
     /// Adds the CRYPTO frames of a decrypted Initial packet.
     ///
     /// # Errors
-    /// [`MalformedHello`] for frames that a client's Initial must not contain (RFC 9000 §12.4), overlapping ranges with different
-    /// content, and messages above [`MAX_BYTES`](Self::MAX_BYTES) or [`MAX_PARTS`](Self::MAX_PARTS).
+    /// [`MalformedHello`] for frames that a client's Initial must not contain (RFC 9000 §12.4), overlapping ranges with
+    /// different content, and messages above [`MAX_BYTES`](Self::MAX_BYTES) or [`MAX_PARTS`](Self::MAX_PARTS).
     pub fn take_frames(&mut self, mut payload: &[u8]) -> Result<(), MalformedHello> {
         while let Some((kind, rest)) = payload.split_first() {
             payload = rest;

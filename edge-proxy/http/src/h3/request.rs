@@ -213,8 +213,8 @@ impl RequestDecoder {
     /// Checks at the end of the stream that the request is complete.
     ///
     /// # Errors
-    /// [`ProtocolError`] if the stream ended inside a frame or before the head (RFC 9114 §4.1, §7.1), or if the content is shorter than
-    /// its Content-Length (§4.1.2).
+    /// [`ProtocolError`] if the stream ended inside a frame or before the head (RFC 9114 §4.1, §7.1), or if the content
+    /// is shorter than its Content-Length (§4.1.2).
     pub fn finish(&self) -> Result<(), ProtocolError> {
         if !self.frames.is_between_frames() {
             return Err(ProtocolError::Connection(Code::H3_FRAME_ERROR));

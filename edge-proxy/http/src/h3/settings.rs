@@ -30,7 +30,8 @@ impl Settings {
     /// Parses the payload of a SETTINGS frame. Unknown settings are ignored.
     ///
     /// # Errors
-    /// A connection error: H3_SETTINGS_ERROR for a repeated, reserved or invalid setting, H3_FRAME_ERROR for a truncated payload.
+    /// A connection error: H3_SETTINGS_ERROR for a repeated, reserved or invalid setting, H3_FRAME_ERROR for a
+    /// truncated payload.
     pub fn read(mut payload: &[u8]) -> Result<Self, ProtocolError> {
         const WRONG: ProtocolError = ProtocolError::Connection(Code::H3_SETTINGS_ERROR);
         let mut settings = Self::default();

@@ -29,8 +29,9 @@ pub const fn is_websocket(protocol: &str) -> bool {
     protocol.eq_ignore_ascii_case("websocket")
 }
 
-/// Converts an extended CONNECT (RFC 8441 §5, RFC 9220) into an HTTP/1.1 WebSocket handshake: a GET with a Sec-WebSocket-Key from
-/// 16 random bytes. Returns the expected Sec-WebSocket-Accept. The writer adds Connection and Upgrade.
+/// Converts an extended CONNECT (RFC 8441 §5, RFC 9220) into an HTTP/1.1 WebSocket handshake: a GET with a
+/// Sec-WebSocket-Key from 16 random bytes. Returns the expected Sec-WebSocket-Accept. The writer adds Connection and
+/// Upgrade.
 pub fn extended_to_http1(head: &mut RequestHead, nonce: [u8; 16]) -> [u8; 28] {
     let key = key(nonce);
     head.method = Method::Get;

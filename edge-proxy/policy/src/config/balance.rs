@@ -72,9 +72,9 @@ impl Check {
     }
 }
 
-/// The retry policy. A request is repeated at another target only if nothing of it was sent, or if its method is idempotent (RFC
-/// 9110 §9.2.2), none of its content was consumed, and nothing of the response was sent to the client. A request that timed out
-/// is not repeated.
+/// The retry policy. A request is repeated at another target only if nothing of it was sent, or if its method is
+/// idempotent (RFC 9110 §9.2.2), none of its content was consumed, and nothing of the response was sent to the client.
+/// A request that timed out is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except where no

@@ -22,8 +22,8 @@ pub struct ClientCertificates {
 }
 
 impl ClientCertificates {
-    /// Returns settings that require a certificate issued under this authority and send it to the upstream in `Client-Cert` (RFC
-    /// 9440). No revocation lists are used.
+    /// Returns settings that require a certificate issued under this authority and send it to the upstream in
+    /// `Client-Cert` (RFC 9440). No revocation lists are used.
     pub fn required(ca: impl Into<PathBuf>) -> Self {
         Self {
             ca: ca.into(),

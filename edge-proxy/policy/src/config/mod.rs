@@ -256,8 +256,8 @@ pub struct Limits {
     /// The highest number of concurrent connections of one worker: of TCP connections, and of QUIC connections of each
     /// listener. Default: 16384.
     pub connections: usize,
-    /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6. Default:
-    /// 256. 0 means no limit. Connections of trusted proxies are not counted.
+    /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6.
+    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted.
     pub connections_per_client: u32,
     /// The highest number of idle connections that one worker keeps to one target. Default: 4096. Below it, as many are
     /// kept as were in use at the same time in the last 15 to 20 s.

@@ -12,8 +12,8 @@ pub struct Upstream {
     pub name: String,
     /// The targets of the service, 1 to 64 without duplicates.
     pub targets: Vec<Target>,
-    /// The weights of the targets by position, 1 to 1000: a target of weight 3 receives three times the requests of one of weight
-    /// 1. Missing weights are 1.
+    /// The weights of the targets by position, 1 to 1000: a target of weight 3 receives three times the requests of one
+    /// of weight 1. Missing weights are 1.
     pub weights: Vec<u16>,
     /// The number of targets at the end of the list that are backups: used only while no other target is available.
     /// Must be less than the number of targets.

@@ -261,8 +261,8 @@ impl Http2Connection {
             || (leaves && self.slots.is_empty() && self.deferred_resets.is_empty())
     }
 
-    /// Closes the connection with this error code: appends GOAWAY and ends all streams. No effect if it has ended
-    /// already.
+    /// Closes the connection with this error code: appends GOAWAY and ends all streams. While no output is sent,
+    /// discards the pending output instead of appending. No effect if it has ended already.
     pub(super) fn fail(&mut self, code: Code) {
         if self.failed.is_some() || self.lost {
             return;
@@ -355,7 +355,8 @@ impl Http2Connection {
         self.release_all(held);
     }
 
-    /// Resets a stream for an error of the client, which counts as an aborted request.
+    /// Resets a stream for an error of the client, which counts as an aborted request. While no output is sent, closes
+    /// the connection instead.
     fn stream_error(&mut self, id: u32, code: Code) {
         if self.silence.is_some() {
             // Whoever sends this has named no site.

@@ -270,7 +270,8 @@ impl Driver {
         }
     }
 
-    /// Writes pending output, then deferred resets. Returns false if the socket does not accept all of it now.
+    /// Writes pending output, then deferred resets, unless output is held back. Returns false if the socket does not
+    /// accept all of it now.
     ///
     /// # Errors
     /// The error of the connection.

@@ -1,4 +1,4 @@
-//! Files that root can read, and the account of the unit cannot: a check by root is to prove what the unit does.
+//! Files that root can read but the account of the unit cannot, so that a check by root shows what the unit would find.
 
 use super::findings::Findings;
 use crate::acme::AcmeSection;
@@ -8,10 +8,11 @@ use cli_support::finding::Severity;
 use rustix::process::geteuid;
 use std::path::{Path, PathBuf};
 
-/// The unit of the packages.
+/// The name of the unit in the packages.
 const UNIT: &str = "edge-proxyd.service";
 
-/// Finds the files that the account of the unit cannot read, if root checks the configuration of the unit.
+/// Adds a warning for each file that the account of the unit cannot read, if root checks the configuration of the unit
+/// by hand. `file` is the path of the configuration.
 pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     // Below systemd this is the unit itself, or something else that root runs.
     let by_hand = geteuid().is_root() && std::env::var_os("INVOCATION_ID").is_none();
@@ -37,13 +38,14 @@ pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     }
 }
 
-/// Returns the keys in the folder of certificates.
+/// Returns the paths at which the private keys in the folder of certificates are. Not all exist.
 fn keys(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.flat_map(|entry| ["key.pem", "privkey.pem"].map(|name| entry.path().join(name))).collect()
 }
 
-/// Returns why the account cannot read a file. `None` if it can, or there is none.
+/// Returns the message that the account cannot read a file, with the reason. `None` if it can, there is no such file,
+/// or that cannot be determined.
 fn obstacle(account: &Account, path: &Path) -> Option<String> {
     if !path.is_file() {
         return None;

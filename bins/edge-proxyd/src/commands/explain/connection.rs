@@ -78,8 +78,9 @@ pub(super) fn is_called(listener: &Listener, name: &str) -> bool {
     listener.name.as_deref() == Some(name) || listener.address.to_string() == name
 }
 
-/// Returns the listener that accepts the request, among those of the transport and of the interface in `--interface`, and
-/// of the name in `--listener` if it is given: the first that serves `host`, or else the first. `None` if there is none.
+/// Returns the listener that accepts the request, among those of the transport and of the interface in `--interface`,
+/// and of the name in `--listener` if it is given: the first that serves `host`, or else the first. `None` if there is
+/// none.
 pub(super) fn listener<'s>(
     snapshot: &'s Snapshot,
     args: &ExplainArgs,

@@ -145,7 +145,7 @@ impl Http2Connection {
     }
 
     /// Responds to a request with this status and no content, and records the reason. The stream is then reset unless
-    /// the client ended it. Counts as an aborted request.
+    /// the client ended it. Counts as an aborted request. While no output is sent, closes the connection instead.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         if self.silence.is_some() {
