@@ -250,6 +250,40 @@ fn ejection_and_return_are_told_once_with_the_cause() {
     assert_eq!(told[1], format!("service {address} back"));
 }
 
+#[test]
+fn what_this_system_does_not_let_through_marks_no_target_down() {
+    // To the broadcast address the system call itself fails: by the routes of this system, or because it forbids it.
+    let nowhere = Target::Tcp { host: "255.255.255.255".into(), port: 80 };
+    let (status, error) = failure(Upstream::new("service", nowhere.clone()));
+    assert!(status == "502" && error.starts_with("255.255.255.255:80: this system "), "{status} {error}");
+    let mut upstream = Upstream::new("service", nowhere.clone());
+    upstream.health.rules.failures = 1;
+    let notes = Arc::new(RecordingObserver::default());
+    let proxy = edge(upstream.clone(), &notes);
+    for _ in 0..5 {
+        assert!(get(&proxy).starts_with("HTTP/1.1 502 "));
+    }
+    let status = &proxy.targets()[0];
+    assert_eq!((status.failures, status.last_failure), (0, None));
+    assert_eq!(*notes.targets.lock().unwrap(), Vec::<String>::new());
+    let refused = proxy.metrics().refused;
+    let count = refused.iter().find(|(reason, _)| *reason == edge_proxy::Reason::EdgeCannotConnect);
+    assert_eq!(count.map(|(_, count)| *count), Some(5));
+    // Another target is tried instead, and a check of this one says nothing.
+    let origin = Origin::simple();
+    upstream.targets = vec![nowhere, tcp(origin.address())];
+    upstream.health.check = Some(edge_proxy::config::Check {
+        interval: Duration::from_millis(100),
+        ..edge_proxy::config::Check::new("/")
+    });
+    let proxy = edge(upstream, &notes);
+    for _ in 0..6 {
+        assert!(get(&proxy).starts_with("HTTP/1.1 200 "));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(*notes.targets.lock().unwrap(), Vec::<String>::new());
+}
+
 /// A service that closes connections that were idle for a while; `says` is in each answer.
 fn impatient(idle: Duration, says: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -385,7 +419,8 @@ fn many_sites_of_one_node_over_tls_and_websocket_through_h2() {
 
 #[test]
 fn te_trailers_and_http2_reach_a_service_over_plain_hops() {
-    // gRPC's path: HTTP/2 with prior knowledge to a plain listener, trailers asked for by a field that each hop nominates anew.
+    // gRPC's path: HTTP/2 with prior knowledge to a plain listener, trailers asked for by a field that each hop
+    // nominates anew.
     let origin = Origin::simple();
     let mut listener = Listener::plain(([127, 0, 0, 1], 0).into());
     listener.h2c = true;

@@ -379,7 +379,8 @@ fn a_watched_folder_is_swapped_without_a_call() {
     while reported.recv_timeout(limit) != Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {}
 }
 
-/// However few descriptors there are: a proxy that has started serves with all of its workers, or the start is an error.
+/// However few descriptors there are: a proxy that has started serves with all of its workers, or the start is an
+/// error.
 #[test]
 fn a_start_that_is_no_error_serves() {
     if std::env::var_os("EDGE_PROXY_FEW_DESCRIPTORS").is_some() {
@@ -432,4 +433,51 @@ fn serve_with_few_descriptors() {
     }
     assert!(proxy.workers() == 4 && proxy.worker_status().iter().all(|worker| worker.error.is_none()));
     println!("all are served");
+}
+
+/// A service that answers once as many connections as these have asked, and counts those that are open.
+fn gathering(needed: usize) -> (std::net::SocketAddr, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let open = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (counted, gate) = (open.clone(), std::sync::Arc::new(std::sync::Barrier::new(needed)));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (open, gate) = (counted.clone(), gate.clone());
+            open.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || {
+                if let Ok(1..) = stream.read(&mut [0; 4096]) {
+                    gate.wait();
+                    let _ = stream.write_all(&testkit::answer("ok"));
+                    while let Ok(1..) = stream.read(&mut [0; 4096]) {}
+                }
+                open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    (address, open)
+}
+
+#[test]
+fn a_changed_limit_of_idle_connections_applies_at_once() {
+    let (address, open) = gathering(4);
+    let edge = Edge::before(address, 1);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(edge.plain()).unwrap();
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+                read_until(&mut stream, "\r\n\r\nok");
+            });
+        }
+    });
+    assert_eq!(open.load(Ordering::SeqCst), 4, "as many are kept as were in use");
+    let mut config = edge.config.clone();
+    config.limits.idle_upstream = 1;
+    edge.proxy.reload(config).unwrap();
+    let until = Instant::now() + Duration::from_secs(4);
+    while open.load(Ordering::SeqCst) > 1 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(open.load(Ordering::SeqCst) <= 1, "{} are kept", open.load(Ordering::SeqCst));
 }

@@ -123,18 +123,21 @@ impl Pump<'_> {
         }
         if self.stage() != Stage::Ended {
             // The client can no longer be written to, but data that it sent before may still be unread.
-            if self.tunnel && !self.request_done {
+            if !self.request_done {
                 while let Ok(true) = self.request_step(cx, down) {
                     if self.request_done || down.poll_body(cx) == Poll::Ready(Err(BodyError::Lost)) {
                         break;
                     }
                 }
+            }
+            if self.tunnel {
                 if !self.request_done && self.up.poll_capacity(cx, down.chunk().len()).is_pending() {
                     return Poll::Pending;
                 }
+            } else {
+                return self.poll_incomplete(cx, down);
             }
-            let written = ready!(self.up.poll_flush(cx));
-            if written.is_err() || !self.tunnel {
+            if ready!(self.up.poll_flush(cx)).is_err() {
                 return Poll::Ready(());
             }
             if !self.request_done {
@@ -157,5 +160,18 @@ impl Pump<'_> {
                 Ok(BodyPart::End) | Err(_) => return Poll::Ready(()),
             }
         }
+    }
+
+    /// Delivers the content of a request that its client does not complete. The upstream gets [`RESET_DELAY`] to accept
+    /// what is left, and over HTTP/2 its connection to write it, which the reset of the request would discard.
+    fn poll_incomplete<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Poll<()> {
+        let flushed = ready!(self.up.poll_flush(cx));
+        let left = down.poll_body(cx) == Poll::Ready(Ok(BodyPart::Data));
+        let unwritten = self.consumed && self.up.takes_bytes();
+        if flushed.is_err() || self.request_done || !(left || unwritten) {
+            return Poll::Ready(());
+        }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(RESET_DELAY)));
+        pause.as_mut().poll(cx)
     }
 }
