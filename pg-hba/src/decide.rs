@@ -114,20 +114,8 @@ impl Rule {
         if !self.connection.admits(attempt.transport) {
             return Some(Mismatch::ConnectionType);
         }
-        if self.connection != ConnectionType::Local {
-            let Some(client) = attempt.address else { return Some(Mismatch::Address) };
-            let inside = match &self.address {
-                Address::All => true,
-                Address::Network(network) => network.contains(client),
-                Address::Host(name) => {
-                    environment.host_name(client).is_some_and(|found| host_matches(name, &found))
-                }
-                Address::SameHost => environment.is_own_address(client),
-                Address::SameNet => environment.is_own_network(client),
-            };
-            if !inside {
-                return Some(Mismatch::Address);
-            }
+        if !self.covers_client(attempt, environment) {
+            return Some(Mismatch::Address);
         }
         if !self.databases.iter().any(|database| database.matches(attempt, environment)) {
             return Some(Mismatch::Database);
@@ -136,6 +124,23 @@ impl Rule {
             return Some(Mismatch::User);
         }
         None
+    }
+
+    /// Returns `true` if the address of the rule covers the client's, or the rule is for the Unix-domain socket.
+    pub(crate) fn covers_client(&self, attempt: &Attempt, environment: &dyn Environment) -> bool {
+        if self.connection == ConnectionType::Local {
+            return true;
+        }
+        let Some(client) = attempt.address else { return false };
+        match &self.address {
+            Address::All => true,
+            Address::Network(network) => network.contains(client),
+            Address::Host(name) => {
+                environment.host_name(client).is_some_and(|found| host_matches(name, &found))
+            }
+            Address::SameHost => environment.is_own_address(client),
+            Address::SameNet => environment.is_own_network(client),
+        }
     }
 }
 
@@ -156,7 +161,7 @@ impl ConnectionType {
 impl Database {
     /// Returns `true` if this value matches the database of an attempt. Physical replication matches `replication`
     /// only, which matches nothing else.
-    fn matches(&self, attempt: &Attempt, environment: &dyn Environment) -> bool {
+    pub(crate) fn matches(&self, attempt: &Attempt, environment: &dyn Environment) -> bool {
         if attempt.replication == Replication::Physical {
             return *self == Self::Replication;
         }
@@ -173,7 +178,7 @@ impl Database {
 
 impl User {
     /// Returns `true` if this value matches a role.
-    fn matches(&self, user: &str, environment: &dyn Environment) -> bool {
+    pub(crate) fn matches(&self, user: &str, environment: &dyn Environment) -> bool {
         match self {
             Self::All => true,
             Self::Member(role) => environment.is_member(user, role),

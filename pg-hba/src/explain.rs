@@ -47,7 +47,8 @@ impl fmt::Display for Dependency {
     }
 }
 
-/// A rule that may decide a connection, or the rejection after the last one.
+/// A rule that may decide a connection, or the rejection after the last one. A rule that different facts make match,
+/// such as `+a,+b`, is listed for each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Possibility<'r> {
     /// The rule with its zero-based position. `None` stands for no matching rule.
@@ -82,6 +83,15 @@ impl Explanation<'_> {
         let first = self.possible.first()?.outcome();
         self.possible.iter().all(|possibility| possibility.outcome() == first).then_some(first)
     }
+
+    /// Returns the unknown facts on which the outcome depends, sorted. Empty if the outcome is certain.
+    #[must_use]
+    pub fn depends_on(&self) -> BTreeSet<&Dependency> {
+        if self.certain().is_some() {
+            return BTreeSet::new();
+        }
+        self.possible.iter().flat_map(|possibility| &possibility.if_all).collect()
+    }
 }
 
 /// Determines the rules that may decide a connection attempt. If a rule depends on an unknown fact, both cases are
@@ -110,15 +120,51 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
             out.passed_over.push((at, mismatch));
             continue;
         }
-        let certain = rule.mismatch(attempt, &assume(false)).is_none();
-        let if_all = if certain { Vec::new() } else { best.asked.into_inner().into_iter().collect() };
-        out.possible.push(Possibility { rule: Some((at, rule)), if_all });
-        if certain {
+        if rule.mismatch(attempt, &assume(false)).is_none() {
+            out.possible.push(Possibility { rule: Some((at, rule)), if_all: Vec::new() });
             return out;
+        }
+        let address = facts(best, |world| rule.covers_client(attempt, world)).unwrap_or_default();
+        let ask = |matches: &dyn Fn(&AssumedEnvironment<'_>) -> bool| facts(assume(true), matches);
+        let databases =
+            alternatives(rule.databases.iter().filter_map(|one| ask(&|world| one.matches(attempt, world))));
+        let users =
+            alternatives(rule.users.iter().filter_map(|one| ask(&|world| one.matches(&attempt.user, world))));
+        for database in &databases {
+            for user in &users {
+                let if_all: BTreeSet<Dependency> =
+                    address.iter().chain(database).chain(user).cloned().collect();
+                let possibility =
+                    Possibility { rule: Some((at, rule)), if_all: if_all.into_iter().collect() };
+                if !out.possible.contains(&possibility) {
+                    out.possible.push(possibility);
+                }
+            }
         }
     }
     out.possible.push(Possibility { rule: None, if_all: Vec::new() });
     out
+}
+
+/// Returns the unknown facts that a match depends on. `None` if it does not match even where they all hold.
+fn facts(
+    world: AssumedEnvironment<'_>,
+    matches: impl Fn(&AssumedEnvironment<'_>) -> bool,
+) -> Option<BTreeSet<Dependency>> {
+    world.asked.borrow_mut().clear();
+    matches(&world).then(|| world.asked.into_inner())
+}
+
+/// Returns the different facts by which some value of a field matches. A value that depends on none stands for all.
+fn alternatives(values: impl Iterator<Item = BTreeSet<Dependency>>) -> BTreeSet<BTreeSet<Dependency>> {
+    let mut found = BTreeSet::new();
+    for facts in values {
+        if facts.is_empty() {
+            return BTreeSet::from([facts]);
+        }
+        found.insert(facts);
+    }
+    found
 }
 
 /// An [`Environment`] for one rule in which every unknown fact holds, or none does, and which records the queried

@@ -90,8 +90,10 @@ impl FromStr for Version {
     /// # Errors
     /// Returns [`UnknownVersion`] unless the major version is from 13 to 19.
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
-        let major = text.split('.').next().unwrap_or_default();
-        major.parse().ok().and_then(Self::from_number).ok_or_else(|| UnknownVersion(text.to_owned()))
+        let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let (major, minor) = text.split_once('.').map_or((text, None), |(major, minor)| (major, Some(minor)));
+        let found = if number(major) && minor.is_none_or(number) { major.parse().ok() } else { None };
+        found.and_then(Self::from_number).ok_or_else(|| UnknownVersion(text.to_owned()))
     }
 }
 
@@ -185,5 +187,21 @@ impl From<Version> for Server {
     /// Creates a server as [`Server::new`] does.
     fn from(version: Version) -> Self {
         Self::new(version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_digits() {
+        assert_eq!("17".parse(), Ok(Version::V17));
+        assert_eq!("17.10".parse(), Ok(Version::V17));
+        for text in
+            ["", "12", "20", "+17", "-17", " 17", "17 ", "17.", ".17", "17.x", "17.1.2", "17beta1", "0x11"]
+        {
+            assert!(text.parse::<Version>().is_err(), "{text:?}");
+        }
     }
 }

@@ -79,9 +79,9 @@ pub(crate) enum Command {
     Explain {
         /// The pg_hba.conf of the server.
         file: PathBuf,
-        /// The server's major version.
-        #[arg(long, default_value = "18")]
-        pg: Version,
+        /// The server's major version; that of the server with --connect, else 18.
+        #[arg(long)]
+        pg: Option<Version>,
         /// The name of the database.
         #[arg(long)]
         db: String,
@@ -112,7 +112,7 @@ pub(crate) enum Command {
         /// The client's address has no name.
         #[arg(long)]
         no_client_name: bool,
-        /// A connection to the server, as in libpq, to ask for the roles of the user and for `ssl`.
+        /// A connection to the server, as in libpq, to ask for its version, the roles of the user and `ssl`.
         #[arg(long)]
         connect: Option<String>,
         /// The value of `ssl` on the server.

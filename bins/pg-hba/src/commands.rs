@@ -69,13 +69,19 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                     None => no_client_name.then_some(None),
                 },
             };
-            let mut ssl = *ssl == Ssl::On;
+            let (mut ssl, mut version) = (*ssl == Ssl::On, Version::TESTED);
             if let Some(connect) = connect {
                 let facts = server::query_facts(connect, &attempt.user)?;
                 knowledge.member_of.get_or_insert(facts.member_of);
-                ssl = facts.ssl;
+                (ssl, version) = (facts.ssl, facts.version);
             }
-            explain::run(file, &Server::new(*pg).with_tls(ssl), &attempt, &knowledge, args.json)
+            explain::run(
+                file,
+                &Server::new(pg.unwrap_or(version)).with_tls(ssl),
+                &attempt,
+                &knowledge,
+                args.json,
+            )
         }
         Command::Hosts { file, sni, no_sni } => {
             let asked = sni.as_deref().map(Some).or(no_sni.then_some(None));

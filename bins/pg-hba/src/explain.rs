@@ -28,7 +28,7 @@ pub(crate) fn run(
     }
     match certain {
         Some(_) => println!("{attempt}: {outcome}"),
-        None => println!("{attempt}: unknown, it depends on facts that are not given"),
+        None => println!("{attempt}: unknown, it depends on: {}", dependencies(&found).join("; ")),
     }
     for (at, why) in &found.passed_over {
         println!("  line {:>3}  {why:<34}  {}", rules[*at].origin.line, rules[*at]);
@@ -55,6 +55,11 @@ pub(crate) fn run(
         println!("  give --server-address, --client-name, --member-of or --connect to decide it");
     }
     Ok(Done::Fine)
+}
+
+/// Returns the unknown facts on which the outcome depends, as text. Empty if the decision is certain.
+fn dependencies(found: &Explanation<'_>) -> Vec<String> {
+    found.depends_on().into_iter().map(ToString::to_string).collect()
 }
 
 /// Returns the explanation as JSON. `rule` is null unless the decision is certain.
@@ -84,6 +89,7 @@ fn explanation_json(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> V
     json!({
         "outcome": outcome,
         "certain": found.certain().is_some(),
+        "depends_on": dependencies(found),
         "rule": decides.map(|(_, rule)| structured::rule(rule)),
         "possible": possible,
         "passed_over": passed,

@@ -4,7 +4,9 @@ use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::{Failure, chain};
 use cli_support::words::Words;
-use pg_hba::{Document, Include, IncludeError, Mappings, Policy, PolicyError, PolicySpec, Server, Version};
+use pg_hba::{
+    Document, Include, IncludeError, Mappings, Policy, PolicyError, PolicySpec, Server, Version, decode_file,
+};
 use std::path::Path;
 
 /// Included files, read from the file system.
@@ -13,7 +15,7 @@ pub(crate) struct FileSystem;
 impl Include for FileSystem {
     /// Reads a file as UTF-8.
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
-        std::fs::read_to_string(path).map_err(|why| words(&why))
+        std::fs::read(path).map(|bytes| decode_file(&bytes)).map_err(|why| words(&why))
     }
 
     /// Returns the names of all entries that are not folders. Names that are not UTF-8 are skipped.
@@ -35,12 +37,13 @@ fn words(why: &std::io::Error) -> IncludeError {
     }
 }
 
-/// Reads a file as UTF-8.
+/// Reads a file of any encoding, decoded by [`decode_file`].
 ///
 /// # Errors
 /// Returns a [`Failure`] with the path if it cannot be read.
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
+    std::fs::read(path)
+        .map(|bytes| decode_file(&bytes))
         .map_err(|why| Findings::unreadable(&path.display().to_string(), &why).into())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::files;
 use cli_support::finding::{Finding, Findings, Place};
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, Failure, counted, ok};
 use pg_hba::{Mapping, ParseError, Server, StaticEnvironment, SystemUser, User, Version};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -51,6 +51,8 @@ pub(crate) fn run(
         if let (Some(allowed), Some(wanted)) = (allowed, wanted) {
             let verb = if allowed { "may" } else { "may not" };
             println!("{} {verb} be {} under {}", wanted.system_user, wanted.role, wanted.map);
+        } else if refused.is_empty() {
+            println!("{}", ok(path.display(), &counted(mappings.lines.len(), "mapping")));
         }
     }
     let bad = !refused.is_empty() || allowed == Some(false);

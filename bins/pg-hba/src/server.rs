@@ -2,11 +2,14 @@
 
 use crate::install::login;
 use cli_support::outcome::Failure;
+use pg_hba::Version;
 use std::collections::BTreeSet;
 
-/// Facts of a server on which decisions depend: the roles of which a role is a direct or indirect member, itself
-/// included, and whether `ssl` is on.
+/// Facts of a server on which decisions depend: its version, the roles of which a role is a direct or indirect member,
+/// itself included, and whether `ssl` is on.
 pub(crate) struct Facts {
+    /// Major version of the server.
+    pub(crate) version: Version,
     pub(crate) member_of: BTreeSet<String>,
     pub(crate) ssl: bool,
 }
@@ -16,7 +19,8 @@ const MEMBERSHIPS: &str = "WITH RECURSIVE held (role) AS (SELECT oid FROM pg_rol
      SELECT roleid FROM pg_auth_members JOIN held ON member = role) \
      SELECT rolname::text FROM pg_roles JOIN held ON oid = role";
 
-/// Connects to a server, and queries the memberships of `user` and the value of `ssl`. Blocks until it has completed.
+/// Connects to a server, and queries its version, the memberships of `user` and the value of `ssl`. Blocks until it has
+/// completed.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the connection or a query fails.
@@ -27,12 +31,13 @@ pub(crate) fn query_facts(connect: &str, user: &str) -> Result<Facts, Failure> {
         .map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
     runtime.block_on(async {
         let client = login(connect).await?;
+        let version = pg_hba::install::version(&client).await.map_err(|why| Failure::because(&why))?;
         let failed = |why: tokio_postgres::Error| {
             Failure::Failed(why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string))
         };
         let rows = client.query(MEMBERSHIPS, &[&user]).await.map_err(failed)?;
         let member_of = rows.iter().map(|row| row.get(0)).collect();
         let row = client.query_one("SELECT current_setting('ssl') = 'on'", &[]).await.map_err(failed)?;
-        Ok(Facts { member_of, ssl: row.get(0) })
+        Ok(Facts { version, member_of, ssl: row.get(0) })
     })
 }

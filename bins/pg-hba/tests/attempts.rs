@@ -100,6 +100,41 @@ const FILES: &[&str] = &[
     "local all postgres trust\nlocal all all peer\nhost app,boss boss,app 0.0.0.0 0.0.0.1 trust\nhost all all 0.0.0.0/0 password\n",
 ];
 
+/// Before a login has a database, a character is a byte to the server's regular expressions.
+#[test]
+fn regular_expressions_match_bytes() {
+    let users = ["e", "é", "éx", "ax", "日本"];
+    for major in [17, 18] {
+        let postgres = Postgres::start(&Options::new(major));
+        let session = postgres.session();
+        for user in users {
+            session.query(&format!("CREATE ROLE \"{user}\" LOGIN")).expect("a role");
+        }
+        let server = Server::new(Version::from_number(major).expect("known"));
+        let mut matched = 0;
+        for pattern in ["^.$", "^..$", "^[éa]x$", "^[^a-z]+x$", "^.{6}$", "^é", "^日", r"^\xc3", "^(é|e)$"]
+        {
+            let text =
+                format!("local all postgres trust\nlocal all \"/{pattern}\" reject\nlocal all all trust\n");
+            let rules = Document::parse(&text, &server).rules().expect("rules");
+            postgres.write_hba(&text);
+            postgres.reload(&session);
+            for user in users {
+                let attempt = Attempt::local("postgres", user);
+                let decision = decide(&rules, &attempt, &StaticEnvironment::default());
+                let error = connect(&postgres, &attempt, None);
+                assert_eq!(
+                    seen(&error),
+                    expected(&decision),
+                    "PostgreSQL {major}: {user} {pattern}: {error}"
+                );
+                matched += usize::from(decision.method == Method::Reject);
+            }
+        }
+        assert!(matched >= 9, "{matched}");
+    }
+}
+
 #[test]
 fn real_connections_are_decided_alike() {
     if !testkit::needs_root("pg-hba-cli: real_connections_are_decided_alike") {

@@ -169,9 +169,35 @@ fn what_is_not_known_is_said() {
         );
         let json: serde_json::Value = serde_json::from_str(json.trim()).expect("JSON");
         assert_eq!(json["possible"].as_array().map(Vec::len), Some(2), "{json}");
+        assert_eq!(json["depends_on"], json["possible"][0]["if"], "{json}");
+        assert_eq!(json["depends_on"].as_array().map(Vec::len), Some(1), "{json}");
         assert!(json["rule"].is_null(), "{json}");
         expect(&[&explain[..], &[option, value]].concat(), 0, &[": trust", "decides"]);
     }
+    // Either of two memberships is enough, and both cases are said.
+    let file = write(folder.path(), "roles.conf", "local all +a,+b trust\nlocal all all reject\n");
+    let explain = ["explain", &file, "--db", "d", "--user", "u"];
+    expect(&explain, 0, &["it depends on: the user is a member of a; the user is a member of b"]);
+    let json = expect(&[&explain[..], &["--json"]].concat(), 0, &[]);
+    let json: serde_json::Value = serde_json::from_str(json.trim()).expect("JSON");
+    let ifs: Vec<&str> =
+        json["possible"].as_array().expect("a list").iter().filter_map(|one| one["if"][0].as_str()).collect();
+    assert_eq!(ifs, ["the user is a member of a", "the user is a member of b"], "{json}");
+    let json =
+        expect(&[&explain[..], &["--json", "--member-of", "b"]].concat(), 0, &["\"outcome\":\"trust\""]);
+    assert!(json.contains("\"depends_on\":[]"), "{json}");
+    // A file in Latin-1 is what the server makes of it.
+    let path = folder.path().join("latin1.conf");
+    std::fs::write(
+        &path,
+        b"# f\xfcr alle\nlocal all J\xf6rg trust\nlocal all /^\xe9$ trust\nlocal all all reject\n",
+    )
+    .expect("a file");
+    let latin1 = path.display().to_string();
+    expect(&["explain", &latin1, "--db", "d", "--user", "Jörg"], 0, &[": reject"]);
+    expect(&["diff", &latin1, &latin1], 0, &["equal"]);
+    let said = text(&run(&["check", &latin1]));
+    assert!(!said.contains("UTF-8") && said.contains("HBA003"), "{said}");
     // A link-local address with its interface, as the server logs it; a rule's interface does not count.
     let file =
         write(folder.path(), "scoped.conf", "host all all fe80::1%lo/64 trust\nhost all all all reject\n");
@@ -271,6 +297,7 @@ fn rules_are_structured_and_pg_ident_is_read() {
     ask("root", "postgres", 0, &["root may be postgres under m"]);
     ask("bob@example.com", "bob", 0, &["may be bob"]);
     ask("bob@example.com", "eve", 3, &["may not be eve"]);
+    expect(&["ident", &ident], 0, &["OK: "]);
     let bad = write(folder.path(), "bad.conf", "m root\n");
     expect(&["ident", &bad], 3, &["bad.conf:1:7: missing entry at end of line"]);
     let answer = expect(&["ident", &bad, "--json"], 3, &["\"errors\":[{"]);
@@ -308,7 +335,8 @@ fn what_19_announces_is_known() {
     assert_eq!((&found[0]["place"]["file"], &found[0]["place"]["line"]), (&wrong.as_str().into(), &2.into()));
 }
 
-/// HBA006 says what a server does, by the passwords that it has stored: each role here has the method that libpq insists on.
+/// HBA006 says what a server does, by the passwords that it has stored: each role here has the method that libpq
+/// insists on.
 #[test]
 fn md5_is_scram_for_those_who_have_a_verifier() {
     for major in [17, 18] {

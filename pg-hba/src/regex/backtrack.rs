@@ -5,11 +5,12 @@
 
 use super::nfa::{PrecedingChar, holds, kind};
 use super::parse::Node;
+use crate::encoding::server_bytes;
 
 /// Maximum number of steps of a search over all start positions. A search that exceeds it does not match.
 const MAX_STEPS: usize = 2_000_000;
 
-/// The match of each group as start and end, in characters. `None` for a group that did not match.
+/// The match of each group as start and end, in bytes. `None` for a group that did not match.
 pub(super) type Groups = Vec<Option<(usize, usize)>>;
 
 /// A search for one pattern in one name.
@@ -32,7 +33,7 @@ type Next<'a, 'm> = &'a mut dyn FnMut(&mut Search<'m>, usize) -> bool;
 impl<'p> Matcher<'p> {
     /// Creates a search. `groups` is the number of capture groups of the pattern.
     pub(super) fn new(node: &'p Node, groups: usize, name: &str) -> Self {
-        Self { node, groups, name: name.chars().map(u32::from).collect() }
+        Self { node, groups, name: server_bytes(name).into_iter().map(u32::from).collect() }
     }
 
     /// Returns the groups of the leftmost match, and of those at the same start the longest. `None` without a match.

@@ -1,8 +1,9 @@
 //! PostgreSQL's regular expressions, as far as `pg_hba.conf` and `pg_ident.conf` use them.
 //!
-//! A name that starts with `/` is an "advanced regular expression" of Henry Spencer's library, compiled under the
-//! C collation (`regcomp_auth_token` in hba.c), so classes such as `\w` and case folding know ASCII only.
-//! It is searched for, not anchored. See <https://www.postgresql.org/docs/18/functions-matching.html>.
+//! A name that starts with `/` is an "advanced regular expression" of Henry Spencer's library, compiled under the C
+//! collation (`regcomp_auth_token` in hba.c), so classes such as `\w` and case folding know ASCII only. Before a login
+//! has a database its encoding is SQL_ASCII, in which every byte is a character: `^.$` does not match `é`, and `^..$`
+//! does. It is searched for, not anchored. See <https://www.postgresql.org/docs/18/functions-matching.html>.
 
 mod backtrack;
 mod charset;
@@ -73,17 +74,15 @@ impl Pattern {
     }
 
     /// Returns the text of the first capture group in the leftmost, longest match, to which `\1` in a user name map
-    /// refers. `None` without a match; `Some(None)` if the pattern has no group or the group did not match.
+    /// refers. `None` without a match; `Some(None)` if the pattern has no group, or the group did not match or cuts a
+    /// character in two.
     #[must_use]
     pub fn first_group<'n>(&self, name: &'n str) -> Option<Option<&'n str>> {
         if !self.is_match(name) {
             return None;
         }
         let groups = self.matcher(name).find()?;
-        Some(groups.first().copied().flatten().map(|(from, to)| {
-            let at = |index: usize| name.char_indices().nth(index).map_or(name.len(), |(byte, _)| byte);
-            &name[at(from)..at(to)]
-        }))
+        Some(groups.first().copied().flatten().and_then(|(from, to)| name.get(from..to)))
     }
 
     /// Returns `true` if the regular expression has neither back references nor lookaround. Only such patterns can be
@@ -162,7 +161,19 @@ mod tests {
         assert!(matches(r"a{", "a{"), "a brace before no digit is itself");
         assert!(matches(r"***=a.b", "xa.by") && !matches("***=a.b", "axb"));
         assert!(matches("(?x) a b # comment", "ab"));
+        assert!(matches("(?x)^a{ 1 , 2 # two\n }$", "aa") && matches("a(?#x){2}", "aa"));
+        assert!(matches("a{(?#x)2}", "a{2}") && matches("(?x)a{(?#x)2}", "a{2}"), "a brace before no digit");
         assert!(matches(r"^\x61\u0062$", "ab"));
+    }
+
+    #[test]
+    fn a_character_is_a_byte() {
+        assert!(!matches("^.$", "é") && matches("^..$", "é") && !matches("^[é]$", "é"));
+        assert!(matches("^é$", "é") && matches("^[^a-z]{2}$", "é") && matches(r"^\xc3\xa9$", "é"));
+        assert_eq!(Pattern::new("^(.*)x$").expect("compiles").first_group("éx"), Some(Some("é")));
+        assert_eq!(Pattern::new("^(.)").expect("compiles").first_group("éx"), Some(None));
+        let raw = crate::decode_file(b"\xe9");
+        assert!(matches("^.$", &raw) && matches(&format!("^{raw}$"), &raw) && !matches("^é$", &raw));
     }
 
     #[test]
@@ -203,6 +214,10 @@ mod tests {
             ("a{1", "braces {} not balanced"),
             ("a{2,1}", "invalid repetition count(s)"),
             ("a{256}", "invalid repetition count(s)"),
+            ("a{1(?#one)}", "invalid repetition count(s)"),
+            ("a{1,(?#two)2}", "invalid repetition count(s)"),
+            ("(?x)a{1 (?#one)}", "invalid repetition count(s)"),
+            ("(?x)a{1 # one", "braces {} not balanced"),
             ("a\\", "invalid escape \\ sequence"),
             (r"\j", "invalid escape \\ sequence"),
             (r"\1", "invalid backreference number"),

@@ -4,6 +4,7 @@
 use super::charset::{CharSet, is_word};
 use super::error::PatternError;
 use super::parse::{Assertion, Node};
+use crate::encoding::server_bytes;
 
 /// Maximum number of instructions of an automaton.
 const MAX_STEPS: usize = 20_000;
@@ -77,8 +78,8 @@ impl Automaton {
     /// Returns `true` if some part of `name` matches.
     pub(super) fn is_match(&self, name: &str) -> bool {
         let mut state = self.initial();
-        for c in name.chars() {
-            state = self.step(&state, c.into());
+        for byte in server_bytes(name) {
+            state = self.step(&state, byte.into());
             if state == State::Matched {
                 return true;
             }

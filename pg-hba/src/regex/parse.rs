@@ -2,6 +2,7 @@
 
 use super::charset::CharSet;
 use super::error::PatternError;
+use crate::encoding::server_bytes;
 
 /// Syntax tree of a regular expression. Groups are numbered from 0, references from 1; the boolean of a reference is
 /// whether it ignores case.
@@ -96,7 +97,7 @@ impl Parser {
             newline_stops: false,
         };
         Self {
-            chars: text.chars().map(u32::from).collect(),
+            chars: server_bytes(text).into_iter().map(u32::from).collect(),
             at: 0,
             flags,
             groups: 0,
@@ -172,20 +173,26 @@ impl Parser {
         if self.eat(')') { Ok(()) } else { Err(PatternError::Option) }
     }
 
+    /// Skips white space and `#` comments of the expanded syntax, as `skip()` in regc_lex.c.
+    fn skip_expanded(&mut self) {
+        while self.flags.expanded {
+            while self.peek().is_some_and(|c| matches!(c, ' ' | '\t'..='\r')) {
+                self.at += 1;
+            }
+            if self.peek() != Some('#') {
+                return;
+            }
+            while self.peek().is_some_and(|c| c != '\n') {
+                self.at += 1;
+            }
+        }
+    }
+
     /// Skips comments `(?#…)` and, in the expanded syntax, white space and `#` comments.
     fn skip_blanks(&mut self) {
         loop {
             let before = self.at;
-            if self.flags.expanded {
-                while self.peek().is_some_and(|c| matches!(c, ' ' | '\t'..='\r')) {
-                    self.at += 1;
-                }
-                if self.peek() == Some('#') {
-                    while self.peek().is_some_and(|c| c != '\n') {
-                        self.at += 1;
-                    }
-                }
-            }
+            self.skip_expanded();
             if self.flags.advanced && self.looking_at("(?#") {
                 while self.peek().is_some_and(|c| c != ')') {
                     self.at += 1;
@@ -266,15 +273,14 @@ impl Parser {
     fn opens_bounds(&mut self) -> bool {
         let here = self.at;
         self.at += 1;
-        if self.flags.expanded {
-            self.skip_blanks();
-        }
+        self.skip_expanded();
         let digit = self.peek().is_some_and(|c| c.is_ascii_digit());
         self.at = here;
         digit
     }
 
-    /// Parses bounds from after `{` to `}`. Returns minimum and maximum; `None` is no maximum.
+    /// Parses bounds from after `{` to `}`. Returns minimum and maximum; `None` is no maximum. Within them only the
+    /// expanded syntax has comments: `(?#…)` is an error.
     ///
     /// # Errors
     /// Returns [`PatternError::Braces`] without a closing brace, and [`PatternError::BadBounds`] for bounds that are
@@ -283,14 +289,14 @@ impl Parser {
         let min = self.bound()?;
         let mut max = Some(min);
         if self.eat(',') {
-            self.skip_blanks();
+            self.skip_expanded();
             max = match self.peek() {
                 None => return Err(PatternError::Braces),
                 Some(c) if c.is_ascii_digit() => Some(self.bound()?),
                 Some(_) => None,
             };
         }
-        self.skip_blanks();
+        self.skip_expanded();
         match self.peek() {
             None => return Err(PatternError::Braces),
             Some('}') => self.at += 1,
@@ -305,14 +311,14 @@ impl Parser {
     /// Returns [`PatternError::BadBounds`] above 255, and [`PatternError::Braces`] at the end of the text.
     fn bound(&mut self) -> Result<u32, PatternError> {
         let mut value = 0;
-        self.skip_blanks();
+        self.skip_expanded();
         while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
             if value >= 255 {
                 return Err(PatternError::BadBounds);
             }
             value = value * 10 + digit;
             self.at += 1;
-            self.skip_blanks();
+            self.skip_expanded();
         }
         if self.peek().is_none() {
             return Err(PatternError::Braces);

@@ -1,6 +1,7 @@
 //! Names that rules can distinguish: each literal name, and for the rest one class for each set of patterns that match.
 
 use super::Undecidable;
+use crate::encoding::{decode_file, server_bytes};
 use crate::regex::{Automaton, Pattern, State};
 use crate::rule::{Database, Rule, User};
 use std::collections::{BTreeSet, HashMap};
@@ -63,7 +64,7 @@ impl NameClasses {
         names.sort_unstable();
         names.dedup();
         // The server truncates longer names before it compares them with the rules, and rejects an empty one.
-        names.retain(|name| !name.is_empty() && name.len() <= 63);
+        names.retain(|name| !name.is_empty() && server_bytes(name).len() <= 63);
         if let Some(odd) = listed.iter().find(|pattern| !pattern.is_regular()) {
             return Err(Undecidable::Pattern(odd.as_str().to_owned()));
         }
@@ -145,69 +146,63 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     }
     let automata: Vec<&Automaton> = patterns.iter().filter_map(Pattern::automaton).collect();
     let alphabet = alphabet(literals, &automata);
-    // Breadth first by length in bytes. Each state is entered with two names, so that each class is found with two.
-    let mut entered: HashMap<(Vec<State>, Option<String>), u8> = HashMap::new();
-    let mut sorted: Vec<&str> = literals.keys().map(String::as_str).collect();
+    // Breadth first by bytes. Each state is entered with two names, so that each class is found with two.
+    let mut entered: HashMap<(Vec<State>, Option<Vec<u8>>), u8> = HashMap::new();
+    let mut sorted: Vec<Vec<u8>> = literals.keys().map(|name| server_bytes(name)).collect();
     sorted.sort_unstable();
     // Only names that are prefixes of literal names have to be distinguished.
-    let prefix = |name: &str| {
-        let next = sorted.partition_point(|literal| *literal < name);
+    let prefix = |name: &[u8]| {
+        let next = sorted.partition_point(|literal| literal.as_slice() < name);
         sorted.get(next).is_some_and(|literal| literal.starts_with(name)).then(|| name.to_owned())
     };
     let step: usize = automata.iter().map(|automaton| automaton.size() + 20).sum();
     let mut work = 0;
-    let mut buckets: Vec<Vec<(String, Vec<State>)>> = vec![Vec::new(); 64];
-    buckets[0].push((String::new(), automata.iter().map(|automaton| automaton.initial()).collect()));
-    for length in 0..64 {
-        let mut at = 0;
-        while at < buckets[length].len() {
-            let (name, states) = buckets[length][at].clone();
-            at += 1;
-            for &c in &alphabet {
-                let mut longer = name.clone();
-                longer.push(c);
-                if longer.len() > 63 {
-                    continue;
-                }
+    let mut names: Vec<(Vec<u8>, Vec<State>)> =
+        vec![(Vec::new(), automata.iter().map(|automaton| automaton.initial()).collect())];
+    for _ in 0..63 {
+        for (name, states) in std::mem::take(&mut names) {
+            for &byte in &alphabet {
                 work += step;
                 if work > MAX_WORK {
                     return Err(Undecidable::TooComplex);
                 }
+                let mut longer = name.clone();
+                longer.push(byte);
                 let next: Vec<State> = automata
                     .iter()
                     .zip(&states)
-                    .map(|(automaton, state)| automaton.step(state, c.into()))
+                    .map(|(automaton, state)| automaton.step(state, byte.into()))
                     .collect();
                 let times = entered.entry((next.clone(), prefix(&longer))).or_default();
                 if *times == 2 {
                     continue;
                 }
                 *times += 1;
-                if !literals.contains_key(&longer) {
-                    add(&longer);
+                let text = decode_file(&longer);
+                if !literals.contains_key(&text) {
+                    add(&text);
                 }
-                buckets[longer.len()].push((longer, next));
+                names.push((longer, next));
             }
         }
     }
     Ok(found.into_values().collect())
 }
 
-/// Returns up to two characters of each set of characters that neither the literals nor the automata distinguish.
-fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<char> {
+/// Returns up to two bytes of each set of bytes that neither the literals nor the automata distinguish.
+fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<u8> {
     let mut edges: Vec<u32> = vec![1, 10, 11, 0x30, 0x3a, 0x41, 0x5b, 0x5f, 0x60, 0x61, 0x7b, 0x7f, 0x80];
     automata.iter().for_each(|automaton| automaton.boundaries(&mut edges));
-    for c in literals.keys().flat_map(|name| name.chars()) {
-        edges.extend([u32::from(c), u32::from(c) + 1]);
+    for byte in literals.keys().flat_map(|name| server_bytes(name)) {
+        edges.extend([u32::from(byte), u32::from(byte) + 1]);
     }
-    edges.retain(|&edge| edge > 0);
+    edges.retain(|&edge| edge > 0 && edge <= 0xff);
     edges.sort_unstable();
     edges.dedup();
-    let mut chars = Vec::new();
+    let mut bytes = Vec::new();
     for (index, &edge) in edges.iter().enumerate() {
-        let end = edges.get(index + 1).copied().unwrap_or(0x11_0000);
-        // Surrogates are not characters, so the first characters of the range represent it.
-        chars.extend((edge..end).filter_map(char::from_u32).take(2));
+        let end = edges.get(index + 1).copied().unwrap_or(0x100);
+        bytes.extend((edge..end).filter_map(|byte| u8::try_from(byte).ok()).take(2));
     }
-    chars
+    bytes
 }
