@@ -52,8 +52,8 @@ pub(crate) enum Command {
         server: ServerArgs,
         #[command(flatten)]
         consent: ConsentArgs,
-        /// A saved plan: nothing is done if the state has moved since.
-        #[arg(long, value_name = "FILE")]
+        /// A saved plan: nothing is done if the state has moved since. What it may destroy was said when it was made.
+        #[arg(long, value_name = "FILE", conflicts_with = "destroy")]
         plan: Option<PathBuf>,
         /// Then install the authentication policy of this file for the databases and owners of the manifest.
         #[arg(long, value_name = "POLICY")]
@@ -123,7 +123,8 @@ pub(crate) struct ServerArgs {
 
 #[derive(Debug, Arguments)]
 pub(crate) struct ConsentArgs {
-    /// Something declared absent that this run may destroy: KIND=NAME, or KIND=DATABASE/NAME of what is inside a database.
+    /// Something declared absent that this run may destroy: KIND=NAME, or KIND=DATABASE/NAME of what is inside a
+    /// database.
     #[arg(long, value_name = "WHAT")]
     pub(crate) destroy: Vec<DestructibleObject>,
 }

@@ -56,12 +56,19 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             let desired = read(manifest)?;
             // An invalid policy is reported before anything is changed.
             let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
+            if let Some(canary) = canary {
+                connect::login(canary, server)?;
+            }
             if let (Some(policy), Some(path)) = (&policy, hba.as_deref()) {
                 let current = block_on(connect::server(server)?.inspect(&DesiredState::new()))?;
                 let major = current.map_err(|why| failure(&why))?.version.major();
                 hba::check(policy, major, path)?;
             }
             let mut done = apply(&desired, server, consent.clone(), expected, args.json)?;
+            if done.is_none() {
+                // Once: it may stay a standby for years.
+                print_standby(args.json);
+            }
             while let (None, Some(pause)) = (done, follow) {
                 std::thread::sleep(Duration::from_secs((*pause).max(1)));
                 done = apply(&desired, server, consent.clone(), expected, args.json)?;
@@ -146,14 +153,7 @@ fn apply(
             record.add(&applied.passwords)?;
             applied
         }
-        _ => {
-            if as_json {
-                println!("{}", json!({"result": "standby"}));
-            } else {
-                println!("the server is a standby: nothing was changed");
-            }
-            return Ok(None);
-        }
+        _ => return Ok(None),
     };
     let result = match (done.is_empty(), left.blocked.is_empty()) {
         (_, false) => "incomplete",
@@ -175,6 +175,15 @@ fn apply(
             "{} of what is wanted could not be done; the first: {first}",
             left.blocked.len()
         ))),
+    }
+}
+
+/// Prints that the server is a standby and nothing was changed.
+fn print_standby(as_json: bool) {
+    if as_json {
+        println!("{}", json!({"result": "standby"}));
+    } else {
+        println!("the server is a standby: nothing was changed");
     }
 }
 

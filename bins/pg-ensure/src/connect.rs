@@ -32,8 +32,45 @@ pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
 /// Returns a [`Failure`] if an option is not valid, or a password, certificate or key cannot be read.
 pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> {
     let fallback = if args.connect.is_none() { &DEFAULT[..] } else { &[] };
-    let mut parameters = parameters(args.connect.as_deref().unwrap_or_default(), fallback)?;
+    // A reference on the command line counts before the environment, a service and the password file.
+    let (mut config, connector) =
+        configure(args.connect.as_deref().unwrap_or_default(), fallback, args, args.password.is_none())?;
+    if let Some(reference) = &args.password {
+        config.password(reference.read()?.expose_secret());
+    }
+    Ok((config, connector))
+}
+
+/// Returns the connection parameters of a second login, and its TLS connector. `--sslmode` and `--sslrootcert` apply to
+/// it, `--password` does not.
+///
+/// # Errors
+/// Returns a [`Failure`] if the text, the environment, a file that it names or an option is not valid.
+pub(crate) fn login(text: &str, args: &ServerArgs) -> Result<(Config, Connector), Failure> {
+    configure(text, &[], args, true)
+}
+
+/// Returns the connection parameters of `text`, completed from service, environment, `fallback` and defaults, and the
+/// TLS connector. The password file is read if `from_passfile` is `true`.
+///
+/// # Errors
+/// Returns a [`Failure`] if a parameter, file or option is not valid.
+fn configure(
+    text: &str,
+    fallback: &[(&str, &str)],
+    args: &ServerArgs,
+    from_passfile: bool,
+) -> Result<(Config, Connector), Failure> {
     let home = home();
+    let around = ProcessEnvironment {
+        variable: &|name| std::env::var(name).ok(),
+        home: home.clone(),
+        account: current_account(),
+    };
+    let mut parameters = Parameters::parse(text)?.complete(&around, fallback)?;
+    if from_passfile {
+        parameters = parameters.with_password(&around)?;
+    }
     let beside = |name: &str| {
         let path = home.as_ref()?.join(".postgresql").join(name);
         path.exists().then_some(path)
@@ -45,9 +82,6 @@ pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> 
     let certificate = parameters.take("sslcert").map(PathBuf::from).or_else(|| beside("postgresql.crt"));
     let key = parameters.take("sslkey").map(PathBuf::from).or_else(|| beside("postgresql.key"));
     let mut config = parameters.config()?;
-    if let Some(reference) = &args.password {
-        config.password(reference.read()?.expose_secret());
-    }
     // A Unix-domain socket neither needs nor supports TLS.
     let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
     let mode = args.sslmode.or(mode).unwrap_or(if local { Mode::Disable } else { Mode::Prefer });
@@ -66,32 +100,6 @@ pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> 
         }
     };
     Ok((config, Connector::new(mode, root.as_deref(), client)?))
-}
-
-/// Parses connection parameters for a login that uses the TLS settings of the main connection. TLS parameters in the
-/// text are ignored.
-///
-/// # Errors
-/// Returns a [`Failure`] if the text is not valid.
-pub(crate) fn parse_config(text: &str) -> Result<Config, Failure> {
-    let mut parameters = parameters(text, &[])?;
-    for name in ["sslmode", "sslrootcert", "sslcert", "sslkey"] {
-        parameters.take(name);
-    }
-    parameters.config()
-}
-
-/// Parses a connection string and adds service, environment and defaults. `fallback` precedes libpq's defaults.
-///
-/// # Errors
-/// Returns a [`Failure`] if the text, the environment or the service file is not valid.
-fn parameters(text: &str, fallback: &[(&str, &str)]) -> Result<Parameters, Failure> {
-    let around = ProcessEnvironment {
-        variable: &|name| std::env::var(name).ok(),
-        home: home(),
-        account: current_account(),
-    };
-    Parameters::parse(text)?.complete(&around, fallback)
 }
 
 /// Returns the home directory. `None` unless `HOME` is an absolute path.

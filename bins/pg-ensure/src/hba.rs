@@ -67,9 +67,9 @@ pub(crate) fn install(
     canary: Option<&str>,
     as_json: bool,
 ) -> Result<Done, Failure> {
-    let (config, connector) = connect::config(server)?;
-    let canary = canary.map_or_else(|| Ok(config.clone()), connect::parse_config)?;
-    block_on(put(policy, &config, &canary, &connector, as_json))?
+    let session = connect::config(server)?;
+    let canary = canary.map_or_else(|| Ok(session.clone()), |canary| connect::login(canary, server))?;
+    block_on(put(policy, &session, &canary, as_json))?
 }
 
 /// Writes the policy to the server's file, reloads, verifies, and prints the result. An equal file is not written.
@@ -78,9 +78,8 @@ pub(crate) fn install(
 /// Returns a [`Failure`] if the connection fails, the file cannot be read or written, or the server rejects the rules.
 async fn put(
     policy: &Policy,
-    config: &Config,
-    canary: &Config,
-    connector: &Connector,
+    (config, connector): &(Config, Connector),
+    (canary, canary_connector): &(Config, Connector),
     as_json: bool,
 ) -> Result<Done, Failure> {
     let client = login(config, connector).await.map_err(Failure::Failed)?;
@@ -93,7 +92,7 @@ async fn put(
     let mut result = "unchanged";
     if old != prepared.text.as_bytes() {
         write(prepared.text.as_bytes())?;
-        let tried = async { login(canary, connector).await.map(drop) };
+        let tried = async { login(canary, canary_connector).await.map(drop) };
         if let Err(why) = install::activate(&client, &prepared, tried).await {
             write(&old)?;
             install::reload(&client).await.map_err(|why| Failure::because(&why))?;

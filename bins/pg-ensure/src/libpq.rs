@@ -11,27 +11,39 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Parameters(BTreeMap<String, String>);
 
 /// Environment variables, each with its parameter.
-const VARIABLES: [(&str, &str); 22] = [
+const VARIABLES: [(&str, &str); 34] = [
     ("PGAPPNAME", "application_name"),
     ("PGCHANNELBINDING", "channel_binding"),
     ("PGCLIENTENCODING", "client_encoding"),
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
     ("PGDATABASE", "dbname"),
+    ("PGGSSDELEGATION", "gssdelegation"),
     ("PGGSSENCMODE", "gssencmode"),
+    ("PGGSSLIB", "gsslib"),
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
+    ("PGKRBSRVNAME", "krbsrvname"),
     ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    ("PGMAXPROTOCOLVERSION", "max_protocol_version"),
+    ("PGMINPROTOCOLVERSION", "min_protocol_version"),
     ("PGOPTIONS", "options"),
     ("PGPASSFILE", "passfile"),
     ("PGPASSWORD", "password"),
     ("PGPORT", "port"),
     ("PGREQUIREAUTH", "require_auth"),
+    ("PGREQUIREPEER", "requirepeer"),
     ("PGSSLCERT", "sslcert"),
+    ("PGSSLCERTMODE", "sslcertmode"),
+    ("PGSSLCOMPRESSION", "sslcompression"),
     ("PGSSLCRL", "sslcrl"),
+    ("PGSSLCRLDIR", "sslcrldir"),
     ("PGSSLKEY", "sslkey"),
+    ("PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"),
+    ("PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"),
     ("PGSSLMODE", "sslmode"),
     ("PGSSLNEGOTIATION", "sslnegotiation"),
     ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGSSLSNI", "sslsni"),
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
     ("PGUSER", "user"),
 ];
@@ -83,8 +95,8 @@ impl Parameters {
         Ok(Self(found))
     }
 
-    /// Adds parameters that are not set: of a service, the environment, `fallback`, libpq's defaults, and the password
-    /// file.
+    /// Adds parameters that are not set, except a password: of a service, the environment, `fallback`, and libpq's
+    /// defaults.
     ///
     /// # Errors
     /// Returns a failure if the connection string contains a password, or the service is not found.
@@ -107,18 +119,33 @@ impl Parameters {
             Some(((*name).to_owned(), value))
         });
         self.add(environment.collect());
-        self.add(fallback.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+        // What is said to be empty is the default, whatever the environment says.
+        self.0.retain(|_, value| !value.is_empty());
+        let addressed = self.0.contains_key("hostaddr");
+        let fallback = fallback.iter().filter(|(name, _)| !(addressed && *name == "host"));
+        self.add(fallback.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
         if let Some(name) = self.0.remove("fallback_application_name") {
             self.0.entry("application_name".to_owned()).or_insert(name);
         }
-        if !self.0.contains_key("host") && !self.0.contains_key("hostaddr") {
-            self.0.insert("host".to_owned(), default_host(self.0.get("port").map(String::as_str)));
+        if !self.0.contains_key("host") {
+            // An address alone is the server's name, too.
+            let port = self.0.get("port").map(String::as_str);
+            let host = self.0.get("hostaddr").cloned().unwrap_or_else(|| default_host(port));
+            self.0.insert("host".to_owned(), host);
         }
         if let (false, Some(account)) = (self.0.contains_key("user"), &around.account) {
             self.0.insert("user".to_owned(), account.clone());
         }
+        Ok(self)
+    }
+
+    /// Adds the password of the password file, unless a password is set.
+    ///
+    /// # Errors
+    /// Returns a failure if the file has different passwords for several hosts.
+    pub(crate) fn with_password(mut self, around: &ProcessEnvironment<'_>) -> Result<Self, Failure> {
         if !self.0.contains_key("password") {
-            let found = self.password_of(around);
+            let found = self.password_of(around)?;
             self.0.extend(found.map(|password| ("password".to_owned(), password)));
         }
         Ok(self)
@@ -170,10 +197,14 @@ impl Parameters {
                 ("client_encoding", value)
                     if ["auto", "utf8", "utf-8", "unicode"].contains(&value.to_lowercase().as_str()) => {}
                 ("gssencmode", "disable" | "prefer")
-                | ("sslcompression", "0")
+                | ("gssdelegation" | "sslcompression", "0")
+                | ("gsslib" | "krbsrvname", _)
+                | ("max_protocol_version", "3.0" | "3.2" | "latest")
+                | ("min_protocol_version", "3.0")
+                | ("sslcertmode", "allow")
                 | ("sslsni", "1")
-                | ("gssdelegation", "0")
-                | ("ssl_min_protocol_version", "TLSv1.2") => {}
+                | ("ssl_max_protocol_version", "TLSv1.3")
+                | ("ssl_min_protocol_version", "TLSv1" | "TLSv1.1" | "TLSv1.2") => {}
                 (name, value) => {
                     return Err(option_error(format!("{name}={value} is not supported by this program")));
                 }
@@ -192,35 +223,53 @@ impl Parameters {
         Ok(config)
     }
 
-    /// Returns the password for the first host from the password file. `None` if no line matches, the file cannot be
-    /// read, or others than its owner can access it; the latter is reported on standard error.
-    fn password_of(&self, around: &ProcessEnvironment<'_>) -> Option<String> {
+    /// Returns the password from the password file. `None` if no line matches, the password is empty, or the file
+    /// cannot be read, is not a plain file or can be accessed by others than its owner; the latter two are reported on
+    /// standard error.
+    ///
+    /// # Errors
+    /// Returns a failure if the passwords of several hosts differ.
+    fn password_of(&self, around: &ProcessEnvironment<'_>) -> Result<Option<String>, Failure> {
         let default = || around.home.as_ref().map(|home| home.join(".pgpass"));
-        let path = self.0.get("passfile").map(PathBuf::from).or_else(default)?;
-        let about = std::fs::metadata(&path).ok()?;
+        let Some(path) = self.0.get("passfile").map(PathBuf::from).or_else(default) else { return Ok(None) };
+        let Ok(about) = std::fs::metadata(&path) else { return Ok(None) };
+        if !about.is_file() {
+            eprintln!("pg-ensure: {}: ignored, since it is not a plain file", path.display());
+            return Ok(None);
+        }
         if about.permissions().mode() & 0o077 != 0 {
             eprintln!("pg-ensure: {}: ignored, since others can read it: chmod 0600", path.display());
-            return None;
+            return Ok(None);
         }
-        let text = std::fs::read_to_string(&path).ok()?;
-        let first =
-            |name: &str| self.0.get(name).and_then(|value| value.split(',').next()).unwrap_or_default();
-        let host = if first("host").is_empty() { first("hostaddr") } else { first("host") };
-        // The default socket folders match `localhost`.
-        let host = if DEFAULT_FOLDERS.contains(&host) { "localhost" } else { host };
-        let port = if first("port").is_empty() { "5432" } else { first("port") };
-        let user = first("user");
-        let database = if first("dbname").is_empty() { "postgres" } else { first("dbname") };
-        text.lines().find_map(|line| {
-            let fields = password_fields(line)?;
-            let matches = |field: &str, value: &str| field == "*" || field == value;
-            let [of_host, of_port, of_database, of_user, password] = fields;
-            let found = matches(&of_host, host)
-                && matches(&of_port, port)
-                && matches(&of_database, database)
-                && matches(&of_user, user);
-            found.then_some(password)
-        })
+        let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+        // Names of other servers may be in any encoding.
+        let text = String::from_utf8_lossy(&bytes);
+        let list = |name: &str| -> Vec<&str> {
+            self.0.get(name).map(|value| value.split(',').collect()).unwrap_or_default()
+        };
+        let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
+        let user = self.0.get("user").map_or("", String::as_str);
+        let database = self.0.get("dbname").map_or("postgres", String::as_str);
+        let mut found: Option<(&str, String)> = None;
+        for (index, host) in hosts.iter().enumerate() {
+            let host = if host.is_empty() { addresses.get(index).copied().unwrap_or_default() } else { host };
+            // The default socket folders match `localhost`.
+            let host = if host.is_empty() || DEFAULT_FOLDERS.contains(&host) { "localhost" } else { host };
+            let port = ports.get(index).or(ports.first()).copied().filter(|port| !port.is_empty());
+            let values = [host, port.unwrap_or("5432"), database, user];
+            let Some(password) = text.lines().find_map(|line| password_in(line, values)) else { continue };
+            match &found {
+                Some((first, known)) if *known != password => {
+                    return Err(Failure::Configuration(format!(
+                        "{}: the passwords for {first} and {host} differ, which is not supported: use --password",
+                        path.display()
+                    )));
+                }
+                Some(_) => {}
+                None => found = Some((host, password)),
+            }
+        }
+        Ok(found.map(|(_, password)| password).filter(|password| !password.is_empty()))
     }
 }
 
@@ -247,28 +296,45 @@ fn milliseconds(value: &str) -> Result<String, Failure> {
     Ok(number.div_ceil(1000).to_string())
 }
 
-/// Splits a line of a password file into its five fields: host, port, database, user, password. `None` if it is a
-/// comment or has fewer fields.
-fn password_fields(line: &str) -> Option<[String; 5]> {
+/// Returns the password in a line of a password file, as `passwordFromFile()` in libpq: up to the first unescaped
+/// colon. `values` are host, port, database and user. `None` if the line is a comment, has fewer fields, or one of the
+/// first four is neither equal to its value nor an unescaped `*`. A backslash escapes the next character.
+fn password_in(line: &str, values: [&str; 4]) -> Option<String> {
     if line.starts_with('#') {
         return None;
     }
-    let mut fields = vec![String::new()];
     let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => fields.last_mut()?.extend(chars.next()),
-            ':' if fields.len() < 5 => fields.push(String::new()),
-            c => fields.last_mut()?.push(c),
+    let mut field = || {
+        let (mut text, mut escaped, mut ended) = (String::new(), false, false);
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => {
+                    escaped = true;
+                    text.extend(chars.next().or(Some('\\')));
+                }
+                ':' => {
+                    ended = true;
+                    break;
+                }
+                c => text.push(c),
+            }
+        }
+        (text, escaped, ended)
+    };
+    for value in values {
+        let (text, escaped, ended) = field();
+        if !ended || !(text == value || text == "*" && !escaped) {
+            return None;
         }
     }
-    fields.try_into().ok()
+    Some(field().0)
 }
 
-/// Returns the parameters of a service, from `file`, the user's service file, or the system's.
+/// Returns the parameters of a service, from `file`, the user's service file, or the system's, as `parseServiceFile()`
+/// in libpq.
 ///
 /// # Errors
-/// Returns a failure if none of the files contains the service.
+/// Returns a failure if none of the files contains the service, or a line of it is not `key=value`.
 fn service_of(
     name: &str,
     file: Option<&str>,
@@ -279,21 +345,37 @@ fn service_of(
     let system = (around.variable)("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".to_owned());
     let files = own.into_iter().chain([Path::new(&system).join("pg_service.conf")]);
     for path in files {
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let mut section = None;
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines().map(str::trim).enumerate();
+        let header = format!("[{name}]");
+        if !lines.any(|(_, line)| line.starts_with(&header)) {
+            continue;
+        }
         let mut found = BTreeMap::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = Some(header.to_owned());
-            } else if section.as_deref() == Some(name)
-                && let Some((key, value)) = line.split_once('=')
-            {
-                found.insert(key.trim().to_owned(), value.trim().to_owned());
+        for (index, line) in lines.take_while(|(_, line)| !line.starts_with('[')) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let wrong = |why: &str| {
+                Failure::Configuration(format!("{}:{}:1: {line:?}: {why}", path.display(), index + 1))
+            };
+            match line.split_once('=') {
+                Some(("service" | "servicefile", _)) => {
+                    return Err(wrong("a service cannot name another one: leave the line out"));
+                }
+                // libpq takes no blank around the equals sign for its own.
+                Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
+                    found.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+                }
+                _ => {
+                    return Err(wrong(
+                        "not valid in a service file: write key=value, without blanks around =",
+                    ));
+                }
             }
         }
-        if !found.is_empty() {
-            return Ok(found);
-        }
+        return Ok(found);
     }
     Err(option_error(format!("the service {name:?} is in no service file: add it to ~/.pg_service.conf")))
 }
@@ -349,7 +431,7 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     let mut found = BTreeMap::new();
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = address.split_once('/').unwrap_or((address, ""));
-    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (login, hosts) = authority.split_once('@').unwrap_or(("", authority));
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
     let mut set = |name: &str, value: &str| -> Result<(), Failure> {
         if !value.is_empty() {
@@ -367,16 +449,20 @@ fn parse_uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
             None => host.split_once(':').unwrap_or((host, "")),
         };
         names.push(name);
-        ports.push(if port.is_empty() { "5432" } else { port });
+        ports.push(port);
     }
     set("host", &names.join(","))?;
-    if hosts.contains(':') {
+    if ports.iter().any(|port| !port.is_empty()) {
+        let ports: Vec<&str> = ports.iter().map(|port| if port.is_empty() { "5432" } else { port }).collect();
         set("port", &ports.join(","))?;
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) =
             pair.split_once('=').ok_or_else(|| option_error("expected key=value in the query"))?;
-        set(if name == "ssl" { "sslmode" } else { name }, if name == "ssl" { "require" } else { value })?;
+        // From the days of JDBC; any other value of it is an error, as in libpq.
+        let (name, value) =
+            if (name, value) == ("ssl", "true") { ("sslmode", "require") } else { (name, value) };
+        set(name, value)?;
     }
     Ok(found)
 }
@@ -415,7 +501,7 @@ mod tests {
             home: Some(home.to_owned()),
             account: Some("me".to_owned()),
         };
-        Parameters::parse(text)?.complete(&around, &[])
+        Parameters::parse(text)?.complete(&around, &[])?.with_password(&around)
     }
 
     fn get<'p>(parameters: &'p Parameters, name: &str) -> Option<&'p str> {
@@ -445,7 +531,7 @@ mod tests {
         assert_eq!(get(&uri, "sslrootcert"), Some("/a.pem"));
         std::fs::write(
             home.path().join(".pg_service.conf"),
-            "[other]\nhost=no\n[mine]\n# x\nhost = h\nuser=s\n",
+            "[other]\nhost=no\n[mine]\n# x\nhost=h\n user=s \nuser=t\n[mine]\nport=1\n",
         )
         .unwrap();
         let pgpass = home.path().join(".pgpass");
@@ -454,6 +540,7 @@ mod tests {
         let service = completed("service=mine", &[("PGUSER", "e")], home.path()).unwrap();
         assert_eq!((get(&service, "host"), get(&service, "user")), (Some("h"), Some("s")));
         assert_eq!(get(&service, "password"), Some("pa:ss\\"));
+        assert_eq!(get(&service, "port"), None, "the first section of a name counts");
         std::fs::set_permissions(&pgpass, std::fs::Permissions::from_mode(0o640)).unwrap();
         let open = completed("service=mine", &[], home.path()).unwrap();
         assert_eq!(get(&open, "password"), None);
@@ -473,9 +560,14 @@ mod tests {
             ("host=x gssencmode=require", "gssencmode"),
             ("host=x nonsense=1", "nonsense"),
             ("host=x client_encoding=LATIN1", "client_encoding"),
+            ("postgresql://h/d?ssl=false", "ssl=false"),
         ] {
             let why = completed(text, &[], home.path()).unwrap().config().unwrap_err();
             assert!(format!("{why:?}").contains(word), "{text}: {why:?}");
+        }
+        for variable in ["PGREQUIREPEER", "PGSSLCRLDIR", "PGSSLMAXPROTOCOLVERSION", "PGSSLSNI"] {
+            let why = completed("host=x", &[(variable, "odd")], home.path()).unwrap().config().unwrap_err();
+            assert!(format!("{why:?}").contains("odd"), "{variable}: {why:?}");
         }
         for text in [
             "host=x gssencmode=prefer client_encoding=UTF8",
@@ -485,6 +577,56 @@ mod tests {
         }
         for text in ["host", "host='x", "=x", "postgresql://u@h/%zz", "service=none", "host=x password=y"] {
             assert!(completed(text, &[], home.path()).is_err(), "{text}");
+        }
+    }
+
+    fn with_passfile(text: &str, lines: &str) -> Result<Option<String>, Failure> {
+        let home = tempfile::tempdir().unwrap();
+        let pgpass = home.path().join(".pgpass");
+        std::fs::write(&pgpass, lines).unwrap();
+        std::fs::set_permissions(&pgpass, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Ok(get(&completed(text, &[], home.path())?, "password").map(str::to_owned))
+    }
+
+    #[test]
+    fn password_files_as_libpq_reads_them() {
+        for (text, lines, expected) in [
+            // A password ends at a colon that is not escaped.
+            ("host=h user=u", "h:5432:*:u:a:b\n", Some("a")),
+            // A star that is escaped is a star.
+            ("host=h user=u", "\\*:*:*:*:star\nh:*:*:*:name\n", Some("name")),
+            ("host=h user=u", "h:*:*:*\nh:*:*:*:\n", None),
+            ("host=/run/postgresql user=u", "localhost:*:*:*:socket\n", Some("socket")),
+            ("hostaddr=192.0.2.7 user=u", "192.0.2.7:*:*:*:address\n", Some("address")),
+            ("host=h hostaddr=192.0.2.7 user=u", "192.0.2.7:*:*:*:address\nh:*:*:*:name\n", Some("name")),
+            ("host=a,b port=1,2 user=u", "b:2:*:*:second\n", Some("second")),
+            ("host=a,b port=7 user=u", "b:7:*:*:second\n", Some("second")),
+        ] {
+            assert_eq!(with_passfile(text, lines).unwrap().as_deref(), expected, "{text}: {lines}");
+        }
+        let why = with_passfile("host=a,b user=u", "a:*:*:*:one\nb:*:*:*:two\n").unwrap_err();
+        assert!(format!("{why:?}").contains("a and b differ"), "{why:?}");
+    }
+
+    #[test]
+    fn what_is_empty_is_the_default_and_an_address_is_a_host() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |text: &str, variables: &[(&str, &str)]| completed(text, variables, home.path()).unwrap();
+        let empty = at("host='' port=''", &[("PGHOST", "db"), ("PGPORT", "7")]);
+        assert!(get(&empty, "host").unwrap().starts_with('/') && get(&empty, "port").is_none());
+        let address = at("", &[("PGHOSTADDR", "192.0.2.7")]);
+        assert_eq!(get(&address, "host"), Some("192.0.2.7"));
+        let port = at("postgresql://[::1]/d", &[("PGPORT", "7")]);
+        assert_eq!((get(&port, "host"), get(&port, "port")), (Some("::1"), Some("7")));
+        for (line, word) in
+            [("host = h", "without blanks"), ("service=x", "another"), ("nonsense", "key=value")]
+        {
+            std::fs::write(home.path().join(".pg_service.conf"), format!("[s]\n{line}\n")).unwrap();
+            let why = completed("service=s", &[], home.path()).unwrap_err();
+            assert!(
+                format!("{why:?}").contains(word) && format!("{why:?}").contains(":2:1:"),
+                "{line}: {why:?}"
+            );
         }
     }
 }

@@ -85,6 +85,9 @@ fn a_saved_plan_is_bound_to_its_state() {
     expect(&["plan", &manifest, "--connect", &to, "--out", &saved], 3, &["ALTER ROLE \"app\" LOGIN"]);
     let read: Value = serde_json::from_str(&std::fs::read_to_string(&saved).expect("a file")).expect("JSON");
     assert_eq!(read["plan"]["steps"].as_array().map(Vec::len), Some(2));
+    // What may be destroyed was said with the plan.
+    let late = ["apply", "--plan", &saved, "--connect", &to, "--destroy", "role=app"];
+    expect(&late, 2, &["--destroy", "cannot be used with"]);
     expect(&["apply", "--plan", &saved, "--connect", &to], 0, &["applied: 2 steps"]);
     expect(&["apply", "--plan", &saved, "--connect", &to], 1, &["the state has moved"]);
 }
@@ -307,7 +310,7 @@ fn a_client_certificate_logs_in() {
             postgres.port()
         );
         let output = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
-            .args(["plan", &manifest, "--connect", &to, "--timeout", "1"])
+            .args(["plan", &manifest, "--connect", &to, "--timeout", "5"])
             // Where libpq would look for a certificate.
             .env("HOME", folder.path())
             .output()
@@ -605,6 +608,7 @@ fn it_connects_as_libpq_does() {
         let output = command.envs(variables.iter().copied()).output().expect("the program runs");
         (output.status.code(), text(&output))
     };
+    let secret = format!("file:{}", write(home.path(), "secret", "pw\n"));
     let port = postgres.port().to_string();
     let (port, socket) = (port.as_str(), postgres.socket_folder().display().to_string());
     for (args, variables) in [
@@ -613,6 +617,17 @@ fn it_connects_as_libpq_does() {
         (&[][..], &[("PGHOST", "localhost"), ("PGPORT", port), ("PGUSER", "admin")][..]),
         (&[][..], &[("PGHOST", socket.as_str()), ("PGPORT", port)][..]),
         (&["--connect", "host=localhost user=admin"][..], &[("PGPORT", port), ("PGPASSWORD", "pw")][..]),
+        // An address alone, also without --connect, where the default is a socket.
+        (
+            &[][..],
+            &[("PGHOSTADDR", "127.0.0.1"), ("PGPORT", port), ("PGUSER", "admin"), ("PGPASSWORD", "pw")][..],
+        ),
+        (&["--connect", "hostaddr=127.0.0.1 user=admin"][..], &[("PGPORT", port), ("PGPASSWORD", "pw")][..]),
+        // --password counts before all the others.
+        (
+            &["--connect", "host=127.0.0.1 user=admin", "--password", &secret][..],
+            &[("PGPORT", port), ("PGPASSWORD", "no")][..],
+        ),
     ] {
         let (code, said) = run(args, variables);
         assert_eq!(code, Some(3), "{args:?} {variables:?}: {said}");
@@ -635,13 +650,17 @@ fn a_standby_is_followed_until_it_is_promoted() {
     expect(&["apply", &manifest, "--connect", &to], 0, &["standby"]);
     let mut child = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
         .args(["apply", &manifest, "--connect", &to, "--follow", "1"])
-        .stdout(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the program runs");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    std::thread::sleep(std::time::Duration::from_millis(3500));
     assert!(child.try_wait().expect("a status").is_none(), "it waits");
     standby.promote();
-    assert!(child.wait().expect("it ends").success());
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(ended.status.success());
+    // It looked several times, and said so once.
+    let said = text(&ended);
+    assert_eq!((said.matches("standby").count(), said.contains("applied:")), (1, true), "{said}");
     expect(&["check", &manifest, "--connect", &to], 0, &[]);
 }
 
