@@ -1,6 +1,6 @@
 //! Comparison of the decisions of `pg_hba.conf` under both versions.
 
-use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, diff};
+use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, decode_file, diff};
 use pg_upgrade::{HbaChecker, HbaComparison, Major};
 use std::path::Path;
 
@@ -10,8 +10,8 @@ pub(crate) struct RuleComparison;
 
 impl HbaChecker for RuleComparison {
     fn check(&self, file: &Path, from: Major, to: Major) -> HbaComparison {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
+        let text = match std::fs::read(file) {
+            Ok(bytes) => decode_file(&bytes),
             Err(why) => return HbaComparison::Unknown(format!("{}: {why}", file.display())),
         };
         let name = file.display().to_string();
@@ -43,7 +43,7 @@ struct FileSystem;
 
 impl Include for FileSystem {
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
-        std::fs::read_to_string(path).map_err(|why| words(&why))
+        std::fs::read(path).map(|bytes| decode_file(&bytes)).map_err(|why| words(&why))
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
@@ -64,7 +64,7 @@ fn words(why: &std::io::Error) -> IncludeError {
 mod tests {
     use super::*;
 
-    fn verdict(text: &str, from: &str, to: &str) -> HbaComparison {
+    fn verdict(text: impl AsRef<[u8]>, from: &str, to: &str) -> HbaComparison {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pg_hba.conf");
         std::fs::write(&path, text).unwrap();
@@ -74,6 +74,8 @@ mod tests {
     #[test]
     fn what_each_version_makes_of_it() {
         assert_eq!(verdict("local all all peer\n", "15", "18"), HbaComparison::Same);
+        // Comments and names of another encoding are bytes to the server.
+        assert_eq!(verdict(b"# \xfcber\nlocal all J\xf6rg peer\n", "15", "18"), HbaComparison::Same);
         // A name that begins with a slash is a pattern from 16 on.
         assert!(matches!(verdict("local /^a all trust\n", "15", "18"), HbaComparison::Changed(_)));
         assert!(matches!(verdict("local /( all trust\n", "15", "18"), HbaComparison::Refused(_)));

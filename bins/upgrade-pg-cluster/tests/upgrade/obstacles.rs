@@ -1,5 +1,5 @@
-//! Obstacles that `pg_upgrade` would meet with the server stopped: each is found by the plan, with a fix that helps, or is
-//! none any more.
+//! Obstacles that `pg_upgrade` would meet with the server stopped: each is found by the plan, with a fix that helps, or
+//! is none any more.
 
 use crate::lab::{ClusterOptions, Lab, as_account, feed, own, succeed};
 use serde_json::Value;
@@ -145,8 +145,8 @@ fn slots_whose_changes_nobody_has_read() {
     testkit::findings(&passed);
 }
 
-/// Extensions of an older version than the new server has are brought to that by their own scripts. One that a script cannot change
-/// stays as it is, which is said.
+/// Extensions of an older version than the new server has are brought to that by their own scripts. One that a script
+/// cannot change stays as it is, which is said.
 #[test]
 fn extensions_are_updated() {
     let lab = Lab::new(&ClusterOptions::new("17", "18"));
@@ -266,6 +266,60 @@ fn absolute_includes_and_a_log_elsewhere() {
     assert_eq!(lab.ask("postgres", "SHOW maintenance_work_mem"), "17MB");
     let file = lab.ask("postgres", "SELECT sourcefile FROM pg_settings WHERE name = 'work_mem'");
     assert!(file.starts_with(&lab.new_data().display().to_string()), "{file}");
+}
+
+/// Files in any encoding are carried to the byte, with the files that rules name beside themselves; and a port that
+/// only the environment of the old server has.
+#[test]
+fn files_of_any_encoding_and_a_port_from_the_environment() {
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
+    let put = |name: &str, bytes: &[u8]| {
+        let path = lab.old().join(name);
+        let folder = path.parent().expect("a folder");
+        if !folder.exists() {
+            fs::create_dir_all(folder).expect("a folder");
+            own(folder);
+        }
+        fs::write(&path, bytes).expect("a file");
+        own(&path);
+    };
+    let conf = lab.old().join("postgresql.conf");
+    let port = format!("port = {}\n", lab.port);
+    let mut settings = fs::read_to_string(&conf).expect("a file").replace(&port, "").into_bytes();
+    settings.extend_from_slice(
+        b"work_mem = 7MB # f\xfcr alle\ncluster_name = 'gro\xdf'\ninclude 'gr\xfcn.conf'\n",
+    );
+    fs::write(&conf, &settings).expect("a file");
+    let green = std::os::unix::ffi::OsStrExt::from_bytes(b"gr\xfcn.conf");
+    let green: &std::ffi::OsStr = green;
+    fs::write(lab.old().join(green), "maintenance_work_mem = 17MB\n").expect("a file");
+    own(&lab.old().join(green));
+    let rules =
+        b"# f\xfcr alle\nlocal all,replication @admins trust\ninclude_dir rules\nlocal all J\xf6rg trust\n";
+    put("pg_hba.conf", rules);
+    put("pg_ident.conf", b"# f\xfcr alle\n");
+    put("admins", b"postgres\n");
+    put("rules/one.conf", b"local app @team trust\ninclude more/two.conf\n");
+    put("rules/team", b"alice\n");
+    put("rules/more/two.conf", b"local all all reject\n");
+    fs::set_permissions(lab.old(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("permissions");
+    let mut start = as_account(&lab.old_bin.join("pg_ctl"));
+    start.env("PGPORT", lab.port.to_string()).arg("-D").arg(lab.old()).args(["start", "-w", "-l"]);
+    let log = lab.socket_folder().join("log");
+    assert!(start.arg(&log).stdout(std::process::Stdio::null()).status().expect("it runs").success());
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(0).json();
+    let hba = findings(&plan, "note").into_iter().find(|(code, ..)| code == "hba").expect("a finding");
+    assert!(hba.1.contains("alike"), "{hba:?}");
+    lab.run(&["run", "--stop", "--json"]).expect(0);
+    // The server answers at the same port.
+    assert_eq!(lab.ask("postgres", "SHOW work_mem"), "7MB");
+    assert_eq!(lab.ask("postgres", "SHOW maintenance_work_mem"), "17MB");
+    assert_eq!(lab.ask("postgres", "SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL"), "0");
+    assert_eq!(lab.ask("postgres", "SELECT count(*) FROM pg_hba_file_rules"), "4");
+    assert_eq!(fs::read(lab.new_data().join("pg_hba.conf")).expect("a file"), rules);
+    assert_eq!(fs::read(lab.new_data().join("pg_ident.conf")).expect("a file"), b"# f\xfcr alle\n");
+    let carried = fs::read(lab.new_data().join("postgresql.conf")).expect("a file");
+    assert_eq!(carried, settings);
 }
 
 /// What PostgreSQL 19 announces is found without its programs.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -129,6 +130,41 @@ fn what_only_a_real_run_shows_is_found_while_everything_serves() {
     assert_eq!(lab.ask("postgres", "SELECT pg_postmaster_start_time()"), started);
     lab.ask("app", "DROP VIEW shop.w");
     lab.run(&["rehearse"]).expect(0);
+}
+
+/// Tablespaces and a write-ahead log on a volume of its own are copied, and nothing is written where they are.
+#[test]
+fn tablespaces_and_a_log_elsewhere_are_left_alone() {
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
+    let wal = lab.socket_folder().join("wal-17");
+    assert!(Command::new("mv").arg(lab.old().join("pg_wal")).arg(&wal).status().expect("it runs").success());
+    std::os::unix::fs::symlink(&wal, lab.old().join("pg_wal")).expect("a link");
+    let space = lab.socket_folder().join("space = 1");
+    fs::create_dir(&space).expect("a folder");
+    own(&space);
+    lab.start_old();
+    feed(
+        &lab,
+        "postgres",
+        &format!(
+            "CREATE TABLESPACE space LOCATION '{}'; CREATE TABLE there (a) TABLESPACE space AS SELECT 1;",
+            space.display()
+        ),
+    );
+    let new = lab.socket_folder().join("wal-18");
+    let before = lab.dump();
+    let told = lab.run(&["rehearse", "--json", "--waldir", &new.display().to_string()]).expect(0).json();
+    assert!(told["outage_ms"]["longest"].as_u64().is_some_and(|longest| longest > 0), "{told}");
+    assert!(!stage(&lab).exists() && !new.exists());
+    let versions: Vec<_> =
+        fs::read_dir(&space).expect("a folder").flatten().map(|one| one.file_name()).collect();
+    assert!(matches!(&versions[..], [one] if one.to_string_lossy().starts_with("PG_17_")), "{versions:?}");
+    assert_eq!(fs::read_link(lab.old().join("pg_wal")).expect("a link"), wal);
+    assert_eq!(lab.dump(), before);
+    // The upgrade itself puts the log where it is to be.
+    lab.run(&["run", "--stop", "--json", "--waldir", &new.display().to_string()]).expect(0);
+    assert_eq!(fs::read_link(lab.new_data().join("pg_wal")).expect("a link"), new);
+    assert_eq!(lab.ask("postgres", "SELECT a FROM there"), "1");
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use super::finding::{FindingList, listed};
 use crate::conf::{ParameterChange, parameter_change};
-use crate::facts::{Backup, Catalog, Facts, ServerState};
+use crate::facts::{Backup, Catalog, Database, Facts, ServerState, StoredSetting};
 use std::collections::BTreeMap;
+
+/// Maximum number of alike stored settings that are reported one by one.
+const MANY_SETTINGS: usize = 5;
 
 impl FindingList<'_> {
     /// Reports the findings about what was queried from the old server: databases, settings, libraries, locales, types,
@@ -17,21 +20,7 @@ impl FindingList<'_> {
         self.builds(facts, catalog);
         self.types(facts, catalog);
         self.next_version(facts, catalog);
-        if let Some(there) = &facts.new_programs.extensions {
-            for (extension, databases) in &catalog.extensions {
-                if !there.contains(extension) {
-                    self.blocker(
-                        "extension",
-                        format!(
-                            "{extension}, installed in {}, is not there for {}",
-                            listed(databases),
-                            facts.to
-                        ),
-                        format!("install it for {}, or DROP EXTENSION {extension}", facts.to),
-                    );
-                }
-            }
-        }
+        self.extensions(facts, catalog);
         if !catalog.extensions.is_empty() {
             let names: Vec<&str> = catalog.extensions.iter().map(|(name, _)| name.as_str()).collect();
             self.note("extension", format!("installed: {}", names.join(", ")));
@@ -90,25 +79,49 @@ impl FindingList<'_> {
         }
     }
 
+    /// Appends findings on extensions that the new programs lack.
+    fn extensions(&mut self, facts: &Facts, catalog: &Catalog) {
+        let Some(there) = &facts.new_programs.extensions else { return };
+        for (extension, databases) in catalog.extensions.iter().filter(|(name, _)| !there.contains(name)) {
+            self.blocker(
+                "extension",
+                format!("{extension}, installed in {}, is not there for {}", listed(databases), facts.to),
+                format!("install it for {}, or DROP EXTENSION {extension}", facts.to),
+            );
+        }
+    }
+
     /// Reports databases that `pg_upgrade` cannot process: invalid ones, ones that accept no connections, and a
     /// `template0` that does.
     fn databases(&mut self, catalog: &Catalog) {
-        for database in catalog.databases.iter().filter(|database| database.invalid) {
+        let names = |is: fn(&Database) -> bool| -> Vec<String> {
+            let found = catalog.databases.iter().filter(|database| is(database));
+            found.map(|database| identifier(&database.name)).collect()
+        };
+        let invalid = names(|one| one.invalid);
+        if !invalid.is_empty() {
             self.blocker(
                 "invalid-database",
-                format!("the database {:?} is invalid: a DROP DATABASE was interrupted", database.name),
-                format!("DROP DATABASE {}", identifier(&database.name)),
+                format!(
+                    "{} invalid: a DROP DATABASE was interrupted",
+                    counted(&invalid, "the database", "databases")
+                ),
+                format!("DROP DATABASE {}", listed(&invalid)),
             );
         }
-        let closed = catalog.databases.iter().filter(|one| !one.connectable && !one.invalid);
-        for database in closed.filter(|database| database.name != "template0") {
+        let closed = names(|one| !one.connectable && !one.invalid && one.name != "template0");
+        if !closed.is_empty() {
+            let fix = match closed.as_slice() {
+                [name] => format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true, or DROP DATABASE {name}"),
+                _ => "ALTER DATABASE … ALLOW_CONNECTIONS true, or DROP DATABASE, for each".to_owned(),
+            };
             self.blocker(
                 "closed-database",
-                format!("the database {:?} allows no connections, which pg_upgrade refuses", database.name),
                 format!(
-                    "ALTER DATABASE {0} ALLOW_CONNECTIONS true, or DROP DATABASE {0}",
-                    identifier(&database.name)
+                    "{} closed to all connections, which pg_upgrade refuses",
+                    counted(&closed, "the database", "databases")
                 ),
+                fix,
             );
         }
         if catalog.databases.iter().any(|one| one.name == "template0" && one.connectable) {
@@ -121,23 +134,38 @@ impl FindingList<'_> {
     }
 
     /// Reports settings of roles, databases and functions that the new server rejects, and the number of those checked.
+    /// More than [`MANY_SETTINGS`] that differ only in their holder are one finding.
     fn settings(&mut self, facts: &Facts, catalog: &Catalog) {
+        let mut alike: BTreeMap<(&str, &str), Vec<&StoredSetting>> = BTreeMap::new();
         for (setting, why) in &facts.refused_settings {
-            let fate = match parameter_change(&setting.name, facts.from, facts.to) {
+            alike.entry((&setting.name, why)).or_default().push(setting);
+        }
+        for ((name, why), settings) in alike {
+            let fate = match parameter_change(name, facts.from, facts.to) {
                 Some(ParameterChange::Renamed(new)) => {
                     format!("; set {new} there after the upgrade, which replaces it")
                 }
                 Some(ParameterChange::Removed(instead)) => format!("; {instead}"),
                 None => String::new(),
             };
-            self.blocker(
-                "stored-setting",
-                format!(
-                    "{} has {} = {:?}, which {} refuses: {why}",
-                    setting.holder, setting.name, setting.value, facts.to
-                ),
-                format!("{}{fate}", setting.reset),
-            );
+            if settings.len() > MANY_SETTINGS {
+                let holders: Vec<String> = settings.iter().map(|one| one.holder.clone()).collect();
+                let what = format!(
+                    "{name}, which {} refuses, is set in {} places: {}: {why}",
+                    facts.to,
+                    settings.len(),
+                    listed(&holders)
+                );
+                // Each of them, to be pasted.
+                let resets: Vec<&str> = settings.iter().map(|one| one.reset.as_str()).collect();
+                self.blocker("stored-setting", what, format!("{}{fate}", resets.join("; ")));
+                continue;
+            }
+            for one in settings {
+                let what =
+                    format!("{} has {name} = {:?}, which {} refuses: {why}", one.holder, one.value, facts.to);
+                self.blocker("stored-setting", what, format!("{}{fate}", one.reset));
+            }
         }
         if !catalog.settings.is_empty() {
             let count = catalog.settings.len();
@@ -347,21 +375,30 @@ impl FindingList<'_> {
     /// Reports slots without a consumer that have or may have unread changes, which `pg_upgrade` rejects once the old
     /// server is stopped.
     fn unread_slots(&mut self, catalog: &Catalog) {
+        let mut alike: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
         for (slot, unsure) in &catalog.unread_slots {
-            let drop = format!("SELECT pg_drop_replication_slot({})", literal(slot));
+            alike.entry(unsure.as_deref()).or_default().push(literal(slot));
+        }
+        for (unsure, slots) in alike {
+            let who = match slots.as_slice() {
+                [slot] => format!("the slot {slot} has no consumer"),
+                all => format!("{} slots have no consumer: {}", all.len(), listed(all)),
+            };
+            let drops: Vec<String> =
+                slots.iter().map(|slot| format!("SELECT pg_drop_replication_slot({slot})")).collect();
+            let fix = format!("let the consumer catch up, or {}", drops.join("; "));
             match unsure {
                 None => self.blocker(
                     "logical-slots",
-                    format!("the slot {slot:?} has no consumer and changes that were not read, which pg_upgrade refuses"),
-                    format!("let its consumer catch up, or {drop}"),
+                    format!("{who}; there are changes that were not read, which pg_upgrade refuses"),
+                    fix,
                 ),
                 Some(why) => self.consent(
                     "unread-slots",
                     format!(
-                        "the slot {slot:?} has no consumer and may have changes that were not read, which pg_upgrade refuses \
-                         with the server stopped ({why})"
+                        "{who}; there may be changes that were not read, which pg_upgrade refuses with the server stopped ({why})"
                     ),
-                    &format!("let its consumer catch up, or {drop}"),
+                    &fix,
                 ),
             }
         }
@@ -417,6 +454,15 @@ impl FindingList<'_> {
                 "set these passwords anew with password_encryption = scram-sha-256",
             );
         }
+    }
+}
+
+/// Returns the beginning of a sentence about one or several objects: `the database "a" is`, `2 databases ("a", "b")
+/// are`.
+fn counted(names: &[String], one: &str, several: &str) -> String {
+    match names {
+        [name] => format!("{one} {name} is"),
+        all => format!("{} {several} ({}) are", all.len(), listed(all)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Preflight checks of the directories, and of the state of the old cluster.
 
-use super::finding::FindingList;
+use super::finding::{FindingList, listed};
 use crate::facts::{Facts, NewFolderState, OldFolder, ServerState, StopMethod};
 use crate::machine::State;
 use std::path::Path;
@@ -182,6 +182,7 @@ impl FindingList<'_> {
                 );
             }
         }
+        let mut carried = Vec::new();
         for space in &old.tablespaces {
             match &space.location {
                 None => self.blocker(
@@ -205,10 +206,16 @@ impl FindingList<'_> {
                     format!("{} has {} from another try", path.display(), space.leftovers.join(", ")),
                     "look what it is, and remove it",
                 ),
-                Some(path) => {
-                    self.note("tablespace", format!("{} is carried over in its place", path.display()));
-                }
+                Some(path) => carried.push(path.display().to_string()),
             }
+        }
+        match carried.as_slice() {
+            [] => {}
+            [one] => self.note("tablespace", format!("{one} is carried over in its place")),
+            all => self.note(
+                "tablespace",
+                format!("{} tablespaces are carried over in their places: {}", all.len(), listed(all)),
+            ),
         }
     }
 

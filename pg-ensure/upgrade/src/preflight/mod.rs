@@ -291,6 +291,46 @@ mod tests {
     }
 
     #[test]
+    fn alike_obstacles_are_one_finding_with_their_number() {
+        let mut many = facts();
+        many.refused_settings = (0..300)
+            .map(|n| {
+                let holder = format!("role r{n:03}");
+                let reset = format!("ALTER ROLE r{n:03} RESET x");
+                let setting =
+                    StoredSetting { holder, name: "x".to_owned(), reset, ..StoredSetting::default() };
+                (setting, "unknown".to_owned())
+            })
+            .collect();
+        let CatalogQuery::Yes(catalog) = &mut many.asked else { unreachable!("it was asked") };
+        let one = catalog.databases[0].clone();
+        let made = |name: String| Database { name, ..one.clone() };
+        catalog.databases = (0..40)
+            .map(|n| Database { invalid: true, ..made(format!("i{n:02}")) })
+            .chain((0..50).map(|n| Database { connectable: false, ..made(format!("c{n:02}")) }))
+            .collect();
+        catalog.wal_level = "logical".to_owned();
+        catalog.logical_slots = vec!["s".to_owned()];
+        catalog.unread_slots = (0..60).map(|n| (format!("s{n:02}"), None)).collect();
+        let findings = preflight(&many, &[]);
+        for (code, count) in [
+            ("stored-setting", "300 places"),
+            ("invalid-database", "40 databases"),
+            ("closed-database", "50 databases"),
+            ("logical-slots", "60 slots"),
+        ] {
+            let found: Vec<_> = findings
+                .iter()
+                .filter(|finding| finding.code == code && finding.severity == Severity::Blocker)
+                .collect();
+            assert_eq!(found.len(), 1, "{code}: {found:#?}");
+            assert!(found[0].what.contains(count), "{code}: {}", found[0].what);
+        }
+        let resets = findings.iter().find(|finding| finding.code == "stored-setting").expect("there");
+        assert_eq!(resets.fix.matches("RESET x").count(), 300, "each is to be reset");
+    }
+
+    #[test]
     fn consent_makes_a_warning_and_nothing_else() {
         let accepted = ["hba".to_owned(), "prepared-transactions".to_owned()];
         let mut changed = facts();

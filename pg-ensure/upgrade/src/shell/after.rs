@@ -2,9 +2,10 @@
 
 use super::across::take_inventory;
 use super::before::ReachableServer;
-use super::beside::beside_data;
+use super::beside::NamedFiles;
 use super::condition::committed;
 use super::configuration::{self, access_files};
+use super::encoding::{decode, encode};
 use super::error::{UpgradeError, WithPath};
 use super::files;
 use super::isolation::isolated;
@@ -95,7 +96,7 @@ impl Run<'_> {
         for file in &configuration.files {
             let path = staging.join(&file.name);
             path.parent().map_or(Ok(()), files::make)?;
-            files::replace(&path, file.text.as_bytes(), 0o600)?;
+            files::replace(&path, &encode(&file.text), 0o600)?;
         }
         if !configuration.files.iter().any(|file| file.name == Path::new("postgresql.auto.conf")) {
             // Settings that only the transfer needed are removed.
@@ -103,8 +104,8 @@ impl Run<'_> {
         }
         if self.request.rehearsal {
             let path = staging.join("postgresql.auto.conf");
-            let text = fs::read_to_string(&path).at(&path, "cannot be read")?;
-            files::replace(&path, isolated(&text, self.work()).as_bytes(), 0o600)?;
+            let text = decode(&fs::read(&path).at(&path, "cannot be read")?);
+            files::replace(&path, &encode(&isolated(&text, self.work())), 0o600)?;
         }
         let (hba, ident) = access_files(request, layout, self.record.catalog.as_ref());
         let mut carried: Vec<String> =
@@ -115,14 +116,17 @@ impl Run<'_> {
                 carried.push(name.to_owned());
             }
         }
-        for name in beside_data(&choices.old_data, &configuration) {
-            let (old, new) = (choices.old_data.join(&name), staging.join(&name));
+        let beside = NamedFiles::of(&choices.old_data, &[&hba, &ident], &configuration);
+        for (folder, name) in beside.files {
+            let (old, new) = (folder.join(&name), staging.join(&name));
             let mode = fs::metadata(&old).at(&old, "cannot be looked at")?.permissions().mode() & 0o777;
             let content = fs::read(&old).at(&old, "cannot be read")?;
             new.parent().map_or(Ok(()), files::make)?;
             files::replace(&new, &content, mode)?;
             carried.push(name.display().to_string());
         }
+        let mut left = configuration.left;
+        left.extend(beside.left);
         match self.hba.check(&hba, request.from, request.to) {
             HbaComparison::Refused(why) => {
                 return Err(UpgradeError::Other(format!("{} refuses pg_hba.conf: {why}", request.to)));
@@ -135,8 +139,8 @@ impl Run<'_> {
             HbaComparison::Unchecked => {}
         }
         self.record.edits = configuration.edits;
-        self.record.left.retain(|left| !configuration.left.contains(left));
-        self.record.left.extend(configuration.left);
+        self.record.left.retain(|known| !left.contains(known));
+        self.record.left.extend(left);
         self.note(format!("carried over: {}", carried.join(", ")));
         Ok(())
     }

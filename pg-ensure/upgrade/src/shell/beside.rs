@@ -1,41 +1,84 @@
 //! Files in the data directory to which the configuration refers: keys, certificates, included rules, lists of names.
 
-use super::{configuration, files};
+use super::{configuration, encoding, files};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Maximum nesting of included files, as in the server.
 const MAX_DEPTH: u32 = 10;
 
-/// Returns the existing files in the data directory to which the configuration and the access rules refer by relative
-/// paths, sorted.
-pub(super) fn beside_data(data: &Path, configuration: &configuration::Configuration) -> Vec<PathBuf> {
-    let mut names: Vec<PathBuf> =
-        ["server.crt", "server.key", "root.crt", "root.crl", "pg_hosts.conf"].map(PathBuf::from).into();
-    named_in(data, Path::new("pg_hosts.conf"), Fields::Names, 0, &mut names);
-    for file in &configuration.files {
-        for setting in crate::settings(&file.text) {
-            let named = [
-                "ssl_cert_file",
-                "ssl_key_file",
-                "ssl_ca_file",
-                "ssl_crl_file",
-                "ssl_dh_params_file",
-                "krb_server_keyfile",
-            ];
-            if named.contains(&setting.name.as_str()) {
-                names.push(PathBuf::from(&setting.value));
+/// Files that the configuration names by relative paths.
+#[derive(Debug, Default)]
+pub(super) struct NamedFiles {
+    /// The folder of each file, and its path below both that folder and the new data folder.
+    pub(super) files: Vec<(PathBuf, PathBuf)>,
+    /// Remarks on files that stay in the old data folder.
+    pub(super) left: Vec<String>,
+}
+
+impl NamedFiles {
+    /// Finds keys, certificates and files of hosts in the data folder, and the files that the access rules `rules`
+    /// name: lists of names and included rules, which lie beside the rules themselves.
+    pub(super) fn of(data: &Path, rules: &[&Path], configuration: &configuration::Configuration) -> Self {
+        let mut names: Vec<PathBuf> =
+            ["server.crt", "server.key", "root.crt", "root.crl", "pg_hosts.conf"].map(PathBuf::from).into();
+        named_in(data, Path::new("pg_hosts.conf"), Fields::Names, 0, &mut names);
+        for file in &configuration.files {
+            for setting in crate::settings(&file.text) {
+                let named = [
+                    "ssl_cert_file",
+                    "ssl_key_file",
+                    "ssl_ca_file",
+                    "ssl_crl_file",
+                    "ssl_dh_params_file",
+                    "krb_server_keyfile",
+                ];
+                if named.contains(&setting.name.as_str()) {
+                    names.push(encoding::path(&setting.value));
+                }
+            }
+        }
+        let mut found = Self::default();
+        found.add(data, names, data, Path::new("the configuration"));
+        for file in rules {
+            let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { continue };
+            let mut names = Vec::new();
+            named_in(folder, Path::new(name), Fields::Rules, 0, &mut names);
+            found.add(folder, names, data, file);
+        }
+        found.files.sort_unstable();
+        found.files.dedup();
+        found
+    }
+
+    /// Adds the files of a folder that are there.
+    fn add(&mut self, folder: &Path, names: Vec<PathBuf>, data: &Path, named_by: &Path) {
+        for name in names {
+            if name.starts_with(data) {
+                self.left.push(format!(
+                    "{} names {}: copy it, and name the copy, before the old cluster is removed",
+                    named_by.display(),
+                    name.display()
+                ));
+            } else if let Some(name) = inner(&name).filter(|name| folder.join(name).is_file()) {
+                self.files.push((folder.to_owned(), name));
             }
         }
     }
-    // Access rules can refer to files of users and databases, and include other files.
-    for rules in ["pg_hba.conf", "pg_ident.conf"] {
-        named_in(data, Path::new(rules), Fields::Rules, 0, &mut names);
+}
+
+/// Returns a relative path without `.` and `..`. `None` for an absolute path, and for one that leads out of its folder.
+fn inner(path: &Path) -> Option<PathBuf> {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if plain.pop() => {}
+            Component::ParentDir | Component::Prefix(_) | Component::RootDir => return None,
+        }
     }
-    names.retain(|name| name.is_relative() && data.join(name).is_file());
-    names.sort_unstable();
-    names.dedup();
-    names
+    Some(plain)
 }
 
 /// Syntax of a file's lines.
@@ -43,35 +86,48 @@ pub(super) fn beside_data(data: &Path, configuration: &configuration::Configurat
 enum Fields {
     /// Access rules, in which `@` precedes the name of a file.
     Rules,
+    /// Names of a list, which may name other lists.
+    List,
     /// Lines of `pg_hosts.conf` (from version 19): host names, then files.
     Names,
 }
 
-/// Adds the files to which a file of access rules or host names refers, and those of included files.
-fn named_in(data: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Vec<PathBuf>) {
-    let text = fs::read_to_string(data.join(file)).unwrap_or_default();
+/// Appends the files that a file of access rules or host names refers to, and those of included files. Included files
+/// and lists of names are relative to the file that names them, certificates to the data folder.
+fn named_in(folder: &Path, file: &Path, fields: Fields, depth: u32, names: &mut Vec<PathBuf>) {
+    let text = encoding::decode(&fs::read(folder.join(file)).unwrap_or_default());
     if depth > MAX_DEPTH {
         return;
     }
+    let beside = file.parent().unwrap_or(Path::new(""));
+    let relative = |name: &str| beside.join(encoding::path(name));
     for line in text.lines() {
         let words = words(line);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words[..] {
             ["include" | "include_if_exists", included] => {
-                named_in(data, Path::new(included), fields, depth + 1, names);
-                names.push(included.into());
+                named_in(folder, &relative(included), fields, depth + 1, names);
+                names.push(relative(included));
             }
-            ["include_dir", folder] => {
-                for name in files::names(&data.join(folder)) {
-                    let included = Path::new(folder).join(name);
-                    named_in(data, &included, fields, depth + 1, names);
+            ["include_dir", included] => {
+                for name in files::names(&folder.join(relative(included))) {
+                    let included = relative(included).join(name);
+                    named_in(folder, &included, fields, depth + 1, names);
                     names.push(included);
                 }
             }
-            _ => names.extend(words.iter().filter_map(|word| match word.strip_prefix('@') {
-                Some(list) => Some(PathBuf::from(list)),
-                None => (fields == Fields::Names).then(|| PathBuf::from(word)),
-            })),
+            _ => {
+                for word in words {
+                    match word.strip_prefix('@') {
+                        Some(list) => {
+                            named_in(folder, &relative(list), Fields::List, depth + 1, names);
+                            names.push(relative(list));
+                        }
+                        None if fields == Fields::Names => names.push(encoding::path(word)),
+                        None => {}
+                    }
+                }
+            }
         }
     }
 }
@@ -118,13 +174,24 @@ mod tests {
             write(name, "");
         }
         write("pg_hba.conf", "include_dir rules\nlocal all @people peer\n");
-        write("rules/one.conf", "host all \"@team\" 10.0.0.0/8 scram-sha-256\ninclude rules/two.conf\n");
-        for name in ["rules/two.conf", "people", "team"] {
+        // Included rules name files beside themselves.
+        write("rules/one.conf", "host all @team 10.0.0.0/8 scram-sha-256\ninclude more/two.conf\n");
+        write(
+            "rules/more/two.conf",
+            "local all @/elsewhere/list,@team peer\nlocal all @../outside peer\nlocal all @../../../passwd peer\n",
+        );
+        write("people", "root\n@others\n");
+        for name in ["rules/team", "rules/more/team", "team", "others", "rules/outside"] {
             write(name, "");
         }
         let configuration = configuration::Configuration::default();
-        let found: Vec<String> =
-            beside_data(data, &configuration).iter().map(|name| name.display().to_string()).collect();
+        let named = |rules: &Path| {
+            let all = NamedFiles::of(data, &[rules], &configuration);
+            let names = all.files.iter().filter(|(folder, _)| *folder == rules.parent().expect("a folder"));
+            (names.map(|(_, name)| name.display().to_string()).collect::<Vec<_>>(), all.left)
+        };
+        let (found, left) = named(&data.join("pg_hba.conf"));
+        assert_eq!(left, Vec::<String>::new());
         let expected = [
             "a.crt",
             "a.key",
@@ -133,14 +200,29 @@ mod tests {
             "ca.crt",
             "more.conf",
             "names.txt",
+            "others",
             "people",
             "pg_hosts.conf",
+            "rules/more/team",
+            "rules/more/two.conf",
             "rules/one.conf",
-            "rules/two.conf",
+            "rules/outside",
+            "rules/team",
             "server.crt",
-            "team",
             "tls/b.key",
         ];
         assert_eq!(found, expected);
+        // Rules that are not with the data, as on Debian, and not UTF-8.
+        let etc = tempfile::tempdir().expect("a folder");
+        let rules = etc.path().join("pg_hba.conf");
+        let old = data.join("team");
+        let mut text = b"# f\xfcr alle\nlocal all @admins,@".to_vec();
+        text.extend_from_slice(old.display().to_string().as_bytes());
+        text.extend_from_slice(b" peer\n");
+        fs::write(&rules, text).expect("a file");
+        fs::write(etc.path().join("admins"), "root\n").expect("a file");
+        let (found, left) = named(&rules);
+        assert_eq!(found, ["admins"]);
+        assert!(matches!(&left[..], [one] if one.contains(&old.display().to_string())), "{left:?}");
     }
 }

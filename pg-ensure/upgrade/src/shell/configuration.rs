@@ -1,5 +1,6 @@
 //! The old cluster's configuration: its location, its content, and its conversion for the new cluster.
 
+use super::encoding::{self, decode, encode};
 use super::error::UpgradeError;
 use super::files;
 use super::journal::Layout;
@@ -25,7 +26,7 @@ pub(super) fn config_folder(request: &Request, layout: &Layout) -> Option<PathBu
     debian.join("postgresql.conf").exists().then_some(debian)
 }
 
-/// A configuration file of the old cluster, converted for the new version.
+/// A configuration file of the old cluster, converted for the new version, as [`encoding::decode`] reads it.
 #[derive(Clone, Debug)]
 pub(super) struct ConvertedFile {
     /// Path relative to the directory of the configuration.
@@ -56,8 +57,8 @@ pub(super) fn configuration(
     let mut texts = Vec::new();
     read(&folder, Path::new("postgresql.conf"), 0, &mut texts, &mut left);
     let auto = layout.old_data.join("postgresql.auto.conf");
-    if let Ok(text) = fs::read_to_string(&auto) {
-        texts.push((PathBuf::from("postgresql.auto.conf"), text));
+    if let Ok(bytes) = fs::read(&auto) {
+        texts.push((PathBuf::from("postgresql.auto.conf"), decode(&bytes)));
     }
     let (old_data, new_data) = (layout.old_data.display().to_string(), layout.new_data.display().to_string());
     let mut refused: Vec<(String, String)> = Vec::new();
@@ -103,12 +104,13 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
     if depth > 10 || texts.iter().any(|(known, _)| known == name) {
         return;
     }
-    let Ok(text) = fs::read_to_string(folder.join(name)) else { return };
+    let Ok(bytes) = fs::read(folder.join(name)) else { return };
+    let text = decode(&bytes);
     let beside = name.parent().unwrap_or(Path::new("")).to_owned();
     let found = settings(&text);
     texts.push((name.to_owned(), text));
     for setting in found {
-        let value = Path::new(&setting.value);
+        let value = encoding::path(&setting.value);
         if !setting.name.starts_with("include") {
             continue;
         }
@@ -153,7 +155,7 @@ fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(Str
         let path = folder.path().join(&file.name);
         let write = || {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(&path, in_folder(&file.text, new_data, folder.path()))
+            fs::write(&path, encode(&in_folder(&file.text, new_data, folder.path())))
         };
         write().map_err(failed)?;
     }
@@ -283,9 +285,9 @@ pub(super) fn access_files(
 /// Returns the path in the last setting with this name in `postgresql.conf`. `None` without one, or if the file does
 /// not exist.
 fn from_conf(folder: &Path, name: &str) -> Option<PathBuf> {
-    let text = fs::read_to_string(folder.join("postgresql.conf")).ok()?;
+    let text = decode(&fs::read(folder.join("postgresql.conf")).ok()?);
     let found = settings(&text).into_iter().rfind(|setting| setting.name == name)?;
-    Some(folder.join(found.value)).filter(|path| path.exists())
+    Some(folder.join(encoding::path(&found.value))).filter(|path| path.exists())
 }
 
 #[cfg(test)]
@@ -307,5 +309,21 @@ mod tests {
         assert_eq!(read_all(), ["postgresql.conf", "conf.d/.included"]);
         fs::write(folder.path().join("conf.d/own.conf"), "work_mem = 4MB\n").expect("a file");
         assert_eq!(read_all(), ["postgresql.conf", "conf.d/own.conf"]);
+    }
+
+    /// A comment in Latin-1, as many configurations have, is no reason to lose the settings.
+    #[test]
+    fn a_configuration_that_is_not_utf8_is_carried_to_the_byte() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = b"# f\xfcr alle\nwork_mem = 7MB # gro\xdf\ninclude 'gr\xfcn.conf'\n";
+        fs::write(folder.path().join("postgresql.conf"), text).expect("a file");
+        let included = encoding::path(&decode(b"gr\xfcn.conf"));
+        fs::write(folder.path().join(&included), "port = 7\n").expect("a file");
+        let (mut texts, mut left) = (Vec::new(), Vec::new());
+        read(folder.path(), Path::new("postgresql.conf"), 0, &mut texts, &mut left);
+        let names: Vec<&Path> = texts.iter().map(|(name, _)| name.as_path()).collect();
+        assert_eq!(names, [Path::new("postgresql.conf"), &included]);
+        assert!(settings(&texts[0].1).iter().any(|one| one.name == "work_mem" && one.value == "7MB"));
+        assert_eq!(encode(&texts[0].1), text);
     }
 }

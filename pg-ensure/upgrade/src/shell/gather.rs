@@ -194,18 +194,16 @@ pub(super) fn catalog(
     socket: &ServerAddress,
     from: u32,
 ) -> Result<Catalog, UpgradeError> {
-    let first = ["postgres", "template1"];
-    let mut text = Err(UpgradeError::Other(String::new()));
-    for database in first {
-        text = socket.ask(bin, id, database, queries::CATALOG);
-        if text.is_ok() {
-            break;
-        }
+    let mut answers = "postgres";
+    let mut text = socket.ask(bin, id, answers, queries::CATALOG);
+    if text.is_err() {
+        answers = "template1";
+        text = socket.ask(bin, id, answers, queries::CATALOG);
     }
     let mut catalog: Catalog = serde_json::from_str(text?.trim())
         .map_err(|why| UpgradeError::Other(format!("the server's answer cannot be read: {why}")))?;
     if from >= 15 {
-        let actual = socket.ask(bin, id, "template1", queries::ACTUAL)?;
+        let actual = socket.ask(bin, id, answers, queries::ACTUAL)?;
         for (name, version) in actual.lines().filter_map(|line| line.split_once('\t')) {
             let version = (!version.is_empty()).then(|| version.to_owned());
             if let Some(database) = catalog.databases.iter_mut().find(|database| database.name == name) {
@@ -252,19 +250,20 @@ pub(super) fn catalog(
     }
     catalog.libraries.sort_unstable();
     catalog.libraries.dedup();
-    catalog.unread_slots = unread_slots(bin, id, socket)?;
+    catalog.unread_slots = unread_slots(bin, id, socket, answers)?;
     catalog.extensions = extensions.into_iter().collect();
     Ok(catalog)
 }
 
 /// Returns the logical slots without a consumer that have unread changes. The second value is the error if the plugin
-/// could not be queried, `None` if the changes are certain.
+/// could not be queried, `None` if the changes are certain. `answers` is a database that accepts connections.
 fn unread_slots(
     bin: &Path,
     id: &str,
     socket: &ServerAddress,
+    answers: &str,
 ) -> Result<Vec<(String, Option<String>)>, UpgradeError> {
-    let idle = socket.ask(bin, id, "template1", queries::IDLE_SLOTS)?;
+    let idle = socket.ask(bin, id, answers, queries::IDLE_SLOTS)?;
     let mut unread = Vec::new();
     for row in idle.lines() {
         let columns: Vec<&str> = row.split('\t').collect();
@@ -337,6 +336,15 @@ pub(super) fn ask(
             match catalog(new_bin, id, &socket, from) {
                 Ok(mut catalog) => {
                     catalog.options = options(&layout.old_data);
+                    // Set by PGPORT, it is in no file, and the new server is not started with it.
+                    let port = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'port' AND source = 'environment variable';";
+                    let database =
+                        catalog.databases.iter().find(|one| one.open()).map_or("postgres", |one| &one.name);
+                    if let Ok(port) = socket.ask(new_bin, id, database, port)
+                        && !port.trim().is_empty()
+                    {
+                        catalog.options.extend(["-p".to_owned(), port.trim().to_owned()]);
+                    }
                     let socket = ServerAddress { user: catalog.superuser.clone(), ..socket };
                     let login =
                         socket.ask_with(new_bin, id, "postgres", "IDENTIFY_SYSTEM;", "replication=true");

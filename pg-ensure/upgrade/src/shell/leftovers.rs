@@ -15,6 +15,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(300);
 /// Ends the processes of an earlier run of this upgrade: programs by SIGKILL, private servers (also those of pg_upgrade
 /// on `folders`) by a fast shutdown. Waits for their end.
 ///
+/// Only a postmaster gets the signal. To its children SIGINT means something else: the checkpointer of 18 would write
+/// the checkpoint of a shutdown while others still write.
+///
 /// # Errors
 /// Returns an [`UpgradeError`] if a process does not end within [`END_TIMEOUT`].
 pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(), UpgradeError> {
@@ -32,7 +35,9 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
     let private = work.private();
     let mut asked = Vec::new();
     loop {
-        let mut servers = marked_processes(id, true);
+        let marked = marked_processes(id, true);
+        let mut servers =
+            marked.iter().copied().filter(|pid| is_postmaster(*pid, &marked)).collect::<Vec<_>>();
         for folder in folders {
             // pg_upgrade's own servers have the same socket folder.
             servers.extend(
@@ -49,7 +54,8 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
                 asked.push(*pid);
             }
         }
-        if servers.is_empty() {
+        // Children whose postmaster was killed end by themselves.
+        if servers.is_empty() && marked.is_empty() {
             return Ok(());
         }
         wait(began, "a private server of an earlier run does not stop")?;
@@ -74,6 +80,15 @@ fn signal(pid: u32, signal: Signal) {
         // The process may have ended meanwhile.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// Returns `true` for a server's first process: its parent is not one of the `servers`, and it has not the title of a
+/// child.
+fn is_postmaster(pid: u32, servers: &[u32]) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    !parent.is_some_and(|parent| servers.contains(&parent)) && !title.starts_with(b"postgres: ")
 }
 
 /// Returns the ids of the processes with the mark of this upgrade in their environment: its servers, or with `servers`

@@ -7,6 +7,7 @@ mod before;
 mod beside;
 mod condition;
 mod configuration;
+mod encoding;
 mod error;
 mod files;
 mod gather;

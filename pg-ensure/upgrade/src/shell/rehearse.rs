@@ -6,6 +6,7 @@
 
 use super::after::inventory_of;
 use super::configuration::config_folder;
+use super::encoding::{decode, encode};
 use super::error::{UpgradeError, WithPath};
 use super::isolation::isolated;
 use super::journal::{Layout, WorkFolder, layout, now};
@@ -323,7 +324,7 @@ impl<'r> Stage<'r> {
     fn isolate(&self, folder: &Path) -> Result<(), UpgradeError> {
         let private = self.work().private();
         let path = folder.join("postgresql.conf");
-        let text = fs::read_to_string(&path).at(&path, "cannot be read")?;
+        let text = decode(&fs::read(&path).at(&path, "cannot be read")?);
         let files = [
             ("data_directory", self.layout.old_data.clone()),
             ("hba_file", private.join("hba.conf")),
@@ -333,11 +334,15 @@ impl<'r> Stage<'r> {
         for (name, path) in files {
             text.push_str(&format!("{name} = {}\n", quoted(&path.display().to_string())));
         }
-        files::replace(&path, text.as_bytes(), 0o600)?;
+        files::replace(&path, &encode(&text), 0o600)?;
         // The server reads this file last.
         let path = self.layout.old_data.join("postgresql.auto.conf");
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        files::replace(&path, isolated(&text, self.work()).as_bytes(), 0o600)
+        let mut text = isolated(&decode(&fs::read(&path).unwrap_or_default()), self.work());
+        if self.request.from.number() < 15 {
+            // Both servers would write to one folder, such as Debian's below /run.
+            text.push_str("stats_temp_directory = 'pg_stat_tmp'\n");
+        }
+        files::replace(&path, &encode(&text), 0o600)
     }
 
     /// Starts the copy once and stops it, so that it is in the state of a cleanly stopped cluster.
