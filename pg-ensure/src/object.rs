@@ -1,8 +1,9 @@
 //! Objects that have an ACL.
 
 use crate::acl::ObjectKind;
-use crate::name::{Name, Text, identifier};
+use crate::name::{MAX_IDENTIFIER, Name, Text, identifier};
 use std::fmt;
+use std::sync::Arc;
 
 /// An object with an access control list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,36 +170,46 @@ impl fmt::Display for Local {
 
 /// Name of a configuration parameter, in lowercase, such as `work_mem` or `app.tenant`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Setting(Name);
+pub struct Setting(Arc<str>);
 
 impl Setting {
     /// Creates a parameter name. It is converted to lowercase.
     ///
     /// # Errors
-    /// Returns [`InvalidSettingName`] unless the name is an identifier or several joined by dots.
+    /// Returns [`InvalidSettingName`] unless the name is an identifier or several joined by dots, each of at most
+    /// [`MAX_IDENTIFIER`] bytes.
     pub fn new(name: &str) -> Result<Self, InvalidSettingName> {
-        let wrong = || InvalidSettingName(name.to_owned());
+        // As valid_custom_variable_name() in guc.c: bytes above ASCII are letters.
         let part = |part: &str| {
             let mut bytes = part.bytes();
-            bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$')
+            let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_' || !b.is_ascii();
+            bytes.next().is_some_and(letter) && bytes.all(|b| letter(b) || b.is_ascii_digit() || b == b'$')
         };
         if !name.split('.').all(part) {
-            return Err(wrong());
+            return Err(InvalidSettingName::Characters(name.to_owned()));
         }
-        Name::new(&name.to_ascii_lowercase()).map(Self).map_err(|_| wrong())
+        if let Some(long) = name.split('.').find(|part| part.len() > MAX_IDENTIFIER) {
+            return Err(InvalidSettingName::TooLong { part: long.to_owned(), length: long.len() });
+        }
+        Ok(Self::stored(name))
+    }
+
+    /// Creates a parameter name that a server has stored, in lower case and without a check, since older servers stored
+    /// names of any form.
+    pub(crate) fn stored(name: &str) -> Self {
+        Self(name.to_ascii_lowercase().into())
     }
 
     /// Returns the name as a string slice.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.0
     }
 
     /// Returns the name in SQL, with each part in double quotes.
     #[must_use]
     pub fn sql(&self) -> String {
-        self.0.as_str().split('.').map(identifier).collect::<Vec<_>>().join(".")
+        self.0.split('.').map(identifier).collect::<Vec<_>>().join(".")
     }
 
     /// Returns `true` if the value is a list whose elements are quoted separately (`GUC_LIST_QUOTE`, the set of
@@ -206,7 +217,7 @@ impl Setting {
     #[must_use]
     pub fn is_list(&self) -> bool {
         matches!(
-            self.0.as_str(),
+            &*self.0,
             "local_preload_libraries"
                 | "search_path"
                 | "session_preload_libraries"
@@ -236,14 +247,28 @@ impl Setting {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&self.0)
     }
 }
 
 /// Error of a text that is not a valid parameter name.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
-pub struct InvalidSettingName(pub String);
+#[non_exhaustive]
+pub enum InvalidSettingName {
+    /// The name is not an identifier, or several joined by dots.
+    #[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
+    Characters(String),
+    /// A part of the name is longer than [`MAX_IDENTIFIER`] bytes.
+    #[error(
+        "{part:?} in a parameter name is {length} bytes long; PostgreSQL keeps at most 63, so shorten it"
+    )]
+    TooLong {
+        /// The rejected part.
+        part: String,
+        /// Length of the part in bytes.
+        length: usize,
+    },
+}
 
 /// Splits a list of identifiers as `SplitIdentifierString()` does: unquoted ones are folded to lower case.
 fn list(text: &str) -> Vec<String> {

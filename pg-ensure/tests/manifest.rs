@@ -49,6 +49,17 @@ fn each_mistake_is_one_error_with_its_place() {
         ("[[ensure]]\nname = \"a\"\ndatabase = \"x\"\ndatabases = [\"y\"]", "m:2:8: database and databases exclude each other: keep one".into()),
         ("[[ensure]]\nname = \"a\"\npassword = \"md5hash\"", "m:3:12: the secret is an MD5 hash, which cannot be turned into a SCRAM verifier: store the password itself, or a SCRAM-SHA-256 verifier".into()),
         ("[[ensure]]\nname = \"a\"\npassword = \"halfscram\"", "m:3:12: the secret begins like a SCRAM verifier and is not valid: VERIFIER".into()),
+        // Settings: one that is not to be absent says nothing; a part of a name that the server would cut.
+        ("[settings]\nwork_mem = { absent = false }", "m:2:12: absent = false declares nothing: leave the setting out, or write absent = true".into()),
+        ("[[role]]\nname = \"a\"\nsettings = { work_mem = { absent = false } }", "m:3:25: absent = false declares nothing: leave the setting out, or write absent = true".into()),
+        ("[[ensure]]\nname = \"a\"\nsettings = { work_mem = \"1MB\" }\n[[database]]\nname = \"a\"\nsettings = { work_mem = \"2MB\" }", "m:3:14: setting work_mem is declared twice; the first time in line 6".into()),
+        (
+            &*format!("[settings]\n\"app.{long}\" = 1"),
+            format!("m:2:1: \"{long}\" in a parameter name is 64 bytes long; PostgreSQL keeps at most 63, so shorten it"),
+        ),
+        // All of a schema, for what is in schemas.
+        ("[[role]]\nname = \"a\"\n[[grant]]\nto = \"a\"\non = \"schema\"\ndatabase = \"d\"\nname = \"*\"\nprivileges = [\"usage\"]", "m:7:8: * stands for all tables, sequences, routines or types of a schema: write a name".into()),
+        ("[[role]]\nname = \"a\"\n[[grant]]\nto = \"a\"\non = \"column\"\ndatabase = \"d\"\nschema = \"s\"\ntable = \"t\"\nname = \"*\"\nprivileges = [\"select\"]", "m:9:8: * stands for all tables, sequences, routines or types of a schema: write a name".into()),
         // Circles of membership.
         (
             "[[role]]\nname = \"a\"\nmember_of = [\"b\"]\n[[role]]\nname = \"b\"\nmember_of = [\"c\"]\n[[role]]\nname = \"c\"\nmember_of = [\"a\"]",
@@ -264,6 +275,7 @@ extensions = ["pg_trgm"]
 name = "immich"
 comment = "photos"
 extension = [{ name = "vector", version = "0.8" }]
+settings = { search_path = ["public", "vectors"] }
 
 [[role]]
 name = "immich"
@@ -294,4 +306,21 @@ connection_limit = 30
     assert_eq!(desired.databases["jobs"].inside.extensions.len(), 1);
     assert_eq!(desired.settings.len(), 1);
     assert_eq!(desired.validate(), []);
+}
+
+/// Names of parameters as the server takes them: longer than an identifier, and with letters beyond ASCII.
+#[test]
+fn parameter_names_have_parts() {
+    let part = "x".repeat(63);
+    let name = format!("app.{part}.größe");
+    let desired = read(&format!("[settings]\n\"{name}\" = 1"), Format::Toml).expect("a manifest");
+    let settings = desired.settings.values().next().expect("settings");
+    assert_eq!(settings.keys().next().map(|setting| setting.as_str().to_owned()), Some(name.clone()));
+    assert_eq!(
+        settings.keys().next().map(pg_ensure::Setting::sql),
+        Some(format!("\"app\".\"{part}\".\"größe\""))
+    );
+    for wrong in ["", "1a", "a..b", "a-b.c", "a b"] {
+        assert!(pg_ensure::Setting::new(wrong).is_err(), "{wrong:?}");
+    }
 }

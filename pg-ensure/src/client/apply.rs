@@ -183,8 +183,11 @@ where
         if self.stays_in_recovery(session, observer).await? {
             return Ok(Outcome::Standby);
         }
-        let plan = diff(&self.look(session, desired, &progress.set).await?, desired, &options.consent);
+        let mut plan = diff(&self.look(session, desired, &progress.set).await?, desired, &options.consent);
         check(options, &plan, progress)?;
+        if let Some(agreed) = &progress.agreed {
+            agreed.hold_back(&mut plan);
+        }
         if plan.steps.is_empty() {
             return Ok(progress.applied(plan));
         }
@@ -341,14 +344,15 @@ fn check_valid(desired: &DesiredState) -> Result<(), Error> {
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-/// Checks that the plan has the expected digest, if one is set. Once the run has executed steps, a plan covers only the
-/// rest, so it is not compared.
+/// Checks that the plan has the expected digest, if one is set. Once steps were executed, also in an attempt that was
+/// interrupted, a plan covers only the rest, so it is not compared, and [`ApprovedSteps::hold_back`] removes what was
+/// not agreed.
 ///
 /// # Errors
 /// Returns [`Error::Moved`] if the digest differs.
 fn check(options: &ApplyOptions, plan: &Plan, progress: &Progress) -> Result<(), Error> {
     match options.expected {
-        Some(expected) if expected != plan.digest && progress.done.is_empty() => {
+        Some(expected) if expected != plan.digest && progress.agreed.is_none() => {
             Err(Error::Moved { expected, found: Box::new(plan.digest) })
         }
         _ => Ok(()),

@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// The plan is not the expected one, since the state has changed.
     #[error(
-        "the state has moved: the plan was made for {expected}, and now it would be {found}; look at a new plan first"
+        "the state has moved: the plan was made for {expected}, and now it would be {found}; nothing was changed: make a new plan"
     )]
     Moved {
         /// Digest of the agreed plan.

@@ -104,7 +104,12 @@ where
                     if over_tls.is_some() || self.config.get_ssl_mode() == SslMode::Require {
                         return Ok(over_tls);
                     }
-                    match tokio::net::TcpStream::connect((host.as_str(), port)).await {
+                    let address = self.config.get_hostaddrs().get(index).copied();
+                    let connected = match address {
+                        Some(address) => tokio::net::TcpStream::connect((address, port)).await,
+                        None => tokio::net::TcpStream::connect((host.as_str(), port)).await,
+                    };
+                    match connected {
                         Ok(stream) => exchange(stream, user, secret, database).await?,
                         Err(_) => continue,
                     }

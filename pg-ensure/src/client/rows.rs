@@ -127,7 +127,7 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
     };
     let iterations = iterations.as_deref().and_then(|count| count.parse().ok()).unwrap_or(DEFAULT_ITERATIONS);
     let mut current = CurrentState::new(version, session, iterations);
-    current.privileged_settings = rows.privileged.iter().filter_map(|name| Setting::new(name).ok()).collect();
+    current.privileged_settings = rows.privileged.iter().map(|name| Setting::stored(name)).collect();
     for row in rows.roles {
         let role = RoleState {
             superuser: row.1,
@@ -191,14 +191,14 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
         current.tablespaces.insert(names.get(&name)?, owned);
     }
     for (name, acl) in rows.parameters {
-        current.parameters.insert(Setting::new(&name)?, Acl::parse(&acl.unwrap_or_default())?);
+        current.parameters.insert(Setting::stored(&name), Acl::parse(&acl.unwrap_or_default())?);
     }
     for (role, database, list) in rows.settings {
         let key = SettingKey { role: names.maybe(role.as_ref())?, database: names.maybe(database.as_ref())? };
         let settings = current.settings.entry(key).or_default();
         for item in list {
             let (name, value) = item.split_once('=').ok_or_else(|| SnapshotError::Value(item.to_string()))?;
-            settings.insert(Setting::new(name)?, text(value)?);
+            settings.insert(Setting::stored(name), text(value)?);
         }
     }
     for (role, inside, database) in rows.dependencies {

@@ -2,7 +2,6 @@
 
 use crate::acl::{Acl, AclError, ObjectKind};
 use crate::name::{ContainsNul, Name, NameError, Text};
-use crate::object::InvalidSettingName;
 use crate::owned::Owned;
 use crate::version::Version;
 use std::borrow::Cow;
@@ -25,9 +24,6 @@ pub enum SnapshotError {
     /// An ACL item is malformed.
     #[error("the snapshot holds an access control list that cannot be parsed")]
     Acl(#[from] AclError),
-    /// A parameter name is not valid.
-    #[error("the snapshot holds an invalid parameter name")]
-    Setting(#[from] InvalidSettingName),
     /// A value is not one of the known ones.
     #[error("the snapshot holds the unknown value {0:?}")]
     Value(String),

@@ -96,6 +96,7 @@ impl Planner<'_> {
     /// Plans the changes of existing databases, and of settings that apply to a database.
     pub(super) fn databases(&mut self) {
         let desired = self.desired;
+        self.database_owners();
         for (name, wanted) in &desired.databases {
             if wanted.presence == Presence::Present && self.now.databases.contains_key(name) {
                 self.database(name, wanted);
@@ -112,8 +113,8 @@ impl Planner<'_> {
     /// Plans the changes of one existing database: owner, tablespace, options and comment. Differences in properties
     /// that cannot be changed are reported as blocked, a collation mismatch as a note.
     fn database(&mut self, name: &Name, wanted: &Database) {
-        let found = |planner: &Self| planner.now.databases.get(name).cloned();
-        let Some(mut now) = self.now.databases.get(name) else { return };
+        let Some(now) = self.now.databases.get(name).cloned() else { return };
+        let now = &now;
         if now.is_invalid() {
             let why = "a DROP DATABASE was interrupted, and left it invalid: drop it, and the next run makes it anew";
             return self.block(format!("database {name}"), Obstacle::InUse(why.to_owned()));
@@ -126,16 +127,6 @@ impl Planner<'_> {
                 )),
             });
         }
-        if let Some(owner) = wanted.owner.as_ref().filter(|owner| **owner != now.owned.owner) {
-            let reason = format!("its owner is {}", now.owned.owner);
-            let before = now.owned.owner.clone();
-            self.act_as(&before);
-            self.act_as(owner);
-            self.emit(Change::DatabaseOwner { name: name.clone(), owner: owner.clone() }, reason);
-            self.former_owner(name, &before, owner, wanted.reassign_owned);
-        }
-        let Some(database) = found(self) else { return };
-        now = &database;
         if let Some(tablespace) = wanted.tablespace.as_ref().filter(|wanted| **wanted != now.tablespace) {
             let reason = format!("it is in {}", now.tablespace);
             let change = Change::DatabaseTablespace { name: name.clone(), tablespace: tablespace.clone() };
@@ -162,45 +153,6 @@ impl Planner<'_> {
                  may be wrong; REINDEX first, then ALTER DATABASE {} REFRESH COLLATION VERSION",
                 name.quoted()
             ));
-        }
-    }
-
-    /// Plans REASSIGN OWNED for the objects of the former owner in a database if `reassign` is `true` and nothing else
-    /// would be reassigned; otherwise notes or blocks it. Nothing is planned if the former owner has no objects there,
-    /// or the contents are unknown.
-    fn former_owner(&mut self, database: &Name, before: &Name, owner: &Name, reassign: bool) {
-        let Some(contents) = self.inside(database) else { return };
-        let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *before).count();
-        let objects = contents.objects.values().filter(|owned| owned.owner == *before).count();
-        if schemas + objects == 0 {
-            return;
-        }
-        let what =
-            format!("{schemas} schemas and {objects} other objects of {before} in database {database}");
-        if !reassign {
-            self.notes.push(format!(
-                "{what} stay as they are: set reassign_owned = true, or give them to {owner} by ALTER … OWNER TO"
-            ));
-            return;
-        }
-        // REASSIGN OWNED also reassigns shared objects.
-        let databases = self.now.databases.iter().filter(|(_, found)| found.owned.owner == *before);
-        let tablespaces = self.now.tablespaces.iter().filter(|(_, owned)| owned.owner == *before);
-        let others: Vec<String> = databases
-            .map(|(name, _)| format!("database {name}"))
-            .chain(tablespaces.map(|(name, _)| format!("tablespace {name}")))
-            .collect();
-        let change =
-            Change::ReassignOwned { database: database.clone(), from: before.clone(), to: owner.clone() };
-        if *before == self.now.session.bootstrap {
-            let why =
-                format!("{before} owns the system's own objects: give {what} to {owner} by ALTER … OWNER TO");
-            self.block(change.sql(self.now.version), Obstacle::InUse(why));
-        } else if !others.is_empty() {
-            let why = format!("{before} also owns {}, which it would hand over too", others.join(", "));
-            self.block(change.sql(self.now.version), Obstacle::InUse(why));
-        } else {
-            self.emit(change, format!("{before} was the owner of database {database}"));
         }
     }
 

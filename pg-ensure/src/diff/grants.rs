@@ -42,9 +42,11 @@ impl Planner<'_> {
             let Some(inside) = self.inside(database) else { break };
             let what = format!("privileges of {} on {}", grant.to, grant.on);
             let there = inside.schemas.contains_key(schema);
+            // In a schema that is not there nobody holds anything.
+            let nothing = grant.privileges == PrivilegeSet::Only(Privileges::NONE);
             if self.opaque.contains(database) {
                 self.later(&what);
-            } else if !there {
+            } else if !there && !nothing {
                 self.block(what, Obstacle::Missing(format!("there is no schema {schema}")));
             }
             if !there {
@@ -105,7 +107,8 @@ impl Planner<'_> {
             return;
         }
         let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
-        if !differs.is_empty() {
+        let granted = differs.missing | differs.options;
+        if differs.extra || !granted.is_empty() && !self.may_grant(object, granted) {
             self.act_as(&owner);
         }
         for (grantor, rights) in acl.grants_to(to) {

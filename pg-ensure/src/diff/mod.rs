@@ -5,13 +5,16 @@ mod databases;
 mod grants;
 mod leaving;
 mod memberships;
+mod owners;
 mod permission;
 mod roles;
 
+use crate::acl::{Grantee, Privileges};
 use crate::current::CurrentState;
 use crate::desired::DesiredState;
 use crate::model;
 use crate::name::Name;
+use crate::object::Object;
 use crate::plan::{
     BlockedChange, Change, Consent, DestructibleObject, Digest, Obstacle, Options, Plan, Step,
 };
@@ -46,7 +49,7 @@ pub fn diff(current: &CurrentState, desired: &DesiredState, consent: &Consent) -
     planner.drop_databases();
     planner.drop_roles();
     let Planner { steps, blocked, notes, .. } = planner;
-    let digest = Digest::of(current, desired, &steps);
+    let digest = Digest::of(current, desired, &steps, &blocked);
     Plan { version: current.version, steps, blocked, notes, digest }
 }
 
@@ -121,6 +124,12 @@ impl Planner<'_> {
             self.block(what, Obstacle::NotNamed(named));
         }
         may
+    }
+
+    /// Returns `true` if the session is permitted to grant `privileges` on an object with its current memberships.
+    fn may_grant(&self, on: &Object, privileges: Privileges) -> bool {
+        let grant = Change::Grant { on: on.clone(), to: Grantee::Public, privileges, grantable: false };
+        permission::permitted(&self.now, &grant).is_ok()
     }
 
     /// Plans a membership of the session's role in `role`, if the session needs the membership to act for that role and

@@ -1,11 +1,13 @@
 //! Permissions of a session that is not a superuser's, according to the sources of PostgreSQL 13 to 18.
 
 use super::grants::list;
+use crate::acl::Privileges;
 use crate::current::{AvailableExtension, Contents, CurrentState};
 use crate::inside::SessionRights;
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::plan::{Attributes, Change, Commented, NewDatabase};
+use std::collections::BTreeMap;
 
 /// Checks that the session has the permission for a change. The error is a description of what is missing.
 pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), String> {
@@ -64,7 +66,8 @@ pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), Strin
         }
         Change::DatabaseOptions { name, .. } | Change::DropDatabase { name } => rules.owns_database(name),
         Change::Inside { database, change } => change.permitted(&DatabaseRights { rules: &rules, database }),
-        Change::Grant { on, .. } | Change::Revoke { on, grantor: None, .. } => rules.owns(on),
+        Change::Grant { on, privileges, .. } => rules.grants(on, *privileges),
+        Change::Revoke { on, grantor: None, .. } => rules.owns(on),
         Change::Revoke { grantor: Some(grantor), .. } => rules.becomes(grantor),
         Change::GrantDefault { key, .. } | Change::RevokeDefault { key, .. } => rules.has(&key.creator),
         Change::InitialSql { database, .. } => rules.owns_database(database),
@@ -226,16 +229,51 @@ impl Rules<'_> {
     /// Checks that the session has the privileges of an object's owner or, except for databases, any grant option on
     /// the object. A missing object passes here and is rejected by the model.
     fn owns(&self, object: &Object) -> Result<(), String> {
-        let Some((owner, acl)) = list(self.now, object) else { return Ok(()) };
-        let as_owner = self.has_or_implied(&owner, object.database());
-        let granted = acl.iter().any(|(grantee, _, rights)| {
-            let holds = grantee.role().is_some_and(|role| self.now.has_privileges_of(self.user, role));
-            holds && !rights.grantable.is_empty()
-        });
-        if as_owner || granted && !matches!(object, Object::Database(_)) {
+        let Some((owner, _)) = list(self.now, object) else { return Ok(()) };
+        if self.has_or_implied(&owner, object.database()) {
             return Ok(());
         }
         Err(format!("{object} belongs to {owner}, whose privileges {} has not", self.user))
+    }
+
+    /// Checks that the session is permitted to grant `privileges` on an object: it has the privileges of the owner, or
+    /// of one role with the grant option for all of them. Options of several roles do not add up, since the server uses
+    /// one grantor (`select_best_grantor()`). Grant options on a table count for its columns.
+    ///
+    /// # Errors
+    /// Returns the reason why the session is not permitted.
+    fn grants(&self, object: &Object, privileges: Privileges) -> Result<(), String> {
+        let not_owner = match self.owns(object) {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        };
+        let mut options: BTreeMap<&Name, Privileges> = BTreeMap::new();
+        // The grant options on a table count for its columns.
+        let whole = if let Object::Inside(database, local @ Local::Column(..)) = object {
+            list(self.now, &Object::Inside(database.clone(), local.owned()))
+        } else {
+            None
+        };
+        let own = list(self.now, object);
+        for (_, acl) in own.iter().chain(&whole) {
+            for (grantee, _, rights) in acl.iter() {
+                if let Some(role) = grantee.role().filter(|role| self.now.has_privileges_of(self.user, role))
+                {
+                    *options.entry(role).or_default() |= rights.grantable;
+                }
+            }
+        }
+        if options.values().any(|granted| granted.includes(privileges)) {
+            return Ok(());
+        }
+        if options.values().all(|granted| granted.is_empty()) {
+            return Err(not_owner);
+        }
+        Err(format!(
+            "{not_owner}, and no role of {} has the grant option for {}",
+            self.user,
+            privileges.sql()
+        ))
     }
 
     /// Returns `true` if the session has the privileges of `owner`. `pg_database_owner` stands for the owner of

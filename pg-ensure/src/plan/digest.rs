@@ -1,15 +1,15 @@
 //! Digest that binds a plan to the state for which it was made.
 
-use super::Step;
-use crate::current::{CurrentState, StoredPassword};
+use super::{BlockedChange, Step};
+use crate::current::{CurrentState, Session, StoredPassword};
 use crate::desired::{DesiredState, GrantTarget};
 use crate::object::Object;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write};
 
-/// SHA-256 digest of a plan: of its steps, and of the part of the current state that the desired state covers. Plans
-/// with equal digests are the same plan for the same state. It contains no secret, and is not comparable across
-/// versions of this crate.
+/// SHA-256 digest of a plan: of its steps, of its blocked changes, and of the part of the current state that the
+/// desired state covers. Plans with equal digests are the same plan for the same state. It contains no secret, and is
+/// not comparable across versions of this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -57,10 +57,17 @@ impl Write for Feed {
 }
 
 impl Digest {
-    /// Computes the digest of the steps of a plan and of the part of the current state that the desired state covers.
-    pub(crate) fn of(current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> Self {
+    /// Computes the digest of the steps and blocked changes of a plan, and of the part of the current state that the
+    /// desired state covers.
+    pub(crate) fn of(
+        current: &CurrentState,
+        desired: &DesiredState,
+        steps: &[Step],
+        blocked: &[BlockedChange],
+    ) -> Self {
         let mut feed = Feed(Sha256::new());
         feed_all(&mut feed, current, desired, steps).expect("a hash takes everything");
+        write!(feed, "{blocked:?}").expect("a hash takes everything");
         Self(feed.0.finalize().into())
     }
 }
@@ -68,7 +75,9 @@ impl Digest {
 /// Feeds version, session, the part of the current state that the desired state covers, and the changes of the steps to
 /// the hash.
 fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> fmt::Result {
-    write!(feed, "1 {:?} {:?}", current.version, current.session)?;
+    // A plan that was made on a standby is one for the primary that it becomes.
+    let session = Session { in_recovery: false, ..current.session.clone() };
+    write!(feed, "1 {:?} {session:?}", current.version)?;
     for name in desired.roles.keys() {
         let Some(role) = current.roles.get(name) else { continue };
         write!(feed, "{name:?} {role:?}")?;

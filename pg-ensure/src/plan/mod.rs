@@ -77,11 +77,17 @@ impl Plan {
     /// Returns the steps grouped by transaction, in order: consecutive steps with the same scope form one transaction,
     /// and steps that need to run outside a transaction form one group each.
     pub fn transactions(&self) -> impl Iterator<Item = (ExecutionScope, &[Step])> {
-        let joined = |one: &Step, other: &Step| {
-            let place = one.change.scope();
-            place != ExecutionScope::Alone && place == other.change.scope()
-        };
-        self.steps.chunk_by(joined).map(|steps| (steps[0].change.scope(), steps))
+        let mut rest = &self.steps[..];
+        std::iter::from_fn(move || {
+            let scope = scope_of(rest)?;
+            let mut length = 1;
+            while scope != ExecutionScope::Alone && scope_of(&rest[length..]).as_ref() == Some(&scope) {
+                length += 1;
+            }
+            let (group, others) = rest.split_at(length);
+            rest = others;
+            Some((scope, group))
+        })
     }
 
     /// Returns the highest risk of the steps. `None` without steps.
@@ -111,4 +117,17 @@ impl Plan {
         }
         out
     }
+}
+
+/// Returns where the first of these steps is executed. `None` without steps. ALTER DATABASE … OWNER TO is executed in
+/// the database itself if REASSIGN OWNED in that database follows, so that both are one transaction.
+fn scope_of(steps: &[Step]) -> Option<ExecutionScope> {
+    let first = &steps.first()?.change;
+    if let (Change::DatabaseOwner { name, .. }, Some(Change::ReassignOwned { database, .. })) =
+        (first, steps.get(1).map(|step| &step.change))
+        && name == database
+    {
+        return Some(ExecutionScope::In(database.clone()));
+    }
+    Some(first.scope())
 }

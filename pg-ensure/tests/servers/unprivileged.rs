@@ -152,3 +152,64 @@ fn its_own_password_is_its_own_to_change() {
     let applied = apply_with(&own, &wish, &ApplyOptions::default()).expect("it runs");
     assert_eq!(applied.done.len(), 1);
 }
+
+/// A grant option is a right to grant what it is for, and no ownership.
+#[test]
+fn a_grant_option_is_no_ownership() {
+    for major in MAJORS {
+        let postgres = managed(major);
+        let session = postgres.session();
+        for statement in [
+            "CREATE ROLE owner; CREATE ROLE reader",
+            "CREATE SCHEMA s AUTHORIZATION owner",
+            "CREATE TABLE s.t (a int, b int); ALTER TABLE s.t OWNER TO owner",
+            "GRANT SELECT ON s.t TO admin WITH GRANT OPTION; GRANT UPDATE (a) ON s.t TO admin WITH GRANT OPTION",
+            "GRANT USAGE ON SCHEMA s TO admin WITH GRANT OPTION; GRANT INSERT ON s.t TO reader",
+        ] {
+            session.query(statement).unwrap_or_else(|why| panic!("{statement}: {why}"));
+        }
+        session.query("GRANT CONNECT ON DATABASE postgres TO admin WITH GRANT OPTION").expect("a grant");
+        let admin = server(&postgres, "admin");
+        let mut wish = DesiredState::new();
+        wish.external(name("owner")).external(name("reader"));
+        let reader = || Grantee::Role(name("reader"));
+        let mut grant = |on: Object, privileges: &[Privilege]| {
+            let privileges = PrivilegeSet::Only(privileges.iter().copied().collect());
+            wish.grant(Grant { to: reader(), on: GrantTarget::One(on), privileges, grantable: false });
+        };
+        let inside = |local| Object::Inside(name("postgres"), local);
+        // These it may grant; the option on the table counts for its columns.
+        grant(Object::Database(name("postgres")), &[Privilege::Connect]);
+        grant(inside(Local::Schema(name("s"))), &[Privilege::Usage]);
+        grant(inside(Local::Column(name("s"), name("t"), name("a"))), &[Privilege::Select]);
+        let planned = plan(&admin, &wish);
+        assert_eq!(
+            (planned.steps.len(), planned.blocked.len()),
+            (3, 0),
+            "{}{:?}",
+            planned.script(),
+            planned.blocked
+        );
+        converge(&admin, &wish, &Consent::none());
+        // These it may not, and the server would say nothing but a warning: other privileges, what another granted, and
+        // the properties of the object.
+        let mut more = DesiredState::new();
+        more.external(name("owner")).external(name("reader"));
+        let select = PrivilegeSet::Only([Privilege::Select, Privilege::Delete].into());
+        let table = GrantTarget::One(inside(Local::Table(name("s"), name("t"))));
+        more.grant(Grant { to: reader(), on: table, privileges: select, grantable: false });
+        let schema = Schema { comment: Text::new("x").ok(), ..Schema::default() };
+        more.database(name("postgres"), Database::new().schema(name("s"), schema));
+        let planned = plan(&admin, &more);
+        assert_eq!(planned.steps, [], "{}", planned.script());
+        let mut blocked: Vec<&str> = planned.blocked.iter().map(|blocked| blocked.what.as_str()).collect();
+        blocked.sort_unstable();
+        let expected = [
+            "COMMENT ON SCHEMA \"s\" IS 'x'",
+            "GRANT SELECT, DELETE ON TABLE \"s\".\"t\" TO \"reader\"",
+            "REVOKE INSERT ON TABLE \"s\".\"t\" FROM \"reader\"",
+        ];
+        assert_eq!(blocked, expected);
+        assert!(planned.blocked.iter().all(|one| matches!(one.why, Obstacle::NotPermitted(_))));
+    }
+}

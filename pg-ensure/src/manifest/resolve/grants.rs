@@ -69,6 +69,15 @@ impl Resolution<'_, '_> {
     pub(super) fn on(&mut self, spec: &GrantSpec) -> Option<GrantTarget> {
         let kind = *spec.on.as_ref();
         let one = |object| Some(GrantTarget::One(object));
+        let of_schemas = matches!(
+            kind,
+            ObjectKindSpec::Table | ObjectKindSpec::Sequence | ObjectKindSpec::Routine | ObjectKindSpec::Type
+        );
+        if spec.name.as_ref() == "*" && !of_schemas {
+            let why = "* stands for all tables, sequences, routines or types of a schema: write a name";
+            self.wrong(spec.name.span(), why);
+            return None;
+        }
         match kind {
             ObjectKindSpec::Database => return one(Object::Database(self.name(&spec.name)?)),
             ObjectKindSpec::Tablespace => return one(Object::Tablespace(self.name(&spec.name)?)),

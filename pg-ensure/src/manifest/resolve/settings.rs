@@ -1,6 +1,7 @@
 //! Resolution of settings of roles and databases.
 
 use super::Resolution;
+use crate::current::SettingKey;
 use crate::desired::Subject;
 use crate::manifest::spanned::{SettingValue, Settings};
 use crate::name::{Name, Text};
@@ -34,7 +35,15 @@ impl Resolution<'_, '_> {
                     Some(quoted.join(", "))
                 }
                 SettingValue::List(parts) => Some(parts.join(",")),
-                SettingValue::Absent(_) => None,
+                SettingValue::Absent(absent) => {
+                    if !absent.absent {
+                        let why =
+                            "absent = false declares nothing: leave the setting out, or write absent = true";
+                        self.wrong(value.span(), why);
+                        continue;
+                    }
+                    None
+                }
             };
             let value = match text.map(|text| Text::new(&text)).transpose() {
                 Ok(value) => value,
@@ -44,6 +53,11 @@ impl Resolution<'_, '_> {
                 }
             };
             let subject = Subject::Setting(role.cloned(), database.cloned(), setting.clone());
+            let key = SettingKey { role: role.cloned(), database: database.cloned() };
+            if self.desired.settings.get(&key).and_then(|all| all.get(&setting)) == Some(&value) {
+                // Several declarations of one object agree.
+                continue;
+            }
             if self.place(subject, word.span(), Vec::new()) {
                 self.desired.setting(role.cloned(), database.cloned(), setting, value);
             }
