@@ -4,6 +4,7 @@
 //! windows shrink as the number of streams grows, so that all together stay within a budget. If more is buffered
 //! nevertheless, the responses whose clients have read nothing for the longest time are given up.
 
+use super::window_growth::INITIAL_WINDOW;
 use h2::FlowControl;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,17 +12,17 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-/// The largest window of a stream in bytes.
-const MAX_WINDOW: usize = 256 * 1024;
 /// The smallest window of a stream in bytes.
 const MIN_WINDOW: usize = 16 * 1024;
 
-/// Returns the window in bytes of a new stream among this many streams within a budget: the largest one, halved until
-/// the windows of all streams would fill at most a quarter of the budget, but not below the smallest one. Earlier
-/// streams keep their larger windows; even after four halvings, all windows together fill at most the budget.
-const fn window_of(budget: usize, streams: usize) -> usize {
-    let mut window = MAX_WINDOW;
-    while window > MIN_WINDOW && window.saturating_mul(streams) > budget / 4 {
+/// Returns the window in bytes of a new stream among this many streams within a budget: `largest`, halved until the windows
+/// of all streams would fill at most a quarter of the budget (an eighth if they have grown), but not below the smallest
+/// one. Earlier streams keep their larger windows; even after all halvings, all windows together fill at most the budget.
+const fn window_of(budget: usize, streams: usize, largest: usize) -> usize {
+    let mut window = largest;
+    while window > MIN_WINDOW
+        && window.saturating_mul(streams) > budget / if window > INITIAL_WINDOW { 8 } else { 4 }
+    {
         window /= 2;
     }
     window
@@ -75,9 +76,14 @@ pub(crate) fn set_budget(bytes: usize) {
     BUDGET.with(|shares| shares.budget.set(bytes));
 }
 
-/// Returns the window in bytes of a new stream of this worker.
-pub(super) fn window() -> u32 {
-    BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len()) as u32)
+/// Returns the window in bytes of a new stream of this worker, at most `largest`.
+pub(super) fn window(largest: usize) -> u32 {
+    BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len(), largest) as u32)
+}
+
+/// Returns the number of bytes that are buffered for clients now.
+pub(super) fn buffered() -> usize {
+    BUDGET.with(|shares| shares.entries.borrow().values().map(|entry| entry.flow.used_capacity()).sum())
 }
 
 /// Counts `n` bytes received from an upstream. If more may be buffered than the budget, gives up the responses whose
@@ -170,6 +176,7 @@ impl Drop for BufferedShare {
 
 #[cfg(test)]
 mod tests {
+    use super::super::window_growth::LARGEST_WINDOW;
     use super::*;
     use proptest::prelude::*;
 
@@ -177,20 +184,28 @@ mod tests {
         /// However many streams there come to be, one after another, each holding all of the window that it got: all of them
         /// are within the budget as long as the smallest windows are.
         #[test]
-        fn windows_stay_within_the_budget(budget in (8usize << 20)..(256 << 20), streams in 1usize..4000) {
-            let held: usize = (1..=streams).map(|n| window_of(budget, n)).sum();
+        fn windows_stay_within_the_budget(
+            budget in (8usize << 20)..(256 << 20),
+            streams in 1usize..4000,
+            grown in any::<bool>(),
+        ) {
+            let largest = if grown { LARGEST_WINDOW } else { INITIAL_WINDOW };
+            let of = |n| window_of(budget, n, largest);
+            let held: usize = (1..=streams).map(of).sum();
             let least = streams * MIN_WINDOW;
             prop_assert!(held <= budget + least, "{held} of {budget} for {streams}");
-            prop_assert!(window_of(budget, streams) <= MAX_WINDOW && window_of(budget, streams) >= MIN_WINDOW);
-            prop_assert!(window_of(budget, streams + 1) <= window_of(budget, streams));
+            prop_assert!(of(streams) <= largest && of(streams) >= MIN_WINDOW);
+            prop_assert!(of(streams + 1) <= of(streams));
         }
     }
 
     #[test]
     fn a_thousand_streams_fit_the_default() {
         let budget = edge_policy::config::Limits::default().upstream_buffer;
-        let held: usize = (1..=1000).map(|n| window_of(budget, n)).sum();
-        assert!(held <= budget, "{held}");
-        assert_eq!(window_of(budget, 1), MAX_WINDOW);
+        for largest in [INITIAL_WINDOW, LARGEST_WINDOW] {
+            let held: usize = (1..=1000).map(|n| window_of(budget, n, largest)).sum();
+            assert!(held <= budget, "{held}");
+            assert_eq!(window_of(budget, 1, largest), largest);
+        }
     }
 }

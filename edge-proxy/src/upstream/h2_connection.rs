@@ -8,6 +8,7 @@
 use super::Cause;
 use super::UpstreamError;
 use super::buffer_budget;
+use super::window_growth::{INITIAL_WINDOW, WindowGrowth};
 use super::wire::UpstreamTransport;
 use bytes::Bytes;
 use h2::Ping;
@@ -40,6 +41,8 @@ struct ConnectionState {
     last_read: Cell<Instant>,
     /// The time at which the last stream ended, or the connection was opened.
     last_used: Cell<Instant>,
+    /// The number of bytes received so far.
+    received: Cell<u64>,
     /// True if the connection gets no more requests.
     retired: Cell<bool>,
 }
@@ -71,9 +74,10 @@ impl MultiplexedConnection {
             streams: Cell::new(0),
             last_read: Cell::new(now),
             last_used: Cell::new(now),
+            received: Cell::new(0),
             retired: Cell::new(false),
         });
-        let window = buffer_budget::window();
+        let window = buffer_budget::window(INITIAL_WINDOW);
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
@@ -150,6 +154,7 @@ async fn drive(
 ) {
     let mut pings = connection.ping_pong();
     let mut asked: Option<Instant> = None;
+    let mut growth = WindowGrowth::new();
     let mut look = tokio::time::interval(CHECK_INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     poll_fn(|cx| {
@@ -173,7 +178,8 @@ async fn drive(
             asked = None;
         }
         // This fails while the upstream has not acknowledged the previous setting, and is then repeated.
-        let wanted = buffer_budget::window();
+        let largest = growth.window(state.received.get(), state.streams.get(), buffer_budget::buffered);
+        let wanted = buffer_budget::window(largest);
         if wanted != window && connection.set_initial_window_size(wanted).is_ok() {
             window = wanted;
         }
@@ -201,6 +207,7 @@ impl AsyncRead for MeteredTransport {
         let n = buf.filled().len() - before;
         if n > 0 {
             self.state.last_read.set(Instant::now());
+            self.state.received.set(self.state.received.get() + n as u64);
             buffer_budget::received(n);
         }
         read

@@ -19,6 +19,7 @@ mod target;
 mod target_event;
 mod target_pool;
 mod tls;
+mod window_growth;
 mod wire;
 
 pub(crate) use buffer_budget::set_budget;
