@@ -43,11 +43,14 @@ pub(crate) enum PasswordVerdict {
 /// without a check. Others are first charged to `client` and the user name in `guard`, if there is one; a right
 /// password, or one that could not be verified, is not charged in the end. Above the limit nothing is verified, except
 /// for a client that had this password right before. An unknown user takes as long as a known one.
+///
+/// The charge is settled when the password is verified, also if nobody waits for the result any more: a client that
+/// disconnects has as many guesses as one that stays.
 pub(crate) async fn verify(
     users: &[User],
     given: &Credentials,
     client: IpAddr,
-    guard: Option<&SiteLimiter>,
+    guard: Option<&Arc<SiteLimiter>>,
 ) -> PasswordVerdict {
     let user = users.iter().find(|user| user.name == given.user);
     // An unknown name takes as long as a known one, also where the users' hashes differ in cost.
@@ -61,26 +64,50 @@ pub(crate) async fn verify(
     if right_before.is_some_and(|since| since < CACHE_TTL) {
         return PasswordVerdict::Right;
     }
-    let charged = guard.filter(|_| right_before.is_none());
-    if let Some(Err(wait)) = charged.map(|guard| guard.charge(client, &given.user)) {
-        return PasswordVerdict::TooOften(wait);
-    }
-    let answer = match QueueSlot::take(client, right_before.is_some()) {
-        Some(place) => verify_on_pool(hash, given.password.clone(), place).await,
+    let charge = match guard.filter(|_| right_before.is_none()).map(|guard| Charge::new(guard, client, given))
+    {
         None => None,
+        Some(Ok(charge)) => Some(charge),
+        Some(Err(wait)) => return PasswordVerdict::TooOften(wait),
     };
-    let verdict = match answer {
-        Some(true) if user.is_some() => PasswordVerdict::Right,
-        Some(_) => return PasswordVerdict::Wrong,
+    let Some(place) = QueueSlot::take(client, right_before.is_some()) else { return PasswordVerdict::Busy };
+    let (answer, answered) = oneshot::channel();
+    let tag = user.is_some().then_some(tag);
+    let job = Job { hash, password: given.password.clone(), tag, charge, answer, place };
+    match verify_on_pool(job, answered).await {
+        Some(true) => PasswordVerdict::Right,
+        Some(false) => PasswordVerdict::Wrong,
         None => PasswordVerdict::Busy,
-    };
-    if let Some(guard) = charged {
-        guard.give_back(client, &given.user);
     }
-    if verdict == PasswordVerdict::Right {
-        PASSWORD_CACHE.keep(tag);
+}
+
+/// A password that counts as wrong. Dropping it reverts that.
+struct Charge {
+    guard: Arc<SiteLimiter>,
+    client: IpAddr,
+    user: String,
+    reverts: bool,
+}
+
+impl Charge {
+    /// Counts a password as wrong. Returns the time to wait as the error if the client may not send one.
+    fn new(guard: &Arc<SiteLimiter>, client: IpAddr, given: &Credentials) -> Result<Self, Duration> {
+        guard.charge(client, &given.user)?;
+        Ok(Self { guard: guard.clone(), client, user: given.user.clone(), reverts: true })
     }
-    verdict
+
+    /// Lets the password count for good.
+    fn keep(mut self) {
+        self.reverts = false;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.reverts {
+            self.guard.give_back(self.client, &self.user);
+        }
+    }
 }
 
 /// The number of buckets of the cache.
@@ -225,20 +252,25 @@ struct Job {
     hash: String,
     /// The password of the client.
     password: Vec<u8>,
+    /// The place of the password in the cache. `None` if no user has this name, so that it is never correct.
+    tag: Option<Tag>,
+    /// The charge, which is reverted unless the password is verified and wrong. `None` if it was right before.
+    charge: Option<Charge>,
     /// The channel of the result: true if the password is right.
     answer: oneshot::Sender<bool>,
     /// The place in the queue, freed when this is dropped.
     place: QueueSlot,
 }
 
-/// Verifies a password against a hash on a thread of the pool, and returns whether it matches. `None` if the pool has
-/// no thread.
-async fn verify_on_pool(hash: String, password: Vec<u8>, place: QueueSlot) -> Option<bool> {
-    let (answer, answered) = oneshot::channel();
-    let job = Job { hash, password, answer, place };
+/// The time for which a password waits at most until it is verified.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Verifies a password on a thread of the pool. `None` if there is no thread, or if it takes longer than
+/// [`QUEUE_TIMEOUT`].
+async fn verify_on_pool(job: Job, answered: oneshot::Receiver<bool>) -> Option<bool> {
     let sent = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
     sent.ok()?;
-    answered.await.ok()
+    tokio::time::timeout(QUEUE_TIMEOUT, answered).await.ok()?.ok()
 }
 
 /// The queue of the threads that verify passwords, which are started at the first use.
@@ -260,10 +292,18 @@ static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
 /// `None` if the queue is closed.
 fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
-    let Job { hash, password, answer, place } = job;
+    let Job { hash, password, tag, charge, answer, place } = job;
+    // The password of whoever does not wait any more is not verified, and does not count.
     if !answer.is_closed() {
-        // Sending fails if the request was aborted in the meantime.
-        let _ = answer.send(matches(&hash, &password));
+        let right = matches(&hash, &password) && tag.is_some();
+        match tag.filter(|_| right) {
+            Some(tag) => {
+                PASSWORD_CACHE.keep(tag);
+                drop(charge);
+            }
+            None => charge.into_iter().for_each(Charge::keep),
+        }
+        let _ = answer.send(right);
     }
     drop(place);
     Some(())
@@ -294,5 +334,48 @@ mod tests {
         assert_eq!(chosen.len(), users.len(), "{chosen:?}");
         assert!((0..64).all(|number| of(number) == of(number)));
         assert_eq!(PASSWORD_CACHE.stand_in_user(&[], "stranger"), None);
+    }
+
+    /// A limiter of one site with passwords, which admits 20 wrong ones.
+    fn limiter() -> Arc<SiteLimiter> {
+        use edge_policy::config::{Auth, BasicAuth, Site};
+        let mut site = Site::new("a", vec!["a.test".parse().unwrap()]);
+        let users = vec![User { name: "ann".into(), hash: String::new() }];
+        site.auth = Some(Auth::Basic(BasicAuth { realm: "a".into(), users, user_field: None }));
+        crate::limits::site::SiteLimiters::new(1).of(&[site], 4096).remove(0)
+    }
+
+    /// Verifies `correct horse` or another password as a thread does, if its client still waits. Returns the answer.
+    fn verified(limiter: &Arc<SiteLimiter>, client: u8, password: &str, waits: bool) -> Option<bool> {
+        // By `htpasswd -nbB`, cost 4.
+        const HASH: &str = "$2y$04$hF18jhPtrl9WLt0T.QOzTO0p4dHFWlKr.qeDUoZKio8Tc5wL.vsFG";
+        let client = IpAddr::from([192, 0, 2, client]);
+        let given = Credentials { user: "ann".into(), password: password.as_bytes().to_vec() };
+        let charge = Some(Charge::new(limiter, client, &given).ok()?);
+        let tag = Some(PASSWORD_CACHE.tag(client, &given, HASH));
+        let (answer, mut answered) = oneshot::channel();
+        let place = QueueSlot::take(client, false).unwrap();
+        if !waits {
+            answered.close();
+        }
+        let (sender, receiver) = channel();
+        sender.send(Job { hash: HASH.into(), password: given.password, tag, charge, answer, place }).unwrap();
+        work(&Mutex::new(receiver)).unwrap();
+        answered.try_recv().ok()
+    }
+
+    #[test]
+    fn a_password_counts_if_and_only_if_it_was_verified_and_wrong() {
+        let limiter = limiter();
+        let wrong =
+            |client| (0..).take_while(|_| verified(&limiter, client, "wrong", true) == Some(false)).count();
+        // Right ones, and such as nobody waited for, leave the whole budget.
+        for _ in 0..30 {
+            assert_eq!(verified(&limiter, 1, "correct horse", true), Some(true));
+            assert_eq!(verified(&limiter, 1, "correct horse", false), None);
+            assert_eq!(verified(&limiter, 1, "wrong", false), None);
+        }
+        assert_eq!(wrong(1), 20);
+        assert_eq!(wrong(1), 0);
     }
 }

@@ -96,7 +96,7 @@ impl<'a> Authentication<'_, 'a> {
         let guard = decision.site.map(|(index, _)| &view.runtime.guards[index]);
         if let Some(given) = basic::credentials(&head.fields) {
             let client = decision.client.address;
-            match passwords::verify(&auth.users, &given, client, guard.map(|guard| &**guard)).await {
+            match passwords::verify(&auth.users, &given, client, guard).await {
                 PasswordVerdict::Right => return Ok(AuthIdentity::Basic(auth, given.user)),
                 PasswordVerdict::Busy => {
                     return refuse(503, Duration::from_secs(2), Reason::TooManyPasswords);

@@ -24,6 +24,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Serves one request: looks up identities, decides, admits, authenticates, forwards or responds, and then reports the
@@ -86,9 +87,20 @@ pub(crate) async fn serve<D: Downstream>(
         match admit(&context, &head) {
             Ok(under_way) => {
                 let authentication = Authentication { context: &context, early: down.is_early() };
-                authentication.identify(&head).await.map(|identity| (identity, under_way))
+                let identified = authentication.identify(&head);
+                // Over HTTP/1.1 the content may be what is read next.
+                let identified = match head.body {
+                    BodyLength::None => unless_lost(down, identified).await,
+                    _ => Some(identified.await),
+                };
+                match identified {
+                    Some(identified) => {
+                        identified.map(|identity| (identity, under_way)).map_err(RequestEnd::Denied)
+                    }
+                    None => Err(RequestEnd::ClientLost),
+                }
             }
-            Err(denial) => Err(denial),
+            Err(denial) => Err(RequestEnd::Denied(denial)),
         }
     } else {
         Ok((AuthIdentity::Unasked, None))
@@ -99,7 +111,11 @@ pub(crate) async fn serve<D: Downstream>(
             drop(under_way);
             outcome
         }
-        Err(denial) => Box::pin(deny(&context, *denial, &head, down)).await,
+        Err(RequestEnd::Denied(denial)) => Box::pin(deny(&context, *denial, &head, down)).await,
+        Err(RequestEnd::ClientLost) => {
+            down.abort(Abort::TimedOut);
+            Outcome { status: None, ..Outcome::with_status(0) }.with_reason(Reason::ClientLost)
+        }
     };
     deadline.clear();
     let site = decision.site.map(|(index, _)| index);
@@ -132,6 +148,22 @@ pub(crate) async fn serve<D: Downstream>(
             counts.kernel_tls_bytes.add(outcome.spliced);
         });
     }
+}
+
+/// The end of a request before it is acted upon.
+enum RequestEnd {
+    Denied(Box<Denial>),
+    ClientLost,
+}
+
+/// Runs a future until it completes. `None` if the client is gone before, whose request must have no content.
+async fn unless_lost<D: Downstream, T>(down: &mut D, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => down.poll_lost(cx).map(|_| None),
+    })
+    .await
 }
 
 /// Looks up the tailnet identities of the hops in the forwarding fields of the request, one after another, as far as
