@@ -130,6 +130,17 @@ impl RetainedSockets {
         self.udp.get_mut(worker).map(Option::take);
     }
 
+    /// Adds duplicates of the sockets to `sockets`.
+    pub(super) fn duplicate_into(&self, sockets: &mut InheritedSockets) -> io::Result<()> {
+        for socket in self.tcp() {
+            sockets.tcp.push(socket.try_clone()?);
+        }
+        for socket in self.udp() {
+            sockets.udp.push(socket.try_clone()?);
+        }
+        Ok(())
+    }
+
     /// Iterates over the retained TCP sockets, without those of workers that have ended.
     pub(super) fn tcp(&self) -> impl Iterator<Item = &TcpListener> {
         self.tcp.iter().flatten()

@@ -168,7 +168,7 @@ impl Builder {
             workers: Vec::with_capacity(self.workers),
             state: Arc::new(Mutex::new(state)),
             watch: None,
-            reloading: Mutex::new(()),
+            reloading: Arc::default(),
             certificates: self.certificates,
             lasting,
             #[cfg(feature = "opentelemetry")]
@@ -181,13 +181,15 @@ impl Builder {
             handle.workers.push(worker);
         }
         // A handle that is dropped ends its workers.
-        handle.serve(&runtime, sockets, &[])?;
+        handle.prepare(&runtime, sockets)?;
+        handle.commit(&[]);
         for (address, interface) in waiting {
             let why = Some("its interface or its address does not exist yet");
             self.observer.listener(&ListenerEvent { address, interface: interface.as_deref(), why });
         }
         let watched = InterfaceWatcher {
             state: handle.state.clone(),
+            reloading: handle.reloading.clone(),
             workers: handle.workers.iter().map(|worker| worker.commands.clone()).collect(),
             observer: self.observer,
         };

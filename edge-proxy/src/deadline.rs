@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// The interval at which deadlines are checked.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The time that a connection without a request has for its first one once the worker drains. Its client may have sent the
+/// request before it could know.
+pub(crate) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
 /// The value of a deadline that is not set.
 const NEVER: u64 = u64::MAX;
 
@@ -132,12 +136,36 @@ impl Deadline {
     /// `None` if the time passed first. The previous deadline is restored afterwards, so that time limits can be
     /// nested.
     pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+        self.limit(duration, false, future).await
+    }
+
+    /// Runs `future` as [`Deadline::within`] does, for at most [`FIRST_REQUEST_GRACE`] once the worker drains.
+    pub(crate) async fn within_first<T>(
+        &self,
+        duration: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        self.limit(duration, true, future).await
+    }
+
+    async fn limit<T>(
+        &self,
+        duration: Duration,
+        mut until_drained: bool,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
         let outer = self.slot.at.get();
         self.sooner(duration);
         let mut future = std::pin::pin!(future);
         let outcome = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending => self.poll_due(cx).map(|()| None),
+            Poll::Pending => {
+                if until_drained && self.draining() {
+                    until_drained = false;
+                    self.sooner(FIRST_REQUEST_GRACE);
+                }
+                self.poll_due(cx).map(|()| None)
+            }
         })
         .await;
         self.slot.at.set(outer);

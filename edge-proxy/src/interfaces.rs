@@ -10,8 +10,10 @@ use super::listen::{self, InheritedSockets};
 use super::observe::{ListenerEvent, Observer};
 use super::proxy_state::ProxyState;
 use super::sys;
+use edge_policy::config::Listener;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -31,6 +33,8 @@ pub(super) struct WatcherThread {
 /// observer.
 pub(super) struct InterfaceWatcher {
     pub(super) state: Arc<Mutex<ProxyState>>,
+    /// Locked during a reload.
+    pub(super) reloading: Arc<Mutex<()>>,
     pub(super) workers: Vec<UnboundedSender<Command>>,
     pub(super) observer: Arc<dyn Observer>,
 }
@@ -65,71 +69,109 @@ impl Drop for WatcherThread {
     }
 }
 
+/// A listener whose interface or address has appeared, disappeared, or been replaced.
+struct Change {
+    listener: Listener,
+    /// Duplicates of the inherited sockets that wait for the interface.
+    spare: InheritedSockets,
+    /// The index of the interface now.
+    index: Option<u32>,
+    was_serving: bool,
+}
+
 impl InterfaceWatcher {
-    /// Checks all listeners once: opens those whose interface or address has appeared, reopens those whose interface
-    /// has another index, and closes those whose interface is gone. A listener without an interface stays open when its
-    /// address disappears. Each change is reported to the observer once.
+    /// Checks once: opens listeners whose interface or address has appeared, and closes those whose interface is gone
+    /// or was replaced. Reports each change to the observer without holding a lock, so that it may use the proxy.
     fn look(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let ProxyState { listeners, addresses, held, .. } = &mut *state;
-        for held in held {
-            let was = held.is_serving();
-            let interface = held.listener.interface.clone();
-            let index = interface.as_deref().and_then(sys::interface_index);
-            // A socket that is not bound to an interface receives again when its address comes back.
-            if was && (interface.is_none() || index.is_some() && index == held.index) {
-                continue;
-            }
-            let why = match (&interface, index) {
-                (Some(interface), None) => Some(format!("there is no interface {interface}")),
-                _ => self.open(held, index).err().map(|why| why.to_string()),
-            };
-            if why.is_some() && was {
-                self.tell(held, None);
-                // The sockets hear nothing, and would only be in the way of others.
-                held.close();
-            }
-            if why.is_none()
-                && let Some(at) = listeners.iter().position(|listener| *listener == held.listener)
-            {
-                addresses[at] = held.address;
-            }
-            // Each change is reported once.
-            if why.is_none() || was {
-                let address = held.address;
-                let interface = interface.as_deref();
-                self.observer.listener(&ListenerEvent { address, interface, why: why.as_deref() });
-            }
+        for (listener, address, why) in self.apply_changes() {
+            let interface = listener.interface.as_deref();
+            self.observer.listener(&ListenerEvent { address, interface, why: why.as_deref() });
         }
     }
 
-    /// Opens the sockets of a listener, retains duplicates, and sends them to the workers. Prefers inherited sockets;
-    /// opens new ones if those cannot be used. `index` is the index of the interface.
-    ///
-    /// # Errors
-    /// The error of opening; the retained sockets are unchanged then.
-    fn open(&self, held: &mut RetainedSockets, index: Option<u32>) -> std::io::Result<()> {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies all changes. Returns those to report, with the error while a listener is not served. A reload in progress
+    /// decides about listeners itself, and the changes are found by the next check.
+    fn apply_changes(&self) -> Vec<(Listener, SocketAddr, Option<String>)> {
+        let _no_reload = match self.reloading.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
+            Err(TryLockError::WouldBlock) => return Vec::new(),
+        };
+        let changes: Vec<Change> = self.state().held.iter().filter_map(change).collect();
+        changes.into_iter().filter_map(|change| self.apply(change)).collect()
+    }
+
+    /// Opens or closes the sockets of a listener. `None` if that is nothing new.
+    fn apply(&self, change: Change) -> Option<(Listener, SocketAddr, Option<String>)> {
+        let Change { listener, spare, index, was_serving } = change;
+        let opened = match (&listener.interface, index) {
+            (Some(interface), None) => Err(format!("there is no interface {interface}")),
+            _ => self.open(&listener, spare).map_err(|why| why.to_string()),
+        };
+        let mut state = self.state();
+        let ProxyState { listeners, addresses, held, failures, .. } = &mut *state;
+        let held = held.iter_mut().find(|held| held.listener == listener)?;
+        let kept = opened.and_then(|sockets| {
+            held.keep(&sockets, index).map_err(|why| why.to_string())?;
+            failures.iter().for_each(|(worker, _)| held.release(*worker));
+            Ok(sockets)
+        });
+        let why = match kept {
+            Ok(sockets) => {
+                self.tell(&listener, sockets);
+                if let Some(at) = listeners.iter().position(|known| *known == listener) {
+                    addresses[at] = held.address;
+                }
+                None
+            }
+            Err(why) => {
+                if was_serving {
+                    // The sockets hear nothing, and would only be in the way of others.
+                    held.close();
+                    self.tell(&listener, Vec::new());
+                }
+                Some(why)
+            }
+        };
+        // Once each way.
+        (why.is_none() || was_serving).then(|| (listener, held.address, why))
+    }
+
+    /// Opens the sockets of a listener for all workers.
+    fn open(&self, listener: &Listener, mut inherited: InheritedSockets) -> std::io::Result<Vec<Sockets>> {
         let workers = self.workers.len();
         // Those that somebody else opened can still be bound where they never were.
-        let mut inherited = held.spare.try_clone()?;
-        let opened = match listen::open(&held.listener, workers, &mut inherited) {
-            Err(why) if listen::is_waiting(&held.listener, &why) => return Err(why),
-            Err(_) => listen::open(&held.listener, workers, &mut InheritedSockets::default())?,
+        let opened = match listen::open(listener, workers, &mut inherited) {
+            Err(why) if listen::is_waiting(listener, &why) => return Err(why),
+            Err(_) => listen::open(listener, workers, &mut InheritedSockets::default())?,
             opened => opened?,
         };
-        let sockets = places(&held.listener, opened, workers);
-        held.keep(&sockets, index)?;
-        self.tell(held, Some(sockets));
-        Ok(())
+        Ok(places(listener, opened, workers))
     }
 
-    /// Sends each worker its sockets of the listener, or with `None` the command to stop serving it.
-    fn tell(&self, held: &RetainedSockets, sockets: Option<Vec<Sockets>>) {
-        let mut sockets = sockets.unwrap_or_default();
+    /// Sends each worker its sockets, or none.
+    fn tell(&self, listener: &Listener, mut sockets: Vec<Sockets>) {
         for commands in &self.workers {
-            let listener = held.listener.clone();
+            let sockets = sockets.pop().map(Box::new);
             // A worker that is gone serves nothing.
-            let _ = commands.send(Command::Relisten { listener, sockets: sockets.pop().map(Box::new) });
+            let _ = commands.send(Command::Relisten { listener: listener.clone(), sockets });
         }
     }
+}
+
+/// Returns the change of a listener. `None` if it is served by its present interface.
+fn change(held: &RetainedSockets) -> Option<Change> {
+    let was_serving = held.is_serving();
+    let index = held.listener.interface.as_deref().and_then(sys::interface_index);
+    // A socket without an interface is not deaf when its address goes, and comes back.
+    if was_serving && (held.listener.interface.is_none() || index.is_some() && index == held.index) {
+        return None;
+    }
+    // Without a descriptor left, the next check tries again.
+    let spare = held.spare.try_clone().ok()?;
+    Some(Change { listener: held.listener.clone(), spare, index, was_serving })
 }

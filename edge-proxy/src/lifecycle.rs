@@ -18,8 +18,11 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// The time that open QUIC connections of a removed listener have to finish.
+const REMOVED_LISTENER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The sockets of one listener for one worker.
 pub(crate) struct Sockets {
@@ -61,23 +64,61 @@ struct PreparedListener {
     tcp: AsyncFd<TcpListener>,
     inherited: bool,
     /// The control of the QUIC engine, and the future that runs it. `None` without HTTP/3.
-    engine: Option<(h3::EngineControl, EngineTask)>,
+    engine: Option<(EngineHandle, EngineTask)>,
+}
+
+/// The control of one listener's QUIC engine, and the way of datagrams to it.
+struct EngineHandle {
+    control: h3::EngineControl,
+    router: h3::Router,
 }
 
 /// The running tasks of one listener: the accept loop, and the QUIC engine if it has HTTP/3.
 struct ActiveListener {
-    /// The handle that ends the accept loop.
-    accepting: AbortHandle,
+    listener: Rc<Listener>,
+    /// The actual address, also for port 0.
+    address: SocketAddr,
+    /// The task that accepts TCP connections.
+    accepting: JoinHandle<()>,
+    /// Ends the accepting task when it is dropped.
+    stop: oneshot::Sender<()>,
     /// The control of the QUIC engine, and its task. `None` without HTTP/3.
-    engine: Option<(h3::EngineControl, tokio::task::JoinHandle<()>)>,
+    engine: Option<(EngineHandle, JoinHandle<()>)>,
+}
+
+/// The QUIC engine of a removed listener, which finishes its connections.
+struct EndingEngine {
+    address: SocketAddr,
+    interface: Option<String>,
+    engine: EngineHandle,
+    task: JoinHandle<()>,
 }
 
 impl ActiveListener {
-    /// Stops accepting connections at once. Open QUIC connections have 30 s to finish; TCP connections continue.
-    fn end(&self) {
-        self.accepting.abort();
-        if let Some((engine, _)) = &self.engine {
-            engine.shutdown(Duration::from_secs(30));
+    /// Stops accepting connections, except those in the queue. Returns the engine, whose connections have
+    /// [`REMOVED_LISTENER_TIMEOUT`] to finish.
+    fn end(self) -> Option<EndingEngine> {
+        let Self { listener, address, accepting: _, stop, engine } = self;
+        drop(stop);
+        let (engine, task) = engine?;
+        engine.control.shutdown(REMOVED_LISTENER_TIMEOUT);
+        Some(EndingEngine { address, interface: listener.interface.clone(), engine, task })
+    }
+
+    /// Passes datagrams between this listener's engine and a removed one at the same address: the kernel chooses among the
+    /// sockets of both, and also a client's later datagrams may arrive at the other. A listener that is bound to an
+    /// interface gets none from one that is not bound to it.
+    fn connect(&self, ending: &EndingEngine) {
+        let Some((engine, _)) = &self.engine else { return };
+        let interface = &self.listener.interface;
+        if self.address != ending.address || ending.task.is_finished() {
+            return;
+        }
+        if *interface == ending.interface || interface.is_none() {
+            ending.engine.control.set_successor(engine.router.clone());
+        }
+        if *interface == ending.interface {
+            engine.control.add_predecessor(ending.engine.router.clone());
         }
     }
 }
@@ -105,7 +146,8 @@ pub(crate) fn run(
             }
         };
         let mut checks = Checks::default();
-        let mut listening: Vec<(Rc<Listener>, ActiveListener)> = Vec::new();
+        let mut listening: Vec<ActiveListener> = Vec::new();
+        let mut ending: Vec<EndingEngine> = Vec::new();
         let mut next: Option<(Arc<Runtime>, Vec<PreparedListener>)> = None;
         loop {
             match commands.recv().await {
@@ -122,41 +164,42 @@ pub(crate) fn run(
                     let view = View::new(runtime, Some(&worker.view()));
                     worker.set_view(view.clone());
                     checks_now(&mut checks, &view);
-                    listening.retain(|(listener, running)| {
-                        let stays = !closed.contains(listener);
-                        if !stays {
-                            running.end();
-                        } else if let (Some((engine, _)), Some(quic)) = (&running.engine, &view.runtime.quic)
-                        {
-                            engine.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
+                    end(&mut listening, &mut ending, |listener| closed.contains(listener));
+                    for running in &listening {
+                        if let (Some((engine, _)), Some(quic)) = (&running.engine, &view.runtime.quic) {
+                            engine.control.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
                         }
-                        stays
-                    });
+                    }
                     for prepared in prepared {
-                        listening.push((prepared.listener.clone(), prepared.start(&worker)));
+                        listening.push(prepared.start(&worker, &ending));
                     }
                 }
                 Some(Command::Relisten { listener, sockets }) => {
-                    listening.retain(|(known, running)| {
-                        let stays = **known != listener;
-                        if !stays {
-                            running.end();
-                        }
-                        stays
-                    });
+                    end(&mut listening, &mut ending, |known| *known == listener);
                     let runtime = worker.view().runtime.clone();
                     if let Some(Ok(prepared)) = sockets.map(|sockets| prepare(&worker, &runtime, *sockets)) {
-                        listening.push((prepared.listener.clone(), prepared.start(&worker)));
+                        listening.push(prepared.start(&worker, &ending));
                     }
                 }
                 Some(Command::Drain(within)) => {
-                    drain(&worker, listening, within).await;
+                    drain(&worker, listening, ending, within).await;
                     return Ok(());
                 }
                 None => return Ok(()),
             }
         }
     })
+}
+
+/// Ends the listeners for which `which` is true. Their engines are added to `ending`.
+fn end(
+    listening: &mut Vec<ActiveListener>,
+    ending: &mut Vec<EndingEngine>,
+    which: impl Fn(&Listener) -> bool,
+) {
+    ending.retain(|ending| !ending.task.is_finished());
+    let ended = listening.extract_if(.., |running| which(&running.listener));
+    ending.extend(ended.filter_map(ActiveListener::end));
 }
 
 /// Closes idle upstream connections that are no longer needed, every [`TRIM_INTERVAL`]. Never completes.
@@ -181,6 +224,7 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
     let engine = match (sockets.quic, &runtime.quic) {
         (Some((socket, handover)), Some(server)) => {
             let (control, receiver) = h3::EngineControl::new();
+            let router = handover.router().clone();
             let bound = socket2::SockRef::from(&socket).device().ok().flatten();
             let interface = bound.and_then(|name| String::from_utf8(name).ok());
             let limits = h3_limits(runtime.snapshot().config());
@@ -188,7 +232,7 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
             let service = Rc::new(H3Service::new(worker.clone(), &listener, interface, address));
             let engine: Pin<Box<dyn Future<Output = io::Result<()>>>> =
                 Box::pin(h3::open(config, service, receiver)?);
-            Some((control, engine))
+            Some((EngineHandle { control, router }, engine))
         }
         _ => None,
     };
@@ -196,13 +240,13 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
 }
 
 impl PreparedListener {
-    /// Starts the tasks that accept TCP connections and run the QUIC engine. An engine that fails is reported to the
-    /// observer, while TCP is still served.
-    fn start(self, worker: &Rc<Worker>) -> ActiveListener {
+    /// Starts accepting connections. `ending` are the engines of removed listeners.
+    fn start(self, worker: &Rc<Worker>, ending: &[EndingEngine]) -> ActiveListener {
         let Self { listener, address, tcp, inherited, engine } = self;
-        let accepting = tokio::task::spawn_local(tcp::run(worker.clone(), listener, address, tcp, inherited))
-            .abort_handle();
-        let engine = engine.map(|(control, engine)| {
+        let (stop, stopped) = oneshot::channel();
+        let accepting = tcp::run(worker.clone(), listener.clone(), address, tcp, inherited, stopped);
+        let accepting = tokio::task::spawn_local(accepting);
+        let engine = engine.map(|(handle, engine)| {
             let worker = worker.clone();
             let task = tokio::task::spawn_local(async move {
                 // An engine ends by an error only when its socket is unusable; TCP is still served.
@@ -210,27 +254,38 @@ impl PreparedListener {
                     worker.quic_failed(address, &error);
                 }
             });
-            (control, task)
+            (handle, task)
         });
-        ActiveListener { accepting, engine }
+        let started = ActiveListener { listener, address, accepting, stop, engine };
+        ending.iter().for_each(|ending| started.connect(ending));
+        started
     }
 }
 
-/// Stops accepting connections and waits until the worker has no requests or connections and its QUIC engines have
-/// ended, or until `within` has passed. Checks every 20 ms.
-async fn drain(worker: &Rc<Worker>, listening: Vec<(Rc<Listener>, ActiveListener)>, within: Duration) {
+/// Finishes the requests in flight, and those of connections that have not sent their first one yet.
+async fn drain(
+    worker: &Rc<Worker>,
+    listening: Vec<ActiveListener>,
+    ending: Vec<EndingEngine>,
+    within: Duration,
+) {
     let until = Instant::now() + within;
-    let mut engines = Vec::new();
-    for (_, running) in listening {
-        running.accepting.abort();
-        if let Some((control, task)) = running.engine {
-            control.shutdown(within);
-            engines.push(task);
-        }
+    let ending = ending.into_iter().map(|ending| (ending.engine, ending.task));
+    let mut engines: Vec<_> = ending.collect();
+    let mut accepting = Vec::new();
+    for running in listening {
+        drop(running.stop);
+        accepting.push(running.accepting);
+        engines.extend(running.engine);
     }
+    engines.iter().for_each(|(engine, _)| engine.control.shutdown(within));
     worker.sweep().drain();
+    for task in accepting {
+        // The connections that it still accepts count from then on.
+        let _ = tokio::time::timeout_at(until.into(), task).await;
+    }
     while Instant::now() < until {
-        if worker.is_idle() && engines.iter().all(tokio::task::JoinHandle::is_finished) {
+        if worker.is_idle() && engines.iter().all(|(_, task)| task.is_finished()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

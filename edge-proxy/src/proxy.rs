@@ -62,8 +62,8 @@ pub struct ProxyHandle {
     pub(super) state: Arc<Mutex<ProxyState>>,
     /// The thread that watches network interfaces. `None` if none is needed.
     pub(super) watch: Option<WatcherThread>,
-    /// Locked during a reload, so that reloads do not overlap.
-    pub(super) reloading: Mutex<()>,
+    /// Locked during a reload, so that reloads do not overlap and the interface watch does not interfere.
+    pub(super) reloading: Arc<Mutex<()>>,
     /// The resolver of server certificates.
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
     /// The state that survives reloads.
@@ -164,17 +164,12 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// Prepares `runtime` on every worker with its sockets, the last element of each list in `sockets`, then commits it
-    /// on all of them. If one worker cannot prepare, all discard it. `closed` are the listeners that are no longer
-    /// served.
-    ///
-    /// # Errors
-    /// [`StartError::Worker`] with the first worker that failed or did not reply.
-    pub(super) fn serve(
+    /// Prepares `runtime` with these sockets on every worker, for [`ProxyHandle::commit`]. If one worker cannot prepare, all
+    /// discard it.
+    pub(super) fn prepare(
         &self,
         runtime: &Arc<Runtime>,
         mut sockets: Vec<Vec<Sockets>>,
-        closed: &[Listener],
     ) -> Result<(), StartError> {
         let (reply, replies) = mpsc::channel();
         for worker in &self.workers {
@@ -188,13 +183,19 @@ impl ProxyHandle {
         }
         drop(reply);
         let prepared = self.wait_until_prepared(&replies);
-        for worker in &self.workers {
-            let _ = worker.commands.send(match prepared {
-                Ok(()) => Command::Commit { closed: closed.to_vec() },
-                Err(_) => Command::Abandon,
-            });
+        if prepared.is_err() {
+            for worker in &self.workers {
+                let _ = worker.commands.send(Command::Abandon);
+            }
         }
         prepared
+    }
+
+    /// Commits the prepared configuration on all workers. `closed` are the listeners that are no longer served.
+    pub(super) fn commit(&self, closed: &[Listener]) {
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Commit { closed: closed.to_vec() });
+        }
     }
 
     /// Waits until every worker has replied that it is prepared.
@@ -248,8 +249,10 @@ impl ProxyHandle {
             listeners.iter().filter(|listener| !before.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
             before.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
+        let mut changed = self.sockets_of_changed(&added, &closed)?;
         let OpenListeners { sockets, addresses: opened, retained } =
-            open(&added, self.workers.len(), &mut InheritedSockets::default())?;
+            open(&added, self.workers.len(), &mut changed)?;
+        drop(changed);
         let mut opened = opened.into_iter();
         let addresses: Vec<SocketAddr> = listeners
             .iter()
@@ -259,12 +262,36 @@ impl ProxyHandle {
             })
             .collect();
         let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &self.lasting, &addresses)?);
-        self.serve(&runtime, sockets, &closed)?;
+        self.prepare(&runtime, sockets)?;
         let mut state = self.state();
+        // Before the workers close theirs: what the kernel then queues at a copy would be reset.
         state.held.retain(|held| listeners.contains(&held.listener));
         state.held.extend(retained);
         (state.listeners, state.addresses, state.runtime) = (listeners, addresses, runtime);
+        drop(state);
+        self.commit(&closed);
         Ok(())
+    }
+
+    /// Returns duplicates of the sockets of those closed listeners that an added one replaces at the same address and
+    /// interface. So no connection waits in the queue of a socket that is closed.
+    fn sockets_of_changed(
+        &self,
+        added: &[Listener],
+        closed: &[Listener],
+    ) -> Result<InheritedSockets, StartError> {
+        let mut sockets = InheritedSockets::default();
+        let state = self.state();
+        for held in state.held.iter().filter(|held| closed.contains(&held.listener)) {
+            let Listener { address, interface, .. } = &held.listener;
+            let same = |new: &&Listener| (&new.address, &new.interface) == (address, interface);
+            // Port 0 would match the sockets of other listeners.
+            if address.port() != 0 && added.iter().any(|new| same(&new)) {
+                held.duplicate_into(&mut sockets)
+                    .map_err(|source| StartError::Listen { address: *address, source })?;
+            }
+        }
+        Ok(sockets)
     }
 
     /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has passed,

@@ -13,7 +13,7 @@ use edge_proxy::config::{
 use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use testkit::Authority;
 
@@ -142,12 +142,20 @@ fn within(seconds: u64, mut asked: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// An observer that uses the proxy whenever it is called, as a status page does.
 #[derive(Default)]
-struct RecordingObserver(Mutex<Vec<bool>>);
+struct RecordingObserver {
+    served: Mutex<Vec<bool>>,
+    proxy: OnceLock<Weak<ProxyHandle>>,
+}
 
 impl Observer for RecordingObserver {
     fn listener(&self, event: &ListenerEvent<'_>) {
-        self.0.lock().unwrap().push(event.why.is_none());
+        self.served.lock().unwrap().push(event.why.is_none());
+        if let Some(proxy) = self.proxy.get().and_then(Weak::upgrade) {
+            let listeners = proxy.listeners();
+            assert!(listeners.iter().any(|one| one.address == event.address), "{listeners:?}");
+        }
     }
 }
 
@@ -194,6 +202,8 @@ fn d19_an_interface_that_is_made_anew() {
         .workers(2)
         .start()
         .unwrap();
+    let proxy = Arc::new(proxy);
+    told.proxy.set(Arc::downgrade(&proxy)).unwrap();
     assert!(proxy.listeners().iter().all(|listener| !listener.serving));
     for round in 0..3 {
         peer.link();
@@ -214,7 +224,7 @@ fn d19_an_interface_that_is_made_anew() {
         assert!(within(4, || proxy.listeners().iter().all(|listener| !listener.serving)), "round {round}");
     }
     // Once each way, of two listeners, the start among them.
-    let told = told.0.lock().unwrap().clone();
+    let told = told.served.lock().unwrap().clone();
     assert_eq!(told, [&[false; 2][..], &[true, true, false, false].repeat(3)].concat());
     // Made anew so fast that nobody saw it gone.
     peer.link();

@@ -24,10 +24,13 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::sync::oneshot;
 
 /// The TLS alert for a server name that is not served (RFC 6066 §3).
 const UNRECOGNIZED_NAME: u8 = 112;
@@ -41,6 +44,9 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 /// The pause after a failure to accept, and the interval at which a listener without free descriptors checks for some.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The highest number of connections that are accepted from the queue when a listener ends.
+const MAX_LAST_ACCEPTS: usize = 4096;
+
 /// Accepts connections on a listening socket and spawns a task for each. Pauses, and reports that, while accepting
 /// fails or only reserved descriptors are left. Ends when the task is aborted, or readiness can no longer be awaited.
 /// `inherited` is true for a socket that another process may have bound to another interface.
@@ -50,19 +56,59 @@ pub(crate) async fn run(
     address: SocketAddr,
     tcp: AsyncFd<TcpListener>,
     inherited: bool,
+    mut stop: oneshot::Receiver<()>,
+) {
+    accept_until_stopped(&worker, &listener, address, &tcp, inherited, &mut stop).await;
+    // For their clients they are established, and a request may have been sent.
+    for _ in 0..MAX_LAST_ACCEPTS {
+        match accept(tcp.get_ref()) {
+            Ok((stream, peer)) => begin(&worker, &listener, address, stream, peer, inherited),
+            Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => break,
+        }
+    }
+}
+
+/// Waits until a connection can be accepted. `None` once the sender of `stop` is dropped, after which this must not be
+/// called again.
+async fn ready<'t>(
+    tcp: &'t AsyncFd<TcpListener>,
+    stop: &mut oneshot::Receiver<()>,
+) -> Option<AsyncFdReadyGuard<'t, TcpListener>> {
+    poll_fn(|cx| match Pin::new(&mut *stop).poll(cx) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => tcp.poll_read_ready(cx).map(Result::ok),
+    })
+    .await
+}
+
+/// Waits before accepting is tried again. Returns whether the sender of `stop` was dropped.
+async fn pause(stop: &mut oneshot::Receiver<()>) -> bool {
+    tokio::time::timeout(ACCEPT_RETRY_INTERVAL, stop).await.is_ok()
+}
+
+async fn accept_until_stopped(
+    worker: &Rc<Worker>,
+    listener: &Rc<Listener>,
+    address: SocketAddr,
+    tcp: &AsyncFd<TcpListener>,
+    inherited: bool,
+    stop: &mut oneshot::Receiver<()>,
 ) {
     let ceiling = descriptors::ceiling();
-    let mut trouble = AcceptFailureState { worker: &worker, local: address, last: None };
-    while let Ok(mut ready) = tcp.readable().await {
+    let mut trouble = AcceptFailureState { worker, local: address, last: None };
+    while let Some(mut ready) = ready(tcp, stop).await {
         for one in 1_usize.. {
             match ready.try_io(|tcp| accept(tcp.get_ref())) {
                 Ok(Ok((stream, peer))) => {
                     let scarce = stream.as_raw_fd() >= ceiling;
-                    begin(&worker, &listener, address, stream, peer, inherited);
+                    begin(worker, listener, address, stream, peer, inherited);
                     if scarce {
                         trouble.begin(&AcceptEvent::OutOfDescriptors { local: address });
                         while !has_room(tcp.get_ref(), ceiling) {
-                            tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
+                            if pause(stop).await {
+                                return;
+                            }
                         }
                     } else {
                         trouble.end();
@@ -71,7 +117,9 @@ pub(crate) async fn run(
                 // Out of descriptors or memory: connections wait in the kernel's queue until there is room.
                 Ok(Err(why)) if why.kind() != io::ErrorKind::ConnectionAborted => {
                     trouble.begin(&AcceptEvent::Failed { local: address, why: &why });
-                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
+                    if pause(stop).await {
+                        return;
+                    }
                 }
                 Ok(Err(_)) => {}
                 Err(_would_block) => break,
@@ -281,7 +329,7 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
             }
         }
     };
-    deadline.within(limit, read).await.flatten()
+    deadline.within_first(limit, read).await.flatten()
 }
 
 /// Returns the negotiated application protocol, `h2` or `http/1.1`. `None` if none is negotiated or known yet, or it is

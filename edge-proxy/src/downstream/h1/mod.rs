@@ -5,7 +5,7 @@ mod stranger;
 
 use crate::buffer::{ReadBuffer, SIZE, WriteBuffer};
 use crate::date;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::downstream::wire::{ClientTransport, LINGER_PAUSE, linger};
 use crate::exchange::{Connection, serve};
 use crate::observe::ConnectionRejected;
@@ -53,9 +53,9 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };
     client.input.preset(already);
     let mut head = RequestHead::new(Version::Http11);
-    let mut first = connection.transport == Transport::Plain;
+    let mut first = true;
     loop {
-        match client.next(&worker, &mut head, &deadline).await {
+        match client.next(&worker, &mut head, &deadline, first).await {
             NextRequest::Request { keep_alive, expects_continue } => {
                 first = false;
                 let done = serve_request(
@@ -77,7 +77,8 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
                 turned_away(&worker, &connection, reason(why));
                 let view = worker.view();
                 let (snapshot, listener) = (view.runtime.snapshot(), connection.listener.as_deref());
-                if first && is_met_with_silence(snapshot, listener, client.input.bytes()) {
+                let plain = connection.transport == Transport::Plain;
+                if first && plain && is_met_with_silence(snapshot, listener, client.input.bytes()) {
                     return;
                 }
                 if let Some(status) = why.status() {
@@ -174,12 +175,14 @@ impl HttpConnection {
     }
 
     /// Reads until a request head is complete, which is stored in `head`. The idle timeout applies until the first
-    /// byte, then the header timeout until the head is complete.
+    /// byte, then the header timeout until the head is complete. Once the worker drains, only a first request is waited for,
+    /// for at most [`FIRST_REQUEST_GRACE`].
     async fn next(
         &mut self,
         worker: &Rc<Worker>,
         head: &mut RequestHead,
         deadline: &Deadline,
+        first: bool,
     ) -> NextRequest {
         let config = worker.view();
         let config = config.runtime.snapshot().config();
@@ -192,6 +195,7 @@ impl HttpConnection {
         };
         let timeouts = config.timeouts;
         let mut begun = !self.input.is_empty();
+        let mut hurried = false;
         deadline.set(if begun { timeouts.header } else { timeouts.idle });
         if self.input.is_empty() {
             self.input.release();
@@ -214,10 +218,15 @@ impl HttpConnection {
                 if let Poll::Ready(read) = self.input.poll_fill(&mut self.wire, cx) {
                     return Poll::Ready(Some(read));
                 }
-                if deadline.poll_due(cx).is_ready() || (self.input.is_empty() && deadline.draining()) {
-                    return Poll::Ready(None);
+                if self.input.is_empty() && deadline.draining() {
+                    if !first {
+                        return Poll::Ready(None);
+                    }
+                    if !std::mem::replace(&mut hurried, true) {
+                        deadline.sooner(FIRST_REQUEST_GRACE);
+                    }
                 }
-                Poll::Pending
+                deadline.poll_due(cx).map(|()| None)
             })
             .await;
             match read {

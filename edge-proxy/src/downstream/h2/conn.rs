@@ -247,6 +247,11 @@ impl Http2Connection {
         self.begun
     }
 
+    /// Returns whether the client has opened a stream.
+    pub(super) const fn had_request(&self) -> bool {
+        self.highest > 0
+    }
+
     /// Returns whether less than [`MAX_PENDING_OUTPUT`] bytes of output are pending, so that more requests may be read.
     pub(super) fn has_output_room(&self) -> bool {
         self.out.len() < MAX_PENDING_OUTPUT

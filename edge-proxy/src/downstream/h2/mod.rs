@@ -5,7 +5,7 @@ mod exchange;
 mod slot;
 
 use crate::buffer::ReadBuffer;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::downstream::wire::{ClientTransport, LINGER_PAUSE, linger};
 use crate::exchange::{Connection, serve};
 use crate::observe::ConnectionRejected;
@@ -85,6 +85,8 @@ struct Driver {
     timeouts: Timeouts,
     /// The requests that were received and are not started yet.
     arrived: Vec<PendingRequest>,
+    /// The time until which a first request is waited for. `None` unless the worker drains.
+    last_call: Option<Instant>,
     /// True if nothing more can be written to the client.
     gone: bool,
 }
@@ -117,6 +119,7 @@ impl Driver {
             slow: false,
             timeouts: config.timeouts,
             arrived: Vec::new(),
+            last_call: None,
             gone: false,
         }
     }
@@ -125,8 +128,8 @@ impl Driver {
     /// connection has ended. A connection without requests for the idle timeout is shut down gracefully.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conn.borrow_mut().register_waker(cx.waker());
-        self.go_away_when_draining();
         let more = self.read(cx);
+        self.go_away_when_draining();
         if self.unfinished && self.section.poll_due(cx).is_ready() {
             (self.unfinished, self.slow) = (false, true);
             self.conn.borrow_mut().fail(Code::ENHANCE_YOUR_CALM);
@@ -173,14 +176,23 @@ impl Driver {
     }
 
     /// Begins a graceful shutdown once the worker drains. A connection without streams then ends within the handshake
-    /// timeout.
+    /// timeout. One that had no request yet has [`FIRST_REQUEST_GRACE`] for it first, since a client sends none after
+    /// GOAWAY.
     fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
-        if self.worker.sweep().draining() && !conn.is_leaving() {
-            conn.go_away();
-            if conn.slots.is_empty() {
-                self.deadline.set(self.timeouts.handshake);
+        if !self.worker.sweep().draining() || conn.is_leaving() {
+            return;
+        }
+        if !conn.had_request() {
+            let now = Instant::now();
+            let left = self.last_call.get_or_insert(now + FIRST_REQUEST_GRACE).saturating_duration_since(now);
+            if !left.is_zero() {
+                return self.deadline.sooner(left);
             }
+        }
+        conn.go_away();
+        if conn.slots.is_empty() {
+            self.deadline.set(self.timeouts.handshake);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Connection IDs that contain the number of their worker, and the passing of datagrams to that worker.
+//! Connection IDs that contain the number of their worker, and the handover of datagrams to it.
 
 use super::socket::Datagram;
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
@@ -6,46 +6,54 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The length of the connection IDs issued here, in bytes.
-pub(super) const LEN: usize = 8;
+/// The number of random bytes of a connection ID. A client that uses an ID with this entropy has received it, which
+/// validates its address (RFC 9000 §8.1).
+const NONCE_LEN: usize = 8;
 
-/// The highest number of datagrams queued for a worker by the others. Further ones are dropped, as on a congested path.
+/// The length of the connection IDs issued here, in bytes.
+pub(super) const LEN: usize = NONCE_LEN + 4;
+
+/// The highest number of datagrams queued for another worker. Further ones are dropped, as on a congested path.
 const MAX_QUEUED: usize = 1024;
 
-/// The key by which the workers of one address recognise each other's connection IDs. An ID consists of four random
-/// bytes, the masked worker number, and three bytes of authentication. Without the key, an ID does not reveal which
+/// The key by which the workers of one address recognise each other's connection IDs. An ID consists of eight random
+/// bytes, the masked worker number, and three bytes of authentication. Without the key it does not reveal which
 /// worker issued it.
 #[derive(Clone, Debug, Default)]
 struct CidKey(RandomState);
 
 impl CidKey {
-    /// Returns the connection ID for a nonce and the index of a worker: the nonce, the index masked by a byte of the
-    /// keyed hash of the nonce, and three bytes of that hash, by which the ID is authenticated.
-    fn seal(&self, nonce: [u8; 4], worker: u8) -> [u8; LEN] {
-        let hash = self.0.hash_one(nonce).to_le_bytes();
-        let [a, b, c, d] = nonce;
-        [a, b, c, d, worker ^ hash[0], hash[1], hash[2], hash[3]]
+    fn seal(&self, nonce: [u8; NONCE_LEN], worker: u8) -> [u8; LEN] {
+        let mut cid = [0; LEN];
+        let (random, rest) = cid.split_at_mut(NONCE_LEN);
+        random.copy_from_slice(&nonce);
+        rest.copy_from_slice(&self.mask(nonce));
+        rest[0] ^= worker;
+        cid
     }
 
-    /// Returns the worker's number in a connection ID. `None` if the ID was not issued with this key.
     fn open(&self, cid: &[u8]) -> Option<u8> {
         let cid: &[u8; LEN] = cid.try_into().ok()?;
-        let hash = self.0.hash_one(*cid.first_chunk::<4>()?).to_le_bytes();
-        (cid[5..] == hash[1..4]).then_some(cid[4] ^ hash[0])
+        let (nonce, rest) = cid.split_first_chunk()?;
+        let mask = self.mask(*nonce);
+        (rest[1..] == mask[1..]).then_some(rest[0] ^ mask[0])
+    }
+
+    /// Returns the mask of the worker number and the authentication.
+    fn mask(&self, nonce: [u8; NONCE_LEN]) -> [u8; LEN - NONCE_LEN] {
+        let [a, b, c, d, ..] = self.0.hash_one(nonce).to_le_bytes();
+        [a, b, c, d]
     }
 }
 
-/// The generator of a worker's connection IDs.
 struct Generator {
-    /// The key by which connection IDs are encrypted.
     key: CidKey,
-    /// The index of the worker, which is in each connection ID.
     worker: u8,
 }
 
 impl ConnectionIdGenerator for Generator {
     fn generate_cid(&mut self) -> ConnectionId {
-        let mut nonce = [0; 4];
+        let mut nonce = [0; NONCE_LEN];
         // Without random numbers there is no TLS either; the endpoint replaces a repeated ID.
         let _ = aws_lc_rs::rand::fill(&mut nonce);
         ConnectionId::new(&self.key.seal(nonce, self.worker))
@@ -69,38 +77,22 @@ impl ConnectionIdGenerator for Generator {
 pub(super) enum Owner {
     /// This worker issued the ID.
     Here,
-    /// The worker with this number issued the ID.
+    /// The worker of this number issued the ID.
     Other(u8),
     /// No worker of this address issued the ID.
     Nobody,
 }
 
-/// The membership of a worker's engine in the group that shares a UDP address. The kernel selects a socket by the
-/// client's address, so after the client's address changes, packets arrive at another worker, which passes them to the
-/// owner.
-pub(crate) struct Handover {
-    /// The key by which connection IDs are decrypted.
+/// The way of datagrams to the engines of a group, by their connection IDs.
+#[derive(Clone, Debug)]
+pub(crate) struct Router {
     key: CidKey,
-    /// The index of this worker.
     worker: u8,
-    /// The queues of datagrams to the workers, by their index.
     peers: Vec<mpsc::Sender<Datagram>>,
-    /// The queue of datagrams from other workers.
-    pub(super) inbox: mpsc::Receiver<Datagram>,
 }
 
-impl Handover {
-    /// Creates the memberships of a group of engines, one per worker in the order of their numbers.
-    pub(crate) fn mesh(workers: u8) -> Vec<Self> {
-        let key = CidKey::default();
-        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAX_QUEUED)).unzip();
-        (0..workers)
-            .zip(inboxes)
-            .map(|(worker, inbox)| Self { key: key.clone(), worker, peers: peers.clone(), inbox })
-            .collect()
-    }
-
-    /// Returns the owner of a connection ID, by its authentication.
+impl Router {
+    /// Returns the worker that issued a connection ID.
     pub(super) fn owner(&self, cid: &[u8]) -> Owner {
         match self.key.open(cid) {
             Some(worker) if worker == self.worker => Owner::Here,
@@ -109,16 +101,56 @@ impl Handover {
         }
     }
 
-    /// Queues a datagram for the worker with this number. It is dropped if the queue is full or the worker has ended.
+    /// Queues a datagram for a worker. It is dropped if the queue is full.
     pub(super) fn send(&self, worker: u8, datagram: Datagram) {
         if let Some(peer) = self.peers.get(usize::from(worker)) {
             let _ = peer.try_send(datagram);
         }
     }
 
-    /// Returns a function that creates generators of this worker's connection IDs.
+    /// Queues a datagram with this connection ID for the worker that issued it, or for this worker if none did.
+    pub(super) fn route(&self, cid: &[u8], datagram: Datagram) {
+        let worker = match self.owner(cid) {
+            Owner::Other(worker) => worker,
+            Owner::Here | Owner::Nobody => self.worker,
+        };
+        self.send(worker, datagram);
+    }
+
+    /// Returns whether this worker's engine has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.peers.get(usize::from(self.worker)).is_none_or(mpsc::Sender::is_closed)
+    }
+}
+
+/// The membership of an engine in the group that shares an address. The kernel selects a socket by the client's address, so after
+/// a migration packets arrive at another worker, which hands them over.
+pub(crate) struct Handover {
+    router: Router,
+    pub(super) inbox: mpsc::Receiver<Datagram>,
+}
+
+impl Handover {
+    /// Creates the memberships of a group of engines.
+    pub(crate) fn mesh(workers: u8) -> Vec<Self> {
+        let key = CidKey::default();
+        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAX_QUEUED)).unzip();
+        (0..workers)
+            .zip(inboxes)
+            .map(|(worker, inbox)| Self {
+                router: Router { key: key.clone(), worker, peers: peers.clone() },
+                inbox,
+            })
+            .collect()
+    }
+
+    /// Returns the way to the engines of the group, of which this one gets the datagrams of unknown clients.
+    pub(crate) const fn router(&self) -> &Router {
+        &self.router
+    }
+
     pub(super) fn generator(&self) -> impl Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync + 'static {
-        let (key, worker) = (self.key.clone(), self.worker);
+        let Router { key, worker, .. } = self.router.clone();
         move || Box::new(Generator { key: key.clone(), worker })
     }
 }
@@ -126,15 +158,36 @@ impl Handover {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn an_id_names_its_worker() {
         let mesh = Handover::mesh(3);
+        let owner = |worker: usize, cid: &[u8]| mesh[worker].router().owner(cid);
         let cid = mesh[1].generator()().generate_cid();
-        assert_eq!(mesh[1].owner(&cid), Owner::Here);
-        assert_eq!(mesh[0].owner(&cid), Owner::Other(1));
-        assert_eq!(Handover::mesh(3)[0].owner(&cid), Owner::Nobody);
-        assert_eq!(mesh[0].owner(&cid[..7]), Owner::Nobody);
-        assert_eq!(mesh[0].owner(&[]), Owner::Nobody);
+        assert_eq!(owner(1, &cid), Owner::Here);
+        assert_eq!(owner(0, &cid), Owner::Other(1));
+        assert_eq!(Handover::mesh(3)[0].router().owner(&cid), Owner::Nobody);
+        assert_eq!(owner(0, &cid[..7]), Owner::Nobody);
+        assert_eq!(owner(0, &[]), Owner::Nobody);
+    }
+
+    /// RFC 9000 §8.1 asks for 64 bits of entropy before an ID proves that its user received it.
+    #[test]
+    fn every_random_byte_differs_between_ids() {
+        let mut generator = Handover::mesh(1)[0].generator()();
+        let ids: Vec<ConnectionId> = (0..64).map(|_| generator.generate_cid()).collect();
+        for at in 0..8 {
+            let values: HashSet<u8> = ids.iter().map(|id| id[at]).collect();
+            assert!(values.len() > 32, "byte {at}: {values:?}");
+        }
+        // The four others depend on all of them.
+        let key = CidKey::default();
+        let whole = key.seal([0; NONCE_LEN], 0);
+        for at in 0..NONCE_LEN {
+            let mut nonce = [0; NONCE_LEN];
+            nonce[at] = 1;
+            assert_ne!(key.seal(nonce, 0)[NONCE_LEN..], whole[NONCE_LEN..], "byte {at}");
+        }
     }
 }

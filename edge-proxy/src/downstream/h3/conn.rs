@@ -77,6 +77,8 @@ pub(super) struct QuicConnection {
     pub(super) handshake: Vec<Waker>,
     /// True once the ClientHello was processed.
     pub(super) opened: bool,
+    /// The time at which the handshake was completed.
+    connected: Option<Instant>,
     /// The unidirectional streams of the client.
     uni: StreamMap<UniStream>,
     /// The critical streams that the client has opened.
@@ -123,6 +125,7 @@ impl QuicConnection {
             closed: None,
             handshake: Vec::new(),
             opened: false,
+            connected: None,
             uni: StreamMap::default(),
             seen: CriticalStreams::default(),
             control: None,
@@ -158,6 +161,7 @@ impl QuicConnection {
                 }
                 quic::Event::Connected => {
                     self.opened = true;
+                    self.connected = Some(shared.now.get());
                     self.open_control(shared);
                     if !self.handshake.is_empty() {
                         shared.tasks.set(true);
@@ -279,12 +283,12 @@ impl QuicConnection {
         }
     }
 
-    /// Sends GOAWAY (RFC 9114 §5.2). If `last` is true, no further requests are accepted; otherwise those that the
-    /// client sends before it receives the frame still are. No effect before the control stream is open, or once the
-    /// connection has ended.
-    pub(super) fn go_away(&mut self, last: bool) {
-        if self.control.is_none() || self.lost {
-            return;
+    /// Sends GOAWAY (RFC 9114 §5.2). With `last`, no further requests are accepted; without it, those that the client
+    /// sends before it receives the frame still are. Returns whether it is sent: not before the handshake, and not after
+    /// the last one.
+    pub(super) fn go_away(&mut self, last: bool) -> bool {
+        if self.control.is_none() || self.lost || self.goaway.is_some() {
+            return false;
         }
         let id = if last { self.next_request } else { (1 << 62) - 4 };
         if last {
@@ -292,6 +296,7 @@ impl QuicConnection {
         }
         control::write_goaway(&mut self.control_out, id);
         self.flush_control();
+        true
     }
 
     /// Reads and decodes the available bytes of a unidirectional stream of the client. Too many frames on the control

@@ -1,6 +1,6 @@
 //! Commands to a running engine.
 
-use super::QuicLimits;
+use super::{QuicLimits, Router};
 use quinn_proto as quic;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,8 @@ pub(super) enum EngineCommand {
     Reload(Arc<quic::ServerConfig>, Box<QuicLimits>),
     /// Shut down within this duration.
     Shutdown(Duration),
+    Successor(Router),
+    Predecessor(Router),
 }
 
 /// A sender of commands to an engine, usable from any thread.
@@ -39,5 +41,15 @@ impl EngineControl {
     /// already sent, no new requests. The engine ends when all requests have finished, or after `within`.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
+    }
+
+    /// Passes datagrams of unknown clients to another engine at the same address. For an engine that shuts down.
+    pub(crate) fn set_successor(&self, engines: Router) {
+        let _ = self.0.send(EngineCommand::Successor(engines));
+    }
+
+    /// Passes datagrams of the connections of other engines at the same address to them, until they have ended.
+    pub(crate) fn add_predecessor(&self, engines: Router) {
+        let _ = self.0.send(EngineCommand::Predecessor(engines));
     }
 }

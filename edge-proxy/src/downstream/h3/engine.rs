@@ -4,6 +4,7 @@ mod admit;
 mod shutdown;
 
 use super::amplification::AmplificationLimit;
+use super::cid::Router;
 use super::conn::{QuicConnectionCell, QuicRequest};
 use super::engine_state::EngineState;
 use super::first_flight::{FirstFlightFilter, Flow};
@@ -88,6 +89,10 @@ struct Engine<S: Service> {
     control: ControlReceiver,
     /// The membership in the group of engines that share the address.
     handover: Handover,
+    /// The engines that were removed from the same address and finish their connections.
+    predecessors: Vec<Router>,
+    /// The engine that serves the same address after this one.
+    successor: Option<Router>,
     /// The UDP socket.
     socket: QuicSocket,
     /// The QUIC endpoint, which assigns datagrams to connections.
@@ -140,6 +145,8 @@ impl<S: Service> Engine<S> {
             service,
             control,
             handover: config.handover,
+            predecessors: Vec::new(),
+            successor: None,
             endpoint: quic::Endpoint::new(
                 Arc::new(endpoint),
                 Some(config.server),
@@ -221,6 +228,9 @@ impl<S: Service> Engine<S> {
             match self.socket.poll_recv(cx, interfaces, &mut received) {
                 Poll::Pending => {
                     more = false;
+                    if self.shutdown.is_some() {
+                        self.filter.close();
+                    }
                     break;
                 }
                 Poll::Ready(result) => result?,
@@ -259,6 +269,7 @@ impl<S: Service> Engine<S> {
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_INTERVAL;
             self.filter.sweep(now);
+            self.predecessors.retain(|engines| !engines.is_closed());
             for entry in self.conns.iter().flatten() {
                 let mut state = entry.cell.state.borrow_mut();
                 if !state.slots.is_empty() || state.quic.is_handshaking() {
@@ -430,7 +441,7 @@ impl<S: Service> Engine<S> {
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
         if let Some(shutdown) = &self.shutdown {
-            until = until.min(if shutdown.called { shutdown.deadline } else { shutdown.last_call });
+            until = until.min(shutdown.next_step(self.shared.now.get()));
         }
         if self.sleeping_until != Some(until) {
             self.sleeping_until = Some(until);

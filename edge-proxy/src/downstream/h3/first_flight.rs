@@ -45,6 +45,8 @@ struct PendingFlow {
     datagrams: Vec<Datagram>,
     /// The number of bytes of the flow's datagrams.
     bytes: usize,
+    /// The time of the first datagram.
+    since: Instant,
 }
 
 /// The action for a datagram that was passed to the filter.
@@ -69,12 +71,16 @@ pub(super) struct FirstFlightFilter {
     flows: HashMap<Flow, FlowState>,
     /// The pending flows with the time of their first datagram, the oldest first.
     pending: VecDeque<(Instant, Flow)>,
+    /// The number of pending flows. Their queue may also have flows with a verdict.
+    pending_flows: usize,
     /// The refused flows with the time of the verdict, the oldest first.
     refused: VecDeque<(Instant, Flow)>,
     /// The number of bytes of all pending datagrams.
     bytes: usize,
     /// The limits of the engine.
     limits: QuicLimits,
+    /// True if no further flows are accepted.
+    closed: bool,
 }
 
 impl FirstFlightFilter {
@@ -85,10 +91,22 @@ impl FirstFlightFilter {
             suite: suite.tls13().and_then(rustls::Tls13CipherSuite::quic_suite),
             flows: HashMap::new(),
             pending: VecDeque::new(),
+            pending_flows: 0,
             refused: VecDeque::new(),
             bytes: 0,
             limits,
+            closed: false,
         }
+    }
+
+    /// Drops the datagrams of further flows. Known flows are not affected.
+    pub(super) const fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Returns whether a flow has begun, and is not forgotten.
+    pub(super) fn is_known(&self, flow: &Flow) -> bool {
+        self.flows.contains_key(flow)
     }
 
     /// Processes a datagram whose connection ID was not issued here, and returns what to do with it. Only Initial
@@ -121,6 +139,7 @@ impl FirstFlightFilter {
                     return FilterVerdict::Drop(Some(DropReason::Overload));
                 }
             }
+            None if self.closed => return FilterVerdict::Drop(None),
             None if is_initial => {
                 let Some(suite) = self.suite else { return FilterVerdict::Drop(None) };
                 let keys = suite.keys(&flow.1, Side::Server, Version::V1).remote;
@@ -132,9 +151,10 @@ impl FirstFlightFilter {
                     Err(MalformedHello) => return self.malformed(now, flow),
                 }
                 self.make_room(datagram.data.len());
-                let pending = PendingFlow { keys, crypto, datagrams: Vec::new(), bytes: 0 };
+                let pending = PendingFlow { keys, crypto, datagrams: Vec::new(), bytes: 0, since: now };
                 self.flows.insert(flow.clone(), FlowState::Pending(Box::new(pending)));
                 self.pending.push_back((now, flow.clone()));
+                self.pending_flows += 1;
                 return self.append(now, flow, datagram, false);
             }
             None => return garbage,
@@ -205,8 +225,8 @@ impl FirstFlightFilter {
 
     /// Sets the state of a flow and releases its datagrams if it was pending.
     fn set_verdict(&mut self, flow: Flow, state: FlowState) {
-        if let Some(FlowState::Pending(pending)) = self.flows.insert(flow, state) {
-            self.bytes -= pending.bytes;
+        if let Some(before) = self.flows.insert(flow, state) {
+            self.count_out(&before);
         }
     }
 
@@ -223,19 +243,41 @@ impl FirstFlightFilter {
     /// Removes a flow if `which` is true for its state. Returns whether it was removed.
     fn forget_if(&mut self, flow: &Flow, which: impl Fn(&FlowState) -> bool) -> bool {
         let found = self.flows.get(flow).is_some_and(which);
-        if found && let Some(FlowState::Pending(pending)) = self.flows.remove(flow) {
-            self.bytes -= pending.bytes;
+        if found && let Some(before) = self.flows.remove(flow) {
+            self.count_out(&before);
         }
         found
     }
 
-    /// Removes the oldest pending flows until one more with this many bytes is within the limits.
+    /// Removes the flow of this state from the counts, if it was pending.
+    fn count_out(&mut self, state: &FlowState) {
+        if let FlowState::Pending(pending) = state {
+            self.bytes -= pending.bytes;
+            self.pending_flows -= 1;
+        }
+    }
+
+    /// Forgets the flow of an entry of the queue of pending flows, unless it has had a verdict since. It may be pending anew.
+    fn forget_pending(&mut self, since: Instant, flow: &Flow) {
+        let same = |state: &FlowState| matches!(state, FlowState::Pending(one) if one.since == since);
+        self.forget_if(flow, same);
+    }
+
+    /// Removes the oldest pending flows until one more with this many bytes is within the limits. Flows with a verdict do
+    /// not count.
     fn make_room(&mut self, bytes: usize) {
-        while self.pending.len() >= self.limits.pending_flows
-            || (self.bytes + bytes > self.limits.pending_bytes && !self.pending.is_empty())
+        while self.pending_flows >= self.limits.pending_flows
+            || self.bytes + bytes > self.limits.pending_bytes
         {
-            let Some((_, oldest)) = self.pending.pop_front() else { return };
-            self.forget_if(&oldest, |state| matches!(state, FlowState::Pending(_)));
+            let Some((since, oldest)) = self.pending.pop_front() else { return };
+            self.forget_pending(since, &oldest);
+        }
+        // Entries of flows with a verdict are no more than as many again.
+        if self.pending.len() > 2 * self.limits.pending_flows {
+            let flows = &self.flows;
+            self.pending.retain(
+                |(since, flow)| matches!(flows.get(flow), Some(FlowState::Pending(one)) if one.since == *since),
+            );
         }
     }
 
@@ -244,8 +286,8 @@ impl FirstFlightFilter {
         let over = |queue: &mut VecDeque<(Instant, Flow)>, limit| {
             queue.pop_front_if(|(since, _)| now.saturating_duration_since(*since) > limit)
         };
-        while let Some((_, flow)) = over(&mut self.pending, self.limits.pending_time) {
-            self.forget_if(&flow, |state| matches!(state, FlowState::Pending(_)));
+        while let Some((since, flow)) = over(&mut self.pending, self.limits.pending_time) {
+            self.forget_pending(since, &flow);
         }
         while let Some((_, flow)) = over(&mut self.refused, self.limits.pending_time * 2) {
             self.forget_if(&flow, |state| matches!(state, FlowState::Refused));

@@ -28,7 +28,7 @@ mod tests;
 mod timers;
 mod uni;
 
-pub(crate) use cid::Handover;
+pub(crate) use cid::{Handover, Router};
 pub(crate) use config::{EngineConfig, server_config};
 pub(crate) use control::{ControlReceiver, EngineControl};
 pub(crate) use engine::open;

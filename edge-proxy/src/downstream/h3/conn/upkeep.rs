@@ -3,6 +3,7 @@
 use super::super::engine_state::EngineState;
 use super::super::requests::RequestSlot;
 use super::QuicConnection;
+use crate::deadline::FIRST_REQUEST_GRACE;
 use edge_http::h3::Code;
 use quinn_proto::StreamId;
 use std::net::SocketAddr;
@@ -68,6 +69,17 @@ impl QuicConnection {
     pub(in super::super) fn is_idle(&mut self) -> bool {
         // This side's control stream is always there.
         self.slots.is_empty() && self.quic.streams().send_streams() <= 1
+    }
+
+    /// Returns whether the client has opened a request stream.
+    pub(in super::super) const fn had_request(&self) -> bool {
+        self.next_request > 0
+    }
+
+    /// Returns whether a client that could not know of a shutdown may still send its first request.
+    pub(in super::super) fn awaits_first_request(&self, now: Instant) -> bool {
+        let fresh = |at: Instant| now.saturating_duration_since(at) < FIRST_REQUEST_GRACE;
+        !self.had_request() && (self.quic.is_handshaking() || self.connected.is_some_and(fresh))
     }
 
     /// Returns the client's address for policy and logs, which is validated once the handshake is complete.

@@ -1,7 +1,7 @@
 //! The routing of received datagrams: to a connection, to another worker, or to the filter of first flights.
 
 use super::super::amplification::AmplificationLimit;
-use super::super::cid::{self, Owner};
+use super::super::cid::{self, Owner, Router};
 use super::super::conn::{QuicConnection, QuicConnectionCell};
 use super::super::first_flight::{FilterVerdict, Flow};
 use super::super::paths::ClientPaths;
@@ -12,7 +12,7 @@ use edge_http::h3::initial;
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent};
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -48,18 +48,30 @@ impl<S: Service> Engine<S> {
             Some(header) => header.destination,
             None => datagram.data.get(1..=cid::LEN).unwrap_or_default(),
         };
-        match self.handover.owner(destination) {
+        match self.handover.router().owner(destination) {
             Owner::Here => {
                 self.feed(datagram, None, true);
             }
-            Owner::Other(worker) if direct => self.handover.send(worker, datagram),
+            Owner::Other(worker) if direct => self.handover.router().send(worker, datagram),
             Owner::Other(_) => {}
-            Owner::Nobody => self.filter_datagram(datagram),
+            Owner::Nobody => {
+                let cid: Box<[u8]> = destination.into();
+                match self.other_engine(&cid, datagram.remote).filter(|_| direct) {
+                    Some(engines) => engines.route(&cid, datagram),
+                    None => self.filter_datagram(datagram),
+                }
+            }
         }
     }
 
+    /// Returns the engines at the same address that a datagram with this unknown connection ID is for: those that issued the
+    /// ID, or those that serve new clients in place of this engine.
+    fn other_engine(&self, cid: &[u8], remote: SocketAddr) -> Option<&Router> {
+        let issuer = self.predecessors.iter().find(|engines| engines.owner(cid) != Owner::Nobody);
+        issuer.or_else(|| self.successor.as_ref().filter(|_| !self.filter.is_known(&(remote, cid.into()))))
+    }
+
     /// Passes a datagram with an unknown connection ID through the filter of first flights, and acts on the verdict.
-    /// During a shutdown no flow is accepted.
     fn filter_datagram(&mut self, datagram: Datagram) {
         let (now, peer) = (self.shared.now.get(), datagram.remote);
         match self.filter.offer(now, datagram) {
@@ -69,16 +81,11 @@ impl<S: Service> Engine<S> {
                 self.feed(datagram, None, false);
             }
             FilterVerdict::Hello { flow, sni, datagrams } => {
-                let hello = match self.shutdown {
-                    Some(_) => HelloVerdict::Silent,
-                    None => self.service.hello(peer, sni.as_deref()),
-                };
+                let hello = self.service.hello(peer, sni.as_deref());
                 self.apply_verdict(now, flow, hello, datagrams);
             }
             FilterVerdict::Part { flow, names } => {
-                let accepted =
-                    self.shutdown.is_none() && names.iter().any(|name| self.service.serves(peer, name));
-                if accepted {
+                if names.iter().any(|name| self.service.serves(peer, name)) {
                     let datagrams = self.filter.take(&flow);
                     self.apply_verdict(now, flow, HelloVerdict::Accept, datagrams);
                 }
@@ -147,7 +154,7 @@ impl<S: Service> Engine<S> {
                 let proved = incoming.remote_address_validated();
                 let admitted = match admit {
                     Some((flow, HelloVerdict::Accept)) => Some(flow.clone()),
-                    None if proved && self.shutdown.is_none() => {
+                    None if proved && self.shutdown.as_ref().is_none_or(|shutdown| !shutdown.called) => {
                         Some((remote, incoming.orig_dst_cid().as_ref().into()))
                     }
                     _ => None,

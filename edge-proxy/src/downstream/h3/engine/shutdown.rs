@@ -5,19 +5,36 @@ use super::super::conn::QuicConnection;
 use super::super::control::EngineCommand;
 use super::super::engine_state::EngineState;
 use super::Engine;
+use crate::deadline::FIRST_REQUEST_GRACE;
 use edge_http::h3::Code;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// The progress of a shutdown: GOAWAY is sent at once, new requests are refused from `last_call` on, and the remaining
-/// connections are closed at `deadline`.
+/// The interval at which connections without a request are checked after the last call.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The progress of a shutdown: first GOAWAY is sent, then new requests are refused, and at the deadline the rest is
+/// closed. Connections without a request have [`FIRST_REQUEST_GRACE`] for it, counted from their handshakes.
 pub(super) struct Shutdown {
     /// The time from which new requests are refused.
-    pub(super) last_call: Instant,
+    last_call: Instant,
     /// The time at which the remaining connections are closed.
-    pub(super) deadline: Instant,
-    /// True if new requests are refused.
+    deadline: Instant,
+    /// True once new requests are refused.
     pub(super) called: bool,
+    /// True if a first request is still waited for.
+    waits: bool,
+}
+
+impl Shutdown {
+    /// Returns the time of the next step.
+    pub(super) fn next_step(&self, now: Instant) -> Instant {
+        match (self.called, self.waits) {
+            (false, _) => self.last_call,
+            (true, true) => self.deadline.min(now + CHECK_INTERVAL),
+            (true, false) => self.deadline,
+        }
+    }
 }
 
 impl<S: Service> Engine<S> {
@@ -31,12 +48,22 @@ impl<S: Service> Engine<S> {
                 }
                 EngineCommand::Shutdown(within) => {
                     let now = self.shared.now.get();
-                    // A client hears that this ends before it learns which requests were too late, so that what it
-                    // sends meanwhile is still served (RFC 9114 §5.2).
-                    let last_call = now + (within / 4).min(Duration::from_millis(500));
-                    self.shutdown = Some(Shutdown { last_call, deadline: now + within, called: false });
-                    self.for_all(|conn, _| conn.go_away(false));
+                    // A client hears that this ends before it learns which requests were too late, so that what it sends
+                    // meanwhile is still served (RFC 9114 §5.2).
+                    let last_call = now + (within / 4).min(FIRST_REQUEST_GRACE);
+                    let deadline = now + within;
+                    match &mut self.shutdown {
+                        Some(shutdown) => shutdown.deadline = shutdown.deadline.min(deadline),
+                        None => {
+                            self.shutdown =
+                                Some(Shutdown { last_call, deadline, called: false, waits: false });
+                            // A client sends no first request after GOAWAY.
+                            self.for_all(|conn, _| _ = conn.had_request() && conn.go_away(false));
+                        }
+                    }
                 }
+                EngineCommand::Successor(engines) => self.successor = Some(engines),
+                EngineCommand::Predecessor(engines) => self.predecessors.push(engines),
             }
         }
     }
@@ -54,26 +81,35 @@ impl<S: Service> Engine<S> {
     pub(super) fn advance_shutdown(&mut self) -> bool {
         let now = self.shared.now.get();
         let Some(shutdown) = &mut self.shutdown else { return false };
-        if now >= shutdown.last_call && !std::mem::replace(&mut shutdown.called, true) {
-            self.for_all(|conn, _| conn.go_away(true));
-        }
-        let Some(shutdown) = &self.shutdown else { return false };
-        if !shutdown.called {
+        if now < shutdown.last_call {
             return false;
         }
+        if !std::mem::replace(&mut shutdown.called, true) {
+            self.filter.close();
+        }
         let over = now >= shutdown.deadline;
-        let mut open = 0;
+        let (mut open, mut waits) = (0, false);
         for entry in self.conns.iter().flatten() {
             let mut state = entry.cell.state.borrow_mut();
-            if !state.lost && (over || state.is_idle()) {
+            if state.lost {
+                continue;
+            }
+            open += 1;
+            if !over && state.awaits_first_request(now) {
+                waits = true;
+                continue;
+            }
+            let mut changed = state.go_away(true);
+            if over || state.is_idle() {
                 state.close(&self.shared, Code::H3_NO_ERROR);
-                drop(state);
+                changed = true;
+            }
+            drop(state);
+            if changed {
                 entry.cell.touch();
-                open += 1;
-            } else if !state.lost {
-                open += 1;
             }
         }
+        shutdown.waits = waits;
         if over && open == 0 && self.blocked.is_some() {
             // The socket accepts nothing any more, and no connection is open.
             return true;

@@ -184,6 +184,31 @@ fn there_are_only_so_many_connections() {
     });
 }
 
+/// First flights that were refused, or accepted, leave the room to those that are not complete.
+#[test]
+fn a_first_flight_is_not_displaced_by_those_with_a_verdict() {
+    on_a_worker(async {
+        let limits = QuicLimits { pending_flows: 4, ..QuicLimits::default() };
+        let server = start(&limits);
+        let flight = first_flight(&server, NAME).await;
+        let client = socket().await;
+        client.send_to(&flight[0], server.address).await.unwrap();
+        let unknown = first_flight(&server, "unknown.example").await;
+        for _ in 0..12 {
+            let stranger = socket().await;
+            for datagram in &unknown[..2] {
+                stranger.send_to(datagram, server.address).await.unwrap();
+            }
+        }
+        while server.log.hellos.borrow().len() < 12 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        client.send_to(&flight[1], server.address).await.unwrap();
+        let answered = timeout(Duration::from_secs(2), client.recv(&mut [0; 2000])).await;
+        assert!(answered.is_ok(), "it was forgotten");
+    });
+}
+
 #[test]
 fn strangers_do_not_pile_up() {
     on_a_worker(async {
