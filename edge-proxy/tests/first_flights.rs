@@ -226,6 +226,56 @@ async fn losing(edge: SocketAddr, lost: Vec<usize>) -> (SocketAddr, tokio::task:
     (address, task)
 }
 
+/// Relays between one client and the edge until it is aborted, without the client's datagram of this number.
+async fn losing_of_the_client(edge: SocketAddr, lost: usize) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let near = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let far = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    far.connect(edge).await.unwrap();
+    let address = near.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut up, mut down, mut client, mut count) = ([0; 2000], [0; 2000], None, 0);
+        loop {
+            tokio::select! {
+                Ok((n, from)) = near.recv_from(&mut up) => {
+                    client = Some(from);
+                    if count != lost {
+                        far.send(&up[..n]).await.unwrap();
+                    }
+                    count += 1;
+                }
+                Ok(n) = far.recv(&mut down) => {
+                    near.send_to(&down[..n], client.unwrap()).await.unwrap();
+                }
+            }
+        }
+    });
+    (address, task)
+}
+
+/// Either datagram of a ClientHello of two may be lost. Where the other one has the name, the edge acknowledges it, and the
+/// client repeats what is missing without waiting for its timer of a second.
+#[test]
+fn a_lost_half_of_the_client_hello_ends_no_handshake() {
+    let edge = Edge::before(Origin::simple().address(), 1);
+    run(async {
+        for lost in [0, 1] {
+            let mut took = Vec::new();
+            for _ in 0..8 {
+                let (address, relay) = losing_of_the_client(edge.tls(), lost).await;
+                let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+                let began = std::time::Instant::now();
+                let connecting = endpoint.connect_with(quic(edge.root()), address, "a.test").unwrap();
+                let connected = tokio::time::timeout(Duration::from_secs(8), connecting).await;
+                connected.unwrap_or_else(|_| panic!("not in time without {lost}")).expect("a connection");
+                took.push(began.elapsed());
+                relay.abort();
+            }
+            took.sort();
+            println!("without datagram {lost}: {took:?}");
+        }
+    });
+}
+
 #[test]
 fn a_long_chain_arrives_although_the_client_s_probes_are_small() {
     let edge = with_a_long_chain();
