@@ -121,7 +121,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         // The predecessor may exit at once, and must not be the main process of the service then.
         let _ = notifier.settle();
     }
-    predecessor.report_serving();
+    let last_request = predecessor.report_serving();
     let mut store = SocketStore::new(passed);
     store.sync(&proxy, &notifier);
     let supervisor = Supervisor {
@@ -136,7 +136,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         store,
         switches,
     };
-    let ending = runtime.block_on(supervisor.run(took_over, signals, requests))?;
+    let ending = runtime.block_on(supervisor.run((took_over, last_request), signals, requests))?;
     let grace = match ending {
         ShutdownReason::Stopped => {
             notifier.say("STOPPING=1");

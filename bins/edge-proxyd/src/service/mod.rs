@@ -15,4 +15,4 @@ pub(crate) use launcher::{Launcher, serve_as_launcher};
 pub(crate) use notify::Notifier;
 pub(crate) use sockets::{MatchedSockets, PassedSockets};
 pub(crate) use store::SocketStore;
-pub(crate) use takeover::{HandOver, Predecessor};
+pub(crate) use takeover::{HandOver, LastRequest, Predecessor};

@@ -14,6 +14,11 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
+/// The message of a successor that serves.
+const SERVING: u8 = b'1';
+/// The message of a predecessor that asks its successor for a reload.
+const RELOAD: u8 = b'r';
+
 /// A takeover in progress: the successor was started, but does not serve yet.
 pub(crate) struct HandOver<'a> {
     /// The process of the successor.
@@ -59,14 +64,18 @@ impl<'a> HandOver<'a> {
     /// The successor exited, or does not serve in time.
     pub(crate) async fn wait_until_serving(&mut self) -> Result<(), &'static str> {
         match tokio::time::timeout_at(self.until, self.stream.read_u8()).await {
-            Ok(Ok(b'1')) => Ok(()),
+            Ok(Ok(SERVING)) => Ok(()),
             Ok(_) => Err("the new process ended before it served"),
             Err(_) => Err("the new process did not serve in time and was ended"),
         }
     }
 
-    /// Releases the successor, which serves, and returns its process ID.
-    pub(crate) fn keep(self) -> u32 {
+    /// Releases a successor that serves. With `reload`, it reads the configuration again. Returns its process ID.
+    pub(crate) fn keep(self, reload: bool) -> u32 {
+        if reload {
+            // The stream was empty, and a successor that is gone reads nothing.
+            let _ = self.stream.try_write(&[RELOAD]);
+        }
         self.started.keep()
     }
 
@@ -142,11 +151,30 @@ impl Predecessor {
         self.0.is_some()
     }
 
-    /// Reports to the predecessor that this process serves.
-    pub(crate) fn report_serving(self) {
-        if let Some(mut stream) = self.0 {
+    /// Reports that this process serves. Returns the predecessor's last request.
+    pub(crate) fn report_serving(self) -> LastRequest {
+        let stream = self.0.and_then(|mut stream| {
             // A predecessor that is gone does not wait.
-            let _ = stream.write_all(b"1");
+            stream.write_all(&[SERVING]).ok()?;
+            stream.set_nonblocking(true).ok()?;
+            Some(stream)
+        });
+        LastRequest(stream)
+    }
+}
+
+/// The last request of a predecessor: to read the configuration again, since a reload was asked for during the takeover.
+pub(crate) struct LastRequest(Option<UnixStream>);
+
+impl LastRequest {
+    /// Completes if the predecessor asks for a reload, else never. Must be called once, within the runtime.
+    pub(crate) async fn reload(self) {
+        if let Some(stream) = self.0
+            && let Ok(mut stream) = tokio::net::UnixStream::from_std(stream)
+            && let Ok(RELOAD) = stream.read_u8().await
+        {
+            return;
         }
+        std::future::pending().await
     }
 }

@@ -79,8 +79,15 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Returns whether the result of a bind shows that this machine has the address. A port that another program uses is an error
+/// of the start: clients that try this address first would get to that program.
+fn has_address<T>(bound: &std::io::Result<T>) -> bool {
+    use std::io::ErrorKind::{AddrInUse, PermissionDenied};
+    bound.as_ref().err().is_none_or(|why| matches!(why.kind(), AddrInUse | PermissionDenied))
+}
+
 /// Returns the configuration, and a certificate for its names, which is issued into `folder`. It also listens on the
-/// IPv6 loopback address, if that can be bound and the port is not 0.
+/// IPv6 loopback address, if this machine has it and the port is not 0.
 ///
 /// # Errors
 /// A name is not valid, or the certificate could not be issued or read.
@@ -98,9 +105,9 @@ fn site(
         return Err(problem.into());
     }
     let mut listeners = vec![Listener::tls(([127, 0, 0, 1], args.port).into()).http3(true)];
-    // A machine without IPv6 has no such address, and a free port of one is not that of the other.
+    // A free port of one is not that of the other.
     let ipv6 = (std::net::Ipv6Addr::LOCALHOST, args.port);
-    if args.port != 0 && std::net::TcpListener::bind(ipv6).is_ok() {
+    if args.port != 0 && has_address(&std::net::TcpListener::bind(ipv6)) {
         listeners.push(Listener::tls(ipv6.into()).http3(true));
     }
     let config = Config {
@@ -139,5 +146,20 @@ async fn until_stopped() -> std::io::Result<()> {
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_address;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn only_a_machine_without_ipv6_is_not_listened_on_at_its_loopback_address() {
+        assert!(has_address(&Ok(())));
+        assert!(has_address::<()>(&Err(ErrorKind::AddrInUse.into())));
+        assert!(!has_address::<()>(&Err(ErrorKind::AddrNotAvailable.into())));
+        // EAFNOSUPPORT: a kernel without IPv6.
+        assert!(!has_address::<()>(&Err(Error::from_raw_os_error(97))));
     }
 }

@@ -137,8 +137,13 @@ fn a_binary_that_does_not_serve_takes_nothing_over() {
 
 /// Replaces the program by one that never serves.
 fn hang(program: &Path) {
+    replace(program, "exec sleep 1000");
+}
+
+/// Replaces the program by a script.
+fn replace(program: &Path, script: &str) {
     let fresh = program.with_extension("fresh");
-    std::fs::write(&fresh, "#!/bin/sh\nexec sleep 1000\n").expect("a file");
+    std::fs::write(&fresh, format!("#!/bin/sh\n{script}\n")).expect("a file");
     std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o755)).expect("it is ours");
     std::fs::rename(&fresh, program).expect("replaced");
 }
@@ -227,4 +232,48 @@ fn a_process_that_was_taken_over_from_ends_soon_when_the_service_stops() {
     signal(successor, "TERM");
     ends(&mut old.0);
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_reload_during_a_takeover_is_done_by_whoever_serves_afterwards() {
+    let manager = Manager::new(Origin::simple().address());
+    let program = manager.folder.path().join("edge-proxyd");
+    std::os::unix::fs::symlink(PROGRAM, &program).expect("a link");
+    let control = manager.folder.path().join("control");
+    let mut command = manager.command(&program);
+    command.arg("--control").arg(&control).stderr(Stdio::null());
+    let mut old = KillOnDrop(command.spawn().expect("it was built"));
+    manager.hear("READY=1");
+    // One that fails: the old process reloads, once it knows.
+    replace(&program, "sleep 1; exit 1");
+    signal(old.0.id(), "USR2");
+    manager.hear("STATUS=handing over");
+    signal(old.0.id(), "HUP");
+    manager.hear("RELOADING=1");
+    // A request of which somebody waits for the outcome is refused.
+    let output = std::process::Command::new(PROGRAM)
+        .args(["reload", "--control"])
+        .arg(&control)
+        .output()
+        .expect("it was built");
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("a new process is taking over: ask again when it serves"), "{said}");
+    manager.hear("STATUS=serving; the new process ended before it served");
+    manager.hear("RELOADING=1");
+    manager.hear("READY=1");
+    // One that serves may have read the configuration before the reload: it reads it again.
+    replace(&program, &format!("sleep 1; exec {PROGRAM} \"$@\""));
+    signal(old.0.id(), "USR2");
+    manager.hear("STATUS=handing over");
+    signal(old.0.id(), "HUP");
+    manager.hear("RELOADING=1");
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    manager.hear("READY=1");
+    manager.hear("RELOADING=1");
+    manager.hear("READY=1");
+    ends(&mut old.0);
+    assert!(ask(manager.plain).expect("the successor serves").starts_with("HTTP/1.1 200"));
+    signal(successor, "TERM");
+    manager.hear("STOPPING=1");
 }

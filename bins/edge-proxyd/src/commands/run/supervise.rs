@@ -10,7 +10,7 @@ use crate::service::control::{
     ControlAnswer, ControlContent, ControlRequest, ControlSocket, MaintenanceRequest, Takeover,
 };
 use crate::service::maintenance::Switches;
-use crate::service::{HandOver, Notifier, SocketStore};
+use crate::service::{HandOver, LastRequest, Notifier, SocketStore};
 use crate::status::{self, StatusSources};
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
@@ -76,6 +76,8 @@ struct PendingTakeover<'a> {
     hand_over: HandOver<'a>,
     /// The request that waits for the outcome. `None` if a signal or the process itself began the takeover.
     asked: Option<ControlRequest>,
+    /// True if the process that serves afterwards is to read the configuration again.
+    reload: bool,
 }
 
 /// The state of the main thread, which supervises the proxy while other threads serve.
@@ -111,11 +113,13 @@ impl<'a> Supervisor<'a> {
     /// The status page could not be started.
     pub(super) async fn run(
         mut self,
-        took_over: bool,
+        (took_over, last_request): (bool, LastRequest),
         mut signals: Signals,
         mut requests: Option<Receiver<ControlRequest>>,
     ) -> io::Result<ShutdownReason> {
         self.serve_status(took_over).await?;
+        let mut last_request = std::pin::pin!(last_request.reload());
+        let mut asked_last = false;
         let mut samples = tokio::time::interval(status::STEP);
         let mut watchdog = self.notifier.watchdog.map(tokio::time::interval);
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
@@ -124,12 +128,18 @@ impl<'a> Supervisor<'a> {
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(end_pending(pending)),
                 _ = signals.interrupt.recv() => return Ok(end_pending(pending)),
-                _ = signals.hangup.recv() => {
-                    self.notifier.reloading();
-                    self.refresh();
-                    let reloaded = self.reload(false);
-                    reloaded.tell();
-                    self.notifier.say(&format!("READY=1\nSTATUS={}", status_line(&reloaded.answer)));
+                _ = signals.hangup.recv() => match &mut pending {
+                    None => self.reload_by_signal(),
+                    Some(pending) => {
+                        pending.reload = true;
+                        journal::info("a new process is taking over: the reload follows");
+                        self.notifier.reloading();
+                        self.notifier.say("READY=1\nSTATUS=handing over to a new process");
+                    }
+                },
+                () = &mut last_request, if !asked_last => {
+                    asked_last = true;
+                    self.reload_by_signal();
                 }
                 _ = signals.upgrade.recv() => pending = self.hand_over(pending, None).await,
                 Some(request) = next_request(&mut requests) => pending = self.handle_request(pending, request).await,
@@ -154,6 +164,15 @@ impl<'a> Supervisor<'a> {
                 _ = signals.reopen.recv() => self.watched.log.reopen(),
             }
         }
+    }
+
+    /// Reloads, and reports the outcome in the log and to the service manager.
+    fn reload_by_signal(&mut self) {
+        self.notifier.reloading();
+        self.refresh();
+        let reloaded = self.reload(false);
+        reloaded.tell();
+        self.notifier.say(&format!("READY=1\nSTATUS={}", status_line(&reloaded.answer)));
     }
 
     /// Starts the status page, if one is configured. If its address is in use after a takeover, it is retried in the
@@ -220,6 +239,11 @@ impl<'a> Supervisor<'a> {
         if takeover == Takeover::Always {
             return self.hand_over(pending, Some(request)).await;
         }
+        if pending.is_some() {
+            // The successor may have read the configuration already, and lacks the sockets of listeners that are added now.
+            request.answer(&while_handing_over()).await;
+            return pending;
+        }
         self.refresh();
         let whole = takeover == Takeover::Needed;
         let reloaded = self.reload(whole);
@@ -239,7 +263,7 @@ impl<'a> Supervisor<'a> {
             |line: String, invalid| ControlAnswer { lines: vec![line], invalid, ..ControlAnswer::default() };
         if handing_over {
             // The successor has read the switches already.
-            return refused("a new process is taking over: ask again when it serves".into(), false);
+            return while_handing_over();
         }
         let mut config = self.watched.proxy.config();
         let line = match self.switches.set(&config, &asked.site, asked.on) {
@@ -272,7 +296,7 @@ impl<'a> Supervisor<'a> {
             }
         };
         match begun {
-            Ok(hand_over) => Some(PendingTakeover { hand_over, asked }),
+            Ok(hand_over) => Some(PendingTakeover { hand_over, asked, reload: false }),
             Err(why) => {
                 self.fail(&why, asked, pending.is_some()).await;
                 pending
@@ -287,13 +311,16 @@ impl<'a> Supervisor<'a> {
         pending: PendingTakeover<'a>,
         served: Result<(), &'static str>,
     ) -> Option<ShutdownReason> {
-        let PendingTakeover { hand_over, asked } = pending;
+        let PendingTakeover { hand_over, asked, reload } = pending;
         if let Err(why) = served {
             hand_over.end();
             self.fail(why, asked, false).await;
+            if reload {
+                self.reload_by_signal();
+            }
             return None;
         }
-        let process = hand_over.keep();
+        let process = hand_over.keep(reload);
         let line = format!("process {process} took over; this one finishes the requests in flight");
         journal::info(&line);
         if let Some(request) = asked {
@@ -330,6 +357,12 @@ fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
         pending.hand_over.end();
     }
     ShutdownReason::Stopped
+}
+
+/// Returns the answer to a request that changes the configuration during a takeover.
+fn while_handing_over() -> ControlAnswer {
+    let line = "a new process is taking over: ask again when it serves".to_owned();
+    ControlAnswer { lines: vec![line], ..ControlAnswer::default() }
 }
 
 /// Returns the status of the service after a reload, for the service manager.
