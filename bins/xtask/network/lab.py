@@ -16,7 +16,7 @@ from link import SERVER
 
 # By the length of the chain that a handshake takes.
 NAMES = {"small.test": 0, "middle.test": 60, "large.test": 180, "huge.test": 420}
-EDGE, NGINX, CADDY = 443, 444, 445
+EDGE, NGINX, CADDY, BBR, FRONT = 443, 444, 445, 446, 447
 ORIGIN = 8080
 CHUNK = bytes(65536)
 
@@ -71,11 +71,22 @@ chmod 640 acme/{name}/key.pem
     subprocess.run(["sh", "-c", script], cwd=folder, check=True, capture_output=True)
 
 
-def edge_configuration(folder):
-    text = f'[certificates]\nfolder = "{folder}/acme"\n[sandbox]\nmode = "off"\n[log]\nformat = "off"\n'
-    text += f'[[listen]]\naddress = "{SERVER}:{EDGE}"\ntls = true\nhttp3 = true\n'
+def edge_configuration(folder, port=EDGE, congestion=None):
+    text = f'congestion = "{congestion}"\n' if congestion else ""
+    text += f'[certificates]\nfolder = "{folder}/acme"\n[sandbox]\nmode = "off"\n[log]\nformat = "off"\n'
+    text += f'[[listen]]\naddress = "{SERVER}:{port}"\ntls = true\nhttp3 = true\n'
     for name in NAMES:
         text += f'[[site]]\nhosts = "{name}"\nupstream = "http://127.0.0.1:{ORIGIN}"\n'
+    return text
+
+
+def front_configuration(folder):
+    """An edge on the side of the clients, whose services are behind the link: the same edge by HTTP/2 and by HTTP/1.1."""
+    text = f'[sandbox]\nmode = "off"\n[log]\nformat = "off"\n[[listen]]\naddress = "127.0.0.1:{FRONT}"\n'
+    for scheme in ("h2", "https"):
+        text += f'[[site]]\nhosts = "{scheme}.test"\nplain = "serve"\nupstream = "{scheme}"\n'
+        text += f'[upstream.{scheme}]\ntarget = "{scheme}://{SERVER}:{EDGE}"\nhost = "small.test"\n'
+        text += f'tls = {{ server_name = "small.test", ca = "{folder}/ca.pem" }}\n'
     return text
 
 
@@ -143,6 +154,12 @@ class Lab:
             self.write("Caddyfile", caddy_configuration(folder))
             command = [f"{self.tools}/newer-caddy/usr/bin/caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
             self.start("caddy", command)
+            self.write("bbr.toml", edge_configuration(folder, BBR, "bbr"))
+            self.start("bbr", [os.path.abspath(edge), "run", "--workers", "2", "--config", str(self.folder / "bbr.toml")])
+            self.write("front.toml", front_configuration(folder))
+            front = [os.path.abspath(edge), "run", "--workers", "1", "--config", str(self.folder / "front.toml")]
+            self.start("front", [*self.client, *front])
+            self.until_listening("bbr", BBR)
         for name, port in self.ports.items():
             self.until_listening(name, port)
 
@@ -194,7 +211,7 @@ class Lab:
     def fetch(self, who, version, paths, host="small.test", seconds=60, more=()):
         """Fetches paths over one connection by curl. Returns its status, and of each path: HTTP status, bytes, seconds to the first
         byte, seconds in all."""
-        port = self.ports[who]
+        port = BBR if who == "bbr" else self.ports[who]
         command = [self.curl, "-sS", "--cacert", self.ca, "--resolve", f"{host}:{port}:{SERVER}", version, "-Z"]
         command += ["--max-time", str(seconds), "-w", "%{http_code} %{size_download} %{time_starttransfer} %{time_total}\n", *more]
         for path in paths:
@@ -202,6 +219,14 @@ class Lab:
         status, output = self.on_client(command, seconds + 20)
         lines = [line.split() for line in output.splitlines()]
         return status, [(int(code), int(size), float(first), float(total)) for code, size, first, total in lines]
+
+    def through_front(self, scheme, path, seconds=60, more=()):
+        """Fetches a path through the edge on the clients' side. Returns the seconds that it took, or None."""
+        command = [self.curl, "-sS", "--http1.1", "--max-time", str(seconds), "--resolve", f"{scheme}.test:{FRONT}:127.0.0.1"]
+        command += ["-o", "/dev/null", "-w", "%{http_code} %{time_total}", *more, f"http://{scheme}.test:{FRONT}{path}"]
+        _, output = self.on_client(command, seconds + 20)
+        code, total = output.split() if output.count(" ") == 1 else ("0", "0")
+        return float(total) if code == "200" else None
 
     def stop(self):
         for process in reversed(self.processes):

@@ -31,7 +31,7 @@ class Table:
     """Rows: a title, and a figure for each server. A lower figure is better."""
 
     def __init__(self):
-        self.rows, self.failed = [], []
+        self.rows, self.failed, self.comparisons = [], [], {}
 
     def row(self, title, unit, figures, most=MOST, slack=0.0, note=None):
         """Adds a row. It fails if the edge's figure is missing, or above the better peer's by more than `most` and `slack`; with a
@@ -55,6 +55,25 @@ class Table:
             self.failed.append(title)
         shown = ", ".join(f"{who} {text(figure)}" for who, figure in figures.items())
         print(f"{'ok' if ok else 'FAILED':<7} {title}: {shown} {unit} {wanted}", flush=True)
+
+    def compare(self, heading, title, figures, ok=True, unit="s"):
+        """Adds a row to a table of its own, whose columns are the names of the figures."""
+        self.comparisons.setdefault(heading, []).append((title, figures, ok, unit))
+        if not ok:
+            self.failed.append(f"{heading}: {title}")
+        shown = ", ".join(f"{who} {text(figure)}" for who, figure in figures.items())
+        print(f"{'ok' if ok else 'FAILED':<7} {heading}, {title}: {shown} {unit}", flush=True)
+
+    def further(self):
+        """Returns the tables of comparisons."""
+        pages = ""
+        for heading, rows in self.comparisons.items():
+            columns = list(rows[0][1])
+            pages += f"\n## {heading}\n\n| link | {' | '.join(columns)} | |\n|-|{'-|' * len(columns)}-|\n"
+            for title, figures, ok, unit in rows:
+                cells = " | ".join(f"{text(figures.get(one))} {unit}".strip() for one in columns)
+                pages += f"| {title} | {cells} | {'✓' if ok else '✗'} |\n"
+        return pages
 
     def markdown(self, who):
         head = f"| link and work | {' | '.join(who)} | of the better peer | |\n|-|{'-|' * len(who)}-|-|\n"
@@ -198,6 +217,63 @@ def downloads(lab, table, quick):
             table.row(title, "s", each(lab, measure), MOST, 0.2)
 
 
+def controllers(lab, table, quick):
+    """The controllers of congestion of HTTP/3, over paths of every kind."""
+    if quick:
+        return
+    for delay in [0.01, 0.05, 0.15]:
+        for loss, size in [(0, 5), (0.002, 5), (0.01, 2), (0.05, 1)]:
+
+            def measure(who):
+                took = []
+                for seed in range(3 if loss else 1):
+                    lab.link({"delay": delay}, down={"loss": loss, "rate": mbit(60), "queue": 500_000}, seed=seed)
+                    _, found = lab.fetch(who, "--http3-only", [f"/size/{size}000000"], seconds=90)
+                    took += [total for code, got, _, total in found if got == size * 1_000_000]
+                return statistics.median(took) if took else None
+
+            figures = {"cubic": measure("edge"), "bbr": measure("bbr"), "caddy": measure("caddy")}
+            title = f"{size} MB down, round trip {delay * 2000:.0f} ms, {loss:.1%} loss"
+            table.compare("Congestion control of HTTP/3", title, figures, figures["cubic"] is not None and figures["bbr"] is not None)
+    # How a download by TCP, with the controller of this kernel, and one over HTTP/3 share a link.
+    tcp = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    figures = {}
+    for who, name in [("edge", "cubic"), ("bbr", "bbr")]:
+        lab.link({"delay": 0.025}, down={"rate": mbit(10), "queue": 60_000})
+        sizes = {}
+
+        def fetch(version):
+            _, found = lab.fetch(who, version, ["/size/60000000"], seconds=15)
+            sizes[version] = found[0][1] if found else 0
+
+        both = [threading.Thread(target=fetch, args=(version,)) for version in ("--http2", "--http3-only")]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+        figures[f"HTTP/3 with {name}"] = sizes["--http3-only"] / max(1, sum(sizes.values()))
+    table.compare("Share of HTTP/3 beside TCP", f"10 Mbit/s, round trip 50 ms, {tcp} for TCP", figures, unit="")
+
+
+def hop(lab, table, quick):
+    """Transfers between two edges over a long path: HTTP/2 beside HTTP/1.1."""
+    if quick:
+        return
+    (lab.folder / "content").write_bytes(bytes(5_000_000))
+    for delay in [0.01, 0.05, 0.15]:
+        for title, path, more in [("down", "/size/5000000", []), ("up", "/take", ["--data-binary", f"@{lab.folder}/content"])]:
+            figures = {}
+            for scheme in ("h2", "https"):
+                lab.link({"delay": delay, "rate": mbit(60), "queue": 1_000_000})
+                # The first of each has a connection made.
+                lab.through_front(scheme, "/size/100")
+                took = [lab.through_front(scheme, path, more=[*more, "-H", "Expect:"]) for _ in range(3)]
+                figures[f"{scheme}://"] = statistics.median(took) if None not in took else None
+            two, one = figures["h2://"], figures["https://"]
+            ok = two is not None and one is not None and two <= one * MOST + 0.3
+            table.compare("Services by `h2://`", f"5 MB {title}, round trip {delay * 2000:.0f} ms", figures, ok)
+
+
 def moving(lab, table, quick):
     """The client's address changes, as behind a NAT that forgets it: in the middle of a download, and in the handshake."""
     for title, delay, at, size in [
@@ -247,7 +323,7 @@ def shrinking(lab, table, quick):
     lab.link()
 
 
-ROWS = [fair, beside, handshakes, hello, uploads, downloads, moving, shrinking]
+ROWS = [fair, beside, handshakes, hello, uploads, downloads, controllers, hop, moving, shrinking]
 
 PAGE = """# Networks
 
@@ -259,7 +335,7 @@ bound is exceeded.
 
 {table}
 {notes}
-"""
+{further}"""
 
 
 def missing():
@@ -294,7 +370,7 @@ def main():
         table.failed.append(f"ended by themselves: {', '.join(ended)}")
     notes = "\n".join(f"{mark} {text}" for mark, text in FOOTNOTES.items())
     if arguments.out:
-        pathlib.Path(arguments.out).write_text(PAGE.format(most=MOST, table=table.markdown(who), notes=notes))
+        pathlib.Path(arguments.out).write_text(PAGE.format(most=MOST, table=table.markdown(who), notes=notes, further=table.further()))
     took = time.monotonic() - began
     print(f"network: {len(table.rows)} rows, {len(table.failed)} failed in {took:.0f} s {'; '.join(table.failed)}")
     sys.exit(1 if table.failed else 0)
