@@ -1,7 +1,9 @@
 //! The program killed by kill -9: as each step begins and in the middle of the long ones, then resumed, then rolled back.
 
-use crate::lab::{ClusterOptions, Lab, ProgramOutput, as_account, feed, fill, same, until};
+use crate::lab::{ClusterOptions, Lab, ProgramOutput, as_account, feed, fill, same, state, until};
+use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ fn held(lab: &Lab, args: &[&str]) -> Child {
     assert!(Path::new("/usr/bin/strace").exists(), "strace is not there: run `cargo xtask tools` first");
     let mut command = as_account(Path::new("/usr/bin/strace"));
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"]);
-    command.args(["-e", "inject=rename,renameat,renameat2:delay_exit=40000"]);
+    command.args(["-e", "inject=rename,renameat,renameat2:delay_exit=150000"]);
     command.arg(crate::lab::program());
     lab.arguments(&mut command, args);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace runs")
@@ -41,9 +43,26 @@ fn traced(strace: u32) -> Option<u32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
+/// A shell that waits for the process to kill. Starting one only then takes longer than a state may last on a busy machine.
+struct Killer(Child);
+
+impl Killer {
+    fn new() -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read pid && kill -9 \"$pid\""]).stdin(Stdio::piped());
+        Self(command.spawn().expect("a shell"))
+    }
+
+    fn kill(mut self, pid: u32) {
+        let mut stdin = self.0.stdin.take().expect("it is piped");
+        writeln!(stdin, "{pid}").expect("it waits");
+        assert!(self.0.wait().expect("it ends").success());
+    }
+}
+
+/// Kills a process.
 fn kill(pid: u32) {
-    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
-    assert!(status.success());
+    Killer::new().kill(pid);
 }
 
 /// Runs the program until a step has begun, waits, and kills it. What the program had started goes on without it.
@@ -51,19 +70,19 @@ fn kill(pid: u32) {
 fn killed_at(lab: &Lab, step: &str, wait: Duration, args: &[&str]) -> bool {
     let wanted = format!("running {step}");
     // A journal of an earlier run may say the same.
-    let began = || {
-        lab.journal()["history"]
-            .as_array()
-            .map_or(0, |list| list.iter().filter(|e| e["step"] == step).count())
+    let began = |journal: &Value| {
+        journal["history"].as_array().map_or(0, |list| list.iter().filter(|e| e["step"] == step).count())
     };
-    let before = began();
+    let before = began(&lab.journal());
+    let killer = Killer::new();
     let mut child = held(lab, args);
     let started = Instant::now();
     loop {
-        if lab.state() == wanted && began() > before {
+        let journal = lab.journal();
+        if state(&journal) == wanted && began(&journal) > before {
             std::thread::sleep(wait);
             let program = traced(child.id());
-            program.into_iter().for_each(kill);
+            program.into_iter().for_each(|program| killer.kill(program));
             let _ = child.wait();
             return program.is_some();
         }

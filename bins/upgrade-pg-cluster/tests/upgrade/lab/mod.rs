@@ -7,7 +7,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -37,8 +36,6 @@ pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
-
-static PORTS: AtomicU16 = AtomicU16::new(0);
 
 /// What a cluster is made with.
 #[derive(Clone, Debug)]
@@ -111,7 +108,6 @@ impl Lab {
     pub(crate) fn within(made: &ClusterOptions<'_>, base: &Path) -> Self {
         let sockets = tempfile::Builder::new().prefix("up-").tempdir_in("/tmp").expect("a folder");
         own(sockets.path());
-        let id = u16::try_from(std::process::id() % 400).expect("it is small");
         let lab = Self {
             base: base.to_owned(),
             from: major(made.from).to_owned(),
@@ -119,7 +115,7 @@ impl Lab {
             old_bin: programs(made.from),
             new_bin: programs(made.to),
             superuser: made.superuser.to_owned(),
-            port: 20_000 + id * 100 + PORTS.fetch_add(1, Ordering::Relaxed) % 100,
+            port: testkit::free_port(),
             sockets,
             _folder: None,
         };
@@ -273,11 +269,16 @@ impl Lab {
 
     /// The state in the journal, such as `running transfer`.
     pub(crate) fn state(&self) -> String {
-        let state = &self.journal()["state"];
-        format!("{} {}", state["is"].as_str().unwrap_or(""), state["step"].as_str().unwrap_or(""))
-            .trim()
-            .to_owned()
+        state(&self.journal())
     }
+}
+
+/// The state in a journal, such as `running transfer`.
+pub(crate) fn state(journal: &Value) -> String {
+    let state = &journal["state"];
+    format!("{} {}", state["is"].as_str().unwrap_or(""), state["step"].as_str().unwrap_or(""))
+        .trim()
+        .to_owned()
 }
 
 impl Drop for Lab {
