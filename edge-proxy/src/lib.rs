@@ -44,8 +44,8 @@
 //!
 //! # Features
 //!
-//! - `opentelemetry`: tracing. Each request and each upstream attempt is a span, exported to a collector by OTLP over HTTP. The
-//!   trace context is accepted from trusted proxies and propagated to upstreams. It adds no dependency.
+//! - `opentelemetry`: tracing. Each request and each upstream attempt is a span, exported to a collector by OTLP over
+//!   HTTP. The trace context is accepted from trusted proxies and propagated to upstreams. It adds no dependency.
 //!
 //! # Limits
 //!

@@ -302,8 +302,8 @@ impl Runtime {
     }
 
     /// Returns the Alt-Svc value for connections that were accepted at this address: that of the listener with the
-    /// address, or else with the unspecified address and the port. `None` if that does not serve HTTP/3. Another port or
-    /// address family is not advertised, since clients may not reach it.
+    /// address, or else with the unspecified address and the port. `None` if that does not serve HTTP/3. Another port
+    /// or address family is not advertised, since clients may not reach it.
     pub(crate) fn alt_svc(&self, local: SocketAddr) -> Option<&str> {
         let same_port = || self.alt_svc.iter().filter(|(address, _)| address.port() == local.port());
         let at_address = same_port().find(|(address, _)| address.ip() == local.ip());

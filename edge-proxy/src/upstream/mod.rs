@@ -139,7 +139,7 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.poll_body(cx))
     }
 
-    /// Returns whether the content of the response has ended, as far as that shows in what was received already. Reads
+    /// Returns whether the content of the response has ended, as far as the bytes that were received already show. Reads
     /// nothing from an HTTP/1.1 connection, so that a client that does not read costs no further buffer.
     pub(crate) fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let known = match self {

@@ -8,7 +8,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// The kind of its value.
     pub(super) kind: Kind,
-    /// True if the table must have the key. The schema says so; the reader of the table reports a missing key.
+    /// True if the table must have the key. The schema requires it; the reader of the table reports a missing key.
     pub(super) required: bool,
 }
 

@@ -10,7 +10,7 @@ enum Piece {
     Text(String),
     /// Any characters, or none.
     Any,
-    /// Something that the analysis does not represent.
+    /// A part that the analysis does not represent.
     Hole,
     /// The end of the text.
     End,
@@ -23,11 +23,11 @@ pub(crate) struct Shape {
     pub(crate) anchored: bool,
     /// The characters with which it begins. May be empty.
     pub(crate) literal: String,
-    /// What may follow them.
+    /// The text that may follow them.
     pub(crate) rest: PatternSuffix,
 }
 
-/// What may follow the first characters of an alternative.
+/// The text that may follow the first characters of an alternative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PatternSuffix {
     /// Any text, or none.

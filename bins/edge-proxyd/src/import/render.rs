@@ -90,7 +90,7 @@ impl Guards<'_> {
     }
 }
 
-/// Converts a route into keys, and notes what they do not express. If a prefix would be removed from some of its paths
+/// Converts a route into keys, and notes the settings that they do not express. If a prefix would be removed from some of its paths
 /// only, the route is closed.
 pub(super) fn render(
     route: &Route,

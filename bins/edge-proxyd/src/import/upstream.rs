@@ -146,7 +146,7 @@ pub(super) struct Upstream {
 pub(super) struct Upstreams {
     /// The blocks by their name.
     pub(super) blocks: BTreeMap<String, Block>,
-    /// The upstreams to which something forwards.
+    /// The upstreams to which requests, connections or subrequests are forwarded.
     pub(super) used: Vec<Upstream>,
 }
 

@@ -83,8 +83,8 @@ impl<'a> From<&ConnectionRejected<'a>> for RejectedConnection<'a> {
 
 impl RejectedConnection<'_> {
     /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON`, with `QUIC`
-    /// in place of `TCP` for QUIC, and the status is 444, that of a request without a response. In a template the method
-    /// is `TCP` or `QUIC`, and the authority is the server name.
+    /// in place of `TCP` for QUIC, and the status is 444, that of a request without a response. In a template the
+    /// method is `TCP` or `QUIC`, and the authority is the server name.
     pub(super) fn line(&self, time: SystemTime, format: Format, template: Option<&Template>) -> Vec<u8> {
         let Self { peer, listener, sni, quic, reason } = self;
         let method = if *quic { "QUIC" } else { "TCP" };

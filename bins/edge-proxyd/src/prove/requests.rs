@@ -88,7 +88,7 @@ fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
 }
 
 /// Appends the requests for the paths of a server. `basic` has its host and address. The first list gets simple
-/// requests, the others those that vary what `facts` names, and spellings of paths.
+/// requests, the others those that vary the properties in `facts`, and spellings of paths.
 fn server_requests(
     basic: &Probe,
     samples: &[Sample],

@@ -1,5 +1,5 @@
 //! Takeover by a new process: it is started with the listening sockets, and reports when it serves. Then the old
-//! process finishes its requests in flight and exits. If the new process fails, the old one goes on.
+//! process finishes its requests in flight and exits. If the new process fails, the old one continues.
 
 use super::control::ControlSocket;
 use super::launcher::Launcher;

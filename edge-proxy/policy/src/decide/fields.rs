@@ -148,7 +148,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
     fields.retain(|field| is_forwarded(decision, trusted, field) && !is_edited(field.name));
 }
 
-/// The known names that [`is_forwarded`] does not simply forward.
+/// The known names of fields that [`is_forwarded`] removes, or forwards only under conditions.
 const SPECIAL_NAMES: NameSet = NameSet::of(&[
     Name::Forwarded,
     Name::Proxy,
@@ -163,7 +163,7 @@ const SPECIAL_NAMES: NameSet = NameSet::of(&[
 
 /// Returns whether a client's field is forwarded, apart from edits. `trusted` is true if a trusted proxy sent the
 /// request. Not forwarded are names that are not portable, fields of the authenticated identity, fields that the proxy
-/// sets itself, and names that become a known one if `_` is read as `-`. Other X-Forwarded-* fields are forwarded only
+/// sets itself, Proxy (which CGI programs take for a setting), and names that become a known one if `_` is read as `-`. Other X-Forwarded-* fields are forwarded only
 /// from a trusted proxy, and Sec-WebSocket-Key only for an upgrade.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
     let Field { id, name, class, .. } = field;

@@ -2,7 +2,7 @@
 //!
 //! They follow the order of a request: [`hello()`] at the ClientHello, [`decide()`] at the request head,
 //! [`request_fields()`] before forwarding, [`response_fields()`] before the response is sent. [`forward()`] is the one
-//! decision about a connection that is forwarded as it comes.
+//! decision about a connection that is forwarded unchanged.
 
 mod ambiguity;
 mod edits;

@@ -89,7 +89,7 @@ impl UnvalidatedPath {
     }
 }
 
-/// A datagram that QUIC wants to send.
+/// A datagram that QUIC has produced and that is not sent yet.
 pub(super) struct QueuedTransmit {
     /// The destination and length of the datagram.
     pub(super) transmit: Transmit,

@@ -15,7 +15,7 @@ pub(super) struct ProcessSandbox {
 }
 
 impl ProcessSandbox {
-    /// Starts the launcher and enters the sandbox, as `[sandbox]` says. The process must not have other threads yet.
+    /// Starts the launcher and enters the sandbox, as configured in `[sandbox]`. The process must not have other threads yet.
     ///
     /// # Errors
     /// The launcher could not be started, or the sandbox could not be entered, although the configuration requires it.

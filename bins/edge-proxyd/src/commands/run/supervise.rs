@@ -305,7 +305,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Completes a takeover with the outcome `served`, logs it, and responds to the request that waits for it. Returns
-    /// the reason to stop, or `None` if the new process failed, which is then ended, and this process goes on.
+    /// the reason to stop, or `None` if the new process failed, which is then ended, and this process continues.
     async fn finish(
         &mut self,
         pending: PendingTakeover<'a>,
