@@ -163,7 +163,8 @@ const SPECIAL_NAMES: NameSet = NameSet::of(&[
 
 /// Returns whether a client's field is forwarded, apart from edits. `trusted` is true if a trusted proxy sent the
 /// request. Not forwarded are names that are not portable, fields of the authenticated identity, fields that the proxy
-/// sets itself, Proxy (which CGI programs take for a setting), and names that become a known one if `_` is read as `-`. Other X-Forwarded-* fields are forwarded only
+/// sets itself, Proxy (which CGI programs take for a setting), and names that become a known one if `_` is read as `-`.
+/// Other X-Forwarded-* fields are forwarded only
 /// from a trusted proxy, and Sec-WebSocket-Key only for an upgrade.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
     let Field { id, name, class, .. } = field;
