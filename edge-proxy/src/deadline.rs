@@ -139,7 +139,8 @@ impl Deadline {
         self.limit(duration, false, future).await
     }
 
-    /// Runs `future` as [`Deadline::within`] does, for at most [`FIRST_REQUEST_GRACE`] once the worker drains.
+    /// Runs `future` as [`Deadline::within`] does, for at most [`FIRST_REQUEST_GRACE`] once the worker drains. Returns `None`
+    /// if the time passed first.
     pub(crate) async fn within_first<T>(
         &self,
         duration: Duration,

@@ -3,7 +3,7 @@
 use super::downstream::h3::{self, EngineConfig};
 use super::downstream::quic::H3Service;
 use super::downstream::tcp;
-use super::observe::Observer;
+use super::observe::{AcceptEvent, Observer};
 use super::runtime::{Runtime, h3_limits};
 use super::traces::{TraceSink, Tracer};
 use super::upstream::{Checks, TRIM_INTERVAL};
@@ -177,8 +177,12 @@ pub(crate) fn run(
                 Some(Command::Relisten { listener, sockets }) => {
                     end(&mut listening, &mut ending, |known| *known == listener);
                     let runtime = worker.view().runtime.clone();
-                    if let Some(Ok(prepared)) = sockets.map(|sockets| prepare(&worker, &runtime, *sockets)) {
-                        listening.push(prepared.start(&worker, &ending));
+                    if let Some(sockets) = sockets {
+                        let local = sockets.address;
+                        match prepare(&worker, &runtime, *sockets) {
+                            Ok(prepared) => listening.push(prepared.start(&worker, &ending)),
+                            Err(why) => worker.accepting(&AcceptEvent::Failed { local, why: &why }),
+                        }
                     }
                 }
                 Some(Command::Drain(within)) => {

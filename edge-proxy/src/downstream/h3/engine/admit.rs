@@ -65,7 +65,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Returns the engines at the same address that a datagram with this unknown connection ID is for: those that issued the
-    /// ID, or those that serve new clients in place of this engine.
+    /// ID, or those that serve new clients in place of this engine. `None` if it is for this engine.
     fn other_engine(&self, cid: &[u8], remote: SocketAddr) -> Option<&Router> {
         let issuer = self.predecessors.iter().find(|engines| engines.owner(cid) != Owner::Nobody);
         issuer.or_else(|| self.successor.as_ref().filter(|_| !self.filter.is_known(&(remote, cid.into()))))
