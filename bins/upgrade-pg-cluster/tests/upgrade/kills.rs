@@ -82,7 +82,9 @@ fn killed_at(lab: &Lab, step: &str, wait: Duration, args: &[&str]) -> bool {
         if state(&journal) == wanted && began(&journal) > before {
             std::thread::sleep(wait);
             let program = traced(child.id());
-            program.into_iter().for_each(|program| killer.kill(program));
+            if let Some(program) = program {
+                killer.kill(program);
+            }
             let _ = child.wait();
             return program.is_some();
         }
