@@ -1,6 +1,7 @@
 //! The builder of a proxy.
 
 use super::bound_sockets::{OpenListeners, open};
+use super::certificates::SiteCertificates;
 use super::error::StartError;
 use super::interfaces::{InterfaceWatcher, WatcherThread};
 use super::lifecycle;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Builder {
     config: Config,
     certificates: Arc<dyn ResolvesServerCert>,
+    site_certificates: Option<Arc<dyn SiteCertificates>>,
     observer: Arc<dyn Observer>,
     workers: usize,
     inherited: InheritedSockets,
@@ -45,6 +47,7 @@ impl Proxy {
         Builder {
             config: Config::default(),
             certificates: Arc::new(ResolvesServerCertUsingSni::new()),
+            site_certificates: None,
             observer: Arc::new(NoopObserver),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: InheritedSockets::default(),
@@ -90,6 +93,14 @@ impl Builder {
     #[must_use]
     pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
         self.certificates = certificates;
+        self
+    }
+
+    /// Sets the source of certificates that belong to single sites, before those of [`Builder::certificates`]. Default: every
+    /// certificate is chosen by the server name alone.
+    #[must_use]
+    pub fn site_certificates(mut self, certificates: Arc<dyn SiteCertificates>) -> Self {
+        self.site_certificates = Some(certificates);
         self
     }
 
@@ -155,7 +166,12 @@ impl Builder {
         self.inherited = InheritedSockets::default();
         let waiting = held.iter().filter(|held| !held.is_serving());
         let waiting: Vec<_> = waiting.map(|held| (held.address, held.listener.interface.clone())).collect();
-        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &lasting, &addresses)?);
+        let runtime = Arc::new(Runtime::new(
+            snapshot,
+            (&self.certificates, self.site_certificates.as_ref()),
+            &lasting,
+            &addresses,
+        )?);
         #[cfg(feature = "opentelemetry")]
         let (exporter, traces) = match self.tracing.take().map(Exporter::start).transpose()? {
             Some((exporter, traces)) => (Some(exporter), traces),
@@ -170,6 +186,7 @@ impl Builder {
             watch: None,
             reloading: Arc::default(),
             certificates: self.certificates,
+            site_certificates: self.site_certificates,
             lasting,
             #[cfg(feature = "opentelemetry")]
             exporter,

@@ -109,7 +109,9 @@ pub use edge_policy::{
 };
 
 pub use builder::{Builder, Proxy};
-pub use certificates::{CertificateError, CertificateFiles, CertificateInfo, Certificates, RefreshReport};
+pub use certificates::{
+    CertificateError, CertificateFiles, CertificateInfo, Certificates, RefreshReport, SiteCertificates,
+};
 pub use client_auth::{ClientCertificatesError, check_client_certificates};
 pub use error::StartError;
 pub use metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics};

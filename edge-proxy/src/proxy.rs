@@ -1,6 +1,7 @@
 //! The handle of a running proxy: reload, status, metrics and shutdown.
 
 use super::bound_sockets::{OpenListeners, RetainedSockets, open};
+use super::certificates::SiteCertificates;
 use super::error::StartError;
 use super::interfaces::WatcherThread;
 use super::lifecycle::{Command, Sockets};
@@ -66,6 +67,8 @@ pub struct ProxyHandle {
     pub(super) reloading: Arc<Mutex<()>>,
     /// The resolver of server certificates.
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
+    /// The source of certificates that belong to single sites. `None` without one.
+    pub(super) site_certificates: Option<Arc<dyn SiteCertificates>>,
     /// The state that survives reloads.
     pub(super) lasting: ReloadSurvivors,
     /// The exporter of spans. `None` without tracing.
@@ -261,7 +264,12 @@ impl ProxyHandle {
                 None => opened.next().unwrap_or(listener.address),
             })
             .collect();
-        let runtime = Arc::new(Runtime::new(snapshot, &self.certificates, &self.lasting, &addresses)?);
+        let runtime = Arc::new(Runtime::new(
+            snapshot,
+            (&self.certificates, self.site_certificates.as_ref()),
+            &self.lasting,
+            &addresses,
+        )?);
         self.prepare(&runtime, sockets)?;
         let mut state = self.state();
         // Before the workers close theirs: what the kernel then queues at a copy would be reset.

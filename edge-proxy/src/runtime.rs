@@ -1,6 +1,7 @@
 //! A configuration ready to be served: the snapshot, the TLS configurations of both sides, the limiters, and the
 //! Alt-Svc value.
 
+use super::certificates::{ByServerName, SiteCertificates, SiteTls};
 use super::client_auth::ClientAuth;
 use super::downstream::h3;
 use super::error::StartError;
@@ -98,9 +99,11 @@ pub(crate) struct Runtime {
     /// The validated configuration.
     snapshot: Snapshot,
     /// The TLS configuration of sites without early data: sessions are resumed by tickets.
-    pub(crate) tls: Arc<ServerConfig>,
+    tls: Arc<ServerConfig>,
     /// The TLS configuration of sites with early data: stored, single-use sessions (RFC 8446 §8.1).
-    pub(crate) early_tls: Arc<ServerConfig>,
+    early_tls: Arc<ServerConfig>,
+    /// The TLS configurations of sites with a certificate of their own, in the order of the configuration.
+    site_tls: Vec<Option<SiteTls>>,
     /// The QUIC configuration. `None` if no listener has HTTP/3.
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
     /// The client certificate settings of each site, in the order of the configuration. `None` for a site that requests
@@ -137,7 +140,7 @@ impl Runtime {
     /// [`StartError`] if a part of the configuration cannot be applied.
     pub(crate) fn new(
         snapshot: Snapshot,
-        certificates: &Arc<dyn ResolvesServerCert>,
+        (certificates, of_sites): (&Arc<dyn ResolvesServerCert>, Option<&Arc<dyn SiteCertificates>>),
         lasting: &ReloadSurvivors,
         addresses: &[SocketAddr],
     ) -> Result<Self, StartError> {
@@ -158,7 +161,9 @@ impl Runtime {
         // The record layer that takes over from rustls needs its keys.
         tls.key_log = Arc::new(super::tls::SecretCapture);
         tls.enable_secret_extraction = true;
-        let client_auth = client_auth(&snapshot, &tls, certificates)?;
+        let of_site = |site: &Site| of_sites?.clone().of_site(&site.name);
+        let own: Vec<_> = snapshot.config().sites.iter().map(of_site).collect();
+        let client_auth = client_auth(&snapshot, &tls, certificates, &own)?;
         let mut early_tls = match &lasting.shared {
             // The edges recognise the identities of sessions that any of them made.
             Some(link) => {
@@ -186,6 +191,11 @@ impl Runtime {
             false => None,
             true => {
                 let mut tls = base(&[&rustls::version::TLS13])?;
+                if own.iter().any(Option::is_some) {
+                    let snapshot = Snapshot::new(config.clone()).map_err(StartError::Config)?;
+                    tls.cert_resolver =
+                        Arc::new(ByServerName::new(certificates.clone(), snapshot, own.clone()));
+                }
                 if config.sites.iter().any(|site| site.early_data) {
                     tls.session_storage = lasting.early_quic.clone();
                     tls.max_early_data_size = u32::MAX;
@@ -225,6 +235,7 @@ impl Runtime {
             })
             .collect::<Result<_, _>>()?;
         let targets = lasting.targets.of(&snapshot.config().upstreams);
+        let site_tls = own.iter().map(|own| Some(SiteTls::new((&tls, &early_tls), own.as_ref()?))).collect();
         let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
         let rate_table = snapshot.config().limits.rate_table;
         let guards = lasting.guards.of(&snapshot.config().sites, rate_table);
@@ -235,6 +246,7 @@ impl Runtime {
             snapshot,
             tls,
             early_tls,
+            site_tls,
             quic,
             client_auth,
             upstream_tls,
@@ -248,6 +260,18 @@ impl Runtime {
             shared: lasting.shared.clone(),
             kernel_tls,
         })
+    }
+
+    /// Returns the TLS configuration of a site: the one that requests client certificates, or else that for early data, if
+    /// `by_session`, or that without.
+    pub(crate) fn tls_of(&self, site: usize, by_session: bool) -> &Arc<ServerConfig> {
+        match (&self.client_auth[site], &self.site_tls[site]) {
+            (Some(auth), _) => &auth.tls,
+            (None, Some(own)) if by_session => &own.early_tls,
+            (None, Some(own)) => &own.tls,
+            (None, None) if by_session => &self.early_tls,
+            (None, None) => &self.tls,
+        }
     }
 
     /// Returns the number of content bytes after which a response may be spliced. `None` if splicing is disabled:
@@ -324,8 +348,10 @@ fn client_auth(
     snapshot: &Snapshot,
     base: &ServerConfig,
     certificates: &Arc<dyn ResolvesServerCert>,
+    own: &[Option<Arc<dyn ResolvesServerCert>>],
 ) -> Result<Vec<Option<ClientAuth>>, StartError> {
-    let of = |site: &Site| {
+    let of = |(site, own): (&Site, &Option<Arc<dyn ResolvesServerCert>>)| {
+        let certificates = own.as_ref().unwrap_or(certificates);
         let Some(asked) = &site.client_certificates else { return Ok(None) };
         let made = ClientAuth::new(asked, base, |verifier| {
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -335,7 +361,7 @@ fn client_auth(
         });
         made.map(Some).map_err(|source| StartError::ClientCertificates { site: site.name.clone(), source })
     };
-    snapshot.config().sites.iter().map(of).collect()
+    snapshot.config().sites.iter().zip(own).map(of).collect()
 }
 
 /// Returns the limits of the HTTP/3 engine from the configuration's limits and timeouts; others have their defaults.

@@ -263,6 +263,91 @@ fn raw(name: &str, address: SocketAddr, proxy: Option<ProxyOut>) -> Upstream {
     Upstream { protocol: Protocol::Tcp, proxy_protocol: proxy, ..Upstream::new(name, target) }
 }
 
+/// A connection whose handshake asked for no certificate gets 421 from a site that does, over every version, also where sessions
+/// are shared between edges; and a session that such a handshake left in the store is of no use.
+#[test]
+fn s25_what_shared_sessions_hold_does_not_stand_in_for_a_certificate() {
+    let (origin, clients) = (Origin::simple(), Authority::named("the authority of clients"));
+    let mut edge = Edge::before(origin.address(), 1);
+    edge.authority.write(&edge.folder.path().join("b"), &["b.test"]);
+    edge.certificates.refresh().unwrap();
+    let ca = edge.folder.path().join("clients.pem");
+    std::fs::write(&ca, clients.root()).unwrap();
+    let mut site = Site::new("b.test", vec!["b.test".parse().unwrap()]).route(Route::forward("origin"));
+    (site.early_data, edge.config.sites[0].early_data) = (true, true);
+    edge.config.sites.push(site);
+    let store = Arc::new(Memory::default());
+    edge.proxy = Proxy::builder()
+        .config(edge.config.clone())
+        .certificates(edge.certificates.clone())
+        .shared(Shared::new(store.clone(), b"a secret of edges, long enough to be one").unwrap())
+        .workers(1)
+        .start()
+        .unwrap();
+    let (first, second) =
+        (Arc::new(client(edge.root(), None, b"http/1.1")), Arc::new(client(edge.root(), None, b"h2")));
+    let open = |name: &str| -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+        let stream = TcpStream::connect(edge.tls()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let session =
+            rustls::ClientConnection::new(first.clone(), name.to_owned().try_into().unwrap()).unwrap();
+        rustls::StreamOwned::new(session, stream)
+    };
+    let get = |tls: &mut rustls::StreamOwned<rustls::ClientConnection, TcpStream>, host: &str| {
+        write!(tls, "GET /here HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
+        std::io::Result::Ok(common::read_until(tls, "\r\n\r\n"))
+    };
+    // Sessions of b.test without a certificate, in the store.
+    for _ in 0..2 {
+        assert!(get(&mut open("b.test"), "b.test").unwrap().starts_with("HTTP/1.1 200"));
+        let mut http2 = Http2::try_connect(edge.tls(), second.clone(), "b.test").unwrap();
+        assert_eq!(http2.get("b.test", "/").status(), Some("200"));
+    }
+    assert!(store.stored() > 0, "no session is in the store");
+    let (mut kept, mut kept2) = (open("b.test"), Http2::connect(edge.tls(), edge.root(), "b.test"));
+    assert!(get(&mut kept, "b.test").unwrap().starts_with("HTTP/1.1 200"));
+    assert_eq!(kept2.get("b.test", "/").status(), Some("200"));
+    wire3::run(async {
+        let http3 = Http3::connect(edge.tls(), edge.root(), "b.test").await;
+        assert_eq!(http3.get("b.test", "/").await.status(), Some("200"));
+        let mut config = edge.config.clone();
+        config.sites[1].early_data = false;
+        config.sites[1].client_certificates = Some(ClientCertificates::required(&ca));
+        edge.proxy.reload(config).unwrap();
+        assert_eq!(http3.get("b.test", "/after").await.status(), Some("421"));
+        let http3 = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        assert_eq!(http3.get("b.test", "/after").await.status(), Some("421"));
+        assert_eq!(http3.get("a.test", "/").await.status(), Some("200"));
+    });
+    assert!(get(&mut kept, "b.test").unwrap().starts_with("HTTP/1.1 421"));
+    assert_eq!(kept2.get("b.test", "/after").status(), Some("421"));
+    // The name of another site in the handshake, full and resumed.
+    for _ in 0..2 {
+        let mut tls = open("a.test");
+        assert!(get(&mut tls, "a.test").unwrap().starts_with("HTTP/1.1 200"));
+        assert!(get(&mut tls, "b.test").unwrap().starts_with("HTTP/1.1 421"));
+        let mut http2 = Http2::try_connect(edge.tls(), second.clone(), "a.test").unwrap();
+        assert_eq!(http2.get("b.test", "/after").status(), Some("421"));
+        assert_eq!(http2.get("a.test", "/").status(), Some("200"));
+    }
+    // The sessions from before lead to a full handshake, which fails without a certificate.
+    let asked = origin.text().matches("/after").count();
+    for _ in 0..2 {
+        let mut tls = open("b.test");
+        let _ = write!(tls, "GET /after HTTP/1.1\r\nHost: b.test\r\n\r\n");
+        let mut said = String::new();
+        let _ = tls.read_to_string(&mut said);
+        assert!(
+            said.is_empty() && tls.conn.handshake_kind() != Some(rustls::HandshakeKind::Resumed),
+            "{said}"
+        );
+        if let Ok(mut http2) = Http2::try_connect(edge.tls(), second.clone(), "b.test") {
+            assert_eq!(http2.get("b.test", "/after").status(), None);
+        }
+    }
+    assert_eq!((asked, origin.text().matches("/after").count()), (0, 0));
+}
+
 /// TLS of `b.test` passes through an edge with shared sessions, behind a load balancer that writes PROXY headers, to a server that
 /// reads them.
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::{Edge, http1, tls};
 use edge_proxy::config::{
     Action, Auth, BasicAuth, Coding, Compression, ErrorPage, PathMatch, PrefixRule, Route, RouteCompression,
-    StickyCookie, Target, Timeouts,
+    StickyCookie, Target, Timeouts, Upstream,
 };
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -112,7 +112,7 @@ fn error_pages_of_the_proxy_and_of_services() {
             .push(Route::new(PathMatch::Prefix("/gone".into()), Action::Forward { upstream: "gone".into() }));
         let nobody = testkit::nobody();
         let target = Target::Tcp { host: nobody.ip().to_string(), port: nobody.port() };
-        edge.config.upstreams.push(edge_proxy::config::Upstream::new("gone", target));
+        edge.config.upstreams.push(Upstream::new("gone", target));
     });
     let said = ask(&edge, "/missing", "");
     assert!(said.starts_with("HTTP/1.1 404 ") && said.ends_with("\r\n\r\n<p>not here"), "{said}");
@@ -220,6 +220,47 @@ fn a_cookie_keeps_a_client_at_its_target() {
     );
     // One that names no target is replaced.
     assert!(cookie(&ask(&edge, "/", "Cookie: at=0000000000000000\r\n")).is_some());
+}
+
+#[test]
+fn a_cookie_keeps_a_client_at_a_target_of_each_upstream() {
+    let origins = [origin(), origin(), origin(), origin()];
+    let target = |origin: &Origin| Target::Tcp {
+        host: origin.address().ip().to_string(),
+        port: origin.address().port(),
+    };
+    let edge = edge(&origins[0], |edge| {
+        let first = &mut edge.config.upstreams[0];
+        (first.targets, first.sticky) =
+            (origins[..2].iter().map(target).collect(), Some(StickyCookie::new("at")));
+        let mut second = Upstream { name: "second".into(), ..first.clone() };
+        second.targets = origins[2..].iter().map(target).collect();
+        edge.config.upstreams.push(second);
+        edge.config.sites[0].routes.push(Route::new(
+            PathMatch::Prefix("/second".into()),
+            Action::Forward { upstream: "second".into() },
+        ));
+    });
+    let cookie = |said: &str| {
+        let at = said.find("Set-Cookie: at=").map(|at| &said[at + 12..]);
+        at.map(|rest| rest.split(';').next().unwrap().to_owned())
+    };
+    let mut kept = cookie(&ask(&edge, "/first", "")).expect("a cookie");
+    kept = cookie(&ask(&edge, "/second", &format!("Cookie: {kept}\r\n"))).expect("a cookie");
+    // From now on neither moves the client at the other.
+    for _ in 0..4 {
+        for path in ["/first/x", "/second/x"] {
+            let said = ask(&edge, path, &format!("Cookie: {kept}\r\n"));
+            assert_eq!(cookie(&said), None, "{said}");
+        }
+    }
+    let asked = |path: &str| {
+        let of = |origin: &Origin| origin.text().matches(&format!("GET {path}/x")).count();
+        let mut asked: Vec<usize> = origins.iter().map(of).collect();
+        asked.sort_unstable();
+        asked
+    };
+    assert_eq!((asked("/first"), asked("/second")), (vec![0, 0, 0, 4], vec![0, 0, 0, 4]));
 }
 
 #[test]

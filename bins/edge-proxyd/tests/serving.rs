@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::{Authority, Origin, free_port};
@@ -33,16 +34,25 @@ struct ProxyProcess {
 
 impl ProxyProcess {
     fn start(origin: SocketAddr) -> Self {
+        Self::start_with(|folder, authority| {
+            authority.write(&folder.join("acme/a.test"), &["a.test"]);
+            format!(
+                "[certificates]\nfolder = \"{0}/acme\"\n[log]\nfile = \"{0}/access.log\"\n\
+                 [[site]]\nhosts = [\"a.test\"]\nupstream = \"http://{origin}\"\n",
+                folder.display()
+            )
+        })
+    }
+
+    /// Starts the program with two listeners and what `prepare` writes below them.
+    fn start_with(prepare: impl FnOnce(&Path, &Authority) -> String) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().expect("a folder");
-        authority.write(&folder.path().join("acme/a.test"), &["a.test"]);
         let (tls, plain) = (free_port(), free_port());
         let config = format!(
             "https_port = {tls}\n[[listen]]\naddress = \"127.0.0.1:{tls}\"\ntls = true\nhttp3 = true\n\
-             [[listen]]\naddress = \"127.0.0.1:{plain}\"\n\
-             [certificates]\nfolder = \"{}/acme\"\n[log]\nfile = \"{0}/access.log\"\n\
-             [[site]]\nhosts = [\"a.test\"]\nupstream = \"http://{origin}\"\n",
-            folder.path().display()
+             [[listen]]\naddress = \"127.0.0.1:{plain}\"\n{}",
+            prepare(folder.path(), &authority)
         );
         std::fs::write(folder.path().join("edge.toml"), config).expect("a file");
         let mut child = Command::new(PROGRAM)
@@ -214,4 +224,71 @@ fn a_key_that_everybody_can_read_is_refused() {
     served.authority.write(&folder, &["b.test"]);
     std::fs::set_permissions(folder.join("key.pem"), PermissionsExt::from_mode(0o644)).expect("a mode");
     served.wait_for("chmod 0640");
+}
+
+/// The files as certbot leaves them: links to numbered files in another folder, the key readable by root alone.
+#[test]
+fn a_pair_of_certbot_s_is_checked_explained_and_served() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let origin = Origin::simple();
+    let mut live = std::path::PathBuf::new();
+    let served = ProxyProcess::start_with(|folder, authority| {
+        let archive = folder.join("letsencrypt/archive/a.test");
+        live = folder.join("letsencrypt/live/a.test");
+        std::fs::create_dir_all(&archive).expect("a folder");
+        std::fs::create_dir_all(&live).expect("a folder");
+        let (chain, key) = authority.issue(&["a.test"]);
+        for (name, text) in [("fullchain", chain), ("privkey", key)] {
+            let file = archive.join(format!("{name}1.pem"));
+            std::fs::write(&file, text).expect("a file");
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("a mode");
+            symlink(format!("../../archive/a.test/{name}1.pem"), live.join(format!("{name}.pem")))
+                .expect("a link");
+        }
+        let pair =
+            format!("certificate = \"{0}/fullchain.pem\"\nkey = \"{0}/privkey.pem\"\n", live.display());
+        format!(
+            "[[site]]\nhosts = [\"a.test\"]\nupstream = \"http://{0}\"\n{pair}\
+             [[site]]\nhosts = [\"*\"]\nplain = \"serve\"\nupstream = \"http://{0}\"\n{pair}",
+            origin.address()
+        )
+    });
+    let config = served.folder.path().join("edge.toml");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM).args(arguments).arg("--config").arg(&config).output();
+        let output = output.expect("it was built");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (code, said) = run(&["check", "--json"]);
+    // Its addresses are in use by the program that serves.
+    assert!(!said.contains("certificate"), "{said}");
+    assert!(matches!(code, Some(0 | 1 | 3)), "{said}");
+    for name in ["a.test", "elsewhere.test"] {
+        let (code, said) = run(&["explain", &format!("https://{name}/"), "--from", "192.0.2.1"]);
+        assert!(code == Some(0) && said.contains("certificate  found: that of the site"), "{said}");
+    }
+    let port = served.addresses[0].port();
+    let status = ["-o", "/dev/null", "-w", "%{http_code}"];
+    let url = format!("https://a.test:{port}/");
+    assert_eq!(served.curl(&[&[url.as_str()][..], &status].concat()), "200");
+    // For every other name it is used as it is.
+    let url = format!("https://elsewhere.test:{port}/");
+    let to = format!("elsewhere.test:{port}:127.0.0.1:{port}");
+    let any = ["--connect-to", &to, "-k", &url];
+    assert_eq!(served.curl(&[&any[..], &status].concat()), "200");
+    // A renewal changes where the links lead.
+    let archive = served.folder.path().join("letsencrypt/archive/a.test");
+    let (chain, key) = served.authority.issue(&["a.test"]);
+    for (name, text) in [("fullchain", chain), ("privkey", key)] {
+        let file = archive.join(format!("{name}2.pem"));
+        std::fs::write(&file, text).expect("a file");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("a mode");
+        let link = live.join(format!("{name}.pem"));
+        std::fs::remove_file(&link).expect("a link");
+        symlink(format!("../../archive/a.test/{name}2.pem"), link).expect("a link");
+    }
+    served.wait_for("in use");
+    let url = format!("https://a.test:{port}/");
+    assert_eq!(served.curl(&[&[url.as_str()][..], &status].concat()), "200");
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{config, facts, head, password, site};
+use edge_http::Version;
 use edge_policy::config::{
     Action, ClientCertificates, Config, Listener, PathMatch, PlainHttp, Reject, Route, Site, Trust,
     TrustedHeader,
@@ -107,6 +108,20 @@ fn a_route_takes_its_methods() {
                 "{method}"
             );
             assert_eq!(decision.allowed_methods().as_deref(), Some("GET, PUT, HEAD"));
+        }
+    }
+    // WebSocket is a GET over HTTP/1.1 and an extended CONNECT over the other versions.
+    for (methods, taken) in [(&["GET", "PUT"][..], true), (&["PUT"], false), (&["HEAD"], false)] {
+        let mut config = self::config(vec![site("a", "a.example.org")]);
+        config.sites[0].routes[0].methods = methods.iter().map(|method| (*method).to_owned()).collect();
+        let snapshot = Snapshot::new(config).expect("valid");
+        for version in [Version::Http11, Version::Http2, Version::Http3] {
+            let method = if version == Version::Http11 { "GET" } else { "CONNECT" };
+            let mut head = head(method, "a.example.org", "/");
+            (head.version, head.upgrade) = (version, Some("websocket".into()));
+            let decision = decide(&snapshot, &facts, &head);
+            assert_eq!(decision.upgrade, taken.then_some("websocket"), "{methods:?} {version:?}");
+            assert_eq!(decision.verdict.reason(), (!taken).then_some(Reason::MethodNotAllowed));
         }
     }
     let invalid = |method: &str| {

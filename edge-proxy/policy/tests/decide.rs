@@ -401,7 +401,7 @@ fn a_snapshot_says_everything_that_is_wrong() {
     for expected in [
         (ConfigPath::Site(1), "hosts"),
         (ConfigPath::Route(1, 0), "upstream"),
-        (ConfigPath::Site(2), "response_fields"),
+        (ConfigPath::Site(2), "response_fields.remove"),
         (ConfigPath::Route(3, 1), "path"),
         (ConfigPath::Route(3, 1), "status"),
         (ConfigPath::Upstream(0), "targets"),

@@ -1,9 +1,12 @@
 //! Server certificates from a folder such as `/var/lib/acme` and from individual files, reloaded when they change.
 
 mod error;
+mod of_site;
 mod pair;
 
 pub use error::CertificateError;
+pub use of_site::SiteCertificates;
+pub(crate) use of_site::{ByServerName, SiteTls};
 pub use pair::CertificateFiles;
 
 use pair::{Pair, PairLocation, Stamps};
@@ -38,6 +41,8 @@ pub struct Certificates {
     folder: Option<PathBuf>,
     /// The individual files besides the folder.
     files: Mutex<Vec<CertificateFiles>>,
+    /// The files of certificates by the name of their site.
+    sites: Mutex<HashMap<String, PathBuf>>,
     /// The loaded certificates.
     index: RwLock<Arc<NameIndex>>,
     /// The end of the last refresh and its duration. `None` before the first.
@@ -68,7 +73,7 @@ impl Certificates {
     /// [`Certificates::refresh`] reads them.
     pub fn of(folder: Option<PathBuf>, files: Vec<CertificateFiles>) -> Arc<Self> {
         let (index, looked) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { folder, files: Mutex::new(files), index, looked })
+        Arc::new(Self { folder, files: Mutex::new(files), sites: Mutex::default(), index, looked })
     }
 
     /// Creates the certificates of a folder and reads them.
@@ -95,6 +100,12 @@ impl Certificates {
     /// Replaces the list of individual files. They are read at the next [refresh](Self::refresh).
     pub fn set_files(&self, files: Vec<CertificateFiles>) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// Replaces the list of sites with a certificate of their own: the name of each, and the path of its chain, which is one of
+    /// the individual files. Takes effect when the proxy gets its configuration.
+    pub fn set_sites(&self, sites: HashMap<String, PathBuf>) {
+        *self.sites.lock().unwrap_or_else(PoisonError::into_inner) = sites;
     }
 
     /// Reads changed files as [`Certificates::refresh`], unless the time since the last refresh is less than 100 times
@@ -246,6 +257,21 @@ impl Certificates {
     /// must be in lower case. Validity periods are not considered.
     pub fn covers(&self, name: &str) -> bool {
         !self.candidates(name).is_empty()
+    }
+
+    /// Returns whether the site of this name has a certificate of its own that can be used.
+    pub fn has_own(&self, site: &str) -> bool {
+        self.file_of(site).is_some_and(|path| self.pair_of(&path).is_some())
+    }
+
+    /// Returns the path of the certificate of a site. `None` if it has none of its own.
+    fn file_of(&self, site: &str) -> Option<PathBuf> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).get(site).cloned()
+    }
+
+    /// Returns the certificate in use of a path. `None` if it could not be read yet.
+    fn pair_of(&self, path: &Path) -> Option<Arc<CertifiedKey>> {
+        self.index().pairs.get(path).map(|pair| pair.key.clone())
     }
 
     /// Returns the current index.

@@ -427,11 +427,7 @@ async fn handshake(
         if early && sharing.is_some() { OfferedSession::of(&hello) } else { OfferedSession::default() };
     drop(hello);
     let by_session = early && (sharing.is_none() || offered.tls13);
-    let config = match client_auth {
-        Some(auth) => &auth.tls,
-        None if by_session => &view.runtime.early_tls,
-        None => &view.runtime.tls,
-    };
+    let config = view.runtime.tls_of(site, by_session);
     let taken = match (sharing, offered.identity) {
         (Some(sharing), Some(identity)) if by_session => sharing.take(identity).await,
         _ => None,

@@ -69,7 +69,8 @@ impl Forwarding<'_, '_> {
             self.context.decision.client.port.unwrap_or(0),
         );
         let sticky = pool.upstream().sticky.as_ref();
-        let kept = sticky.and_then(|cookie| sticky::take(&cookie.name, &mut head.fields));
+        let bindings = sticky.map(|cookie| sticky::take(&cookie.name, &mut head.fields)).unwrap_or_default();
+        let kept = bindings.target_of(&pool.upstream().name);
         let extensions = self.context.proxy_extensions(pool.upstream());
         let mut options = ConnectOptions {
             client,
@@ -134,7 +135,9 @@ impl Forwarding<'_, '_> {
                         if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
                             let https = self.context.decision.client.forwarded.https;
                             let secure = https.unwrap_or_else(|| facts.transport.is_secure());
-                            let set = sticky::set(cookie, pool.identity(flight.at), secure);
+                            let mut bindings = bindings.clone();
+                            bindings.bind(&pool.upstream().name, pool.identity(flight.at));
+                            let set = sticky::set(cookie, &bindings, secure);
                             response.fields.push(b"Set-Cookie", set.as_bytes());
                         }
                         request_id::write(self.context, &mut response.fields);

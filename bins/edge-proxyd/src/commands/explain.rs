@@ -8,6 +8,7 @@ mod forward;
 mod readings;
 mod report;
 mod request;
+mod settings;
 
 use crate::cli::{Exit, ExplainArgs};
 use crate::config;

@@ -19,7 +19,7 @@ use crate::service::{
 use crate::shared;
 use crate::status::{Reloads, StatusSources};
 use certificates::CertificateMonitor;
-pub(crate) use certificates::{CLOCK, names_without_certificate};
+pub(crate) use certificates::{CLOCK, names_without_certificate, of_sites};
 use cli_support::outcome::chain;
 use edge_proxy::Proxy;
 use identity::FolderIdentity;
@@ -93,7 +93,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     }
     let certificates = CertificateMonitor::load(settings);
     if let Some(found) = &certificates {
-        builder = builder.certificates(found.resolver());
+        builder = builder.certificates(found.resolver()).site_certificates(found.resolver());
     }
     let proxy = Arc::new(builder.start()?);
     if let Some(warning) = descriptors::shortage_warning(limit, proxy.workers(), &settings.proxy) {

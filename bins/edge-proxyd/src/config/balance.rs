@@ -2,6 +2,7 @@
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
+use edge_http::grammar::is_token;
 use edge_proxy::config::{Balance, Check, HashKey, HealthConfig, Retry, StickyCookie};
 
 /// The kind of `balance`.
@@ -78,7 +79,12 @@ pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
         );
         return None;
     };
-    let mut cookie = StickyCookie::new(name.text()?);
+    let text = name.text()?;
+    if !is_token(text.as_bytes()) {
+        name.report_error("not a valid name of a cookie: expected letters, digits, - and _");
+        return None;
+    }
+    let mut cookie = StickyCookie::new(text);
     cookie.lifetime = table.get("lifetime").and_then(|value| value.duration());
     table.finish();
     Some(cookie)

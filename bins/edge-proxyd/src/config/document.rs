@@ -152,12 +152,13 @@ impl<'t> Document<'t> {
     pub(super) fn report(&self, error: &ConfigError) {
         let places = self.places.borrow();
         let key = match error.key {
-            "targets" => "target",
-            "to" => "redirect",
-            "request_fields" => "request_headers",
-            "response_fields" => "response_headers",
-            other => other,
+            "targets" => "target".to_owned(),
+            "to" => "redirect".to_owned(),
+            other => other
+                .replace("request_fields", "request_headers")
+                .replace("response_fields", "response_headers"),
         };
+        let key = key.as_str();
         let Some(spans) = places.get(&error.place) else {
             return self.report_error(
                 0,
@@ -258,8 +259,8 @@ impl<'d, 't> Table<'d, 't> {
         let known = || keys.iter().map(|known| known.name);
         for key in self.entries.keys().filter(|key| !known().any(|known| known == key.get_ref().as_ref())) {
             let name = key.get_ref();
-            let hint = match (super::foreign::hint_for(name), nearest(name, known())) {
-                (Some(write), _) => write.into(),
+            let hint = match (super::foreign::hint_for(name, &self.path), nearest(name, known())) {
+                (Some(write), _) => write,
                 (None, Some(near)) => format!("did you mean `{near}`?"),
                 (None, None) => {
                     let mut known: Vec<_> = known().collect();

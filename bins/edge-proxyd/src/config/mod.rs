@@ -37,6 +37,7 @@ use document::{Document, Table};
 use edge_proxy::config::{Config, ListenerKind};
 use edge_proxy::{CertificateFiles, Snapshot};
 use keys::{Key, Kind};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) certificates: Option<PathBuf>,
     /// The certificates that sites name by their files, without duplicates.
     pub(crate) certificate_files: Vec<CertificateFiles>,
+    /// The chain of each site that names one, by the name of the site.
+    pub(crate) site_certificates: BTreeMap<String, PathBuf>,
     /// The certificates that the proxy obtains itself. `None` without `[acme]`.
     pub(crate) acme: Option<crate::acme::AcmeSection>,
     /// The settings of the access log.
@@ -168,10 +171,12 @@ fn settings(
         .unwrap_or_default();
     std::iter::once(root).chain(&parts).for_each(|part| upstream::read_sections(part, &mut proxy.upstreams));
     proxy.listeners = listen::listeners(root, &mut proxy.upstreams);
-    let mut certificate_files = Vec::new();
+    let (mut certificate_files, mut site_certificates) = (Vec::new(), BTreeMap::new());
     for part in std::iter::once(root).chain(&parts) {
+        let first = proxy.sites.len();
         site::sites(part, &mut proxy.sites, &mut proxy.upstreams, proxy.timeouts);
-        site::certificate_files(part, &mut certificate_files);
+        let sites = &proxy.sites[first..];
+        site::certificate_files(part, sites, &mut certificate_files, &mut site_certificates);
     }
     parts.iter().for_each(Table::finish);
     let certificates = root.table("certificates").and_then(|table| {
@@ -216,6 +221,7 @@ fn settings(
         proxy,
         certificates,
         certificate_files,
+        site_certificates,
         acme,
         log,
         tracing,

@@ -14,6 +14,8 @@ use edge_proxy::config::{
     Satisfy, Site, Timeouts, Upstream,
 };
 use edge_proxy::{CertificateFiles, ConfigPath};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The keys of `[[site]]`.
 pub(super) static SITE: &[Key] = &[
@@ -116,13 +118,21 @@ const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy:
 /// The words of `reject`.
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
-/// Appends the certificate files of the sites of a file to `all`, without duplicates. A certificate without its key is
-/// reported, and vice versa.
-pub(super) fn certificate_files(root: &Table<'_, '_>, all: &mut Vec<CertificateFiles>) {
+/// Reads the files of certificates that sites name, and which site has which. `sites` are those of this part of the
+/// configuration, in its order.
+pub(super) fn certificate_files(
+    root: &Table<'_, '_>,
+    sites: &[Site],
+    all: &mut Vec<CertificateFiles>,
+    of_sites: &mut BTreeMap<String, PathBuf>,
+) {
+    let mut sites = sites.iter();
     for table in root.get("site").map(|value| value.tables()).unwrap_or_default() {
+        let site = sites.next();
         let path = |key| table.get(key).map(|value| value.path());
         match (path("certificate"), path("key")) {
             (Some(Some(certificate)), Some(Some(key))) => {
+                of_sites.extend(site.map(|site| (site.name.clone(), certificate.clone())));
                 let files = CertificateFiles { certificate, key };
                 if !all.contains(&files) {
                     all.push(files);

@@ -7,7 +7,8 @@ use crate::key_fault::KeyFault;
 use cli_support::secret::{Reference, ReferenceError};
 use edge_http::grammar::{is_field_value, is_target, is_token};
 use edge_http::trace_context::Sampler;
-use edge_proxy::config::Tracing;
+use edge_proxy::Snapshot;
+use edge_proxy::config::{Config, HOST_OF_REQUEST, Tracing, Upstream};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -114,6 +115,9 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
         Some(duration)
     };
     let (interval, timeout) = (duration("interval"), duration("timeout"));
+    if let (Some(collector), Some(tls)) = (&collector, table.table("tls")) {
+        check_tls(collector, &tls);
+    }
     table.finish();
     let mut tracing = Tracing::new(collector?, service.unwrap_or_else(|| "edge-proxyd".into()), 1.0)?;
     tracing.sampling = Sampler::new(ratio.unwrap_or(1.0))?;
@@ -122,6 +126,19 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     tracing.interval = interval.unwrap_or(tracing.interval);
     tracing.timeout = timeout.unwrap_or(tracing.timeout);
     Some(Traces { tracing, fields: fields.unwrap_or_default() })
+}
+
+/// Reports what is wrong with the TLS to a collector, by the rules for upstreams.
+fn check_tls(collector: &Upstream, tls: &Table<'_, '_>) {
+    let config = Config { upstreams: vec![collector.clone()], ..Config::default() };
+    for error in Snapshot::new(config).err().into_iter().flat_map(|errors| errors.0) {
+        if let Some(key) = error.key.strip_prefix("tls.") {
+            tls.report_error(key, &error.fix);
+        }
+    }
+    if collector.tls.as_ref().is_some_and(|tls| tls.server_name.as_deref() == Some(HOST_OF_REQUEST)) {
+        tls.report_error("server_name", "a collector has no request whose host it could be: write its name");
+    }
 }
 
 /// Reads the path of requests to the collector. `None` if it is not valid, which is reported.

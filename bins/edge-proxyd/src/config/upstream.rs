@@ -173,6 +173,10 @@ pub(super) fn upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>
 pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') {
+            value.report_error("not an absolute path: write unix:/PATH, such as unix:/run/app.sock");
+            return None;
+        }
         // Apart from the upstream of the same socket over HTTP.
         let name = format!("tcp+{text}");
         if !upstreams.iter().any(|upstream| upstream.name == name) {

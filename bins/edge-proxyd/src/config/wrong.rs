@@ -1,6 +1,7 @@
 //! Tests that write every documented key wrongly and expect the position, the error and the fix.
 
 mod acme;
+mod nested;
 mod values;
 
 use super::read;

@@ -3,7 +3,7 @@
 use super::listen::Listen;
 use super::parse::Directive;
 use super::quote::quoted;
-use super::sites::Server;
+use super::sites::{ANY, Server};
 
 /// The certificates of the converted servers: a folder with all of them, or files that sites name.
 #[derive(Debug, Default)]
@@ -16,6 +16,13 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// Returns whether a server has a certificate in a file whose name is known.
+    pub(super) fn has(&self, server: &Server) -> bool {
+        let own = pair(&server.directive.inner().iter().collect::<Vec<_>>());
+        own.or_else(|| self.outer.clone())
+            .is_some_and(|(certificate, key)| ![certificate, key].iter().any(|one| one.first().contains('$')))
+    }
+
     /// Reads the certificates of the servers that have names and listen with TLS. `all` are the directives of `http`.
     pub(super) fn read(all: &[&Directive], servers: &[Server], listens: &[Listen]) -> Self {
         let mut found = Self { folder: None, outer: pair(all) };
@@ -24,7 +31,7 @@ impl Certificates {
         }
         let at_tls = |server: &&Server| {
             let tls = |one: &Listen| listens.iter().any(|listen| listen.tls && listen.address == one.address);
-            !server.names.hosts.is_empty() && server.listens.iter().any(tls)
+            !(server.names.hosts.is_empty() && server.unnamed_at.is_empty()) && server.listens.iter().any(tls)
         };
         let pairs: Vec<Option<(Directive, Directive)>> = servers
             .iter()
@@ -48,16 +55,17 @@ impl Certificates {
         found
     }
 
-    /// Returns the keys `certificate` and `key` of a site. `folder` is that of relative paths. Empty if the folder of
-    /// [`Certificates`] has them, or the server names none.
-    pub(super) fn keys(&self, server: &Server, folder: &str) -> Vec<String> {
-        if self.folder.as_deref().is_some_and(|folder| folder != "/var/lib/acme") {
+    /// Returns the keys of a site over TLS for a host. A folder has certificates by name, so that the site of every other name
+    /// needs its files.
+    pub(super) fn keys(&self, server: &Server, host: &str, folder: &str) -> Vec<String> {
+        let any = host == ANY;
+        if !any && self.folder.as_deref().is_some_and(|folder| folder != "/var/lib/acme") {
             return Vec::new();
         }
         let own = pair(&server.directive.inner().iter().collect::<Vec<_>>());
         let Some((certificate, key)) = own.or_else(|| self.outer.clone()) else { return Vec::new() };
         let paths = [certificate.first(), key.first()];
-        if self.folder.is_some() && parent(paths[0], paths[1]) == self.folder.as_deref()
+        if !any && self.folder.is_some() && parent(paths[0], paths[1]) == self.folder.as_deref()
             || paths.iter().any(|path| path.contains('$'))
         {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! Evaluation of the conditions of `if`.
 
 use super::parse::Directive;
-use super::pattern::{PatternSuffix, Shape, shapes};
+use super::pattern::{IGNORE_CASE, PathSet, PatternSuffix, shapes};
 use super::ranges::{Rule, everyone};
 use super::variables::{Variables, bare};
 
@@ -22,12 +22,37 @@ pub(super) enum Verdict {
     /// Requests without a valid client certificate.
     NoCertificate,
     /// Requests for these paths.
-    Paths(Vec<Shape>),
+    Paths(PathSet),
     /// Depends on whether a file exists.
     Files,
     /// Not known before the request arrives.
     Unknown,
 }
+
+/// Methods that services know: those of HTTP, WebDAV and its extensions for calendars and versions. A condition on the method
+/// is evaluated for each of them; the methods that nobody knows are refused where some are.
+pub(super) const METHODS: &[&str] = &[
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "MKCALENDAR",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "ACL",
+    "REPORT",
+    "SEARCH",
+];
 
 /// Returns the requests for which the condition of an `if` is true, as far as that is known before they arrive.
 pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
@@ -52,16 +77,15 @@ pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
             Verdict::NoCertificate
         }
         ("request_method", "=") => methods(vec![right], negated),
-        ("request_method", "~" | "~*") => match words(&right) {
+        ("request_method", "~" | "~*") => match methods_that_match(&right, operator.ends_with('*')) {
             Some(all) => methods(all, negated),
             None => Verdict::Unknown,
         },
         ("request_uri" | "uri" | "document_uri", "=") if !negated && right.starts_with('/') => {
-            let literal = right.split('?').next().unwrap_or_default().to_owned();
-            Verdict::Paths(vec![Shape { anchored: true, literal, rest: PatternSuffix::Nothing }])
+            Verdict::Paths(PathSet::exact(right.split('?').next().unwrap_or_default().to_owned()))
         }
         ("request_uri" | "uri" | "document_uri", "~" | "~*") if !negated => {
-            shapes(&right).map_or(Verdict::Unknown, Verdict::Paths)
+            PathSet::of(&right, operator.ends_with('*')).map_or(Verdict::Unknown, Verdict::Paths)
         }
         _ => compare(&variables.constant(&source), operator, &right),
     }
@@ -88,42 +112,51 @@ fn compare(left: &str, operator: &str, right: &str) -> Verdict {
     }
 }
 
-/// Returns whether a regular expression matches a text. `None` if the expression has more than fixed texts, followed by
-/// anything or by nothing.
+/// Returns whether an expression matches a text. `None` if that depends on parts of it that are not modelled.
 fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
-    let (text, expression) = if ignore_case {
+    let (text, expression) = if ignore_case || expression.starts_with(IGNORE_CASE) {
         (text.to_lowercase(), expression.to_lowercase())
     } else {
         (text.into(), expression.into())
     };
-    let mut found = false;
+    let mut unknown = false;
     for shape in shapes(&expression)? {
-        found |= match (shape.anchored, shape.rest) {
-            (true, PatternSuffix::Anything) => text.starts_with(&shape.literal),
-            (true, PatternSuffix::Nothing) => text == shape.literal,
-            (false, PatternSuffix::Anything) => text.contains(&shape.literal),
-            (false, PatternSuffix::Nothing) => text.ends_with(&shape.literal),
-            (_, PatternSuffix::Some) => return None,
-        };
+        match shape.is_match(&text) {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => unknown = true,
+        }
+    }
+    (!unknown).then_some(false)
+}
+
+/// Returns the methods that an expression matches: the known ones, and words that it consists of. `None` if that is not known
+/// of each.
+fn methods_that_match(expression: &str, ignore_case: bool) -> Option<Vec<String>> {
+    let mut found: Vec<String> = Vec::new();
+    for method in METHODS {
+        if matches(method, expression, ignore_case)? {
+            found.push((*method).to_owned());
+        }
+    }
+    for shape in shapes(expression)? {
+        let is_word = shape.anchored && shape.rest == PatternSuffix::Nothing && is_method(&shape.literal);
+        if is_word && !found.contains(&shape.literal) {
+            found.push(shape.literal);
+        }
     }
     Some(found)
 }
 
-/// Returns the fixed texts of an expression such as `^(A|B)$`, whether or not it has anchors. `None` if it is not a
-/// choice of fixed texts.
-fn words(expression: &str) -> Option<Vec<String>> {
-    let all = shapes(expression)?;
-    let word = |shape: Shape| {
-        (shape.rest != PatternSuffix::Some && !shape.literal.is_empty()).then_some(shape.literal)
-    };
-    all.into_iter().map(word).collect()
+/// Returns whether nginx takes this for a method: capitals, `_` and `-`.
+fn is_method(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || b"_-".contains(&byte))
 }
 
 /// Returns the verdict for these methods, or for all others if `negated`. [`Verdict::Unknown`] unless all are uppercase
 /// letters.
 fn methods(all: Vec<String>, negated: bool) -> Verdict {
-    let token = |word: &String| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    if !all.iter().all(token) {
+    if !all.iter().all(|method| is_method(method)) {
         return Verdict::Unknown;
     }
     if negated { Verdict::OtherMethods(all) } else { Verdict::Methods(all) }
@@ -140,7 +173,8 @@ fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Op
     };
     if let Some(block) = variables.geo(left) {
         let mut ranges = block.ranges.clone();
-        // The most specific range counts.
+        // The most specific range counts, and of two entries for one range the last.
+        ranges.reverse();
         ranges.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix_len()));
         let mut rules = Vec::new();
         for (range, value) in ranges {
@@ -189,7 +223,38 @@ mod tests {
             Verdict::OtherMethods(vec!["GET".into(), "HEAD".into()])
         );
         assert_eq!(of("($request_method = POST)"), Verdict::Methods(vec!["POST".into()]));
-        assert!(matches!(of("($request_uri ~ ^/admin)"), Verdict::Paths(all) if all[0].literal == "/admin"));
+        let paths = |literal: &str, ignore_case| {
+            let expression = format!("^{literal}");
+            Verdict::Paths(PathSet::of(&expression, ignore_case).expect("a beginning"))
+        };
+        assert_eq!(of("($request_uri ~ ^/admin)"), paths("/admin", false));
+        assert_eq!(of("($request_uri ~* ^/admin)"), paths("/admin", true));
+        assert_eq!(of("($uri ~ (?i)^/admin)"), paths("/admin", true));
+        // By a beginning, an end, a part and a repetition: of all known methods.
+        let methods = |text: &str| match of(text) {
+            Verdict::Methods(all) | Verdict::OtherMethods(all) => all.join(" "),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(methods("($request_method ~ ^P)"), "POST PUT PATCH PROPFIND PROPPATCH");
+        assert_eq!(
+            methods("($request_method !~ ^(GET|HEAD|OPTIONS|PROPFIND|X-OWN)$)"),
+            "GET HEAD OPTIONS PROPFIND X-OWN"
+        );
+        assert_eq!(methods("($request_method ~* ^del)"), "DELETE");
+        assert_eq!(methods("($request_method ~ POST|PUT)"), "POST PUT");
+        assert_eq!(methods("($request_method ~ COL$)"), "MKCOL");
+        assert_eq!(methods("($request_method ~ \"^UN{0,1}LOCK\")"), "UNLOCK");
+        assert_eq!(methods("($request_method ~ ^POST.+)"), "");
+        assert_eq!(methods("($request_method ~ .*)").split(' ').count(), METHODS.len());
+        assert_eq!(of("($request_method ~ ^P[A-Z])"), Verdict::Unknown);
+        // Of a range that is listed twice, the last value counts.
+        let text = "geo $twice { default 0; 10.0.0.0/8 1; 10.0.0.0/8 0; }";
+        let found = parse("f", text, &mut |_| Ok(Vec::new())).expect("nginx's grammar");
+        let twice = Variables::read(&found.iter().collect::<Vec<_>>());
+        let condition =
+            parse("f", "if ($twice) { break; }", &mut |_| Ok(Vec::new())).expect("nginx's grammar");
+        let Verdict::Clients(rules) = verdict(&condition[0], &twice) else { panic!("clients") };
+        assert!(!rules[0].allows);
         let Verdict::Clients(rules) = of("($lan = 0)") else { panic!("clients") };
         assert!(!rules[0].allows && rules[1].allows);
     }

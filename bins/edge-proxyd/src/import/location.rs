@@ -3,7 +3,7 @@
 use super::action::{Action, Handling, Prefix, refusal};
 use super::notes::Notes;
 use super::parse::Directive;
-use super::pattern::{Shape, shapes};
+use super::pattern::{IGNORE_CASE, PatternSuffix, Shape, shapes};
 use super::phase::{self, Override};
 use super::ranges;
 use super::scope::{Scope, reason};
@@ -148,22 +148,26 @@ impl<'d> Locations<'d> {
         };
         // Redirects of some paths, which hold within this location only.
         for one in phase.overrides {
-            let (shapes, action, at) = one;
-            let whole = shapes.iter().any(|shape| {
-                shape.anchored
-                    && prefix.starts_with(&shape.literal)
-                    && shape.rest == super::pattern::PatternSuffix::Anything
+            let same = |text: &str| {
+                if one.paths.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() }
+            };
+            let whole = one.paths.shapes.iter().any(|shape| {
+                let begins = shape.anchored && same(prefix).starts_with(&same(&shape.literal));
+                match shape.rest {
+                    PatternSuffix::Anything => begins,
+                    PatternSuffix::AtLeastOne => begins && prefix.len() > shape.literal.len(),
+                    PatternSuffix::Nothing | PatternSuffix::Some => false,
+                }
             });
             if whole && phase.action.is_none() {
-                let handling = Handling { action, scope };
+                let handling = Handling { action: one.action, scope };
                 return (handling, inherited);
             }
-            if shapes.iter().all(|shape| shape.anchored && shape.literal.starts_with(prefix))
-                && !prefix.is_empty()
-            {
-                self.overrides.push((shapes, action, at));
+            let within = |shape: &Shape| shape.anchored && shape.literal.starts_with(prefix);
+            if one.paths.shapes.iter().all(within) && !prefix.is_empty() {
+                self.overrides.push(one);
             } else {
-                scope.close(&at, "holds for some paths of the location only", notes);
+                scope.close(&one.directive, "holds for some paths of the location only", notes);
             }
         }
         // Before anything that the location does itself.
@@ -185,10 +189,7 @@ impl<'d> Locations<'d> {
             let place = place.clone();
             let (mut handling, _) = self.handling(name, &place, (outer, &variables), upstreams, notes);
             notes.different(directive, "no files are served: every request goes to the service");
-            let same = handling.scope.access == scope.access
-                && handling.scope.auth_request.is_some() == scope.auth_request.is_some()
-                && handling.scope.realm == scope.realm;
-            if !same {
+            if !handling.scope.guards_as(&scope) {
                 let why = "is guarded otherwise than the location that it leads to";
                 handling.scope.close(directive, why, notes);
             }
@@ -288,7 +289,7 @@ fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
         return None;
     }
     if matches!(modifier, "~" | "~*") {
-        return Some(Matching::Pattern(shapes(path), modifier == "~*" || path.starts_with("(?i)")));
+        return Some(Matching::Pattern(shapes(path), modifier == "~*" || path.starts_with(IGNORE_CASE)));
     }
     if !path.starts_with('/') {
         notes.harmless(directive, "never matches a path, since paths begin with /");

@@ -55,7 +55,7 @@ use notes::Notes;
 use real_ip::RealIp;
 use scope::Scope;
 use server::HttpContext;
-use sites::{Server, Site};
+use sites::{ANY, Server, Site};
 use std::path::PathBuf;
 use stream::StreamServer;
 use upstream::{Block, Upstreams};
@@ -94,6 +94,8 @@ struct EdgeConfig {
     real_ip: RealIp,
     /// The folder of `[certificates]`. `None` if sites name their files, or nothing uses TLS.
     certificates: Option<String>,
+    /// Timeouts of connections in milliseconds, which no site has of its own.
+    timeouts: Vec<(&'static str, u64)>,
     /// The name of the field for the request identifier. `None` if requests have none.
     request_id: Option<String>,
     /// The key of the log format and its value. `None` if no site has a log of its own.
@@ -316,28 +318,36 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
             );
         }
     }
+    unnamed(&mut servers, &edge.listens, &Certificates::read(all, &[], &[]), notes);
     let certificates = Certificates::read(all, &servers, &edge.listens);
     edge.certificates.clone_from(&certificates.folder);
-    default_servers(&servers, &edge.listens, notes);
+    edge.timeouts = connection_timeouts(&scope, &servers);
     edge.log_format = access_log::format(all, servers.iter().map(|server| &server.directive), notes);
     let around = HttpContext { http: all, scope: &scope, real_ip: &edge.real_ip, guards: &guards };
     let upstreams = &mut edge.upstreams;
     let mut convert = |server: &Server, host: &str, listen: &Listen, notes: &mut Notes| {
         let mut variables = variables.clone();
         variables.context = variables::Context {
-            host: Some(host.to_owned()).filter(|host| !host.starts_with("*.")),
+            host: Some(host.to_owned()).filter(|host| !host.starts_with('*')),
             server_name: server.names.first.clone(),
             tls: listen.tls,
             port: listen.address.port(),
         };
         let mut body = server::convert(server.directive.inner(), &around, variables, upstreams, notes);
-        if listen.tls {
-            body.keys.splice(0..0, certificates.keys(server, &options.folder));
+        // Beside TLS it is one site over plain HTTP too.
+        if listen.tls || server.listens.iter().any(|one| one.tls) {
+            body.keys.splice(0..0, certificates.keys(server, host, &options.folder));
         }
         body
     };
     let outlined = |server: &Server| OutlinedServer {
-        hosts: server.names.hosts.clone(),
+        hosts: server
+            .names
+            .hosts
+            .iter()
+            .cloned()
+            .chain((!server.unnamed_at.is_empty()).then(|| ANY.to_owned()))
+            .collect(),
         addresses: server.listens.iter().map(|listen| listen.address).collect(),
         directive: server.directive.clone(),
     };
@@ -368,8 +378,26 @@ fn server(directive: &Directive, block: &[Directive], options: &Options, notes: 
         names.hosts.extend([domain.to_owned(), format!("*.{domain}")]);
         names.first = domain.to_owned();
         names.anything = false;
+        names.of_domain = true;
     }
-    Server { directive: directive.clone(), listens, names }
+    Server { directive: directive.clone(), listens, names, unnamed_at: Vec::new() }
+}
+
+/// Returns the timeouts that pass before the site of a request is known: the longest of all servers, so that no request is cut
+/// off that nginx answers.
+fn connection_timeouts(scope: &Scope, servers: &[Server]) -> Vec<(&'static str, u64)> {
+    let of = |(key, directive, default): (&'static str, &str, u64)| {
+        let outer = scope.timeouts.iter().find(|(known, _)| *known == key).map(|(_, time)| *time);
+        let own = |server: &Server| {
+            let all = server.directive.inner().iter().filter(|one| one.name == directive);
+            all.filter_map(|one| times::milliseconds(one.first())).next_back().or(outer)
+        };
+        let all: Vec<Option<u64>> = servers.iter().map(own).collect();
+        let longest = all.iter().map(|time| time.unwrap_or(default)).max()?;
+        let known = all.iter().any(Option::is_some) && (1..=30 * 86_400_000).contains(&longest);
+        known.then_some((key, longest))
+    };
+    scope::CONNECTION_TIMEOUTS.into_iter().filter_map(of).collect()
 }
 
 /// Returns true if a block, or a block in it, has `allow`, `deny` or `if`, which may depend on the client's address.
@@ -379,25 +407,35 @@ fn lists_addresses(block: &[Directive]) -> bool {
         .any(|one| matches!(one.name.as_str(), "allow" | "deny" | "if") || lists_addresses(one.inner()))
 }
 
-/// Notes the servers that serve requests for unknown names, which edge-proxyd rejects.
-fn default_servers(servers: &[Server], listens: &[Listen], notes: &mut Notes) {
+/// Determines the servers that answer for names that no server has: the default server of a listener, if it is marked as
+/// such or has no name of its own. Notes those that do not here.
+fn unnamed(servers: &mut [Server], listens: &[Listen], certificates: &Certificates, notes: &mut Notes) {
     for listen in listens {
-        let at = |server: &&Server| server.listens.iter().any(|one| one.address == listen.address);
-        let marked =
-            |server: &&Server| server.listens.iter().any(|one| one.address == listen.address && one.default);
-        let Some(server) = servers.iter().find(marked).or_else(|| servers.iter().find(at)) else { continue };
+        let Some(at) = sites::default_at(servers, listen) else { continue };
+        let server = &servers[at];
+        let marked = server.listens.iter().any(|one| one.address == listen.address && one.default);
+        let is_meant = marked || server.names.anything || server.names.hosts.is_empty();
         let block = server.directive.inner();
-        let refuses = block
-            .iter()
-            .any(|one| one.name == "ssl_reject_handshake" && one.first() == "on" || one.name == "return");
-        let answers = block.iter().any(|one| one.name == "location");
-        if server.names.hosts.is_empty() && answers && !refuses {
-            notes.closed(&server.directive, "answers for names that no server has, which are dropped here: give its names by --domain, or write them into hosts");
-        } else if (server.names.anything || marked(&server)) && answers && !refuses {
-            notes.different(
-                &server.directive,
-                "answers for names that no server has, which are dropped here: write each into hosts",
-            );
+        let has = |name: &str| block.iter().any(|one| one.name == name);
+        let rejects = block.iter().any(|one| one.name == "ssl_reject_handshake" && one.first() == "on");
+        // A refusal, or the way to https, which nothing answers there.
+        let refuses = block.iter().any(|one| {
+            one.name == "return"
+                && (one.first().starts_with('4')
+                    || one.arguments.last().is_some_and(|to| to.starts_with("https://$")))
+        });
+        let answers = (has("location") || has("return")) && !refuses && !(listen.tls && rejects);
+        if !is_meant || !answers || server.names.of_domain {
+            continue;
         }
+        if listen.tls && !certificates.has(server) {
+            notes.closed(&server.directive, "answers for names that no server has, which are dropped here, since no file of a certificate is known for them: write hosts = \"*\" with `certificate` and `key`");
+            continue;
+        }
+        if servers[at].unnamed_at.is_empty() {
+            let text = "answers for names that no server has: so does a site with hosts = \"*\", but not for TLS without a name, nor for names of sites at other listeners";
+            notes.different(&servers[at].directive, text);
+        }
+        servers[at].unnamed_at.push(listen.address);
     }
 }

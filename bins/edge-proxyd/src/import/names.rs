@@ -12,6 +12,8 @@ pub(super) struct Names {
     pub(super) hosts: Vec<String>,
     /// True if the server serves requests for names that no server has.
     pub(super) anything: bool,
+    /// True if its names are those of `--domain`, for which it answers instead of for all others.
+    pub(super) of_domain: bool,
     /// The first name as written, the value of `$server_name`. Empty if there is none.
     pub(super) first: String,
 }

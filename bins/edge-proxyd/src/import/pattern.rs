@@ -10,6 +10,8 @@ enum Piece {
     Text(String),
     /// Any characters, or none.
     Any,
+    /// Any characters, at least one.
+    AtLeastOne,
     /// A part that the analysis does not represent.
     Hole,
     /// The end of the text.
@@ -32,10 +34,58 @@ pub(crate) struct Shape {
 pub(crate) enum PatternSuffix {
     /// Any text, or none.
     Anything,
+    /// Any text of at least one character follows.
+    AtLeastOne,
     /// The end of the text.
     Nothing,
     /// Texts that the analysis does not represent.
     Some,
+}
+
+/// The paths that an expression matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PathSet {
+    pub(super) shapes: Vec<Shape>,
+    /// True if letter case does not count.
+    pub(super) ignore_case: bool,
+}
+
+impl PathSet {
+    /// Reads an expression. `None` where [`shapes`] returns `None`.
+    pub(super) fn of(expression: &str, ignore_case: bool) -> Option<Self> {
+        let ignore_case = ignore_case || expression.starts_with(IGNORE_CASE);
+        Some(Self { shapes: shapes(expression)?, ignore_case })
+    }
+
+    /// Returns the set of one path.
+    pub(super) fn exact(path: String) -> Self {
+        let shape = Shape { anchored: true, literal: path, rest: PatternSuffix::Nothing };
+        Self { shapes: vec![shape], ignore_case: false }
+    }
+}
+
+/// The flag of an expression in which letter case does not count.
+pub(super) const IGNORE_CASE: &str = "(?i)";
+
+impl Shape {
+    /// Returns whether a text matches. `None` if that depends on parts of the expression that are not modelled.
+    pub(super) fn is_match(&self, text: &str) -> Option<bool> {
+        let literal = self.literal.as_str();
+        Some(match (self.anchored, self.rest) {
+            (true, PatternSuffix::Anything) => text.starts_with(literal),
+            (true, PatternSuffix::AtLeastOne) => text.starts_with(literal) && text != literal,
+            (true, PatternSuffix::Nothing) => text == literal,
+            (true, PatternSuffix::Some) if text.starts_with(literal) => return None,
+            (true, PatternSuffix::Some) => false,
+            (false, PatternSuffix::Anything) => text.contains(literal),
+            (false, PatternSuffix::AtLeastOne) => {
+                text.find(literal).is_some_and(|at| at + literal.len() < text.len())
+            }
+            (false, PatternSuffix::Nothing) => text.ends_with(literal),
+            (false, PatternSuffix::Some) if text.contains(literal) => return None,
+            (false, PatternSuffix::Some) => false,
+        })
+    }
 }
 
 /// Returns the alternatives of an expression. `None` if it is not valid, has constructs such as look-arounds, or has
@@ -54,7 +104,7 @@ pub(super) fn names(expression: &str) -> Option<Vec<String>> {
         pieces.retain(|piece| *piece != Piece::End);
         match pieces.as_slice() {
             [Piece::Text(name)] if anchored && ends => names.push(name.to_ascii_lowercase()),
-            [Piece::Any, Piece::Text(name)] | [Piece::Text(name)]
+            [Piece::Any | Piece::AtLeastOne, Piece::Text(name)] | [Piece::Text(name)]
                 if ends && name.starts_with('.') && (!anchored || pieces.len() == 2) =>
             {
                 names.push(format!("*{}", name.to_ascii_lowercase()));
@@ -79,6 +129,7 @@ fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     let rest: Vec<Piece> = pieces.collect();
     let rest = match rest.as_slice() {
         [] | [Piece::Any] | [Piece::Any, Piece::End] => PatternSuffix::Anything,
+        [Piece::AtLeastOne] | [Piece::AtLeastOne, Piece::End] => PatternSuffix::AtLeastOne,
         [Piece::End] => PatternSuffix::Nothing,
         _ => PatternSuffix::Some,
     };
@@ -90,7 +141,7 @@ type Alternative = (bool, Vec<Piece>);
 
 /// Parses an expression into its alternatives. `None` if it is not supported. A leading `(?i)` is ignored.
 fn parse(expression: &str) -> Option<Vec<Alternative>> {
-    let expression = expression.strip_prefix("(?i)").unwrap_or(expression);
+    let expression = expression.strip_prefix(IGNORE_CASE).unwrap_or(expression);
     let letters: Vec<char> = expression.chars().collect();
     let mut parser = PatternParser { letters: &letters, at: 0 };
     let found = parser.alternatives(0)?;
@@ -110,7 +161,11 @@ fn parse(expression: &str) -> Option<Vec<Alternative>> {
                     Some(Piece::Text(before)) => before.push_str(&text),
                     _ => joined.push(Piece::Text(text)),
                 },
-                Atom::Piece(Piece::Any) if joined.last() == Some(&Piece::Any) => {}
+                Atom::Piece(Piece::Any) if matches!(joined.last(), Some(Piece::Any | Piece::AtLeastOne)) => {}
+                Atom::Piece(Piece::AtLeastOne) if joined.last() == Some(&Piece::Any) => {
+                    joined.pop();
+                    joined.push(Piece::AtLeastOne);
+                }
                 Atom::Piece(piece) => joined.push(piece),
             }
         }
@@ -231,40 +286,57 @@ impl PatternParser<'_> {
             '*' | '+' | '?' | '{' | ')' => return None,
             letter => text(letter),
         };
-        let quantifier = self.peek();
-        if !matches!(quantifier, Some('?' | '*' | '+' | '{')) {
-            return Some(found);
+        let Some((least, most)) = self.quantifier()? else { return Some(found) };
+        if most == Some(0) {
+            return Some(vec![Vec::new()]);
         }
-        self.at += 1;
-        if quantifier == Some('{') {
-            while self.peek()? != '}' {
-                self.at += 1;
-            }
-            self.at += 1;
-        }
-        // Lazy and possessive quantifiers match the same texts here.
-        if matches!(self.peek(), Some('?' | '+')) {
-            self.at += 1;
-        }
-        Some(match quantifier {
-            Some('?') => found.into_iter().chain([Vec::new()]).collect(),
-            Some('*' | '+') if any => vec![vec![Atom::Piece(Piece::Any)]],
-            Some('*') => {
-                let repeated = found.into_iter().map(|mut one| {
-                    one.push(Atom::Piece(Piece::Hole));
-                    one
-                });
-                repeated.chain([Vec::new()]).collect()
-            }
-            // At least once: the first is known.
+        let repeated: Vec<Vec<Atom>> = match (any, least, most) {
+            (true, 0, None) => return Some(vec![vec![Atom::Piece(Piece::Any)]]),
+            (true, 1, None) => return Some(vec![vec![Atom::Piece(Piece::AtLeastOne)]]),
+            (_, 0 | 1, Some(1)) => found,
+            // The first is known; more of them are not modelled.
             _ => found
                 .into_iter()
                 .map(|mut one| {
-                    one.push(Atom::Piece(Piece::Hole));
+                    if !matches!(one.last(), Some(Atom::Piece(Piece::End))) {
+                        one.push(Atom::Piece(Piece::Hole));
+                    }
                     one
                 })
                 .collect(),
-        })
+        };
+        Some(if least == 0 { repeated.into_iter().chain([Vec::new()]).collect() } else { repeated })
+    }
+
+    /// Parses a quantifier, if there is one, as the least and the most repetitions; the most is `None` without a bound. `None`
+    /// for the whole if it is one that versions of PCRE read differently.
+    fn quantifier(&mut self) -> Option<Option<(u32, Option<u32>)>> {
+        let bounds = match self.peek() {
+            Some('?') => (0, Some(1)),
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('{') => {
+                let end = self.letters[self.at..].iter().position(|letter| *letter == '}')?;
+                let inner: String = self.letters[self.at + 1..self.at + end].iter().collect();
+                self.at += end;
+                let (least, most) = match inner.split_once(',') {
+                    None => (inner.parse().ok()?, Some(inner.parse().ok()?)),
+                    Some((least, "")) => (least.parse().ok()?, None),
+                    Some((least, most)) => (least.parse().ok()?, Some(most.parse().ok()?)),
+                };
+                (least, most)
+            }
+            _ => return Some(None),
+        };
+        self.at += 1;
+        match self.peek() {
+            // A lazy quantifier matches the same texts.
+            Some('?') => self.at += 1,
+            // A possessive one may match fewer.
+            Some('+') => return None,
+            _ => {}
+        }
+        Some(Some(bounds))
     }
 
     /// Skips the beginning of a group after its parenthesis, such as `?:` or a name. `None` for look-arounds and flags.
@@ -355,9 +427,31 @@ mod tests {
                 (true, "/a".into(), PatternSuffix::Nothing)
             ])
         );
-        for unbounded in [r"/\.(?!well-known)", "a(?=b)", r"\bx", "(", "a**b("] {
+        for unbounded in [r"/\.(?!well-known)", "a(?=b)", r"\bx", "(", "a**b(", "a{b}", "a{,2}", "a++b"] {
             assert_eq!(of(unbounded), None, "{unbounded}");
         }
+        // Least repetitions: none, one, or a number of them.
+        let guarded = |text: &str, path: &str| {
+            let all = shapes(text).expect("alternatives");
+            all.iter().any(|shape| shape.is_match(path) != Some(false))
+        };
+        for optional in ["^/admin(/x){0,3}$", "^/admin(/x){0,}$", "^/admin(/x){0}$", "^/admi(n){0,1}"] {
+            assert!(
+                guarded(optional, if optional.contains("(n)") { "/admi" } else { "/admin" }),
+                "{optional}"
+            );
+        }
+        assert_eq!(of("^/a(bc){0,1}$").map(|all| all.len()), Some(2));
+        assert_eq!(of("^/ab{1}$"), one(true, "/ab", PatternSuffix::Nothing));
+        assert_eq!(of("^/ab{2}$"), one(true, "/ab", PatternSuffix::Some));
+        assert!(guarded("^/admin(/|$)+", "/admin"));
+        for at_least_one in ["^/a/.+", "^/a/(.+)$", "^/a/.+.*", "^/a/.*.+", "^/a/.{1,}"] {
+            assert_eq!(of(at_least_one), one(true, "/a/", PatternSuffix::AtLeastOne), "{at_least_one}");
+        }
+        assert!(!guarded("^/a/.+", "/a/") && guarded("^/a/.+", "/a/b"));
+        assert!(!guarded("b.+", "/ab") && guarded("b.+", "/abc"));
+        assert_eq!(of("^/a/.{0,}"), one(true, "/a/", PatternSuffix::Anything));
+        assert_eq!(of("^/a/.+.+"), one(true, "/a/", PatternSuffix::Some));
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! The rewrite phase of a server or a location: evaluates `set`, `if`, `return`, `rewrite` and `break` in their order.
 
 use super::action::{Action, Prefix};
-use super::condition::{Verdict, verdict};
+use super::condition::{METHODS, Verdict, verdict};
 use super::notes::Notes;
 use super::parse::Directive;
-use super::pattern::Shape;
+use super::pattern::{PathSet, Shape};
 use super::ranges::Rule;
 use super::redirect::{Rewrite, convert_return, rewrite};
 use super::scope::{Scope, reason};
 use super::variables::Variables;
 
-/// Paths whose requests are handled before any location, the action for them, and the directive that determines it.
-pub(super) type Override = (Vec<Shape>, Action, Directive);
+/// Paths that are answered before any location.
+#[derive(Clone, Debug)]
+pub(super) struct Override {
+    pub(super) paths: PathSet,
+    pub(super) action: Action,
+    /// The directive that says so.
+    pub(super) directive: Directive,
+}
 
 /// The result of nginx's rewrite phase for a block.
 #[derive(Debug, Default)]
@@ -29,26 +35,6 @@ pub(super) struct Phase {
     /// True after `return` or `break`: further directives of the phase have no effect.
     done: bool,
 }
-
-/// The methods that are accepted if a condition rejects others.
-const METHODS: &[&str] = &[
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "PATCH",
-    "DELETE",
-    "OPTIONS",
-    "PROPFIND",
-    "PROPPATCH",
-    "MKCOL",
-    "COPY",
-    "MOVE",
-    "LOCK",
-    "UNLOCK",
-    "REPORT",
-    "SEARCH",
-];
 
 /// Evaluates the rewrite phase of a block. `set` changes `variables`; conditions that restrict access change `scope`.
 pub(super) fn run(
@@ -101,8 +87,8 @@ impl Phase {
                         self.prefix = Some(prefix);
                         self.done = true;
                     }
-                    Rewrite::Redirect(shapes, action) => {
-                        self.overrides.push((shapes, action, directive.clone()));
+                    Rewrite::Redirect(paths, action) => {
+                        self.overrides.push(Override { paths, action, directive: directive.clone() });
                     }
                     Rewrite::Other => {
                         self.close(directive, "paths are not rewritten but by removing a prefix", notes);
@@ -112,7 +98,8 @@ impl Phase {
                     Verdict::Always => self.take(directive.inner(), variables, scope, notes),
                     Verdict::Never => {}
                     // The test file of a certificate client, which is not served here.
-                    Verdict::Paths(shapes) if sets_only(directive) && shapes.iter().all(is_challenge) => {}
+                    Verdict::Paths(paths)
+                        if sets_only(directive) && paths.shapes.iter().all(is_challenge) => {}
                     verdict => self.take_undecided(directive, &verdict, variables, scope, notes),
                 },
                 _ => self.settings.push(directive.clone()),
@@ -183,13 +170,17 @@ impl Phase {
     ) {
         let refuses = match &action {
             Action::Drop => true,
-            Action::Respond { status, .. } => (400..500).contains(status),
+            // Clients that get any answer of nginx's own are kept from the service.
+            Action::Respond { status, .. } => *status >= 400 || matches!(verdict, Verdict::Clients(_)),
             Action::Redirect { to, .. } => to != "https://{host}{path}{query}",
             Action::Forward { .. } => false,
         };
         match verdict {
             Verdict::NoCertificate if refuses => scope.require_certificate = true,
-            Verdict::Paths(shapes) => self.overrides.push((shapes.clone(), action, directive.clone())),
+            Verdict::Paths(paths) => {
+                let (paths, directive) = (paths.clone(), directive.clone());
+                self.overrides.push(Override { paths, action, directive });
+            }
             _ if !refuses => notes.different(
                 directive,
                 "conditions on a request are not supported: these requests are answered like the others",
@@ -199,20 +190,39 @@ impl Phase {
                 scope.conditional = holds.iter().map(negated).collect();
             }
             Verdict::Methods(refused) if scope.methods.is_empty() => {
-                let kept = METHODS.iter().filter(|method| !refused.iter().any(|one| one == *method));
-                scope.methods = kept.map(|method| (*method).to_owned()).collect();
+                let kept = METHODS.iter().map(|method| (*method).to_owned());
+                self.accept(
+                    directive,
+                    kept.filter(|method| !refused.contains(method)).collect(),
+                    scope,
+                    notes,
+                );
             }
             Verdict::OtherMethods(accepted) if scope.methods.is_empty() => {
-                let mut methods = accepted.clone();
-                methods.retain(|method| !matches!(method.as_str(), "TRACE" | "CONNECT"));
-                methods.sort_unstable();
-                methods.dedup();
-                if methods.is_empty() {
-                    return self.close(directive, "refuses every method", notes);
-                }
-                scope.methods = methods;
+                self.accept(directive, accepted.clone(), scope, notes);
             }
             _ => self.close(directive, "refuses some requests by a condition that is not supported", notes),
         }
+    }
+
+    /// Takes the methods that a condition does not refuse.
+    fn accept(
+        &mut self,
+        directive: &Directive,
+        mut methods: Vec<String>,
+        scope: &mut Scope,
+        notes: &mut Notes,
+    ) {
+        methods.retain(|method| !matches!(method.as_str(), "TRACE" | "CONNECT"));
+        methods.sort_unstable();
+        methods.dedup();
+        if methods.is_empty() {
+            return self.close(directive, "refuses every method", notes);
+        }
+        let has = |name: &str| methods.iter().any(|method| method == name);
+        if has("GET") && !has("HEAD") {
+            notes.different(directive, "HEAD is accepted where GET is");
+        }
+        scope.methods = methods;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::action::{Action, Prefix};
 use super::parse::Directive;
-use super::pattern::{PatternSuffix, Shape, shapes};
+use super::pattern::{PathSet, PatternSuffix, Shape};
 use super::variables::Variables;
 
 /// Converts a `return` into an action. `content_type` is the media type of its text.
@@ -96,8 +96,8 @@ pub(super) fn target(text: &str, variables: &Variables) -> Option<String> {
 pub(super) enum Rewrite {
     /// The prefix of the path is changed.
     Prefix(Prefix),
-    /// Paths of these shapes are redirected.
-    Redirect(Vec<Shape>, Action),
+    /// These paths are redirected.
+    Redirect(PathSet, Action),
     /// Another effect, which is not supported.
     Other,
 }
@@ -139,13 +139,14 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     };
     let found = target(&format!("{text}{query}"), variables);
     let of = if whole {
-        Some(vec![Shape { anchored: true, literal: "/".into(), rest: PatternSuffix::Anything }])
+        let shape = Shape { anchored: true, literal: "/".into(), rest: PatternSuffix::Anything };
+        Some(PathSet { shapes: vec![shape], ignore_case: false })
     } else {
-        shapes(&escape_dots(expression))
+        PathSet::of(&escape_dots(expression), false)
     };
     match (found, of) {
         (Some(to), Some(of))
-            if of.iter().all(|shape| shape.anchored && shape.rest != PatternSuffix::Some) =>
+            if of.shapes.iter().all(|shape| shape.anchored && shape.rest != PatternSuffix::Some) =>
         {
             Rewrite::Redirect(of, Action::Redirect { status, to })
         }
@@ -244,7 +245,10 @@ mod tests {
         else {
             panic!("a redirect")
         };
-        assert_eq!((of[0].literal.as_str(), status, to.as_str()), ("/", 301, "https://{host}{path}{query}"));
+        assert_eq!(
+            (of.shapes[0].literal.as_str(), status, to.as_str()),
+            ("/", 301, "https://{host}{path}{query}")
+        );
     }
 
     #[test]

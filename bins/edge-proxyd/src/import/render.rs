@@ -58,6 +58,7 @@ impl Guards<'_> {
             }
             keys.extend(edits.key("request_headers", "set", &[]));
             keys.extend(scope.cookies());
+            keys.extend(of_route(scope));
         } else {
             // nginx returns before it asks who the client is, but after conditions; what is closed says why.
             let conditional =
@@ -146,6 +147,30 @@ fn action(action: &Action) -> Vec<String> {
     }
 }
 
+/// Renders the settings of a route that its site has not.
+fn of_route(scope: &Scope) -> Vec<String> {
+    let own = scope.defaults();
+    let times: Vec<_> =
+        own.timeouts.iter().filter(|time| !scope.site.timeouts.contains(time)).copied().collect();
+    let mut keys: Vec<String> = timeouts(&times).into_iter().collect();
+    if own.compression != scope.site.compression {
+        keys.push(own.compression.as_deref().map_or_else(|| "compression = false".into(), compression));
+    }
+    keys
+}
+
+/// Renders the key `compression` with the least size of content.
+fn compression(least: &str) -> String {
+    format!("compression = {{ codings = [\"gzip\"], least = {} }}", quoted(least))
+}
+
+/// Renders the key `timeouts`. `None` if there are none.
+pub(super) fn timeouts(times: &[(&'static str, u64)]) -> Option<String> {
+    let all: Vec<_> =
+        times.iter().map(|(key, time)| format!("{key} = {}", quoted(&duration(*time)))).collect();
+    (!all.is_empty()).then(|| format!("timeouts = {{ {} }}", all.join(", ")))
+}
+
 /// Returns the keys that only a site has, such as `timeouts`, `compression` and `rate`. `scope` are the settings of the
 /// server, and `rendered` its converted routes; the boolean is true with TLS.
 pub(super) fn site_keys(
@@ -161,23 +186,8 @@ pub(super) fn site_keys(
         keys.push("reject = \"alert\"".into());
     }
     let scopes = || routes.iter().map(|route| &route.handling.scope).chain([scope]);
-    if let Some(one) = scopes().find(|scope| scope.gzip) {
-        keys.push(format!("compression = {{ codings = [\"gzip\"], least = {} }}", quoted(&one.least())));
-    }
-    // The longest of its locations: a request must not be cut off that nginx answers.
-    let mut timeouts: Vec<(&'static str, u64)> = Vec::new();
-    for (key, time) in scopes().flat_map(|scope| &scope.timeouts) {
-        match timeouts.iter_mut().find(|(known, _)| known == key) {
-            Some((_, longest)) => *longest = (*longest).max(*time),
-            None => timeouts.push((key, *time)),
-        }
-    }
-    timeouts.sort_unstable();
-    if !timeouts.is_empty() {
-        let all: Vec<_> =
-            timeouts.iter().map(|(key, time)| format!("{key} = {}", quoted(&duration(*time)))).collect();
-        keys.push(format!("timeouts = {{ {} }}", all.join(", ")));
-    }
+    keys.extend(scope.site.compression.as_deref().map(compression));
+    keys.extend(timeouts(&scope.site.timeouts));
     keys.extend(client_certificates(scope, &mut scopes(), tls));
     let of_site = scope.rate.as_ref().and_then(|rate| guards.rate(rate));
     for rate in scopes().filter_map(|scope| scope.rate.as_ref()) {

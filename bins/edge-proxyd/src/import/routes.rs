@@ -67,12 +67,13 @@ pub(super) fn routes(
     let decided = Patterns {
         before: overrides
             .iter()
-            .map(|(shapes, action, directive)| Pattern {
-                shapes: Some(shapes),
-                ignore_case: false,
-                handling: Handling { action: action.clone(), scope: scope.clone() },
+            .map(|one| Pattern {
+                shapes: Some(&one.paths.shapes),
+                ignore_case: one.paths.ignore_case,
+                handling: Handling { action: one.action.clone(), scope: scope.clone() }
+                    .with_any_case(one.paths.ignore_case),
                 within: None,
-                directive,
+                directive: &one.directive,
             })
             .collect(),
         expressions: locations
@@ -155,6 +156,9 @@ impl Patterns<'_, '_> {
             for shape in pattern.shapes.unwrap_or_default() {
                 let path = encode_path(&shape.literal);
                 let mut add = |path: String| {
+                    if shape.rest == PatternSuffix::AtLeastOne {
+                        cells.insert(Paths::Exact(path.clone()));
+                    }
                     cells.insert(match shape.rest {
                         PatternSuffix::Nothing if shape.anchored => Paths::Exact(path),
                         _ => Paths::Begins(path),
@@ -280,7 +284,7 @@ impl Patterns<'_, '_> {
             }
             let refuses = match &pattern.handling.action {
                 Action::Drop => true,
-                Action::Respond { status, .. } => (400..500).contains(status),
+                Action::Respond { status, .. } => (400..600).contains(status),
                 Action::Forward { .. } | Action::Redirect { .. } => false,
             };
             let shows = match &handling.action {
@@ -316,13 +320,29 @@ fn relation(pattern: &Pattern<'_>, path: &str, exact: bool) -> Relation {
             (true, PatternSuffix::Anything) if path.starts_with(&literal) => Relation::All,
             // Paths with more of it are cells of their own.
             (true, PatternSuffix::Anything) => Relation::None,
+            // The beginning alone is a cell of its own too.
+            (true, PatternSuffix::AtLeastOne)
+                if path.starts_with(&literal) && !(exact && path == literal) =>
+            {
+                Relation::All
+            }
+            (true, PatternSuffix::AtLeastOne) => Relation::None,
             (true, PatternSuffix::Nothing) if exact && path == literal => Relation::All,
             (true, PatternSuffix::Nothing) => Relation::None,
             (true, PatternSuffix::Some) if path.starts_with(&literal) => Relation::Some,
             (true, PatternSuffix::Some) => Relation::None,
             (false, PatternSuffix::Anything) if path.contains(&literal) => Relation::All,
+            (false, PatternSuffix::AtLeastOne)
+                if path.find(&literal).is_some_and(|at| at + literal.len() < path.len()) =>
+            {
+                Relation::All
+            }
             (false, PatternSuffix::Nothing) if exact && path.ends_with(&literal) => Relation::All,
-            (false, PatternSuffix::Anything | PatternSuffix::Nothing) if exact => Relation::None,
+            (false, PatternSuffix::Anything | PatternSuffix::AtLeastOne | PatternSuffix::Nothing)
+                if exact =>
+            {
+                Relation::None
+            }
             (false, _) => Relation::Some,
         };
         found = match (found, one) {

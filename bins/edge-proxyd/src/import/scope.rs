@@ -8,6 +8,15 @@ use super::real_ip::RealIp;
 use super::times::{milliseconds, size};
 use super::variables::Variables;
 
+/// The settings of a site that its routes may have of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SiteDefaults {
+    /// Keys of `timeouts`, and durations in milliseconds.
+    pub(super) timeouts: Vec<(&'static str, u64)>,
+    /// The least size of content that is compressed. `None` if none is.
+    pub(super) compression: Option<String>,
+}
+
 /// The settings in effect within a block: `http`, a server or a location.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
@@ -39,6 +48,8 @@ pub(super) struct Scope {
     pub(super) methods: Vec<String>,
     /// The keys of `timeouts`, with durations in milliseconds.
     pub(super) timeouts: Vec<(&'static str, u64)>,
+    /// What the site has, and its routes need not write.
+    pub(super) site: SiteDefaults,
     /// `default_type`, the media type of `return`.
     pub(super) content_type: String,
     /// The trusted proxies.
@@ -90,6 +101,7 @@ impl Default for Scope {
             conditional: Vec::new(),
             methods: Vec::new(),
             timeouts: Vec::new(),
+            site: SiteDefaults::default(),
             content_type: "text/plain".into(),
             real_ip: RealIp::default(),
             tls: Vec::new(),
@@ -109,6 +121,11 @@ impl Default for Scope {
         }
     }
 }
+
+/// Keys of `[timeouts]` that pass before the site of a request is known, their directives, and edge-proxyd's own times in
+/// milliseconds.
+pub(super) const CONNECTION_TIMEOUTS: [(&str, &str, u64); 2] =
+    [("header", "client_header_timeout", 15_000), ("idle", "keepalive_timeout", 75_000)];
 
 /// Returns true if a text is a valid field name (RFC 9110 §5.6.2, a token) of at most 256 characters.
 fn is_name(text: &str) -> bool {
@@ -144,6 +161,20 @@ impl Scope {
         }
         inner.real_ip = self.real_ip.enter(block);
         inner
+    }
+
+    /// Returns whether this scope keeps out whom another keeps out, by the same settings.
+    pub(super) fn guards_as(&self, other: &Self) -> bool {
+        let users = |scope: &Self| scope.users.as_ref().map(|users| users.first().to_owned());
+        let asked = |scope: &Self| scope.auth_request.as_ref().map(|asked| asked.first().to_owned());
+        self.access == other.access
+            && self.conditional == other.conditional
+            && self.methods == other.methods
+            && self.require_certificate == other.require_certificate
+            && self.satisfy_any == other.satisfy_any
+            && self.realm == other.realm
+            && users(self) == users(other)
+            && asked(self) == asked(other)
     }
 
     /// Denies everyone access, because a directive that restricts access has no counterpart, and notes the reason
@@ -305,6 +336,15 @@ impl Scope {
         }
         self.timeouts.retain(|(known, _)| *known != key);
         self.timeouts.push((key, time));
+    }
+
+    /// Returns the settings of this scope as those of a site. Those that pass before the site is known are none.
+    pub(super) fn defaults(&self) -> SiteDefaults {
+        let of_connection = |key: &str| CONNECTION_TIMEOUTS.iter().any(|(known, ..)| *known == key);
+        let mut timeouts: Vec<_> =
+            self.timeouts.iter().filter(|(key, _)| !of_connection(key)).copied().collect();
+        timeouts.sort_unstable();
+        SiteDefaults { timeouts, compression: self.gzip.then(|| self.least()) }
     }
 
     /// Returns the largest size of request content, such as `16MiB`. `None` if it is not limited.

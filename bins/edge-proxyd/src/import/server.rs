@@ -73,6 +73,7 @@ pub(super) fn convert(
             _ => scope.take(directive, &variables, notes),
         }
     }
+    scope.site = scope.defaults();
     let mut locations = Locations::read(&phase.settings, (&scope, &variables), upstreams, notes);
     let mut overrides = phase.overrides;
     overrides.append(&mut locations.overrides);
@@ -123,6 +124,13 @@ pub(super) fn convert(
         },
         _ => None,
     };
+    // A route for every path is written as the site.
+    if let [Route { paths: Paths::Begins(path), handling }] = all.as_mut_slice()
+        && path == "/"
+    {
+        handling.scope.site = handling.scope.defaults();
+        scope.site.clone_from(&handling.scope.site);
+    }
     let rendered: Vec<(Paths, PathlessRoute)> = all
         .iter()
         .map(|route| {
@@ -145,6 +153,16 @@ pub(super) fn convert(
 }
 
 impl Body {
+    /// Returns whether a client gets anything but refusals.
+    pub(super) fn shows(&self) -> bool {
+        let keys = || self.routes.iter().flat_map(|(_, one)| &one.keys);
+        keys().any(|key| {
+            ["upstream = ", "redirect = ", "respond = { status = 2"]
+                .iter()
+                .any(|begin| key.starts_with(begin))
+        })
+    }
+
     /// Returns the content of a site that redirects every request to HTTPS, with the status 308.
     pub(super) fn redirect_to_https() -> Self {
         let to = "https://{host}{path}{query}";

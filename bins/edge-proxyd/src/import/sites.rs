@@ -7,6 +7,7 @@ use super::notes::Notes;
 use super::parse::Directive;
 use super::server::Body;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// A server of nginx.
 #[derive(Clone, Debug)]
@@ -17,7 +18,12 @@ pub(super) struct Server {
     pub(super) listens: Vec<Listen>,
     /// The names of its `server_name` directives.
     pub(super) names: Names,
+    /// The addresses at which it answers for names that no server has.
+    pub(super) unnamed_at: Vec<SocketAddr>,
 }
+
+/// The host of a site for names that no other has.
+pub(super) const ANY: &str = "*";
 
 /// A site of the converted configuration.
 #[derive(Clone, Debug)]
@@ -61,7 +67,7 @@ pub(super) type Convert<'c> = dyn FnMut(&Server, &str, &Listen, &mut Notes) -> B
 
 /// Returns the index of the server for unknown names on a listener: the one that is marked as the default, or else the
 /// first. `None` if no server listens there.
-fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
+pub(super) fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
     let at = |server: &Server| server.listens.iter().find(|one| one.address == listen.address).cloned();
     let named = servers.iter().position(|server| at(server).is_some_and(|one| one.default));
     named.or_else(|| servers.iter().position(|server| at(server).is_some()))
@@ -93,6 +99,16 @@ pub(super) fn sites(
                 order.push(host.clone());
             }
         }
+    }
+    for (s, server) in servers.iter().enumerate() {
+        for (l, listen) in listens.iter().enumerate() {
+            if server.unnamed_at.contains(&listen.address) {
+                at.insert((ANY.to_owned(), l), s);
+            }
+        }
+    }
+    if at.keys().any(|(host, _)| host == ANY) {
+        order.push(ANY.to_owned());
     }
     let mut found: Vec<Site> = Vec::new();
     for host in &order {
@@ -144,6 +160,13 @@ fn of_host(
             continue;
         }
         if named.is_none() {
+            continue;
+        }
+        if host == ANY && !body.shows() {
+            notes.closed(
+                &server.directive,
+                "answers for names that no server has, which are dropped here: nothing of it could be taken over",
+            );
             continue;
         }
         match found.iter_mut().find(|site| site.body == body) {

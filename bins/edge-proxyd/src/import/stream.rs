@@ -4,6 +4,7 @@ use super::listen::{Listen, listen};
 use super::notes::Notes;
 use super::parse::Directive;
 use super::ranges::{Lists, Rule, everyone, lists, net_of};
+use super::sites::ANY;
 use super::times::{duration, milliseconds};
 use super::upstream::{Block, Upstreams};
 use super::variables::Variables;
@@ -28,6 +29,21 @@ pub(super) struct StreamServer {
     pub(super) by_name: Vec<(Vec<String>, String)>,
 }
 
+/// Directives of `stream` that are not settings of its servers, or are read elsewhere.
+const OUTER: &[&str] = &[
+    "geo",
+    "limit_conn",
+    "limit_conn_zone",
+    "log_format",
+    "map",
+    "map_hash_bucket_size",
+    "map_hash_max_size",
+    "server",
+    "upstream",
+    "variables_hash_bucket_size",
+    "variables_hash_max_size",
+];
+
 /// Converts the servers of a `stream` block. Their upstreams are added to `upstreams`.
 pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut Notes) -> Vec<StreamServer> {
     let all: Vec<&Directive> = block.iter().collect();
@@ -37,34 +53,9 @@ pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut
         used: std::mem::take(&mut upstreams.used),
     };
     let http: Vec<String> = known.blocks.keys().cloned().collect();
-    for directive in block {
-        match directive.name.as_str() {
-            "upstream" => {
-                let block = Block::read(directive.inner(), notes);
-                known.blocks.insert(directive.first().to_owned(), block);
-            }
-            "server"
-            | "map"
-            | "log_format"
-            | "access_log"
-            | "error_log"
-            | "resolver"
-            | "resolver_timeout"
-            | "preread_timeout"
-            | "preread_buffer_size"
-            | "tcp_nodelay"
-            | "ssl_preread"
-            | "proxy_connect_timeout"
-            | "proxy_timeout"
-            | "variables_hash_max_size"
-            | "map_hash_bucket_size"
-            | "map_hash_max_size"
-            | "limit_conn"
-            | "limit_conn_zone"
-            | "limit_conn_log_level"
-            | "limit_conn_dry_run" => {}
-            _ => notes.different(directive, "not supported for TCP"),
-        }
+    for directive in block.iter().filter(|directive| directive.name == "upstream") {
+        let block = Block::read(directive.inner(), notes);
+        known.blocks.insert(directive.first().to_owned(), block);
     }
     let servers = block.iter().filter(|directive| directive.name == "server");
     let found =
@@ -93,7 +84,11 @@ fn server(
         by_name: Vec::new(),
     };
     let (mut pass, mut preread, mut proxied, mut rules) = (None, false, false, Vec::new());
-    let inherited = outer.iter().filter(|one| matches!(one.name.as_str(), "proxy_timeout" | "ssl_preread"));
+    // The rules of a server take the place of those around it.
+    let is_rule = |one: &&Directive| matches!(one.name.as_str(), "allow" | "deny");
+    let has_rules = server.inner().iter().any(|one| is_rule(&one));
+    let inherited = outer.iter().filter(|one| !OUTER.contains(&one.name.as_str()));
+    let inherited = inherited.filter(|one| !(has_rules && is_rule(one)));
     let limits = limits(server.inner(), outer);
     let own = server.inner().iter().filter(|one| one.name != "limit_conn");
     for one in inherited.chain(own).chain(limits.iter().copied()) {
@@ -228,10 +223,20 @@ fn server(
         }
     }
     if !default.is_empty() {
-        notes.closed(
-            &at,
-            format!("TLS for other names went to {default}; here each name needs a site with `passthrough`"),
-        );
+        match upstreams.tcp(&variables.expand(default), proxied) {
+            Some(upstream) => {
+                notes
+                    .different(&at, format!("TLS without a name went to {default} too, and is dropped here"));
+                match found.by_name.iter_mut().find(|(_, known)| *known == upstream) {
+                    Some((known, _)) => known.push(ANY.into()),
+                    None => found.by_name.push((vec![ANY.into()], upstream)),
+                }
+            }
+            None => notes.closed(
+                &at,
+                format!("TLS for other names does not go to `{default}`: not an address with a port"),
+            ),
+        }
     }
     (!found.by_name.is_empty()).then_some(found)
 }

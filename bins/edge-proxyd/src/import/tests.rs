@@ -1,6 +1,9 @@
 //! Configurations as people write them, and what becomes of them.
 
 mod places;
+mod settings;
+mod strictness;
+mod unnamed;
 
 use super::{Impact, Import, Options, import, parse};
 use toml::{Table, Value};

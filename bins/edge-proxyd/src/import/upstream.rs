@@ -259,6 +259,10 @@ impl Upstreams {
     /// Returns the name of the upstream for raw TCP to an address or an `upstream` block. It is added unless there is
     /// an equal one. `None` if no server has a port.
     pub(super) fn tcp(&mut self, address: &str, proxy_protocol: bool) -> Option<String> {
+        // A socket is no target of an upstream for raw TCP, which a PROXY header needs.
+        if let Some(path) = address.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+            return (!proxy_protocol).then(|| format!("unix:{}", path.trim_end_matches(':')));
+        }
         let servers = match self.blocks.get(address) {
             Some(block) => block.servers.clone(),
             None => vec![address.to_owned()],

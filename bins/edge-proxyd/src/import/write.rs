@@ -8,6 +8,7 @@ use super::ranges::Lists;
 use super::render::PathlessRoute;
 use super::routes::Paths;
 use super::sites::{Plain, Site};
+use super::times::duration;
 use super::upstream::Upstream;
 use std::net::IpAddr;
 
@@ -35,6 +36,12 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
             list(&real_ip.ranges),
             quoted(real_ip.header())
         ));
+    }
+    if !edge.timeouts.is_empty() {
+        line("\n[timeouts]");
+        for (key, time) in &edge.timeouts {
+            line(&format!("{key} = {}", quoted(&duration(*time))));
+        }
     }
     if let Some(folder) = &edge.certificates {
         line(&format!("\n[certificates]\nfolder = {}", quoted(folder)));
@@ -195,8 +202,10 @@ fn needs_names(edge: &EdgeConfig) -> bool {
 /// plain HTTP, and it is missing only on listeners without TLS.
 fn is_everywhere(edge: &EdgeConfig, site: &Site) -> bool {
     let at = |l: usize| site.listeners.contains(&l);
-    (0..edge.listens.len())
-        .all(|l| at(l) || site.alone && site.plain == Plain::Refuse && !edge.listens[l].tls)
+    // TLS that is passed through by name has listeners without terminated sites.
+    edge.forwarded.iter().all(|one| one.upstream.is_some())
+        && (0..edge.listens.len())
+            .all(|l| at(l) || site.alone && site.plain == Plain::Refuse && !edge.listens[l].tls)
 }
 
 /// Writes the address lists.

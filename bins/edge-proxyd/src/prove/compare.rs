@@ -98,7 +98,7 @@ fn has_other_spellings(request: &Probe) -> bool {
 
 /// Returns true if a reply is a closed connection or a status 4xx of the server itself, not of a service.
 fn is_refusal(answer: &Reply) -> bool {
-    answer.service.is_none() && answer.status.is_none_or(|status| (400..500).contains(&status))
+    answer.service.is_none() && answer.status.is_none_or(|status| (400..600).contains(&status))
 }
 
 /// Returns the harm of a difference between two replies. `None` if they are the same, or differ as documented.
@@ -231,7 +231,9 @@ fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
 /// if there is none.
 fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let exact = |host: &String| *host == request.host;
-    let below = |host: &String| host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end));
+    let below = |host: &String| {
+        host.strip_prefix('*').is_some_and(|end| !end.is_empty() && request.host.ends_with(end))
+    };
     let at = |server: &&OutlinedServer| {
         let here = |address: &SocketAddr| {
             address.port() == request.to.port()
@@ -244,7 +246,7 @@ fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
         let found = outline.servers.iter().filter(at).find(|server| server.hosts.iter().any(has));
         found.map(|server| &server.directive)
     };
-    find(&exact).or_else(|| find(&below))
+    find(&exact).or_else(|| find(&below)).or_else(|| find(&|host: &String| host == "*"))
 }
 
 /// Returns the server of `stream` that forwards a request. `None` if there is none at the address, or it does not

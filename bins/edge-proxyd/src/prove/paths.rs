@@ -71,12 +71,19 @@ fn paths_of_expression(expression: &str) -> Vec<String> {
     };
     let mut found = Vec::new();
     for shape in all {
-        let end = if shape.rest == PatternSuffix::Some { "0/" } else { "" };
-        if shape.anchored || shape.literal.starts_with('/') {
-            found.push(format!("{}{end}", shape.literal));
-        }
-        if !shape.anchored {
-            found.push(format!("/within/a{}{end}", shape.literal));
+        // Of texts that follow, one that may match, and none.
+        let ends: &[&str] = match shape.rest {
+            PatternSuffix::Some => &["0/", ""],
+            PatternSuffix::AtLeastOne => &["x", ""],
+            PatternSuffix::Anything | PatternSuffix::Nothing => &[""],
+        };
+        for end in ends {
+            if shape.anchored || shape.literal.starts_with('/') {
+                found.push(format!("{}{end}", shape.literal));
+            }
+            if !shape.anchored {
+                found.push(format!("/within/a{}{end}", shape.literal));
+            }
         }
     }
     found

@@ -303,6 +303,9 @@ fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, b
 
 /// Returns a host name that a host of the configuration matches.
 fn example_host(host: &str) -> String {
+    if host == "*" {
+        return "unknown.invalid".into();
+    }
     host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
 }
 

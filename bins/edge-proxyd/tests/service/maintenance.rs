@@ -1,6 +1,7 @@
 //! `edge-proxyd maintenance`: a site is switched off and on, and stays so over a reload, a takeover and a restart.
 
 use crate::{KillOnDrop, Manager, PROGRAM, ask, ends, signal};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -163,6 +164,72 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.0.to_string()).stderr(Stdio::null()).status();
     }
+}
+
+/// A switch beside a site for every other name, a listener that forwards, and sites of included files.
+#[test]
+fn a_switch_is_of_one_site_and_of_nothing_else() {
+    let origin = Origin::simple();
+    let (manager, state) = manager();
+    let sites = manager.folder.path().join("sites.d");
+    std::fs::create_dir(&sites).expect("a folder");
+    let included = sites.join("docs.toml");
+    let forward = testkit::free_port();
+    let docs = format!(
+        "[[site]]\nname = \"docs\"\nhosts = [\"docs.test\"]\nplain = \"serve\"\nupstream = \"http://{}\"\n",
+        origin.address()
+    );
+    std::fs::write(&included, &docs).expect("a file");
+    let text = std::fs::read_to_string(manager.config()).expect("the file");
+    let text = format!(
+        "include = \"sites.d/*.toml\"\n{text}[[site]]\nname = \"rest\"\nhosts = [\"*\"]\nplain = \"serve\"\nupstream = \"http://{0}\"\n\
+         [[listen]]\nname = \"raw\"\naddress = \"127.0.0.1:{forward}\"\nforward = \"tcp://{0}\"\n",
+        origin.address()
+    );
+    std::fs::write(manager.config(), text).expect("a file");
+    let _service = started(&manager, &state);
+    let at = |port: std::net::SocketAddr, host: &str| {
+        let mut stream = std::net::TcpStream::connect(port).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("it is open");
+        let mut said = String::new();
+        let _ = stream.read_to_string(&mut said);
+        said.get(9..12).unwrap_or_default().to_owned()
+    };
+    let raw = std::net::SocketAddr::from(([127, 0, 0, 1], forward));
+    // a.test, docs.test, an address and a name of no site, and the forward.
+    let all = || {
+        let hosts =
+            ["a.test", "docs.test", "elsewhere.test", "192.0.2.9"].map(|host| at(manager.plain, host));
+        format!("{} {}", hosts.join(" "), at(raw, "docs.test"))
+    };
+    assert_eq!(all(), "200 200 200 200 200");
+    assert_eq!(run(&manager, &["maintenance", "on", "docs.test"]).0, Some(0));
+    assert_eq!(all(), "200 503 200 200 200");
+    assert_eq!(run(&manager, &["maintenance", "on", "*"]).0, Some(0));
+    assert_eq!(all(), "200 503 503 503 200");
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert_eq!(all(), "200 503 503 503 200");
+    // A listener is no site, and a name that only the last site has is not one of its hosts.
+    for wrong in ["raw", "elsewhere.test"] {
+        let (code, words) = run(&manager, &["maintenance", "on", wrong]);
+        assert!(code == Some(2) && words.contains(&format!("`{wrong}`")), "{words}");
+    }
+    assert_eq!(run(&manager, &["maintenance", "off", "rest"]).0, Some(0));
+    assert_eq!(all(), "200 503 200 200 200");
+    // Without its file the name is one of all others; the switch waits for the site, and can be switched off meanwhile.
+    std::fs::remove_file(&included).expect("it is there");
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert_eq!(all(), "200 200 200 200 200");
+    std::fs::write(&included, &docs).expect("a file");
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert_eq!(all(), "200 503 200 200 200");
+    std::fs::remove_file(&included).expect("it is there");
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert_eq!(run(&manager, &["maintenance", "off", "docs"]).0, Some(0));
+    std::fs::write(&included, &docs).expect("a file");
+    assert_eq!(run(&manager, &["reload"]).0, Some(0));
+    assert_eq!(all(), "200 200 200 200 200");
 }
 
 #[test]

@@ -1,19 +1,57 @@
-//! The cookie that binds a client to its target.
+//! The cookie that binds a client to its targets.
 
+use super::hash;
 use crate::config::StickyCookie;
 use edge_http::Fields;
 
-/// Removes the cookie of this name from a request, and returns the target identity in it. `None` if the cookie is
-/// missing or malformed; a malformed one is removed as well.
-pub fn take(name: &str, fields: &mut Fields) -> Option<u64> {
-    let mut found = None;
+/// The most upstreams that one cookie has a target of. The least recently bound ones are forgotten beyond it.
+const MAX_BINDINGS: usize = 8;
+
+/// The targets that a client is bound to, one for each upstream of the site with this cookie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bindings {
+    /// Keys of upstreams and identities of targets, the last bound first.
+    entries: Vec<(u32, u64)>,
+}
+
+impl Bindings {
+    /// Returns the identity of the target that the client is bound to at the upstream of this name. `None` if there is none.
+    pub fn target_of(&self, upstream: &str) -> Option<u64> {
+        let key = key(upstream);
+        self.entries.iter().find(|(known, _)| *known == key).map(|(_, identity)| *identity)
+    }
+
+    /// Binds the client to the target with this identity at the upstream of this name.
+    pub fn bind(&mut self, upstream: &str, identity: u64) {
+        let key = key(upstream);
+        self.entries.retain(|(known, _)| *known != key);
+        self.entries.insert(0, (key, identity));
+        self.entries.truncate(MAX_BINDINGS);
+    }
+
+    /// Adds the entries of a cookie's value for upstreams that have none yet. Malformed ones are ignored.
+    fn read(&mut self, value: &[u8]) {
+        for entry in value.split(|byte| *byte == b'.').take(MAX_BINDINGS) {
+            if let Some((key, identity)) = parse_entry(entry)
+                && self.entries.len() < MAX_BINDINGS
+                && !self.entries.iter().any(|(known, _)| *known == key)
+            {
+                self.entries.push((key, identity));
+            }
+        }
+    }
+}
+
+/// Removes the cookie of this name from a request and returns its content. Empty if the cookie is missing or malformed.
+pub fn take(name: &str, fields: &mut Fields) -> Bindings {
+    let mut found = Bindings::default();
     let mut rest: Vec<Vec<u8>> = Vec::new();
     let mut changed = false;
     for field in fields.iter().filter(|field| field.name.eq_ignore_ascii_case(b"cookie")) {
         let (mine, others): (Vec<&[u8]>, Vec<&[u8]>) =
             field.value.split(|byte| *byte == b';').partition(|pair| value(pair, name).is_some());
         changed |= !mine.is_empty();
-        found = found.or_else(|| mine.iter().find_map(|pair| parse_identity(value(pair, name)?)));
+        mine.iter().filter_map(|pair| value(pair, name)).for_each(|value| found.read(value));
         let others: Vec<&[u8]> = others.into_iter().map(<[u8]>::trim_ascii).collect();
         if others.iter().any(|pair| !pair.is_empty()) {
             rest.push(others.join(&b"; "[..]));
@@ -31,16 +69,26 @@ fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
     pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// Parses the identity of a target. `None` unless it is exactly 16 hexadecimal digits.
-fn parse_identity(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 16)?;
-    text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(text, 16).ok())?
+/// Returns the key of an upstream in a cookie: the upper half of a hash of its name.
+fn key(upstream: &str) -> u32 {
+    (hash(upstream.as_bytes()) >> 32) as u32
 }
 
-/// Returns the Set-Cookie value that binds a client to the target with this identity: `Path=/`, HttpOnly, SameSite=Lax,
-/// Max-Age if the cookie has a lifetime, and Secure if `secure` is true.
-pub fn set(cookie: &StickyCookie, identity: u64, secure: bool) -> String {
-    let mut value = format!("{}={identity:016x}; Path=/; HttpOnly; SameSite=Lax", cookie.name);
+/// Parses the key of an upstream and the identity of a target. `None` unless they are exactly 24 hexadecimal digits.
+fn parse_entry(entry: &[u8]) -> Option<(u32, u64)> {
+    let text = std::str::from_utf8(entry).ok().filter(|text| text.len() == 24)?;
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let (key, identity) = text.split_at_checked(8)?;
+    u32::from_str_radix(key, 16).ok().zip(u64::from_str_radix(identity, 16).ok())
+}
+
+/// Returns the Set-Cookie value that binds a client to these targets: `Path=/`, HttpOnly, SameSite=Lax, and Secure if `secure`.
+pub fn set(cookie: &StickyCookie, bindings: &Bindings, secure: bool) -> String {
+    let entries: Vec<String> =
+        bindings.entries.iter().map(|(key, identity)| format!("{key:08x}{identity:016x}")).collect();
+    let mut value = format!("{}={}; Path=/; HttpOnly; SameSite=Lax", cookie.name, entries.join("."));
     if let Some(lifetime) = cookie.lifetime {
         value.push_str(&format!("; Max-Age={}", lifetime.as_secs()));
     }
@@ -57,26 +105,58 @@ mod tests {
 
     fn taken(values: &[&str]) -> (Option<u64>, Vec<String>) {
         let mut fields: Fields = values.iter().map(|value| (&b"cookie"[..], value.as_bytes())).collect();
-        let found = take("at", &mut fields);
+        let found = take("at", &mut fields).target_of("app");
         let left = fields.iter().map(|field| String::from_utf8_lossy(field.value).into_owned());
         (found, left.collect())
     }
 
+    fn bound(to: &[(&str, u64)]) -> Bindings {
+        let mut all = Bindings::default();
+        to.iter().for_each(|(upstream, identity)| all.bind(upstream, *identity));
+        all
+    }
+
+    /// Returns the pair of a cookie with these bindings.
+    fn pair(to: &[(&str, u64)]) -> String {
+        let text = set(&StickyCookie::new("at"), &bound(to), true);
+        text.split(';').next().expect("a pair").to_owned()
+    }
+
     #[test]
     fn the_cookie_is_read_and_taken_out() {
-        let id = "00000000000000ff";
-        assert_eq!(taken(&[&format!("a=b; at={id}; c=d")]), (Some(255), vec!["a=b; c=d".into()]));
-        assert_eq!(taken(&["a=b", &format!("at={id}")]), (Some(255), vec!["a=b".into()]));
+        let id = pair(&[("app", 255)]);
+        assert_eq!(taken(&[&format!("a=b; {id}; c=d")]), (Some(255), vec!["a=b; c=d".into()]));
+        assert_eq!(taken(&["a=b", &id]), (Some(255), vec!["a=b".into()]));
         assert_eq!(taken(&["a=b;c=d"]), (None, vec!["a=b;c=d".into()]));
         assert_eq!(taken(&["at=x; cat=1"]), (None, vec!["cat=1".into()]));
         assert_eq!(taken(&["at=+0000000000000ff"]), (None, vec![]));
+        assert_eq!(taken(&[&format!("at=x.{}", &id[3..])]), (Some(255), vec![]));
         let cookie = StickyCookie::new("at");
-        assert_eq!(set(&cookie, 255, true), "at=00000000000000ff; Path=/; HttpOnly; SameSite=Lax; Secure");
+        let value = |cookie: &StickyCookie, secure| set(cookie, &bound(&[("app", 255)]), secure);
+        assert_eq!(value(&cookie, true), format!("{id}; Path=/; HttpOnly; SameSite=Lax; Secure"));
         let lasting = StickyCookie { lifetime: Some(Duration::from_secs(60)), ..cookie };
+        assert_eq!(value(&lasting, false), format!("{id}; Path=/; HttpOnly; SameSite=Lax; Max-Age=60"));
+    }
+
+    #[test]
+    fn each_upstream_has_a_target_of_its_own() {
+        let both = pair(&[("app", 1), ("api", 2)]);
+        let mut fields: Fields = [(&b"cookie"[..], both.as_bytes())].into_iter().collect();
+        let mut found = take("at", &mut fields);
         assert_eq!(
-            set(&lasting, 255, false),
-            "at=00000000000000ff; Path=/; HttpOnly; SameSite=Lax; Max-Age=60"
+            (found.target_of("app"), found.target_of("api"), found.target_of("x")),
+            (Some(1), Some(2), None)
         );
-        assert_eq!(taken(&[set(&lasting, 7, true).split(';').next().unwrap()]), (Some(7), vec![]));
+        found.bind("api", 3);
+        assert_eq!(found, bound(&[("app", 1), ("api", 3)]));
+        // Of two cookies, the first one that has the upstream; and no more upstreams than the bound.
+        let first = pair(&[("app", 7)]);
+        assert_eq!(taken(&[&format!("{first}; {both}")]).0, Some(7));
+        let names: Vec<String> = (0..20).map(|number| format!("u{number}")).collect();
+        let many: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 9)).collect();
+        let many = bound(&many);
+        assert_eq!((many.entries.len(), many.target_of("u19"), many.target_of("u0")), (8, Some(9), None));
+        let long = format!("at={}", vec!["0".repeat(24); 4096].join("."));
+        assert_eq!(taken(&[&long]), (None, vec![]));
     }
 }

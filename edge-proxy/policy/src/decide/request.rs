@@ -140,7 +140,7 @@ fn evaluate<'s>(
         return Err(refuse(403, Reason::ClientCertificateMissing));
     }
     decision.auth = authentication(site, route, client)?;
-    if !accepts_method(route, &head.method) {
+    if !accepts_method(route, head) {
         return Err(refuse(405, Reason::MethodNotAllowed));
     }
     // No password is asked for, and no service for its opinion. Silence stays silence.
@@ -183,9 +183,12 @@ fn authentication<'s>(
     Ok(auth.filter(|_| stands_in || !excused))
 }
 
-/// Returns whether the route accepts the method: it lists the method or none, or GET for HEAD.
-fn accepts_method(route: &Route, method: &Method) -> bool {
+/// Returns whether the route accepts the method: it lists the method or none, or GET for HEAD. Extended CONNECT counts as GET, the
+/// method of the same handshake over HTTP/1.1 (RFC 8441 §5, RFC 9220 §3).
+fn accepts_method(route: &Route, head: &RequestHead) -> bool {
     let named = |name: &str| route.methods.iter().any(|taken| taken == name);
+    let is_extended = head.method == Method::Connect && head.upgrade.is_some();
+    let method = if is_extended { &Method::Get } else { &head.method };
     // HEAD asks for what GET would answer (RFC 9110 §9.3.2).
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }

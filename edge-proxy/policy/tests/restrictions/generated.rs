@@ -1,7 +1,7 @@
 //! Configurations and requests of the properties.
 
 use crate::common::{config, facts, head, password, portal, site};
-use edge_http::RequestHead;
+use edge_http::{Method, RequestHead, Version};
 use edge_policy::CertificateContext;
 use edge_policy::config::{
     Access, Auth, CaseSensitivity, CertificateMode, ClientCertificates, Config, PathMatch, PlainHttp, Route,
@@ -50,9 +50,10 @@ pub(crate) fn any_site() -> impl Strategy<Value = Site> {
     ];
     let plain = prop_oneof![Just(PlainHttp::Serve), Just(PlainHttp::Redirect), Just(PlainHttp::Refuse)];
     let levels = (any_level(), any_level(), any_level());
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2), any::<bool>());
+    let sometimes = || proptest::bool::weighted(0.2);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), sometimes(), any::<bool>(), any::<bool>());
     (levels, paths, mode, plain, flags).prop_map(
-        |((own, outer, inner), path, mode, plain, (early, bound, get, alone, exact))| {
+        |((own, outer, inner), path, mode, plain, (early, bound, get, alone, exact, proven))| {
             let mut site = site("a", "a.example.org");
             (site.access, site.satisfy, site.auth) = own;
             (site.early_data, site.plain) = (early, plain);
@@ -68,6 +69,8 @@ pub(crate) fn any_site() -> impl Strategy<Value = Site> {
             if exact {
                 route.case = CaseSensitivity::Exact;
             }
+            // Which clients show a certificate, the request decides.
+            route.require_certificate = proven && site.client_certificates.is_some();
             let first = &mut site.routes[0];
             (first.access, first.satisfy, first.auth) = outer;
             site.routes.push(route);
@@ -82,8 +85,8 @@ pub(crate) fn any_site() -> impl Strategy<Value = Site> {
 pub(crate) fn any_config() -> impl Strategy<Value = Config> {
     let custom = TrustedHeader::Custom("CF-Connecting-IP".into());
     let header = prop_oneof![Just(None), Just(Some(TrustedHeader::XForwardedFor)), Just(Some(custom))];
-    (any_site(), header).prop_map(|(site, header)| {
-        let mut config = config(vec![site, self::site("all", "*.example.org")]);
+    (any_site(), header, prop_oneof![Just("*.example.org"), Just("*")]).prop_map(|(site, header, others)| {
+        let mut config = config(vec![site, self::site("all", others)]);
         if let Some(header) = header {
             let ranges = vec!["10.1.0.0/16".parse().expect("a range")];
             config.trust = Trust { ranges, header, ..Trust::default() };
@@ -108,10 +111,15 @@ pub(crate) struct Request {
     pub(crate) peer: &'static str,
     pub(crate) proxied: Option<&'static str>,
     pub(crate) early: bool,
+    /// The host of the request, and the server name of its handshake.
+    pub(crate) names: (&'static str, &'static str),
     pub(crate) method: &'static str,
     pub(crate) target: &'static str,
     pub(crate) fields: Vec<(&'static str, &'static str)>,
 }
+
+/// The name of the first site.
+const NAME: &str = "a.example.org";
 
 const TARGETS: [&str; 17] = [
     "/", "/in", "/in/x", "/%69n", "//in", "/x/../in", "/IN", "/In/x", "/in/X", "/IN/X", "/in/xy", "/IN/xy",
@@ -133,32 +141,44 @@ pub(crate) fn any_request() -> impl Strategy<Value = Request> {
         (transport, listener, proptest::sample::select(&PEERS[..])),
         proptest::option::weighted(0.2, proptest::sample::select(&PEERS[..])),
         any::<bool>(),
-        prop_oneof![Just("GET"), Just("POST"), Just("HEAD")],
+        prop_oneof![
+            6 => Just((NAME, NAME)), 1 => Just((NAME, "b.example.org")), 1 => Just(("b.example.org", NAME)),
+        ],
+        // CONNECT is that of WebSocket over HTTP/2 and HTTP/3.
+        prop_oneof![Just("GET"), Just("POST"), Just("HEAD"), Just("CONNECT")],
         proptest::sample::select(&TARGETS[..]),
         proptest::collection::vec(field, 0..3),
     )
-        .prop_map(|((transport, listener, peer), proxied, early, method, target, fields)| Request {
-            transport,
-            listener,
-            peer,
-            proxied,
-            early: early && transport.is_secure(),
-            method,
-            target,
-            fields,
+        .prop_map(|((transport, listener, peer), proxied, early, names, method, target, fields)| {
+            Request {
+                transport,
+                listener,
+                peer,
+                proxied,
+                early: early && transport.is_secure(),
+                names,
+                method,
+                target,
+                fields,
+            }
         })
 }
 
 impl Request {
     pub(crate) fn facts<'a>(&self, certificate: CertificateContext<'a>) -> RequestContext<'a> {
-        let mut facts = facts(self.transport, self.listener, "a.example.org", self.peer);
+        let mut facts = facts(self.transport, self.listener, self.names.1, self.peer);
         facts.proxied = self.proxied.map(|address| format!("{address}:4000").parse().expect("an address"));
         (facts.certificate, facts.early) = (certificate, self.early);
         facts
     }
 
     pub(crate) fn head(&self) -> RequestHead {
-        let mut head = head(self.method, "a.example.org", self.target);
+        let mut head = head(self.method, self.names.0, self.target);
+        if head.method == Method::Connect {
+            let quic = self.transport == Transport::Quic;
+            head.version = if quic { Version::Http3 } else { Version::Http2 };
+            head.upgrade = Some("websocket".into());
+        }
         for (name, value) in &self.fields {
             head.fields.push(name.as_bytes(), value.as_bytes());
         }

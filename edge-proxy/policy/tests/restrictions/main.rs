@@ -82,7 +82,9 @@ proptest! {
         if let Some((index, site)) = decision.site {
             let listener = request.listener;
             prop_assert!(site.listen.is_empty() || listener.is_some_and(|name| site.listen.iter().any(|bound| bound == name)));
-            prop_assert_eq!(index, 0);
+            prop_assert_eq!(index, usize::from(request.names.0 != "a.example.org"));
+            // Over TLS it is the site of the handshake, with its certificate and rules.
+            prop_assert!(!request.transport.is_secure() || request.names.0 == request.names.1);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::findings::Findings;
 use crate::acme::AcmeSection;
-use crate::commands::run::{CLOCK, names_without_certificate};
+use crate::commands::run::{CLOCK, names_without_certificate, of_sites};
 use crate::config::{Mode, Settings};
 use crate::sandbox::{self, Environment, Needs};
 use cli_support::finding::Severity;
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
-use edge_proxy::config::{Listener, ListenerKind};
+use edge_proxy::config::{Listener, ListenerKind, Site};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::path::Path;
@@ -18,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// "require"`, it then enters the sandbox, which this process cannot leave. `file` is the path of the configuration.
 pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     certificates(settings, findings);
+    certificates_over_http3(settings, findings);
     secrets(settings, findings);
     for listener in &settings.proxy.listeners {
         address(listener, findings);
@@ -27,6 +28,31 @@ pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
         let needs = Needs::new(settings, file, &Environment::read());
         if let Err(why) = sandbox::enter(Mode::Require, &needs) {
             findings.error(why);
+        }
+    }
+}
+
+/// Warns about hosts with other certificates at several listeners with HTTP/3, of which the first decides.
+fn certificates_over_http3(settings: &Settings, findings: &mut Findings) {
+    let config = &settings.proxy;
+    let quic = |site: &Site| {
+        config.listeners.iter().any(|listener| {
+            listener.kind == ListenerKind::Tls { http3: true }
+                && (site.listen.is_empty()
+                    || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))
+        })
+    };
+    let file = |site: &Site| settings.site_certificates.get(&site.name);
+    let sites: Vec<&Site> = config.sites.iter().filter(|site| quic(site)).collect();
+    for (at, site) in sites.iter().enumerate() {
+        let other = sites[..at].iter().find(|other| {
+            file(site) != file(other) && site.hosts.iter().any(|host| other.hosts.contains(host))
+        });
+        if let Some(other) = other {
+            findings.warning(format!(
+                "site `{}` has another certificate than `{}` for the same host: over HTTP/3 the name alone decides, so that the first listener's is used; leave out http3 of one of the listeners",
+                site.name, other.name
+            ));
         }
     }
 }
@@ -45,6 +71,7 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
             return;
         }
     };
+    found.set_sites(of_sites(settings));
     for problem in &loaded.problems {
         findings.warning(format!("not used: {}", chain(problem)));
     }

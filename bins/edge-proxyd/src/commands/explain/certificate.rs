@@ -1,5 +1,6 @@
 //! The server certificates of the configuration, as far as this user can read them.
 
+use crate::commands::run::of_sites;
 use crate::config::Settings;
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
@@ -22,7 +23,11 @@ impl CertificateSource {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return Self::Unneeded;
         }
-        match Certificates::open(settings.certificates.clone(), settings.certificate_files.clone()) {
+        let opened = Certificates::open(settings.certificates.clone(), settings.certificate_files.clone());
+        if let Ok((found, _)) = &opened {
+            found.set_sites(of_sites(settings));
+        }
+        match opened {
             Ok((found, loaded)) if loaded.problems.is_empty() => Self::Loaded(found),
             // One that cannot be read here may be the one that the server has.
             Ok((found, loaded))

@@ -4,6 +4,7 @@ use super::answer::{Answer, line};
 use super::certificate::CertificateSource;
 use super::connection::{handshake, listener, listener_answer};
 use super::readings::{Reading, readings};
+use super::settings::{Setting, settings};
 use crate::cli::ExplainArgs;
 use edge_http::host::{normalize, split_authority};
 use edge_policy::client_address::StopReason;
@@ -51,6 +52,9 @@ pub(super) struct Explanation {
     code: Option<&'static str>,
     /// The decision about early data (0-RTT).
     early: Answer,
+    /// What else the request, its response and errors are handled by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<Setting>,
     /// The request as it is sent to the upstream. `None` if it is not forwarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded: Option<Forwarded>,
@@ -136,7 +140,8 @@ impl Explanation {
         let handshake = transport.is_secure().then(|| handshake(snapshot, &facts, source));
         let certificate = match &handshake {
             Some(handshake) if handshake.goes_on => {
-                sni.as_deref().map(|name| certificate(certificates, name))
+                let site = asked_site.map(|at| snapshot.config().sites[at].name.as_str());
+                sni.as_deref().map(|name| certificate(certificates, name, site))
             }
             _ => None,
         };
@@ -149,6 +154,7 @@ impl Explanation {
         };
         let decision = decide(snapshot, &facts, &head);
         let others = readings(snapshot, &facts, &head, &decision);
+        let settings = if ended.is_none() { settings(snapshot, &decision, &facts) } else { Vec::new() };
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } if ended.is_none() => {
                 let upstream = &snapshot.config().upstreams[upstream];
@@ -192,6 +198,7 @@ impl Explanation {
             },
             code: if ended.is_some() { code } else { decision.verdict.reason().map(Reason::as_str) },
             early: early(decision.early),
+            settings,
             forwarded,
         }
     }
@@ -206,9 +213,12 @@ fn described_certificate(args: &ExplainArgs) -> Option<ClientCertificate> {
     })
 }
 
-/// Returns an answer that tells whether there is a server certificate for this name.
-fn certificate(certificates: &CertificateSource, name: &str) -> Answer {
+/// Returns whether there is a certificate for this name: that of its site, or one that covers it.
+fn certificate(certificates: &CertificateSource, name: &str, site: Option<&str>) -> Answer {
     match certificates {
+        CertificateSource::Loaded(found) if site.is_some_and(|site| found.has_own(site)) => {
+            Answer::new("found", "that of the site")
+        }
         CertificateSource::Loaded(found) if found.covers(name) => {
             Answer::new("found", format!("one covers {name}"))
         }
@@ -301,14 +311,24 @@ fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
         Auth::Open => None,
         Auth::Basic(basic) => Some(Answer::new(
             "a password",
-            format!("of one of {} users, for `{}`", basic.users.len(), basic.realm),
+            match &basic.user_field {
+                None => format!("of one of {} users, for `{}`", basic.users.len(), basic.realm),
+                Some(field) => format!(
+                    "of one of {} users, for `{}`; {field} tells the service the name",
+                    basic.users.len(),
+                    basic.realm
+                ),
+            },
         )),
         Auth::Forward(forward) => {
-            let paths = match decision.readings.len() {
+            let mut why = match decision.readings.len() {
                 0 => "about the path".to_owned(),
                 more => format!("about the path and {more} other readings of it, and must allow all"),
             };
-            Some(Answer::new(format!("`{}` is asked", forward.upstream), paths))
+            if !forward.copy.is_empty() {
+                why += &format!("; {} of its answer go to the service", forward.copy.join(", "));
+            }
+            Some(Answer::new(format!("`{}` is asked at {}", forward.upstream, forward.path), why))
         }
     }
 }
@@ -357,6 +377,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(code) = self.code {
             writeln!(f, "{:<11}  {code}", "code")?;
+        }
+        for setting in &self.settings {
+            writeln!(f, "{setting}")?;
         }
         if let Some(forwarded) = &self.forwarded {
             writeln!(f, "{:<11}  {} at {}", "upstream", forwarded.upstream, forwarded.targets.join(", "))?;

@@ -3,9 +3,10 @@
 use crate::config::Settings;
 use crate::journal;
 use cli_support::outcome::chain;
+use edge_http::host::HostPattern;
 use edge_proxy::config::{Config, ListenerKind};
-use edge_proxy::{CertificateError, CertificateFiles, Certificates, RefreshReport};
-use std::collections::BTreeMap;
+use edge_proxy::{CertificateError, Certificates, RefreshReport};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -36,6 +37,7 @@ impl CertificateMonitor {
         }
         let certificates =
             Certificates::of(settings.certificates.clone(), settings.certificate_files.clone());
+        certificates.set_sites(of_sites(settings));
         let failed = match certificates.refresh() {
             Ok(refreshed) => {
                 tell(&refreshed);
@@ -65,9 +67,10 @@ impl CertificateMonitor {
         self.failed.is_some()
     }
 
-    /// Replaces the list of certificate files that sites name, and reads all certificates again.
-    pub(super) fn set_files(&mut self, files: Vec<CertificateFiles>) {
-        self.certificates.set_files(files);
+    /// Replaces the certificate files that are used beside the folder, and those of sites, and reads them.
+    pub(super) fn set_files(&mut self, settings: &Settings) {
+        self.certificates.set_files(settings.certificate_files.clone());
+        self.certificates.set_sites(of_sites(settings));
         self.refresh(Certificates::refresh);
     }
 
@@ -173,6 +176,11 @@ fn format_span(seconds: i64) -> String {
     if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") }
 }
 
+/// Returns the sites with a certificate of their own, and its path.
+pub(crate) fn of_sites(settings: &Settings) -> HashMap<String, PathBuf> {
+    settings.site_certificates.clone().into_iter().collect()
+}
+
 /// Logs the certificates that were loaded and those that were rejected.
 fn tell(refreshed: &RefreshReport) {
     for path in &refreshed.swapped {
@@ -194,7 +202,9 @@ pub(crate) fn names_without_certificate<'a>(
     }
     let mut missing = Vec::new();
     for site in config.sites.iter().filter(|site| site.passthrough.is_none()) {
-        for host in &site.hosts {
+        let own = certificates.has_own(&site.name);
+        // For every name a certificate of the site's own is used as it is.
+        for host in site.hosts.iter().filter(|host| !(own && **host == HostPattern::Any)) {
             let name = host.to_string();
             let sample = name.replacen('*', "any", 1);
             if !certificates.covers(&name) && !certificates.covers(&sample) {

@@ -114,7 +114,7 @@ impl Supervisor<'_> {
             return ReloadOutcome::refused(Vec::new(), true);
         }
         if let Some(certificates) = &mut self.certificates {
-            certificates.set_files(settings.certificate_files);
+            certificates.set_files(&settings);
         }
         self.switches.apply(&mut settings.proxy);
         if let Err(error) = self.watched.proxy.reload(settings.proxy) {

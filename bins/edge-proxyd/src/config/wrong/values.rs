@@ -19,6 +19,7 @@ pub(super) const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[listen]]", "h2c", "true\ntls = true", "without TLS"),
     ("[[listen]]", "interface", "'a/b'", "such as tailscale0"),
     ("[[listen]]", "proxy_protocol", "'10.0.0.1/8'", "write 10.0.0.0/8"),
+    ("[[listen]]", "forward", "'unix:app.sock'", "unix:/run/app.sock"),
     ("[[listen]]", "forward", "'http://100.64.0.2:22'", "write tcp://HOST:PORT"),
     ("[[listen]]", "allow", "'10.0.0.0/8'", "goes with `forward`"),
     ("[[listen]]", "deny", "'10.0.0.0/8'", "goes with `forward`"),

@@ -41,6 +41,11 @@ const EXPRESSIONS: &[&str] = &[
     "^/[a-c]+/x",
     "^/a\\.b",
     "/\\.(?!well-known)",
+    "^/admin(/x){0,2}$",
+    "^/api{0,1}/",
+    "^/a/.+",
+    "/b.+$",
+    "^/(a/){2}",
 ];
 const RANGES: &[&str] =
     &["10.0.0.0/8", "10.1.0.0/16", "10.1.1.5", "192.168.0.0/16", "198.51.100.0/24", "all", "2001:db8::/32"];
@@ -67,19 +72,24 @@ pub(super) fn configuration(seed: u64) -> String {
     if numbers.chance(6) {
         rules(&mut numbers, &mut text, "");
     }
-    for _ in 0..1 + numbers.below(4) {
-        server(&mut numbers, &mut text);
+    for number in 0..1 + numbers.below(4) {
+        server(&mut numbers, &mut text, number == 0);
     }
     text
 }
 
-fn server(numbers: &mut Numbers, text: &mut String) {
+/// Writes a server. The first one may answer for names that no server has.
+fn server(numbers: &mut Numbers, text: &mut String, first: bool) {
     let _ = writeln!(text, "server {{");
     let mut listens: Vec<&str> = (0..1 + numbers.below(2)).map(|_| numbers.one(LISTENS)).collect();
     listens.sort_unstable();
     listens.dedup();
+    let default = if first && numbers.chance(3) { " default_server" } else { "" };
     for listen in listens {
-        let _ = writeln!(text, "  listen {listen};");
+        let _ = writeln!(text, "  listen {listen}{default};");
+    }
+    if !default.is_empty() {
+        let _ = writeln!(text, "  ssl_certificate any.pem;\n  ssl_certificate_key any.key;");
     }
     let mut names: Vec<&str> = (0..1 + numbers.below(2)).map(|_| numbers.one(NAMES)).collect();
     names.sort_unstable();
@@ -110,6 +120,11 @@ fn server(numbers: &mut Numbers, text: &mut String) {
             numbers.one(&["403", "404", "444", "301 https://$host$request_uri", "200 ok"])
         );
     }
+    let _ = writeln!(text, "  location @app {{");
+    if numbers.chance(3) {
+        rules(numbers, text, "    ");
+    }
+    let _ = writeln!(text, "    proxy_pass http://127.0.0.1:3000;\n  }}");
     let mut seen: Vec<String> = Vec::new();
     for _ in 0..1 + numbers.below(5) {
         location(numbers, text, &mut seen, "", 0);
@@ -132,7 +147,8 @@ fn location(numbers: &mut Numbers, text: &mut String, seen: &mut Vec<String>, wi
         return;
     }
     seen.push(key);
-    let _ = writeln!(text, "  location {modifier} {path} {{");
+    let written = if path.contains('{') { format!("\"{path}\"") } else { path.clone() };
+    let _ = writeln!(text, "  location {modifier} {written} {{");
     if numbers.chance(3) {
         rules(numbers, text, "    ");
     }
@@ -151,7 +167,7 @@ fn location(numbers: &mut Numbers, text: &mut String, seen: &mut Vec<String>, wi
         condition(numbers, text, "    ");
     }
     let port = 3000 + numbers.below(3);
-    let plain = numbers.below(12);
+    let plain = numbers.below(13);
     let line = match plain {
         0 => "return 403;".to_owned(),
         1 => format!(
@@ -169,6 +185,7 @@ fn location(numbers: &mut Numbers, text: &mut String, seen: &mut Vec<String>, wi
             if expression { "/a/" } else { path.as_str() },
             numbers.one(&["/$1", "$1", "/n/$1"])
         ),
+        12 if depth == 0 => "try_files $uri @app;".to_owned(),
         7 => format!(
             "client_max_body_size {}; proxy_pass http://127.0.0.1:{port};",
             numbers.one(&["1k", "0", "2m"])
@@ -201,6 +218,11 @@ fn condition(numbers: &mut Numbers, text: &mut String, indent: &str) {
         "$scheme = http",
         "$request_method = POST",
         "$request_method !~ ^(GET|HEAD)$",
+        "$request_method ~ ^P",
+        "$request_method ~* \"post|t$\"",
+        "$request_method !~ ^P",
+        "$uri ~* ^/ADMIN",
+        "$uri ~ \"^/admin(/x){0,1}$\"",
         "$request_uri ~ ^/admin",
         "$uri = /a",
         "$remote_addr = 10.1.1.5",
@@ -211,6 +233,7 @@ fn condition(numbers: &mut Numbers, text: &mut String, indent: &str) {
         "return 403",
         "return 404",
         "return 444",
+        "return 503",
         "return 301 https://$host$request_uri",
         "return 302 /in",
         "set $x y",

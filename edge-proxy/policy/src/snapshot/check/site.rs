@@ -71,8 +71,8 @@ pub(super) fn check<'a>(
     for page in &site.error_pages {
         check_page(&mut part, page, &mut seen);
     }
-    check_edits(&mut part, "request_fields", &site.request_fields);
-    check_edits(&mut part, "response_fields", &site.response_fields);
+    check_edits(&mut part, REQUEST_EDITS, &site.request_fields);
+    check_edits(&mut part, RESPONSE_EDITS, &site.response_fields);
     check_upgrade(&mut part, &site.upgrade);
     let mut paths = HashSet::new();
     for (j, route) in site.routes.iter().enumerate() {
@@ -125,8 +125,8 @@ fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: 
         access::check_compression(part, compression);
     }
     check_cookies(part, &route.cookies);
-    check_edits(part, "request_fields", &route.request_fields);
-    check_edits(part, "response_fields", &route.response_fields);
+    check_edits(part, REQUEST_EDITS, &route.request_fields);
+    check_edits(part, RESPONSE_EDITS, &route.response_fields);
     check_methods(part, &route.methods);
     check_satisfy(part, (route.satisfy, &route.access), route.auth.as_ref());
     check_upgrade(part, route.upgrade.as_deref().unwrap_or_default());
@@ -288,14 +288,16 @@ fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u1
 /// and that replaced paths begin with `/`.
 fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
     let fine = |text: &str| is_value(text) && !text.contains([';', ',']);
-    for rule in rules.path.iter().chain(&rules.domain) {
-        if rule.from.is_empty() || !fine(&rule.from) || !fine(&rule.to) {
-            let value = format!("{}: {}", rule.from.escape_default(), rule.to.escape_default());
-            part.add_error("cookies", value, "not a valid attribute: expected one such as / or example.org");
+    for (key, rules) in [("cookies.path", &rules.path), ("cookies.domain", &rules.domain)] {
+        for rule in rules {
+            if rule.from.is_empty() || !fine(&rule.from) || !fine(&rule.to) {
+                let value = format!("{}: {}", rule.from.escape_default(), rule.to.escape_default());
+                part.add_error(key, value, "not a valid attribute: expected one such as / or example.org");
+            }
         }
     }
     for rule in rules.path.iter().filter(|rule| !rule.to.starts_with('/')) {
-        part.add_error("cookies", &rule.to, "not a valid path of a cookie: begin with /");
+        part.add_error("cookies.path", &rule.to, "not a valid path of a cookie: begin with /");
     }
 }
 
@@ -313,27 +315,40 @@ fn check_location(part: &mut ConfigPart<'_>, to: &str) {
 }
 
 /// Checks the names and values of the field edits in the setting `key`.
-fn check_edits(part: &mut ConfigPart<'_>, key: &'static str, edits: &FieldEdits) {
-    for (name, value) in edits.set.iter().chain(&edits.add) {
-        check_name(part, key, name);
-        if !is_value(value) {
-            part.add_error(
-                key,
-                format!("{name}: {}", value.escape_default()),
-                "contains characters that a field value must not have",
-            );
+/// The keys of the edits of one kind of message: `replace`, `remove`, `set` and `add`.
+type EditKeys = [&'static str; 4];
+
+/// The keys of the edits of requests.
+const REQUEST_EDITS: EditKeys =
+    ["request_fields.replace", "request_fields.remove", "request_fields.set", "request_fields.add"];
+/// The keys of the edits of responses.
+const RESPONSE_EDITS: EditKeys =
+    ["response_fields.replace", "response_fields.remove", "response_fields.set", "response_fields.add"];
+
+/// Checks the names and values of the field edits, whose keys are given.
+fn check_edits(part: &mut ConfigPart<'_>, [replace, remove, set, add]: EditKeys, edits: &FieldEdits) {
+    for (key, pairs) in [(set, &edits.set), (add, &edits.add)] {
+        for (name, value) in pairs {
+            check_name(part, key, name);
+            if !is_value(value) {
+                part.add_error(
+                    key,
+                    format!("{name}: {}", value.escape_default()),
+                    "contains characters that a field value must not have",
+                );
+            }
         }
     }
     for name in &edits.remove {
-        check_name(part, key, name);
+        check_name(part, remove, name);
     }
     for (name, rules) in &edits.replace {
-        check_name(part, key, name);
+        check_name(part, replace, name);
         for rule in rules {
             if rule.from.is_empty() || !is_value(&rule.from) || !is_value(&rule.to) {
                 let value = format!("{name}: {}: {}", rule.from.escape_default(), rule.to.escape_default());
                 part.add_error(
-                    key,
+                    replace,
                     value,
                     "not a valid replacement: expected the beginning of a value, and another",
                 );

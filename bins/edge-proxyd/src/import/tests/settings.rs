@@ -1,0 +1,78 @@
+//! Settings of single locations, and those that no site has of its own.
+
+use super::{APP, imported, route, site, table};
+use toml::Value;
+
+#[test]
+fn a_location_keeps_its_own_timeouts_and_compression() {
+    let text = "server { listen 80; server_name a.test; proxy_read_timeout 90s; gzip on;\n\
+        location / { proxy_pass http://127.0.0.1:1; }\n\
+        location /events/ { proxy_read_timeout 1h; proxy_connect_timeout 2s; gzip off; proxy_pass http://127.0.0.1:1; }\n\
+        location /text/ { gzip_min_length 4k; proxy_pass http://127.0.0.1:1; } }";
+    let found = imported(text);
+    let a = site(&found, "a.test");
+    assert_eq!(a["timeouts"]["response"].as_str(), Some("90s"), "{}", found.text);
+    assert_eq!(a["compression"]["least"].as_str(), Some("20"));
+    let events = route(&a, "/events/");
+    assert_eq!(events["timeouts"]["response"].as_str(), Some("1h"));
+    assert_eq!(events["timeouts"]["connect"].as_str(), Some("2s"));
+    assert_eq!(events["compression"].as_bool(), Some(false));
+    assert_eq!(route(&a, "/text/")["compression"]["least"].as_str(), Some("4KiB"));
+    let rest = route(&a, "/");
+    assert!(!rest.contains_key("timeouts") && !rest.contains_key("compression"), "{rest:#?}");
+    // A single location is the site.
+    let found = imported(
+        "server { listen 80; server_name a.test; location / { gzip on; proxy_read_timeout 2m; proxy_pass http://127.0.0.1:1; } }",
+    );
+    let a = site(&found, "a.test");
+    assert_eq!(
+        (a["timeouts"]["response"].as_str(), a["compression"]["least"].as_str()),
+        (Some("2m"), Some("20"))
+    );
+    assert!(!a.contains_key("route"), "{}", found.text);
+}
+
+#[test]
+fn timeouts_of_connections_are_those_of_all_sites() {
+    let of = |text: &str| {
+        let found = imported(text);
+        let host = site(&found, "a.test");
+        assert!(!host.contains_key("timeouts"), "{}", found.text);
+        let get = |key: &str| Some(table(&found).get("timeouts")?.get(key)?.as_str()?.to_owned());
+        (get("idle"), get("header"))
+    };
+    let text = |outer: &str, one: &str, two: &str| {
+        format!(
+            "{outer} server {{ listen 80; server_name a.test; {one} {APP} }} server {{ listen 80; server_name b.test; {two} {APP} }}"
+        )
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(of(&text("", "", "")), (None, None));
+    assert_eq!(of(&text("keepalive_timeout 30s 30s;", "keepalive_timeout 2m;", "")), (some("2m"), None));
+    // A server without one has edge-proxyd's own.
+    assert_eq!(
+        of(&text("", "keepalive_timeout 5s; client_header_timeout 1m;", "")),
+        (some("75s"), some("1m"))
+    );
+    assert_eq!(of(&text("client_header_timeout 20s;", "", "")), (None, some("20s")));
+}
+
+#[test]
+fn a_name_at_two_listeners_keeps_the_certificate_of_each() {
+    let server = |address: &str, name: &str| {
+        format!(
+            "server {{ listen {address}:443 ssl; server_name a.test; ssl_certificate /{name}.pem; ssl_certificate_key /{name}.key; {APP} }}"
+        )
+    };
+    let found = imported(&(server("192.0.2.1", "outside") + &server("100.64.0.1", "inside")));
+    let mut of: Vec<(String, String)> = super::sites(&found, "a.test")
+        .iter()
+        .map(|site| {
+            let text = |value: &Value| super::texts(value).join(" ");
+            (text(&site["listen"]), text(&site["certificate"]))
+        })
+        .collect();
+    of.sort();
+    let pair = |listen: &str, file: &str| (listen.to_owned(), file.to_owned());
+    assert_eq!(of, [pair("https-100.64.0.1", "/inside.pem"), pair("https-192.0.2.1", "/outside.pem")]);
+}
