@@ -136,8 +136,8 @@ fn by_database(machine: &mut Machine) -> Outcome {
         "systemctl stop acme-dns01; mv /srv/whole.toml /etc/acme-dns01/acme-dns01.toml; rm /etc/acme-dns01/database; \
          rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01; systemctl start acme-dns01; runuser -u postgres -- dropdb --force certificates; \
          runuser -u postgres -- dropuser acme",
-    )
-    .map(drop)
+    )?;
+    NAMES.iter().try_for_each(|name| machine.until(60, &valid(name)))
 }
 
 /// Checks that the timer issues them in the daemon's place.
