@@ -78,9 +78,10 @@ fn counted(
         "python3 /srv/load.py {seconds} {address} > /run/load & load=$!\nsleep 0.5\n{script}\nwait $load\ncat /run/load"
     );
     let text = machine.run(&load)?;
-    let said = text.lines().last().unwrap_or_default();
+    // Errors of the script come after it.
+    let said = text.lines().rfind(|line| line.starts_with("served=")).unwrap_or_default();
     let few = cut.iter().any(|cut| said.contains(&format!(" refused=0 cut={cut} ")));
-    if !few || said.starts_with("served=0 ") {
+    if !few || said.starts_with("served=0 ") || said.is_empty() {
         return Err(format!("{script}: {text}"));
     }
     Ok(text)
