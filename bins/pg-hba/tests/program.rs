@@ -45,7 +45,8 @@ fn render_check_explain_diff_and_matrix() {
     let file = write(folder.path(), "pg_hba.conf", &rendered);
     expect(&["check", &file], 0, &[": OK: "]);
     // A warning lets a build or a unit go on, an error does not.
-    let shadowed = "local all postgres peer\nlocal all all scram-sha-256\nlocal forgejo forgejo scram-sha-256\n";
+    let shadowed =
+        "local all postgres peer\nlocal all all scram-sha-256\nlocal forgejo forgejo scram-sha-256\n";
     let shadowed = write(folder.path(), "shadowed.conf", shadowed);
     expect(&["check", &shadowed], 3, &["warning HBA002"]);
     expect(&["check", &shadowed, "--errors-only"], 0, &["warning HBA002"]);
