@@ -138,7 +138,7 @@ impl InterfaceWatcher {
             }
         };
         // Once each way.
-        (why.is_none() || was_serving).then(|| (listener, held.address, why))
+        (why.is_none() || was_serving).then_some((listener, held.address, why))
     }
 
     /// Opens the sockets of a listener for all workers.

@@ -54,7 +54,7 @@ impl DesecMock {
                     let body = json!({"non_field_errors": ["Another RRset with the same subdomain and type exists."]});
                     return DesecResponse::new("400 Bad Request", body);
                 }
-                self.put(&mut sets, "201 Created", name, &asked)
+                self.put(&mut sets, "201 Created", &name, &asked)
             }
             (_, ["api", "v1", "domains", zone, "rrsets", name, "TXT"]) if *zone == self.zone => {
                 let Some(values) = sets.get(*name).cloned() else { return missing() };
@@ -65,7 +65,7 @@ impl DesecMock {
                         let changed = Some((self.full(name), Vec::new()));
                         DesecResponse { changed, ..DesecResponse::new("204 No Content", Value::Null) }
                     }
-                    "PATCH" | "PUT" => self.put(&mut sets, "200 OK", (*name).to_owned(), &asked),
+                    "PATCH" | "PUT" => self.put(&mut sets, "200 OK", name, &asked),
                     _ => DesecResponse::new("405 Method Not Allowed", Value::Null),
                 }
             }
@@ -77,7 +77,7 @@ impl DesecMock {
         &self,
         sets: &mut BTreeMap<String, Vec<String>>,
         status: &'static str,
-        name: String,
+        name: &str,
         asked: &Value,
     ) -> DesecResponse {
         let values = asked["records"].as_array().into_iter().flatten();
@@ -90,9 +90,9 @@ impl DesecMock {
                 json!({"records": ["Cannot parse record contents."]}),
             );
         }
-        sets.insert(name.clone(), values.clone());
-        let body = self.set(&name, &values);
-        DesecResponse { changed: Some((self.full(&name), values)), ..DesecResponse::new(status, body) }
+        sets.insert(name.to_owned(), values.clone());
+        let body = self.set(name, &values);
+        DesecResponse { changed: Some((self.full(name), values)), ..DesecResponse::new(status, body) }
     }
 
     fn full(&self, name: &str) -> String {
