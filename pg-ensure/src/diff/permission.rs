@@ -226,8 +226,11 @@ impl Rules<'_> {
         self.owns(&Object::Database(database.clone()))
     }
 
-    /// Checks that the session has the privileges of an object's owner or, except for databases, any grant option on
-    /// the object. A missing object passes here and is rejected by the model.
+    /// Checks that the session has the privileges of an object's owner. A missing object passes here and is rejected by
+    /// the model.
+    ///
+    /// # Errors
+    /// Returns the owner as part of a message.
     fn owns(&self, object: &Object) -> Result<(), String> {
         let Some((owner, _)) = list(self.now, object) else { return Ok(()) };
         if self.has_or_implied(&owner, object.database()) {

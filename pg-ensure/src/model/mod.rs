@@ -11,7 +11,7 @@ mod roles;
 pub use rejected::RejectedChange;
 pub(crate) use rejected::rejected;
 
-use crate::acl::Acl;
+use crate::acl::{Acl, Privileges};
 use crate::comment;
 use crate::current::{Contents, CurrentState, DatabaseState, StoredPassword};
 use crate::inside::{ClusterContext, InsideChange};
@@ -19,6 +19,7 @@ use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 use crate::owned::Owned;
 use crate::plan::{Change, Commented, INITIALIZED};
+use std::collections::BTreeMap;
 
 /// Applies one change to the modelled state. Executes no SQL.
 ///
@@ -81,10 +82,10 @@ pub fn change(state: &mut CurrentState, change: &Change) -> Result<(), RejectedC
             if let Some(role) = to.role() {
                 role_exists(state, role)?;
             }
-            let Some((owner, acl)) = acl(state, on)? else { return Ok(()) };
-            let owner = owner.clone();
-            let options = if *grantable { *privileges } else { crate::acl::Privileges::NONE };
-            acl.grant(to, &owner, *privileges, options);
+            let Some(grantor) = grantor(state, on, *privileges)? else { return Ok(()) };
+            let Some((_, acl)) = acl(state, on)? else { return Ok(()) };
+            let options = if *grantable { *privileges } else { Privileges::NONE };
+            acl.grant(to, &grantor, *privileges, options);
             Ok(())
         }
         Change::Revoke { on, from, privileges, option_only, grantor, cascade } => {
@@ -172,6 +173,43 @@ fn database<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Data
 fn contents_of<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Contents, RejectedChange> {
     let (bootstrap, version) = (state.session.bootstrap.clone(), state.version);
     Ok(database(state, name)?.contents.get_or_insert_with(|| Contents::fresh(&bootstrap, version)))
+}
+
+/// Returns the role that a GRANT of the session is recorded for, as `select_best_grantor()`: the owner of the object if
+/// the session has its privileges, else the session's role or another one whose privileges it has, with the grant
+/// option for all `privileges`; the owner without such a role. `None` if the model does not track such an object.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the object does not exist.
+fn grantor(
+    state: &mut CurrentState,
+    on: &Object,
+    privileges: Privileges,
+) -> Result<Option<Name>, RejectedChange> {
+    let Some((owner, own)) = acl(state, on)? else { return Ok(None) };
+    let mut lists = vec![own.clone()];
+    // The grant options on a table count for its columns.
+    if let Object::Inside(database, local @ Local::Column(..)) = on
+        && let Some((_, whole)) = acl(state, &Object::Inside(database.clone(), local.owned()))?
+    {
+        lists.push(whole.clone());
+    }
+    let user = &state.session.user;
+    let database = on.database().and_then(|name| state.databases.get(name));
+    let implied = owner == "pg_database_owner"
+        && database.is_some_and(|found| state.has_privileges_of(user, &found.owned.owner));
+    if implied || state.has_privileges_of(user, &owner) {
+        return Ok(Some(owner));
+    }
+    let mut options: BTreeMap<&Name, Privileges> = BTreeMap::new();
+    for (grantee, _, rights) in lists.iter().flat_map(Acl::iter) {
+        if let Some(role) = grantee.role().filter(|role| state.has_privileges_of(user, role)) {
+            *options.entry(role).or_default() |= rights.grantable;
+        }
+    }
+    let mut able = options.iter().filter(|(_, granted)| granted.includes(privileges)).map(|(role, _)| *role);
+    let first = able.clone().find(|role| *role == user).or_else(|| able.next());
+    Ok(Some(first.cloned().unwrap_or(owner)))
 }
 
 /// Returns the owner and the ACL of an object. `None` if the model does not track such an object.
