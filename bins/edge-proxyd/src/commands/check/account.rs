@@ -22,7 +22,7 @@ pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     let Some(account) = Account::of_unit(UNIT) else { return };
     let acme = settings.acme.iter().flat_map(AcmeSection::paths);
     let tracing = settings.tracing.iter().flat_map(crate::config::Traces::paths);
-    let shared = settings.shared.iter().flat_map(crate::shared::settings::SharedSection::paths);
+    let shared = settings.shared.iter().flat_map(crate::shared::SharedSection::paths);
     let keys = settings.certificates.iter().flat_map(|folder| keys(folder));
     let unnamed: Vec<PathBuf> =
         acme.chain(tracing).chain(shared).chain(keys).chain([file.to_owned()]).collect();
