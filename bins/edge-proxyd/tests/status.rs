@@ -208,6 +208,49 @@ fn the_command_shows_the_same() {
 }
 
 #[test]
+fn failures_of_services_are_shown_with_their_causes() {
+    let origin = Origin::simple();
+    let dead = free_port();
+    let upstreams = format!(
+        "[[site]]\nhosts = [\"b.test\"]\nplain = \"serve\"\nupstream = \"refuses\"\n\
+         [[site]]\nhosts = [\"c.test\"]\nplain = \"serve\"\nupstream = \"nowhere\"\n\
+         [upstream.refuses]\ntarget = \"http://127.0.0.1:{dead}\"\n\
+         [upstream.nowhere]\ntarget = \"http://255.255.255.255\"\n"
+    );
+    let running = Running::start(origin.address(), &upstreams);
+    for host in ["b.test", "c.test"] {
+        for _ in 0..5 {
+            let plain = format!("http://127.0.0.1:{}/", running.plain);
+            let got = running.curl(&["-i", "-H", &format!("Host: {host}"), &plain]).expect("an answer");
+            assert!(got.starts_with("HTTP/1.1 502"), "{host}: {got}");
+        }
+    }
+    let report = running.curl(&[&running.page("status.json")]).expect("the report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let targets = report["targets"].as_array().expect("targets");
+    let target = |name: &str| targets.iter().find(|target| target["upstream"] == name).expect("the target");
+    assert_eq!(target("refuses")["error"], "connection refused");
+    assert!(target("refuses")["failures"].as_u64().is_some_and(|failures| failures > 0), "{report}");
+    // What this machine does not let through is said, and counts against nobody.
+    assert!(
+        target("nowhere")["error"].as_str().is_some_and(|error| error.contains("this system")),
+        "{report}"
+    );
+    assert_eq!((&target("nowhere")["failures"], &target("nowhere")["state"]), (&0.into(), &"well".into()));
+    let page = running.curl(&[&running.page("")]).expect("the page");
+    assert!(page.contains("connection refused, "), "{page}");
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let log = std::fs::read_to_string(running.folder.path().join("access.log")).unwrap_or_default();
+        if log.contains("connection refused") && log.contains("edge-cannot-connect") {
+            break;
+        }
+        assert!(Instant::now() < until, "{log}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_log_that_was_moved_away_begins_anew() {
     let origin = Origin::simple();
     let running = Running::start(origin.address(), "");

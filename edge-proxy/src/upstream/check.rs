@@ -106,7 +106,10 @@ async fn repeat_check(
         let (event, cause) = match checked.unwrap_or(Err(Cause::Silent)) {
             Ok(()) => (Event::CheckedUp, None),
             // A check that this system could not make gives no information about the target.
-            Err(cause) if cause.is_local() => continue,
+            Err(cause) if cause.is_local() => {
+                pool.shared(at).note(Some(cause));
+                continue;
+            }
             Err(cause) => (Event::CheckedDown, Some(cause)),
         };
         pool.shared(at).tell(event, &pool.upstream().health.rules, cause);

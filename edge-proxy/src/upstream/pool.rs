@@ -202,7 +202,9 @@ impl Pool {
                     options.trace.missed(&self.upstream, at, since, head, why);
                     tried.add(at);
                     // The target is not to blame for what this system lacks. Others may be reached nevertheless.
-                    if !why.is_local() {
+                    if why.is_local() {
+                        shared.note(why.cause());
+                    } else {
                         shared.tell(Event::Failed, &rules, why.cause());
                     }
                     if !why.is_local() || last.is_local() || last == UpstreamError::NoTarget {
@@ -239,7 +241,9 @@ impl Pool {
                 Ok(transport) => return Ok((transport, flight)),
                 Err(why) => {
                     tried.add(at);
-                    if !why.is_local() {
+                    if why.is_local() {
+                        target.shared.note(why.cause());
+                    } else {
                         target.shared.tell(Event::Failed, &rules, why.cause());
                     }
                     if !why.is_local() || last.is_local() || last == UpstreamError::NoTarget {

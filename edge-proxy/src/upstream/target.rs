@@ -98,15 +98,20 @@ impl SharedTarget {
         }
     }
 
+    /// Records the cause of a failure that is not the target's, for the status.
+    pub(super) fn note(&self, cause: Option<Cause>) {
+        if let Some(cause) = cause {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((cause, Instant::now()));
+        }
+    }
+
     /// Applies an event to the health of the target, counts a failure, and reports a change of the availability to the
     /// observer. `cause` is that of a failure.
     pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
         if event == Event::Failed {
             self.failures.fetch_add(1, Relaxed);
         }
-        if let Some(cause) = cause {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((cause, Instant::now()));
-        }
+        self.note(cause);
         if self.health.load(Relaxed) == 0 && matches!(event, Event::Succeeded | Event::CheckedUp) {
             return;
         }
