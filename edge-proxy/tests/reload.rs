@@ -436,10 +436,10 @@ fn serve_with_few_descriptors() {
 }
 
 /// A service that answers once as many connections as these have asked, and counts those that are open.
-fn gathering(needed: usize) -> (std::net::SocketAddr, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+fn gathering(needed: usize) -> (SocketAddr, std::sync::Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let open = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let open = std::sync::Arc::new(AtomicUsize::new(0));
     let (counted, gate) = (open.clone(), std::sync::Arc::new(std::sync::Barrier::new(needed)));
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {

@@ -175,6 +175,6 @@ impl LastRequest {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
