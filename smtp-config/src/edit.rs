@@ -130,6 +130,39 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
     Ok((edited, new))
 }
 
+/// Returns changes by which keys that name a removed key in `%(name)s` keep their values: these are written out. Keys that change
+/// themselves are left out.
+pub(crate) fn written_out(ini: &Ini, changes: &[Change]) -> Vec<Change> {
+    let removed: Vec<(&str, String)> = changes
+        .iter()
+        .filter(|change| change.value.is_none() && ini.value(&change.section, &change.key).is_some())
+        .map(|change| (change.section.as_str(), format!("%({})s", change.key)))
+        .collect();
+    // A section below another finds the keys of that one too.
+    let reaches = |name: &str, section: &str| {
+        name.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut kept = Vec::new();
+    for section in ini.sections() {
+        let references: Vec<&str> = removed
+            .iter()
+            .filter(|(of, _)| reaches(section.name(), of))
+            .map(|(_, reference)| reference.as_str())
+            .collect();
+        for key in section.keys() {
+            let (section, name) = (section.name(), key.name());
+            let is_changed = changes.iter().any(|change| change.section == section && change.key == name);
+            if !is_changed
+                && references.iter().any(|reference| key.raw().contains(reference))
+                && let Some(value) = ini.value(section, name)
+            {
+                kept.push(Change::set(section, name, &value));
+            }
+        }
+    }
+    kept
+}
+
 /// Replacements and insertions, by position in the old text. `end` is the line ending of the file.
 struct Editor<'i> {
     ini: &'i Ini,
@@ -195,7 +228,15 @@ impl<'i> Editor<'i> {
                         ini.and_then(|ini| ini.value(&change.section, &change.key)).as_ref() == Some(value)
                     };
                     let now = self.ini.value(&change.section, &change.key);
-                    let keep = now.as_ref() == Some(value) && lasts(&once) && lasts(&twice);
+                    let held = self.ini.section(&change.section).and_then(|held| held.key(&change.key));
+                    // A value that names a removed key would not be the same without it.
+                    let loses = held.is_some_and(|held| {
+                        let removed = changes.iter().filter(|other| other.value.is_none());
+                        removed
+                            .map(|other| format!("%({})s", other.key))
+                            .any(|name| held.raw().contains(&name))
+                    });
+                    let keep = now.as_ref() == Some(value) && !loses && lasts(&once) && lasts(&twice);
                     self.set(change, value, &lines, keep)?;
                 }
             }

@@ -49,7 +49,7 @@ pub use incoming::Incoming;
 pub use ini::boolean;
 pub use mailer::{Credential, Mailer, MailerError, Server, Transport};
 pub use message::{Message, date, smtp_data};
-pub use migrate::{Migration, migrate};
+pub use migrate::{Migration, MigrationError, migrate};
 pub use nixos::nixos;
 pub use presets::{PRESETS, Preset, PresetError};
 pub use protocol::Protocol;

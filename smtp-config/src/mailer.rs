@@ -1,7 +1,7 @@
 //! Typed settings of `[mailer]`.
 
 use crate::address::{AddressError, AddressRules, parse_address, with_quoted_name};
-use crate::edit::Change;
+use crate::edit::{Change, written_out};
 use crate::effective::{EffectiveTransport, effective};
 use crate::host::host_fault;
 use crate::incoming::Incoming;
@@ -305,7 +305,8 @@ impl Mailer {
     ///
     /// Deprecated and alias keys are removed, as are optional keys that are not set here. A password that is not given
     /// is kept only if host and user are unchanged. Keys of the old server, such as client certificates, are removed
-    /// with it. `version` is the one whose rules apply to `old`.
+    /// with it. A key that is kept and names a removed one in `%(name)s` is written out. `version` is the one whose rules
+    /// apply to `old`.
     #[must_use]
     pub fn changes(
         &self,
@@ -341,6 +342,8 @@ impl Mailer {
                 changes.push(Change::remove(section, key));
             }
         }
+        let kept = written_out(old, &changes);
+        changes.extend(kept);
         changes
     }
 

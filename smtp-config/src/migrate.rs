@@ -2,12 +2,15 @@
 
 use crate::address::with_quoted_name;
 use crate::duration::is_duration;
-use crate::edit::Change;
-use crate::effective::{EffectiveTransport, Origin, effective};
+use crate::edit::{Change, EditError, edit_parsed, written_out};
+use crate::effective::{EffectiveMailer, EffectiveTransport, Origin, Password, effective};
+use crate::effective_incoming::effective_incoming;
 use crate::fatal::Fatal;
 use crate::ini::Ini;
 use crate::section::SECTION;
 use crate::version::Version;
+use secrecy::ExposeSecret;
+use thiserror::Error;
 
 /// A change of app.ini, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +21,105 @@ pub struct Migration {
     pub reason: &'static str,
 }
 
-/// Returns the changes after which the settings have the same meaning and no deprecated key is used. Empty if outgoing
-/// mail is disabled. Settings that stop version `to` from starting are corrected where their meaning is clear: an
-/// unquoted display name, and a `SENDMAIL_TIMEOUT` that is not a duration.
+/// Error of a migration. The file is left unchanged.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MigrationError {
+    /// The changes cannot be written.
+    #[error("the changes cannot be written")]
+    Edit(#[from] EditError),
+    /// The settings would have another meaning after the changes.
+    #[error("{0} would be read differently after the changes")]
+    Meaning(&'static str),
+    /// A version does not start with the settings: the one in use, or after the changes the one to prepare for.
+    #[error("Forgejo {version} does not start")]
+    Start {
+        /// The version that does not start.
+        version: Version,
+        /// The setting that stops it.
+        #[source]
+        reason: Fatal,
+    },
+}
+
+impl MigrationError {
+    /// Returns the fix.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        match self {
+            Self::Edit(_) => "write the value in another form".to_owned(),
+            Self::Meaning(key) => {
+                format!("write {key} without %(name)s, and the successors of deprecated keys yourself")
+            }
+            Self::Start { reason, .. } => reason.fix(),
+        }
+    }
+}
+
+/// Returns the changes after which the settings have the same meaning and use no deprecated key. Empty if outgoing mail is
+/// disabled. Settings that stop version `to` from starting are corrected where their meaning is clear. A value that names a removed
+/// key in `%(name)s` is written out.
 ///
 /// # Errors
-/// Returns a setting that stops version `from` from starting.
-pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, Fatal> {
+///
+/// Returns a [`MigrationError`] if version `from` does not start with the file, if version `to` would not start with the result, or if
+/// the result would be read differently.
+pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, MigrationError> {
+    let refused = |version| move |reason| MigrationError::Start { version, reason };
+    let (now, mut done) = changes(ini, from, to).map_err(refused(from))?;
+    let mut changes: Vec<Change> = done.iter().map(|step| step.change.clone()).collect();
+    for change in written_out(ini, &changes) {
+        changes.push(change.clone());
+        done.push(Migration { change, reason: "the value named a removed key" });
+    }
+    let result = if changes.is_empty() { ini.clone() } else { edit_parsed(ini, &changes)?.1 };
+    let before = effective(&now, from).map_err(refused(from))?;
+    let after = effective(&result, from).map_err(refused(from))?;
+    if let Some(key) = difference(before.as_ref(), after.as_ref()) {
+        return Err(MigrationError::Meaning(key));
+    }
+    effective(&result, to).map_err(refused(to))?;
+    effective_incoming(&result, to).map_err(refused(to))?;
+    Ok(done)
+}
+
+/// Returns a key that is read differently in two settings. `None` if they have the same meaning.
+fn difference(before: Option<&EffectiveMailer>, after: Option<&EffectiveMailer>) -> Option<&'static str> {
+    let (before, after) = match (before, after) {
+        (Some(before), Some(after)) => (before, after),
+        (None, None) => return None,
+        _ => return Some("ENABLED"),
+    };
+    let secret = |held: &EffectiveMailer| match &held.password {
+        Password::None => (false, String::new()),
+        Password::Written(secret) => (false, secret.expose_secret().to_owned()),
+        Password::File(path) => (true, path.clone()),
+    };
+    let compared = [
+        ("PROTOCOL", before.transport == after.transport),
+        ("SMTP_ADDR", before.host == after.host),
+        ("SMTP_PORT", before.port == after.port),
+        ("USER", before.user == after.user),
+        ("PASSWD", secret(before) == secret(after)),
+        ("FROM", before.from == after.from),
+        ("ENVELOPE_FROM", before.envelope_from == after.envelope_from),
+        ("HELO_HOSTNAME", before.helo == after.helo),
+        ("FORCE_TRUST_SERVER_CERT", before.trusts_anybody == after.trusts_anybody),
+        ("USE_CLIENT_CERT", before.client_certificate == after.client_certificate),
+        ("SUBJECT_PREFIX", before.subject_prefix == after.subject_prefix),
+        ("SEND_AS_PLAIN_TEXT", before.plain_text == after.plain_text),
+        ("a header of [mailer.override_header]", before.headers == after.headers),
+        ("SENDMAIL_PATH", before.sendmail == after.sendmail),
+    ];
+    compared.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
+}
+
+/// Returns the file with a corrected sender, and the changes that replace deprecated keys.
+fn changes(ini: &Ini, from: Version, to: Version) -> Result<(Ini, Vec<Migration>), Fatal> {
     let mut work = Migrator { ini, done: Vec::new() };
     let corrected = work.sender(from, to)?;
-    let now = corrected.as_ref().unwrap_or(ini);
-    let Some(mailer) = effective(now, from)? else { return Ok(Vec::new()) };
+    let now = corrected.unwrap_or_else(|| ini.clone());
+    let Some(mailer) = effective(&now, from)? else { return Ok((now, Vec::new())) };
     let old_host = "HOST is deprecated: SMTP_ADDR and SMTP_PORT replace it";
     if work.remove("HOST", old_host) && ini.value(SECTION, "SMTP_ADDR").is_none() {
         work.set("SMTP_ADDR", &mailer.host, old_host);
@@ -80,7 +171,7 @@ pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, 
         let reason = "not a duration: five minutes were used, and later versions do not start";
         work.set("SENDMAIL_TIMEOUT", "5m", reason);
     }
-    Ok(work.done)
+    Ok((now, work.done))
 }
 
 /// Changes so far, of one file.

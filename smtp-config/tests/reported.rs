@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Authentication, Change, Code, EffectiveTransport, Exposure, Finding, Protocol, Severity, Version,
-    after_ehlo, authentication, check, edit, effective, effective_incoming, migrate,
+    Authentication, Change, Code, EffectiveTransport, Exposure, Finding, MigrationError, Protocol, Severity,
+    Version, after_ehlo, authentication, check, edit, effective, effective_incoming, migrate,
 };
 
 const VERSION: Version = Version(15);
@@ -243,6 +243,81 @@ fn migrations_mean_the_same_and_leave_nothing_deprecated() {
     }
 }
 
+/// A removed key that other values name leaves what they expand to: in the section itself, below it, and over a third key.
+#[test]
+fn migrations_write_out_references_to_removed_keys() {
+    for (lines, key, value) in [
+        ("HOST = mail:587\nHELO_HOSTNAME = x.%(HOST)s\n", "HELO_HOSTNAME", "x.mail:587"),
+        ("HOST = mail\nSUBJECT_PREFIX = [%(HOST)s]\n", "SUBJECT_PREFIX", "[mail]"),
+        ("HOST = mail\nA = %(HOST)s\nSUBJECT_PREFIX = %(A)s\n", "SUBJECT_PREFIX", "mail"),
+        ("HOST = mail\nSMTP_ADDR = %(HOST)s\n", "SMTP_ADDR", "mail"),
+        ("HOST = mail\nUSER = u\nPASSWD = %(HOST)s!\n", "PASSWD", "mail!"),
+        (
+            "HOST = mail\nIS_TLS_ENABLED = true\nSUBJECT_PREFIX = %(IS_TLS_ENABLED)s\n",
+            "SUBJECT_PREFIX",
+            "true",
+        ),
+        ("HOST = mail\n[mailer.override_header]\nX-Host = %(HOST)s\n", "X-Host", "mail"),
+    ] {
+        let ini = mailer(lines);
+        let steps = migrate(&ini, VERSION, Version::NEWEST).expect(lines);
+        let changes: Vec<Change> = steps.into_iter().map(|step| step.change).collect();
+        let after = parse(&edit(ini.text(), &changes).expect(lines));
+        let section = if key == "X-Host" { "mailer.override_header" } else { "mailer" };
+        assert_eq!(ini.value(section, key).as_deref(), Some(value), "{lines}");
+        assert_eq!(after.value(section, key).as_deref(), Some(value), "{lines}");
+        assert!(after.section("mailer").is_some_and(|held| held.key("HOST").is_none()), "{lines}");
+    }
+}
+
+/// The same where settings are applied: a password that is kept, and a header of somebody else, do not lose what they name.
+#[test]
+fn applied_settings_write_out_references_to_removed_keys() {
+    let ini = parse(
+        "[mailer]\nENABLED = true\nFROM = a@b\nHOST = mail:465\nUSERNAME = u\nPASSWD = x%(USERNAME)sy\n\
+         CLIENT_NOTE = of %(HOST)s\n",
+    );
+    let mut settings = smtp_config::Mailer::server("a@b", "mail", 465);
+    settings.user = Some("u".to_owned());
+    let changes = settings.changes(&ini, VERSION, None, None);
+    let after = parse(&edit(ini.text(), &changes).expect("it is written"));
+    assert!(
+        after
+            .section("mailer")
+            .is_some_and(|held| held.key("USERNAME").is_none() && held.key("HOST").is_none())
+    );
+    assert_eq!(after.value("mailer", "PASSWD").as_deref(), Some("xuy"));
+    assert_eq!(after.value("mailer", "CLIENT_NOTE").as_deref(), Some("of mail:465"));
+}
+
+/// What the later version does not start with is refused, also where it is not among the deprecated keys.
+#[test]
+fn migrations_to_what_does_not_start_are_refused() {
+    let incoming = "[email.incoming]\nENABLED = true\nREPLY_TO_ADDRESS = nobody\n";
+    for (from, text, key) in [
+        // Version 11 does not read URIs.
+        (
+            11,
+            "[mailer]\nENABLED = true\nFROM = a@b\nHOST = mail\nPASSWD = p\nPASSWD_URI = file:/x\n"
+                .to_owned(),
+            "PASSWD_URI",
+        ),
+        (
+            11,
+            "[mailer]\nENABLED = true\nFROM = a@b\nHOST = mail\nPASSWD_URI = hunter2\n".to_owned(),
+            "PASSWD_URI",
+        ),
+        (13, format!("[mailer]\nENABLED = true\nFROM = a@b\nHOST = mail\n{incoming}"), "REPLY_TO_ADDRESS"),
+        (13, format!("[mailer]\nENABLED = false\n{incoming}"), "REPLY_TO_ADDRESS"),
+        (13, "[mailer]\nENABLED = true\nFROM = a@b\nENVELOPE_FROM = nobody\n".to_owned(), "ENVELOPE_FROM"),
+    ] {
+        match migrate(&parse(&text), Version(from), Version::NEWEST) {
+            Err(MigrationError::Start { reason, .. }) => assert_eq!(reason.key(), key, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn versions_are_known_with_their_support() {
     assert_eq!(Version::default().caveat(2026, 11), None);
@@ -302,6 +377,7 @@ proptest! {
             let after = parse(&edit(ini.text(), &changes).expect("it is written"));
             let again = effective(&after, version).expect("it starts").expect("mail is on");
             prop_assert_eq!((again.transport, again.host, again.port), (mailer.transport, mailer.host, mailer.port));
+            prop_assert!(effective(&after, Version::NEWEST).is_ok(), "{}", after.text());
         }
     }
 }

@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// checks as the account that owns the folder of certificates.
     Check {
         /// Write no TXT record.
-        #[arg(long)]
+        #[arg(long, visible_alias = "dry-run")]
         dry: bool,
     },
     /// Abandon the order under way of a certificate, and remove its TXT records. The next run begins anew.

@@ -65,7 +65,7 @@ impl BuildError {
         };
         let key = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
         let mut finding = source.fault_at(&key, why);
-        finding.code = code;
+        finding.code = code.into();
         Some(finding)
     }
 }
@@ -113,14 +113,65 @@ impl Settings {
     /// Returns all errors, each with its position and the fix.
     pub fn read(source: &Source<'_>, section: &str) -> Result<Self, Findings> {
         let part: Vec<&str> = section.split('.').filter(|key| !key.is_empty()).collect();
-        let settings: Self = source.deserialize_part(&part)?;
-        match settings.certificates_or_all() {
-            Ok(_) => Ok(settings),
-            Err(errors) => {
-                let findings = errors.iter().filter_map(|error| error.finding(source, section));
-                Err(Findings::new(findings.collect()))
+        source.interpret(&part, |source, settings: Self| {
+            let mut errors = settings.certificates_or_all().err().unwrap_or_default();
+            errors.extend(settings.faults());
+            if errors.is_empty() {
+                return Ok(settings);
             }
+            let findings = errors.iter().filter_map(|error| error.finding(source, section));
+            Err(Findings::new(findings.collect()))
+        })
+    }
+
+    /// Returns the references to secrets, each with its key.
+    pub fn secrets(&self) -> Vec<(String, &Reference)> {
+        let mut all: Vec<(String, &Reference)> = Vec::new();
+        all.extend(self.database.iter().map(|reference| ("database".to_owned(), reference)));
+        for (name, written) in &self.authority {
+            all.extend(written.eab.iter().map(|eab| (format!("authority.{name}.eab.key"), &eab.key)));
         }
+        for (name, written) in &self.provider {
+            let of = match written {
+                ProviderSettings::Cloudflare { token, zone_token, key, .. } => {
+                    vec![
+                        ("token", token.as_ref()),
+                        ("zone_token", zone_token.as_ref()),
+                        ("key", key.as_ref()),
+                    ]
+                }
+                ProviderSettings::Rfc2136 { key, .. } => vec![("key", key.as_ref())],
+                ProviderSettings::AcmeDns { password, .. } => vec![("password", Some(password))],
+                ProviderSettings::DnsUpdate { token, .. } => vec![("token", Some(token))],
+                ProviderSettings::Exec { .. } => Vec::new(),
+            };
+            let of = of.into_iter().filter_map(|(part, reference)| Some((part, reference?)));
+            all.extend(of.map(|(part, reference)| (format!("provider.{name}.{part}"), reference)));
+        }
+        let mail = self.alert.mail.as_ref().and_then(|mail| mail.password.as_ref());
+        all.extend(self.alert.webhook.iter().map(|reference| ("alert.webhook".to_owned(), reference)));
+        all.extend(mail.map(|reference| ("alert.mail.password".to_owned(), reference)));
+        all
+    }
+
+    /// Reads every secret, and returns those that cannot be read.
+    pub fn unreadable_secrets(&self) -> Vec<BuildError> {
+        let secrets = self.secrets().into_iter();
+        secrets.filter_map(|(key, reference)| read(&key, reference).err()).collect()
+    }
+
+    /// Returns the faults of meaning outside of certificates that need no secret to be seen.
+    fn faults(&self) -> Vec<BuildError> {
+        let mut errors = Vec::new();
+        for (name, written) in &self.provider {
+            errors.extend(provider_fault(name, written));
+        }
+        if let Some(mail) = &self.alert.mail
+            && mail.user.is_some() != mail.password.is_some()
+        {
+            errors.push(value_error("alert.mail", "has one of user and password: write both, or none"));
+        }
+        errors
     }
 
     /// Returns the DNS client that the settings describe.
@@ -243,6 +294,41 @@ impl Settings {
     }
 }
 
+/// Returns the fault of keys of a provider that do not go together, or of the name of an algorithm.
+fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
+    let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
+    match written {
+        ProviderSettings::Cloudflare { token, email, key, .. } => match (token, email, key) {
+            (Some(_), None, None) | (None, Some(_), Some(_)) => None,
+            _ => fault("token", "is missing: write a token, or email and key, not both"),
+        },
+        ProviderSettings::Rfc2136 { algorithm, key_name, key, .. } => {
+            if let Err(why) = tsig_algorithm(algorithm) {
+                return fault("algorithm", &why);
+            }
+            match key_name.is_some() == key.is_some() {
+                true => None,
+                false => fault("key_name", "and key belong together: write both, or none"),
+            }
+        }
+        ProviderSettings::AcmeDns { .. }
+        | ProviderSettings::Exec { .. }
+        | ProviderSettings::DnsUpdate { .. } => None,
+    }
+}
+
+/// Returns the algorithm of this name.
+fn tsig_algorithm(name: &str) -> Result<TsigAlgorithm, String> {
+    match name.trim_end_matches('.') {
+        "hmac-sha256" => Ok(TsigAlgorithm::HmacSha256),
+        "hmac-sha384" => Ok(TsigAlgorithm::HmacSha384),
+        "hmac-sha512" => Ok(TsigAlgorithm::HmacSha512),
+        other => {
+            Err(format!("not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512"))
+        }
+    }
+}
+
 /// Creates the authority with this name from its settings, and reads its roots and external account key.
 ///
 /// # Errors
@@ -307,17 +393,7 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
             if let Some(zone) = zone {
                 made = made.zone(zone);
             }
-            let algorithm = match algorithm.trim_end_matches('.') {
-                "hmac-sha256" => TsigAlgorithm::HmacSha256,
-                "hmac-sha384" => TsigAlgorithm::HmacSha384,
-                "hmac-sha512" => TsigAlgorithm::HmacSha512,
-                other => {
-                    let why = format!(
-                        "not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512"
-                    );
-                    return Err(value_error(key("algorithm"), why));
-                }
-            };
+            let algorithm = tsig_algorithm(algorithm).map_err(|why| value_error(key("algorithm"), why))?;
             match (key_name, secret) {
                 (Some(owner), Some(secret)) => {
                     let secret = decode_secret(&key("key"), secret)?;

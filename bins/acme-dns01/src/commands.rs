@@ -13,10 +13,10 @@ use acme_dns01::simulate::{IncidentKind, Scenario, simulate_scenario};
 use acme_dns01::{CertificateSpec, Time, format_duration};
 use clap::CommandFactory;
 use cli_support::account::Account;
-use cli_support::finding::{Place, fix};
+use cli_support::finding::{self, Findings, Place, Severity};
 use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure, chain, counted, ok};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Runs the command of the command line. The result determines the exit code.
@@ -201,8 +201,15 @@ fn report_removal(
         say(as_json, &json!({ what: name }), &format!("{name}: {what}"));
         return Ok(Done::Fine);
     }
-    let left: Vec<String> = left.into_iter().map(|(at, error)| format!("{at}: {}", error.reason)).collect();
-    Err(Failure::Failed(format!("{name}: TXT records are left: {}", left.join("; "))))
+    let place = |at: &String| Place { key: at.clone(), ..Place::default() };
+    let faults = left.iter().map(|(at, error)| {
+        finding::Finding::error("record-left", place(at), &error.reason).fix("remove the TXT record yourself")
+    });
+    let findings = Findings::new(faults.collect());
+    let left: Vec<String> = left.iter().map(|(at, error)| format!("{at}: {}", error.reason)).collect();
+    let text = format!("{name}: TXT records are left: {}", left.join("; "));
+    let results = Map::from_iter([(what.to_owned(), Value::from(name))]);
+    Err(Failure::Partial { text, findings, results })
 }
 
 /// Removes the TXT records of certificates that are not configured any more. An error is printed as a warning.
@@ -218,7 +225,7 @@ async fn sweep(engine: &Engine, certificates: &[Certificate]) {
 /// # Errors
 /// Returns a failure that lists the failed certificates.
 fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
-    let mut failures = Vec::new();
+    let (mut failures, mut faults) = (Vec::new(), Vec::new());
     let mut lines = Vec::new();
     for round in rounds {
         let (id, mut kind) = (&round.id, None);
@@ -231,6 +238,8 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
             RoundOutcome::Failed { retry_at, kind: of, reason } => {
                 failures.push(format!("{id}: {reason}"));
                 kind = Some(of.as_str());
+                let place = Place { key: id.clone(), ..Place::default() };
+                faults.push(finding::Finding::error(of.as_str(), place, reason).fix(""));
                 ("failed", format!("{reason} (next try {retry_at})"))
             }
             _ => ("unknown", String::new()),
@@ -245,14 +254,15 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
             println!("{id}: {how}: {words}");
         }
     }
-    if as_json {
-        println!("{}", Value::from(lines));
-    }
     if failures.is_empty() {
+        if as_json {
+            println!("{}", Value::from(lines));
+        }
         return Ok(Done::Fine);
     }
-    let (failed, all) = (failures.len(), rounds.len());
-    Err(Failure::Failed(format!("{failed} of {all} failed: {}", failures.join("; "))))
+    let text = format!("{} of {} failed: {}", failures.len(), rounds.len(), failures.join("; "));
+    let results = Map::from_iter([("certificates".to_owned(), Value::from(lines))]);
+    Err(Failure::Partial { text, findings: Findings::new(faults), results })
 }
 
 /// Runs and prints the engine's checks, and a fault for each group that does not exist. Unless `dry`, TXT records are
@@ -283,23 +293,32 @@ async fn check(
     Ok(done)
 }
 
+/// Returns a finding in the form that all programs of the family have. It is about a part of the configuration, or of the world.
+fn in_family(found: &Finding) -> finding::Finding {
+    let place = Place { key: found.about.clone(), ..Place::default() };
+    let (code, severity) = if found.fine { ("fine", Severity::Note) } else { ("wrong", Severity::Error) };
+    finding::Finding::error(code, place, &found.message).severity(severity)
+}
+
 /// Prints findings, as lines or JSON. Returns [`Done::Differences`] if a check failed.
 pub(crate) fn findings(findings: &[Finding], as_json: bool) -> Done {
     if as_json {
         let lines: Vec<Value> = findings
             .iter()
             .map(|found| {
-                let place = Place { key: found.about.clone(), ..Place::default() };
-                let (code, severity) = if found.fine { ("fine", "note") } else { ("wrong", "error") };
-                json!({"about": found.about, "fine": found.fine, "message": found.message, "code": code,
-                    "severity": severity, "place": place, "fix": fix(&found.message)})
+                let mut value = json!(in_family(found));
+                value["about"] = json!(found.about);
+                value["fine"] = json!(found.fine);
+                value
             })
             .collect();
         println!("{}", json!({"findings": lines}));
     } else {
-        for Finding { about, fine, message, .. } in findings {
-            let mark = if *fine { "ok    " } else { "WRONG " };
-            println!("{mark} {about}: {message}");
+        for found in findings {
+            match found.fine {
+                true => println!("{}", ok(&found.about, &found.message)),
+                false => println!("{}", in_family(found)),
+            }
         }
     }
     if findings.iter().all(|found| found.fine) { Done::Fine } else { Done::Differences }
@@ -321,6 +340,13 @@ fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bo
         _ => ("unknown", String::new()),
     };
     if as_json {
+        let faults = found.incidents.iter().filter(|one| !matches!(one.kind, IncidentKind::Withheld(_)));
+        let faults = faults.map(|one| {
+            let (code, message) = kind(&one.kind);
+            let place = Place { key: one.certificate.clone(), ..Place::default() };
+            finding::Finding::error(code, place, format!("{}: {message}", one.at)).fix("")
+        });
+        let faults = Findings::new(faults.collect());
         let incidents: Vec<Value> = found
             .incidents
             .iter()
@@ -334,7 +360,7 @@ fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bo
             json!({
                 "certificates": specs.len(), "orders": found.orders, "most_orders_a_week": found.most_orders_a_week,
                 "nearest_miss_seconds": miss.as_secs(), "expired": found.expired, "limited": found.rate_limited,
-                "spared": found.withheld, "incidents": incidents,
+                "spared": found.withheld, "incidents": incidents, "findings": faults.json(),
             })
         );
     } else {
@@ -344,7 +370,11 @@ fn simulate(certificates: &[Certificate], calendar: &str, seed: u64, as_json: bo
         for one in &found.incidents {
             println!("{}  {}: {}", one.at, one.certificate, kind(&one.kind).1);
         }
-        println!("{} certificates, ten years: {} orders", specs.len(), found.orders);
+        println!(
+            "{}, ten years: {}",
+            counted(specs.len(), "certificate"),
+            counted(usize::try_from(found.orders).unwrap_or(usize::MAX), "order")
+        );
         println!("busiest week: {} orders", found.most_orders_a_week);
         println!("nearest miss: {} left", format_duration(miss));
         println!(

@@ -63,7 +63,12 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let settings = Settings::read(&source, "")?;
     let given = settings.given();
     let setup = settings.build().map_err(|error| match error.finding(&source, "") {
-        Some(finding) => Findings::new(vec![finding]).into(),
+        Some(finding) => {
+            // The first secret that cannot be read ends the build; the others are named with it.
+            let others = settings.unreadable_secrets();
+            let others = others.iter().filter_map(|other| other.finding(&source, ""));
+            Failure::from(Findings::new(others.chain([finding]).collect()))
+        }
         None => Failure::Failed(error.to_string()),
     })?;
     let quiet = args.json || cli_support::verbosity::is_quiet();

@@ -1,6 +1,6 @@
 //! Realistic mistakes: each is answered with its file, line, value and fix.
 
-use testkit::mistakes::{Mistake, check, file, usage};
+use testkit::mistakes::{Mistake, check, file, together, usage};
 
 const MISTAKES: [Mistake; 34] = [
     file(1, "emial = \"a@b\"\n", "emial", "did you mean `email`?"),
@@ -87,4 +87,50 @@ const MISTAKES: [Mistake; 34] = [
 #[test]
 fn every_mistake_is_named_with_its_place_value_and_fix() {
     check(env!("CARGO_BIN_EXE_acme-dns01"), "acme.toml", &["simulate", "--config", "FILE"], &MISTAKES);
+}
+
+#[test]
+fn mistakes_of_form_and_of_meaning_are_named_together() {
+    let text = "emial = \"a@b\"\n\n[provider.a]\nkind = \"rfc2136\"\nserver = \"192.0.2.1:53\"\nkey_name = \"k\"\n\n\
+                [[certificate]]\nnames = \"a.example.org\"\nauthority = \"nobody\"\nvalid_min_days = \"30\"\n";
+    let wanted = [
+        (1, "emial"),
+        (6, "provider.a.key_name"),
+        (10, "certificate[0].authority"),
+        (11, "certificate[0].valid_min_days"),
+    ];
+    for command in ["check", "simulate", "list"] {
+        let args = [command, "--config", "FILE"];
+        assert_eq!(
+            together(env!("CARGO_BIN_EXE_acme-dns01"), "acme.toml", &args, text, &wanted),
+            wanted.len()
+        );
+    }
+}
+
+/// Whatever happens, programs read one document.
+#[test]
+fn each_answer_is_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "x\n").expect("a file");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its mode");
+    let text = "folder = \"FOLDER/acme\"\n[authority.gone]\ndirectory = \"https://127.0.0.1:1/directory\"\n\
+                [dns]\nresolvers = [\"127.0.0.1:1\"]\n[provider.own]\nkind = \"cloudflare\"\nbase = \"http://127.0.0.1:1\"\n\
+                token = \"file:FOLDER/secret\"\n[[certificate]]\nnames = [\"a.test\"]\nauthority = \"gone\"\n";
+    let text = text.replace("FOLDER", &folder.path().display().to_string());
+    std::fs::write(folder.path().join("acme.toml"), text).expect("a file");
+    let answer = |code: i32, args: &[&str]| {
+        testkit::document(env!("CARGO_BIN_EXE_acme-dns01"), folder.path(), args, code)
+    };
+    answer(0, &["--config", "acme.toml", "simulate"]);
+    assert!(answer(0, &["--config", "acme.toml", "list"]).is_array());
+    answer(3, &["--config", "acme.toml", "check", "--dry"]);
+    // The certificates of a run that failed stand in the same document.
+    let failed = answer(1, &["--config", "acme.toml", "issue"]);
+    assert_eq!(failed["certificates"][0]["how"], "failed", "{failed}");
+    answer(1, &["--config", "acme.toml", "adopt", "nowhere"]);
+    answer(2, &["--config", "acme.toml", "renew", "b.test"]);
+    answer(2, &["--config", "nowhere.toml", "list"]);
+    answer(2, &["lst"]);
 }

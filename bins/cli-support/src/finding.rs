@@ -1,9 +1,10 @@
 //! Findings: errors and warnings with their position, for display and as JSON.
 //!
-//! For display, a finding is one line, `file:line:column: key = value: message`, which editors and terminals can open.
-//! In JSON it is an object with `code`, `severity`, `place`, `value`, `message` and `fix`.
+//! For display, a finding is one line, `file:line:column: severity[code]: key = value: message`, which editors and
+//! terminals can open. In JSON it is an object with `code`, `severity`, `place`, `value`, `message` and `fix`.
 
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Severity of a finding.
@@ -16,6 +17,16 @@ pub enum Severity {
     Warning,
     /// The input cannot be used: exit code 2.
     Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
 }
 
 /// Position of a finding in a file.
@@ -35,7 +46,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable, machine-readable name of the kind of finding.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// Severity of the finding.
     pub severity: Severity,
     /// Position in the file.
@@ -50,10 +61,10 @@ pub struct Finding {
 
 impl Finding {
     /// Creates an error without a value. The message has the form `error: fix`.
-    pub fn error(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+    pub fn error(code: impl Into<Cow<'static, str>>, place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
         let fix = fix(&message).to_owned();
-        Self { code, severity: Severity::Error, place, value: None, message, fix }
+        Self { code: code.into(), severity: Severity::Error, place, value: None, message, fix }
     }
 
     /// Sets the severity.
@@ -87,10 +98,12 @@ pub fn fix(message: &str) -> &str {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { file, line, column, key } = &self.place;
-        match line {
-            0 => write!(f, "{file}: ")?,
-            _ => write!(f, "{file}:{line}:{column}: ")?,
+        match (file.is_empty(), line) {
+            (true, _) => {}
+            (false, 0) => write!(f, "{file}: ")?,
+            (false, _) => write!(f, "{file}:{line}:{column}: ")?,
         }
+        write!(f, "{}[{}]: ", self.severity, self.code)?;
         match (&self.value, key.is_empty()) {
             (Some(value), false) => write!(f, "{key} = {value}: ")?,
             (None, false) => write!(f, "{key}: ")?,
@@ -128,6 +141,12 @@ impl Findings {
         Self(vec![Finding::error("unreadable", place, message)])
     }
 
+    /// Adds the findings of another part of the same input.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self::new([self.0, others.0].concat())
+    }
+
     /// Returns the findings.
     pub fn list(&self) -> &[Finding] {
         &self.0
@@ -160,12 +179,21 @@ mod tests {
         let place = Place { file: "a.toml".to_owned(), line: 2, column: 5, key: "port".to_owned() };
         let finding = Finding::error("value", place.clone(), "not a valid port: write 587");
         let finding = finding.value(Some("\"x\"".to_owned()));
-        assert_eq!(finding.to_string(), "a.toml:2:5: port = \"x\": not a valid port: write 587");
+        assert_eq!(
+            finding.to_string(),
+            "a.toml:2:5: error[value]: port = \"x\": not a valid port: write 587"
+        );
         assert_eq!(finding.fix, "write 587");
         let json = Findings::new(vec![finding]).json();
         assert_eq!((&json[0]["severity"], &json[0]["place"]["line"]), (&"error".into(), &2.into()), "{json}");
         let hidden = Finding::error("value", place, "must be one of a, b; did you mean `a`?");
-        assert_eq!(hidden.to_string(), "a.toml:2:5: port: must be one of a, b; did you mean `a`?");
+        assert_eq!(
+            hidden.to_string(),
+            "a.toml:2:5: error[value]: port: must be one of a, b; did you mean `a`?"
+        );
         assert_eq!(hidden.fix, "did you mean `a`?");
+        let nowhere = Place { key: "server".to_owned(), ..Place::default() };
+        let note = Finding::error("note", nowhere, "is a standby").severity(Severity::Note);
+        assert_eq!(note.to_string(), "note[note]: server: is a standby");
     }
 }

@@ -1,7 +1,8 @@
 //! The outcome of a run: exit codes and error messages.
 
-use crate::finding::Findings;
+use crate::finding::{Finding, Findings, Place, fix};
 use crate::journal::Priority;
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -35,6 +36,16 @@ pub enum Failure {
     /// An input file has errors, each with its position: exit code 2.
     #[error("{0}")]
     Unusable(Findings),
+    /// Some of the work failed: exit code 1. The results of all of it are fields of the same JSON document.
+    #[error("{text}")]
+    Partial {
+        /// The error, its place, and the fix.
+        text: String,
+        /// The faults in the form of findings; empty if the text is the only one.
+        findings: Findings,
+        /// The fields of the document beside `error`, `code` and `findings`.
+        results: Map<String, Value>,
+    },
 }
 
 impl From<Findings> for Failure {
@@ -52,23 +63,41 @@ impl Failure {
     /// Returns the exit code, 1 or 2.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Partial { .. } => 1,
             Self::Configuration(_) | Self::Unusable(_) => 2,
         }
     }
 
-    /// Prints the error: with `json` as an object `{"error", "code"}` on standard output, otherwise on standard error
-    /// after the name of the program. The errors of a file are also listed as `findings` in the object; without `json`
-    /// their lines begin with the position instead of the name.
-    pub fn print(&self, program: &str, json: bool) {
-        match (self, json) {
-            (Self::Unusable(findings), true) => {
-                let (error, code, findings) = (self.to_string(), self.code(), findings.json());
-                println!("{}", serde_json::json!({"error": error, "code": code, "findings": findings}));
+    /// Returns the error as one JSON document: `error`, `code` (the exit code) and `findings`, of which there is at least one. A
+    /// failure without findings of its own is one about the program.
+    pub fn json(&self, program: &str) -> Value {
+        let about = |code, text: &String, advice: &str| {
+            let place = Place { key: program.to_owned(), ..Place::default() };
+            Findings::new(vec![Finding::error(code, place, text).fix(advice)])
+        };
+        let (findings, mut document) = match self {
+            Self::Configuration(text) => (about("configuration", text, fix(text)), Map::new()),
+            // The end of such a text is as often a cause as a fix.
+            Self::Failed(text) => (about("failed", text, ""), Map::new()),
+            Self::Unusable(findings) => (findings.clone(), Map::new()),
+            Self::Partial { text, findings, results } if findings.list().is_empty() => {
+                (about("failed", text, ""), results.clone())
             }
-            (_, true) => println!("{}", serde_json::json!({"error": self.to_string(), "code": self.code()})),
-            (Self::Unusable(findings), false) => Priority::Error.print_plain(findings),
-            (_, false) => eprintln!("{}{program}: {self}", Priority::Error.prefix()),
+            Self::Partial { findings, results, .. } => (findings.clone(), results.clone()),
+        };
+        document.insert("error".to_owned(), json!(self.to_string()));
+        document.insert("code".to_owned(), json!(self.code()));
+        document.insert("findings".to_owned(), findings.json());
+        Value::Object(document)
+    }
+
+    /// Prints the error: as one document on standard output for programs, or as a line on standard error. The faults of a file
+    /// begin their lines with the place, as editors expect.
+    pub fn print(&self, program: &str, json: bool) {
+        match self {
+            _ if json => println!("{}", self.json(program)),
+            Self::Unusable(findings) => Priority::Error.print_plain(findings),
+            _ => eprintln!("{}{program}: {self}", Priority::Error.prefix()),
         }
     }
 
@@ -135,5 +164,40 @@ mod tests {
         assert_eq!(chain(&Repeating(inner())), "outer: inner");
         assert_eq!(Failure::because(&Outer(inner())).code(), 1);
         assert_eq!(Failure::Configuration(String::new()).code(), 2);
+    }
+
+    /// Whatever fails, programs read one object with the same fields.
+    #[test]
+    fn each_failure_is_one_document_with_findings() {
+        let place = Place { file: "a.toml".to_owned(), line: 1, column: 1, key: "b".to_owned() };
+        let findings = Findings::new(vec![Finding::error("value", place, "wrong: write c")]);
+        let results = Map::from_iter([("done".to_owned(), json!(["x"]))]);
+        for (failure, code, found, advice) in [
+            (Failure::Configuration("b is missing: write b".to_owned()), 2, "configuration", "write b"),
+            (Failure::Failed("/x: No such file or directory (os error 2)".to_owned()), 1, "failed", ""),
+            (Failure::Unusable(findings.clone()), 2, "value", "write c"),
+            (
+                Failure::Partial {
+                    text: "1 of 2 failed".to_owned(),
+                    findings: Findings::default(),
+                    results: results.clone(),
+                },
+                1,
+                "failed",
+                "",
+            ),
+            (Failure::Partial { text: "1 of 2 failed".to_owned(), findings, results }, 1, "value", "write c"),
+        ] {
+            let document = failure.json("sample");
+            let finding = &document["findings"][0];
+            assert_eq!(
+                (&document["code"], &finding["code"], &finding["fix"]),
+                (&json!(code), &json!(found), &json!(advice))
+            );
+            assert_eq!(document["error"], json!(failure.to_string()));
+            assert_eq!(document["done"].is_array(), matches!(failure, Failure::Partial { .. }), "{document}");
+            let place = &finding["place"];
+            assert!(place["file"] == "a.toml" || place["key"] == "sample", "{document}");
+        }
     }
 }

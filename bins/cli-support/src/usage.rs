@@ -132,16 +132,19 @@ mod tests {
         };
         assert_eq!(
             said(&["f", "--ssl", "onn"]),
-            "command line: --ssl <SSL> = onn: must be one of on, off; did you mean `on`?"
+            "command line: error[value]: --ssl <SSL> = onn: must be one of on, off; did you mean `on`?"
         );
         assert_eq!(
             said(&["f", "--count", "x"]),
-            "command line: --count <COUNT> = x: not a whole number: write digits only"
+            "command line: error[value]: --count <COUNT> = x: not a whole number: write digits only"
         );
         assert!(said(&["f", "--count", "300"]).ends_with("= 300: out of range: write a number in 0..=255"));
         let larger = said(&["f", "--count", "99999999999999999999"]);
         assert!(larger.ends_with("= 99999999999999999999: too large: write a smaller number"), "{larger}");
-        assert_eq!(said(&["f", "--sll", "on"]), "command line: --sll: unknown option: did you mean `--ssl`?");
-        assert_eq!(said(&[]), "command line: <FILE>: missing: write <FILE>");
+        assert_eq!(
+            said(&["f", "--sll", "on"]),
+            "command line: error[unknown-option]: --sll: unknown option: did you mean `--ssl`?"
+        );
+        assert_eq!(said(&[]), "command line: error[missing]: <FILE>: missing: write <FILE>");
     }
 }

@@ -6,14 +6,15 @@ use crate::service::control::Takeover;
 use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
+use cli_support::usage::default_file;
 use cli_support::verbosity::Verbosity;
 use edge_policy::tailnet::IdentityMatcher;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The path of the configuration file if `--config` is not given.
-pub(crate) const CONFIG: &str = "/etc/edge-proxyd/edge.toml";
+/// The paths of the configuration file if `--config` is not given: the first that exists.
+pub(crate) const CONFIG: [&str; 2] = ["/etc/edge-proxyd/edge.toml", "/etc/edge-proxyd/edge-proxyd.toml"];
 
 /// An edge proxy: HTTP/1.1, 2 and 3, deny by default, the real client address.
 #[derive(Parser)]
@@ -60,7 +61,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct CheckArgs {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_file(&CONFIG))]
     pub(crate) config: PathBuf,
     /// Print the result as JSON.
     #[arg(long)]
@@ -76,7 +77,7 @@ pub(crate) struct CheckArgs {
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// The configuration of the running process, whose section `status` has the address to ask.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_file(&CONFIG))]
     pub(crate) config: PathBuf,
     /// Print the result as JSON.
     #[arg(long)]
@@ -121,7 +122,7 @@ pub(crate) struct ImportArgs {
 #[derive(Args)]
 pub(crate) struct SandboxArgs {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_file(&CONFIG))]
     pub(crate) config: PathBuf,
     /// Try this inside the sandbox: read:PATH, write:PATH, run:PATH, listen:PORT, connect:ADDRESS:PORT, or call:NAME
     /// with a system call (unshare, ptrace, io_uring_setup, keyctl, mount). May be repeated.
@@ -135,7 +136,7 @@ pub(crate) struct SandboxArgs {
 #[derive(Args)]
 pub(crate) struct RunArgs {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_file(&CONFIG))]
     pub(crate) config: PathBuf,
     /// The number of worker threads; by default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -209,7 +210,7 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "URL", conflicts_with_all = ["host", "path", "plain"])]
     pub(crate) url: Option<String>,
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value_os_t = default_file(&CONFIG))]
     pub(crate) config: PathBuf,
     /// The peer of the connection.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]

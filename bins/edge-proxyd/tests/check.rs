@@ -18,7 +18,8 @@ fn warns(folder: &Path, text: &str, words: &str) {
     let output = check(folder, text, &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), said.lines().count()), (Some(3), 1), "{said}");
-    assert!(said.contains("edge.toml: warning: ") && said.contains(words), "{said}");
+    let place = said.split(" warning[degraded]: ").next().unwrap_or_default();
+    assert!(place.contains("edge.toml:") && place != said && said.contains(words), "{said}");
     let output = check(folder, text, &["--errors-only"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), said);
@@ -104,7 +105,13 @@ fn authorities_and_revocation_lists_are_read() {
     let cases: [(&str, &str, i32, &str, &str); 7] = [
         ("", &revocations, 10, "cannot be read", "write the path of a PEM file that is there"),
         ("not PEM", &revocations, 10, "not a valid PEM file with at least one certificate", "openssl x509"),
-        (&leaf, &revocations, 10, "warning: ", "CN=ann,O=Example\\, Ltd. is not that of an authority"),
+        (
+            &leaf,
+            &revocations,
+            10,
+            "warning[degraded]: ",
+            "CN=ann,O=Example\\, Ltd. is not that of an authority",
+        ),
         (&leaf, &revocations, 10, "so it verifies no client", "write the file of the authority that issues"),
         (root, "", 11, "cannot be read", "write the path of a PEM file that is there"),
         (root, root, 11, "not a valid PEM file with at least one revocation list", "openssl crl"),
@@ -112,7 +119,7 @@ fn authorities_and_revocation_lists_are_read() {
             root,
             &authority.revoke(&[7], 2022),
             11,
-            "warning: ",
+            "warning[degraded]: ",
             "has expired, so every client is refused: have",
         ),
     ];
@@ -135,7 +142,7 @@ fn authorities_and_revocation_lists_are_read() {
         };
         assert!(said.contains(key), "{said}");
         // What keeps `run` from starting is an error, and the rest is a warning.
-        let code = if said.contains("warning: ") { 3 } else { 2 };
+        let code = if said.contains("warning[degraded]: ") { 3 } else { 2 };
         assert_eq!(output.status.code(), Some(code), "{said}");
         let output = check(folder, &text, &["--json"]);
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

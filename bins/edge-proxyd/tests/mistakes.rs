@@ -1,6 +1,6 @@
 //! Realistic mistakes: each is answered with its file, line, value and fix.
 
-use testkit::mistakes::{Mistake, check, file, usage};
+use testkit::mistakes::{Mistake, check, file, together, usage};
 
 const MISTAKES: [Mistake; 35] = [
     file(
@@ -153,4 +153,50 @@ const MISTAKES: [Mistake; 35] = [
 #[test]
 fn every_mistake_is_named_with_its_place_value_and_fix() {
     check(env!("CARGO_BIN_EXE_edge-proxyd"), "edge.toml", &["check", "--config", "FILE"], &MISTAKES);
+}
+
+#[test]
+fn mistakes_of_form_and_of_meaning_are_named_together() {
+    let text = "[[listen]]\naddress = \"0.0.0.0:80\"\n\n[[site]]\nhosts = \"a.example.org\"\nupstraem = \"http://a\"\n\n\
+                [[site]]\nhosts = \"b.example.org\"\nupstream = \"nobody\"\n\n\
+                [acme]\nemial = \"a@b\"\n[[acme.certificate]]\nnames = \"a.example.org\"\nauthority = \"nobody\"\n";
+    let wanted = [
+        (6, "site[0].upstraem"),
+        (10, "site[1].upstream"),
+        (13, "acme.emial"),
+        (16, "acme.certificate[0].authority"),
+    ];
+    let args = ["check", "--config", "FILE"];
+    assert_eq!(together(env!("CARGO_BIN_EXE_edge-proxyd"), "edge.toml", &args, text, &wanted), wanted.len());
+}
+
+/// Whatever happens, programs read one document.
+#[test]
+fn each_answer_is_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write(
+        "good.toml",
+        "[[listen]]\naddress = \"127.0.0.1:8080\"\n[[site]]\nhosts = [\"a.test\"]\nplain = \"serve\"\nupstream = \"http://127.0.0.1:1\"\n",
+    );
+    write("empty.toml", "[[listen]]\naddress = \"127.0.0.1:8080\"\n");
+    write("wrong.toml", "[[listen]]\naddress = \"127.0.0.1:8080\"\n[log]\nfile = \"/nonexistent/x.log\"\n");
+    write("nginx.conf", "http { server {\n");
+    let answer = |code: i32, args: &[&str]| {
+        testkit::document(env!("CARGO_BIN_EXE_edge-proxyd"), folder.path(), args, code)
+    };
+    answer(0, &["check", "--no-files", "--config", "good.toml"]);
+    answer(3, &["check", "--no-files", "--config", "empty.toml"]);
+    answer(2, &["check", "--config", "wrong.toml"]);
+    answer(2, &["check", "--config", "nowhere.toml"]);
+    let explain = ["explain", "--no-files", "--config", "good.toml", "--from", "192.0.2.1"];
+    answer(0, &[&explain[..], &["http://a.test/"]].concat());
+    answer(2, &[&explain[..], &["ftp://a.test/"]].concat());
+    answer(2, &[&explain[..], &["--listener", "nobody"]].concat());
+    answer(2, &["import", "nginx.conf"]);
+    answer(2, &["import", "nowhere.conf"]);
+    answer(2, &["status", "--config", "good.toml"]);
+    answer(1, &["reload", "--control", "nowhere.sock"]);
+    answer(1, &["maintenance", "on", "a.test", "--control", "nowhere.sock"]);
+    answer(2, &["chek"]);
 }

@@ -41,13 +41,53 @@ const FIELDS: &[(&str, &str)] = &[
     ("version", "The version of HTTP."),
 ];
 
-/// Runs a proxy for one request, and returns a line of its log and its metrics.
-fn observed() -> (serde_json::Value, String) {
+/// The meaning of each field of a rejected connection.
+const REJECTED: &[(&str, &str)] = &[
+    ("listener", "The address and port that the connection came to."),
+    ("peer", "The address and port of the connection."),
+    ("sni", "The name in the ClientHello; null if there was none."),
+    ("time", "The rejection: RFC 3339, UTC."),
+    ("transport", "`tcp` or `quic`."),
+    ("turned_away", "The reason, see *Reasons*."),
+];
+
+/// The meaning of each field of a connection that was forwarded.
+const FORWARDED: &[(&str, &str)] = &[
+    (
+        "client",
+        "The address of the client, as a PROXY header of a trusted proxy has it; otherwise that of the peer.",
+    ),
+    ("duration", "Seconds from the connection to its end."),
+    ("forwarded", "The upstream."),
+    ("listener", "The name of the listener, or its address and port."),
+    ("peer", "The address and port of the connection."),
+    ("proxy_header", "As for a request."),
+    ("reason", "The reason for which the connection was closed, see *Reasons*; null if a side closed it."),
+    ("received", "Bytes received from the client."),
+    ("sent", "Bytes sent to the client."),
+    ("sni", "The name in the ClientHello that was passed through; null if there was none."),
+    ("time", "The end of the connection: RFC 3339, UTC."),
+    (
+        "unique_id",
+        "The identifier of the connection, which the PROXY header to the upstream has too; only with `request_id`.",
+    ),
+];
+
+/// What a proxy says of one request, of a connection that it rejects, and of one that it forwards; and its metrics.
+struct Observed {
+    request: serde_json::Value,
+    rejected: serde_json::Value,
+    forwarded: serde_json::Value,
+    metrics: String,
+}
+
+/// Runs a proxy for these three.
+fn observed() -> Observed {
     let folder = tempfile::tempdir().expect("a folder");
-    let (origin, port, status) = (Origin::simple(), free_port(), free_port());
+    let (origin, port, status, forward) = (Origin::simple(), free_port(), free_port(), free_port());
     let text = format!(
-        "request_id = 'x-request-id'\n[[listen]]\naddress = '127.0.0.1:{port}'\nproxy_protocol = '127.0.0.1'\n[status]\naddress = '127.0.0.1:{status}'\n\
-         [sandbox]\nmode = 'off'\n[[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://{}'\n",
+        "request_id = 'x-request-id'\n[[listen]]\naddress = '127.0.0.1:{port}'\nproxy_protocol = '127.0.0.1'\n[[listen]]\naddress = '127.0.0.1:{forward}'\nproxy_protocol = '127.0.0.1'\n\
+         forward = 'tcp://{0}'\n[log]\nrejected = true\n[status]\naddress = '127.0.0.1:{status}'\n[sandbox]\nmode = 'off'\n[[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://{0}'\n",
         origin.address()
     );
     let config = folder.path().join("edge.toml");
@@ -60,18 +100,36 @@ fn observed() -> (serde_json::Value, String) {
         .spawn()
         .expect("the program runs");
     let mut log = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut next = || -> serde_json::Value {
+        let mut line = String::new();
+        log.read_line(&mut line).expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    };
     get(port, HEADER, "a.test", "/");
-    let mut line = String::new();
-    log.read_line(&mut line).expect("a line");
+    let request = next();
+    // Without the header that this listener wants.
+    exchange(port, b"");
+    let rejected = next();
+    exchange(forward, HEADER);
+    let forwarded = next();
     let metrics = get(status, b"", &format!("127.0.0.1:{status}"), "/metrics");
     let _ = child.kill();
     let _ = child.wait();
-    (serde_json::from_str(&line).expect("JSON"), metrics)
+    Observed { request, rejected, forwarded, metrics }
 }
 
 /// A PROXY header that names a host.
 const HEADER: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x15\xcb\0\x71\x07\xc0\0\x02\x01\x9c\x40\0\x50\x02\0\x06a.test";
+
+/// Sends a request, and closes the connection after the first bytes that come, or its end.
+fn exchange(port: u16, header: &[u8]) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.write_all(header).expect("it is sent");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect("it is sent");
+    // A connection that is rejected may be reset.
+    let _ = stream.read(&mut [0; 64]);
+}
 
 fn get(port: u16, header: &[u8], host: &str, path: &str) -> String {
     let began = Instant::now();
@@ -89,7 +147,17 @@ fn get(port: u16, header: &[u8], host: &str, path: &str) -> String {
     }
 }
 
-fn reference(line: &serde_json::Value, metrics: &str) -> String {
+/// Returns the table of the fields of a line. Each of them needs a meaning, and each meaning a field.
+fn fields(line: &serde_json::Value, meanings: &[(&str, &str)]) -> String {
+    let known: Vec<&str> = meanings.iter().map(|(field, _)| *field).collect();
+    let found: Vec<&String> = line.as_object().expect("an object").keys().collect();
+    assert_eq!(found, known, "{line}");
+    let row = |(field, meaning): &(&str, &str)| format!("| `{field}` | {meaning} |\n");
+    "| field | meaning |\n|-|-|\n".to_owned() + &meanings.iter().map(row).collect::<String>()
+}
+
+fn reference(observed: &Observed) -> String {
+    let metrics = &observed.metrics;
     let mut out = "# Reasons, log fields, metrics and exit codes of edge-proxyd\n\n\
                    This document is generated from the program by a test.\n\n\
                    ## Reasons\n\nA response that the proxy makes itself, and a connection that it rejects, has a reason: in the \
@@ -103,13 +171,14 @@ fn reference(line: &serde_json::Value, metrics: &str) -> String {
         };
         let _ = writeln!(out, "| `{reason}` | {} | {of} |", reason.description().replace('|', "\\|"));
     }
-    out.push_str("\n## Fields of the access log\n\n| field | meaning |\n|-|-|\n");
-    let meanings: BTreeMap<_, _> = FIELDS.iter().copied().collect();
-    for field in line.as_object().expect("an object").keys() {
-        let meaning = meanings.get(field.as_str());
-        let _ =
-            writeln!(out, "| `{field}` | {} |", meaning.unwrap_or_else(|| panic!("{field} has no meaning")));
-    }
+    out.push_str("\n## Fields of the access log\n\nA line of JSON is a request, or a connection: one that was rejected has `turned_away`, one \
+                  that was forwarded has `forwarded`. With `format = \"combined\"` the same events are lines of that format.\n\n\
+                  ### Requests\n\n");
+    out.push_str(&fields(&observed.request, FIELDS));
+    out.push_str("\n### Rejected connections\n\nOnly with `rejected = true` in `[log]`.\n\n");
+    out.push_str(&fields(&observed.rejected, REJECTED));
+    out.push_str("\n### Forwarded connections\n\n");
+    out.push_str(&fields(&observed.forwarded, FORWARDED));
     out.push_str("\n## Metrics\n\nAt `/metrics` of the status address, in Prometheus' text format.\n\n");
     out.push_str("| metric | kind | meaning |\n|-|-|-|\n");
     let mut families = BTreeMap::new();
@@ -134,9 +203,7 @@ fn reference(line: &serde_json::Value, metrics: &str) -> String {
 
 #[test]
 fn the_reference_is_what_the_program_has() {
-    let (line, metrics) = observed();
-    assert_eq!(FIELDS.len(), line.as_object().expect("an object").len(), "{line}");
-    let wanted = reference(&line, &metrics);
+    let wanted = reference(&observed());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/REFERENCE.md");
     if std::env::var_os("WRITE_REFERENCES").is_some() {
         std::fs::write(path, &wanted).expect("a file");

@@ -247,7 +247,10 @@ fn what_only_the_service_can_read_hides_nothing_else() {
     let output = program(folder, "check").output().expect("it was built");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), said.lines().count()), (Some(2), 2), "{said}");
-    for place in ["edge.toml:13:10: shared.secret = ", "edge.toml:17:13: tracing.headers.B = "] {
+    for place in [
+        "edge.toml:13:10: error[unusable]: shared.secret = ",
+        "edge.toml:17:13: error[unusable]: tracing.headers.B = ",
+    ] {
         assert!(said.contains(place), "{place}: {said}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -67,6 +67,33 @@ fn a_service_is_served_over_https_and_its_requests_are_shown() {
     let seen: Value = serde_json::from_str(&edge.line()).expect("JSON");
     assert_eq!((&seen["status"], &seen["target"]), (&200.into(), &"/hello".into()), "{seen}");
     assert!(origin.text().to_lowercase().contains("x-forwarded-proto: https"));
+}
+
+/// A name is looked up as programs of the machine do, and each of its addresses is tried: a service of localhost may listen on one
+/// of them alone. The first request reaches it, whichever it is.
+#[test]
+fn each_address_of_a_name_is_tried() {
+    for (address, name) in
+        [("127.0.0.1:0", "localhost"), ("[::1]:0", "localhost"), ("[::1]:0", "app.localhost")]
+    {
+        let socket = TcpListener::bind(address).expect("a loopback address");
+        let to = format!("{name}:{}", socket.local_addr().expect("an address").port());
+        std::thread::spawn(move || {
+            for mut client in socket.incoming().flatten() {
+                let mut bytes = [0; 4096];
+                let _ = client.read(&mut bytes);
+                let _ = client.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+            }
+        });
+        let mut edge = Running::start(&["--to", &to, "--port", "0", "--json"]);
+        let first: Value = serde_json::from_str(&edge.line()).expect("JSON");
+        let port = first["address"].as_str().and_then(|address| address.rsplit(':').next()?.parse().ok());
+        let root = std::fs::read_to_string(first["ca"].as_str().expect("a path")).expect("the authority");
+        for _ in 0..3 {
+            let response = get(port.expect("a port"), &root, "localhost", "/");
+            assert!(response.starts_with("HTTP/1.1 204 "), "{to}: {response}");
+        }
+    }
 }
 
 #[test]

@@ -30,9 +30,8 @@ pub(crate) enum Command {
     Shell(Generate),
     /// Show the changes that `apply` would make; exit status 3 if there are any.
     Plan {
-        /// The manifest: TOML, or JSON by its name's end.
-        #[arg(default_value_os_t = default_file(&MANIFEST))]
-        manifest: PathBuf,
+        #[command(flatten)]
+        manifest: ManifestArgs,
         #[command(flatten)]
         server: ServerArgs,
         #[command(flatten)]
@@ -46,13 +45,17 @@ pub(crate) enum Command {
     },
     /// Apply the manifest, then verify.
     Apply {
-        /// The manifest; by default that of --plan, else the one that `plan` shows as its default.
-        manifest: Option<PathBuf>,
+        #[command(flatten)]
+        manifest: ManifestArgs,
         #[command(flatten)]
         server: ServerArgs,
         #[command(flatten)]
         consent: ConsentArgs,
-        /// A saved plan: nothing is done if the state has moved since. What it may destroy was said when it was made.
+        /// Only show the changes, as `plan` does; exit status 3 if there are any.
+        #[arg(long, conflicts_with_all = ["plan", "follow"])]
+        dry_run: bool,
+        /// A saved plan: nothing is done if the state has moved since. What it may destroy was said when it was made, and its
+        /// manifest is the default.
         #[arg(long, value_name = "FILE", conflicts_with = "destroy")]
         plan: Option<PathBuf>,
         /// Then install the authentication policy of this file for the databases and owners of the manifest.
@@ -67,9 +70,8 @@ pub(crate) enum Command {
     },
     /// Compare the server with the manifest; exit status 3 if they differ.
     Check {
-        /// The manifest's path.
-        #[arg(default_value_os_t = default_file(&MANIFEST))]
-        manifest: PathBuf,
+        #[command(flatten)]
+        manifest: ManifestArgs,
         #[command(flatten)]
         server: ServerArgs,
         /// Look at the manifest and its secrets alone, and ask no server.
@@ -95,6 +97,28 @@ pub(crate) enum Command {
 pub(crate) enum ManifestFormat {
     Json,
     Toml,
+}
+
+#[derive(Debug, Arguments)]
+pub(crate) struct ManifestArgs {
+    /// The manifest: TOML, or JSON by its name's end. Default: /etc/pg-ensure/pg-ensure.toml, else manifest.toml beside it.
+    #[arg(value_name = "MANIFEST")]
+    named: Option<PathBuf>,
+    /// The manifest, as other programs take their configuration.
+    #[arg(long, value_name = "FILE", conflicts_with = "named")]
+    config: Option<PathBuf>,
+}
+
+impl ManifestArgs {
+    /// Returns the path that was given. `None` if there is none.
+    pub(crate) fn given(&self) -> Option<&PathBuf> {
+        self.named.as_ref().or(self.config.as_ref())
+    }
+
+    /// Returns the path that was given, or the default.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.given().cloned().unwrap_or_else(|| default_file(&MANIFEST))
+    }
 }
 
 #[derive(Debug, Arguments)]

@@ -10,12 +10,14 @@ use crate::report::{self, ProgressObserver};
 use crate::runtime::block_on;
 use crate::saved::SavedPlan;
 use clap::CommandFactory;
+use cli_support::finding::Findings;
 use cli_support::outcome::{Done, Failure, counted, ok};
 use cli_support::progress::Progress;
+use cli_support::verbosity::note;
 use pg_ensure::client::{AppliedChanges, ApplyOptions, Error, Outcome};
 use pg_ensure::manifest::{Format, write};
-use pg_ensure::{Consent, DesiredState, Digest, import};
-use serde_json::json;
+use pg_ensure::{Consent, DesiredState, Digest, Plan, import};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Runs the command of the command line. The result determines the exit code.
@@ -26,34 +28,29 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
         Command::Plan { manifest, server, consent, out, sql } => {
-            let desired = read(manifest)?;
-            let server = connect::server(server)?;
-            let plan = block_on(server.plan(&desired, &consent_of(consent)))?.map_err(|why| failure(&why))?;
+            let manifest = manifest.path();
+            let plan = plan_of(&read(&manifest)?, server, consent)?;
             if let Some(out) = out {
-                SavedPlan::write(out, manifest, &plan, &consent.destroy)?;
+                SavedPlan::write(out, &manifest, &plan, &consent.destroy)?;
             }
-            if args.json {
-                println!("{}", report::plan_json(&plan));
-            } else if *sql {
-                print!("{}", plan.script());
-            } else {
-                report::print_plan(&plan);
-            }
-            Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
+            Ok(print_plan(&plan, *sql, args.json))
         }
-        Command::Apply { manifest, server, consent, plan, hba, canary, follow } => {
+        Command::Apply { manifest, server, consent, dry_run: true, hba, .. } => {
+            let desired = read(&manifest.path())?;
+            hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
+            Ok(print_plan(&plan_of(&desired, server, consent)?, false, args.json))
+        }
+        Command::Apply { manifest, server, consent, plan, hba, canary, follow, dry_run: false } => {
             let saved = plan.as_deref().map(SavedPlan::read).transpose()?;
-            let default = cli_support::usage::default_file(&crate::args::MANIFEST);
-            let manifest = match (manifest, &saved) {
-                (Some(manifest), _) => manifest,
-                (None, Some(saved)) => &saved.manifest,
-                (None, None) => &default,
+            let manifest = match (manifest.given(), &saved) {
+                (None, Some(saved)) => saved.manifest.clone(),
+                _ => manifest.path(),
             };
             let (consent, expected) = match &saved {
                 Some(saved) => (saved.consent()?, Some(saved.digest()?)),
                 None => (consent_of(consent), None),
             };
-            let desired = read(manifest)?;
+            let desired = read(&manifest)?;
             // An invalid policy is reported before anything is changed.
             let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
             if let Some(canary) = canary {
@@ -64,25 +61,43 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 let major = current.map_err(|why| failure(&why))?.version.major();
                 hba::check(policy, major, path)?;
             }
-            let mut done = apply(&desired, server, consent.clone(), expected, args.json)?;
-            if done.is_none() {
-                // Once: it may stay a standby for years.
-                print_standby(args.json);
+            let mut applied = apply(&desired, server, consent.clone(), expected, args.json)?;
+            if let (None, Some(pause)) = (&applied, follow) {
+                let pause = Duration::from_secs((*pause).max(1));
+                note(&format!("{STANDBY}: looking again every {} s", pause.as_secs()));
+                while applied.is_none() {
+                    std::thread::sleep(pause);
+                    applied = apply(&desired, server, consent.clone(), expected, args.json)?;
+                }
             }
-            while let (None, Some(pause)) = (done, follow) {
-                std::thread::sleep(Duration::from_secs((*pause).max(1)));
-                done = apply(&desired, server, consent.clone(), expected, args.json)?;
+            let Some(mut document) = applied else {
+                if args.json {
+                    println!("{}", json!({"result": "standby", "findings": []}));
+                } else {
+                    println!("{STANDBY}");
+                }
+                return Ok(Done::Fine);
+            };
+            if let Some(policy) = policy {
+                let installed = hba::install(&policy, server, canary.as_deref());
+                let installed = installed.map_err(|why| with_results(why, &document))?;
+                if args.json {
+                    document["hba"] = json!({"result": installed.result, "file": installed.file});
+                } else {
+                    println!("{}: {}", installed.result, installed.file.display());
+                }
             }
-            match (policy, done) {
-                (Some(policy), Some(())) => hba::install(&policy, server, canary.as_deref(), args.json),
-                _ => Ok(Done::Fine),
+            if args.json {
+                println!("{document}");
             }
+            Ok(Done::Fine)
         }
         Command::Check { manifest, server, offline } => {
-            let desired = read(manifest)?;
+            let manifest = manifest.path();
+            let desired = read(&manifest)?;
             if *offline {
                 if args.json {
-                    println!("{}", json!({"result": "valid"}));
+                    println!("{}", json!({"result": "valid", "findings": []}));
                 } else {
                     let (roles, databases) = (desired.roles.len(), desired.databases.len());
                     let details = format!("{}, {}", counted(roles, "role"), counted(databases, "database"));
@@ -105,6 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         Command::Generate { server, format } => {
             let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
             let format = match format {
+                _ if args.json => Format::Json,
                 ManifestFormat::Json => Format::Json,
                 ManifestFormat::Toml => Format::Toml,
             };
@@ -124,8 +140,40 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-/// Applies the desired state and prints the result. `expected` is the digest of a saved plan. Returns `None` on a
-/// standby.
+/// Returns what has to change for a manifest.
+fn plan_of(desired: &DesiredState, server: &ServerArgs, consent: &ConsentArgs) -> Result<Plan, Failure> {
+    let plan = block_on(connect::server(server)?.plan(desired, &consent_of(consent)))?;
+    plan.map_err(|why| failure(&why))
+}
+
+/// Prints a plan: as JSON, as a script of SQL, or as a table.
+fn print_plan(plan: &Plan, sql: bool, as_json: bool) -> Done {
+    if as_json {
+        println!("{}", report::plan_json(plan));
+    } else if sql {
+        print!("{}", plan.script());
+    } else {
+        report::print_plan(plan);
+    }
+    if plan.is_empty() { Done::Fine } else { Done::Differences }
+}
+
+/// The reason for which nothing is applied to a standby.
+const STANDBY: &str = "the server is a standby: nothing was changed";
+
+/// Adds the results of what was done before to a failure, so that programs read one document.
+fn with_results(why: Failure, results: &Value) -> Failure {
+    let findings =
+        if let Failure::Unusable(findings) = &why { findings.clone() } else { Findings::default() };
+    Failure::Partial {
+        text: why.to_string(),
+        findings,
+        results: results.as_object().cloned().unwrap_or_default(),
+    }
+}
+
+/// Applies the desired state, and prints the result unless `as_json` is true. `expected` is the digest of a saved plan. Returns the
+/// result as JSON; `None` on a standby.
 ///
 /// # Errors
 /// Returns a failure if the run fails, or changes are blocked.
@@ -135,7 +183,7 @@ fn apply(
     consent: Consent,
     expected: Option<Digest>,
     as_json: bool,
-) -> Result<Option<()>, Failure> {
+) -> Result<Option<Value>, Failure> {
     let (config, _) = connect::config(server)?;
     let record = Record::read(server, &config)?;
     let server = connect::server(server)?;
@@ -160,30 +208,21 @@ fn apply(
         (true, true) => "unchanged",
         (false, true) => "applied",
     };
-    if as_json {
-        let mut value = report::plan_json(&left);
-        value["result"] = json!(result);
-        value["done"] = json!(report::steps_json(&done, &left));
-        println!("{value}");
-    } else {
-        println!("{result}: {} steps", done.len());
+    let mut document = report::plan_json(&left);
+    document["result"] = json!(result);
+    document["done"] = json!(report::steps_json(&done, &left));
+    if !as_json {
+        println!("{result}: {}", counted(done.len(), "step"));
         report::print_rest(&left);
     }
     match left.blocked.as_slice() {
-        [] => Ok(Some(())),
-        [first, ..] => Err(Failure::Failed(format!(
-            "{} of what is wanted could not be done; the first: {first}",
-            left.blocked.len()
-        ))),
-    }
-}
-
-/// Prints that the server is a standby and nothing was changed.
-fn print_standby(as_json: bool) {
-    if as_json {
-        println!("{}", json!({"result": "standby"}));
-    } else {
-        println!("the server is a standby: nothing was changed");
+        [] => Ok(Some(document)),
+        [first, ..] => {
+            let count = left.blocked.len();
+            let text = format!("{count} of what is wanted could not be done; the first: {first}");
+            let results = document.as_object().cloned().unwrap_or_default();
+            Err(Failure::Partial { text, findings: report::findings(&left), results })
+        }
     }
 }
 

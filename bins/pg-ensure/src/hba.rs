@@ -5,15 +5,14 @@ use crate::connect;
 use crate::runtime::block_on;
 use crate::tls::Connector;
 use cli_support::finding::Findings;
-use cli_support::outcome::{Done, Failure, chain};
+use cli_support::outcome::{Failure, chain};
 use cli_support::replace::replace;
 use cli_support::words::Words;
 use pg_ensure::DesiredState;
 use pg_ensure::desired::Presence;
 use pg_hba::install::{self, InstallError};
 use pg_hba::{Policy, PolicySpec, ServiceSpec};
-use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::{Client, Config};
 
@@ -60,16 +59,21 @@ pub(crate) fn check(policy: &Policy, major: u32, path: &Path) -> Result<(), Fail
     pg_hba::render(&policy.compile(), version).map(drop).map_err(|why| wrong(chain(&why)))
 }
 
+/// The outcome of an installation, and the file of the server.
+pub(crate) struct Installed {
+    pub(crate) result: &'static str,
+    pub(crate) file: PathBuf,
+}
+
 /// Installs the policy. Restores the old file if the server rejects the new one, or the login `canary` fails.
 pub(crate) fn install(
     policy: &Policy,
     server: &ServerArgs,
     canary: Option<&str>,
-    as_json: bool,
-) -> Result<Done, Failure> {
+) -> Result<Installed, Failure> {
     let session = connect::config(server)?;
     let canary = canary.map_or_else(|| Ok(session.clone()), |canary| connect::login(canary, server))?;
-    block_on(put(policy, &session, &canary, as_json))?
+    block_on(put(policy, &session, &canary))?
 }
 
 /// Writes the policy to the server's file, reloads, verifies, and prints the result. An equal file is not written.
@@ -80,8 +84,7 @@ async fn put(
     policy: &Policy,
     (config, connector): &(Config, Connector),
     (canary, canary_connector): &(Config, Connector),
-    as_json: bool,
-) -> Result<Done, Failure> {
+) -> Result<Installed, Failure> {
     let client = login(config, connector).await.map_err(Failure::Failed)?;
     let prepared = install::prepare(&client, policy).await.map_err(|why| install_failure(&why))?;
     let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", prepared.path.display()));
@@ -100,12 +103,7 @@ async fn put(
         }
         result = "installed";
     }
-    if as_json {
-        println!("{}", json!({"result": result, "file": path}));
-    } else {
-        println!("{result}: {}", path.display());
-    }
-    Ok(Done::Fine)
+    Ok(Installed { result, file: path })
 }
 
 /// Converts an error of the installation. Errors that the policy causes are configuration errors.

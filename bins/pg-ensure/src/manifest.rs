@@ -1,13 +1,15 @@
 //! Reading of the manifest file, with every error at its position.
 
 use cli_support::document::Source;
-use cli_support::finding::{Finding, Findings, Place};
+use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::Failure;
 use cli_support::secret::Reference;
 use cli_support::words::Words;
 use pg_ensure::DesiredState;
-use pg_ensure::manifest::{Document, Format, Manifest, Problems};
+use pg_ensure::manifest::{Document, Format, Manifest, Problem, Problems, parse_json};
 use std::path::Path;
+use toml::Spanned;
+use toml::de::DeTable;
 
 /// Hints for mistakes in a manifest: names and values of other programs, examples, and keys of secrets.
 pub(crate) const WORDS: Words = Words {
@@ -48,23 +50,31 @@ pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
     let json = path.extension().is_some_and(|end| end == "json");
-    let source = if json { None } else { Some(Source::parse(&file, &text, WORDS)?) };
-    if let Some(source) = &source {
-        source.deserialize::<Document>()?;
-    }
-    let findings = |problems: &Problems| {
-        let finding = |problem: &pg_ensure::manifest::Problem| match &source {
-            Some(source) => source.fault_at_position(problem.line, problem.column, &problem.message),
-            None => {
-                let (line, column) = (problem.line, problem.column);
-                let place = Place { file: file.clone(), line, column, key: String::new() };
-                Finding::error("value", place, &problem.message)
-            }
-        };
-        Failure::from(Findings::new(problems.0.iter().map(finding).collect()))
+    let (format, source) = match json {
+        true => (Format::Json, Source::parse_with(&file, &text, WORDS, json_parser)?),
+        false => (Format::Toml, Source::parse(&file, &text, WORDS)?),
     };
-    let format = if json { Format::Json } else { Format::Toml };
-    let manifest = Manifest::read(&file, &text, format).map_err(|why| findings(&why))?;
+    let desired = source.interpret(&[], |source, _: Document| {
+        let at = |problem: &Problem| source.fault_at_position(problem.line, problem.column, &problem.message);
+        resolve(&file, source.text(), format, &at)
+    })?;
+    Ok(desired)
+}
+
+/// The parser of manifests in JSON.
+fn json_parser<'t>(text: &'t str) -> Result<Spanned<DeTable<'t>>, Vec<(usize, String)>> {
+    parse_json(text)
+        .map_err(|(span, why)| vec![(span.start, format!("not valid JSON, {why}: correct the text"))])
+}
+
+/// Reads the text of a manifest, and its secrets. `at` creates the finding of a problem.
+fn resolve(
+    file: &str,
+    text: &str,
+    format: Format,
+    at: &dyn Fn(&Problem) -> Finding,
+) -> Result<DesiredState, Findings> {
+    let findings = |problems: Problems| Findings::new(problems.0.iter().map(at).collect());
     let mut secrets = |reference: &str| {
         // A relative path would depend on the working directory, which differs between a service and a terminal.
         if reference.starts_with("file:") && !reference.starts_with("file:/") {
@@ -73,7 +83,18 @@ pub(crate) fn read(path: &Path) -> Result<DesiredState, Failure> {
         let reference: Reference = reference.parse().map_err(|why| format!("{why}"))?;
         reference.read().map_err(|why| cli_support::outcome::chain(&why))
     };
-    manifest.resolve(&mut secrets).map_err(|why| findings(&why))
+    let manifest = Manifest::read(file, text, format).map_err(findings)?;
+    let mut problems = match manifest.resolve(&mut secrets) {
+        Ok(desired) => return Ok(desired),
+        Err(problems) => problems,
+    };
+    // A secret that cannot be read hides no other error.
+    let mut stand_in =
+        |reference: &str| Ok(secrets(reference).unwrap_or_else(|_| "stand-in".to_owned().into()));
+    if let Err(others) = manifest.resolve(&mut stand_in) {
+        problems.0.extend(others.0);
+    }
+    Err(findings(problems))
 }
 
 #[cfg(test)]

@@ -24,12 +24,12 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
 
 /// Returns the blocked changes as errors and the notes as notes. Their place is an object of the server instead of a
 /// file.
-fn findings(plan: &Plan) -> Findings {
+pub(crate) fn findings(plan: &Plan) -> Findings {
     let at = |key: &str| finding::Place { key: key.to_owned(), ..finding::Place::default() };
-    let blocked = plan.blocked.iter().map(|blocked| {
-        Finding::error(code(&blocked.why), at(&blocked.what), blocked.to_string())
-            .fix(blocked.why.to_string())
-    });
+    let blocked = plan
+        .blocked
+        .iter()
+        .map(|blocked| Finding::error(code(&blocked.why), at(&blocked.what), blocked.why.to_string()));
     let notes =
         plan.notes.iter().map(|note| Finding::error("note", at("server"), note).severity(Severity::Note));
     Findings::new(blocked.chain(notes).collect())
@@ -90,14 +90,9 @@ pub(crate) fn print_plan(plan: &Plan) {
     print_rest(plan);
 }
 
-/// Prints the blocked changes and notes of a plan.
+/// Prints what is blocked, and the notes.
 pub(crate) fn print_rest(plan: &Plan) {
-    for blocked in &plan.blocked {
-        println!("blocked: {blocked}");
-    }
-    for note in &plan.notes {
-        println!("note: {note}");
-    }
+    findings(plan).list().iter().for_each(|finding| println!("{finding}"));
 }
 
 /// Observer that shows the progress of a run.

@@ -1,6 +1,6 @@
 //! Realistic mistakes: each is answered with its file, line, value and fix.
 
-use testkit::mistakes::{Mistake, check, file, usage};
+use testkit::mistakes::{Mistake, check, file, together, usage};
 
 const MISTAKES: [Mistake; 32] = [
     file(2, "[[ensure]]\nname = 5\n", "ensure[0].name = 5", "quotes"),
@@ -70,4 +70,53 @@ const MISTAKES: [Mistake; 32] = [
 #[test]
 fn every_mistake_is_named_with_its_place_value_and_fix() {
     check(env!("CARGO_BIN_EXE_pg-ensure"), "manifest.toml", &["check", "FILE", "--offline"], &MISTAKES);
+}
+
+#[test]
+fn mistakes_of_form_and_of_meaning_are_named_together() {
+    let text = "[[ensure]]\nname = \"a\"\npasword_file = \"/x\"\n\n[[role]]\nname = \"b\"\nlogin = \"yes\"\n\n\
+                [[database]]\nname = \"c\"\nowner = \"nobody\"\n\n\
+                [[role]]\nname = \"d\"\npassword_file = \"/nonexistent/d\"\n";
+    let wanted = [
+        (3, "ensure[0].pasword_file"),
+        (7, "role[0].login"),
+        (11, "database[0].owner"),
+        (15, "role[1].password_file"),
+    ];
+    let args = ["check", "FILE", "--offline"];
+    assert_eq!(
+        together(env!("CARGO_BIN_EXE_pg-ensure"), "manifest.toml", &args, text, &wanted),
+        wanted.len()
+    );
+    // The same in JSON, as NixOS writes it.
+    let text = "{\"ensure\": [\n {\"name\": \"a\",\n  \"pasword_file\": \"/x\"}],\n \"role\": [\n {\"name\": \"b\",\n\n  \"login\": \"yes\"},\n \
+                {\"name\": \"d\",\n  \"password_file\": \"/nonexistent/d\"}],\n \"database\": [{\"name\": \"c\",\n  \"owner\": \"nobody\"}]}\n";
+    let wanted = [
+        (3, "ensure[0].pasword_file"),
+        (7, "role[0].login"),
+        (9, "role[1].password_file"),
+        (11, "database[0].owner"),
+    ];
+    let found = together(env!("CARGO_BIN_EXE_pg-ensure"), "manifest.json", &args, text, &wanted);
+    assert_eq!(found, wanted.len());
+}
+
+/// Whatever happens, programs read one document.
+#[test]
+fn each_answer_is_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("good.toml"), "[[ensure]]\nname = \"a\"\n").expect("a file");
+    let answer = |code: i32, args: &[&str]| {
+        testkit::document(env!("CARGO_BIN_EXE_pg-ensure"), folder.path(), args, code)
+    };
+    answer(0, &["check", "good.toml", "--offline"]);
+    for command in ["plan", "apply", "check"] {
+        answer(1, &[command, "good.toml", "--connect", "host=FOLDER user=a", "--timeout", "0"]);
+        answer(2, &[command, "nowhere.toml"]);
+        answer(2, &[command, "good.toml", "--connect", "hots=FOLDER"]);
+    }
+    answer(1, &["generate", "--connect", "host=FOLDER user=a", "--timeout", "0"]);
+    answer(1, &["wait", "--connect", "host=FOLDER user=a", "--timeout", "0"]);
+    answer(2, &["apply", "--plan", "nowhere.json"]);
+    answer(2, &["aply"]);
 }

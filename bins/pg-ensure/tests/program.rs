@@ -138,7 +138,11 @@ fn what_is_absent_goes_only_when_it_is_named() {
         "m.toml",
         "[[role]]\nname = \"old\"\nabsent = true\n[[ensure]]\nname = \"new\"\n",
     );
-    expect(&["plan", &manifest, "--connect", &to], 3, &["blocked: DROP ROLE \"old\"", "role=old"]);
+    expect(
+        &["plan", &manifest, "--connect", &to],
+        3,
+        &["error[destructive]: DROP ROLE \"old\": ", "role=old"],
+    );
     for command in ["plan", "check"] {
         let answer = expect(&[command, &manifest, "--connect", &to, "--json"], 3, &["\"blocked\":[{"]);
         let found = testkit::findings(&serde_json::from_str(&answer).expect("JSON"));
@@ -148,7 +152,7 @@ fn what_is_absent_goes_only_when_it_is_named() {
     }
     // The rest is done, and the run says that it is not all.
     expect(&["apply", &manifest, "--connect", &to], 1, &["incomplete: 2 steps", "role=old"]);
-    expect(&["apply", &manifest, "--connect", &to, "--destroy", "role=old"], 0, &["applied: 1 steps"]);
+    expect(&["apply", &manifest, "--connect", &to, "--destroy", "role=old"], 0, &["applied: 1 step"]);
     expect(&["check", &manifest, "--connect", &to], 0, &[]);
 }
 
@@ -281,7 +285,7 @@ fn tls_is_used_as_asked_and_a_login_over_it_tells() {
     run(&to("127.0.0.1", &format!("sslmode=verify-ca sslrootcert={root}")), 0, &["unchanged"]);
     run(&to("127.0.0.1", "sslmode=require"), 0, &["unchanged"]);
     write(folder.path(), "secret", "two\n");
-    run(&to("127.0.0.1", "sslmode=prefer"), 0, &["applied: 1 steps"]);
+    run(&to("127.0.0.1", "sslmode=prefer"), 0, &["applied: 1 step"]);
     run(&to("127.0.0.1", ""), 0, &["unchanged"]);
 }
 

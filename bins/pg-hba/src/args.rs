@@ -8,8 +8,8 @@ use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Path of the policy if none is given.
-const POLICY: [&str; 1] = ["/etc/pg-hba/hba.toml"];
+/// The policy where none is named, and the one under the program's own name.
+const POLICY: [&str; 2] = ["/etc/pg-hba/hba.toml", "/etc/pg-hba/pg-hba.toml"];
 
 /// PostgreSQL's pg_hba.conf: render, check, explain, compare and install it.
 #[derive(Debug, Parser)]

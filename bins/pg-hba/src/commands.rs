@@ -4,7 +4,7 @@ use crate::args::{Args, Command, Ssl};
 use crate::manual::MANUAL;
 use crate::structured::rule;
 use crate::{explain, files, hosts, ident, install, matrix, server};
-use cli_support::finding::Place;
+use cli_support::finding::{self, Place};
 use cli_support::outcome::{Done, Failure, counted, ok};
 use pg_hba::{
     Analysis, Attempt, Diff, Finding, Knowledge, Network, Replication, Rule, Server, Severity, Transport,
@@ -147,10 +147,12 @@ fn check(
         let list: Vec<Value> = findings
             .iter()
             .map(|finding| {
-                json!({"code": finding.code.to_string(), "severity": finding.code.severity().to_string(),
-                    "file": finding.file, "line": finding.line, "reason": finding.reason, "fix": finding.fix,
-                    "waived": finding.waived, "message": format!("{}; {}", finding.reason, finding.fix),
-                    "place": place(path, finding)})
+                let mut value = json!(in_family(path, finding));
+                value["file"] = json!(finding.file);
+                value["line"] = json!(finding.line);
+                value["reason"] = json!(finding.reason);
+                value["waived"] = json!(finding.waived);
+                value
             })
             .collect();
         println!("{}", json!({"findings": list}));
@@ -159,23 +161,26 @@ fn check(
         println!("{}", ok(path.display(), &counted(rules, "rule")));
     } else {
         for finding in &findings {
-            let Place { file, line, column, .. } = place(path, finding);
-            let gap = if line == 0 { format!("{file}: ") } else { format!("{file}:{line}:{column}: ") };
-            let (code, waived) = (&finding.code, finding.waived.as_deref());
-            let waived = waived.map(|reason| format!(" (waived: {reason})")).unwrap_or_default();
-            println!("{gap}{} {code}: {}; {}{waived}", code.severity(), finding.reason, finding.fix);
+            let waived = finding.waived.as_deref().map(|reason| format!(" (waived: {reason})"));
+            println!("{}{}", in_family(path, finding), waived.unwrap_or_default());
         }
     }
     let counts = findings.iter().any(|finding| finding.waived.is_none() && finding.code.severity() >= limit);
     Ok(if counts { Done::Differences } else { Done::Fine })
 }
 
-/// Returns the place of a finding: its line, with column 1, or line and column 0 for the whole file. Included files are
-/// named by their resolved path.
-fn place(path: &Path, finding: &Finding) -> Place {
+/// Returns a finding in the form that all programs of the family have. Its place is the line that it is about.
+fn in_family(path: &Path, finding: &Finding) -> finding::Finding {
     let file = finding.file.clone().unwrap_or_else(|| path.display().to_string());
     let line = finding.line as usize;
-    Place { file, line, column: line.min(1), key: String::new() }
+    let place = Place { file, line, column: line.min(1), key: String::new() };
+    let severity = match finding.code.severity() {
+        Severity::Error => finding::Severity::Error,
+        Severity::Warning => finding::Severity::Warning,
+        Severity::Note => finding::Severity::Note,
+    };
+    let message = format!("{}; {}", finding.reason, finding.fix);
+    finding::Finding::error(finding.code.to_string(), place, message).severity(severity).fix(&finding.fix)
 }
 
 /// Compares two files, and prints a connection that they decide differently, if there is one. `version` reads the old
@@ -184,13 +189,14 @@ fn place(path: &Path, finding: &Finding) -> Place {
 /// # Errors
 /// Returns a [`Failure`] if a file cannot be read or would be rejected, or the comparison cannot be completed.
 fn compare(old: &Path, new: &Path, version: Version, next: Version, as_json: bool) -> Result<Done, Failure> {
+    let new_file = new.display().to_string();
     let (old, new) = (files::rules(old, &Server::new(version))?, files::rules(new, &Server::new(next))?);
     let example = match diff(&old, &new) {
         Diff::Equal => {
             println!(
                 "{}",
                 if as_json {
-                    json!({"equal": true}).to_string()
+                    json!({"equal": true, "findings": []}).to_string()
                 } else {
                     "equal: every connection is decided alike".to_owned()
                 }
@@ -204,10 +210,18 @@ fn compare(old: &Path, new: &Path, version: Version, next: Version, as_json: boo
     };
     if as_json {
         let side = |found: &Option<(usize, Rule)>| found.as_ref().map(|(_, found)| rule(found));
+        let (before, after) = (example.old_outcome().to_string(), example.new_outcome().to_string());
+        let origin = example.new.as_ref().map(|(_, rule)| &rule.origin);
+        let line = origin.map_or(0, |origin| origin.line as usize);
+        let file = origin.and_then(|origin| origin.file.clone()).unwrap_or(new_file);
+        let place = Place { file, line, column: line.min(1), key: String::new() };
+        let finding = finding::Finding::error("different", place, example.to_string())
+            .severity(finding::Severity::Warning)
+            .fix("correct one of the files, or accept the difference");
         println!(
             "{}",
             json!({"equal": false, "example": example.to_string(), "old": side(&example.old), "new": side(&example.new),
-                "old_outcome": example.old_outcome().to_string(), "new_outcome": example.new_outcome().to_string()})
+                "old_outcome": before, "new_outcome": after, "findings": [finding]})
         );
     } else {
         println!("different: {example}");

@@ -1,11 +1,12 @@
 //! Reading of files for the library, which does not access the file system.
 
 use cli_support::document::Source;
-use cli_support::finding::{Finding, Findings};
+use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::{Failure, chain};
 use cli_support::words::Words;
 use pg_hba::{
-    Document, Include, IncludeError, Mappings, Policy, PolicyError, PolicySpec, Server, Version, decode_file,
+    Document, Include, IncludeError, Mappings, ParseError, Policy, PolicyError, PolicySpec, Server, Version,
+    decode_file,
 };
 use std::path::Path;
 
@@ -65,15 +66,21 @@ pub(crate) fn mappings(path: &Path, server: &Server) -> Result<Mappings, Failure
     Ok(Mappings::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
-/// Returns the rules of a pg_hba.conf.
-///
-/// # Errors
-/// Returns a [`Failure`] if the file cannot be read, or the server would reject it.
+/// Returns the rules of a file that the server would accept, or every line that it refuses.
 pub(crate) fn rules(path: &Path, server: &Server) -> Result<Vec<pg_hba::Rule>, Failure> {
-    let version = server.version();
-    let refused =
-        |why| Failure::Configuration(format!("{}: PostgreSQL {version} refuses it:\n{why}", path.display()));
+    let refused = |why: pg_hba::RejectedFile| {
+        Findings::new(why.0.iter().map(|error| refused(path, error)).collect()).into()
+    };
     document(path, server)?.rules().map_err(refused)
+}
+
+/// Returns a refused line in the form that all programs of the family have.
+pub(crate) fn refused(path: &Path, why: &ParseError) -> Finding {
+    let file = why.file.clone().unwrap_or_else(|| path.display().to_string());
+    let place = Place { file, line: why.line as usize, column: why.column as usize, key: String::new() };
+    let fix = why.fix().unwrap_or_default();
+    let end = if fix.is_empty() { String::new() } else { format!("; {fix}") };
+    Finding::error("refused", place, format!("{}{end}", why.reason)).fix(fix)
 }
 
 /// Hints for mistakes in a policy: keys and values of other programs, and examples.
@@ -105,10 +112,11 @@ const WORDS: Words = Words {
 pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
-    let source = Source::parse(&file, &text, WORDS)?;
-    let spec: PolicySpec = source.deserialize()?;
-    spec.to_policy_or_all(&Server::new(version))
-        .map_err(|errors| Findings::new(errors.iter().map(|error| fault(&source, error)).collect()).into())
+    let policy = Source::parse(&file, &text, WORDS)?.interpret(&[], |source, spec: PolicySpec| {
+        let policy = spec.to_policy_or_all(&Server::new(version));
+        policy.map_err(|errors| Findings::new(errors.iter().map(|error| fault(source, error)).collect()))
+    })?;
+    Ok(policy)
 }
 
 /// Returns an error of a policy as a finding, with its place in the file.

@@ -1,9 +1,9 @@
 //! The subcommand `ident`: checks a pg_ident.conf, and looks up a mapping.
 
 use crate::files;
-use cli_support::finding::{Finding, Findings, Place};
+use cli_support::finding::Findings;
 use cli_support::outcome::{Done, Failure, counted, ok};
-use pg_hba::{Mapping, ParseError, Server, StaticEnvironment, SystemUser, User, Version};
+use pg_hba::{Mapping, Server, StaticEnvironment, SystemUser, User, Version};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -41,13 +41,13 @@ pub(crate) fn run(
             .iter()
             .map(|why| json!({"file": why.file, "line": why.line, "column": why.column, "reason": why.reason.to_string()}))
             .collect();
-        let findings = Findings::new(refused.iter().map(|why| finding(path, why)).collect());
+        let findings = Findings::new(refused.iter().map(|why| files::refused(path, why)).collect());
         println!(
             "{}",
             json!({"mappings": lines, "errors": errors, "findings": findings.json(), "allowed": allowed})
         );
     } else {
-        refused.iter().for_each(|why| println!("{}", finding(path, why)));
+        refused.iter().for_each(|why| println!("{}", files::refused(path, why)));
         if let (Some(allowed), Some(wanted)) = (allowed, wanted) {
             let verb = if allowed { "may" } else { "may not" };
             println!("{} {verb} be {} under {}", wanted.system_user, wanted.role, wanted.map);
@@ -57,15 +57,6 @@ pub(crate) fn run(
     }
     let bad = !refused.is_empty() || allowed == Some(false);
     Ok(if bad { Done::Differences } else { Done::Fine })
-}
-
-/// Returns the error of a line as a finding, in the form that all programs of the family print.
-fn finding(path: &Path, why: &ParseError) -> Finding {
-    let file = why.file.clone().unwrap_or_else(|| path.display().to_string());
-    let place = Place { file, line: why.line as usize, column: why.column as usize, key: String::new() };
-    let fix = why.fix().unwrap_or_default();
-    let end = if fix.is_empty() { String::new() } else { format!("; {fix}") };
-    Finding::error("refused", place, format!("{}{end}", why.reason)).fix(fix)
 }
 
 /// Returns a mapping as JSON.

@@ -1,6 +1,6 @@
 //! Realistic mistakes: each is answered with its file, line, value and fix.
 
-use testkit::mistakes::{Mistake, check, file, usage};
+use testkit::mistakes::{Mistake, check, file, together, usage};
 
 const POLICIES: [Mistake; 28] = [
     file(1, "tailnet = \"scram-sha256\"\n", "scram-sha256", "write `scram`"),
@@ -51,4 +51,52 @@ fn every_mistake_in_a_policy_is_named_with_its_place_value_and_fix() {
 #[test]
 fn every_mistake_in_a_file_of_the_server_is_named_with_its_line_and_fix() {
     check(env!("CARGO_BIN_EXE_pg-hba"), "pg_hba.conf", &["check", "FILE"], &FILES);
+}
+
+#[test]
+fn mistakes_of_form_and_of_meaning_are_named_together() {
+    let text = "tailnets = \"off\"\nsuperuser = \"\"\ntailnet_ranges = [\"100.64.0.1/10\"]\n\n\
+                [[services]]\ndatabase = \"a\"\n\n[[services]]\ndatabase = \"b\"\nrole = \"\"\n";
+    let wanted = [
+        (1, "tailnets"),
+        (2, "superuser"),
+        (3, "tailnet_ranges[0]"),
+        (5, "services[0].role"),
+        (10, "services[1].role"),
+    ];
+    let args = ["render", "--policy", "FILE"];
+    assert_eq!(together(env!("CARGO_BIN_EXE_pg-hba"), "hba.toml", &args, text, &wanted), wanted.len());
+}
+
+/// Whatever happens, programs read one document.
+#[test]
+fn each_answer_is_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("policy.toml", "");
+    write("good.conf", "local all postgres peer\nlocal all all scram-sha-256\n");
+    write("open.conf", "local all postgres peer\nlocal all all trust\n");
+    write("bad.conf", "local all all scram-sha256\nhosts all all all trust\n");
+    write("ident.conf", "m\n");
+    let answer =
+        |code: i32, args: &[&str]| testkit::document(env!("CARGO_BIN_EXE_pg-hba"), folder.path(), args, code);
+    answer(0, &["check", "good.conf"]);
+    answer(0, &["render", "--policy", "policy.toml"]);
+    answer(0, &["diff", "good.conf", "good.conf"]);
+    answer(3, &["diff", "good.conf", "open.conf"]);
+    answer(3, &["check", "open.conf"]);
+    answer(3, &["ident", "ident.conf"]);
+    // Every line that the server refuses has its place, in each command that needs the rules.
+    for args in [
+        &["explain", "bad.conf", "--db", "a", "--user", "a"][..],
+        &["matrix", "bad.conf"],
+        &["diff", "good.conf", "bad.conf"],
+    ] {
+        let refused = testkit::findings(&answer(2, args));
+        let lines: Vec<_> = refused.iter().map(|finding| finding["place"]["line"].as_u64()).collect();
+        assert_eq!(lines, [Some(1), Some(2)], "{args:?}");
+    }
+    answer(2, &["check", "nowhere.conf"]);
+    answer(1, &["install", "--policy", "policy.toml", "--connect", "host=FOLDER user=a"]);
+    answer(2, &["rendr"]);
 }

@@ -82,7 +82,7 @@ fn render_check_explain_diff_and_matrix() {
     expect(
         &["render", "--policy", &unknown],
         2,
-        &["unknown.toml:1:1: tailnets: unknown key: did you mean `tailnet`?"],
+        &["unknown.toml:1:1: error[unknown-key]: tailnets: unknown key: did you mean `tailnet`?"],
     );
 }
 
@@ -307,7 +307,7 @@ fn rules_are_structured_and_pg_ident_is_read() {
     ask("bob@example.com", "eve", 3, &["may not be eve"]);
     expect(&["ident", &ident], 0, &["OK: "]);
     let bad = write(folder.path(), "bad.conf", "m root\n");
-    expect(&["ident", &bad], 3, &["bad.conf:1:7: missing entry at end of line"]);
+    expect(&["ident", &bad], 3, &["bad.conf:1:7: error[refused]: missing entry at end of line"]);
     let answer = expect(&["ident", &bad, "--json"], 3, &["\"errors\":[{"]);
     let found = testkit::findings(&serde_json::from_str(answer.trim()).expect("JSON"));
     assert_eq!((&found[0]["place"]["file"], &found[0]["code"]), (&bad.as_str().into(), &"refused".into()));
@@ -337,7 +337,7 @@ fn what_19_announces_is_known() {
     expect(&["hosts", &hosts, "--no-sni"], 0, &["line 2", "old.crt"]);
     expect(&["hosts", &hosts, "--sni", "other"], 3, &["no entry"]);
     let wrong = write(folder.path(), "wrong.conf", "* a b\n* a b\n");
-    expect(&["hosts", &wrong], 3, &["wrong.conf:2:1: * has an entry already"]);
+    expect(&["hosts", &wrong], 3, &["wrong.conf:2:1: error[refused]: * has an entry already"]);
     let answer = expect(&["hosts", &wrong, "--json"], 3, &["\"errors\":[{\"line\":2,"]);
     let found = testkit::findings(&serde_json::from_str(answer.trim()).expect("JSON"));
     assert_eq!((&found[0]["place"]["file"], &found[0]["place"]["line"]), (&wrong.as_str().into(), &2.into()));

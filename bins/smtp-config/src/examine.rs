@@ -17,6 +17,7 @@ use smtp_config::{
     effective, effective_incoming, secret_of_file,
 };
 use std::future::Future;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Options of `doctor`, other than those of the connection.
@@ -55,7 +56,10 @@ pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> R
             files::parse(file, &text)?;
             (text, (None, None))
         }
-        Some(_) => return Err(usage("give --app-ini or settings, not both")),
+        Some(_) => {
+            let message = "cannot be used with settings: leave one of them out";
+            return Err(cli_support::usage::fault("conflict", "--app-ini", message));
+        }
         None => {
             let resolved = what.settings.resolve(version, None)?;
             let pairs = resolved.mailer.settings();
@@ -67,11 +71,11 @@ pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> R
         }
     };
     let ini = Ini::parse(&text).map_err(usage)?;
-    let refused =
-        |why: smtp_config::Fatal| usage(format!("Forgejo {version} does not start: {why}: {}", why.fix()));
+    let file = what.app_ini.as_deref().unwrap_or(Path::new("app.ini"));
+    let refused = |why: smtp_config::Fatal| files::fatal(file, &ini, version, &why);
     let mailer = effective(&ini, version)
         .map_err(refused)?
-        .ok_or_else(|| usage("mail is off: write ENABLED = true to [mailer]"))?;
+        .ok_or_else(|| files::whole(file, "mail-off", "mail is off: write ENABLED = true to [mailer]"))?;
     let incoming = effective_incoming(&ini, version).map_err(refused)?;
     let read = |section, held: &Password, given| match (held, given) {
         _ if !password => Ok(None),
@@ -114,7 +118,8 @@ pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretSt
 /// read.
 pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     if !(wire.limit > 0.0 && wire.limit <= 3600.0) {
-        return Err(usage("--limit: write seconds, more than 0 and at most 3600"));
+        let message = "out of range: write seconds, more than 0 and at most 3600";
+        return Err(cli_support::usage::fault("value", "--limit", message));
     }
     let roots = match &wire.roots {
         None => Vec::new(),
@@ -300,7 +305,8 @@ pub(crate) fn send_test(
     args: &Args,
 ) -> Result<Done, Failure> {
     if smtp_config::mailbox(to, args.version().address_rules()).as_deref() != Some(to) {
-        return Err(usage("--to: write a bare address, local@domain"));
+        let message = format!("{to:?} is not a bare address: write local@domain");
+        return Err(cli_support::usage::fault("value", "--to", &message));
     }
     let subject = subject(what, args.version(), true)?;
     let options = options(wire)?;

@@ -1,10 +1,10 @@
 //! Files of Forgejo on disk.
 
 use cli_support::account::Account;
-use cli_support::finding::Findings;
+use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::Failure;
-use smtp_config::SecretFile;
 use smtp_config::ini::{DEFAULT_SECTION, Ini};
+use smtp_config::{EditError, Fatal, MigrationError, SecretFile, Version};
 use std::io::Read;
 use std::path::Path;
 
@@ -21,17 +21,97 @@ pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let opened = std::fs::File::open(file).map_err(failed)?;
     opened.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(Failure::Configuration(format!("{}: longer than 16 MiB", file.display())));
+        return Err(whole(file, "size", "longer than 16 MiB: name an app.ini"));
     }
-    String::from_utf8(bytes).map_err(|_| Failure::Configuration(format!("{}: not UTF-8", file.display())))
+    String::from_utf8(bytes).map_err(|_| whole(file, "unreadable", "not UTF-8: save the file as UTF-8"))
 }
 
-/// Parses an app.ini.
-///
-/// # Errors
-/// Returns a [`Failure`] with file, line and column.
+/// Returns the fault of a file as a whole.
+pub(crate) fn whole(file: &Path, code: &'static str, message: &str) -> Failure {
+    let place = Place { file: file.display().to_string(), ..Place::default() };
+    Findings::new(vec![Finding::error(code, place, message)]).into()
+}
+
+/// Parses an app.ini, or returns every line that go-ini refuses.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
-    Ini::parse(text).map_err(|why| Failure::Configuration(format!("{}:{why}", file.display())))
+    let (ini, refused) = parse_rest(file, text);
+    ini.filter(|_| refused.is_empty()).ok_or_else(|| Findings::new(refused).into())
+}
+
+/// The most lines of a file that are refused one by one.
+const MAX_REFUSED: usize = 200;
+
+/// Parses an app.ini without the lines that go-ini refuses, which are returned too. `None` if there are too many of them.
+pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>) {
+    let (mut rest, mut refused) = (text.to_owned(), Vec::new());
+    while refused.len() < MAX_REFUSED {
+        let why = match Ini::parse(&rest) {
+            Ok(ini) => return (Some(ini), refused),
+            Err(why) => why,
+        };
+        let (line, column) = (why.line as usize, why.column as usize);
+        let place = Place { file: file.display().to_string(), line, column, key: String::new() };
+        refused.push(Finding::error("syntax", place, format!("{}: {}", why.reason, why.reason.fix())));
+        let blanked = rest.split_inclusive('\n').enumerate().map(|(at, whole)| {
+            if at + 1 == line { if whole.ends_with('\n') { "\n" } else { "" } } else { whole }
+        });
+        rest = blanked.collect();
+    }
+    (None, refused)
+}
+
+/// Returns the setting for which Forgejo does not start, at its place.
+pub(crate) fn fatal(file: &Path, ini: &Ini, version: Version, why: &Fatal) -> Failure {
+    let message = format!("Forgejo {version} does not start: {why}: {}", why.fix());
+    at_key(file, ini, (why.section(), why.key()), why.code().as_str(), &message, why.fix())
+}
+
+/// Returns the fault of an edit at the key that cannot be written.
+pub(crate) fn edit_fault(file: &Path, ini: &Ini, why: &EditError) -> Failure {
+    let key = match why {
+        EditError::Value { key, .. } | EditError::NotRead(key) => key.as_str(),
+        _ => "",
+    };
+    let fix = "write the value in another form".to_owned();
+    at_key(file, ini, (smtp_config::SECTION, key), "unwritable", &format!("{why}: {fix}"), fix)
+}
+
+/// Returns the reason for which a file is not migrated, at its place.
+pub(crate) fn migration_fault(file: &Path, ini: &Ini, why: &MigrationError) -> Failure {
+    match why {
+        MigrationError::Start { version, reason } => fatal(file, ini, *version, reason),
+        MigrationError::Edit(why) => edit_fault(file, ini, why),
+        MigrationError::Meaning(key) => {
+            let message = format!("{why}: {}", why.fix());
+            at_key(file, ini, (smtp_config::SECTION, key), "meaning", &message, why.fix())
+        }
+        other => whole(file, "migration", &format!("{other}: {}", other.fix())),
+    }
+}
+
+/// Returns a fault at the last line of a key, else at the header of its section, else of the file as a whole.
+fn at_key(
+    file: &Path,
+    ini: &Ini,
+    (section, key): (&str, &str),
+    code: &'static str,
+    message: &str,
+    fix: String,
+) -> Failure {
+    let entry = ini.entries().iter().rfind(|entry| entry.section == section && entry.key == key);
+    let header = ini.headers().iter().find(|header| header.section == section);
+    let (line, column) = match (entry, header) {
+        (Some(entry), _) => (entry.line, entry.column),
+        (None, Some(header)) => (header.line, 1),
+        (None, None) => (0, 0),
+    };
+    let place = Place {
+        file: file.display().to_string(),
+        line: line as usize,
+        column: column as usize,
+        key: key.to_owned(),
+    };
+    Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
 }
 
 /// Returns the account that runs Forgejo: the given one, else `RUN_USER`, else the owner of app.ini. `None` if none of
@@ -45,7 +125,13 @@ pub(crate) fn forgejo_account(
     given: Option<&str>,
 ) -> Result<Option<Account>, Failure> {
     if let Some(name) = given {
-        let unknown = || Failure::Configuration(format!("{name}: no such user of this machine"));
+        let unknown = || {
+            cli_support::usage::fault(
+                "value",
+                "--user",
+                &format!("no such user of this machine, {name}: write one of them"),
+            )
+        };
         return Account::by_name(name).ok_or_else(unknown).map(Some);
     }
     let named = ini.value(DEFAULT_SECTION, "RUN_USER").filter(|name| !name.is_empty());

@@ -21,7 +21,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ),
     ],
     files: &[
-        ("mailer.toml", "Settings for --settings, see mailer.toml(5)."),
+        ("/etc/smtp-config/smtp-config.toml", "Settings where none are named, see mailer.toml(5)."),
         ("/etc/forgejo/app.ini", "The configuration of Forgejo, on Debian and NixOS elsewhere."),
     ],
     signals: &[("SIGTERM, SIGINT", "Ends; apply has then replaced the file whole, or not at all.")],

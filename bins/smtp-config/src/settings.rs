@@ -1,11 +1,13 @@
 //! Settings from the command line, a file of TOML, or both. The command line wins.
 
 use crate::reference::{SecretArgument, reference};
-use crate::settings_file::{Security, SettingsFile, SettingsSource};
+use crate::settings_file::{self, Security, SettingsFile, without_key, without_value};
 use cli_support::account::Account;
-use cli_support::finding::{Finding, Findings};
+use cli_support::document::Source;
+use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::Failure;
 use cli_support::secret::Reference;
+use cli_support::usage::COMMAND_LINE;
 use cli_support::words::nearest;
 use secrecy::SecretString;
 use smtp_config::{
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
-    /// A file of TOML with settings: from, host, port, …
+    /// A file of TOML with settings: from, host, port, … Default without --from: /etc/smtp-config/smtp-config.toml, if there is one.
     #[arg(long, visible_alias = "config", value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The sender: Name <local@domain>.
@@ -99,21 +101,45 @@ impl Settings {
         self.settings.is_some() || self.from.is_some()
     }
 
-    /// Returns the validated settings and reads the passwords. If `account`, which runs Forgejo, cannot read a password
-    /// file, the route of the password is app.ini.
-    ///
-    /// # Errors
-    /// Returns a [`Failure`] with every fault of the settings file, or the first one of the command line, or if a
-    /// password cannot be read.
+    /// Returns the file of settings: the one that is given, else the default if it exists and no sender is given. `None` if there is
+    /// none.
+    fn file(&self) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(DEFAULT)).filter(|path| self.from.is_none() && path.exists());
+        self.settings.clone().or_else(default)
+    }
+
+    /// Returns the settings, checked, and the passwords, read. With the account that Forgejo runs as, a password whose file
+    /// it cannot read is written to app.ini instead.
     pub(crate) fn resolve(
         &self,
         version: Version,
         account: Option<&Account>,
     ) -> Result<ResolvedSettings, Failure> {
-        let text = self.settings.as_deref().map(crate::files::read).transpose()?.unwrap_or_default();
-        let located = self.settings.as_deref().map(|path| SettingsSource::parse(path, &text)).transpose()?;
-        let mut faults = Faults { located: located.as_ref(), found: Vec::new(), first: None };
-        let file = located.as_ref().map(SettingsSource::settings).transpose()?.unwrap_or_default();
+        let reader = PasswordReader { version, account };
+        let file = self.file();
+        let resolved = match file.as_deref() {
+            None => self.merge(SettingsFile::default(), None, &reader)?,
+            Some(path) => {
+                let text = crate::files::read(path)?;
+                settings_file::interpret(path, &text, |source, file| self.merge(file, Some(source), &reader))?
+            }
+        };
+        if let Some((protocol, true)) = resolved.mailer.protocol()
+            && let Transport::Network(server) = &resolved.mailer.transport
+        {
+            cli_support::verbosity::note(&format!("the protocol follows port {}: {protocol}", server.port));
+        }
+        Ok(resolved)
+    }
+
+    /// Merges the settings of the command line and of a file, and returns all faults of both.
+    fn merge(
+        &self,
+        file: SettingsFile,
+        located: Option<&Source<'_>>,
+        reader: &PasswordReader<'_>,
+    ) -> Result<ResolvedSettings, Findings> {
+        let mut faults = Faults { line: self, located, found: Vec::new() };
         let from = self.from.clone().or(file.from.clone()).unwrap_or_else(|| {
             faults
                 .add("from", "missing: give --from \"Name <local@domain>\", or from = in a file of settings");
@@ -131,7 +157,7 @@ impl Settings {
         mailer.headers = file.headers.into_iter().collect();
         for header in &self.headers {
             let Some((name, value)) = header.split_once('=') else {
-                faults.add("headers", "--header: write Name=value");
+                faults.add(&format!("headers.{header}"), "not a header: write Name=value");
                 continue;
             };
             mailer.headers.retain(|(held, _)| held != name);
@@ -140,10 +166,12 @@ impl Settings {
         let given = match &self.password {
             Some(SecretArgument(Some(reference))) => Some(reference.clone()),
             Some(SecretArgument(None)) => {
-                return Err(usage(
-                    "--password: write file:/path, credential:name, env:NAME or age:/path?identity=/path, \
-                     never the password itself",
-                ));
+                faults.add(
+                    "password",
+                    "not a reference to a secret: write file:/path, credential:name, env:NAME or \
+                     age:/path?identity=/path, never the password itself",
+                );
+                None
             }
             None => file.password,
         };
@@ -166,10 +194,10 @@ impl Settings {
             "incoming.password_file",
             held.as_ref().and_then(|held| held.password_file.as_deref()),
         );
-        for fault in mailer.faults(version) {
+        for fault in mailer.faults(reader.version) {
             match &fault {
-                // A header in the table of the file has a place of its own.
-                MailerError::Header(name) if self.headers.is_empty() => {
+                // A key of its table has a place of its own.
+                MailerError::Header(name) => {
                     let why = fault.to_string();
                     let why = why.strip_prefix("headers: ").unwrap_or(&why);
                     let key = format!("headers.{name}");
@@ -178,27 +206,48 @@ impl Settings {
                 _ => faults.add(fault.key(), &fault.to_string()),
             }
         }
-        faults.end()?;
-        let reader = PasswordReader { version, account };
-        let given_in_file = self.password.is_none();
-        let at = |key: &str, why: Failure| match &located {
-            Some(located) if given_in_file => located.failure_at(key, &why.to_string()),
-            _ => why,
-        };
-        let password = given.map(|reference| reader.read(reference, named)).transpose();
-        let password = password.map_err(|why| at("password", why))?;
+        let password = given.and_then(|reference| {
+            reader.read(reference, named).map_err(|why| faults.add("password", &why.to_string())).ok()
+        });
         let incoming = held.and_then(|held| Some((held.password?, held.password_file)));
-        let incoming = incoming.map(|(reference, file)| reader.read(reference, file)).transpose();
-        let incoming = incoming.map_err(|why| at("incoming.password", why))?;
-        if let Some((protocol, true)) = mailer.protocol()
-            && let Transport::Network(server) = &mailer.transport
-        {
-            cli_support::verbosity::note(&format!("the protocol follows port {}: {protocol}", server.port));
-        }
+        let incoming = incoming.and_then(|(reference, file)| {
+            let read = reader.read(reference, file);
+            read.map_err(|why| faults.add("incoming.password", &why.to_string())).ok()
+        });
+        faults.end()?;
         Ok(ResolvedSettings { mailer, password, incoming })
     }
 
-    /// Returns the transport by the command line, or else by the file. `None` after a fault, which is added.
+    /// Returns the option that gives a setting, such as `--from` for `from`, and its value as given; `None` for a secret, and where
+    /// the setting is not on the command line.
+    fn option(&self, key: &str) -> (String, bool, Option<String>) {
+        let header = |name: &str| {
+            let named = self.headers.iter().find(|held| held.split('=').next() == Some(name));
+            named.cloned()
+        };
+        let (option, value) = match key.split_once('.') {
+            Some(("headers", name)) => ("header", header(name)),
+            _ => match key {
+                "from" => ("from", self.from.clone()),
+                "preset" => ("preset", self.preset.clone()),
+                "host" => ("host", self.host.clone()),
+                "port" => ("port", self.port.map(|port| port.to_string())),
+                "socket" => ("socket", self.socket.clone()),
+                "sendmail" => ("sendmail", self.sendmail.clone()),
+                "sendmail_args" => ("sendmail-arg", self.sendmail_arg.first().cloned()),
+                "envelope_from" => ("envelope-from", self.envelope_from.clone()),
+                "user" => ("user", self.user.clone()),
+                "subject_prefix" => ("subject-prefix", self.subject_prefix.clone()),
+                "helo" => ("helo", self.helo.clone()),
+                "password_file" => ("password-file", self.password_file.clone()),
+                other => (other, None),
+            },
+        };
+        let given = value.is_some() || (key == "password" && self.password.is_some());
+        (format!("--{option}"), given, value)
+    }
+
+    /// Returns where mail goes; `None` after a fault.
     fn transport(&self, file: &SettingsFile, faults: &mut Faults<'_>) -> Option<Transport> {
         let on_line = self.host.is_some() || self.preset.is_some() || self.port.is_some();
         if let Some(path) =
@@ -241,26 +290,31 @@ impl Settings {
     }
 }
 
-/// Sender that is used after a missing one is reported, so that the other settings are validated too.
+/// The file of settings where none is named.
+const DEFAULT: &str = "/etc/smtp-config/smtp-config.toml";
+/// A sender that keeps the other settings checked when there is none.
 const NOBODY: &str = "nobody@localhost";
 
-/// Faults of settings: those of a file with their places, and the first one of the command line.
+/// The faults of settings, each at the place of its value: in the file, or on the command line, which wins.
 struct Faults<'a> {
-    located: Option<&'a SettingsSource<'a>>,
+    line: &'a Settings,
+    located: Option<&'a Source<'a>>,
     found: Vec<Finding>,
-    first: Option<Failure>,
 }
 
 impl Faults<'_> {
     /// Adds a fault of a setting.
     fn add(&mut self, key: &str, why: &str) {
-        match self.located {
-            Some(located) => self.found.push(located.fault(key, why)),
-            None => {
-                let named = if why.starts_with(key) { why.to_owned() } else { format!("{key}: {why}") };
-                self.first.get_or_insert(usage(named));
-            }
+        let (option, given, value) = self.line.option(key);
+        if let Some(source) = self.located.filter(|_| !given) {
+            self.found.push(settings_file::fault(source, key, why));
+            return;
         }
+        let message = without_key(key, why);
+        let message = without_value(value.as_deref(), message).unwrap_or_else(|| message.to_owned());
+        let code = if message.starts_with("missing") { "missing" } else { "value" };
+        let place = Place { file: COMMAND_LINE.to_owned(), key: option, ..Place::default() };
+        self.found.push(Finding::error(code, place, message).value(value));
     }
 
     /// Adds a fault if a path is relative, since Forgejo would resolve it against another folder than this program.
@@ -270,16 +324,8 @@ impl Faults<'_> {
         }
     }
 
-    /// Ends the validation.
-    ///
-    /// # Errors
-    /// Returns the faults, if there are any.
-    fn end(self) -> Result<(), Failure> {
-        match (self.first, self.found.is_empty()) {
-            (Some(first), _) => Err(first),
-            (None, false) => Err(Findings::new(self.found).into()),
-            (None, true) => Ok(()),
-        }
+    fn end(self) -> Result<(), Findings> {
+        if self.found.is_empty() { Ok(()) } else { Err(Findings::new(self.found)) }
     }
 }
 

@@ -110,43 +110,33 @@ const WORDS: Words = Words {
     secrets: &["password"],
 };
 
-/// A parsed settings file, with the places of its values.
-pub(crate) struct SettingsSource<'t>(Source<'t>);
+/// Reads the text of the settings file at `file`, and interprets the settings. Faults of form and of meaning are named together.
+pub(crate) fn interpret<R>(
+    file: &Path,
+    text: &str,
+    meaning: impl FnOnce(&Source<'_>, SettingsFile) -> Result<R, Findings>,
+) -> Result<R, Failure> {
+    Ok(Source::parse(&file.display().to_string(), text, WORDS)?.interpret(&[], meaning)?)
+}
 
-impl<'t> SettingsSource<'t> {
-    /// Parses the text of the settings file at `file`.
-    ///
-    /// # Errors
-    /// Returns a [`Failure`] if it is not valid TOML.
-    pub(crate) fn parse(file: &Path, text: &'t str) -> Result<Self, Failure> {
-        Ok(Self(Source::parse(&file.display().to_string(), text, WORDS)?))
+/// Returns a fault of a setting at its place in the file. The message may begin with the key and the value, which the place has.
+pub(crate) fn fault(source: &Source<'_>, key: &str, why: &str) -> Finding {
+    let found = source.fault_at(key, without_key(key, why));
+    match without_value(found.value.as_deref(), &found.message) {
+        Some(rest) => source.fault_at(key, rest),
+        None => found,
     }
+}
 
-    /// Returns the settings.
-    ///
-    /// # Errors
-    /// Returns a [`Failure`] if a key is unknown or missing, or a value has another type.
-    pub(crate) fn settings(&self) -> Result<SettingsFile, Failure> {
-        Ok(self.0.deserialize()?)
-    }
+/// Returns a message without the key that it begins with.
+pub(crate) fn without_key<'w>(key: &str, why: &'w str) -> &'w str {
+    why.strip_prefix(key).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why)
+}
 
-    /// Returns the failure of a setting that could not be used, with its place in the file.
-    pub(crate) fn failure_at(&self, key: &str, why: &str) -> Failure {
-        Findings::new(vec![self.fault(key, why)]).into()
-    }
-
-    /// Returns a fault of a setting at its place. Key and value are removed from the beginning of the message, since
-    /// the place contains them.
-    pub(crate) fn fault(&self, key: &str, why: &str) -> Finding {
-        let plain = why.strip_prefix(key).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why);
-        let found = self.0.fault_at(key, plain);
-        let value = found.value.as_deref().map(|value| value.trim_matches(['"', '\'']).to_owned());
-        let rest = value.and_then(|value| plain.strip_prefix(&value)?.strip_prefix(": ").map(str::to_owned));
-        match rest {
-            Some(rest) => self.0.fault_at(key, rest),
-            None => found,
-        }
-    }
+/// Returns a message without the value that it begins with. `None` if it begins with something else.
+pub(crate) fn without_value(value: Option<&str>, message: &str) -> Option<String> {
+    let value = value?.trim_matches(['"', '\'']);
+    Some(message.strip_prefix(value)?.strip_prefix(": ")?.to_owned())
 }
 
 #[cfg(test)]

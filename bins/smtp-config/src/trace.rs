@@ -13,6 +13,7 @@ use smtp_config::doctor::{self, Verdict};
 use smtp_config::ini::Ini;
 use smtp_config::{Change, Mechanism, Password, SECTION, edit, effective};
 use std::fmt::Write;
+use std::path::Path;
 
 /// Key of the hashes, and the places so far: place, description, and hash, which is `None` if the secret is not known
 /// there.
@@ -71,15 +72,19 @@ pub(crate) fn trace(
             text
         }
         (None, Some(resolved)) => planned_ini(resolved)?,
-        (None, None) => return Err(usage(&"give --app-ini, settings, or both")),
+        (None, None) => {
+            let message = "missing: give --app-ini, settings, or both";
+            return Err(cli_support::usage::fault("missing", "--app-ini", message));
+        }
     };
     let place =
         what.app_ini.as_ref().map_or("app.ini, as it would be".to_owned(), |file| file.display().to_string());
     let ini = Ini::parse(&text).map_err(|why| usage(&why))?;
     let version = args.version();
+    let file = what.app_ini.as_deref().unwrap_or(Path::new("app.ini"));
     let mailer = effective(&ini, version)
-        .map_err(|why| usage(&format!("Forgejo {version} does not start: {why}: {}", why.fix())))?
-        .ok_or_else(|| usage(&"mail is off: write ENABLED = true to [mailer]"))?;
+        .map_err(|why| files::fatal(file, &ini, version, &why))?
+        .ok_or_else(|| files::whole(file, "mail-off", "mail is off: write ENABLED = true to [mailer]"))?;
     let read = match &mailer.password {
         Password::None => {
             trace.nothing(&place, "there is no password");

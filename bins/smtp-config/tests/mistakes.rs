@@ -1,6 +1,6 @@
 //! Realistic mistakes: each is answered with its file, line, value and fix.
 
-use testkit::mistakes::{Mistake, check, file, usage};
+use testkit::mistakes::{Mistake, check, file, together, usage};
 
 const MISTAKES: [Mistake; 33] = [
     file(1, "from = \"forge\"\n", "forge", "Name <local@domain>"),
@@ -96,4 +96,65 @@ const MISTAKES: [Mistake; 33] = [
 #[test]
 fn every_mistake_is_named_with_its_place_value_and_fix() {
     check(env!("CARGO_BIN_EXE_smtp-config"), "mailer.toml", &["render", "--settings", "FILE"], &MISTAKES);
+}
+
+#[test]
+fn mistakes_of_form_and_of_meaning_are_named_together() {
+    let text = "form = \"x\"\nfrom = \"Forge <forge@example.org>\"\nhost = \"https://mail.example.org\"\nport = \"465\"\n\
+                password_file = \"rel\"\n\n[incoming]\nreply_to = \"x\"\nhost = \"imap.example.org\"\nusername = \"u\"\n";
+    let wanted = [(1, "form"), (3, "host"), (4, "port"), (5, "password_file"), (8, "incoming.reply_to")];
+    let args = ["render", "--settings", "FILE"];
+    assert_eq!(
+        together(env!("CARGO_BIN_EXE_smtp-config"), "mailer.toml", &args, text, &wanted),
+        wanted.len()
+    );
+}
+
+/// Whatever happens, programs read one document.
+#[test]
+fn each_answer_is_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("app.ini", "[mailer]\nENABLED = true\nPROTOCOL = carrier-pigeon\nFROM = a@b\n");
+    write("dead.ini", "[mailer]\nENABLED = true\nFROM = a..b@c\nHOST = m\n");
+    write("broken.ini", "[mailer]\nno delimiter\n");
+    let answer = |code: i32, args: &[&str]| {
+        testkit::document(env!("CARGO_BIN_EXE_smtp-config"), folder.path(), args, code)
+    };
+    answer(0, &["render", "--from", "a@b"]);
+    answer(0, &["explain", "app.ini"]);
+    answer(3, &["check", "app.ini"]);
+    for command in
+        [&["explain", "broken.ini"][..], &["check", "broken.ini"], &["migrate", "--app-ini", "broken.ini"]]
+    {
+        answer(2, command);
+    }
+    for command in ["migrate", "doctor", "trace"] {
+        let refused = testkit::findings(&answer(2, &[command, "--app-ini", "dead.ini"]));
+        assert_eq!(
+            (&refused[0]["place"]["line"], &refused[0]["code"]),
+            (&3.into(), &"from-refused".into()),
+            "{command}"
+        );
+    }
+    answer(2, &["apply", "--app-ini", "app.ini", "--from", "a..b@c"]);
+    answer(2, &["doctor", "--app-ini", "app.ini", "--limit", "0"]);
+    answer(2, &["send-test", "--app-ini", "app.ini", "--to", "nobody"]);
+    let send = [
+        "send-test",
+        "--from",
+        "a@b.test",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "1",
+        "--protocol",
+        "smtp",
+        "--to",
+        "b@b.test",
+    ];
+    answer(1, &send);
+    answer(2, &["trace"]);
+    answer(2, &["render"]);
+    answer(2, &["rendr"]);
 }

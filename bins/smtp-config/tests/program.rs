@@ -39,7 +39,11 @@ fn render_check_and_explain() {
     expect(&three, 0, &["SMTP_ADDR = mail.example.org", "PROTOCOL = smtps", "follows port 465"]);
     expect(&["render", "--from", "a@b"], 0, &["in-v3.mailjet.com"]);
     expect(&["render", "--from", "a@b", "--preset", "resend", "--json"], 0, &["smtp.resend.com"]);
-    expect(&["render", "--from", "a..b@c"], 2, &["from: a..b@c: mail:", "would not start"]);
+    expect(
+        &["render", "--from", "a..b@c"],
+        2,
+        &["command line: error[value]: --from = a..b@c: mail:", "would not start"],
+    );
     let bad = write(
         folder.path(),
         "bad.ini",
@@ -75,8 +79,12 @@ fn render_check_and_explain() {
         &["does not start: Invalid mailer.FROM (key): mail: missing '@' or angle-addr"],
     );
     let broken = write(folder.path(), "broken.ini", "[mailer]\nno delimiter\n", 0o600);
-    expect(&["check", &broken], 2, &["broken.ini:2:1: not a comment, a section or key = value"]);
-    expect(&["check", "/nonexistent"], 2, &["/nonexistent: No such file"]);
+    expect(
+        &["check", &broken],
+        2,
+        &["broken.ini:2:1: error[syntax]: not a comment, a section or key = value"],
+    );
+    expect(&["check", "/nonexistent"], 2, &["/nonexistent: error[unreadable]: No such file"]);
 }
 
 #[test]
@@ -162,7 +170,7 @@ fn render_has_every_form() {
     expect(
         &["render", "--settings", &file, "--forgejo", "7"],
         2,
-        &["mailer.toml:6:1: headers: not read before Forgejo 8"],
+        &["mailer.toml:6:1: error[value]: headers: not read before Forgejo 8"],
     );
     let wrong = write(folder.path(), "wrong.toml", "from = \"a@b\"\npasword = \"hunter2\"\n", 0o600);
     expect(&["render", "--settings", &wrong], 2, &["wrong.toml:2:1", "pasword"]);
@@ -279,7 +287,7 @@ fn a_name_that_needs_quotes_is_quoted_and_one_without_is_refused() {
     let text = std::fs::read_to_string(&file).expect("it is there");
     assert!(text.contains("FROM = \"Acme, Inc.\" <forge@example.org>\n"), "{text}");
     expect(&["check", &file], 0, &[]);
-    expect(&[&base[..], &["Acme, Inc. <forge@>"]].concat(), 2, &["from:", "write Name <local@domain>"]);
+    expect(&[&base[..], &["Acme, Inc. <forge@>"]].concat(), 2, &["--from", "write Name <local@domain>"]);
     // What an older program wrote.
     let old =
         "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = m\nFROM = Acme, Inc. <f@example.org>\n";
@@ -404,21 +412,78 @@ fn errors_name_the_file_the_place_and_the_value() {
     let cases = [
         (
             "from = \"a@b\"\nport = \"465\"\n",
-            ":2:8: port = \"465\": expected a whole number: write one from 0 to 65535",
+            ":2:8: error[type]: port = \"465\": expected a whole number: write one from 0 to 65535",
         ),
-        ("from = \"a@b\"\nhost = \"https://x\"\n", ":2:8: host = \"https://x\": a path or URL"),
+        ("from = \"a@b\"\nhost = \"https://x\"\n", ":2:8: error[value]: host = \"https://x\": a path or URL"),
         (
             "from = \"a@b\"\nuser = \"u\"\npassword_file = \"rel\"\n",
-            ":3:17: password_file = \"rel\": not an absolute path: begin it with /",
+            ":3:17: error[value]: password_file = \"rel\": not an absolute path: begin it with /",
         ),
-        ("from = \"a..b@c\"\n", ":1:8: from = \"a..b@c\": mail:"),
-        ("from = \"a@b\"\npreset = \"nope\"\n", ":2:10: preset = \"nope\": not a known preset"),
-        ("from = 1\n", ":1:8: from = 1: expected a string: put it in quotes"),
+        ("from = \"a..b@c\"\n", ":1:8: error[value]: from = \"a..b@c\": mail:"),
+        ("from = \"a@b\"\npreset = \"nope\"\n", ":2:10: error[value]: preset = \"nope\": not a known preset"),
+        ("from = 1\n", ":1:8: error[type]: from = 1: expected a string: put it in quotes"),
     ];
     for (text, words) in cases {
         let file = write(folder.path(), "mailer.toml", text, 0o600);
         expect(&["render", "--settings", &file], 2, &[&format!("{file}{words}")]);
     }
+}
+
+/// All faults at once, each at the place of its value: on the command line, which wins, or in the file.
+#[test]
+fn faults_of_the_command_line_and_of_a_file_are_named_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "from = \"a..b@c\"\nuser = \"u\"\nport = \"x\"\n\n[headers]\n\"X A\" = \"b\"\n";
+    let file = write(folder.path(), "mailer.toml", text, 0o600);
+    let line =
+        ["render", "--settings", &file, "--host", "https://x", "--header", "X B", "--password", "hunter2"];
+    let said = expect(&line, 2, &[]);
+    for words in [
+        "command line: error[value]: --host = https://x: a path or URL",
+        "command line: error[value]: --header = X B: not a header: write Name=value",
+        "command line: error[value]: --password: not a reference to a secret: write file:/path",
+        "mailer.toml:1:8: error[value]: from = \"a..b@c\": mail: ",
+        "mailer.toml:3:8: error[type]: port = \"x\": expected a whole number",
+        "mailer.toml:6:9: error[value]: headers.X A = \"b\": not a valid header",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(said.lines().count() == 6 && !said.contains("hunter2"), "{said}");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_smtp-config")).args(line).arg("--json").output().expect("it runs");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!((testkit::findings(&document).len(), &document["code"]), (6, &2.into()), "{document}");
+}
+
+/// Lines that Forgejo refuses, and settings that it misreads, in one run.
+#[test]
+fn faults_of_form_and_of_meaning_are_named_in_one_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[mailer]\nENABLED = true\nno delimiter\nPROTOCOL = SMTPS\nFROM = a@b\n[open\nSMTP_ADDR = m\n";
+    let file = write(folder.path(), "app.ini", text, 0o600);
+    let said =
+        expect(&["check", &file], 2, &["app.ini:3:1: error[syntax]: ", "app.ini:6:1: error[syntax]: "]);
+    assert!(said.contains("app.ini:4:1: error[protocol-unknown]: PROTOCOL = SMTPS"), "{said}");
+}
+
+/// A migration whose result does not start changes nothing, and names the line.
+#[test]
+fn a_migration_to_what_does_not_start_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[mailer]\nENABLED = true\nFROM = a@b\nHOST = mail:465\nPASSWD = p\nPASSWD_URI = file:/x\n";
+    let file = write(folder.path(), "app.ini", text, 0o600);
+    let place = "app.ini:6:1: error[both-passwords]: PASSWD_URI: Forgejo ";
+    expect(&["--forgejo", "11", "migrate", "--app-ini", &file], 2, &[place, "remove PASSWD_URI or PASSWD"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), text);
+    // A value that names the removed key keeps its meaning.
+    let text = "[mailer]\nENABLED = true\nFROM = a@b\nHOST = mail:465\nHELO_HOSTNAME = x.%(HOST)s\n";
+    let file = write(folder.path(), "app.ini", text, 0o600);
+    expect(
+        &["migrate", "--app-ini", &file],
+        0,
+        &["HELO_HOSTNAME = x.mail:465: the value named a removed key"],
+    );
+    expect(&["explain", &file], 0, &["x.mail:465"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Form of findings in `--json`, which all programs share.
 
 use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
 /// Severities. The last two are those of an upgrade: it needs consent, or cannot begin.
 const SEVERITIES: [&str; 5] = ["note", "warning", "error", "consent", "blocker"];
@@ -19,6 +21,28 @@ pub fn findings(answer: &Value) -> Vec<Value> {
         }
     }
     found.clone()
+}
+
+/// Runs a program with `--json` in a folder, and returns its answer. `FOLDER` in the arguments stands for the folder.
+///
+/// # Panics
+/// The exit code is another one, or standard output has anything but one JSON document. An object has to have `findings` where the
+/// code is not 0, and `error` and `code` where it is 1 or 2.
+pub fn document(program: &str, folder: &Path, args: &[&str], code: i32) -> Value {
+    let args: Vec<String> =
+        args.iter().map(|arg| arg.replace("FOLDER", &folder.display().to_string())).collect();
+    let output = Command::new(program).args(&args).arg("--json").current_dir(folder).output();
+    let output = output.expect("the program was built");
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|why| panic!("{args:?}: not one document: {why}: {output:?}"));
+    if code != 0 && answer.is_object() {
+        findings(&answer);
+    }
+    if matches!(code, 1 | 2) {
+        assert!(answer["error"].is_string() && answer["code"] == code, "{args:?}: {answer}");
+    }
+    answer
 }
 
 /// Checks that a finding in JSON has code, message, known severity, fix, and a place with file or key, line and column.

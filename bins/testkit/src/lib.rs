@@ -22,7 +22,7 @@ pub use authoritative::KnotServer;
 pub use authority::{Authority, tls_client};
 pub use cloudflare::CloudflareMock;
 pub use fault_proxy::{Fault, FaultProxy};
-pub use findings::findings;
+pub use findings::{document, findings};
 pub use guest::Guest;
 pub use left_out::needs_root;
 pub use origin::{Origin, answer};

@@ -60,6 +60,36 @@ pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), mistakes.len(), wrong.join("\n\n"));
 }
 
+/// Runs a program on a file with several mistakes, of form and of meaning, and returns the number of findings. `FILE` in the arguments
+/// stands for the file.
+///
+/// # Panics
+/// The answer, for programs or for people, lacks the finding of one of these lines and keys, or the exit code is not 2.
+pub fn together(program: &str, name: &str, args: &[&str], text: &str, wanted: &[(u64, &str)]) -> usize {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).expect("a file");
+    let file = path.display().to_string();
+    let run = |more: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args.iter().map(|arg| if *arg == "FILE" { file.as_str() } else { arg })).args(more);
+        command.output().expect("the program was built")
+    };
+    let (output, plain) = (run(&["--json"]), run(&[]));
+    assert_eq!((output.status.code(), plain.status.code()), (Some(2), Some(2)), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    let findings = crate::findings(&answer);
+    let said = String::from_utf8_lossy(&[plain.stdout, plain.stderr].concat()).into_owned();
+    for (line, key) in wanted {
+        let is_it = |finding: &&Value| finding["place"]["line"] == *line && finding["place"]["key"] == *key;
+        let finding = findings.iter().find(is_it);
+        let finding = finding.unwrap_or_else(|| panic!("nothing of {key} in line {line}: {findings:#?}"));
+        let place = format!("{file}:{line}:{}: error[", finding["place"]["column"]);
+        assert!(said.lines().any(|line| line.starts_with(&place)), "{place}: {said}");
+    }
+    findings.len()
+}
+
 /// Runs the program on a mistake, and returns the mistake, the command and its whole output as text.
 fn whole(program: &str, (folder, name): (&Path, &str), args: &[&str], mistake: &Mistake) -> String {
     let given = if mistake.text.is_empty() { mistake.args } else { args };

@@ -140,7 +140,11 @@ pub(crate) enum Command {
         max_rate: String,
     },
     /// Upgrade, or resume an interrupted upgrade.
-    Run,
+    Run {
+        /// Only show the steps and every obstacle, as `plan` does.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Return to the old cluster. Possible until the new folder has its name.
     Rollback,
     /// Show the state of an upgrade.
@@ -198,10 +202,11 @@ impl Args {
     pub(crate) fn action(&self) -> Option<Action> {
         match (&self.command, self.rollback) {
             (Some(Command::Rollback), _) | (None, true) => Some(Action::Rollback),
-            (Some(Command::Run) | None, _) => Some(Action::Run),
+            (Some(Command::Run { dry_run: false }) | None, _) => Some(Action::Run),
             (
                 Some(
                     Command::Plan
+                    | Command::Run { dry_run: true }
                     | Command::Rehearse { .. }
                     | Command::Check { .. }
                     | Command::Status

@@ -9,6 +9,7 @@ use crate::progress::LineObserver;
 use crate::service::{ParentProcess, Systemd};
 use crate::views;
 use clap::CommandFactory;
+use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::{Done, Failure, chain, ok};
 use pg_upgrade::{
     Outcome, RehearsalOptions, Services, State, StopMethod, Upgrade, UpgradeError, collect, html, passes,
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     }
     let services: &dyn Services = if account::is_child() { &ParentProcess } else { &Systemd };
     match &args.command {
-        Some(Command::Plan) => plan(&upgrade, args.json),
+        Some(Command::Plan | Command::Run { dry_run: true }) => plan(&upgrade, args.json),
         Some(Command::Check { .. }) => check(&upgrade, args.json),
         Some(Command::Rehearse { at, max_rate }) => {
             let at = at.as_ref().map(std::path::absolute).transpose();
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
             Ok(Done::Fine.into())
         }
         Some(Command::Gc { .. } | Command::Shell(_)) => unreachable!("handled above"),
-        Some(Command::Run | Command::Rollback) | None if args.action() == Some(Action::Rollback) => {
+        Some(Command::Run { .. } | Command::Rollback) | None if args.action() == Some(Action::Rollback) => {
             let mut lines = LineObserver::new(args.json);
             match upgrade.roll_back(&RuleComparison, services, &mut lines) {
                 Ok(record) if args.json => println!("{}", views::record(&record)),
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
             }
             Ok(Done::Fine.into())
         }
-        Some(Command::Run | Command::Rollback) | None => run_upgrade(&upgrade, services, args.json),
+        Some(Command::Run { .. } | Command::Rollback) | None => run_upgrade(&upgrade, services, args.json),
     }
 }
 
@@ -144,10 +145,7 @@ fn rehearse(
     match result {
         Ok(rehearsal) if as_json => println!("{}", views::rehearsal(&rehearsal)),
         Ok(rehearsal) => print!("{}", views::rehearsal_text(&rehearsal)),
-        Err(UpgradeError::Differs(differences)) if !as_json => {
-            differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
-            return Err(Failure::Failed(chain(&UpgradeError::Differs(differences))));
-        }
+        Err(why @ UpgradeError::Differs(_)) => return Err(differing(&why, "", as_json)),
         Err(why @ UpgradeError::Blocked(_)) => return report_failure(upgrade, &why, as_json),
         Err(why) => {
             return Err(Failure::Failed(format!("{}; the running server was only read from", chain(&why))));
@@ -200,7 +198,7 @@ fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
 fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     let Some(record) = upgrade.status().map_err(|why| failure(&why))? else {
         if as_json {
-            println!("{}", json!({"state": null}));
+            println!("{}", json!({"state": null, "findings": []}));
         } else {
             println!("no upgrade has begun in {}", upgrade.base().display());
         }
@@ -260,13 +258,26 @@ fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Resul
             Ok(ExitCode::from(1))
         }
         _ => {
-            if let (UpgradeError::Differs(differences), false) = (why, as_json) {
-                differences.iter().take(40).for_each(|difference| eprintln!("{difference}"));
-            }
             let advice = advice(upgrade).map(|advice| format!("; {advice}")).unwrap_or_default();
-            Err(Failure::Failed(format!("{}{advice}", chain(why))))
+            Err(differing(why, &advice, as_json))
         }
     }
+}
+
+/// The most differences that people are shown.
+const SHOWN_DIFFERENCES: usize = 40;
+
+/// Returns the failure of a run, with the differences between the clusters if that is what it is about: as findings for programs,
+/// on standard error for people.
+fn differing(why: &UpgradeError, advice: &str, as_json: bool) -> Failure {
+    let text = format!("{}{advice}", chain(why));
+    let UpgradeError::Differs(differences) = why else { return Failure::Failed(text) };
+    if !as_json {
+        differences.iter().take(SHOWN_DIFFERENCES).for_each(|difference| eprintln!("{difference}"));
+    }
+    let place = || Place { key: "cluster".to_owned(), ..Place::default() };
+    let found = differences.iter().map(|one| Finding::error("differs", place(), one.to_string()).fix(""));
+    Failure::Partial { text, findings: Findings::new(found.collect()), results: serde_json::Map::new() }
 }
 
 /// Returns the failure of this program that an upgrade error causes.

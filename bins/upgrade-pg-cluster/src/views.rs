@@ -56,14 +56,14 @@ pub(crate) fn rehearsal_text(rehearsal: &Rehearsal) -> String {
     out
 }
 
-/// Returns findings as a table.
+/// Returns findings as lines, as all programs of the workspace print them: `severity[code]: what is wrong: the fix`.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {
-    let mut table = Table::new(["", "CODE", "WHAT"]);
-    for finding in findings {
-        let fix = if finding.fix.is_empty() { String::new() } else { format!("\n→ {}", finding.fix) };
-        table.row([finding.severity.to_string(), finding.code.clone(), format!("{}{fix}", finding.what)]);
+    let mut text = String::new();
+    for Finding { severity, code, what, fix, .. } in findings {
+        let fix = if fix.is_empty() { String::new() } else { format!(": {fix}") };
+        let _ = writeln!(text, "{severity}[{code}]: {what}{fix}");
     }
-    table.to_string()
+    text
 }
 
 /// Returns findings in the JSON form of all programs of the workspace. Their place is a code instead of a line.

@@ -36,3 +36,16 @@ const MISTAKES: [Mistake; 27] = [
 fn every_mistake_is_named_with_its_place_value_and_fix() {
     check(env!("CARGO_BIN_EXE_upgrade-pg-cluster"), "none", &[], &MISTAKES);
 }
+
+/// Whatever happens, programs read one document.
+#[test]
+fn each_answer_is_one_document() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answer = |code: i32, args: &[&str]| {
+        testkit::document(env!("CARGO_BIN_EXE_upgrade-pg-cluster"), folder.path(), args, code)
+    };
+    answer(2, &["plan"]);
+    answer(2, &["pln"]);
+    answer(2, &["status", "--from", "17"]);
+    answer(2, &["gc", "--older-than", "x"]);
+}

@@ -12,6 +12,7 @@ const REFERENCES: &[(&str, &str)] = &[
     ("GLOSSARY.md", "reference/glossary.md"),
     ("MIGRATING.md", "reference/migrating.md"),
     ("bins/acme-dns01/CONFIG.md", "reference/acme-dns01.toml.md"),
+    ("bins/acme-dns01/README.md", "reference/acme-dns01.md"),
     ("bins/edge-proxyd/CONFIG.md", "reference/edge.toml.md"),
     ("bins/edge-proxyd/REFERENCE.md", "reference/edge-proxyd.md"),
     ("bins/packaging/nix/README.md", "reference/nixos.md"),
@@ -113,6 +114,7 @@ pub(crate) fn render() -> Outcome {
         let mut text = std::fs::read_to_string(from).map_err(|why| format!("{}: {why}", from.display()))?;
         for (old, new) in links {
             text = text.replace(&format!("]({old})"), &format!("]({new})"));
+            text = text.replace(&format!("]({old}#"), &format!("]({new}#"));
         }
         let said = |why: std::io::Error| format!("{}: {why}", to.display());
         std::fs::create_dir_all(to.parent().unwrap_or(&work)).map_err(said)?;
@@ -206,7 +208,9 @@ fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -
 /// Returns the words of a command of one of the programs, without `sudo`, redirections and pipes. `None` if it is
 /// another program.
 fn command(line: &str) -> Option<Vec<String>> {
-    let line = line.trim().trim_start_matches("sudo ").trim_start_matches("-u postgres ");
+    let line = line.trim().trim_start_matches("sudo ");
+    // Of the account that runs it only the name follows.
+    let line = line.strip_prefix("-u ").and_then(|rest| rest.split_once(' ')).map_or(line, |(_, rest)| rest);
     let line = line.split(" > ").next()?.split(" | ").next()?;
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     family::PROGRAMS.contains(&words.first()?.as_str()).then_some(words)
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn blocks_and_commands_are_found() {
         let found = blocks(
-            "a\n```toml edge.toml\nb = 1\n```\n   ```sh\nsudo edge-proxyd check --config x > y\nls\n```\n",
+            "a\n```toml edge.toml\nb = 1\n```\n   ```sh\nsudo -u acme edge-proxyd check --config x > y\nls\n```\n",
         );
         assert_eq!(
             (found[0].info.as_str(), found[0].text.as_str(), found[0].line),

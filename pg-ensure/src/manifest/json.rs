@@ -9,13 +9,13 @@ use toml::de::{DeArray, DeTable, DeValue};
 const MAX_DEPTH: usize = 32;
 
 /// Byte range and description of an error.
-pub(super) type JsonError = (Range<usize>, String);
+pub type JsonError = (Range<usize>, String);
 
 /// Parses a JSON object. Values of null are omitted, as if the key were absent.
 ///
 /// # Errors
 /// Returns a [`JsonError`] if the text is not a valid JSON object, has a duplicate key, or is nested too deeply.
-pub(super) fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, JsonError> {
+pub fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, JsonError> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
     reader.blank();

@@ -32,6 +32,8 @@ pub(crate) mod spanned;
 pub mod spec;
 mod write;
 
+#[doc(hidden)]
+pub use json::{JsonError, parse as parse_json};
 pub use resolve::Resolver;
 pub use spec::Document;
 pub use write::{WriteError, write};

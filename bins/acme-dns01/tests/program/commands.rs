@@ -11,7 +11,7 @@ use testkit::authoritative::TSIG_SECRET;
 fn every_command_in_turn() {
     let lab = Lab::start();
     let checked = lab.run(&["check"]).ends(0);
-    assert!(checked.out.contains("ok ") && !checked.out.contains("WRONG"), "{}", checked.out);
+    assert!(checked.out.contains(": OK: ") && !checked.out.contains("error["), "{}", checked.out);
     assert_eq!(lab.pebble.logged("/order-plz"), 0, "it orders nothing: {}", lab.pebble.log());
     let found = testkit::findings(&lab.run(&["--json", "check"]).ends(0).json());
     assert!(found.iter().all(|found| found["fine"] == true && found["severity"] == "note"), "{found:?}");
@@ -131,8 +131,9 @@ fn a_key_that_the_name_server_does_not_take() {
     let lab = Lab::start();
     lab.secret("tsig", "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmchhg==");
     let ran = lab.run(&["check"]).ends(3);
-    let named =
-        |line: &str| line.starts_with("WRONG  a.example.test: update: ") && line.contains("TSIG key's name");
+    let named = |line: &str| {
+        line.starts_with("error[wrong]: a.example.test: update: ") && line.contains("TSIG key's name")
+    };
     assert!(ran.out.lines().any(named), "{}", ran.out);
     let ran = lab.run(&["once"]).ends(1);
     assert!(ran.err.contains("1 of 1 failed: site: "), "{}", ran.err);
@@ -199,7 +200,7 @@ fn what_is_in_place_is_shown_and_replaced() {
     std::fs::remove_file(lab.path("acme/site/key.pem")).expect("a file");
     assert_eq!(status(), "key_missing");
     let checked = lab.run(&["check", "--dry"]).ends(3);
-    assert!(checked.out.contains("WRONG  site: files: key.pem is gone"), "{}", checked.out);
+    assert!(checked.out.contains("error[wrong]: site: files: key.pem is gone"), "{}", checked.out);
     assert!(lab.run(&["once"]).ends(0).out.contains("site: issued"));
     std::fs::remove_dir_all(lab.path("acme/site")).expect("a folder");
     assert_eq!(status(), "folder_deleted");
@@ -281,19 +282,19 @@ fn check_finds_what_an_order_would_meet() {
     let profile = replaced("settle = 0", "settle = 0\nprofile = \"nosuch\"").ends(3);
     assert!(profile.out.contains("has no profile `nosuch`; it has"), "{}", profile.out);
     let away = replaced(&lab.directory, "https://localhost:1/dir").ends(3);
-    assert!(away.out.contains("WRONG  authority pebble"), "{}", away.out);
+    assert!(away.out.contains("error[wrong]: authority pebble"), "{}", away.out);
     let resolver = refusing_resolver();
     let dns = format!("resolvers = \"{}\"", lab.knot.address());
     let refused = replaced(&dns, &format!("resolvers = \"{resolver}\"")).ends(3);
     assert!(refused.out.contains("does not answer") && refused.out.contains("MagicDNS"), "{}", refused.out);
     // One resolver of several that fails is passed over.
     let both = replaced(&dns, &format!("resolvers = [\"{resolver}\", \"{}\"]", lab.knot.address())).ends(0);
-    assert!(!both.out.contains("WRONG"), "{}", both.out);
+    assert!(!both.out.contains("error["), "{}", both.out);
     // A key that the name server does not know: nothing is written in vain.
     lab.configure("");
     lab.secret("tsig", "c29tZXRoaW5nIGVsc2UgZW50aXJlbHksIG9mIDMyIGI=");
     let key = lab.run_with(&[], &["check"]).ends(3);
-    assert!(key.out.contains("WRONG"), "{}", key.out);
+    assert!(key.out.contains("error["), "{}", key.out);
     let found = testkit::findings(&lab.run(&["check", "--json"]).ends(3).json());
     assert!(found.iter().any(|found| found["severity"] == "error" && found["fine"] == false), "{found:?}");
 }

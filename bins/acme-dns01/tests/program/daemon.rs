@@ -8,6 +8,25 @@ use std::time::{Duration, Instant};
 use testkit::free_port;
 use testkit::{Fault, FaultProxy};
 
+/// Returns the rows about metrics that README.md lacks, and those that it has too many.
+fn documented(text: &str) -> Vec<String> {
+    let mut lines = text.lines().peekable();
+    let mut rows = Vec::new();
+    while let Some(line) = lines.next() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            let kind = lines.peek().and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+            rows.push(format!("| `{name}` | {kind} | {help} |"));
+        }
+    }
+    rows.sort();
+    let readme = include_str!("../../README.md");
+    let written: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `acme_dns01_")).collect();
+    let missing = rows.iter().filter(|row| !written.contains(&row.as_str())).cloned();
+    let unknown =
+        written.iter().filter(|row| !rows.iter().any(|known| known == *row)).map(ToString::to_string);
+    missing.chain(unknown).collect()
+}
+
 fn metrics(port: u16) -> String {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -52,6 +71,7 @@ fn it_issues_renews_by_ari_reads_again_and_ends_when_it_is_told_to() {
     // A client that says nothing keeps nobody from the metrics.
     let _silent = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let text = metrics(port);
+    assert_eq!(documented(&text), Vec::<String>::new(), "the table of README.md");
     assert_eq!(value(&text, "acme_dns01_issued_total"), 1);
     assert_eq!(value(&text, "acme_dns01_orders_total"), 1);
     assert_eq!(value(&text, "acme_dns01_failed_total"), 0);
@@ -81,7 +101,7 @@ fn it_issues_renews_by_ari_reads_again_and_ends_when_it_is_told_to() {
     lab.configure("ari_floor = 1\nkey_typ = \"ec256\"\n");
     daemon.signal("HUP");
     let said = daemon.says("still keeps what it kept");
-    assert!(said.contains(":22:1: certificate[0].key_typ"), "{said}");
+    assert!(said.contains(":22:1: error[unknown-key]: certificate[0].key_typ"), "{said}");
     lab.configure(
         "ari_floor = 1\n[[certificate]]\nnames = \"b.example.test\"\nauthority = \"pebble\"\nsettle = 0\n",
     );

@@ -69,7 +69,7 @@ fn a_reload_that_is_refused_fails_with_the_reason() {
     configure(folder, "nonsense = 1\n");
     let output = reload(&daemon);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("acme.toml:2:1: nonsense"), "{}", said(&output));
+    assert!(said(&output).contains("acme.toml:2:1: error[unknown-key]: nonsense"), "{}", said(&output));
 
     // What only the daemon finds, as it reads secrets in its own environment.
     let token = folder.join("token");
@@ -77,7 +77,7 @@ fn a_reload_that_is_refused_fails_with_the_reason() {
     configure(folder, &provider);
     let output = reload(&daemon);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("acme.toml:4:9: provider.a.token"), "{}", said(&output));
+    assert!(said(&output).contains("acme.toml:4:9: error[secret]: provider.a.token"), "{}", said(&output));
     std::fs::write(&token, "secret").expect("a file");
     std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).expect("a mode");
     let output = reload(&daemon);

@@ -1,10 +1,12 @@
 //! Deserialization of TOML files that reports every error with its position.
 //!
 //! A deserializer stops at the first error. Here the faulty part is removed and the rest is deserialized again, until
-//! there is no error left, so that one run reports all errors. The messages are those of this family rather than of
-//! serde.
+//! there is no error left, so that one run reports all errors. [`Source::interpret`] looks for errors of meaning in the
+//! rest as well. The messages are those of this family rather than of serde.
 
+mod blank;
 mod message;
+mod partial;
 mod tree;
 
 use crate::finding::{Finding, Findings, Place};
@@ -20,13 +22,30 @@ use tree::{Node, Path, Step};
 /// Maximum number of findings of one run.
 const MAX_FINDINGS: usize = 200;
 
-/// A parsed TOML file, whose parts can be located by key and position.
+/// A parser of a file format: from the text to its table, with the position of every value, or to the syntax errors. An error is a byte
+/// offset and a description, which contains the fix.
+pub type Parser = for<'t> fn(&'t str) -> Result<Spanned<DeTable<'t>>, Vec<(usize, String)>>;
+
+/// A parsed file, whose parts can be located by key and position.
 #[derive(Clone, Debug)]
 pub struct Source<'t> {
     file: String,
     text: &'t str,
     root: Spanned<DeTable<'t>>,
     words: Words,
+    parser: Parser,
+}
+
+/// The parser of TOML.
+fn toml_parser<'t>(text: &'t str) -> Result<Spanned<DeTable<'t>>, Vec<(usize, String)>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(root);
+    }
+    let fault = |error: &toml::de::Error| {
+        (error.span().map_or(0, |span| span.start), message::syntax(error.message()))
+    };
+    Err(errors.iter().map(fault).collect())
 }
 
 /// Deserializes the TOML text of a file into a type. `file` is the name for messages.
@@ -43,16 +62,28 @@ impl<'t> Source<'t> {
     /// # Errors
     /// Returns all syntax errors.
     pub fn parse(file: &str, text: &'t str, words: Words) -> Result<Self, Findings> {
-        let (root, errors) = DeTable::parse_recoverable(text);
-        if errors.is_empty() {
-            return Ok(Self { file: file.to_owned(), text, root, words });
-        }
-        let fault = |error: &toml::de::Error| {
-            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            let place = Place { file: file.to_owned(), line, column, key: String::new() };
-            Finding::error("syntax", place, message::syntax(error.message()))
-        };
-        Err(Findings::new(errors.iter().map(fault).collect()))
+        Self::parse_with(file, text, words, toml_parser)
+    }
+
+    /// Parses a file of another format. `words` provides hints for messages.
+    ///
+    /// # Errors
+    /// Returns the syntax errors that the parser reports.
+    pub fn parse_with(file: &str, text: &'t str, words: Words, parser: Parser) -> Result<Self, Findings> {
+        let root = parser(text).map_err(|errors| {
+            let fault = |(at, message): (usize, String)| {
+                let (line, column) = position(text, at);
+                let place = Place { file: file.to_owned(), line, column, key: String::new() };
+                Finding::error("syntax", place, message)
+            };
+            Findings::new(errors.into_iter().map(fault).collect())
+        })?;
+        Ok(Self { file: file.to_owned(), text, root, words, parser })
+    }
+
+    /// Returns the text of the file.
+    pub fn text(&self) -> &'t str {
+        self.text
     }
 
     /// Deserializes the file.
@@ -80,16 +111,25 @@ impl<'t> Source<'t> {
                 message,
             )]));
         }
+        let (read, found, _) = self.deserialize_rest(&part);
+        read.filter(|_| found.is_empty()).ok_or_else(|| Findings::new(found))
+    }
+
+    /// Deserializes a table without its faulty parts. Returns the value, which is `None` where reading cannot go on, the faults, and
+    /// the parts that were set aside.
+    fn deserialize_rest<T: DeserializeOwned>(
+        &self,
+        part: &Path,
+    ) -> (Option<T>, Vec<Finding>, BTreeSet<Path>) {
         let mut removed = BTreeSet::new();
         let mut found = Vec::new();
         loop {
-            let why = match self.attempt::<T>(&part, &removed) {
-                Ok(read) if found.is_empty() => return Ok(read),
-                Ok(_) => return Err(Findings::new(found)),
+            let why = match self.attempt::<T>(part, &removed) {
+                Ok(read) => return (Some(read), found, removed),
                 Err(why) => why,
             };
             let said = DeserializerMessage::new(why.message());
-            let node = self.faulty_node::<T>(&part, &removed, &why, &said);
+            let node = self.faulty_node::<T>(part, &removed, &why, &said);
             // A key that is missing because it was removed has been reported already.
             let missing = said.missing_key().map(|key| {
                 let mut path = node.path.clone();
@@ -101,7 +141,7 @@ impl<'t> Source<'t> {
             }
             // The root cannot be removed, so the search ends there.
             if node.path.len() <= part.len() || found.len() >= MAX_FINDINGS || !removed.insert(node.path) {
-                return Err(Findings::new(found));
+                return (None, found, removed);
             }
         }
     }

@@ -36,6 +36,11 @@ impl Node {
         self.key.as_ref().map_or(self.span.start, |key| key.start)
     }
 
+    /// Returns whether the node has a key, so that it is no item of a list.
+    pub(super) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Returns the value as written in `text`, the text of the file.
     pub(super) fn text<'t>(&self, text: &'t str) -> &'t str {
         text.get(self.span.clone()).unwrap_or_default()

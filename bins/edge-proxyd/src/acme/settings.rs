@@ -31,13 +31,6 @@ impl AcmeSection {
         paths
     }
 
-    /// Returns the references to secrets in the section.
-    pub(crate) fn references(&self) -> Vec<Reference> {
-        let mut references = Vec::new();
-        self.written.values().for_each(|value| collect_references(value, &mut references));
-        references
-    }
-
     /// Returns the DNS names of all certificates, including wildcards such as `*.example.org`. Empty if the
     /// certificates are not valid.
     pub(crate) fn names(&self) -> Vec<String> {
@@ -56,16 +49,6 @@ impl AcmeSection {
             ("reload_services", certificates.iter().any(|one| !one.reload_services.is_empty())),
         ];
         keys.into_iter().filter(|(_, runs)| *runs).map(|(key, _)| key).collect()
-    }
-}
-
-/// Appends the references to secrets in a value to `references`, including those in nested lists and tables.
-fn collect_references(value: &toml::Value, references: &mut Vec<Reference>) {
-    match value {
-        toml::Value::String(text) => references.extend(text.parse::<Reference>()),
-        toml::Value::Array(list) => list.iter().for_each(|value| collect_references(value, references)),
-        toml::Value::Table(table) => table.values().for_each(|value| collect_references(value, references)),
-        _ => {}
     }
 }
 

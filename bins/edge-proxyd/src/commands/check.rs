@@ -13,7 +13,7 @@ use crate::config;
 use cli_support::finding::{Finding, Severity};
 use cli_support::outcome::{counted, ok};
 use edge_proxy::config::Config;
-use findings::{Findings, place, without_place};
+use findings::{Findings, without_place};
 use serde_json::json;
 use std::path::Path;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
         upstream_tls::find(&settings, &mut findings);
         start::find(&settings, (&file, &text), &mut findings);
         account::find(&settings, &args.config, &mut findings);
-        files::find(&settings, &args.config, &mut findings);
+        files::find(&settings, (&args.config, &text), &mut findings);
     }
     let config = snapshot.config();
     let (errors, warnings) = (findings.with(Severity::Error, &file), findings.with(Severity::Warning, &file));
@@ -63,9 +63,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
                 json!({ "file": at.file, "line": at.line, "column": at.column, "message": message })
             })
             .collect();
-        println!(
-            "{}",
-            json!({
+        let mut document = json!({
                 "ok": errors.is_empty(),
                 "problems": problems,
                 "warnings": warnings.iter().map(without_place).collect::<Vec<_>>(),
@@ -75,8 +73,13 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
                 "upstreams": config.upstreams.len(),
                 "certificates": settings.certificates,
                 "log": { "format": settings.log.format.name(), "rejected": settings.log.rejected },
-            })
-        );
+        });
+        if !errors.is_empty() {
+            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            document["error"] = json!(text.join("\n"));
+            document["code"] = json!(2);
+        }
+        println!("{document}");
     } else {
         report(&args.config, (&errors, &warnings), config);
     }
@@ -91,7 +94,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
 fn report(file: &Path, (errors, warnings): (&[Finding], &[Finding]), config: &Config) {
     let file = file.display();
     for warning in warnings {
-        eprintln!("{}: warning: {}", place(warning), without_place(warning));
+        eprintln!("{warning}");
     }
     errors.iter().for_each(|error| eprintln!("{error}"));
     if errors.is_empty() {

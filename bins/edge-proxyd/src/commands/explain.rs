@@ -10,9 +10,12 @@ mod report;
 mod request;
 mod settings;
 
+use super::fail;
 use crate::cli::{Exit, ExplainArgs};
 use crate::config;
 use crate::service::maintenance::{self, Switches};
+use cli_support::outcome::Failure;
+use cli_support::usage;
 use edge_proxy::Snapshot;
 use serde::Serialize;
 use std::fmt;
@@ -23,8 +26,7 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     if let Some(url) = args.url.take()
         && let Err(why) = request::take_url(&url, &mut args)
     {
-        eprintln!("edge-proxyd explain: {why}");
-        return Exit::Wrong;
+        return fail("explain", args.json, &usage::fault("value", "URL", &why));
     }
     let args = &args;
     let (mut settings, mut snapshot) = match config::load(&args.config) {
@@ -44,26 +46,20 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     }
     if let Some(found) = forward::named(&snapshot, args) {
         if args.host.is_some() {
-            eprintln!(
-                "edge-proxyd explain: the listener forwards TCP as it comes, so that there is no request: leave out the URL or --host"
-            );
-            return Exit::Wrong;
+            let why = "the listener forwards TCP as it comes, so that there is no request: leave out the URL or --host";
+            return fail("explain", args.json, &usage::fault("conflict", "--host", why));
         }
         print(&forward::ForwardExplanation::new(&snapshot, args, found), args.json);
         return Exit::Done;
     }
     if args.host.is_none() {
-        eprintln!(
-            "edge-proxyd explain: the listener is for HTTP, or there is none of this name: add the URL of the request, or --host"
-        );
-        return Exit::Wrong;
+        let why =
+            "the listener is for HTTP, or there is none of this name: add the URL of the request, or --host";
+        return fail("explain", args.json, &usage::fault("missing", "--host", why));
     }
     let head = match request::head(args) {
         Ok(head) => head,
-        Err(why) => {
-            eprintln!("edge-proxyd explain: {why}");
-            return Exit::Wrong;
-        }
+        Err(why) => return fail("explain", args.json, &Failure::Configuration(why.to_string())),
     };
     let certificates = if args.no_files {
         certificate::CertificateSource::Unneeded

@@ -1,9 +1,11 @@
 //! The command `import`: converts an nginx configuration into one of edge-proxyd.
 
+use super::fail;
 use crate::cli::{Exit, ImportArgs};
 use crate::import::{Directive, Impact, Import, Note, Options, ParseError, import, parse, whole};
 use crate::prove;
 use cli_support::finding::{Finding, Findings, Place, Severity};
+use cli_support::outcome::Failure;
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,10 +18,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
     }
     let directives = match read(args) {
         Ok(directives) => directives,
-        Err(why) => {
-            eprintln!("edge-proxyd import: {why}");
-            return Exit::Wrong;
-        }
+        Err(why) => return fail("import", args.json, &Failure::Unusable(why)),
     };
     let options = Options {
         domain: args.domain.clone(),
@@ -45,11 +44,16 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
 ///
 /// # Errors
 /// The fault, with the file, and with the line if it is one of syntax.
-fn read(args: &ImportArgs) -> Result<Vec<Directive>, String> {
-    let text = text_of(&args.file).map_err(|why| format!("{}: {why}", args.file.display()))?;
+fn read(args: &ImportArgs) -> Result<Vec<Directive>, Findings> {
+    let file = args.file.display().to_string();
+    let text = text_of(&args.file).map_err(|why| Findings::unreadable(&file, &why))?;
     let folder = folder(args);
     let mut loader = |pattern: &str| read_included(&folder, args.root.as_deref(), pattern);
-    parse(&args.file.display().to_string(), &text, &mut loader).map_err(|why: ParseError| why.to_string())
+    parse(&file, &text, &mut loader).map_err(|why: ParseError| {
+        let place =
+            Place { file: why.file.to_string(), line: why.line, column: why.line.min(1), key: String::new() };
+        Findings::new(vec![Finding::error("syntax", place, why.what)])
+    })
 }
 
 /// Returns the folder of relative paths, made absolute: `--prefix`, or that of the main file, as in nginx.

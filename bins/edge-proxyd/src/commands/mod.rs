@@ -8,3 +8,12 @@ pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod sandbox;
 pub(crate) mod status;
+
+use crate::cli::Exit;
+use cli_support::outcome::Failure;
+
+/// Reports the failure of a command, in words or as one JSON document, and returns the exit code that it determines.
+pub(crate) fn fail(command: &str, json: bool, failure: &Failure) -> Exit {
+    failure.print(&format!("edge-proxyd {command}"), json);
+    if failure.code() == 1 { Exit::Failed } else { Exit::Wrong }
+}

@@ -1,7 +1,11 @@
 //! The command `reload`: makes the running process reload its configuration, and prints the outcome.
 
+use super::fail;
 use crate::cli::{Exit, ReloadArgs};
-use crate::service::control::{self, ControlContent, ReloadRequest};
+use crate::service::control::{self, ControlAnswer, ControlContent, ReloadRequest};
+use cli_support::finding::{Finding, Findings, Place, Severity};
+use cli_support::outcome::Failure;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,16 +34,12 @@ pub(super) fn send_request(
     let answer = match control::ask(&path, request, patience) {
         Ok(answer) => answer,
         Err(why) => {
-            eprintln!(
-                "edge-proxyd {command}: {}: {why}: is edge-proxyd running, and did it start with this control socket?",
-                path.display()
-            );
-            return Exit::Failed;
+            let advice = "is edge-proxyd running, and did it start with this control socket?";
+            return fail(command, json, &Failure::Failed(format!("{}: {why}: {advice}", path.display())));
         }
     };
     if json {
-        // Contains only text and numbers, so serialisation cannot fail.
-        println!("{}", serde_json::to_string(&answer).unwrap_or_default());
+        println!("{}", document(command, &answer));
     } else {
         for line in &answer.lines {
             if answer.ok { println!("{line}") } else { eprintln!("edge-proxyd {command}: {line}") }
@@ -50,5 +50,53 @@ pub(super) fn send_request(
         (true, _) => Exit::Differs,
         (false, true) => Exit::Wrong,
         (false, false) => Exit::Failed,
+    }
+}
+
+/// Returns an answer as a document with the fields that those of all programs have: `error` and `code` if it is a failure, `findings`.
+fn document(command: &str, answer: &ControlAnswer) -> Value {
+    // Contains only text and numbers, so serialisation cannot fail.
+    let mut document = serde_json::to_value(answer).unwrap_or_default();
+    if !answer.ok {
+        let text = answer.lines.join("; ");
+        let failure = if answer.invalid { Failure::Configuration(text) } else { Failure::Failed(text) };
+        if let Value::Object(fields) = failure.json(&format!("edge-proxyd {command}")) {
+            fields.into_iter().for_each(|(name, value)| document[name] = value);
+        }
+        return document;
+    }
+    let waits = answer.waiting.iter().map(|section| {
+        let place = Place { key: section.clone(), ..Place::default() };
+        Finding::error("waits", place, "takes effect in a new process: run edge-proxyd reload --takeover")
+            .severity(Severity::Warning)
+    });
+    document["findings"] = json!(Findings::new(waits.collect()));
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_document_with_findings() {
+        let waiting =
+            ControlAnswer { ok: true, waiting: vec!["sandbox".to_owned()], ..ControlAnswer::default() };
+        let found = document("reload", &waiting);
+        assert_eq!((&found["findings"][0]["place"]["key"], &found["ok"]), (&json!("sandbox"), &json!(true)));
+        for (invalid, code) in [(true, 2), (false, 1)] {
+            let answer = ControlAnswer {
+                invalid,
+                lines: vec!["no such site: write one".to_owned()],
+                ..ControlAnswer::default()
+            };
+            let found = document("maintenance", &answer);
+            assert_eq!(
+                (&found["code"], &found["error"]),
+                (&json!(code), &json!("no such site: write one")),
+                "{found}"
+            );
+            assert_eq!(found["findings"][0]["severity"], "error", "{found}");
+        }
     }
 }

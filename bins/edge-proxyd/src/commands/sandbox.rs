@@ -1,8 +1,10 @@
 //! The command `sandbox`: enters the sandbox of `run`, and shows what it allows.
 
+use super::fail;
 use crate::cli::{Exit, SandboxArgs};
 use crate::config::{self, Mode};
 use crate::sandbox::{self, Environment, Needs};
+use cli_support::outcome::Failure;
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,10 +22,7 @@ pub(crate) fn run(args: &SandboxArgs) -> Exit {
     let needs = Needs::new(&settings, &args.config, &Environment::read());
     let held = match sandbox::enter(settings.sandbox.mode, &needs) {
         Ok(held) => held,
-        Err(why) => {
-            eprintln!("edge-proxyd: {why}");
-            return Exit::Failed;
-        }
+        Err(why) => return fail("sandbox", args.json, &Failure::Failed(why.to_string())),
     };
     let paths = |set: &std::collections::BTreeSet<PathBuf>| {
         set.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()

@@ -1,9 +1,12 @@
 //! The command `status`: queries the status page of the running process, and prints it.
 
+use super::fail;
 use crate::cli::{Exit, StatusArgs};
 use crate::config::{self, StatusAddress};
 use crate::status::Report;
 use crate::status::shown::{bound, bytes, duration, state};
+use cli_support::finding::{Finding, Findings, Place};
+use cli_support::outcome::Failure;
 use cli_support::table::Table;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -24,11 +27,11 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
         }
     };
     let Some(address) = settings.status else {
-        let name = args.config.display();
-        eprintln!(
-            "edge-proxyd status: {name} has no [status]: add one with address = \"127.0.0.1:9180\", and restart"
-        );
-        return Exit::Wrong;
+        let place =
+            Place { file: args.config.display().to_string(), key: "status".to_owned(), ..Place::default() };
+        let why = "missing: add [status] with address = \"127.0.0.1:9180\", and restart";
+        let finding = Finding::error("missing", place, why);
+        return fail("status", args.json, &Failure::Unusable(Findings::new(vec![finding])));
     };
     let text = match ask(&address) {
         Ok(text) => text,
@@ -37,8 +40,8 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
                 StatusAddress::Loopback(address) => address.to_string(),
                 StatusAddress::Unix(path) => path.display().to_string(),
             };
-            eprintln!("edge-proxyd status: {place}: {why}: is edge-proxyd running with this configuration?");
-            return Exit::Failed;
+            let why = format!("{place}: {why}: is edge-proxyd running with this configuration?");
+            return fail("status", args.json, &Failure::Failed(why));
         }
     };
     if args.json {
@@ -51,10 +54,8 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
             Exit::Done
         }
         Err(why) => {
-            eprintln!(
-                "edge-proxyd status: unexpected response: {why}: is the running process another version?"
-            );
-            Exit::Failed
+            let why = format!("unexpected response: {why}: is the running process another version?");
+            fail("status", args.json, &Failure::Failed(why))
         }
     }
 }

@@ -125,6 +125,25 @@ impl<'t> Document<'t> {
         self.problems.borrow().is_empty()
     }
 
+    /// Returns the keys that have an error so far.
+    pub(super) fn faulty_keys(&self) -> Vec<String> {
+        self.problems.borrow().iter().map(|problem| problem.key.clone()).collect()
+    }
+
+    /// Returns true if an error of the library is about a part of the configuration in which nothing else is wrong, and refers to no
+    /// upstream in which something is. `faulty` has the keys with an error in all files.
+    pub(super) fn is_independent(&self, error: &ConfigError, faulty: &[String]) -> bool {
+        let path = self.places.borrow().get(&error.place).map(|spans| spans.path.clone()).unwrap_or_default();
+        // Settings outside the lists are independent by their first key, such as `limits`.
+        let part = if path.is_empty() { error.key.split('.').next().unwrap_or_default() } else { &path };
+        let named = format!("upstream.{}", error.value);
+        let below = |key: &String, part: &str| {
+            key.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        // Without a valid key at the top nothing is known of the lists.
+        faulty.iter().all(|key| !key.is_empty() && !below(key, part) && !below(key, &named))
+    }
+
     /// Records a file or folder, with the value that names it.
     pub(super) fn name_file(&self, path: PathBuf, value: &Value<'_, '_>) {
         let (line, column) = position(self.text, value.span.start);

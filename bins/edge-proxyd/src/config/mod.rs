@@ -2,7 +2,7 @@
 //!
 //! There are two stages. `document` is the file with the position of every value; `listen`, `site` and `upstream` build
 //! the configuration from it. No error ends the reading, so that all are reported at once. Errors that the library
-//! finds are reported at their positions in the file too.
+//! finds are reported at their positions in the file too, unless they follow from others.
 
 mod access;
 mod balance;
@@ -104,16 +104,20 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
     let parts: Vec<Document<'_>> =
         included.iter().map(|file| Document::parse_included(&file.name, &file.text)).collect();
     let settings = main.root(ROOT).map(|root| settings(&main, &root, &parts, name, text));
-    // If the file has errors already, those that follow from them would only distract.
-    if let Some(settings) = settings
-        && main.is_clean()
-        && parts.iter().all(Document::is_clean)
-    {
+    if let Some(settings) = settings {
+        let clean = main.is_clean() && parts.iter().all(Document::is_clean);
         match Snapshot::new(settings.proxy.clone()) {
-            Ok(snapshot) => return Ok((settings, snapshot)),
+            Ok(snapshot) if clean => return Ok((settings, snapshot)),
+            Ok(_) => {}
             Err(errors) => {
+                let faulty: Vec<String> =
+                    std::iter::once(&main).chain(&parts).flat_map(Document::faulty_keys).collect();
                 for error in &errors.0 {
-                    parts.iter().find(|part| part.has(error.place)).unwrap_or(&main).report(error);
+                    let document = parts.iter().find(|part| part.has(error.place)).unwrap_or(&main);
+                    // If the file has errors already, those that follow from them would only distract.
+                    if document.is_independent(error, &faulty) {
+                        document.report(error);
+                    }
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The errors of a configuration file, with their positions.
 
 use cli_support::finding::{Finding, Findings, Place};
+use cli_support::outcome::Failure;
 use std::fmt;
 
 /// An error at a position in a configuration file.
@@ -95,8 +96,10 @@ impl Problems {
                     "message": message,
                 })
             });
-            let (problems, findings) = (list.collect::<Vec<_>>(), self.findings().json());
-            println!("{}", serde_json::json!({ "ok": false, "problems": problems, "findings": findings }));
+            let mut document = Failure::Unusable(self.findings()).json("edge-proxyd");
+            document["ok"] = false.into();
+            document["problems"] = list.collect();
+            println!("{document}");
         } else {
             eprint!("{self}");
         }

@@ -92,6 +92,35 @@ target = 'ftp://x'
     }
 }
 
+/// Form and meaning in one run: the unknown key of the first site does not hide the upstream that the second names and nobody has,
+/// and what follows from a fault is not named.
+#[test]
+fn faults_of_form_and_of_meaning_are_named_in_one_run() {
+    let found = problems(
+        "[[listen]]\naddress = '127.0.0.1:80'\n[limits]\nstreams = 0\n\
+         [[site]]\nhosts = 'a.org'\nupstraem = 'http://a'\n\
+         [[site]]\nhosts = 'b.org'\nupstream = 'forgeo'\n\
+         [[site]]\nhosts = 'c.org'\nupstream = 'bad'\n\
+         [upstream.bad]\ntarget = 'ftp://x'\n[upstream.forgejo]\ntarget = 'http://a'\n\
+         [acme]\nemial = 'a@b'\n[[acme.certificate]]\nnames = 'a.example.org'\nauthority = 'nobody'\n",
+    );
+    let places = [
+        ("edge.toml:4:11: ", "limits.streams"),
+        ("edge.toml:7:1: ", "did you mean `upstream`?"),
+        ("edge.toml:10:12: ", "did you mean `forgejo`?"),
+        ("edge.toml:15:10: ", "not a valid target"),
+        ("edge.toml:19:1: ", "did you mean `email`?"),
+        ("edge.toml:22:13: ", "not a known authority"),
+    ];
+    for (place, words) in places {
+        assert!(
+            found.iter().any(|one| one.starts_with(place) && one.contains(words)),
+            "{place}{words}: {found:#?}"
+        );
+    }
+    assert_eq!(found.len(), places.len(), "{found:#?}");
+}
+
 #[test]
 fn what_the_library_refuses_has_its_place_too() {
     let text = format!(

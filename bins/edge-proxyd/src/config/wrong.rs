@@ -261,7 +261,9 @@ fn a_secret_where_its_reference_belongs_is_not_repeated() {
     // If several values are wrong, line and message belong to the same one.
     let (found, _) = problems("[acme]\nemail = 1\n[acme.provider.a]\nkind = 'cloudflare'\n", "token = 1");
     assert!(
-        found.iter().any(|said| said.starts_with("edge.toml:2:9: acme.email = 1: expected a string")),
+        found
+            .iter()
+            .any(|said| said.starts_with("edge.toml:2:9: error[type]: acme.email = 1: expected a string")),
         "{found:#?}"
     );
 }

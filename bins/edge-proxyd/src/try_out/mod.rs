@@ -7,10 +7,10 @@ mod target;
 use crate::authority::Authority;
 use crate::cli::Exit;
 use crate::log::{LogSettings, Writer};
-use cli_support::outcome::chain;
+use cli_support::outcome::{Failure, chain};
 use cli_support::replace::Replacement;
 use edge_http::host::HostPattern;
-use edge_proxy::config::{Config, Listener, Route, Site, Upstream};
+use edge_proxy::config::{Config, Listener, Route, Site};
 use edge_proxy::{Certificates, Observer, Proxy};
 use observer::PrintingObserver;
 use std::error::Error;
@@ -43,10 +43,7 @@ pub(crate) struct TryArgs {
 pub(crate) fn run(args: &TryArgs) -> Exit {
     match serve(args) {
         Ok(()) => Exit::Done,
-        Err(why) => {
-            eprintln!("edge-proxyd: {}", chain(&*why));
-            Exit::Failed
-        }
+        Err(why) => crate::commands::fail("try", args.json, &Failure::Failed(chain(&*why))),
     }
 }
 
@@ -113,7 +110,7 @@ fn site(
     let config = Config {
         listeners,
         sites: vec![Site::new("try", hosts).route(Route::forward("service"))],
-        upstreams: vec![Upstream::new("service", args.to.target())],
+        upstreams: vec![args.to.upstream("service")],
         https_port: (args.port != 0).then_some(args.port),
         ..Config::default()
     };

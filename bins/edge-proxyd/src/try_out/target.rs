@@ -1,12 +1,12 @@
 //! The service to which `try` forwards.
 
-use edge_proxy::config::Target;
-use std::fmt;
-use std::net::{TcpStream, ToSocketAddrs};
+use edge_proxy::config::{Target, Upstream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// A service on this machine or in its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,28 +18,76 @@ pub(super) enum LocalService {
 }
 
 impl LocalService {
-    /// Returns the service as the target of an upstream.
-    pub(super) fn target(&self) -> Target {
-        match self {
-            Self::Tcp { host, port } => Target::Tcp { host: host.clone(), port: *port },
-            Self::Unix(path) => Target::Unix(path.clone()),
-        }
+    /// Returns the upstream of the service. Each address of a name is a target; those where nothing answers now are backups. A name
+    /// without an address is left to the proxy, which looks it up in DNS again.
+    pub(super) fn upstream(&self, name: &str) -> Upstream {
+        let (host, port) = match self {
+            Self::Tcp { host, port } => (host, *port),
+            Self::Unix(path) => return Upstream::new(name, Target::Unix(path.clone())),
+        };
+        let target = |host: String| Target::Tcp { host, port };
+        let (reached, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses(host, port)
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|address| connect(*address).is_ok());
+        let mut targets = reached.iter().chain(&others).map(|address| target(address.ip().to_string()));
+        let mut upstream = Upstream::new(name, targets.next().unwrap_or_else(|| target(host.clone())));
+        upstream.targets.extend(targets);
+        upstream.backups = if reached.is_empty() { 0 } else { others.len() };
+        upstream
     }
 
-    /// Connects to the service once, to find out whether it is reachable. A TCP connection may take at most a second.
+    /// Connects once, to each address of a name until one answers, to say early when there is nothing.
     ///
     /// # Errors
-    /// The name could not be resolved, or the connection failed.
-    pub(super) fn reach(&self) -> std::io::Result<()> {
-        match self {
-            Self::Tcp { host, port } => {
-                let address = (host.as_str(), *port).to_socket_addrs()?.next();
-                let unknown = || std::io::Error::other("the name has no address");
-                TcpStream::connect_timeout(&address.ok_or_else(unknown)?, Duration::from_secs(1)).map(drop)
+    /// The error of the last connection, with its address where there are several; or of the name's resolution.
+    pub(super) fn reach(&self) -> io::Result<()> {
+        let (host, port) = match self {
+            Self::Tcp { host, port } => (host, *port),
+            Self::Unix(path) => return UnixStream::connect(path).map(drop),
+        };
+        let addresses = addresses(host, port)?;
+        let mut last = io::Error::other("the name has no address");
+        for address in &addresses {
+            match connect(*address) {
+                Ok(()) => return Ok(()),
+                Err(why) if addresses.len() > 1 => {
+                    last = io::Error::new(why.kind(), format!("{address}: {why}"))
+                }
+                Err(why) => last = why,
             }
-            Self::Unix(path) => UnixStream::connect(path).map(drop),
         }
+        Err(last)
     }
+}
+
+fn connect(address: SocketAddr) -> io::Result<()> {
+    TcpStream::connect_timeout(&address, Duration::from_secs(1)).map(drop)
+}
+
+/// Returns the addresses of a host, each once, as programs of this machine resolve it: by /etc/hosts and whatever else nsswitch.conf
+/// names. localhost and names below it are the loopback addresses also where nothing there knows them (RFC 6761).
+///
+/// # Errors
+/// The error of the resolution.
+fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let plain = host.trim_end_matches('.').to_ascii_lowercase();
+    let local = plain == "localhost" || plain.ends_with(".localhost");
+    let mut found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
+        Ok(found) => found.collect(),
+        Err(_) if local => Vec::new(),
+        Err(why) => return Err(why),
+    };
+    if local {
+        found.extend([(Ipv4Addr::LOCALHOST, port).into(), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]);
+    }
+    let mut once = Vec::new();
+    found.into_iter().for_each(|address| {
+        if !once.contains(&address) {
+            once.push(address);
+        }
+    });
+    Ok(once)
 }
 
 impl fmt::Display for LocalService {
@@ -98,6 +146,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<LocalService>().expect(text).to_string(), shown);
         }
+        // Nothing knows this name but the rule about names below localhost.
+        let found = addresses("app.LOCALHOST", 3000).expect("addresses");
+        assert_eq!(found.iter().filter(|address| address.ip().is_loopback()).count(), found.len());
+        assert!(
+            found.contains(&(Ipv4Addr::LOCALHOST, 3000).into())
+                && found.contains(&(Ipv6Addr::LOCALHOST, 3000).into())
+        );
         for text in ["", "localhost", "localhost:0", "https://a:1", "unix:app.sock", "a b:1"] {
             assert!(text.parse::<LocalService>().is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
 //! The subcommand `apply`: writes settings to an app.ini.
 
 use crate::args::Args;
-use crate::files::{forgejo_account, parse, read};
+use crate::files::{edit_fault, forgejo_account, parse, read};
 use crate::redaction::shown_diff;
 use crate::settings::Settings;
 use cli_support::outcome::{Done, Failure};
@@ -31,8 +31,7 @@ pub(super) fn run(
     let password = resolved.password.as_ref().map(crate::settings::Secret::credential);
     let incoming = resolved.incoming.as_ref().map(crate::settings::Secret::credential);
     let changes = resolved.mailer.changes(&ini, args.version(), password, incoming);
-    let (edited, new) = edit_parsed(&ini, &changes)
-        .map_err(|why| Failure::Configuration(format!("{}: {why}", file.display())))?;
+    let (edited, new) = edit_parsed(&ini, &changes).map_err(|why| edit_fault(file, &ini, &why))?;
     let mut changed: Vec<String> = Vec::new();
     for change in &changes {
         let held = |ini: &Ini| {

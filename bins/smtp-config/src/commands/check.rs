@@ -1,8 +1,8 @@
 //! The subcommand `check`: findings in an app.ini.
 
 use crate::args::{Args, FailOn};
-use crate::files::{forgejo_account, parse, read, secret_file_state};
-use cli_support::finding::Place;
+use crate::files::{forgejo_account, parse_rest, read, secret_file_state};
+use cli_support::finding::{Findings, Place};
 use cli_support::outcome::{Done, Failure, ok};
 use serde_json::json;
 use smtp_config::{
@@ -17,7 +17,8 @@ use std::path::Path;
 /// Returns a [`Failure`] if the file cannot be read or parsed, or the account does not exist.
 pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
-    let ini = parse(file, &text)?;
+    let (ini, refused) = parse_rest(file, &text);
+    let Some(ini) = ini else { return Err(Findings::new(refused).into()) };
     let version = args.version();
     let mut findings = check(&ini, version);
     let account = forgejo_account(file, &ini, user)?;
@@ -31,6 +32,12 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
         }
     }
     findings.sort_by_key(|finding| (finding.line, finding.column));
+    if !refused.is_empty() {
+        // A finding without a line is about something that is missing, and may stand in a refused line.
+        let meant = findings.iter().filter(|finding| finding.line.is_some());
+        let meant = meant.map(|finding| in_family(file, finding));
+        return Err(Findings::new(refused.into_iter().chain(meant).collect()).into());
+    }
     if args.json {
         let list: Vec<_> = findings.iter().map(|finding| finding_json(file, finding)).collect();
         println!("{}", json!({"findings": list}));
@@ -51,25 +58,32 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a finding as JSON, with its place.
+/// Returns a finding in the form that all programs of the family have.
+fn in_family(file: &Path, finding: &Finding) -> cli_support::finding::Finding {
+    let place = Place {
+        file: file.display().to_string(),
+        line: finding.line.map_or(0, |line| line as usize),
+        column: finding.column.map_or(0, |column| column as usize),
+        key: finding.key.clone(),
+    };
+    let severity = match finding.severity {
+        Severity::Error => cli_support::finding::Severity::Error,
+        Severity::Warning => cli_support::finding::Severity::Warning,
+        Severity::Note => cli_support::finding::Severity::Note,
+    };
+    cli_support::finding::Finding::error(finding.code.as_str(), place, finding.message())
+        .severity(severity)
+        .value(finding.value.clone())
+        .fix(&finding.fix)
+}
+
 fn finding_json(file: &Path, finding: &Finding) -> serde_json::Value {
-    json!({
-        "code": finding.code.as_str(),
-        "severity": finding.severity.to_string(),
-        "file": file,
-        "section": finding.section,
-        "key": finding.key,
-        "value": finding.value,
-        "line": finding.line,
-        "column": finding.column,
-        "message": finding.message(),
-        "problem": finding.problem,
-        "place": Place {
-            file: file.display().to_string(),
-            line: finding.line.map_or(0, |line| line as usize),
-            column: finding.column.map_or(0, |column| column as usize),
-            key: finding.key.clone(),
-        },
-        "fix": finding.fix,
-    })
+    let mut value = json!(in_family(file, finding));
+    value["file"] = json!(file);
+    value["section"] = json!(finding.section);
+    value["key"] = json!(finding.key);
+    value["line"] = json!(finding.line);
+    value["column"] = json!(finding.column);
+    value["problem"] = json!(finding.problem);
+    value
 }

@@ -1,7 +1,7 @@
 //! The subcommand `migrate`: prepares an app.ini for a later version of Forgejo.
 
 use crate::args::Args;
-use crate::files::{parse, read};
+use crate::files::{edit_fault, migration_fault, parse, read};
 use crate::redaction::shown_diff;
 use cli_support::outcome::{Done, Failure};
 use cli_support::replace::replace;
@@ -17,12 +17,9 @@ use std::path::Path;
 pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
     let ini = parse(file, &text)?;
-    let done = migrate(&ini, args.version(), Version(to)).map_err(|why| {
-        let text = format!("{}: Forgejo does not start: {why}: {}", file.display(), why.fix());
-        Failure::Configuration(text)
-    })?;
+    let done = migrate(&ini, args.version(), Version(to)).map_err(|why| migration_fault(file, &ini, &why))?;
     let changes: Vec<Change> = done.iter().map(|step| step.change.clone()).collect();
-    let (edited, _) = edit_parsed(&ini, &changes).map_err(|why| Failure::Configuration(why.to_string()))?;
+    let (edited, _) = edit_parsed(&ini, &changes).map_err(|why| edit_fault(file, &ini, &why))?;
     let result = match (edited == text, dry_run) {
         (true, _) => "unchanged",
         (false, true) => "would change",

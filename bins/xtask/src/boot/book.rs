@@ -21,8 +21,18 @@ const SECRETS: &[(&str, &str)] = &[
     ("/forgejo-db", "/srv/database-password"),
     ("/smtp-password", "/srv/mail-password"),
 ];
-/// Parts of commands whose exit code 3 is expected by the page: there are differences to act on or to read.
-const DIFFERENCES: &[&str] = &[" plan", " check", " doctor", " explain", " import", " list", " --dry-run"];
+/// Commands whose exit code 3 is part of the page: there is something to do, to convert, or to read. Every other one has to end with 0.
+const DIFFERENCES: &[&str] = &[
+    "acme-dns01 check",
+    "edge-proxyd check",
+    "edge-proxyd import",
+    "pg-ensure plan",
+    "pg-hba check",
+    "smtp-config apply --app-ini /etc/forgejo/app.ini --settings mailer.toml --dry-run",
+    "smtp-config check",
+    "smtp-config doctor",
+    "upgrade-pg-cluster plan",
+];
 
 /// Connects the machine to the test internet, and follows the section for Debian of `install.md`.
 fn install(machine: &mut Machine) -> Outcome {

@@ -137,9 +137,11 @@ const STAND_IN: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\
 fn from_nginx(machine: &mut Machine) -> Outcome {
     machine.run(&format!("mkdir -p /etc/nginx; cat > /etc/nginx/nginx.conf <<'END'\n{NGINX}END\n{STAND_IN}/nginx.service; systemctl daemon-reload; systemctl enable --now nginx"))?;
     let text = page("from-nginx.md")?;
-    let (import, rest) =
-        text.split_once("Try the result beside nginx").ok_or("from-nginx.md has no trial")?;
-    let (trial, switch) = rest.split_once("Certificates of certbot").ok_or("from-nginx.md has no switch")?;
+    let (import, rest) = text.split_once("\n## Try it beside nginx").ok_or("from-nginx.md has no trial")?;
+    let (trial, rest) = rest.split_once("\n## Switch").ok_or("from-nginx.md has no switch")?;
+    // The commands of the last section are followed with those of certbot's own page.
+    let (switch, _) =
+        rest.split_once("\n## Certificates of certbot").ok_or("from-nginx.md has no certbot")?;
     follow(machine, import)?;
     // The ports are changed by hand, and the program runs in another terminal.
     let beside =
@@ -176,24 +178,21 @@ fn from_certbot(machine: &mut Machine) -> Outcome {
     // The edge serves certificates that another program obtains, to which the folder belongs.
     machine.run(
         "systemctl stop edge-proxyd; rm -rf /var/lib/acme; dpkg --install /srv/packages/acme-dns01_*.deb; \
-         install -D -m 400 -o acme /srv/token /etc/acme-dns01/cloudflare; systemctl start edge-proxyd; \
-         sed 's/nginx.service/edge-proxyd.service/' /usr/share/polkit-1/rules.d/50-acme-dns01.rules > /etc/polkit-1/rules.d/40-edge.rules",
+         systemctl start edge-proxyd",
     )?;
     let before =
         machine.run("openssl x509 -noout -fingerprint -in /etc/letsencrypt/live/example.org/cert.pem")?;
     let text = page("from-lego-and-certbot.md")?;
-    // The file is the program's, and the commands are run by its account.
-    let (file, commands) = text.split_once("```sh").ok_or("from-lego-and-certbot.md has no commands")?;
-    follow(machine, file)?;
-    machine.run("cp /home/reader/acme-dns01.toml /etc/acme-dns01/acme-dns01.toml; chgrp acme /etc/acme-dns01/acme-dns01.toml; chgrp -R acme /etc/letsencrypt; chmod -R g+rX /etc/letsencrypt; install -d -o acme -g acme /var/lib/acme; chown -R acme: /var/lib/acme")?;
-    follow(machine, &format!("```sh{}", commands.replace("\nacme-dns01 ", "\nsudo -u acme acme-dns01 ")))?;
+    // This machine has no folder of lego.
+    for section in text.split("\n## ").filter(|section| !section.starts_with("From lego")) {
+        follow(machine, section)?;
+    }
     if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? != before
     {
         return Err("the certificate was not taken over".to_owned());
     }
     machine.until(20, &served("git"))?;
-    let text = page("certificate-does-not-renew.md")?.replace("\nacme-dns01 ", "\nsudo -u acme acme-dns01 ");
-    follow(machine, &text)?;
+    follow(machine, &page("certificate-does-not-renew.md")?)?;
     if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? == before
     {
         return Err("the certificate was not renewed".to_owned());

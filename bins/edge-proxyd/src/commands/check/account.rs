@@ -16,7 +16,7 @@ const UNIT: &str = "edge-proxyd.service";
 pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     // Below systemd this is the unit itself, or something else that root runs.
     let by_hand = geteuid().is_root() && std::env::var_os("INVOCATION_ID").is_none();
-    if !by_hand || file != Path::new(crate::cli::CONFIG) {
+    if !by_hand || crate::cli::CONFIG.iter().all(|known| file != Path::new(known)) {
         return;
     }
     let Some(account) = Account::of_unit(UNIT) else { return };

@@ -1,12 +1,14 @@
-//! The check of certificates, the secrets of `[acme]`, the addresses of listeners, and the sandbox.
+//! The check of certificates, the addresses of listeners, and the sandbox.
 
 use super::findings::Findings;
 use crate::acme::AcmeSection;
 use crate::commands::run::{CLOCK, names_without_certificate, of_sites};
 use crate::config::{Mode, Settings};
 use crate::sandbox::{self, Environment, Needs};
+use cli_support::document::Source;
 use cli_support::finding::Severity;
 use cli_support::outcome::chain;
+use cli_support::words::Words;
 use edge_proxy::Certificates;
 use edge_proxy::config::{Listener, ListenerKind, Site};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,15 +16,18 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Adds findings about certificates, the secrets of `[acme]`, and the addresses of listeners. With `[sandbox] mode =
-/// "require"`, it then enters the sandbox, which this process cannot leave. `file` is the path of the configuration.
-pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
-    certificates(settings, findings);
+/// Adds findings about certificates and the addresses of listeners. With `[sandbox] mode = "require"`, it then enters
+/// the sandbox, which this process cannot leave. `file` is the path of the configuration, and `text` its content, which
+/// is valid TOML.
+pub(super) fn find(settings: &Settings, (file, text): (&Path, &str), findings: &mut Findings) {
+    let Ok(source) = Source::parse(&file.display().to_string(), text, Words::default()) else { return };
     certificates_over_http3(settings, findings);
-    secrets(settings, findings);
+    let mut placed = PlacedFindings { source: &source, findings };
+    certificates(settings, &mut placed);
     for listener in &settings.proxy.listeners {
-        address(listener, findings);
+        address(listener, &mut placed);
     }
+    let findings = placed.findings;
     if settings.sandbox.mode == Mode::Require {
         // Last, since it holds from then on.
         let needs = Needs::new(settings, file, &Environment::read());
@@ -57,9 +62,37 @@ fn certificates_over_http3(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// The findings, with the main file to place them in.
+struct PlacedFindings<'a> {
+    source: &'a Source<'a>,
+    findings: &'a mut Findings,
+}
+
+impl PlacedFindings<'_> {
+    /// Adds a finding at a key; without a place if the main file does not have the key.
+    fn add(&mut self, key: Option<&str>, severity: Severity, text: &str) {
+        match key.filter(|key| self.source.fault_at(key, "").value.is_some()) {
+            Some(key) => self.findings.at_key(self.source, key, severity, text),
+            None if severity == Severity::Error => self.findings.error(text),
+            None => self.findings.warning(text),
+        }
+    }
+
+    /// Adds a warning at the folder of certificates, if there is one.
+    fn of_folder(&mut self, text: &str) {
+        self.add(Some("certificates.folder"), Severity::Warning, text);
+    }
+
+    /// Adds a finding at the first text below a section that is equal to `written`.
+    fn of_text(&mut self, section: &str, written: &str, severity: Severity, text: &str) {
+        let key = self.source.path_of_text(section, written);
+        self.add(key.as_deref(), severity, text);
+    }
+}
+
 /// Adds a warning for each certificate that cannot be read or is not valid now, and for each name of a site without a
 /// certificate, unless `[acme]` obtains one.
-fn certificates(settings: &Settings, findings: &mut Findings) {
+fn certificates(settings: &Settings, findings: &mut PlacedFindings<'_>) {
     if settings.certificates.is_none() && settings.certificate_files.is_empty() {
         return;
     }
@@ -67,22 +100,22 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
     let (found, loaded) = match opened {
         Ok(loaded) => loaded,
         Err(why) => {
-            findings.warning(format!("{}: no certificate is served until it can be read", chain(&why)));
+            findings.of_folder(&format!("{}: no certificate is served until it can be read", chain(&why)));
             return;
         }
     };
     found.set_sites(of_sites(settings));
     for problem in &loaded.problems {
-        findings.warning(format!("not used: {}", chain(problem)));
+        findings.of_folder(&format!("not used: {}", chain(problem)));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     for info in found.list().iter().filter(|info| info.not_after <= now) {
         let (folder, names) = (info.folder.display(), info.names.join(", "));
-        findings.warning(format!("{folder}: the certificate for {names} has expired: clients refuse it"));
+        findings.of_folder(&format!("{folder}: the certificate for {names} has expired: clients refuse it"));
     }
     for info in found.list().iter().filter(|info| info.not_before > now) {
         let (folder, names) = (info.folder.display(), info.names.join(", "));
-        findings.warning(format!("{folder}: the certificate for {names} is not valid yet: {CLOCK}"));
+        findings.of_folder(&format!("{folder}: the certificate for {names} is not valid yet: {CLOCK}"));
     }
     // Those of [acme] are obtained.
     let obtained = settings.acme.as_ref().map(AcmeSection::names).unwrap_or_default();
@@ -96,8 +129,8 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
             })
         };
         if !covered(&name) {
-            findings
-                .warning(format!("site `{site}`: there is no certificate for {name}: its handshakes fail"));
+            let text = format!("site `{site}`: there is no certificate for {name}: its handshakes fail");
+            findings.of_text("site", &name, Severity::Warning, &text);
         }
     }
 }
@@ -106,20 +139,6 @@ fn certificates(settings: &Settings, findings: &mut Findings) {
 /// for this process.
 pub(super) fn is_missing_credentials(why: &str) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_none() && why.contains("CREDENTIALS_DIRECTORY")
-}
-
-/// Adds a warning for each secret of `[acme]` that cannot be read, except for credentials of systemd outside the
-/// service.
-fn secrets(settings: &Settings, findings: &mut Findings) {
-    for reference in settings.acme.iter().flat_map(AcmeSection::references) {
-        if let Err(why) = reference.read() {
-            let why = chain(&why);
-            if !is_missing_credentials(&why) {
-                findings
-                    .warning(format!("[acme] {reference}: {why}: nothing is renewed until it can be read"));
-            }
-        }
-    }
 }
 
 /// Returns true if this process is run by systemd or as root, so that a permission that it lacks is one that `run`
@@ -140,29 +159,26 @@ pub(super) fn weigh(denied: bool, text: String) -> (Severity, String) {
 
 /// Tries to bind the address of a listener for TCP, and for UDP if it serves HTTP/3, and adds the first fault. An
 /// address in use is none. It is a warning if the address does not exist yet, as `run` serves it later.
-fn address(listener: &Listener, findings: &mut Findings) {
+fn address(listener: &Listener, findings: &mut PlacedFindings<'_>) {
     let udp = listener.kind == (ListenerKind::Tls { http3: true });
     let kinds =
         [(Type::STREAM, Protocol::TCP)].into_iter().chain(udp.then_some((Type::DGRAM, Protocol::UDP)));
     for (kind, protocol) in kinds {
         let Err(why) = bind(listener, kind, protocol) else { continue };
         let text = format!("cannot listen on {}: {why}", listener.address);
-        match why.kind() {
+        let (severity, text) = match why.kind() {
             // Most likely by the process that already serves this configuration.
-            io::ErrorKind::AddrInUse => {}
-            io::ErrorKind::AddrNotAvailable if listener.interface.is_none() => {
-                findings.warning(format!(
-                    "{text}: served as soon as an interface has it (ip address shows which there are)"
-                ));
-            }
+            io::ErrorKind::AddrInUse => return,
+            io::ErrorKind::AddrNotAvailable if listener.interface.is_none() => (
+                Severity::Warning,
+                format!("{text}: served as soon as an interface has it (ip address shows which there are)"),
+            ),
             _ if listener.interface.is_some() && why.kind() != io::ErrorKind::PermissionDenied => {
-                findings.warning(format!("{text}: served as soon as its interface has it"));
+                (Severity::Warning, format!("{text}: served as soon as its interface has it"))
             }
-            kind => match weigh(kind == io::ErrorKind::PermissionDenied, text) {
-                (Severity::Error, text) => findings.error(text),
-                (_, text) => findings.warning(text),
-            },
-        }
+            kind => weigh(kind == io::ErrorKind::PermissionDenied, text),
+        };
+        findings.of_text("listen", &listener.address.to_string(), severity, &text);
         return;
     }
 }

@@ -109,10 +109,3 @@ pub(super) fn without_place(finding: &Finding) -> String {
         (_, true) => finding.message.clone(),
     }
 }
-
-/// Returns the place of a finding as text: file, line and column joined by colons, or the file alone if the line is
-/// unknown.
-pub(super) fn place(finding: &Finding) -> String {
-    let Place { file, line, column, .. } = &finding.place;
-    if *line == 0 { file.clone() } else { format!("{file}:{line}:{column}") }
-}

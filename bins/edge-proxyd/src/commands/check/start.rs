@@ -1,6 +1,6 @@
 //! The check of everything else that `run` needs to start: the logs, the address of the status page, and the secrets of
-//! `[shared]` and `[tracing]`. The store of `[acme]` is checked too; without it `run` starts, but renews nothing. The
-//! checks call the functions that `run` calls, or leave nothing behind.
+//! `[shared]` and `[tracing]`. The secrets and the store of `[acme]` are checked too; without them `run` starts, but
+//! renews nothing. The checks call the functions that `run` calls, or leave nothing behind.
 
 use super::files::{is_missing_credentials, weigh};
 use super::findings::Findings;
@@ -25,6 +25,7 @@ pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &m
     logs(settings, findings);
     status(settings, &source, findings);
     secrets(settings, &source, findings);
+    renewal_secrets(settings, &source, findings);
     store(settings, &source, findings);
 }
 
@@ -130,6 +131,18 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
         if !is_missing_credentials(why) {
             let (severity, text) = weigh(*denied, why.clone());
             findings.at_key(source, &fault.path(), severity, &text);
+        }
+    }
+}
+
+/// Reads the secrets of `[acme]`, without which it starts and renews nothing.
+fn renewal_secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
+    let faults = settings.acme.iter().flat_map(|acme| acme.settings.unreadable_secrets());
+    for fault in faults {
+        let Some(finding) = fault.finding(source, "acme") else { continue };
+        if !is_missing_credentials(&finding.message) {
+            let text = format!("{}: nothing is renewed until it can be read", finding.message);
+            findings.at_key(source, &finding.place.key, Severity::Warning, &text);
         }
     }
 }
