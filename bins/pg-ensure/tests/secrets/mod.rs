@@ -38,14 +38,14 @@ fn an_unseen_password_is_set_only_where_the_secret_changed() {
         apply("unchanged: 0 steps");
         assert_eq!(stored(), first, "{major}");
         write(folder.path(), "secret", "another horse\n");
-        apply("applied: 1 steps");
+        apply("applied: 1 step");
         let second = stored();
         assert_ne!(second, first, "{major}");
         apply("unchanged: 0 steps");
         assert_eq!(stored(), second, "{major}");
         // Without the record nothing is known, and it is set each time.
         for _ in 0..2 {
-            expect(&["apply", &manifest, "--connect", &to], 0, &["applied: 1 steps"]);
+            expect(&["apply", &manifest, "--connect", &to], 0, &["applied: 1 step"]);
         }
         assert_ne!(stored(), second, "{major}");
         // The record is its owner's alone, and holds no password.
