@@ -73,8 +73,8 @@ fn finish(machine: &mut Machine) -> Outcome {
          --base /var/lib/postgresql/apart --old-bin /opt/postgresql-17/bin --new-bin /opt/postgresql-18/bin\\n' \
              > /run/systemd/system/upgrade-pg-cluster-finish@17-18.service.d/boot.conf; systemctl daemon-reload",
     )?;
-    let journal = "/var/lib/postgresql/apart/upgrade-17-18/journal.json";
-    machine.run(&format!("! grep '\"extensions\"' {journal}"))?;
+    let journal = "/var/lib/postgresql/apart/upgrade-17-18-main/journal.json";
+    machine.run(&format!("test -e {journal} && ! grep '\"extensions\"' {journal}"))?;
     as_owner(
         machine,
         &format!(
