@@ -98,7 +98,9 @@ fn has_other_spellings(request: &Probe) -> bool {
 
 /// Returns true if a reply is a closed connection or a status 4xx of the server itself, not of a service.
 fn is_refusal(answer: &Reply) -> bool {
-    answer.service.is_none() && answer.status.is_none_or(|status| (400..600).contains(&status))
+    // 500 is a fault of its own, such as a path that a rewrite left empty.
+    answer.service.is_none()
+        && answer.status.is_none_or(|status| (400..600).contains(&status) && status != 500)
 }
 
 /// Returns the harm of a difference between two replies. `None` if they are the same, or differ as documented.
