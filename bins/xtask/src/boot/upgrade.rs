@@ -74,7 +74,7 @@ fn finish(machine: &mut Machine) -> Outcome {
              > /run/systemd/system/upgrade-pg-cluster-finish@17-18.service.d/boot.conf; systemctl daemon-reload",
     )?;
     let journal = "/var/lib/postgresql/apart/upgrade-17-18-main/journal.json";
-    machine.run(&format!("test -e {journal} && ! grep '\"extensions\"' {journal}"))?;
+    machine.run(&format!("test -e {journal} && ! grep '\"step\": \"extensions\"' {journal}"))?;
     as_owner(
         machine,
         &format!(
@@ -82,6 +82,6 @@ fn finish(machine: &mut Machine) -> Outcome {
         ),
     )?;
     machine.run("systemctl start upgrade-pg-cluster-finish@17-18")?;
-    machine.run(&format!("grep '\"extensions\"' {journal}"))?;
+    machine.run(&format!("grep '\"step\": \"extensions\"' {journal}"))?;
     as_owner(machine, &format!("/opt/postgresql-18/bin/pg_ctl -D {NEW} -w stop > /dev/null")).map(drop)
 }
