@@ -261,9 +261,8 @@ fn a_pair_of_certbot_s_is_checked_explained_and_served() {
         (output.status.code(), text(&output.stdout) + &text(&output.stderr))
     };
     let (code, said) = run(&["check", "--json"]);
-    // Its addresses are in use by the program that serves.
-    assert!(!said.contains("certificate"), "{said}");
-    assert!(matches!(code, Some(0 | 1 | 3)), "{said}");
+    // Neither name lacks a certificate.
+    assert!(code == Some(0) && said.contains("\"warnings\":[]"), "{said}");
     for name in ["a.test", "elsewhere.test"] {
         let (code, said) = run(&["explain", &format!("https://{name}/"), "--from", "192.0.2.1"]);
         assert!(code == Some(0) && said.contains("certificate  found: that of the site"), "{said}");
