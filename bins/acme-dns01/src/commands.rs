@@ -126,11 +126,11 @@ async fn with_engine(
         Command::Claim { user } => identity::claim(args, user),
         Command::Abandon { name } => {
             let left = engine.abandon(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
-            report_removal(args.json, "abandoned", name, left)
+            report_removal(args.json, "abandoned", name, &left)
         }
         Command::Forget { name } => {
             let left = engine.forget(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
-            report_removal(args.json, "forgotten", name, left)
+            report_removal(args.json, "forgotten", name, &left)
         }
         Command::Shell(generate) => generate.outcome(Args::command(), &MANUAL),
         Command::Reload => reloaded(args),
@@ -195,7 +195,7 @@ fn report_removal(
     as_json: bool,
     what: &str,
     name: &str,
-    left: Vec<(String, acme_dns01::AcmeError)>,
+    left: &[(String, acme_dns01::AcmeError)],
 ) -> Result<Done, Failure> {
     if left.is_empty() {
         say(as_json, &json!({ what: name }), &format!("{name}: {what}"));

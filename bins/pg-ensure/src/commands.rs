@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             };
             if let Some(policy) = policy {
                 let installed = hba::install(&policy, server, canary.as_deref());
-                let installed = installed.map_err(|why| with_results(why, &document))?;
+                let installed = installed.map_err(|why| with_results(&why, &document))?;
                 if args.json {
                     document["hba"] = json!({"result": installed.result, "file": installed.file});
                 } else {
@@ -162,9 +162,8 @@ fn print_plan(plan: &Plan, sql: bool, as_json: bool) -> Done {
 const STANDBY: &str = "the server is a standby: nothing was changed";
 
 /// Adds the results of what was done before to a failure, so that programs read one document.
-fn with_results(why: Failure, results: &Value) -> Failure {
-    let findings =
-        if let Failure::Unusable(findings) = &why { findings.clone() } else { Findings::default() };
+fn with_results(why: &Failure, results: &Value) -> Failure {
+    let findings = if let Failure::Unusable(findings) = why { findings.clone() } else { Findings::default() };
     Failure::Partial {
         text: why.to_string(),
         findings,

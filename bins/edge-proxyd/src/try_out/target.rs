@@ -52,7 +52,7 @@ impl LocalService {
             match connect(*address) {
                 Ok(()) => return Ok(()),
                 Err(why) if addresses.len() > 1 => {
-                    last = io::Error::new(why.kind(), format!("{address}: {why}"))
+                    last = io::Error::new(why.kind(), format!("{address}: {why}"));
                 }
                 Err(why) => last = why,
             }
