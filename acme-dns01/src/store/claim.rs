@@ -6,8 +6,7 @@
 
 use super::StoreError;
 use super::disk::failed;
-use super::files::PRIVATE;
-use super::layout::FILES;
+use super::names::{FILES, PRIVATE};
 use crate::finding::Finding;
 use rustix::fs::{Dir, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat};
 use rustix::io::Errno;
@@ -45,7 +44,7 @@ pub(super) fn claim(
         claim.tell(folder, "created");
     }
     // A link to another place is the administrator's decision.
-    let top = Entry { file: open(folder).map_err(failed(folder))?, path: folder.to_owned() };
+    let top = OpenEntry { file: open(folder).map_err(failed(folder))?, path: folder.to_owned() };
     claim.correct(&top, |mode| mode & !0o002)?;
     claim.private(&top)?;
     for id in ids {
@@ -66,7 +65,7 @@ const fn without_others(mode: u32) -> u32 {
 }
 
 /// An open file or folder.
-struct Entry {
+struct OpenEntry {
     file: File,
     path: PathBuf,
 }
@@ -86,7 +85,7 @@ impl Claim {
     }
 
     /// Takes over what only the store itself reads: accounts, journals, keys, former pairs, locks.
-    fn private(&mut self, top: &Entry) -> Result<(), StoreError> {
+    fn private(&mut self, top: &OpenEntry) -> Result<(), StoreError> {
         let closed = |_| 0o700;
         let Some(private) = self.folder(top, PRIVATE, closed)? else { return Ok(()) };
         self.file(&private, "ledger.json")?;
@@ -116,26 +115,26 @@ impl Claim {
     }
 
     /// Takes over the files of a certificate. `cert.pem` is a link.
-    fn pair(&mut self, folder: &Entry) -> Result<(), StoreError> {
+    fn pair(&mut self, folder: &OpenEntry) -> Result<(), StoreError> {
         self.files(folder, &FILES[..4])
     }
 
-    fn files(&mut self, folder: &Entry, names: &[impl AsRef<str>]) -> Result<(), StoreError> {
+    fn files(&mut self, folder: &OpenEntry, names: &[impl AsRef<str>]) -> Result<(), StoreError> {
         names.iter().try_for_each(|name| self.file(folder, name.as_ref()))
     }
 
     fn folder(
         &mut self,
-        parent: &Entry,
+        parent: &OpenEntry,
         name: &str,
         mode: impl Fn(u32) -> u32,
-    ) -> Result<Option<Entry>, StoreError> {
+    ) -> Result<Option<OpenEntry>, StoreError> {
         let Some(entry) = self.look(parent, name, OFlags::DIRECTORY)? else { return Ok(None) };
         self.correct(&entry, mode)?;
         Ok(Some(entry))
     }
 
-    fn file(&mut self, parent: &Entry, name: &str) -> Result<(), StoreError> {
+    fn file(&mut self, parent: &OpenEntry, name: &str) -> Result<(), StoreError> {
         let Some(entry) = self.look(parent, name, OFlags::empty())? else { return Ok(()) };
         let found = fstat(&entry.file).map_err(|why| failed(&entry.path)(why.into()))?;
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
@@ -152,11 +151,16 @@ impl Claim {
     }
 
     /// Opens a part of a folder. `None` if it is not there, or refused.
-    fn look(&mut self, parent: &Entry, name: &str, kind: OFlags) -> Result<Option<Entry>, StoreError> {
+    fn look(
+        &mut self,
+        parent: &OpenEntry,
+        name: &str,
+        kind: OFlags,
+    ) -> Result<Option<OpenEntry>, StoreError> {
         let path = parent.path.join(name);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | kind;
         match openat(&parent.file, name, flags, Mode::empty()) {
-            Ok(file) => Ok(Some(Entry { file: file.into(), path })),
+            Ok(file) => Ok(Some(OpenEntry { file: file.into(), path })),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR) => {
                 self.refuse(
@@ -174,8 +178,8 @@ impl Claim {
         }
     }
 
-    fn correct(&mut self, entry: &Entry, mode: impl Fn(u32) -> u32) -> Result<(), StoreError> {
-        let Entry { file, path } = entry;
+    fn correct(&mut self, entry: &OpenEntry, mode: impl Fn(u32) -> u32) -> Result<(), StoreError> {
+        let OpenEntry { file, path } = entry;
         let failed = |why: Errno| failed(path)(why.into());
         let found = fstat(file).map_err(failed)?;
         let mut changes = Vec::new();
@@ -196,7 +200,7 @@ impl Claim {
 }
 
 /// Returns the names in a folder.
-fn names(folder: &Entry) -> Result<Vec<String>, StoreError> {
+fn names(folder: &OpenEntry) -> Result<Vec<String>, StoreError> {
     let failed = |why: Errno| failed(&folder.path)(why.into());
     let entries = Dir::read_from(&folder.file).map_err(failed)?;
     let mut names = Vec::new();

@@ -1,6 +1,7 @@
 //! File store in the folder layout of NixOS: `/var/lib/acme/<name>/`.
 
 use super::disk::{self, FileAttributes, failed};
+use super::names::PRIVATE;
 use super::{CertificatePair, Contents, Lock, Store, StoreError, StoredAccount};
 use crate::finding::Finding;
 use crate::ledger::{Entry, Ledger, Limits};
@@ -15,9 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Name of the private folder: journals, accounts, locks and the ledger.
-pub(super) const PRIVATE: &str = ".acme-dns01";
-/// Its parts.
+/// The folders within the private folder.
 const PARTS: [&str; 3] = ["accounts", "certificates", "locks"];
 
 /// Ownership of certificate files.

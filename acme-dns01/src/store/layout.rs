@@ -2,6 +2,7 @@
 
 use super::disk::{self, FileAttributes, failed};
 use super::files::Inner;
+use super::names::FILES;
 use super::{CertificatePair, Contents, StoreError};
 use crate::finding::Finding;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -11,9 +12,6 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Names of the files that this store manages in a certificate's folder.
-pub(super) const FILES: [&str; 5] = ["fullchain.pem", "key.pem", "chain.pem", "full.pem", "cert.pem"];
 
 impl Inner {
     /// Writes a pair to the folder `staged`. A pair that is in place already is not staged; an interrupted installation

@@ -6,6 +6,7 @@ mod files;
 mod layout;
 #[cfg(feature = "postgres")]
 mod mirror;
+mod names;
 #[cfg(feature = "postgres")]
 mod postgres;
 

@@ -294,7 +294,8 @@ impl Settings {
     }
 }
 
-/// Returns the fault of keys of a provider that do not go together, or of the name of an algorithm.
+/// Returns the fault of keys of a provider that do not go together, or of the name of an algorithm; `None`
+/// if there is none.
 fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
     let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
     match written {

@@ -44,7 +44,7 @@ impl NoTrace<'_> {
     /// Does nothing: the request carries no trace context of the proxy.
     pub(crate) const fn attempt(&self, _: &mut RequestHead) {}
 
-    /// Does nothing.
+    /// Does nothing: attempts are not recorded.
     pub(crate) const fn attempted(
         &self,
         _: (&Upstream, usize),
@@ -59,7 +59,7 @@ impl NoTrace<'_> {
         None
     }
 
-    /// Does nothing.
+    /// Does nothing: failed attempts are not recorded.
     pub(crate) const fn missed(
         &self,
         _: &Upstream,
@@ -70,6 +70,6 @@ impl NoTrace<'_> {
     ) {
     }
 
-    /// Does nothing.
+    /// Does nothing: the end of a request is not recorded.
     pub(crate) const fn finish(self, _: &AccessRecord<'_>) {}
 }

@@ -7,7 +7,7 @@ use crate::plan::{Change, Obstacle};
 
 /// A database whose declared owner differs from the current one.
 struct OwnerChange<'a> {
-    /// The database.
+    /// The name of the database.
     database: &'a Name,
     /// The current owner.
     before: Name,

@@ -159,7 +159,8 @@ fn page(mut got: Vec<u8>, mut stream: impl Read) -> Option<String> {
     text[begin..].lines().next().map(str::to_owned)
 }
 
-/// Builds a reply from the status and a function that returns the value of a response field.
+/// Builds a reply from the status and a function that returns the value of a response field, or `None` if
+/// the response has none of that name.
 pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<String>) -> Reply {
     Reply {
         status,
