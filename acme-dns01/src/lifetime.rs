@@ -145,9 +145,11 @@ impl Ari {
 /// Policy of renewal times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalPolicy {
-    /// Part of the lifetime that remains at renewal without ARI, in thousandths.
+    /// Part of the lifetime that remains at renewal without ARI, in thousandths, for lifetimes above ten days. Values
+    /// above 1000 are treated as 1000. Default: 333.
     pub remaining: u16,
     /// Part of the lifetime that remains at renewal without ARI, in thousandths, for lifetimes of ten days or less.
+    /// Values above 1000 are treated as 1000. Default: 500.
     pub remaining_short: u16,
     /// Position within the renewal window, in thousandths, 0 (start) to 1000 (end). Without ARI, it shifts the renewal
     /// by up to 2.5 % of the lifetime earlier or later. Different values spread the load of many certificates.

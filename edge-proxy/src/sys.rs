@@ -214,11 +214,6 @@ pub(super) fn interface_name(index: u32) -> Option<String> {
     CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
 }
 
-/// The option IP_PKTOPTIONS of linux/in.h, which libc does not define.
-const IP_PKTOPTIONS: libc::c_int = 9;
-/// The option IPV6_2292PKTOPTIONS of linux/in6.h, which libc does not define.
-const IPV6_2292PKTOPTIONS: libc::c_int = 6;
-
 /// The index of the loopback interface in every network namespace. A packet whose source is the address it is sent to
 /// comes from this machine over loopback, although the kernel reports the interface that has the address.
 pub(super) const LOOPBACK: u32 = 1;
@@ -227,9 +222,9 @@ pub(super) const LOOPBACK: u32 = 1;
 /// IPv6 socket. `None` if the kernel has no record or a system call fails.
 pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32> {
     let (level, wish, question) = if v6 {
-        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, IPV6_2292PKTOPTIONS)
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, libc::IPV6_2292PKTOPTIONS)
     } else {
-        (libc::IPPROTO_IP, libc::IP_PKTINFO, IP_PKTOPTIONS)
+        (libc::IPPROTO_IP, libc::IP_PKTINFO, libc::IP_PKTOPTIONS)
     };
     let on: libc::c_int = 1;
     // SAFETY: the option's value is one int, which the kernel copies.
@@ -267,7 +262,7 @@ pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) if enough(size_of::<libc::in_pktinfo>()) => {
                     data.cast::<libc::in_pktinfo>().read_unaligned().ipi_ifindex as u32
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO | IPV6_2292PKTINFO)
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO | libc::IPV6_2292PKTINFO)
                     if enough(size_of::<libc::in6_pktinfo>()) =>
                 {
                     data.cast::<libc::in6_pktinfo>().read_unaligned().ipi6_ifindex as u32
@@ -282,9 +277,6 @@ pub(super) fn incoming_interface(socket: BorrowedFd<'_>, v6: bool) -> Option<u32
     }
     None
 }
-
-/// The socket option of RFC 2292 that reports the local address and interface (`linux/in6.h`).
-const IPV6_2292PKTINFO: libc::c_int = 2;
 
 #[cfg(test)]
 mod tests {

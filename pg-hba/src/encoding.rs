@@ -5,7 +5,8 @@
 const BYTES: u32 = 0x10_ff00;
 
 /// Decodes a file of any encoding. Each byte that is not part of valid UTF-8 becomes one private-use character, from
-/// U+10FF80 for 0x80 to U+10FFFF for 0xff, so that different bytes stay different. The server compares bytes, too.
+/// U+10FF80 for 0x80 to U+10FFFF for 0xff; so does each byte of these characters themselves, so that different bytes stay
+/// different. The server compares bytes, too.
 ///
 /// ```
 /// let text = pg_hba::decode_file(b"local all all peer # f\xfcr alle\n");
@@ -20,8 +21,14 @@ pub fn decode_file(bytes: &[u8]) -> String {
     let stands_for =
         |byte: u8| char::from_u32(BYTES + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER);
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|&byte| stands_for(byte)));
+        for c in chunk.valid().chars() {
+            if u32::from(c) < BYTES + 0x80 {
+                text.push(c);
+            } else {
+                text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(stands_for));
+            }
+        }
+        text.extend(chunk.invalid().iter().copied().map(stands_for));
     }
     text
 }
@@ -38,4 +45,18 @@ pub(crate) fn server_bytes(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode_file, server_bytes};
+
+    #[test]
+    fn every_text_has_the_bytes_of_its_file() {
+        let first = "\u{10ff80}".as_bytes();
+        for bytes in [&b"\x80"[..], first, "\u{10ffff}\u{10ff7f}\u{fc}".as_bytes(), b"a\xf4\x8f\xbeb\xff"] {
+            assert_eq!(server_bytes(&decode_file(bytes)), bytes);
+        }
+        assert_ne!(decode_file(b"\x80"), decode_file(first));
+    }
 }

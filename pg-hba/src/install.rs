@@ -58,7 +58,7 @@ pub enum InstallError {
     Query {
         /// SQL text of the query.
         sql: String,
-        /// Error message of the server or of the connection.
+        /// Error message of the server or of the connection; `no answer` if the query returned no row or NULL.
         why: String,
     },
 }

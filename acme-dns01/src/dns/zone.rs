@@ -9,13 +9,13 @@ use hickory_proto::rr::{RData, Record, RecordType};
 use std::net::{IpAddr, SocketAddr};
 
 impl Dns {
-    /// Finds the zone of a name by SOA queries to the resolvers, for the name and then each parent. A name that begins
-    /// with `_` is not itself queried, since a resolver would cache its absence. The zone is in lower case, without a
-    /// trailing dot.
+    /// Finds the zone of a name by SOA queries to the resolvers, for the name and then each parent up to the registered
+    /// domain. A name that begins with `_` is not itself queried, since a resolver would cache its absence. The zone is
+    /// in lower case, without a trailing dot.
     ///
     /// # Errors
-    /// Returns [`DnsError::NoZone`] if no zone of two or more labels is found, or the last error if no resolver
-    /// responds.
+    /// Returns [`DnsError::NoZone`] if no zone of two or more labels is found, [`DnsError::NoResolver`] if no resolver is
+    /// configured, or the last error if no resolver responds with NOERROR or NXDOMAIN.
     pub async fn zone(&self, name: &str) -> Result<String, DnsError> {
         let name = name.trim_end_matches('.');
         let new = name.starts_with('_');

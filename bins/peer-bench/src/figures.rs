@@ -159,7 +159,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// Formats a figure with its unit. A dash for NaN.
+/// Formats a figure with a unit that suits its size. `value` is in the unit of the measure: microseconds, bytes, or
+/// requests per second. A dash for NaN.
 pub(crate) fn amount(value: f64, measure: Measure) -> String {
     match measure {
         _ if value.is_nan() => "–".into(),

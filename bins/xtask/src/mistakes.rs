@@ -12,10 +12,12 @@ const FEWEST: (usize, usize) = (25, 170);
 /// Number of mistakes that are printed.
 const DRAW_COUNT: usize = 17;
 
-/// Runs the tables, and prints the mistakes that a commit selects. `None` stands for the current commit.
+/// Runs the tables of mistakes, prints their number for each program, and prints 17 of them, drawn at random with the
+/// hash of `commit` as the seed. `None` stands for the current commit.
 ///
 /// # Errors
-/// Returns an error if a test fails, or there are too few mistakes.
+/// Returns a description if a test fails, a program or all programs together have too few mistakes, git does not know
+/// the commit, or the folder `mistakes` of the target folder cannot be written or read.
 pub(crate) fn show(commit: Option<&str>) -> Outcome {
     let folder = target().join("mistakes");
     let _ = std::fs::remove_dir_all(&folder);

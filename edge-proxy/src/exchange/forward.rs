@@ -19,14 +19,15 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns the failure of an upstream as text, with the target if `at`, its index, is known. Always `Some`, as the
-/// outcome stores it.
+/// Returns the failure of an upstream as text, with the target if `at`, its index, is known. `None` for the failure of a
+/// handler, which is not the upstream's.
 fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
     let cause = why.cause().map(|cause| cause.to_string());
     let target = at.and_then(|at| upstream.targets.get(at));
     Some(match (target, cause) {
         (Some(target), Some(cause)) => format!("{target}: {cause}"),
         (None, Some(cause)) => cause,
+        (_, None) if why == UpstreamError::Handler => return None,
         (_, None) => "every target is down".to_owned(),
     })
 }

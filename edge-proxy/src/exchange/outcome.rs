@@ -17,7 +17,8 @@ pub(super) struct Outcome {
     pub(super) reason: Option<Reason>,
     /// The number of content bytes that were spliced to a socket, without a copy in this process.
     pub(super) spliced: u64,
-    /// The failure of the upstream as text. `None` without a failure.
+    /// The failure of the upstream that ended the exchange, as text: the target, if known, and the cause. `None` if no
+    /// upstream failure ended it, also if an earlier attempt failed.
     pub(super) error: Option<String>,
 }
 

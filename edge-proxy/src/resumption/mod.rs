@@ -174,7 +174,7 @@ impl Shared {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedMetrics {
-    /// True if the last query to the store succeeded.
+    /// True if the last query for ticket keys succeeded; false before the first. Queries for sessions do not change it.
     pub reached: bool,
     /// The number of ticket keys that are known at present.
     pub keys: u64,

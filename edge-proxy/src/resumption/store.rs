@@ -60,7 +60,7 @@ pub(crate) struct StoreClient {
 /// The counters of [`SharedMetrics`], with the same names.
 #[derive(Default)]
 pub(super) struct StoreCounters {
-    /// True if the last query to the store succeeded.
+    /// True if the last query for ticket keys succeeded; false before the first. Queries for sessions do not change it.
     pub(super) reached: AtomicBool,
     /// The number of sessions that were stored.
     pub(super) kept: AtomicU64,

@@ -178,10 +178,13 @@ where
         matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
 
-    /// Moves content from a pipe to the socket, where the kernel encrypts it, and returns the number of bytes.
+    /// Moves content from a pipe, which must not be empty, to the socket, where the kernel encrypts it. Returns the number
+    /// of bytes, which may be less than the pipe has. Sends a KeyUpdate first if one is due.
     ///
     /// # Errors
-    /// `Unsupported` if the kernel does not encrypt; else the error of the socket.
+    /// `Unsupported` if the kernel does not encrypt, or new keys are due that it cannot take; `BrokenPipe` after
+    /// close_notify or an alert; `WriteZero` if the socket accepts nothing; else the error of a system call. The
+    /// connection must then be reset.
     pub(crate) fn poll_relay(
         &mut self,
         cx: &mut Context<'_>,

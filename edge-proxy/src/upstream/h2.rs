@@ -117,8 +117,9 @@ impl Http2Request {
         })
     }
 
-    /// Returns the error for a failure of the stream: `Unprocessed` if the upstream announced that it did not process
-    /// the request; `Stale` if a reused connection failed before the response.
+    /// Returns the error for a failure of the stream. The first that applies: `Unprocessed` if the upstream announced
+    /// that it did not process the request (REFUSED_STREAM or GOAWAY); `Stale` if a reused connection failed before the
+    /// response; `Malformed` if the upstream violated the protocol; otherwise `Broken` with the cause.
     fn classify(&self, why: &h2::Error) -> UpstreamError {
         let refused = why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM);
         if why.is_remote() && (refused || why.is_go_away()) {

@@ -287,7 +287,8 @@ where
     }
 }
 
-/// Progress of a run over its attempts: executed steps, and stored verifiers.
+/// Progress of a run, kept over its attempts: the executed steps, the stored verifiers, and the steps of the first plan,
+/// to which later plans are held.
 #[derive(Default)]
 struct Progress {
     done: Vec<Step>,

@@ -151,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn repetitions_of_nothing_take_no_time() {
+        assert!(matches("^((((((){255}){255}){255}){255}){255})$", ""));
+        assert!(matches("^(((a{0}){255}){255}){255}b$", "b"));
+        assert!(Pattern::new("((((a?){255}){255}){255}){255}").is_err());
+    }
+
+    #[test]
     fn quantifiers_and_classes() {
         assert!(matches(r"^a{1,2}$", "aa") && !matches(r"^a{1,2}$", "aaa"));
         assert!(matches(r"^[[:alpha:]_]+\d*?$", "ab_9"));

@@ -191,7 +191,12 @@ impl Automaton {
                     from = fork;
                 }
                 for _ in 0..*min {
-                    from = self.add(node, from)?;
+                    let once = self.add(node, from)?;
+                    if once == from {
+                        // A node without instructions, such as an empty group: its repetition has none either.
+                        break;
+                    }
+                    from = once;
                 }
                 Ok(from)
             }

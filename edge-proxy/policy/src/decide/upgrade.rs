@@ -52,7 +52,8 @@ pub(super) fn is_unknown(head: &RequestHead) -> bool {
     extended && head.upgrade.as_deref().is_some_and(|wish| !is_websocket(wish))
 }
 
-/// Returns whether the protocol is HTTP or a layer below it, in any version: `h2c`, `HTTP/2.0`, `TLS/1.2`.
+/// Returns whether the protocol is HTTP or TLS, in any version: `h2`, `h2c`, `h3`, `http`, `https` or `tls`, alone or
+/// before a `/`, without regard to case.
 pub(crate) fn is_http(protocol: &str) -> bool {
     let name = protocol.split('/').next().unwrap_or_default();
     ["h2", "h2c", "h3", "http", "https", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http))

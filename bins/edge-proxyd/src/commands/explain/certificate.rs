@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 /// The server certificates from which an explanation tells whether a handshake has one.
 pub(super) enum CertificateSource {
-    /// All certificates that could be read. Those that are not valid are left out.
+    /// The valid certificates. Those that are missing or not valid are left out; none was left out for lack of
+    /// permission.
     Loaded(Arc<Certificates>),
-    /// A certificate or the folder could not be read, for this reason, so that nothing is known about a name.
+    /// Permission to read a certificate was denied, or the folder could not be read, for this reason: nothing is known
+    /// about a name.
     Unknown(String),
     /// The configuration has no certificates, or they were not to be read.
     Unneeded,

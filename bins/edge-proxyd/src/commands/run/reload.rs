@@ -66,9 +66,11 @@ fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool
 }
 
 impl Supervisor<'_> {
-    /// Reloads the configuration, counts the outcome, and passes the listening sockets to the service manager. If the
-    /// configuration is not valid, the old one stays in effect. If `whole` is true, nothing is applied if a section
-    /// would have to wait for a new process.
+    /// Reloads the configuration, and records for the status whether that succeeded. Nothing is applied if the
+    /// configuration is not valid, needs what the sandbox of this process does not allow, or is rejected by the proxy.
+    /// Sections that are read only at start wait for a new process: if `whole` is true, nothing is applied then either;
+    /// otherwise the rest is, and the outcome names them. After a success the service manager gets the listening
+    /// sockets.
     pub(super) fn reload(&mut self, whole: bool) -> ReloadOutcome {
         let reloaded = self.attempt(whole);
         self.watched.reloads.record(reloaded.answer.ok);
