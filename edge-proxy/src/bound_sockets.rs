@@ -10,6 +10,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 /// The sockets of several listeners, as returned by [`open`].
+#[derive(Default)]
 pub(super) struct OpenListeners {
     /// For each listener, the sockets of its workers, the last worker first: `pop` returns those of the next worker.
     /// Empty for a listener that waits for its interface or address.

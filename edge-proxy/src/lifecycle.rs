@@ -111,13 +111,14 @@ impl ActiveListener {
     fn connect(&self, ending: &EndingEngine) {
         let Some((engine, _)) = &self.engine else { return };
         let interface = &self.listener.interface;
-        if self.address != ending.address || ending.task.is_finished() {
+        if self.address != ending.address || ending.engine.router.is_closed() {
             return;
         }
         if *interface == ending.interface || interface.is_none() {
             ending.engine.control.set_successor(engine.router.clone());
         }
-        if *interface == ending.interface {
+        // The kernel prefers the socket that is bound to the interface, also for datagrams of connections of the other.
+        if *interface == ending.interface || ending.interface.is_none() {
             engine.control.add_predecessor(ending.engine.router.clone());
         }
     }
@@ -201,7 +202,7 @@ fn end(
     ending: &mut Vec<EndingEngine>,
     which: impl Fn(&Listener) -> bool,
 ) {
-    ending.retain(|ending| !ending.task.is_finished());
+    ending.retain(|ending| !ending.engine.router.is_closed());
     let ended = listening.extract_if(.., |running| which(&running.listener));
     ending.extend(ended.filter_map(ActiveListener::end));
 }

@@ -252,10 +252,15 @@ impl ProxyHandle {
             listeners.iter().filter(|listener| !before.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
             before.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
-        let mut changed = self.sockets_of_changed(&added, &closed)?;
-        let OpenListeners { sockets, addresses: opened, retained } =
-            open(&added, self.workers.len(), &mut changed)?;
-        drop(changed);
+        let mut all = OpenListeners::default();
+        for listener in &added {
+            let mut replaced = self.sockets_replaced_by(listener, &closed)?;
+            let opened = open(std::slice::from_ref(listener), self.workers.len(), &mut replaced)?;
+            all.sockets.extend(opened.sockets);
+            all.addresses.extend(opened.addresses);
+            all.retained.extend(opened.retained);
+        }
+        let OpenListeners { sockets, addresses: opened, retained } = all;
         let mut opened = opened.into_iter();
         let addresses: Vec<SocketAddr> = listeners
             .iter()
@@ -281,20 +286,22 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Returns duplicates of the sockets of those closed listeners that an added one replaces at the same address and
-    /// interface. So no connection waits in the queue of a socket that is closed.
-    fn sockets_of_changed(
+    /// Returns duplicates of the sockets of the closed listener that `added` replaces at the same address and interface, so
+    /// that no connection waits in the queue of a socket that is closed. Empty if it replaces none.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] if a socket cannot be duplicated.
+    fn sockets_replaced_by(
         &self,
-        added: &[Listener],
+        added: &Listener,
         closed: &[Listener],
     ) -> Result<InheritedSockets, StartError> {
         let mut sockets = InheritedSockets::default();
         let state = self.state();
         for held in state.held.iter().filter(|held| closed.contains(&held.listener)) {
             let Listener { address, interface, .. } = &held.listener;
-            let same = |new: &&Listener| (&new.address, &new.interface) == (address, interface);
             // Port 0 would match the sockets of other listeners.
-            if address.port() != 0 && added.iter().any(|new| same(&new)) {
+            if address.port() != 0 && (address, interface) == (&added.address, &added.interface) {
                 held.duplicate_into(&mut sockets)
                     .map_err(|source| StartError::Listen { address: *address, source })?;
             }

@@ -146,7 +146,7 @@ impl WhoIs {
                     Err(why) => return Err(why),
                 };
             let (answer, content) = match read_whole(&mut exchange, MAX_RESPONSE).await {
-                Err(UpstreamError::Stale) if !options.fresh => {
+                Err(UpstreamError::Stale | UpstreamError::Unprocessed) if !options.fresh => {
                     options.fresh = true;
                     continue;
                 }

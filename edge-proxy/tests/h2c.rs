@@ -159,6 +159,31 @@ fn a_stranger_over_http2_is_met_with_silence() {
 }
 
 #[test]
+fn requests_that_exceed_the_limit_before_settings_take_no_others_along() {
+    let origin = Origin::simple();
+    let proxy = node(&origin, |config| config.limits.streams = 4);
+    let mut client = Client::begin(&proxy);
+    // In one write, so that all of them arrive before the first is accepted.
+    let fields: [wire2::Field<'_>; 4] =
+        [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a.test"), (b":path", b"/")];
+    let block = wire2::block(&fields);
+    let mut bytes = Vec::new();
+    for stream in (1..=13_u32).step_by(2) {
+        bytes.extend_from_slice(&(block.len() as u32).to_be_bytes()[1..]);
+        bytes.extend_from_slice(&[HEADERS, wire2::END_HEADERS | wire2::END_STREAM]);
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes.extend_from_slice(&block);
+    }
+    client.0.write_all(&bytes).unwrap();
+    let done = |frames: &[Frame]| {
+        let reset = |stream| frames.iter().any(|(kind, _, of)| (*kind, *of) == (RST_STREAM, stream));
+        (1..=13).step_by(2).all(|stream| is_answered(frames, stream) || reset(stream))
+    };
+    let (frames, _) = client.frames(Duration::from_secs(5), done);
+    assert!(done(&frames) && (1..=7).step_by(2).all(|stream| is_answered(&frames, stream)), "{frames:?}");
+}
+
+#[test]
 fn a_client_that_waits_for_settings_gets_them_late() {
     let proxy = node(&Origin::simple(), |_| {});
     let mut client = Client::begin(&proxy);

@@ -48,7 +48,8 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 const MAX_LAST_ACCEPTS: usize = 4096;
 
 /// Accepts connections on a listening socket and spawns a task for each. Pauses, and reports that, while accepting
-/// fails or only reserved descriptors are left. Ends when the task is aborted, or readiness can no longer be awaited.
+/// fails or only reserved descriptors are left. Ends when the sender of `stop` is dropped, after it has accepted the
+/// connections in the queue, or when readiness can no longer be awaited.
 /// `inherited` is true for a socket that another process may have bound to another interface.
 pub(crate) async fn run(
     worker: Rc<Worker>,
@@ -126,6 +127,10 @@ async fn accept_until_stopped(
             }
             if one % MAX_ACCEPTS == 0 {
                 tokio::task::yield_now().await;
+                // A flood keeps the socket readable, so that the wait for readiness does not see the end.
+                if stop.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+                    return;
+                }
             }
         }
     }

@@ -224,7 +224,9 @@ impl<'a> Authentication<'_, 'a> {
                 Err(why) => Err(why),
             };
             match outcome {
-                Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
+                Err(UpstreamError::Stale | UpstreamError::Unprocessed) if !options.fresh => {
+                    options.fresh = true;
+                }
                 outcome => return outcome,
             }
         }

@@ -292,7 +292,9 @@ impl ExporterState {
         loop {
             match self.post_once(&head, &options, message).await {
                 // A kept connection had ended meanwhile.
-                Err(UpstreamError::Stale) if !options.fresh => options.fresh = true,
+                Err(UpstreamError::Stale | UpstreamError::Unprocessed) if !options.fresh => {
+                    options.fresh = true;
+                }
                 outcome => return outcome,
             }
         }

@@ -336,8 +336,8 @@ impl Pool {
                 }
                 // Concurrent requests share one new connection instead of one each.
                 target.dialled.notified().await;
-                if target.dial_failed.get() {
-                    return Err(UpstreamError::Connect(Cause::Http2));
+                if let Some(why) = target.dial_failed.get() {
+                    return Err(why);
                 }
                 continue;
             };
@@ -350,15 +350,20 @@ impl Pool {
             }
         }
         let dialling = shared.then(|| DialGuard::begin(target));
-        let wire = Box::pin(self.dial(target, proxy_header, name, options)).await?;
-        let made = options
-            .deadline
-            .within(options.connect, Box::pin(MultiplexedConnection::connect(wire, self.head_limits.bytes)))
-            .await;
-        let client = made.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))?;
-        if let Some(dialling) = dialling {
-            dialling.succeeded(name, client.clone());
-        }
+        let connected = async {
+            let wire = Box::pin(self.dial(target, proxy_header, name, options)).await?;
+            let connecting = Box::pin(MultiplexedConnection::connect(wire, self.head_limits.bytes));
+            let made = options.deadline.within(options.connect, connecting).await;
+            made.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))
+        };
+        let client = match (connected.await, dialling) {
+            (Ok(client), Some(dialling)) => {
+                dialling.succeeded(name, client.clone());
+                client
+            }
+            (Err(why), Some(dialling)) => return Err(dialling.failed(why)),
+            (made, None) => made?,
+        };
         let begun = h2::Http2Request::begin(&client, head, host, false, secure);
         let exchange = options.deadline.within(options.connect, begun).await;
         let exchange = exchange.unwrap_or(Err(UpstreamError::Connect(Cause::ConnectTimedOut)))?;

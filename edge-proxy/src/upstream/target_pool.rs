@@ -1,6 +1,7 @@
 //! The connections of one worker to one target. As many idle ones are kept as were in use at the same time recently;
 //! the one that became idle last is reused first.
 
+use super::UpstreamError;
 use super::h2_connection::MultiplexedConnection;
 use super::target::SharedTarget;
 use super::wire::UpstreamTransport;
@@ -76,8 +77,9 @@ pub(super) struct TargetPool {
     pub(super) dialling: Cell<bool>,
     /// Notified when an attempt to establish an HTTP/2 connection ends.
     pub(super) dialled: Notify,
-    /// True if the last attempt to establish an HTTP/2 connection failed, or is not complete.
-    pub(super) dial_failed: Cell<bool>,
+    /// The error of the last attempt to establish an HTTP/2 connection. `None` if it succeeded, was cancelled, or is not
+    /// complete.
+    pub(super) dial_failed: Cell<Option<UpstreamError>>,
     /// The connections in use, from which the number of idle ones is determined.
     demand: Cell<ConnectionPeak>,
     /// The highest number of idle connections.
@@ -96,7 +98,7 @@ impl TargetPool {
             demand: Cell::default(),
             dialling: Cell::new(false),
             dialled: Notify::new(),
-            dial_failed: Cell::new(false),
+            dial_failed: Cell::new(None),
             limit,
             keep,
         })
@@ -166,21 +168,27 @@ impl TargetPool {
 }
 
 /// The establishment of an HTTP/2 connection to a target. Dropping the guard notifies the exchanges that wait for the
-/// connection; it has failed unless [`DialGuard::succeeded`] was called.
+/// connection: they use it after [`DialGuard::succeeded`], get the error of [`DialGuard::failed`], and otherwise one of
+/// them establishes another.
 pub(super) struct DialGuard<'a>(&'a TargetPool);
 
 impl<'a> DialGuard<'a> {
     /// Begins the establishment of a connection to the target.
     pub(super) fn begin(target: &'a TargetPool) -> Self {
         target.dialling.set(true);
-        target.dial_failed.set(true);
+        target.dial_failed.set(None);
         Self(target)
     }
 
     /// Adds the established connection to the pool, and notifies the exchanges that wait for it.
     pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection) {
         self.0.multiplexed.borrow_mut().push((name.map(Into::into), connection));
-        self.0.dial_failed.set(false);
+    }
+
+    /// Passes the error on to the exchanges that wait, and returns it.
+    pub(super) fn failed(self, why: UpstreamError) -> UpstreamError {
+        self.0.dial_failed.set(Some(why));
+        why
     }
 }
 

@@ -360,12 +360,11 @@ impl Http2Connection {
         self.release_all(held);
     }
 
-    /// Resets a stream for an error of the client, which counts as an aborted request. While no output is sent, closes
-    /// the connection instead.
+    /// Resets a stream for an error of the client, which counts as an aborted request. While no output is sent, ends it in
+    /// silence instead.
     fn stream_error(&mut self, id: u32, code: Code) {
         if self.silence.is_some() {
-            // Whoever sends this has named no site.
-            return self.lose();
+            return self.fail_in_silence(id);
         }
         self.reset(id, code);
         self.count_aborted();

@@ -180,7 +180,7 @@ impl Driver {
     /// GOAWAY.
     fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
-        if !self.worker.sweep().draining() || conn.is_leaving() {
+        if !self.worker.sweep().draining() || conn.is_leaving() || conn.is_over() {
             return;
         }
         if !conn.had_request() {

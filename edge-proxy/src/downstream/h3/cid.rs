@@ -117,9 +117,9 @@ impl Router {
         self.send(worker, datagram);
     }
 
-    /// Returns whether this worker's engine has ended.
-    pub(super) fn is_closed(&self) -> bool {
-        self.peers.get(usize::from(self.worker)).is_none_or(mpsc::Sender::is_closed)
+    /// Returns whether the engines of all workers have ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.peers.iter().all(mpsc::Sender::is_closed)
     }
 }
 

@@ -37,8 +37,8 @@ impl EngineControl {
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }
 
-    /// Sends the command to shut down: no new connections are accepted, and after at most half a second, for requests
-    /// already sent, no new requests. The engine ends when all requests have finished, or after `within`.
+    /// Sends the command to shut down: no new connections are accepted, and after at most
+    /// [`FIRST_REQUEST_GRACE`](crate::deadline::FIRST_REQUEST_GRACE), for requests already sent, no new requests. The engine ends when all requests have finished, or after `within`.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
     }

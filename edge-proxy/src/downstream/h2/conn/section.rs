@@ -145,12 +145,12 @@ impl Http2Connection {
     }
 
     /// Responds to a request with this status and no content, and records the reason. The stream is then reset unless
-    /// the client ended it. Counts as an aborted request. While no output is sent, closes the connection instead.
+    /// the client ended it. Counts as an aborted request. While no output is sent, ends the stream in silence instead.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         if self.silence.is_some() {
             // The section is too large to know whether it names a site.
-            return self.lose();
+            return self.fail_in_silence(id);
         }
         let mut head = ResponseHead::new(status);
         date::add(&mut head.fields);

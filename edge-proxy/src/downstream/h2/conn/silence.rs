@@ -4,6 +4,7 @@
 //! closed without a byte, as over HTTP/1.1.
 
 use super::Http2Connection;
+use crate::body::BodyError;
 use edge_http::h2::Code;
 
 impl Http2Connection {
@@ -27,7 +28,8 @@ impl Http2Connection {
 
     /// Sends the output that was held back, and all further output. Streams that were dropped until now are reset.
     pub(in super::super) fn end_silence(&mut self) {
-        for id in self.silence.take().into_iter().flatten() {
+        let Some(dropped) = self.silence.take() else { return };
+        for id in dropped {
             self.defer_reset(id, Code::REFUSED_STREAM);
         }
         self.touch();
@@ -41,6 +43,19 @@ impl Http2Connection {
             slot.dead = true;
         }
         true
+    }
+
+    /// Ends a stream without output for an error of the client, which counts as an aborted request. Closes the connection
+    /// if no other stream is open, since another one may name a site.
+    pub(super) fn fail_in_silence(&mut self, id: u32) {
+        self.drop_in_silence(id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.end(BodyError::Malformed);
+        }
+        if self.slots.values().all(|slot| slot.dead) {
+            return self.lose();
+        }
+        self.count_aborted();
     }
 
     /// Closes the connection if all of its requests were dropped in silence.

@@ -62,7 +62,10 @@ impl<S: Service> Engine<S> {
                         }
                     }
                 }
-                EngineCommand::Successor(engines) => self.successor = Some(engines),
+                EngineCommand::Successor(engines) => {
+                    // Datagrams of the connections of the former one may still arrive here.
+                    self.predecessors.extend(self.successor.replace(engines));
+                }
                 EngineCommand::Predecessor(engines) => self.predecessors.push(engines),
             }
         }
