@@ -96,10 +96,19 @@ fn of_location(
         inner.take(one, &variables, notes);
     }
     let url = variables.expand(pass.first());
-    // The query is of nginx's own making.
-    let url = url.split(['?', '$']).next().unwrap_or_default();
+    let (url, query) = url.split_once('?').unwrap_or((&url, ""));
+    // Parameters with variables are of nginx's own making. Literal ones may say whom the service admits, and cannot be
+    // kept without the others.
+    let literal = query.split('&').filter(|one| one.contains('=') && !one.contains('$')).count();
+    if literal > 0 && query.contains('$') {
+        return None;
+    }
+    let url = url.split('$').next().unwrap_or_default();
     let passed = upstreams.pass(pass, url, &inner, notes).ok()?;
-    let path = passed.path.unwrap_or_else(|| asked.to_owned());
+    let mut path = passed.path.unwrap_or_else(|| asked.to_owned());
+    if literal > 0 {
+        path = format!("{path}?{query}");
+    }
     let known = match path.as_str() {
         path if path.starts_with("/api/verify") || path.starts_with("/api/authz/") => Some("authelia"),
         path if path.starts_with("/outpost.goauthentik.io/auth/") => Some("authentik"),

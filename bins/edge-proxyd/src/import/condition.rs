@@ -85,7 +85,13 @@ pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
             Verdict::Paths(PathSet::exact(right.split('?').next().unwrap_or_default().to_owned()))
         }
         ("request_uri" | "uri" | "document_uri", "~" | "~*") if !negated => {
-            PathSet::of(&right, operator.ends_with('*')).map_or(Verdict::Unknown, Verdict::Paths)
+            // $request_uri is the target as it was sent, undecoded and with the query; routes see neither.
+            let raw = bare(&source) == "request_uri";
+            let is_beyond =
+                |paths: &PathSet| paths.shapes.iter().any(|shape| shape.literal.contains(['?', '%']));
+            let found =
+                PathSet::of(&right, operator.ends_with('*')).filter(|paths| !(raw && is_beyond(paths)));
+            found.map_or(Verdict::Unknown, Verdict::Paths)
         }
         _ => compare(&variables.constant(&source), operator, &right),
     }
@@ -185,7 +191,8 @@ fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Op
         return Some(Verdict::Clients(rules));
     }
     if bare(&variables.expand(left)) == "remote_addr" && matches!(operator, "=" | "!=") {
-        let range = super::ranges::net_of(right)?;
+        // nginx compares texts: no address is equal to a range.
+        let range = ipnet::IpNet::from(right.parse::<std::net::IpAddr>().ok()?);
         let mut rules = vec![Rule { allows: operator == "=", range }];
         rules.extend(everyone().map(|range| Rule { allows: operator != "=", range }));
         return Some(Verdict::Clients(rules));

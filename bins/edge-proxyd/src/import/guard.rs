@@ -72,6 +72,12 @@ impl Guards<'_> {
         if scope.require_certificate && !verified {
             guard.comments.push("closed: clients had to show a certificate that nginx did not verify".into());
         }
+        let is_required = scope.verify_client.as_ref().is_some_and(|verify| verify.first() == "on");
+        if is_required && !verified {
+            guard.comments.push(
+                "closed: clients had to show a certificate, and `ssl_client_certificate` does not say of whom".into(),
+            );
+        }
         let refused = matches!(self.passwords(scope), Some(Passwords::Refused(_)));
         if let Some(users) = scope.users.as_ref().filter(|_| refused) {
             guard.comments.push(super::scope::reason(users, passwords::WHY));

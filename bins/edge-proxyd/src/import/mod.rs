@@ -428,6 +428,13 @@ fn unnamed(servers: &mut [Server], listens: &[Listen], certificates: &Certificat
         if !is_meant || !answers || server.names.of_domain {
             continue;
         }
+        let is_lost = servers.iter().enumerate().any(|(other, one)| {
+            other != at && one.names.lost && one.listens.iter().any(|its| its.address == listen.address)
+        });
+        if is_lost {
+            notes.closed(&server.directive, "answers for names that no server has, which are dropped here, since names of other servers could not be converted: write hosts = \"*\" once those are written");
+            continue;
+        }
         if listen.tls && !certificates.has(server) {
             notes.closed(&server.directive, "answers for names that no server has, which are dropped here, since no file of a certificate is known for them: write hosts = \"*\" with `certificate` and `key`");
             continue;

@@ -14,6 +14,8 @@ pub(super) struct Names {
     pub(super) anything: bool,
     /// True if its names are those of `--domain`, for which it answers instead of for all others.
     pub(super) of_domain: bool,
+    /// True if a name could not be converted, so that no site here has it.
+    pub(super) lost: bool,
     /// The first name as written, the value of `$server_name`. Empty if there is none.
     pub(super) first: String,
 }
@@ -43,21 +45,28 @@ impl Names {
         match name {
             "_" | "" | "*" | "\"\"" => self.anything = true,
             "$hostname" => {
+                self.lost = true;
                 notes.closed(directive, "the name of the machine is not known here: write it into hosts");
             }
             name if name.starts_with('~') => match pattern::names(&name[1..]) {
                 Some(names) => names.iter().for_each(|name| self.add(name, directive, notes)),
-                None => notes.closed(
-                    directive,
-                    format!("`{name}` is not a list of names or of endings: write the names into hosts"),
-                ),
+                None => {
+                    self.lost = true;
+                    notes.closed(
+                        directive,
+                        format!("`{name}` is not a list of names or of endings: write the names into hosts"),
+                    );
+                }
             },
             name if name.ends_with(".*") => match domain {
                 Some(domain) => self.add(&format!("{}{domain}", &name[..name.len() - 1]), directive, notes),
-                None => notes.closed(
-                    directive,
-                    format!("`{name}`: give the domain by --domain, or write the names into hosts"),
-                ),
+                None => {
+                    self.lost = true;
+                    notes.closed(
+                        directive,
+                        format!("`{name}`: give the domain by --domain, or write the names into hosts"),
+                    );
+                }
             },
             name => match name.strip_prefix('.') {
                 Some(name) => {
@@ -82,7 +91,10 @@ impl Names {
                 directive,
                 format!("`{name}` never matches a request, in nginx neither: write its xn--… form"),
             ),
-            Err(_) => notes.closed(directive, format!("`{name}` is not a host name: left out")),
+            Err(_) => {
+                self.lost = true;
+                notes.closed(directive, format!("`{name}` is not a host name: left out"));
+            }
         }
     }
 }

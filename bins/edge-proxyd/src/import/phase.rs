@@ -171,7 +171,9 @@ impl Phase {
         let refuses = match &action {
             Action::Drop => true,
             // Clients that get any answer of nginx's own are kept from the service.
-            Action::Respond { status, .. } => *status >= 400 || matches!(verdict, Verdict::Clients(_)),
+            Action::Respond { status, .. } => {
+                *status >= 400 || matches!(verdict, Verdict::Clients(_) | Verdict::NoCertificate)
+            }
             Action::Redirect { to, .. } => to != "https://{host}{path}{query}",
             Action::Forward { .. } => false,
         };

@@ -195,6 +195,8 @@ fn server(
         notes.closed(&at, "its variable is not known here: its listener is left out");
         return None;
     };
+    // Names that cannot be converted must not go where all other names go.
+    let mut lost = false;
     for (name, target) in entries {
         let hosts: Vec<String> = match name.strip_prefix('.') {
             Some(name) => vec![name.to_owned(), format!("*.{name}")],
@@ -216,13 +218,23 @@ fn server(
                     None => found.by_name.push((hosts, upstream)),
                 }
             }
-            _ => notes.closed(
-                &at,
-                format!("`{name}` does not go to `{target}`: not a host name and an address with a port"),
-            ),
+            _ => {
+                lost = true;
+                notes.closed(
+                    &at,
+                    format!("`{name}` does not go to `{target}`: not a host name and an address with a port"),
+                );
+            }
         }
     }
-    if !default.is_empty() {
+    if lost && !default.is_empty() {
+        notes.closed(
+            &at,
+            format!(
+                "TLS for other names does not go to `{default}`, since some names could not be converted"
+            ),
+        );
+    } else if !default.is_empty() {
         match upstreams.tcp(&variables.expand(default), proxied) {
             Some(upstream) => {
                 notes
