@@ -33,9 +33,10 @@ pub fn decode_file(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns the bytes that the server has for a text: one byte for each private-use character of [`decode_file`], UTF-8
-/// for all other characters.
-pub(crate) fn server_bytes(text: &str) -> Vec<u8> {
+/// Returns the bytes of a text of [`decode_file`], as the server has them: one byte for each private-use character, UTF-8
+/// for all other characters. The name of an included file is converted before it is opened.
+#[must_use]
+pub fn encode_file(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     for c in text.chars() {
         let above = u32::from(c).checked_sub(BYTES + 0x80);
@@ -49,13 +50,13 @@ pub(crate) fn server_bytes(text: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode_file, server_bytes};
+    use super::{decode_file, encode_file};
 
     #[test]
     fn every_text_has_the_bytes_of_its_file() {
         let first = "\u{10ff80}".as_bytes();
         for bytes in [&b"\x80"[..], first, "\u{10ffff}\u{10ff7f}\u{fc}".as_bytes(), b"a\xf4\x8f\xbeb\xff"] {
-            assert_eq!(server_bytes(&decode_file(bytes)), bytes);
+            assert_eq!(encode_file(&decode_file(bytes)), bytes);
         }
         assert_ne!(decode_file(b"\x80"), decode_file(first));
     }

@@ -130,14 +130,15 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
             alternatives(rule.databases.iter().filter_map(|one| ask(&|world| one.matches(attempt, world))));
         let users =
             alternatives(rule.users.iter().filter_map(|one| ask(&|world| one.matches(&attempt.user, world))));
+        let mut seen = BTreeSet::new();
         for database in &databases {
             for user in &users {
-                let if_all: BTreeSet<Dependency> =
-                    address.iter().chain(database).chain(user).cloned().collect();
-                let possibility =
-                    Possibility { rule: Some((at, rule)), if_all: if_all.into_iter().collect() };
-                if !out.possible.contains(&possibility) {
-                    out.possible.push(possibility);
+                let if_all: Vec<Dependency> = {
+                    let facts: BTreeSet<&Dependency> = address.iter().chain(database).chain(user).collect();
+                    facts.into_iter().cloned().collect()
+                };
+                if seen.insert(if_all.clone()) {
+                    out.possible.push(Possibility { rule: Some((at, rule)), if_all });
                 }
             }
         }

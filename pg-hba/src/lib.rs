@@ -34,7 +34,7 @@ pub use connection::ConnectionType;
 pub use decide::{Decision, DecisionReason, Mismatch, decide};
 pub use diff::{CounterExample, Diff, diff};
 pub use document::{Content, Document, Include, IncludeError, Line, NoIncludes, RejectedFile};
-pub use encoding::decode_file;
+pub use encoding::{decode_file, encode_file};
 pub use error::{ParseError, Refusal};
 pub use explain::{Dependency, Explanation, Knowledge, Possibility, explain};
 pub use guard::admits;

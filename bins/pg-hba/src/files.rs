@@ -6,26 +6,30 @@ use cli_support::outcome::{Failure, chain};
 use cli_support::words::Words;
 use pg_hba::{
     Document, Include, IncludeError, Mappings, ParseError, Policy, PolicyError, PolicySpec, Server, Version,
-    decode_file,
+    decode_file, encode_file,
 };
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Included files, read from the file system.
 pub(crate) struct FileSystem;
 
 impl Include for FileSystem {
-    /// Reads a file as UTF-8.
+    /// Reads a file of any encoding, whose name may have any encoding, too.
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
-        std::fs::read(path).map(|bytes| decode_file(&bytes)).map_err(|why| words(&why))
+        std::fs::read(OsStr::from_bytes(&encode_file(path)))
+            .map(|bytes| decode_file(&bytes))
+            .map_err(|why| words(&why))
     }
 
-    /// Returns the names of all entries that are not folders. Names that are not UTF-8 are skipped.
+    /// Returns the names of all entries that are not folders.
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
-        let entries = std::fs::read_dir(path).map_err(|why| words(&why))?;
+        let entries = std::fs::read_dir(OsStr::from_bytes(&encode_file(path))).map_err(|why| words(&why))?;
         Ok(entries
             .filter_map(Result::ok)
             .filter(|entry| !entry.path().is_dir())
-            .filter_map(|entry| entry.file_name().into_string().ok())
+            .map(|entry| decode_file(entry.file_name().as_bytes()))
             .collect())
     }
 }

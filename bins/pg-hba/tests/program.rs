@@ -48,8 +48,8 @@ fn render_check_explain_diff_and_matrix() {
     let shadowed =
         "local all postgres peer\nlocal all all scram-sha-256\nlocal forgejo forgejo scram-sha-256\n";
     let shadowed = write(folder.path(), "shadowed.conf", shadowed);
-    expect(&["check", &shadowed], 3, &["warning HBA002"]);
-    expect(&["check", &shadowed, "--errors-only"], 0, &["warning HBA002"]);
+    expect(&["check", &shadowed], 3, &["warning[HBA002]"]);
+    expect(&["check", &shadowed, "--errors-only"], 0, &["warning[HBA002]"]);
     let lockout = write(folder.path(), "lockout.conf", "local all all reject\n");
     expect(&["check", &lockout, "--errors-only"], 3, &["error "]);
     expect(

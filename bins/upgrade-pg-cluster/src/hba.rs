@@ -1,7 +1,9 @@
 //! Comparison of the decisions of `pg_hba.conf` under both versions.
 
-use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, decode_file, diff};
+use pg_hba::{Diff, Document, Include, IncludeError, Server, Version, decode_file, diff, encode_file};
 use pg_upgrade::{HbaChecker, HbaComparison, Major};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Checker that parses `pg_hba.conf` as each version does, and compares the decisions of the rules.
@@ -43,12 +45,14 @@ struct FileSystem;
 
 impl Include for FileSystem {
     fn read(&mut self, path: &str) -> Result<String, IncludeError> {
-        std::fs::read(path).map(|bytes| decode_file(&bytes)).map_err(|why| words(&why))
+        std::fs::read(OsStr::from_bytes(&encode_file(path)))
+            .map(|bytes| decode_file(&bytes))
+            .map_err(|why| words(&why))
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
-        let entries = std::fs::read_dir(path).map_err(|why| words(&why))?;
-        Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+        let entries = std::fs::read_dir(OsStr::from_bytes(&encode_file(path))).map_err(|why| words(&why))?;
+        Ok(entries.filter_map(Result::ok).map(|entry| decode_file(entry.file_name().as_bytes())).collect())
     }
 }
 

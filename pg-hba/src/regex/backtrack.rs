@@ -5,7 +5,7 @@
 
 use super::nfa::{PrecedingChar, holds, kind};
 use super::parse::Node;
-use crate::encoding::server_bytes;
+use crate::encoding::encode_file;
 
 /// Maximum number of steps of a search over all start positions. A search that exceeds it does not match.
 const MAX_STEPS: usize = 2_000_000;
@@ -33,7 +33,7 @@ type Next<'a, 'm> = &'a mut dyn FnMut(&mut Search<'m>, usize) -> bool;
 impl<'p> Matcher<'p> {
     /// Creates a search. `groups` is the number of capture groups of the pattern.
     pub(super) fn new(node: &'p Node, groups: usize, name: &str) -> Self {
-        Self { node, groups, name: server_bytes(name).into_iter().map(u32::from).collect() }
+        Self { node, groups, name: encode_file(name).into_iter().map(u32::from).collect() }
     }
 
     /// Returns the groups of the leftmost match, and of those at the same start the longest. `None` without a match.

@@ -4,7 +4,7 @@
 use super::charset::{CharSet, is_word};
 use super::error::PatternError;
 use super::parse::{Assertion, Node};
-use crate::encoding::server_bytes;
+use crate::encoding::encode_file;
 
 /// Maximum number of instructions of an automaton.
 const MAX_STEPS: usize = 20_000;
@@ -78,7 +78,7 @@ impl Automaton {
     /// Returns `true` if some part of `name` matches.
     pub(super) fn is_match(&self, name: &str) -> bool {
         let mut state = self.initial();
-        for byte in server_bytes(name) {
+        for byte in encode_file(name) {
             state = self.step(&state, byte.into());
             if state == State::Matched {
                 return true;

@@ -2,7 +2,7 @@
 
 use super::charset::CharSet;
 use super::error::PatternError;
-use crate::encoding::server_bytes;
+use crate::encoding::encode_file;
 
 /// Syntax tree of a regular expression. Groups are numbered from 0, references from 1; the boolean of a reference is
 /// whether it ignores case.
@@ -97,7 +97,7 @@ impl Parser {
             newline_stops: false,
         };
         Self {
-            chars: server_bytes(text).into_iter().map(u32::from).collect(),
+            chars: encode_file(text).into_iter().map(u32::from).collect(),
             at: 0,
             flags,
             groups: 0,

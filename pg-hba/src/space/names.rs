@@ -1,7 +1,7 @@
 //! Names that rules can distinguish: each literal name, and for the rest one class for each set of patterns that match.
 
 use super::Undecidable;
-use crate::encoding::{decode_file, server_bytes};
+use crate::encoding::{decode_file, encode_file};
 use crate::regex::{Automaton, Pattern, State};
 use crate::rule::{Database, Rule, User};
 use std::collections::{BTreeSet, HashMap};
@@ -64,7 +64,7 @@ impl NameClasses {
         names.sort_unstable();
         names.dedup();
         // The server truncates longer names before it compares them with the rules, and rejects an empty one.
-        names.retain(|name| !name.is_empty() && server_bytes(name).len() <= 63);
+        names.retain(|name| !name.is_empty() && encode_file(name).len() <= 63);
         if let Some(odd) = listed.iter().find(|pattern| !pattern.is_regular()) {
             return Err(Undecidable::Pattern(odd.as_str().to_owned()));
         }
@@ -148,7 +148,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
     let alphabet = alphabet(literals, &automata);
     // Breadth first by bytes. Each state is entered with two names, so that each class is found with two.
     let mut entered: HashMap<(Vec<State>, Option<Vec<u8>>), u8> = HashMap::new();
-    let mut sorted: Vec<Vec<u8>> = literals.keys().map(|name| server_bytes(name)).collect();
+    let mut sorted: Vec<Vec<u8>> = literals.keys().map(|name| encode_file(name)).collect();
     sorted.sort_unstable();
     // Only names that are prefixes of literal names have to be distinguished.
     let prefix = |name: &[u8]| {
@@ -193,7 +193,7 @@ fn others(literals: &HashMap<String, usize>, patterns: &[Pattern]) -> Result<Vec
 fn alphabet(literals: &HashMap<String, usize>, automata: &[&Automaton]) -> Vec<u8> {
     let mut edges: Vec<u32> = vec![1, 10, 11, 0x30, 0x3a, 0x41, 0x5b, 0x5f, 0x60, 0x61, 0x7b, 0x7f, 0x80];
     automata.iter().for_each(|automaton| automaton.boundaries(&mut edges));
-    for byte in literals.keys().flat_map(|name| server_bytes(name)) {
+    for byte in literals.keys().flat_map(|name| encode_file(name)) {
         edges.extend([u32::from(byte), u32::from(byte) + 1]);
     }
     edges.retain(|&edge| edge > 0 && edge <= 0xff);

@@ -106,7 +106,7 @@ impl FindingList<'_> {
                     "{} invalid: a DROP DATABASE was interrupted",
                     counted(&invalid, "the database", "databases")
                 ),
-                format!("DROP DATABASE {}", listed(&invalid)),
+                invalid.iter().map(|name| format!("DROP DATABASE {name}")).collect::<Vec<_>>().join("; "),
             );
         }
         let closed = names(|one| !one.connectable && !one.invalid && one.name != "template0");
