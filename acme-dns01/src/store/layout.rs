@@ -107,7 +107,7 @@ impl Inner {
     }
 
     /// Copies to a new folder what other programs added to the certificate's folder: symbolic links, files (as hard
-    /// links) and access control lists. Folders are omitted, and existing entries are not replaced.
+    /// links, or as copies where links are refused) and access control lists. Folders are omitted, and existing entries are not replaced.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if an entry cannot be created, or a list cannot be set.
@@ -130,7 +130,10 @@ impl Inner {
                 let target = std::fs::read_link(entry.path()).map_err(failed(&path))?;
                 std::os::unix::fs::symlink(target, &path).map_err(failed(&path))?;
             } else if kind.is_file() {
-                std::fs::hard_link(entry.path(), &path).map_err(failed(&path))?;
+                // The kernel refuses links to files of another account (fs.protected_hardlinks).
+                std::fs::hard_link(entry.path(), &path)
+                    .or_else(|_| std::fs::copy(entry.path(), &path).map(drop))
+                    .map_err(failed(&path))?;
             }
         }
         disk::copy_acl(from, to)

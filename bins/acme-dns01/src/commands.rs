@@ -209,7 +209,7 @@ fn report_removal(
     let left: Vec<String> = left.iter().map(|(at, error)| format!("{at}: {}", error.reason)).collect();
     let text = format!("{name}: TXT records are left: {}", left.join("; "));
     let results = Map::from_iter([(what.to_owned(), Value::from(name))]);
-    Err(Failure::Partial { text, findings, results })
+    Err(Failure::Partial { code: 1, text, findings, results })
 }
 
 /// Removes the TXT records of certificates that are not configured any more. An error is printed as a warning.
@@ -262,7 +262,7 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     }
     let text = format!("{} of {} failed: {}", failures.len(), rounds.len(), failures.join("; "));
     let results = Map::from_iter([("certificates".to_owned(), Value::from(lines))]);
-    Err(Failure::Partial { text, findings: Findings::new(faults), results })
+    Err(Failure::Partial { code: 1, text, findings: Findings::new(faults), results })
 }
 
 /// Runs and prints the engine's checks, and a fault for each group that does not exist. Unless `dry`, TXT records are

@@ -34,6 +34,12 @@ pub(crate) fn act_as_owner(args: &Args) -> Result<Option<Account>, Failure> {
     let unit = of_unit.then(|| Account::of_unit(UNIT)).flatten();
     let owner = || Account::owner_of(&folder).filter(|owner| owner.uid != 0);
     let Some(account) = unit.or_else(owner) else { return Ok(None) };
+    // The unit's start makes a missing folder, which its account could not.
+    if of_unit && !folder.exists() {
+        let group = account.gids.first().copied().unwrap_or(account.uid);
+        FileStore::claim(&folder, account.uid, group, &[])
+            .map_err(|error| Failure::Failed(cli_support::outcome::chain(&error)))?;
+    }
     become_account(&account)
         .map_err(|why| Failure::Failed(format!("root cannot act as {}: {why}", account.name)))?;
     if !args.json {

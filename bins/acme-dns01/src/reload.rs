@@ -22,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The effect of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Effect {
     /// Number of certificates that are kept now.
     certificates: usize,
@@ -108,7 +109,8 @@ pub(crate) struct Reloads {
     process: i32,
     /// Number of reloads since the daemon's start, including failed ones.
     count: u64,
-    /// Effect of the last reload after which the new configuration is in use.
+    /// Effect of the last reload after which the new configuration is in use. Empty in the record of an older daemon.
+    #[serde(default)]
     effect: Effect,
     /// Error of the last reload. `None` if the new configuration is in use.
     refused: Option<Refusal>,

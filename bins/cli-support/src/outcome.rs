@@ -36,9 +36,11 @@ pub enum Failure {
     /// An input file has errors, each with its position: exit code 2.
     #[error("{0}")]
     Unusable(Findings),
-    /// Some of the work failed: exit code 1. The results of all of it are fields of the same JSON document.
+    /// Some of the work failed. The results of all of it are fields of the same JSON document.
     #[error("{text}")]
     Partial {
+        /// The exit code, 1 or 2.
+        code: u8,
         /// The error, its place, and the fix.
         text: String,
         /// The faults in the form of findings; empty if the text is the only one.
@@ -63,7 +65,8 @@ impl Failure {
     /// Returns the exit code, 1 or 2.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) | Self::Partial { .. } => 1,
+            Self::Failed(_) => 1,
+            Self::Partial { code, .. } => *code,
             Self::Configuration(_) | Self::Unusable(_) => 2,
         }
     }
@@ -80,7 +83,7 @@ impl Failure {
             // The end of such a text is as often a cause as a fix.
             Self::Failed(text) => (about("failed", text, ""), Map::new()),
             Self::Unusable(findings) => (findings.clone(), Map::new()),
-            Self::Partial { text, findings, results } if findings.list().is_empty() => {
+            Self::Partial { text, findings, results, .. } if findings.list().is_empty() => {
                 (about("failed", text, ""), results.clone())
             }
             Self::Partial { findings, results, .. } => (findings.clone(), results.clone()),
@@ -178,6 +181,7 @@ mod tests {
             (Failure::Unusable(findings.clone()), 2, "value", "write c"),
             (
                 Failure::Partial {
+                    code: 1,
                     text: "1 of 2 failed".to_owned(),
                     findings: Findings::default(),
                     results: results.clone(),
@@ -186,7 +190,12 @@ mod tests {
                 "failed",
                 "",
             ),
-            (Failure::Partial { text: "1 of 2 failed".to_owned(), findings, results }, 1, "value", "write c"),
+            (
+                Failure::Partial { code: 1, text: "1 of 2 failed".to_owned(), findings, results },
+                1,
+                "value",
+                "write c",
+            ),
         ] {
             let document = failure.json("sample");
             let finding = &document["findings"][0];

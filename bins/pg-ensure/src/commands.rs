@@ -80,7 +80,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
             };
             if let Some(policy) = policy {
                 let installed = hba::install(&policy, server, canary.as_deref());
-                let installed = installed.map_err(|why| with_results(&why, &document))?;
+                let installed =
+                    installed.map_err(|why| if args.json { with_results(&why, &document) } else { why })?;
                 if args.json {
                     document["hba"] = json!({"result": installed.result, "file": installed.file});
                 } else {
@@ -165,6 +166,7 @@ const STANDBY: &str = "the server is a standby: nothing was changed";
 fn with_results(why: &Failure, results: &Value) -> Failure {
     let findings = if let Failure::Unusable(findings) = why { findings.clone() } else { Findings::default() };
     Failure::Partial {
+        code: why.code(),
         text: why.to_string(),
         findings,
         results: results.as_object().cloned().unwrap_or_default(),
@@ -220,7 +222,7 @@ fn apply(
             let count = left.blocked.len();
             let text = format!("{count} of what is wanted could not be done; the first: {first}");
             let results = document.as_object().cloned().unwrap_or_default();
-            Err(Failure::Partial { text, findings: report::findings(&left), results })
+            Err(Failure::Partial { code: 1, text, findings: report::findings(&left), results })
         }
     }
 }

@@ -83,7 +83,8 @@ fn configure(
     let key = parameters.take("sslkey").map(PathBuf::from).or_else(|| beside("postgresql.key"));
     let mut config = parameters.config()?;
     // A Unix-domain socket neither needs nor supports TLS.
-    let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+    let local = config.get_hostaddrs().is_empty()
+        && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
     let mode = args.sslmode.or(mode).unwrap_or(if local { Mode::Disable } else { Mode::Prefer });
     config.ssl_mode(match mode {
         Mode::Disable => SslMode::Disable,

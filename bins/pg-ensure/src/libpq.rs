@@ -76,6 +76,11 @@ pub(crate) struct ProcessEnvironment<'s> {
     pub(crate) account: Option<String>,
 }
 
+/// Returns whether a parameter that is not supported is one of libpq's without a secret in its value.
+fn is_known(name: &str) -> bool {
+    name == "ssl" || VARIABLES.iter().any(|(_, known)| *known == name && name != "password")
+}
+
 /// Creates a configuration error about `--connect`.
 fn option_error(why: impl Into<String>) -> Failure {
     Failure::Configuration(format!("--connect: {}", why.into()))
@@ -205,8 +210,12 @@ impl Parameters {
                 | ("sslsni", "1")
                 | ("ssl_max_protocol_version", "TLSv1.3")
                 | ("ssl_min_protocol_version", "TLSv1" | "TLSv1.1" | "TLSv1.2") => {}
-                (name, value) => {
+                (name, value) if is_known(name) => {
                     return Err(option_error(format!("{name}={value} is not supported by this program")));
+                }
+                // The value of a parameter that is not known may be a secret.
+                (name, _) => {
+                    return Err(option_error(format!("{name} is not supported by this program")));
                 }
             }
         }
@@ -358,7 +367,8 @@ fn service_of(
                 continue;
             }
             let wrong = |why: &str| {
-                Failure::Configuration(format!("{}:{}:1: {line:?}: {why}", path.display(), index + 1))
+                // The line itself may hold a password.
+                Failure::Configuration(format!("{}:{}:1: {why}", path.display(), index + 1))
             };
             match line.split_once('=') {
                 Some(("service" | "servicefile", _)) => {

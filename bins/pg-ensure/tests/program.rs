@@ -4,6 +4,7 @@ mod logged;
 mod secrets;
 
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -657,13 +658,15 @@ fn a_standby_is_followed_until_it_is_promoted() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the program runs");
-    std::thread::sleep(std::time::Duration::from_millis(3500));
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut said = String::new();
+    output.read_line(&mut said).expect("a line");
+    std::thread::sleep(std::time::Duration::from_millis(2500));
     assert!(child.try_wait().expect("a status").is_none(), "it waits");
     standby.promote();
-    let ended = child.wait_with_output().expect("it ends");
-    assert!(ended.status.success());
+    output.read_to_string(&mut said).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{said}");
     // It looked several times, and said so once.
-    let said = text(&ended);
     assert_eq!((said.matches("standby").count(), said.contains("applied:")), (1, true), "{said}");
     expect(&["check", &manifest, "--connect", &to], 0, &[]);
 }

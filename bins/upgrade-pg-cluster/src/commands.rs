@@ -277,7 +277,12 @@ fn differing(why: &UpgradeError, advice: &str, as_json: bool) -> Failure {
     }
     let place = || Place { key: "cluster".to_owned(), ..Place::default() };
     let found = differences.iter().map(|one| Finding::error("differs", place(), one.to_string()).fix(""));
-    Failure::Partial { text, findings: Findings::new(found.collect()), results: serde_json::Map::new() }
+    Failure::Partial {
+        code: 1,
+        text,
+        findings: Findings::new(found.collect()),
+        results: serde_json::Map::new(),
+    }
 }
 
 /// Returns the failure of this program that an upgrade error causes.
