@@ -142,6 +142,13 @@ pub(crate) fn written_out(ini: &Ini, changes: &[Change]) -> Vec<Change> {
     let reaches = |name: &str, section: &str| {
         name.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
+    let passwords: Vec<String> = ini
+        .sections()
+        .iter()
+        .flat_map(|section| ["PASSWD", "PASSWORD"].map(|key| ini.value(section.name(), key)))
+        .flatten()
+        .filter(|value| !value.is_empty())
+        .collect();
     let mut kept = Vec::new();
     for section in ini.sections() {
         let references: Vec<&str> = removed
@@ -155,6 +162,9 @@ pub(crate) fn written_out(ini: &Ini, changes: &[Change]) -> Vec<Change> {
             if !is_changed
                 && references.iter().any(|reference| key.raw().contains(reference))
                 && let Some(value) = ini.value(section, name)
+                // A password is not copied to another key, and a value that still refers to a key cannot be written.
+                && (is_password(name) || !passwords.iter().any(|password| value.contains(password)))
+                && !value.contains("%(")
             {
                 kept.push(Change::set(section, name, &value));
             }

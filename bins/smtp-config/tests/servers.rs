@@ -202,7 +202,7 @@ fn what_cannot_be_meant_is_named_and_nothing_is_written() {
     }
     run(&["render", "--from", "a@b", "--port", "70000"], 2, &["port"]);
     run(&["render", "--from", "a@b", "--host", "https://x"], 2, &["without https://"]);
-    run(&["render", "--from", "a@b", "--header", "X Y=z"], 2, &["headers: X Y"]);
+    run(&["render", "--from", "a@b", "--header", "X Y=z"], 2, &["--header = X Y=z", "not a valid header"]);
     run(&["send-test", "--from", "a@b", "--to", "Name <a@b>"], 2, &["bare address"]);
     run(&["doctor", "--app-ini", &file], 2, &["app.ini:3:1"]);
     run(&["doctor", "--from", "a@b", "--limit", "0"], 2, &["--limit"]);
