@@ -51,7 +51,7 @@ fn render_check_explain_diff_and_matrix() {
     expect(&["check", &shadowed], 3, &["warning[HBA002]"]);
     expect(&["check", &shadowed, "--errors-only"], 0, &["warning[HBA002]"]);
     let lockout = write(folder.path(), "lockout.conf", "local all all reject\n");
-    expect(&["check", &lockout, "--errors-only"], 3, &["error "]);
+    expect(&["check", &lockout, "--errors-only"], 3, &["error[HBA003]"]);
     expect(
         &["explain", &file, "--db", "forgejo", "--user", "backup", "--from", "100.64.1.2"],
         0,
