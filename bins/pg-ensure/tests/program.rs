@@ -656,18 +656,23 @@ fn a_standby_is_followed_until_it_is_promoted() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
         .args(["apply", &manifest, "--connect", &to, "--follow", "1"])
         .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the program runs");
-    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut notes = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut said = String::new();
-    output.read_line(&mut said).expect("a line");
+    while !said.contains("standby") {
+        assert!(notes.read_line(&mut said).expect("a line") > 0, "it ended: {said}");
+    }
     std::thread::sleep(std::time::Duration::from_millis(2500));
     assert!(child.try_wait().expect("a status").is_none(), "it waits");
     standby.promote();
-    output.read_to_string(&mut said).expect("text");
-    assert!(child.wait().expect("it ends").success(), "{said}");
+    let ended = child.wait_with_output().expect("it ends");
+    notes.read_to_string(&mut said).expect("text");
+    assert!(ended.status.success(), "{said}");
     // It looked several times, and said so once.
-    assert_eq!((said.matches("standby").count(), said.contains("applied:")), (1, true), "{said}");
+    let applied = text(&ended);
+    assert_eq!((said.matches("standby").count(), applied.contains("applied:")), (1, true), "{said}{applied}");
     expect(&["check", &manifest, "--connect", &to], 0, &[]);
 }
 
