@@ -22,7 +22,7 @@ enum DisplayMode {
 }
 
 impl Progress {
-    /// Creates a display. Nothing is shown with `quiet`, or if the process is quiet ([`verbosity`](crate::verbosity)).
+    /// Creates a display. Nothing is shown with `quiet`, or if the process is quiet ([`crate::verbosity`]).
     pub fn new(quiet: bool) -> Self {
         let shown = match (quiet || verbosity::is_quiet(), std::io::stderr().is_terminal()) {
             (true, _) => DisplayMode::Nothing,
