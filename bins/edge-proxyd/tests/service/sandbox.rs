@@ -166,7 +166,7 @@ fn a_kernel_without_landlock() {
     assert_eq!((value["files"].as_bool(), value["calls"].as_bool()), (Some(false), Some(true)), "{value:#}");
     let inside = SandboxFixture::new("sandbox = { mode = \"require\" }\n");
     let output = inside.command("/usr/bin/strace").output().expect("strace runs");
-    let text = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("this kernel has no Landlock") && text.contains("require"), "{text}");
 }

@@ -260,7 +260,8 @@ fn differences_are_listed_by_harm_with_their_lines() {
     let output = import(&file);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("site.conf:2: missing ; after `listen`")
+        String::from_utf8_lossy(&output.stderr)
+            .contains("site.conf:2:1: error[syntax]: missing ; after `listen`")
             && output.stdout.is_empty()
     );
 }
