@@ -25,6 +25,8 @@ pub(crate) struct Automaton {
     steps: Vec<Step>,
     sets: Vec<CharSet>,
     start: usize,
+    /// The number of repetitions of nodes without instructions.
+    empty: usize,
 }
 
 /// A state of the deterministic automaton, which determines how the rest of a name is matched.
@@ -65,7 +67,7 @@ impl Automaton {
         if !is_regular(node) {
             return Ok(None);
         }
-        let mut automaton = Self { steps: vec![Step::Match], sets: Vec::new(), start: 0 };
+        let mut automaton = Self { steps: vec![Step::Match], sets: Vec::new(), start: 0, empty: 0 };
         automaton.start = automaton.add(node, 0)?;
         Ok(Some(automaton))
     }
@@ -193,8 +195,9 @@ impl Automaton {
                 for _ in 0..*min {
                     let once = self.add(node, from)?;
                     if once == from {
-                        // A node without instructions, such as an empty group: its repetition has none either.
-                        break;
+                        // The server limits repetitions of an empty group, too.
+                        self.empty += 1;
+                        self.check_size()?;
                     }
                     from = once;
                 }
@@ -209,11 +212,17 @@ impl Automaton {
     /// # Errors
     /// Returns [`PatternError::TooComplex`] if there are already 20,000.
     fn push(&mut self, step: Step) -> Result<usize, PatternError> {
-        if self.steps.len() >= MAX_STEPS {
-            return Err(PatternError::TooComplex);
-        }
+        self.check_size()?;
         self.steps.push(step);
         Ok(self.steps.len() - 1)
+    }
+
+    /// Checks that there is room for another instruction.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::TooComplex`] if there are already 20,000 instructions and empty repetitions.
+    fn check_size(&self) -> Result<(), PatternError> {
+        if self.steps.len() + self.empty >= MAX_STEPS { Err(PatternError::TooComplex) } else { Ok(()) }
     }
 }
 
