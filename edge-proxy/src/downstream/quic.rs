@@ -57,7 +57,9 @@ impl H3Service {
         decide::hello(view.runtime.snapshot(), Transport::Quic, self.listener.as_deref(), None, sni)
     }
 
-    /// Counts and reports a rejected QUIC connection or request.
+    /// Counts a rejected QUIC connection, datagram or request and reports it to the observer, with the listener's
+    /// address as
+    /// the local one.
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
         self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
     }

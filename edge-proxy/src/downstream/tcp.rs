@@ -41,15 +41,18 @@ const MAX_ACCEPTS: usize = 32;
 /// The time without a failure to accept after which the recovery is reported.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
-/// The pause after a failure to accept, and the interval at which a listener without free descriptors checks for some.
+/// The pause after a failure to accept, and the interval at which a listener checks for a free descriptor while only
+/// reserved ones are left.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The highest number of connections that are accepted from the queue when a listener ends.
 const MAX_LAST_ACCEPTS: usize = 4096;
 
-/// Accepts connections on a listening socket and spawns a task for each. Pauses, and reports that, while accepting
-/// fails or only reserved descriptors are left. Ends when the sender of `stop` is dropped, after it has accepted the
-/// connections in the queue, or when readiness can no longer be awaited.
+/// Accepts connections on a listening socket and spawns a task for each. While accepting fails or only reserved
+/// descriptors are left, retries at [`ACCEPT_RETRY_INTERVAL`] and reports the beginning and the end of that period.
+/// Ends when the sender of `stop` sends or is dropped, or when readiness can no longer be awaited, after it has
+/// accepted
+/// at most [`MAX_LAST_ACCEPTS`] connections from the queue. `address` is the local address of the listener.
 /// `inherited` is true for a socket that another process may have bound to another interface.
 pub(crate) async fn run(
     worker: Rc<Worker>,
@@ -70,8 +73,9 @@ pub(crate) async fn run(
     }
 }
 
-/// Waits until a connection can be accepted. `None` once the sender of `stop` is dropped, after which this must not be
-/// called again.
+/// Waits until a connection can be accepted. `None` if the sender of `stop` has sent or was dropped, after which this
+/// must
+/// not be called again, or if readiness can no longer be awaited.
 async fn ready<'t>(
     tcp: &'t AsyncFd<TcpListener>,
     stop: &mut oneshot::Receiver<()>,
@@ -83,11 +87,15 @@ async fn ready<'t>(
     .await
 }
 
-/// Waits before accepting is tried again. Returns whether the sender of `stop` was dropped.
+/// Waits for [`ACCEPT_RETRY_INTERVAL`] before accepting is tried again. Returns true if the sender of `stop` sent or
+/// was
+/// dropped in the meantime.
 async fn pause(stop: &mut oneshot::Receiver<()>) -> bool {
     tokio::time::timeout(ACCEPT_RETRY_INTERVAL, stop).await.is_ok()
 }
 
+/// Accepts connections as [`run`] does, until the sender of `stop` sends or is dropped, or readiness can no longer be
+/// awaited. Leaves the connections in the queue to the caller.
 async fn accept_until_stopped(
     worker: &Rc<Worker>,
     listener: &Rc<Listener>,
@@ -147,8 +155,9 @@ struct AcceptFailureState<'a> {
 }
 
 impl AcceptFailureState<'_> {
-    /// Counts a failure to accept connections, and reports `event` to the observer unless such a failure is already
-    /// reported and not over.
+    /// Counts a failure to accept connections and records its time. Reports `event` to the observer only if no earlier
+    /// failure
+    /// is reported whose recovery is not.
     fn begin(&mut self, event: &AcceptEvent<'_>) {
         self.worker.with_counts(|counts| counts.accept_waits.add(1));
         if self.last.replace(Instant::now()).is_none() {
@@ -156,7 +165,9 @@ impl AcceptFailureState<'_> {
         }
     }
 
-    /// Reports the recovery if the last failure is more than 10 s ago.
+    /// Reports the recovery to the observer if a failure is reported and the last one is more than [`RECOVERED_AFTER`]
+    /// ago. No
+    /// effect otherwise.
     fn end(&mut self) {
         if self.last.take_if(|last| last.elapsed() > RECOVERED_AFTER).is_some() {
             self.worker.accepting(&AcceptEvent::Recovered { local: self.local });
@@ -164,8 +175,9 @@ impl AcceptFailureState<'_> {
     }
 }
 
-/// Returns whether the next descriptor number is below `ceiling`, the first reserved one. Tests it by duplicating the
-/// listening socket.
+/// Returns whether the lowest free descriptor number is below `ceiling`, the first reserved one. Tests it by
+/// duplicating
+/// the listening socket; false if that fails.
 fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
     tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
@@ -180,8 +192,10 @@ fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((socket.into(), peer))
 }
 
-/// Spawns the task that serves an accepted connection. Rejects the connection if the worker's limit is reached, or if
-/// it arrived by another interface on an inherited socket.
+/// Spawns the task that serves an accepted connection. Drops, counts and reports the connection instead if it arrived
+/// by
+/// an interface other than the listener's on an inherited socket (`WrongInterface`), or if the worker's limit of
+/// connections is reached (`TooManyConnections`).
 fn begin(
     worker: &Rc<Worker>,
     listener: &Rc<Listener>,
@@ -219,8 +233,8 @@ fn begin(
     });
 }
 
-/// Returns the name of the interface that a connection arrived on, as the kernel recorded it: loopback if the peer has
-/// the local address. `None` if it is unknown.
+/// Returns the name of the interface that a connection arrived on, as the kernel recorded it. The name is that of the
+/// loopback interface if the peer has the local address. `None` if the interface or its name is unknown.
 fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
     let index = match stream.local_addr() {
         Ok(local) if local.ip() == peer.ip() => sys::LOOPBACK,
@@ -229,8 +243,12 @@ fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<Strin
     sys::interface_name(index)
 }
 
-/// Serves an accepted connection: reads its PROXY header if the peer may send one, applies the limit of the client,
-/// then forwards it or serves TLS, HTTP/1 or HTTP/2 as the listener is configured. Returns when it has ended.
+/// Serves an accepted connection until it has ended. Reads the PROXY header within the handshake timeout if the
+/// listener
+/// expects one from the peer, and applies the limit of connections per client. Then relays the connection if the
+/// listener
+/// forwards, or serves HTTP over TLS or, on a plain listener, without it: HTTP/2 if that is negotiated or begins with
+/// prior knowledge, else HTTP/1. Rejections are counted and reported.
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
@@ -303,7 +321,7 @@ async fn connection(
     }
 }
 
-/// Counts and reports a rejected TCP connection.
+/// Counts a rejected TCP connection and reports it to the observer.
 fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     worker.turned_away(&ConnectionRejected {
         peer: connection.peer,
@@ -314,9 +332,10 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     });
 }
 
-/// Returns whether a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4). The bytes read for that are
-/// appended to `already`. `None` if the client closed the connection, reading failed, or the idle timeout passed before
-/// that was decided.
+/// Returns true if a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), false if it differs. The
+/// bytes
+/// read for that are appended to `already`. `None` if the client closed the connection, reading failed, or the idle
+/// timeout passed before that was decided.
 async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
     let deadline = worker.sweep().deadline();
     let limit = worker.view().runtime.snapshot().config().timeouts.idle;
@@ -337,8 +356,9 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
     deadline.within_first(limit, read).await.flatten()
 }
 
-/// Returns the negotiated application protocol, `h2` or `http/1.1`. `None` if none is negotiated or known yet, or it is
-/// another one.
+/// Returns the negotiated application protocol (ALPN), `h2` or `http/1.1`. `None` if none is negotiated or known yet,
+/// or
+/// it is another one.
 fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     match tls.alpn_protocol()? {
         b"h2" => Some("h2"),
@@ -347,12 +367,14 @@ fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     }
 }
 
-/// Reads the PROXY header, of version 1 or 2, and returns it with the extensions of version 2. Bytes behind it stay in
-/// `already`.
+/// Reads the PROXY header of version 1 or 2, and returns it with the extensions of version 2, which are empty for
+/// version
+/// 1. `already` contains the bytes read before; those behind the header stay in it.
 ///
 /// # Errors
-/// `InvalidData` if the header is malformed, `UnexpectedEof` if the connection ends before it is complete, or the error
-/// of reading.
+/// `InvalidData` if the header is malformed, `UnexpectedEof` if the connection ends before it is complete, or the
+/// error of
+/// reading.
 async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<(ProxyHeader, Extensions)> {
     loop {
         match proxy_protocol::parse(already) {
@@ -370,9 +392,13 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
     }
 }
 
-/// Reads the ClientHello, decides about its site, and performs the handshake, for HTTP/1.1 with early data only until
-/// that can be read. Returns the stream, and true if HTTP/2 was negotiated. Fills in what the handshake determines in
-/// `connection`. `None` if the connection was rejected and reported, or was relayed to a passthrough upstream.
+/// Reads the ClientHello, decides about its site, and performs the TLS handshake within the handshake timeout. Returns
+/// the
+/// stream, and true if HTTP/2 was negotiated. With HTTP/1.1 and early data, returns before the handshake is complete,
+/// so
+/// that the early data can be read. Stores the server name, the ALPN protocol, the TLS parameters and the client
+/// certificate in `connection`. `None` if the connection was rejected and reported, or was relayed to a passthrough
+/// upstream and has ended.
 async fn handshake(
     worker: &Rc<Worker>,
     connection: &mut Connection,
@@ -465,8 +491,9 @@ async fn handshake(
     Some((stream, http2))
 }
 
-/// Completes the handshake within `limit`, and counts it and whether it resumed a session. `None` if it failed or took
-/// too long; the connection is then reported as rejected.
+/// Completes the handshake within `limit`, and counts it, and separately whether it resumed a session. `None` if it
+/// failed
+/// or took too long; the connection is then reported as rejected.
 async fn finish(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -495,8 +522,9 @@ async fn finish(
     }
 }
 
-/// Returns the reason for a handshake that failed with this error: a rejected client certificate, or a failed
-/// handshake.
+/// Returns the reason for a handshake that failed with this error: `ClientCertificateRejected` if the client
+/// certificate is
+/// missing, invalid or cannot be checked by a revocation list, else `HandshakeFailed`.
 fn failure(error: &io::Error) -> Reason {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(

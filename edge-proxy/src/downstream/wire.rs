@@ -15,10 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The highest number of bytes of unread request content that are discarded so that a connection can be reused.
 pub(super) const MAX_DRAIN: usize = 256 * 1024;
-/// The time limit for discarding unread content, and the longest pause between reads of a client whose connection is
-/// being closed.
+/// The time limit for discarding unread request content, and the longest time without input from a client whose
+/// connection is being closed.
 pub(super) const LINGER_PAUSE: Duration = Duration::from_secs(5);
-/// The longest time for which input is read and discarded after the last response.
+/// The longest time for which input is read and discarded while a connection is being closed.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time that the client's acknowledgement of the output is awaited before a reset.
 pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,8 +32,9 @@ pub(crate) enum ClientTransport {
 }
 
 impl ClientTransport {
-    /// Returns whether the TLS handshake is incomplete; everything that was read until then is early data. False
-    /// without TLS.
+    /// Returns true while the TLS handshake is incomplete, so that all bytes read until then are early data. False
+    /// without
+    /// TLS.
     pub(super) fn is_early(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.is_handshaking())
     }
@@ -91,8 +92,9 @@ impl ClientTransport {
 }
 
 impl ClientTransport {
-    /// Hands the encryption of output over to the kernel. Returns true if the kernel encrypts from now on or did
-    /// already. Always false without TLS.
+    /// Hands the encryption of output over to the kernel if possible. Returns true if the kernel encrypts output from
+    /// now on
+    /// or did already. Always false without TLS.
     pub(super) fn enter_kernel(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -100,7 +102,7 @@ impl ClientTransport {
         }
     }
 
-    /// Returns whether the kernel encrypts this connection already, or the connection uses TLS and `wanted` is true.
+    /// Returns true if the connection uses TLS and either the kernel encrypts it already or `wanted` is true.
     pub(super) fn may_enter_kernel(&self, wanted: bool) -> bool {
         matches!(self, Self::Tls(stream) if wanted || stream.is_kernels())
     }
@@ -122,8 +124,8 @@ impl ClientTransport {
     }
 }
 
-/// Reads and discards input until the client closes the connection, sends nothing for [`LINGER_PAUSE`], has sent for
-/// [`LINGER_TIMEOUT`], or the worker drains. Clears the deadline.
+/// Reads and discards input until the client closes the connection, reading fails, the client sends nothing for
+/// [`LINGER_PAUSE`], [`LINGER_TIMEOUT`] has passed, or the worker drains. Replaces and finally clears the deadline.
 pub(super) async fn linger(input: &mut ReadBuffer, wire: &mut ClientTransport, deadline: &Deadline) {
     let since = Instant::now();
     deadline.set(LINGER_PAUSE);
@@ -146,6 +148,7 @@ impl ImmediateWrite for ClientTransport {
     }
 }
 
+/// Evaluates an expression with the transport, `Plain` or `Tls`, bound to a name.
 macro_rules! either {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {

@@ -14,9 +14,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The state of the request's content: how its end is found, or that it has ended.
+/// The state of the request's content: how its end is found, or that it has ended or failed.
 enum RequestContent {
-    /// The number of bytes that have not been consumed.
+    /// The content has a declared length, of which this many bytes have not been consumed.
     Length(u64),
     /// The chunked coding determines the end.
     Chunked(ChunkedDecoder),
@@ -24,12 +24,11 @@ enum RequestContent {
     Raw,
     /// The content is complete, or the request has none.
     Done,
-    /// The chunked coding is malformed.
+    /// The chunked coding is malformed, so that no more content can be read.
     Failed,
 }
 
-/// The state of the response: its head is not sent, its content is being sent with this framing or as a tunnel, or it
-/// is complete.
+/// The state of the response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ResponseContent {
     /// The final response head is not sent yet.
@@ -50,7 +49,7 @@ pub(super) struct Http1Exchange {
     method: Method,
     /// The HTTP version of the request.
     version: Version,
-    /// True if a further request may follow on the connection.
+    /// True if a further request may follow on the connection after this exchange.
     keep_alive: bool,
     /// True if the client waits for a 100 (Continue) response before it sends content, and has not received one.
     waits: bool,
@@ -58,19 +57,21 @@ pub(super) struct Http1Exchange {
     receiving: RequestContent,
     /// The state of the response.
     sending: ResponseContent,
-    /// The number of content bytes at the beginning of the input that can be read.
+    /// The number of content bytes at the beginning of the input that can be consumed.
     data: usize,
-    /// The trailers of the request, once its content is complete.
+    /// The trailers of the request. Empty before its content is complete.
     trailers: Fields,
     /// True if the response was aborted before it was complete.
     aborted: bool,
-    /// True if this side's end of a tunnel is to be sent or was.
+    /// True if the response side of a tunnel has ended, so that the sending side of the connection is shut down.
     half_closed: bool,
-    /// True if the client closed or reset the connection.
+    /// True if the connection failed, or the client closed it before the content was complete.
     lost: bool,
 }
 
 impl Http1Exchange {
+    /// Creates the exchange of a request whose head was read. `expects_continue` is true if the client expects a 100
+    /// (Continue) response; it has no effect on a request without content.
     pub(super) fn new(
         client: HttpConnection,
         head: &RequestHead,
@@ -99,10 +100,13 @@ impl Http1Exchange {
         }
     }
 
-    /// Ends the exchange and returns the connection, ready for the next request. `None` if it was closed: the response
-    /// was aborted, or the connection cannot be reused. Unread request content of at most [`MAX_DRAIN`] bytes is
-    /// discarded for that. An aborted response ends so that the client recognises the truncation: by its framing, or by
-    /// a reset.
+    /// Ends the exchange and returns the connection, ready for the next request. `None` if the connection was closed
+    /// or is to
+    /// be dropped: the response is incomplete, the connection does not persist, or the rest of the request content is
+    /// longer
+    /// than [`MAX_DRAIN`] or takes longer than [`LINGER_PAUSE`]; a shorter rest is discarded. An aborted response ends
+    /// so that
+    /// the client recognizes the truncation: by its framing, or by a reset.
     pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
         // A connection that the kernel encrypts is reset at once: the kernel may not have sent all that it accepted.
         if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
@@ -141,14 +145,15 @@ impl Http1Exchange {
         None
     }
 
-    /// Returns whether the declared rest of the request's content is longer than [`MAX_DRAIN`], so that it is not
-    /// discarded. False for chunked content.
+    /// Returns whether the unread rest of a declared request content is longer than [`MAX_DRAIN`], so that it is not
+    /// discarded. False for content without a declared length.
     const fn leaves_much(&self) -> bool {
         matches!(self.receiving, RequestContent::Length(left) if left > MAX_DRAIN as u64)
     }
 
-    /// Discards request content. Completes with true when all of it has arrived, with false if it fails or exceeds
-    /// [`MAX_DRAIN`].
+    /// Discards request content. Completes with true when all of it has arrived, or with false if reading fails, the
+    /// content is
+    /// malformed, or more than [`MAX_DRAIN`] bytes were discarded.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut thrown = 0;
         loop {

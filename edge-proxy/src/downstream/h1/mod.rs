@@ -39,15 +39,19 @@ enum NextRequest {
     Request { keep_alive: bool, expects_continue: bool },
     /// The head is malformed or too large.
     Bad(h1::HeadError),
-    /// The header timeout passed before the head that had begun was complete.
+    /// The client closed the connection before a head was complete, reading failed, the client sent nothing for the
+    /// idle
+    /// timeout, or the worker drains.
     Slow,
     /// The client closed the connection, sent nothing for the idle timeout, or the worker drains.
     End,
 }
 
-/// Serves HTTP/1 requests on the connection one after another, until it ends. `already` was read from the socket
-/// before. A malformed head is answered with an error and ends the connection; as the first on a plain connection it
-/// may be met with silence.
+/// Serves HTTP/1 requests on the connection one after another until it ends, and closes it. `already` was read from
+/// the
+/// socket before. A malformed head is answered with an error and ends the connection; if it is the first on a plain
+/// connection, [`is_met_with_silence`] decides whether it gets no response. A head that takes longer than the header
+/// timeout ends the connection without a response.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
     let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };
@@ -96,8 +100,11 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
 }
 
-/// Serves one request whose head was read into `head`, which is left empty. Returns the connection if a further request
-/// may follow on it, else `None`. The state of the exchange is on the heap, so that an idle connection is small.
+/// Serves one request whose head was read into `head`, which is left empty. Returns the connection if a further
+/// request
+/// may follow on it, else `None`. No further request follows if `keep_alive` is false or the worker drains. The state
+/// of
+/// the exchange is on the heap, so that an idle connection is small.
 async fn serve_request(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -114,7 +121,7 @@ async fn serve_request(
     exchange.into_client(deadline).await
 }
 
-/// Counts and reports a request that was rejected for its head.
+/// Counts a request or connection that was rejected for a request head, and reports it to the observer.
 fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     worker.turned_away(&ConnectionRejected {
         peer: connection.peer,
@@ -125,7 +132,9 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
     });
 }
 
-/// Returns the reason that is reported for a malformed head.
+/// Returns the reason that is reported for a malformed head: `NotHttp`, `TargetTooLong` or `HeadTooLarge` for the
+/// errors of
+/// these names, `MalformedHead` for every other one.
 const fn reason(why: h1::HeadError) -> Reason {
     match why {
         h1::HeadError::NotHttp => Reason::NotHttp,
@@ -143,8 +152,9 @@ const fn reason(why: h1::HeadError) -> Reason {
     }
 }
 
-/// Responds to a malformed request with this status and an error page, then closes the connection, within
-/// [`LINGER_PAUSE`] until the response is written and then as [`linger`] does.
+/// Responds to a malformed request with this status and an error page, and closes the connection. Writing is limited
+/// to
+/// [`LINGER_PAUSE`]; if it succeeds, input is then discarded as by [`linger`].
 async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
     let (media, body) = error_body::of(status, &edge_http::Fields::new());
     let mut head = ResponseHead { body: BodyLength::Exact(body.len() as u64), ..ResponseHead::new(status) };
@@ -168,15 +178,19 @@ async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
 }
 
 impl HttpConnection {
-    /// Reads and discards what the client still sends, so that it can read the response. Ends when the client closes,
-    /// sends nothing for [`LINGER_PAUSE`], has sent for 30 s, or when the worker drains.
+    /// Reads and discards input as [`linger`] does, so that the client can read the response before the connection is
+    /// closed.
     async fn linger(&mut self, deadline: &Deadline) {
         linger(&mut self.input, &mut self.wire, deadline).await;
     }
 
-    /// Reads until a request head is complete, which is stored in `head`. The idle timeout applies until the first
-    /// byte, then the header timeout until the head is complete. Once the worker drains, only a first request is waited for,
-    /// for at most [`FIRST_REQUEST_GRACE`].
+    /// Reads until a request head is complete, and stores it in `head`. The idle timeout applies until the first byte,
+    /// then the
+    /// header timeout until the head is complete. The configured limits of the head are lowered so that it fits into
+    /// one
+    /// buffer. Once the worker drains, no byte is awaited any more, except for the `first` request of the connection,
+    /// for at
+    /// most [`FIRST_REQUEST_GRACE`]; a head that has begun is still read.
     async fn next(
         &mut self,
         worker: &Rc<Worker>,

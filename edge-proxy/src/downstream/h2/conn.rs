@@ -23,22 +23,26 @@ use std::time::Instant;
 
 /// The largest flow-control window (RFC 9113 §6.9.1).
 const MAX_WINDOW: i64 = (1 << 31) - 1;
-/// The number of bytes of pending output from which no more input is read. Content fills at most half of it; the rest
+/// The number of bytes of pending output from which on no more input is read. Content fills at most half of it; the
+/// rest
 /// is for response heads and replies to frames, for a client that sends requests without reading responses.
 const MAX_PENDING_OUTPUT: usize = 2 * SIZE;
-/// The least number of bytes that a stream may send in its turn while others wait.
+/// The least number of bytes that a stream may send in its turn while others wait, if the connection has that much
+/// room.
 const TURN_BYTES: usize = 16 * 1024;
-/// The number of streams that this side has reset and that are remembered, for frames that the client sent before it
-/// received the reset.
+/// The number of streams reset by this side that are remembered, so that frames that the client sent before it
+/// received
+/// the reset are ignored. The oldest are forgotten first.
 const MAX_REMEMBERED_RESETS: usize = 128;
-/// The number of aborted requests per second by which the count of them decreases.
+/// The number by which the count of aborted requests decreases per second.
 const ABORTS_PER_SECOND: u32 = 20;
 
 /// The limits of one connection: concurrent streams, aborted requests beyond the tolerated rate, and the size of field
 /// sections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Http2Limits {
-    /// The highest number of concurrent streams.
+    /// The highest count of aborted requests, which decreases by [`ABORTS_PER_SECOND`]. One more closes the
+    /// connection.
     pub(super) streams: u32,
     /// The highest number of aborted requests, less those that are tolerated per second.
     pub(super) resets: u32,
@@ -59,9 +63,10 @@ pub(super) struct PendingRequest {
 enum GoAway {
     /// No GOAWAY was sent.
     No,
-    /// Sent with the highest stream ID, so without a limit. A PING determines whether the client has received it.
+    /// GOAWAY was sent with the highest possible stream ID, and a PING whose acknowledgement shows that the client has
+    /// received it.
     Asked,
-    /// Sent again with the last accepted stream.
+    /// A second GOAWAY was sent, with the ID of the last accepted stream. Later streams are ignored.
     Named,
 }
 
@@ -71,7 +76,7 @@ struct Block {
     id: u32,
     /// True if the stream ends with this section.
     end: bool,
-    /// True if the priority fields make the stream depend on itself, which is an error.
+    /// True if the priority fields of the HEADERS frame make the stream depend on itself, which is an error.
     own: bool,
     /// The received part of the section.
     bytes: Vec<u8>,
@@ -92,13 +97,13 @@ pub(super) struct Http2Connection {
     decoder: HpackDecoder,
     /// The incomplete field section. `None` if there is none.
     block: Option<Block>,
-    /// True if the client's connection preface was received.
+    /// True if the client's connection preface was received completely.
     preface: bool,
-    /// True if the client's SETTINGS were received.
+    /// True if the client's first SETTINGS frame was received.
     begun: bool,
-    /// The highest stream identifier that the client used.
+    /// The highest stream identifier that the client has used. 0 before the first request.
     highest: u32,
-    /// The highest stream identifier that is accepted, as announced by GOAWAY.
+    /// The highest stream identifier that is accepted, as announced by the second GOAWAY. `u32::MAX` before that.
     accepted: u32,
     /// The progress of this side's GOAWAY.
     leaving: GoAway,
@@ -106,45 +111,47 @@ pub(super) struct Http2Connection {
     client_leaves: bool,
     /// The initial send window of streams, from the client's SETTINGS.
     initial_window: i64,
-    /// The number of content bytes that may be sent on the connection.
+    /// The number of content bytes that may be sent on the connection, by the client's flow control.
     send_window: i64,
     /// The number of content bytes that the client may still send on the connection.
     receive_window: i64,
-    /// The receive window of the connection as announced.
+    /// The size of the connection's receive window as announced to the client, in bytes.
     connection_window: u32,
     /// The sizes of receive windows.
     windows: Windows,
-    /// The number of consumed content bytes that no WINDOW_UPDATE has returned to the client yet.
+    /// The number of consumed content bytes that no WINDOW_UPDATE of the connection has returned to the client yet.
     unreleased: u32,
-    /// True if a field section was sent, whose first one states the table size.
+    /// True if a field section was sent. The first one states the size of the HPACK dynamic table.
     said_table: bool,
-    /// The streams that this side reset last.
+    /// The last streams that this side reset, at most [`MAX_REMEMBERED_RESETS`], the oldest first.
     reset: VecDeque<u32>,
     /// The requests whose response is complete and whose remaining content is discarded.
     discarded: VecDeque<DiscardedRequest>,
-    /// The resets that are written once all pending output is.
+    /// The resets that are written once all other pending output is.
     deferred_resets: Vec<DeferredReset>,
-    /// The number of aborted requests, less those that are tolerated per second.
+    /// The count of aborted requests, which decreases by [`ABORTS_PER_SECOND`].
     aborted: u32,
-    /// The time at which the processed bytes arrived.
+    /// The time at which the input that was processed last arrived.
     now: Instant,
     /// The time at which `aborted` was last decreased.
     forgiven: Instant,
-    /// The error code by which this side closed the connection. `None` while it did not.
+    /// The error code by which this side closed the connection. `None` while it has not.
     failed: Option<Code>,
-    /// True if the transport has ended or failed.
+    /// True if the transport has ended or failed, so that nothing can be sent or received.
     lost: bool,
     /// The streams that wait for room in the output buffer or in the connection's window.
     send_queue: SendQueue<u32>,
-    /// True if several streams want to send. Each may then send a limited number of bytes in its turn.
+    /// True if several streams wait to send, so that each may send a limited number of bytes in its turn.
     contended: bool,
-    /// The number of output bytes that the socket has accepted so far.
+    /// The number of output bytes that the socket has accepted since the connection began.
     taken: u64,
     /// The waker of the connection's task. `None` before the task was polled.
     waker: Option<Waker>,
     /// True if the connection's task was woken and has not run since.
     awake: bool,
-    /// The dropped streams while no output is sent. `None` if output is sent.
+    /// The identifiers of the streams that were dropped without output, while all output is held back. `None` if
+    /// output is
+    /// sent.
     silence: Option<Vec<u32>>,
     /// The reasons of requests that were refused for their heads and are not reported yet.
     pub(super) refused: Vec<Reason>,
@@ -194,8 +201,9 @@ impl Http2Connection {
         conn
     }
 
-    /// Appends the SETTINGS frame of this side, and the WINDOW_UPDATE that raises the connection's window to its
-    /// initial size.
+    /// Appends the SETTINGS frame of this side (concurrent streams, initial window, size of field sections, extended
+    /// CONNECT),
+    /// and the WINDOW_UPDATE that raises the connection's window to its initial size.
     fn write_settings(&mut self) {
         use frame::setting;
         let settings = [
@@ -214,7 +222,7 @@ impl Http2Connection {
         frame::write(out, frame::WINDOW_UPDATE, 0, 0, &(WINDOW - 65_535).to_be_bytes());
     }
 
-    /// Registers the connection's task, which is woken by the next change.
+    /// Registers the waker of the connection's task, which the next [`Http2Connection::touch`] wakes.
     pub(super) fn register_waker(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
@@ -222,7 +230,8 @@ impl Http2Connection {
         self.awake = false;
     }
 
-    /// Wakes the connection's task, at most once until it registers again.
+    /// Wakes the connection's task, at most once until it registers its waker again. No effect before a waker is
+    /// registered.
     pub(super) fn touch(&mut self) {
         if !self.awake
             && let Some(waker) = &self.waker
@@ -257,8 +266,11 @@ impl Http2Connection {
         self.out.len() < MAX_PENDING_OUTPUT
     }
 
-    /// Returns whether the connection has ended except for its pending output: by an error of either side, or after
-    /// GOAWAY when no stream is open and no reset is deferred.
+    /// Returns whether the connection has ended except for its pending output: the transport is lost, this side closed
+    /// it by an
+    /// error, or a GOAWAY of the client or the second one of this side is followed by the end of all streams and
+    /// deferred
+    /// resets.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
         self.lost
@@ -266,8 +278,9 @@ impl Http2Connection {
             || (leaves && self.slots.is_empty() && self.deferred_resets.is_empty())
     }
 
-    /// Closes the connection with this error code: appends GOAWAY and ends all streams. While no output is sent,
-    /// discards the pending output instead of appending. No effect if it has ended already.
+    /// Closes the connection with this error code: appends GOAWAY with the highest stream ID, and ends all streams.
+    /// While output
+    /// is held back, discards it instead. No effect if the connection has failed or is lost already.
     pub(super) fn fail(&mut self, code: Code) {
         if self.failed.is_some() || self.lost {
             return;
@@ -281,7 +294,7 @@ impl Http2Connection {
         self.end_all();
     }
 
-    /// Records that the client is gone: discards the pending output and ends all streams.
+    /// Records that the client is gone: discards the pending output and the deferred resets, and ends all streams.
     pub(super) fn lose(&mut self) {
         self.lost = true;
         self.deferred_resets.clear();
@@ -289,7 +302,9 @@ impl Http2Connection {
         self.end_all();
     }
 
-    /// Ends all streams in both directions and wakes their tasks.
+    /// Ends all streams in both directions with [`BodyError::Lost`], wakes their tasks, and discards an incomplete
+    /// field
+    /// section.
     fn end_all(&mut self) {
         self.block = None;
         self.send_queue.clear();
@@ -298,15 +313,18 @@ impl Http2Connection {
         }
     }
 
-    /// Appends GOAWAY with this last stream ID and error code.
+    /// Appends a GOAWAY frame with this last stream ID and error code.
     fn write_goaway(&mut self, last: u32, code: Code) {
         let mut payload = last.to_be_bytes().to_vec();
         payload.extend_from_slice(&code.0.to_be_bytes());
         frame::write(self.out.push(), frame::GOAWAY, 0, 0, &payload);
     }
 
-    /// Begins a graceful shutdown (RFC 9113 §6.8): sends GOAWAY without a limit, and a PING to learn when the client
-    /// has received it. New requests are accepted until the acknowledgement. No effect when repeated.
+    /// Begins a graceful shutdown (RFC 9113 §6.8): appends GOAWAY with the highest possible stream ID, and a PING that
+    /// shows
+    /// when the client has received it. New requests are accepted until the acknowledgement of the PING. No effect
+    /// when
+    /// repeated.
     pub(super) fn go_away(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
@@ -315,14 +333,16 @@ impl Http2Connection {
         }
     }
 
-    /// Returns whether this side has sent GOAWAY.
+    /// Returns whether this side has begun a graceful shutdown by GOAWAY.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving != GoAway::No
     }
 
-    /// Counts an aborted request, and closes the connection with ENHANCE_YOUR_CALM if the limit is exceeded. The count
-    /// decreases by [`ABORTS_PER_SECOND`]. A flood of aborted requests is an attack on the upstream (CVE-2023-44487,
-    /// CVE-2025-8671).
+    /// Counts an aborted request, and closes the connection with ENHANCE_YOUR_CALM if the limit is exceeded. Before
+    /// that, the
+    /// count decreases by [`ABORTS_PER_SECOND`] for each full second since its last decrease. A flood of aborted
+    /// requests is
+    /// an attack on the upstream (CVE-2023-44487, CVE-2025-8671).
     fn count_aborted(&mut self) {
         let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
         if seconds > 0 {
@@ -335,8 +355,8 @@ impl Http2Connection {
         }
     }
 
-    /// Resets a stream: appends RST_STREAM at once, and ends the stream in both directions. No effect once the
-    /// connection has ended.
+    /// Resets a stream: appends RST_STREAM to the pending output, ends the stream in both directions, and wakes the
+    /// connection's task. No effect once the connection has ended.
     pub(super) fn reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;
@@ -346,8 +366,9 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Ends a stream that was reset, discards its unread content, and remembers its ID. Frames for it that the client
-    /// sent before it receives the reset are ignored.
+    /// Ends a stream that was reset, returns its unread content to the connection's window, and remembers its ID.
+    /// Frames that
+    /// the client sends on it before it receives the reset are ignored.
     fn remember_reset(&mut self, id: u32) {
         if self.reset.len() == MAX_REMEMBERED_RESETS {
             self.reset.pop_front();
@@ -360,8 +381,9 @@ impl Http2Connection {
         self.release_all(held);
     }
 
-    /// Resets a stream for an error of the client, which counts as an aborted request. While no output is sent, ends it in
-    /// silence instead.
+    /// Resets a stream for an error of the client, which counts as an aborted request. While output is held back, ends
+    /// the
+    /// stream by [`Http2Connection::fail_in_silence`] instead.
     fn stream_error(&mut self, id: u32, code: Code) {
         if self.silence.is_some() {
             return self.fail_in_silence(id);
@@ -386,9 +408,11 @@ impl Http2Connection {
         }
     }
 
-    /// Counts `n` bytes of a stream's content that were consumed, and returns them to the windows of the stream and of
-    /// the connection by WINDOW_UPDATE frames once they are half of the window. May begin a measurement of the window
-    /// by a PING.
+    /// Counts `n` bytes of a stream's content that were consumed. Once the counted bytes are half of a window, a
+    /// WINDOW_UPDATE
+    /// returns them to the client and enlarges the window if a larger one is due: for the connection always, for the
+    /// stream
+    /// only while it exists and more content is expected. The update of a stream may begin a measurement by a PING.
     pub(super) fn release(&mut self, id: u32, n: usize) {
         if let Some(slot) = self.slots.get_mut(&id)
             && slot.body == StreamBody::Coming
@@ -409,15 +433,19 @@ impl Http2Connection {
         self.release_all(n);
     }
 
-    /// Returns the number of content bytes that fit into both the output buffer and the connection's send window.
+    /// Returns the number of content bytes that both the output buffer and the connection's send window accept. 0 if
+    /// either is
+    /// full or the window is negative.
     fn shared_room(&self) -> usize {
         let window = usize::try_from(self.send_window).unwrap_or(0);
         window.min(SIZE.saturating_sub(self.out.len()))
     }
 
-    /// Returns the number of bytes of a stream's content that can be sent now. If it is 0, `waker` is woken when that
-    /// may have changed; a stream that lacks only room in the connection waits for its turn. `None` if the stream has
-    /// ended.
+    /// Returns the number of content bytes that a stream can send now: the least of its own window, the room in the
+    /// connection,
+    /// and its turn if others wait. If that is 0, `waker` is woken when it may have changed, and a stream whose own
+    /// window is
+    /// open enters the queue of those that wait for their turn. `None` if the stream has ended.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
         let shared = self.shared_room();
         let contended = self.contended || !self.send_queue.is_empty();
@@ -438,8 +466,9 @@ impl Http2Connection {
         Some(room)
     }
 
-    /// Returns the number of bytes that the socket has accepted so far. `None` if the stream's own window is exhausted
-    /// or it has ended: it does not wait for its turn then.
+    /// Returns the number of output bytes that the socket has accepted since the connection began. `None` if the
+    /// stream's own
+    /// window is exhausted, so that the stream does not wait for the connection, or the stream does not exist.
     pub(super) fn progress(&self, id: u32) -> Option<u64> {
         self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
     }
@@ -449,8 +478,10 @@ impl Http2Connection {
         self.taken += bytes as u64;
     }
 
-    /// Gives room to the waiting streams of the highest urgency and wakes them: each gets an equal part of the room,
-    /// but at least [`TURN_BYTES`] unless there is less, so not all may get any. The others stay in the queue.
+    /// Takes the waiting streams of the highest urgency from the queue and wakes them. Each gets an equal part of the
+    /// connection's room, but at least [`TURN_BYTES`] unless the room is smaller, so that there may be room for only
+    /// some of
+    /// them. The others stay in the queue. No effect without room.
     pub(super) fn wake_streams(&mut self) {
         let waiting = self.send_queue.equals();
         if waiting == 0 {
@@ -484,15 +515,17 @@ impl Http2Connection {
         self.last = None;
     }
 
-    /// Returns the position of a field section that is about to be written: its stream, whether it ends that, and
-    /// whether it is the first of the connection.
+    /// Returns the position of a field section that is about to be written: its stream, whether it ends the stream
+    /// (`end`), and
+    /// whether it is the first of the connection. Marks the first one as sent.
     fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
         response::SectionPosition { stream, end, first }
     }
 
-    /// Appends the head of an interim or final response. `end` is true if the response has no content. No effect if the
-    /// stream has ended.
+    /// Appends the head of an interim or final response. `end` is true if the head ends the stream, since there is no
+    /// content.
+    /// No effect if the stream has ended.
     pub(super) fn send_head(&mut self, id: u32, head: &ResponseHead, end: bool) {
         if !self.is_open(id) {
             return;
@@ -505,8 +538,9 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Appends content, which must fit into the windows of the stream and of the connection. No effect if the stream
-    /// has ended.
+    /// Appends content in one or more DATA frames and subtracts it from the windows of the stream and of the
+    /// connection and from
+    /// the stream's turn. The content must fit into both windows. No effect if the stream has ended.
     pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
@@ -552,8 +586,11 @@ impl Http2Connection {
         self.slots.get(&id).is_some_and(|slot| !slot.dead)
     }
 
-    /// Removes a stream whose task has ended. `whole` is true if its response is complete: content that the client
-    /// still sends is then discarded instead of reset.
+    /// Removes a stream whose task has ended, and returns its unread content to the connection's window. `whole` is
+    /// true if
+    /// its response is complete: content that the client still sends is then discarded. Ends a connection whose output
+    /// is held
+    /// back if all its streams were dropped. No effect if the stream does not exist.
     pub(super) fn release_stream(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());

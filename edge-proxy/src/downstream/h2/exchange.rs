@@ -18,12 +18,13 @@ pub(super) struct Http2Exchange {
     conn: Rc<RefCell<Http2Connection>>,
     /// The identifier of the stream.
     id: u32,
-    /// Content that was received and is not consumed yet.
+    /// The received content that was taken from the stream's state and is not consumed yet.
     chunk: Bytes,
-    /// The trailers of the request, once its content is complete.
+    /// The trailers of the request. Empty until its content is complete.
     trailers: Fields,
-    /// The number of content bytes that the response head declared and that are not sent yet. `None` if no length was
-    /// declared.
+    /// The number of declared content bytes of the response that are not sent yet. `None` if the head declared no
+    /// length, ended
+    /// the stream, or is not sent.
     promised: Option<u64>,
     /// The progress of the response.
     sent: SendState,
@@ -32,11 +33,11 @@ pub(super) struct Http2Exchange {
 /// The progress of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SendState {
-    /// The response is not complete.
+    /// The response is neither complete nor aborted.
     Partly,
     /// The response is complete.
     All,
-    /// The stream was reset.
+    /// The stream was reset, or dropped without output.
     Aborted,
 }
 
@@ -47,7 +48,9 @@ impl Http2Exchange {
         Self { conn, id, chunk: Bytes::new(), trailers, promised: None, sent }
     }
 
-    /// Aborts the response: resets the stream behind the pending output, unless it has ended already.
+    /// Marks the response as aborted. Unless the stream has ended, ends it and schedules its reset with this code for
+    /// after the
+    /// pending output.
     fn reset(&mut self, code: Code) {
         self.sent = SendState::Aborted;
         let mut conn = self.conn.borrow_mut();

@@ -27,17 +27,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The number of reads in succession after which the tasks of the streams run.
+/// The number of successive reads after which the other tasks of the worker run.
 const MAX_READS: usize = 8;
 
 /// The highest number of unsent bytes in the kernel's send queue, behind which a small response may have to wait.
 const MAX_UNSENT: u32 = 128 * 1024;
 
-/// The time without a request after which a client that is met with silence gets SETTINGS nevertheless: clients of gRPC
-/// send no request before.
+/// The time without a request after which output is no longer held back from a client: clients of gRPC send no request
+/// before they receive SETTINGS.
 const SETTINGS_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves an HTTP/2 connection until it ends. `already` was read from the socket before.
+/// Serves an HTTP/2 connection until it ends, and closes it. `already` was read from the socket before. Without TLS,
+/// and if
+/// the configured rejection is silent, output is held back until a request is accepted.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     wire.socket().limit_unsent(MAX_UNSENT);
     let view = worker.view();
@@ -55,7 +57,8 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
     driver.end().await;
 }
 
-/// The future that drives a connection: reads frames, wakes streams, writes output and enforces deadlines.
+/// The future that drives a connection: reads frames, starts requests, wakes streams, writes output and enforces
+/// deadlines.
 struct Driver {
     /// The worker of the connection.
     worker: Rc<Worker>,
@@ -65,33 +68,36 @@ struct Driver {
     conn: Rc<RefCell<Http2Connection>>,
     /// The transport of the connection.
     wire: ClientTransport,
-    /// The bytes that were read and are not processed.
+    /// The bytes that were read and are not processed, because a frame is incomplete.
     input: ReadBuffer,
     /// The token bucket that limits frames without useful work.
     meter: FloodMeter,
     /// The time at which the connection began, from which `meter` counts.
     start: Instant,
-    /// The deadline of the connection: of its handshake, of an idle connection, or of pending output.
+    /// The deadline of the connection: of its handshake, of an idle connection, or of its shutdown.
     deadline: Deadline,
-    /// The deadline of an incomplete field section.
+    /// The deadline of an incomplete field section, valid while `unfinished` is true.
     section: Deadline,
-    /// The deadline for a request, while nothing is sent before one.
+    /// The deadline for a request, after which output is no longer held back. `None` if that is not awaited.
     settings: Option<Deadline>,
-    /// True if a field section, or a frame that may belong to one, is incomplete.
+    /// True if a field section, or a frame that may belong to one, has begun and is incomplete.
     unfinished: bool,
-    /// True if a field section was not completed within the header timeout.
+    /// True if the connection was closed because a field section was not completed within the header timeout.
     slow: bool,
     /// The timeouts of the configuration.
     timeouts: Timeouts,
     /// The requests that were received and are not started yet.
     arrived: Vec<PendingRequest>,
-    /// The time until which a first request is waited for. `None` unless the worker drains.
+    /// The time until which the first request is awaited while the worker drains. `None` if that was not begun.
     last_call: Option<Instant>,
-    /// True if nothing more can be written to the client.
+    /// True if nothing more can be written to the client, so that the transport is dropped without a shutdown.
     gone: bool,
 }
 
 impl Driver {
+    /// Creates the driver of a new connection with the limits and timeouts of the configuration. The handshake timeout
+    /// applies
+    /// until the client's SETTINGS arrive.
     fn new(worker: &Rc<Worker>, connection: Connection, wire: ClientTransport, config: &Config) -> Self {
         let limits = Http2Limits {
             streams: config.limits.streams,
@@ -125,7 +131,12 @@ impl Driver {
     }
 
     /// Drives the connection once: reads, starts requests, writes, and enforces deadlines. Completes when the
-    /// connection has ended. A connection without requests for the idle timeout is shut down gracefully.
+    /// connection has
+    /// ended and its output is written or cannot be. A connection without streams for the idle timeout is shut down by
+    /// GOAWAY,
+    /// and ends within the handshake timeout. A field section that takes longer than the header timeout closes the
+    /// connection
+    /// with ENHANCE_YOUR_CALM.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conn.borrow_mut().register_waker(cx.waker());
         let more = self.read(cx);
@@ -175,9 +186,11 @@ impl Driver {
         }
     }
 
-    /// Begins a graceful shutdown once the worker drains. A connection without streams then ends within the handshake
-    /// timeout. One that had no request yet has [`FIRST_REQUEST_GRACE`] for it first, since a client sends none after
-    /// GOAWAY.
+    /// Begins a graceful shutdown once the worker drains, unless one has begun. A connection without streams then ends
+    /// within
+    /// the handshake timeout. One that has had no request yet gets [`FIRST_REQUEST_GRACE`] for it first, since a
+    /// client sends
+    /// none after GOAWAY.
     fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
         if !self.worker.sweep().draining() || conn.is_leaving() || conn.is_over() {
@@ -196,7 +209,7 @@ impl Driver {
         }
     }
 
-    /// Ends the silence towards a client that waits for SETTINGS before its first request.
+    /// Stops holding back output from a client that has sent its SETTINGS but no request for [`SETTINGS_DELAY`].
     fn send_settings_when_due(&mut self, cx: &mut Context<'_>) {
         let mut conn = self.conn.borrow_mut();
         if !conn.awaits_settings() {
@@ -213,8 +226,11 @@ impl Driver {
         }
     }
 
-    /// Reads and processes available bytes, at most [`MAX_READS`] times. Returns true if more may be available, also if
-    /// too much output is pending to read it.
+    /// Reads and processes available bytes, at most [`MAX_READS`] times. Returns true if more may be available, also
+    /// if too
+    /// much output is pending to read on. Returns false if nothing more is available now or the connection has ended.
+    /// The end
+    /// or an error of the transport loses the connection.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..MAX_READS {
             let conn = self.conn.borrow();
@@ -238,8 +254,11 @@ impl Driver {
         true
     }
 
-    /// Processes input whose last `n` bytes are new: counts them against floods, handles complete frames, and starts
-    /// the requests that have arrived.
+    /// Processes input whose last `n` bytes are new: counts them against floods, handles complete frames, reports
+    /// refused
+    /// requests, and spawns a task for each request that has arrived. A flood closes the connection with
+    /// ENHANCE_YOUR_CALM.
+    /// Sets the deadlines of the connection and of an incomplete field section.
     fn take(&mut self, n: usize) {
         let bytes = self.input.bytes();
         let now = Instant::now();
@@ -282,11 +301,12 @@ impl Driver {
         }
     }
 
-    /// Writes pending output, then deferred resets, unless output is held back. Returns false if the socket does not
-    /// accept all of it now.
+    /// Writes pending output and then deferred resets. Returns true if all is written or output is held back, false if
+    /// the
+    /// socket does not accept all of it now.
     ///
     /// # Errors
-    /// The error of the connection.
+    /// The error of the transport.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut conn = self.conn.borrow_mut();
         if conn.is_silent() {
@@ -315,8 +335,9 @@ impl Driver {
         if late { self.write(cx) } else { Ok(true) }
     }
 
-    /// Reports the error that ended the connection, if there was one, and closes the connection. After an error, input
-    /// is discarded for a while, so that the client can read the GOAWAY.
+    /// Reports the error by which this side closed the connection, if there was one, and shuts the transport down
+    /// unless the
+    /// client is gone. After an error, input is discarded as by [`linger`], so that the client can read the GOAWAY.
     async fn end(self) {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {
@@ -341,7 +362,7 @@ impl Driver {
         }
     }
 
-    /// Counts and reports a rejected connection or request.
+    /// Counts a rejected connection or request and reports it to the observer.
     fn turned_away(&self, reason: Reason) {
         self.worker.turned_away(&ConnectionRejected {
             peer: self.connection.peer,

@@ -11,11 +11,11 @@ use std::task::Waker;
 
 pub(crate) use crate::ids::remember;
 
-/// The highest number of stream states that a worker keeps for reuse.
+/// The highest number of unused stream states that a worker stores for reuse.
 const MAX_POOLED_SLOTS: usize = 256;
 
 thread_local! {
-    /// The free slots of the thread, for reuse.
+    /// The unused stream states of the thread, at most [`MAX_POOLED_SLOTS`].
     // It is the boxes that are used again.
     #[allow(clippy::vec_box)]
     static POOL: RefCell<Vec<Box<StreamSlot>>> = const { RefCell::new(Vec::new()) };
@@ -24,7 +24,7 @@ thread_local! {
 /// The streams of a connection, by their identifier.
 pub(super) type StreamTable = HashMap<u32, Box<StreamSlot>, BuildHasherDefault<IdHasher>>;
 
-/// The progress of a request's content: more is expected, it has ended, or it failed with this error.
+/// The progress of a request's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StreamBody {
     /// More content is expected.
@@ -39,8 +39,9 @@ pub(super) enum StreamBody {
 /// The state of a stream: received content, flow-control windows, and the tasks that wait for it.
 #[derive(Default)]
 pub(super) struct StreamSlot {
-    /// The received content that is not consumed yet. It occupies no more memory than the window, however small the
-    /// frames are.
+    /// The received content that is not consumed yet. The bytes of successive frames are joined, so that small frames
+    /// occupy no
+    /// more memory than the window permits.
     pub(super) input: BytesMut,
     /// The progress of the request's content.
     pub(super) body: StreamBody,
@@ -56,13 +57,14 @@ pub(super) struct StreamSlot {
     pub(super) window: u32,
     /// The number of consumed content bytes that no WINDOW_UPDATE has returned to the client yet.
     pub(super) unreleased: u32,
-    /// True if nothing more can be sent: either side reset the stream, or the connection ended.
+    /// True if nothing more can be sent: the stream was reset by either side or dropped, or the connection ended.
     pub(super) dead: bool,
     /// True if the stream is in the queue of those that wait for their turn to send.
     pub(super) waits: bool,
-    /// The number of bytes that the stream may still send in its turn while others wait.
+    /// The number of bytes that the stream may still send before others get their turn. Without effect while no other
+    /// waits.
     pub(super) turn: usize,
-    /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
+    /// The urgency of the response, from 0 (highest) to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
     /// The task that waits for content. `None` if none waits.
     pub(super) reader: Option<Waker>,
@@ -73,12 +75,12 @@ pub(super) struct StreamSlot {
 }
 
 impl StreamSlot {
-    /// Returns the state of a new stream, in reused memory if there is some.
+    /// Returns the default state of a new stream, in a box of the thread's pool if there is one.
     pub(super) fn new() -> Box<Self> {
         POOL.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
-    /// Clears the state and keeps its memory for reuse.
+    /// Clears the state and puts its box into the thread's pool for reuse, or frees it if the pool is full.
     pub(super) fn recycle(mut self: Box<Self>) {
         *self = Self::default();
         POOL.with_borrow_mut(|pool| {
@@ -88,8 +90,9 @@ impl StreamSlot {
         });
     }
 
-    /// Ends both directions and wakes the waiting tasks. Content that has not ended fails with `why` after the part
-    /// that arrived before is read.
+    /// Ends both directions and wakes the waiting tasks. If more content was expected, reading fails with `why` after
+    /// the
+    /// content that has arrived is read.
     pub(super) fn end(&mut self, why: BodyError) {
         self.dead = true;
         if self.body == StreamBody::Coming {
@@ -99,7 +102,7 @@ impl StreamSlot {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Wakes the task that waits for content.
+    /// Wakes the task that waits for content. No effect if none waits.
     pub(super) fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();

@@ -21,7 +21,7 @@ pub(super) struct AmplificationLimit {
     sent: u64,
     /// True if the client's address is validated, so that there is no limit.
     lifted: bool,
-    /// The datagram that would exceed the limit. `None` if there is none.
+    /// The datagram that would exceed the limit, and its content. `None` if there is none.
     held: Option<(Transmit, Vec<u8>)>,
 }
 
@@ -41,8 +41,9 @@ impl AmplificationLimit {
         self.lifted
     }
 
-    /// Returns whether a datagram of this size may be sent: the limit is lifted, or would not be exceeded. If so, the
-    /// datagram is counted as sent.
+    /// Returns true if a datagram of this many bytes may be sent: the limit is lifted, or would not be exceeded. The
+    /// datagram is
+    /// then counted as sent.
     pub(super) fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = self.lifted || sent <= self.received.saturating_mul(FACTOR);

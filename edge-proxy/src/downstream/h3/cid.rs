@@ -23,6 +23,7 @@ const MAX_QUEUED: usize = 1024;
 struct CidKey(RandomState);
 
 impl CidKey {
+    /// Returns the connection ID for these random bytes and this worker.
     fn seal(&self, nonce: [u8; NONCE_LEN], worker: u8) -> [u8; LEN] {
         let mut cid = [0; LEN];
         let (random, rest) = cid.split_at_mut(NONCE_LEN);
@@ -32,6 +33,9 @@ impl CidKey {
         cid
     }
 
+    /// Returns the number of the worker that issued a connection ID. `None` if its length is wrong or its
+    /// authentication does
+    /// not match this key.
     fn open(&self, cid: &[u8]) -> Option<u8> {
         let cid: &[u8; LEN] = cid.try_into().ok()?;
         let (nonce, rest) = cid.split_first_chunk()?;
@@ -39,15 +43,19 @@ impl CidKey {
         (rest[1..] == mask[1..]).then_some(rest[0] ^ mask[0])
     }
 
-    /// Returns the mask of the worker number and the authentication.
+    /// Returns the keyed hash of the random bytes: the first byte masks the worker number, the others are the
+    /// authentication.
     fn mask(&self, nonce: [u8; NONCE_LEN]) -> [u8; LEN - NONCE_LEN] {
         let [a, b, c, d, ..] = self.0.hash_one(nonce).to_le_bytes();
         [a, b, c, d]
     }
 }
 
+/// The generator of the connection IDs of one worker.
 struct Generator {
+    /// The key of the group.
     key: CidKey,
+    /// The number of the worker in the group.
     worker: u8,
 }
 
@@ -72,27 +80,30 @@ impl ConnectionIdGenerator for Generator {
     }
 }
 
-/// The owner of a connection ID.
+/// The worker that issued a connection ID, as seen by one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// This worker issued the ID.
     Here,
     /// The worker of this number issued the ID.
     Other(u8),
-    /// No worker of this address issued the ID.
+    /// No worker of the group issued the ID, or it is not a connection ID of this kind.
     Nobody,
 }
 
-/// The way of datagrams to the engines of a group, by their connection IDs.
+/// The queues of the engines of a group, and the key that selects one of them by a connection ID.
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
+    /// The key of the group.
     key: CidKey,
+    /// The number of this engine's worker.
     worker: u8,
+    /// The queues of the engines, by the number of their worker.
     peers: Vec<mpsc::Sender<Datagram>>,
 }
 
 impl Router {
-    /// Returns the worker that issued a connection ID.
+    /// Returns which worker of the group issued a connection ID.
     pub(super) fn owner(&self, cid: &[u8]) -> Owner {
         match self.key.open(cid) {
             Some(worker) if worker == self.worker => Owner::Here,
@@ -101,14 +112,17 @@ impl Router {
         }
     }
 
-    /// Queues a datagram for a worker. It is dropped if the queue is full.
+    /// Queues a datagram for the engine of this worker. It is dropped if the queue is full, the engine has ended, or
+    /// there is no
+    /// such worker.
     pub(super) fn send(&self, worker: u8, datagram: Datagram) {
         if let Some(peer) = self.peers.get(usize::from(worker)) {
             let _ = peer.try_send(datagram);
         }
     }
 
-    /// Queues a datagram with this connection ID for the worker that issued it, or for this worker if none did.
+    /// Queues a datagram with this connection ID for the worker that issued it, or for this worker if none of the
+    /// group did.
     pub(super) fn route(&self, cid: &[u8], datagram: Datagram) {
         let worker = match self.owner(cid) {
             Owner::Other(worker) => worker,
@@ -117,21 +131,26 @@ impl Router {
         self.send(worker, datagram);
     }
 
-    /// Returns whether the engines of all workers have ended.
+    /// Returns whether the engines of all workers of the group have ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.peers.iter().all(mpsc::Sender::is_closed)
     }
 }
 
-/// The membership of an engine in the group that shares an address. The kernel selects a socket by the client's address, so after
-/// a migration packets arrive at another worker, which hands them over.
+/// The membership of an engine in the group that shares an address. The kernel selects a socket by the client's
+/// address, so
+/// that after a migration packets arrive at another worker, which hands them over.
 pub(crate) struct Handover {
+    /// The queues of the group.
     router: Router,
+    /// The datagrams that other engines have handed over to this one.
     pub(super) inbox: mpsc::Receiver<Datagram>,
 }
 
 impl Handover {
-    /// Creates the memberships of a group of engines.
+    /// Creates a group of this many engines with a new key, and returns their memberships in the order of the worker
+    /// numbers,
+    /// from 0.
     pub(crate) fn mesh(workers: u8) -> Vec<Self> {
         let key = CidKey::default();
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAX_QUEUED)).unzip();
@@ -144,11 +163,12 @@ impl Handover {
             .collect()
     }
 
-    /// Returns the way to the engines of the group, of which this one gets the datagrams of unknown clients.
+    /// Returns the queues of the group. By them, datagrams of unknown clients are queued for this engine.
     pub(crate) const fn router(&self) -> &Router {
         &self.router
     }
 
+    /// Returns the factory of generators of this worker's connection IDs, which do not expire.
     pub(super) fn generator(&self) -> impl Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync + 'static {
         let Router { key, worker, .. } = self.router.clone();
         move || Box::new(Generator { key: key.clone(), worker })

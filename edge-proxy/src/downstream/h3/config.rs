@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The configuration of an HTTP/3 engine.
 pub(crate) struct EngineConfig {
-    /// The socket. It is bound with SO_REUSEPORT if there are several workers.
+    /// The UDP socket. It is bound with SO_REUSEPORT if there are several workers.
     pub(crate) socket: UdpSocket,
     /// The QUIC configuration of accepted connections: see [`server_config`].
     pub(crate) server: Arc<quic::ServerConfig>,
@@ -24,8 +24,10 @@ pub(crate) struct EngineConfig {
 /// third of the work of a download.
 const ACK_ELICITING_THRESHOLD: u32 = 9;
 
-/// Creates the QUIC configuration of accepted connections from a TLS configuration, whose ALPN becomes `h3`. `tls` must
-/// use TLS 1.3 and, if it accepts early data at all, permit `u32::MAX` bytes of it (RFC 9001 §4.6.1).
+/// Creates the QUIC configuration of accepted connections from a TLS configuration, whose ALPN becomes `h3`, with the
+/// windows, streams and idle timeout of `limits` and this congestion control. `tls` must use TLS 1.3 and, if it
+/// accepts
+/// early data at all, permit `u32::MAX` bytes of it (RFC 9001 §4.6.1).
 ///
 /// # Errors
 /// `NoInitialCipherSuite` if `tls` lacks the cipher suite of Initial packets.

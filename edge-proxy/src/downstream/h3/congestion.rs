@@ -11,21 +11,23 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The number of packets that may be in flight at the start.
+/// The number of packets that may be in flight at the start: the initial window.
 const INITIAL_PACKETS: u64 = 32;
 /// The size of a packet in bytes before a larger one is known to arrive (RFC 9000 §14).
 const INITIAL_PACKET_SIZE: u64 = 1200;
 
-/// The factor by which a loss reduces the window (RFC 9438 §4.6).
+/// The factor that the window is multiplied by after a loss (RFC 9438 §4.6).
 const BETA_CUBIC: f64 = 0.7;
 /// The scaling constant of the window's growth, in segments per cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
-/// The growth of Reno's window at the same loss rate, in segments per round trip (RFC 9438 §4.3).
+/// The growth of Reno's window with [`BETA_CUBIC`], in segments per round trip (RFC 9438 §4.3).
 const ALPHA_CUBIC: f64 = 3.0 * (1.0 - BETA_CUBIC) / (1.0 + BETA_CUBIC);
 
-/// The number of round-trip samples in a round before it is compared with the previous round (RFC 9406 §4.3).
+/// The number of round-trip samples in a round from which on it is compared with the previous round (RFC 9406 §4.3).
 const MIN_ROUND_SAMPLES: u32 = 8;
 /// The lower and the upper bound of the increase of the round-trip time that indicates a queue (RFC 9406 §4.3).
+/// Between
+/// them, it is an eighth of the shortest time of the previous round.
 const RTT_INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
 /// The divisor of the window's growth in conservative slow start: it grows by a quarter of the acknowledged bytes (RFC
 /// 9406 §4.2).
@@ -33,7 +35,8 @@ const CONSERVATIVE_GROWTH: u64 = 4;
 /// The number of rounds of conservative slow start, after which slow start ends (RFC 9406 §4.3).
 const CONSERVATIVE_ROUNDS: u32 = 5;
 
-/// Returns the factory of the connections' congestion controllers: CUBIC, or quinn's BBR with the same initial window.
+/// Returns the factory of the connections' congestion controllers: [`Cubic`], or quinn's BBR with the same initial
+/// window.
 pub(super) fn factory(congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
     match congestion {
         Congestion::Bbr => {
@@ -60,8 +63,9 @@ impl ControllerFactory for Factory {
 enum SlowStart {
     /// The window grows by the acknowledged bytes.
     Fast,
-    /// The round-trip time has increased: the window grows slowly for this many more rounds, to find out whether a
-    /// queue is the cause. `baseline` is the shortest round-trip time of the round in which the increase was found.
+    /// The round-trip time has increased: the window grows slowly for `rounds` more rounds, to find out whether a
+    /// queue is the
+    /// cause. `baseline` is the shortest round-trip time of the round in which the increase was found.
     Conservative { rounds: u32, baseline: Duration },
 }
 
@@ -70,11 +74,11 @@ enum SlowStart {
 struct Round {
     /// The number of the last packet that was sent when the round began.
     end: u64,
-    /// The shortest round-trip time of this round.
+    /// The shortest round-trip time of this round. `Duration::MAX` before the first sample.
     shortest: Duration,
     /// The number of round-trip samples in this round.
     samples: u32,
-    /// The shortest round-trip time of the previous round. `Duration::MAX` in the first one.
+    /// The shortest round-trip time of the previous round. `Duration::MAX` if there is none.
     before: Duration,
 }
 
@@ -84,7 +88,7 @@ struct Round {
 struct Epoch {
     /// The beginning of the epoch.
     since: Instant,
-    /// The time in seconds after which the window reaches its size before the reduction (K of RFC 9438 §4.2).
+    /// The time in seconds from `since` until the window reaches its size before the reduction (K of RFC 9438 §4.2).
     k: f64,
     /// The window that Reno would have, in bytes (W_est of RFC 9438 §4.3).
     reno: f64,
@@ -97,7 +101,9 @@ struct Cubic {
     mtu: u64,
     /// The congestion window in bytes.
     window: u64,
-    /// The window at which slow start ends (ssthresh). `u64::MAX` before the first reduction.
+    /// The window in bytes at which slow start ends (ssthresh). `u64::MAX` before the first reduction, so that slow
+    /// start has
+    /// no end.
     threshold: u64,
     /// The number of bytes acknowledged since the connection began.
     acknowledged: u64,
@@ -107,12 +113,14 @@ struct Cubic {
     round: Round,
     /// The number of the packet that was sent last.
     last_sent: u64,
-    /// The window before its last reduction in bytes, lowered by fast convergence (W_max of RFC 9438 §4.7).
+    /// The window before its last reduction in bytes, lowered by fast convergence (W_max of RFC 9438 §4.7). 0 before
+    /// the first.
     w_max: f64,
-    /// The present epoch of congestion avoidance. `None` until its first acknowledgement.
+    /// The present epoch of congestion avoidance. `None` before its first acknowledgement.
     epoch: Option<Epoch>,
-    /// The time of the last reduction of the window. Packets that were sent before cause no other reduction, and do not
-    /// let the window grow. `None` before the first.
+    /// The time of the last reduction of the window. Packets sent until then cause no further reduction and do not let
+    /// the
+    /// window grow. `None` before the first reduction and after persistent congestion.
     recovery: Option<Instant>,
 }
 
@@ -133,7 +141,7 @@ impl Cubic {
         }
     }
 
-    /// Returns the smallest window in bytes: two packets.
+    /// Returns the smallest window in bytes: two full datagrams.
     const fn least(&self) -> u64 {
         2 * self.mtu
     }
@@ -172,9 +180,11 @@ impl Cubic {
         self.window = (grown as u64).min(self.window + bytes / 2 + 1);
     }
 
-    /// Records a round-trip time in slow start. After eight in a round, enters the conservative phase if the shortest
-    /// one has increased since the previous round, and leaves that phase if it is below the baseline again (RFC 9406
-    /// §4.2).
+    /// Records a round-trip time in slow start. From the eighth of a round on, unless it is the first round, enters
+    /// the
+    /// conservative phase if the shortest time has increased since the previous round, and leaves that phase if the
+    /// shortest
+    /// time is below the baseline again (RFC 9406 §4.2).
     fn sample(&mut self, rtt: Duration) {
         let round = &mut self.round;
         round.shortest = round.shortest.min(rtt);
@@ -198,7 +208,9 @@ impl Cubic {
         }
     }
 
-    /// Begins a round of slow start. After the last conservative round, slow start ends with the present window.
+    /// Begins the next round of slow start. After [`CONSERVATIVE_ROUNDS`] conservative rounds, slow start ends: the
+    /// present
+    /// window becomes the threshold.
     fn next_round(&mut self) {
         self.round =
             Round { end: self.last_sent, shortest: Duration::MAX, samples: 0, before: self.round.shortest };
@@ -211,9 +223,12 @@ impl Cubic {
         }
     }
 
-    /// Grows the window for `bytes` acknowledged bytes of a packet that was sent at `sent`: by slow start below the
-    /// threshold, else by congestion avoidance. It does not grow for packets sent before the last reduction, or if
-    /// `app_limited` is true: then the connection had too little to send to use the window.
+    /// Counts `bytes` acknowledged bytes of a packet that was sent at `sent`, and grows the window for them: by slow
+    /// start below
+    /// the threshold, else by congestion avoidance. It does not grow for a packet that was sent until the last
+    /// reduction, or if
+    /// `app_limited` is true: the connection had too little to send to use the window. In slow start, also records the
+    /// packet's round-trip time.
     fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: Duration) {
         self.acknowledged = self.acknowledged.saturating_add(bytes);
         if self.recovery.is_some_and(|recovery| sent <= recovery) {

@@ -24,7 +24,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 /// The number of response bytes that a connection may have in flight or queued in QUIC before its path proves to be
-/// faster. Content of other streams waits behind them. It is at least twice the initial congestion window.
+/// faster.
+/// Content of other streams waits behind them. It is more than twice the initial congestion window.
 pub(super) const SEND_WINDOW: u64 = 128 * 1024;
 
 /// The number of bytes that a stream may pass to QUIC in its turn while other streams wait.
@@ -41,21 +42,22 @@ pub(super) struct QuicRequest {
     pub(super) head: RequestHead,
     /// The decoder of the stream, which continues with the content.
     pub(super) decoder: RequestDecoder,
-    /// Bytes that were received behind the head and are not decoded yet.
+    /// The bytes that were received behind the head and are not decoded yet.
     pub(super) input: Bytes,
-    /// True if the stream ended with the head, so that the request has no content.
+    /// True if the stream is known to end with the head, so that the request has no content. False if that is not
+    /// known yet.
     pub(super) ended: bool,
 }
 
-/// The result of reading from a stream: the next bytes, its end, or that nothing has arrived.
+/// The result of reading from a stream.
 pub(super) enum ReadOutcome {
-    /// The next bytes.
+    /// The next bytes, at most [`MAX_CHUNK`].
     Data(Bytes),
-    /// The stream has ended.
+    /// The stream has ended, and all of it was read.
     End,
-    /// Nothing has arrived.
+    /// Nothing more has arrived yet.
     Blocked,
-    /// The client reset the stream.
+    /// The client reset the stream, or the stream can no longer be read.
     Reset,
 }
 
@@ -65,7 +67,7 @@ pub(super) struct QuicConnection {
     pub(super) quic: quic::Connection,
     /// The open request streams.
     pub(super) slots: RequestTable,
-    /// The number of streams without a complete head.
+    /// The number of request streams whose head is not complete.
     pub(super) heads: usize,
     /// The time at which the connection was created.
     pub(super) since: Instant,
@@ -75,45 +77,47 @@ pub(super) struct QuicConnection {
     pub(super) closed: Option<CloseReason>,
     /// The tasks that wait for the end of the handshake.
     pub(super) handshake: Vec<Waker>,
-    /// True once the ClientHello was processed.
+    /// True once the ClientHello was processed, so that its server name is known.
     pub(super) opened: bool,
-    /// The time at which the handshake was completed.
+    /// The time at which the handshake was completed. `None` before that.
     connected: Option<Instant>,
-    /// The unidirectional streams of the client.
+    /// The unidirectional streams of the client that are being read.
     uni: StreamMap<UniStream>,
-    /// The critical streams that the client has opened.
+    /// The critical streams (control, QPACK) that the client has opened.
     seen: CriticalStreams,
     /// This side's control stream. `None` until it is opened.
     control: Option<StreamId>,
-    /// Frames for the control stream that QUIC did not accept yet.
+    /// The encoded frames for the control stream that QUIC has not accepted yet.
     control_out: Vec<u8>,
-    /// The ID of the stream after the last request.
+    /// The ID that follows that of the client's last request stream: 4 more, or 0 before the first.
     next_request: u64,
-    /// The ID from which on requests are rejected, as announced by GOAWAY. `None` if none is rejected.
+    /// The lowest stream ID whose request is rejected, as announced by the last GOAWAY. `None` if none is rejected.
     goaway: Option<u64>,
-    /// The number of requests with a complete head.
+    /// The number of requests whose head was complete, since the connection began.
     requests: u64,
-    /// The number of aborted requests, less those that are tolerated per second.
+    /// The count of aborted requests, which decreases with time.
     aborted: u32,
     /// The time at which `aborted` was last decreased.
     forgiven: Instant,
-    /// The client's address for policy and logs.
+    /// The client's address that policy and logs use.
     peer: SocketAddr,
-    /// Another address that QUIC uses, and the time at which that was noticed. `None` if it uses `peer`.
+    /// Another client address that QUIC uses, and the time at which it was noticed. `None` if QUIC uses `peer`.
     moved: Option<(SocketAddr, Instant)>,
-    /// True if QUIC did not accept all data that was offered since its send window was last adjusted.
+    /// True if QUIC has not accepted all data that was offered since its send window was last adjusted.
     blocked: bool,
     /// The streams whose output waits until QUIC accepts more.
     send_queue: SendQueue<StreamId>,
-    /// The number of bytes that QUIC has accepted so far. It accepts more only when the client acknowledges.
+    /// The number of bytes that QUIC has accepted since the connection began. It accepts more only when the client
+    /// acknowledges.
     taken: u64,
     /// The time of the last PING, or of the connection's start.
     pinged: Instant,
-    /// The numbers of requests that were rejected since the service was last notified.
+    /// The numbers of rejected request heads since the service was last notified.
     pub(super) refused: RejectedHeads,
 }
 
 impl QuicConnection {
+    /// Creates the state of a new connection whose QUIC handshake has begun.
     pub(super) fn new(quic: quic::Connection, now: Instant) -> Self {
         Self {
             peer: quic.remote_address(),
@@ -144,8 +148,11 @@ impl QuicConnection {
         }
     }
 
-    /// Processes all pending events of QUIC: opens the control stream, reads streams, wakes tasks, passes pending
-    /// output on. Requests whose heads are complete are added to `arrived`.
+    /// Processes all pending events of QUIC: opens the control stream, reads streams, wakes tasks, and passes pending
+    /// output to
+    /// QUIC. Requests whose heads are complete are added to `arrived`. Before that, adjusts the send window if QUIC
+    /// did not
+    /// accept all data; after it, follows a change of the client's address.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
@@ -181,7 +188,11 @@ impl QuicConnection {
         self.follow_address(shared.now.get());
     }
 
-    /// Handles an event of a stream: a new stream, input, room for output, or STOP_SENDING.
+    /// Handles an event of a stream: new streams, input, room for output, or STOP_SENDING. A request above the last
+    /// one of
+    /// GOAWAY is rejected with H3_REQUEST_REJECTED. STOP_SENDING ends the response, and counts as an aborted request
+    /// if the
+    /// request is in flight or its head is incomplete; on the control stream it closes the connection.
     fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<QuicRequest>) {
         match *event {
             StreamEvent::Opened { dir: Dir::Bi } => {
@@ -251,8 +262,11 @@ impl QuicConnection {
         }
     }
 
-    /// Opens this side's control stream and sends SETTINGS, once the client permits it. QPACK streams are not opened:
-    /// without a dynamic table they would stay empty (RFC 9204 §4.2).
+    /// Opens this side's control stream and sends SETTINGS, unless it is open. If the client permits no stream yet,
+    /// does nothing
+    /// during the handshake, and closes the connection after it. QPACK streams are not opened: without a dynamic table
+    /// they
+    /// would stay empty (RFC 9204 §4.2).
     fn open_control(&mut self, shared: &EngineState) {
         if self.control.is_some() {
             return;
@@ -275,7 +289,7 @@ impl QuicConnection {
         self.flush_control();
     }
 
-    /// Passes pending frames of the control stream to QUIC.
+    /// Passes pending frames of the control stream to QUIC, as far as QUIC accepts them.
     fn flush_control(&mut self) {
         let Some(id) = self.control else { return };
         if let Ok(n) = self.quic.send_stream(id).write(&self.control_out) {
@@ -283,9 +297,11 @@ impl QuicConnection {
         }
     }
 
-    /// Sends GOAWAY (RFC 9114 §5.2). With `last`, no further requests are accepted; without it, those that the client
-    /// sends before it receives the frame still are. Returns whether it is sent: not before the handshake, and not after
-    /// the last one.
+    /// Sends GOAWAY (RFC 9114 §5.2). If `last` is true, further requests are rejected; if false, the frame announces
+    /// no limit,
+    /// and requests are still accepted. Returns false, without an effect, before the control stream is open, once the
+    /// connection
+    /// has ended, and after a call with `last`.
     pub(super) fn go_away(&mut self, last: bool) -> bool {
         if self.control.is_none() || self.lost || self.goaway.is_some() {
             return false;
@@ -299,8 +315,11 @@ impl QuicConnection {
         true
     }
 
-    /// Reads and decodes the available bytes of a unidirectional stream of the client. Too many frames on the control
-    /// stream close the connection.
+    /// Reads and decodes the available bytes of a unidirectional stream of the client, and applies its priority
+    /// updates. Too
+    /// many frames on the control stream, or an error of the protocol, close the connection. A stream of an unknown
+    /// type is
+    /// stopped.
     fn read_uni(&mut self, shared: &EngineState, id: StreamId) {
         while self.uni.contains_key(&id) && !self.lost {
             let read = self.read(id);
@@ -338,7 +357,10 @@ impl QuicConnection {
     }
 
     /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete. A
-    /// malformed or incomplete head resets the stream or closes the connection.
+    /// malformed or
+    /// incomplete head resets the stream or closes the connection, one that is too large is answered with 431. A reset
+    /// by the
+    /// client counts as an aborted request.
     fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);
@@ -372,8 +394,10 @@ impl QuicConnection {
         }
     }
 
-    /// Decodes a complete head and adds the request to `arrived`. `input` are the bytes behind it. Reads the stream
-    /// once more, since most requests end with their head.
+    /// Decodes a complete head and adds the request to `arrived`. `input` contains the bytes received behind it; if it
+    /// is empty,
+    /// reads the stream once more, since most requests end with their head. An unacceptable head is handled as by
+    /// [`QuicConnection::fail`].
     fn head_ready(
         &mut self,
         shared: &EngineState,
@@ -411,8 +435,7 @@ impl QuicConnection {
         }
     }
 
-    /// Reads the next bytes of a stream, at most [`MAX_CHUNK`], which returns as much flow-control credit to the
-    /// client.
+    /// Reads the next bytes of a stream, at most [`MAX_CHUNK`], and returns as much flow-control credit to the client.
     pub(super) fn read(&mut self, id: StreamId) -> ReadOutcome {
         let mut stream = self.quic.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return ReadOutcome::Reset };
@@ -427,7 +450,8 @@ impl QuicConnection {
         read
     }
 
-    /// Resets a stream in both directions with this code, discards its output, and removes it unless a task owns it.
+    /// Resets a stream in both directions with this code and discards its output. Removes its state unless a task owns
+    /// it.
     pub(super) fn refuse(&mut self, id: StreamId, code: Code) {
         let _ = self.quic.send_stream(id).reset(var(code));
         let _ = self.quic.recv_stream(id).stop(var(code));
@@ -442,8 +466,9 @@ impl QuicConnection {
         }
     }
 
-    /// Handles a protocol error on a stream that no task owns: resets the stream or closes the connection, or responds
-    /// with 431 to a head that is too large.
+    /// Handles a protocol error on a stream that no task owns. An error of the connection closes it. An error of the
+    /// stream
+    /// resets the stream, and a head that is too large is answered with 431; both count as an aborted request.
     fn fail(&mut self, shared: &EngineState, id: StreamId, fault: ProtocolError) {
         match fault {
             ProtocolError::Connection(code) => self.close(shared, code),
@@ -480,7 +505,8 @@ impl QuicConnection {
         self.lose(shared);
     }
 
-    /// Ends all streams after the connection has ended: wakes their tasks, and removes those that no task owns.
+    /// Ends all streams after the connection has ended: wakes all waiting tasks, and removes the streams that no task
+    /// owns.
     fn lose(&mut self, shared: &EngineState) {
         self.lost = true;
         self.send_queue.clear();
@@ -495,12 +521,13 @@ impl QuicConnection {
     }
 }
 
-/// Converts an error code to quinn's integer type.
+/// Converts an error code to quinn's integer type. Codes above 2^62-1 become that value.
 pub(super) fn var(code: Code) -> VarInt {
     VarInt::from_u64(code.0).unwrap_or(VarInt::MAX)
 }
 
-/// Converts the reason of quinn-proto for the end of a connection.
+/// Converts quinn-proto's reason for the end of a connection. Reasons that are not errors of either side become
+/// `Local(H3_NO_ERROR)`.
 fn closed(reason: &quic::ConnectionError) -> CloseReason {
     use quic::ConnectionError as E;
     match reason {
@@ -519,14 +546,14 @@ pub(super) struct QuicConnectionCell {
     pub(super) shared: Rc<EngineState>,
     /// The index of the connection in the engine and its endpoint.
     pub(super) index: usize,
-    /// True if the connection is in the engine's list of changed ones.
+    /// True if the connection is in the engine's list of changed connections.
     pub(super) dirty: Cell<bool>,
     /// The state of the connection.
     pub(super) state: RefCell<QuicConnection>,
 }
 
 impl QuicConnectionCell {
-    /// Marks the connection as changed and wakes the engine, which then processes it.
+    /// Adds the connection to the engine's list of changed connections, if it is not in it, and wakes the engine.
     pub(super) fn touch(&self) {
         if !self.dirty.replace(true) {
             self.shared.dirty.borrow_mut().push(self.index);

@@ -8,11 +8,13 @@ use tokio::sync::mpsc;
 
 /// A command to a running engine.
 pub(super) enum EngineCommand {
-    /// Use this QUIC configuration for new connections, and these limits.
+    /// Use this QUIC configuration for new connections, and these limits for all.
     Reload(Arc<quic::ServerConfig>, Box<QuicLimits>),
-    /// Shut down within this duration.
+    /// Shut down, within this duration at most.
     Shutdown(Duration),
+    /// Pass datagrams of unknown clients to these engines.
     Successor(Router),
+    /// Pass datagrams of connections of these engines to them.
     Predecessor(Router),
 }
 
@@ -31,24 +33,31 @@ impl EngineControl {
     }
 
     /// Sends the command to accept further connections with these settings. The limits also apply to existing
-    /// connections, except those that were negotiated at their start.
+    /// connections,
+    /// except those that were negotiated at their start. No effect if the engine has ended.
     pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: QuicLimits) {
         // An engine that has ended needs no configuration.
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }
 
     /// Sends the command to shut down: no new connections are accepted, and after at most
-    /// [`FIRST_REQUEST_GRACE`](crate::deadline::FIRST_REQUEST_GRACE), for requests already sent, no new requests. The engine ends when all requests have finished, or after `within`.
+    /// [`FIRST_REQUEST_GRACE`](crate::deadline::FIRST_REQUEST_GRACE), which is for requests already sent, no new
+    /// requests. The
+    /// engine ends when all requests have finished, or after `within`. No effect if the engine has ended.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
     }
 
-    /// Passes datagrams of unknown clients to another engine at the same address. For an engine that shuts down.
+    /// Sends the command to pass datagrams of unknown clients to these engines at the same address. For an engine that
+    /// shuts
+    /// down. No effect if the engine has ended.
     pub(crate) fn set_successor(&self, engines: Router) {
         let _ = self.0.send(EngineCommand::Successor(engines));
     }
 
-    /// Passes datagrams of the connections of other engines at the same address to them, until they have ended.
+    /// Sends the command to pass datagrams of the connections of these other engines at the same address to them,
+    /// until they
+    /// have ended. No effect if the engine has ended.
     pub(crate) fn add_predecessor(&self, engines: Router) {
         let _ = self.0.send(EngineCommand::Predecessor(engines));
     }

@@ -8,9 +8,9 @@ use super::super::slot::StreamSlot;
 use super::{Http2Connection, STREAM_WINDOW};
 use edge_http::h2::{Code, frame};
 
-/// The highest number of content bytes of one request that are discarded. The stream is then reset.
+/// The highest number of bytes of one request that are discarded, padding included. The stream is then reset.
 const MAX_DISCARDED_BYTES: i64 = 1024 * 1024;
-/// The highest number of requests of a connection whose content is discarded. Above it, the oldest is reset.
+/// The highest number of requests of a connection whose content is discarded at a time. Above it, the oldest is reset.
 const MAX_DISCARDED_REQUESTS: usize = 32;
 
 /// A request whose content is discarded.
@@ -18,13 +18,13 @@ const MAX_DISCARDED_REQUESTS: usize = 32;
 pub(super) struct DiscardedRequest {
     /// The identifier of the stream.
     id: u32,
-    /// The number of bytes that the client may still send on the stream.
+    /// The number of bytes that the client may still send on the stream, by its flow-control window.
     window: i64,
     /// The number of bytes that are still discarded before the stream is reset.
     left: i64,
 }
 
-/// An RST_STREAM frame to be written after all pending output.
+/// An RST_STREAM frame that is written after all other pending output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeferredReset {
     /// The identifier of the stream.
@@ -34,8 +34,9 @@ pub(super) struct DeferredReset {
 }
 
 impl Http2Connection {
-    /// Begins to discard the further content of a request whose response is complete. Resets the oldest such stream if
-    /// there are too many. No effect once the connection has ended.
+    /// Begins to discard the further content of a request whose response is complete. If there are more than
+    /// [`MAX_DISCARDED_REQUESTS`], schedules the reset of the oldest with NO_ERROR. No effect once the connection has
+    /// ended.
     pub(super) fn discard_content(&mut self, id: u32, slot: &StreamSlot) {
         if self.lost || self.failed.is_some() {
             return;
@@ -57,14 +58,18 @@ impl Http2Connection {
         self.discarded.iter().any(|request| request.id == id)
     }
 
-    /// Removes a stream from those whose content is discarded, because it has ended.
+    /// Removes a stream from those whose content is discarded. No effect if it is not among them.
     pub(super) fn forget_discarded(&mut self, id: u32) {
         self.discarded.retain(|request| request.id != id);
     }
 
-    /// Counts `all` bytes of discarded content of a stream, padding included. `ended` is true if the client ended the
-    /// stream. Widens the stream's window if necessary; resets the stream if the client exceeds the window or the
-    /// highest number of bytes. No effect if the stream's content is not discarded.
+    /// Counts `all` bytes of discarded content of a stream, padding included. If `ended` is true, the client ended the
+    /// stream,
+    /// and discarding ends. Otherwise, a stream that exceeds its window is reset with FLOW_CONTROL_ERROR, and one that
+    /// has
+    /// reached [`MAX_DISCARDED_BYTES`] with NO_ERROR; the window is widened when less than half of it is left. No
+    /// effect if the
+    /// stream's content is not discarded.
     pub(super) fn count_discarded(&mut self, id: u32, all: usize, ended: bool) {
         let Some(at) = self.discarded.iter().position(|request| request.id == id) else { return };
         let DiscardedRequest { window, left, .. } = &mut self.discarded[at];
@@ -86,7 +91,8 @@ impl Http2Connection {
         }
     }
 
-    /// Ends a stream and schedules its reset for after all pending output, in a separate write. No effect once the
+    /// Ends a stream and schedules its RST_STREAM for after all other pending output, in a separate write. No effect
+    /// once the
     /// connection has ended.
     pub(in super::super) fn defer_reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
@@ -97,7 +103,7 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Appends the deferred resets. Must be called when all other output is written. Returns whether there were any.
+    /// Appends the deferred resets to the output, which must be empty. Returns whether there were any.
     pub(in super::super) fn write_deferred_resets(&mut self) -> bool {
         let any = !self.deferred_resets.is_empty();
         for DeferredReset { id, code } in std::mem::take(&mut self.deferred_resets) {

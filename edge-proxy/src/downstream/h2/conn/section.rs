@@ -11,11 +11,14 @@ use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 
 /// The factor by which an encoded section of several frames may exceed the limit of the decoded one. A longer section
-/// is not decoded, so the connection is closed.
+/// is
+/// not decoded, and the connection is closed.
 const MAX_ENCODING_FACTOR: usize = 4;
 
 impl Http2Connection {
-    /// Handles a HEADERS frame: decodes its section, or stores it until the CONTINUATION frames have arrived.
+    /// Handles a HEADERS frame: decodes its section, or stores it until the CONTINUATION frames have arrived. Closes
+    /// the
+    /// connection for an even stream number, invalid padding, or incomplete priority fields.
     pub(super) fn headers(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let id = header.stream;
         // §5.1.1: clients begin streams with odd numbers.
@@ -39,7 +42,10 @@ impl Http2Connection {
         }
     }
 
-    /// Handles a CONTINUATION frame: appends to the stored section, and decodes it if it is complete.
+    /// Handles a CONTINUATION frame: appends to the stored section, and decodes it if it is complete. Closes the
+    /// connection with
+    /// PROTOCOL_ERROR if no section is incomplete, and with ENHANCE_YOUR_CALM if the encoded section is longer than
+    /// [`MAX_ENCODING_FACTOR`] times the limit.
     pub(super) fn continuation(
         &mut self,
         header: FrameHeader,
@@ -58,8 +64,13 @@ impl Http2Connection {
         }
     }
 
-    /// Handles a complete section: the head of a new stream, or the trailers of an open one. For a stream that was
-    /// reset it is only decoded, since the dynamic table changes; for an ended one the connection is closed.
+    /// Handles a complete section: the head of a new stream, or the trailers of an open one. On a stream that this
+    /// side reset
+    /// or whose content is discarded, the section is decoded for the dynamic table only. On any other stream that has
+    /// ended, it
+    /// closes the connection with STREAM_CLOSED. `end` is true if the stream ends with the section, `own` if the
+    /// stream depends
+    /// on itself.
     fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         if id > self.highest {
             self.request(id, end, own, block, arrived);
@@ -79,8 +90,9 @@ impl Http2Connection {
         }
     }
 
-    /// Decodes a section and passes its lines to `field` until that rejects one; the rest is decoded for the dynamic
-    /// table only. Returns the error of `field`, or `None`.
+    /// Decodes a section and passes each name and value to `field` until it returns an error; the rest is decoded for
+    /// the
+    /// dynamic table only. Returns the error of `field`, or `None` if it returned none.
     ///
     /// # Errors
     /// [`hpack::InvalidBlock`] if the section cannot be decoded.
@@ -98,8 +110,13 @@ impl Http2Connection {
         Ok(bad)
     }
 
-    /// Decodes the head of a request and opens its stream, or resets or refuses the stream if the head is not
-    /// acceptable or the limit of streams is reached. Streams above the last one of GOAWAY are ignored.
+    /// Decodes the head of a request and opens its stream. A section that cannot be decoded closes the connection. A
+    /// stream
+    /// above the last one of GOAWAY is ignored. The stream is reset with REFUSED_STREAM if the limit of streams is
+    /// reached or
+    /// the method is CONNECT without a protocol, and with PROTOCOL_ERROR if the head is malformed. A head that is too
+    /// large is
+    /// answered with 431, one with two different authorities with 400.
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
         let mut section = RequestHeadBuilder::new(Version::Http2, self.limits.section);
@@ -128,7 +145,9 @@ impl Http2Connection {
         }
     }
 
-    /// Creates the state of a request's stream and adds the request to `arrived`. `end` is true if it has no content.
+    /// Creates the state of a request's stream and adds the request to `arrived`. `end` is true if the head ended the
+    /// stream, so
+    /// that the request has no content.
     fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
         let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
@@ -144,8 +163,11 @@ impl Http2Connection {
         arrived.push(PendingRequest { id, head });
     }
 
-    /// Responds to a request with this status and no content, and records the reason. The stream is then reset unless
-    /// the client ended it. Counts as an aborted request. While no output is sent, ends the stream in silence instead.
+    /// Responds to a request with this status and no content, and records `reason` to be reported. If the client has
+    /// not ended
+    /// the stream (`end` is false), schedules its reset with NO_ERROR. Counts as an aborted request. While output is
+    /// held back,
+    /// ends the stream in silence instead.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         if self.silence.is_some() {
@@ -162,7 +184,11 @@ impl Http2Connection {
         self.count_aborted();
     }
 
-    /// Decodes the trailers of a request, which end its content, and wakes the task that reads it.
+    /// Decodes the trailers of a request, which end its content, and wakes the task that reads it. Resets the stream
+    /// if the
+    /// content had ended already, the trailers are malformed, too large or do not end the stream, or the content is
+    /// shorter
+    /// than declared. A section that cannot be decoded closes the connection.
     fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {
         let mut section = TrailerBuilder::new(self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {

@@ -8,7 +8,7 @@ use crate::body::BodyError;
 use edge_http::h2::Code;
 
 impl Http2Connection {
-    /// Holds back all output until [`Http2Connection::end_silence`].
+    /// Begins to hold back all output, until [`Http2Connection::end_silence`] is called.
     pub(in super::super) fn begin_silence(&mut self) {
         self.silence = Some(Vec::new());
     }
@@ -18,7 +18,9 @@ impl Http2Connection {
         self.silence.is_some()
     }
 
-    /// Returns whether the client waits without a request, as some do until they receive SETTINGS.
+    /// Returns whether output is held back from a client that has sent its SETTINGS but waits for those of this side:
+    /// it has no
+    /// open stream, no stream of it was dropped, and no field section has begun.
     pub(in super::super) fn awaits_settings(&self) -> bool {
         self.silence.as_ref().is_some_and(Vec::is_empty)
             && self.begun
@@ -26,7 +28,8 @@ impl Http2Connection {
             && self.block.is_none()
     }
 
-    /// Sends the output that was held back, and all further output. Streams that were dropped until now are reset.
+    /// Stops holding back output: the pending output is sent, and streams that were dropped until now are reset with
+    /// REFUSED_STREAM after it. No effect if no output is held back.
     pub(in super::super) fn end_silence(&mut self) {
         let Some(dropped) = self.silence.take() else { return };
         for id in dropped {
@@ -35,7 +38,9 @@ impl Http2Connection {
         self.touch();
     }
 
-    /// Ends a stream without output. Returns false if output is sent, so that the stream has to be reset.
+    /// Ends a stream without output while output is held back. Returns false, without an effect, if output is sent, so
+    /// that the
+    /// stream has to be reset.
     pub(in super::super) fn drop_in_silence(&mut self, id: u32) -> bool {
         let Some(dropped) = &mut self.silence else { return false };
         dropped.push(id);
@@ -45,8 +50,11 @@ impl Http2Connection {
         true
     }
 
-    /// Ends a stream without output for an error of the client, which counts as an aborted request. Closes the connection
-    /// if no other stream is open, since another one may name a site.
+    /// Ends a stream without output for an error of the client, which counts as an aborted request. Must be called
+    /// only while
+    /// output is held back. Closes the connection without output if all its streams have ended; otherwise another one
+    /// may still
+    /// name a site.
     pub(super) fn fail_in_silence(&mut self, id: u32) {
         self.drop_in_silence(id);
         if let Some(slot) = self.slots.get_mut(&id) {
@@ -58,7 +66,7 @@ impl Http2Connection {
         self.count_aborted();
     }
 
-    /// Closes the connection if all of its requests were dropped in silence.
+    /// Closes the connection without output if output is held back, no stream is open, and at least one was dropped.
     pub(super) fn close_in_silence(&mut self) {
         if self.silence.as_ref().is_some_and(|dropped| !dropped.is_empty()) && self.slots.is_empty() {
             self.lose();

@@ -10,13 +10,14 @@ use std::cell::Cell;
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 /// The initial receive window of a connection in bytes.
 pub(super) const WINDOW: u32 = 4 * STREAM_WINDOW;
-/// The largest window of a stream, in bytes.
+/// The largest receive window of a stream, in bytes.
 const MAX_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
-/// The number of bytes by which the connection windows of a worker may exceed the initial ones in total.
+/// The number of bytes by which the receive windows of a worker's connections may exceed the initial ones in total.
 const MAX_GROWTH: usize = 64 * 1024 * 1024;
-/// The payload of the measuring PING.
+/// The payload of the PING that measures a round trip.
 pub(super) const PING: &[u8; 8] = b"measures";
 
+/// The number of bytes by which the receive windows of the worker's connections exceed the initial ones.
 thread_local! {
     /// The number of bytes by which the connection windows of the worker exceed the initial ones.
     static GROWN: Cell<usize> = const { Cell::new(0) };
@@ -29,7 +30,7 @@ pub(super) struct Windows {
     stream: u32,
     /// The receive window of the connection, in bytes.
     connection: u32,
-    /// The number of bytes forwarded since the pending PING was sent. `None` if none is pending.
+    /// The number of bytes forwarded since the PING of the pending measurement was sent. `None` if none is pending.
     measured: Option<u64>,
 }
 
@@ -39,12 +40,12 @@ impl Windows {
         Self { stream: STREAM_WINDOW, connection: WINDOW, measured: None }
     }
 
-    /// Returns the size of the receive window of each stream in bytes.
+    /// Returns the receive window that each stream is to have, in bytes.
     pub(super) const fn stream(&self) -> u32 {
         self.stream
     }
 
-    /// Returns the size of the receive window of the connection in bytes.
+    /// Returns the receive window that the connection is to have, in bytes.
     pub(super) const fn connection(&self) -> u32 {
         self.connection
     }
@@ -56,7 +57,9 @@ impl Windows {
         }
     }
 
-    /// Begins a measurement if the windows can grow and none is pending. Returns true if the PING is to be sent.
+    /// Begins a measurement if none is pending and the windows are not at their largest. Returns true if one has
+    /// begun, so that
+    /// the PING is to be sent.
     pub(super) const fn measure(&mut self) -> bool {
         let begins = self.measured.is_none() && self.stream < MAX_STREAM_WINDOW;
         if begins {
@@ -65,8 +68,11 @@ impl Windows {
         begins
     }
 
-    /// Ends a measurement, since the acknowledgement of the PING has arrived. Doubles the windows if half a stream's
-    /// window or more was forwarded in the meantime and the worker's budget permits it.
+    /// Ends the pending measurement, since the acknowledgement of its PING has arrived. If half a stream's window or
+    /// more was
+    /// forwarded in the meantime and the worker's budget permits it, doubles the stream's window up to
+    /// [`MAX_STREAM_WINDOW`],
+    /// and enlarges the connection's window to at least two of those. No effect if none is pending.
     pub(super) fn answered(&mut self) {
         if self.measured.take().is_some_and(|measured| measured >= u64::from(self.stream / 2)) {
             let stream = (2 * self.stream).min(MAX_STREAM_WINDOW);
