@@ -6,14 +6,14 @@ use super::parse::Directive;
 use super::variables::bare;
 use crate::log::Template;
 
-/// The folder for logs, to which the service may write.
+/// The folder for log files, which the sandbox and unit of the service allow for writing.
 const FOLDER: &str = "/var/log/edge-proxyd/";
-/// The folders of nginx's logs, which are replaced by [`FOLDER`].
+/// The folders of nginx's log files, which are replaced by [`FOLDER`].
 const OF_NGINX: [&str; 2] = ["/var/log/nginx/", "logs/"];
 
 /// The text of nginx's predefined format `combined`.
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
-/// The text that distributions append to it in their format `main`.
+/// The text that distributions append to [`COMBINED`] in their format `main`.
 const MAIN: &str = " \"$http_x_forwarded_for\"";
 
 /// Variables of nginx, without `$`, each with its counterpart in a template.
@@ -39,11 +39,12 @@ const FIELDS: &[(&str, &str)] = &[
     ("upstream_addr", "{upstream}"),
 ];
 
-/// The key of the log format, `format` or `template`, and its value.
+/// The key of the log format in `[log]`, `format` or `template`, and its value.
 type NamedFormat = (&'static str, String);
 
-/// Returns the path of the log file of a server, in [`FOLDER`] if nginx has it in its own. `None` if the server has no
-/// log file, or its path has variables.
+/// Returns the path of the log file of a server, by its first `access_log`. A path in nginx's folder is placed in
+/// [`FOLDER`], with `/` replaced by `-`. `None` if the server has no `access_log`, or it is `off`, goes to syslog, has
+/// variables, or has another relative path.
 pub(super) fn file(server: &[Directive]) -> Option<String> {
     let log = server.iter().find(|one| one.name == "access_log")?;
     let path = log.first();
@@ -57,8 +58,8 @@ pub(super) fn file(server: &[Directive]) -> Option<String> {
     }
 }
 
-/// Returns the format of the first log file that a server has, and notes the differences. `None` without such a log
-/// file.
+/// Returns the format of the first log file that a server has. `None` without one. Notes further logs of a server, logs
+/// without a file, conditions and differing formats.
 pub(super) fn format<'d>(
     http: &[&Directive],
     servers: impl Iterator<Item = &'d Directive>,
@@ -94,7 +95,8 @@ pub(super) fn format<'d>(
     found
 }
 
-/// Returns the format that an `access_log` names, `combined` by default, and notes the differences.
+/// Returns the format that an `access_log` names: `combined` by default, for an unknown name, and for a format that is
+/// not one line of text; otherwise a template. Notes the differences.
 fn named(log: &Directive, http: &[&Directive], notes: &mut Notes) -> NamedFormat {
     let combined = || ("format", "combined".to_owned());
     let name = log.arguments.get(1).filter(|name| !name.contains('=')).map_or("combined", String::as_str);
@@ -123,8 +125,8 @@ fn named(log: &Directive, http: &[&Directive], notes: &mut Notes) -> NamedFormat
     }
 }
 
-/// Converts the text of a `log_format` into a template. Returns it with the variables that have no counterpart, and
-/// which are written as `-`.
+/// Converts the text of a `log_format` into a template. Returns it with the variables that have no counterpart, which
+/// are written as `-`; `$remote_user` is written so too, but not listed.
 fn template(text: &str) -> (String, Vec<String>) {
     let (mut out, mut unknown) = (String::new(), Vec::new());
     let mut rest = text;

@@ -5,17 +5,17 @@ use super::scope::Scope;
 /// The action of a converted route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Close the connection without a response.
+    /// Close the connection or stream without a response.
     Drop,
     /// Forward the request to this upstream, with the prefix of its path changed.
     Forward { upstream: String, prefix: Prefix },
-    /// Redirect to `to`, which may have placeholders.
+    /// Redirect with `status` to `to`, which may have the placeholders `{host}`, `{path}` and `{query}`.
     Redirect { status: u16, to: String },
-    /// Respond with this status and content. `content_type` is its media type.
+    /// Respond with this status and the content `body`. `content_type` is the media type.
     Respond { status: u16, body: String, content_type: String },
 }
 
-/// The handling of requests.
+/// The handling of the requests of a route or location.
 #[derive(Clone, Debug)]
 pub(super) struct Handling {
     /// The action that is taken.
@@ -25,7 +25,7 @@ pub(super) struct Handling {
 }
 
 impl Handling {
-    /// Returns a copy for paths that are compared without regard to case if `any_case`, otherwise exactly.
+    /// Returns a copy whose paths are compared without regard to case if `any_case`, otherwise exactly.
     pub(super) fn with_any_case(&self, any_case: bool) -> Self {
         let mut found = self.clone();
         found.scope.any_case = any_case;
@@ -34,7 +34,6 @@ impl Handling {
 }
 
 /// A change of the path before a request is forwarded: the prefix `strip` is removed, and then `add` is prepended.
-/// `None` leaves a step out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prefix {
     /// The prefix that is removed. `None` to remove nothing.
@@ -43,7 +42,7 @@ pub(super) struct Prefix {
     pub(super) add: Option<String>,
 }
 
-/// Returns the action for paths whose protection cannot be converted: the status 403.
+/// Returns the action for paths whose protection or content cannot be converted: a response with 403 and no content.
 pub(super) fn refusal() -> Action {
     Action::Respond { status: 403, body: String::new(), content_type: "text/plain".into() }
 }

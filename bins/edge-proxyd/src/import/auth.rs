@@ -12,19 +12,21 @@ use std::collections::BTreeMap;
 /// The service to which an `auth_request` leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Service {
-    /// The name of the upstream.
+    /// The name of the upstream in the converted configuration.
     pub(super) upstream: String,
-    /// The name of a known service, for which edge-proxyd has the path and the fields. `None` for another service.
+    /// `authelia` or `authentik`, for which edge-proxyd knows the path and the fields. `None` for another service.
     pub(super) known: Option<&'static str>,
-    /// The path of the authentication request.
+    /// The path of authentication requests, with a query if the service needs one.
     pub(super) path: String,
 }
 
-/// Authentication services by the URI in `auth_request`.
+/// Authentication services, by the URI in `auth_request`.
 pub(super) type Services = BTreeMap<String, Service>;
 
-/// Returns the authentication services of a server, for each `auth_request` in it whose location leads to one.
-/// `settings` are the directives of the server, and `scope` its settings. Upstreams are added to `upstreams`.
+/// Returns the authentication service for each `auth_request` of a server and its locations whose URI leads to one: by
+/// the `proxy_pass` of the location for it, or by a location that forwards it unchanged. `settings` are the directives
+/// of the server, and `scope` its settings. Upstreams are added to `upstreams`. Notes an `error_page 401`, unless the
+/// service is a known one.
 pub(super) fn services(
     settings: &[Directive],
     scope: &Scope,
@@ -73,8 +75,9 @@ pub(super) fn services(
     found
 }
 
-/// Returns the service to which a location leads by its `proxy_pass`. `asked` is the path if the address has none.
-/// `None` without a `proxy_pass` that can be converted.
+/// Returns the service to which a location leads by its `proxy_pass`. `asked` is the path of the request, which is used
+/// if the address has none. Parameters with variables are dropped. `None` without a `proxy_pass`, if it cannot be
+/// converted, or if its query has literal parameters beside variables.
 fn of_location(
     directive: &Directive,
     asked: &str,

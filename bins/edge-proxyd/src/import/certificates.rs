@@ -8,22 +8,25 @@ use super::sites::{ANY, Server};
 /// The certificates of the converted servers: a folder with all of them, or files that sites name.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    /// The folder for `[certificates]`: that of all certificates if they are in a layout that edge-proxyd reads, or
-    /// `/var/lib/acme` if a server has no certificate. `None` if sites name files, or nothing uses TLS.
+    /// The folder of `[certificates]`: the common one of all certificates if they are in a layout that edge-proxyd
+    /// reads, or `/var/lib/acme` if a server with TLS has no certificate. `None` if sites name their files, or nothing
+    /// uses TLS.
     pub(super) folder: Option<String>,
-    /// The certificate and key directives of `http`, which servers inherit. `None` if it does not have both.
+    /// The `ssl_certificate` and `ssl_certificate_key` of `http`, which servers inherit. `None` if one of them is
+    /// missing.
     outer: Option<(Directive, Directive)>,
 }
 
 impl Certificates {
-    /// Returns whether a server has a certificate in a file whose name is known.
+    /// Returns true if a server has a certificate and key, of its own or from `http`, whose paths have no variables.
     pub(super) fn has(&self, server: &Server) -> bool {
         let own = pair(&server.directive.inner().iter().collect::<Vec<_>>());
         own.or_else(|| self.outer.clone())
             .is_some_and(|(certificate, key)| ![certificate, key].iter().any(|one| one.first().contains('$')))
     }
 
-    /// Reads the certificates of the servers that have names and listen with TLS. `all` are the directives of `http`.
+    /// Reads the certificates of the servers that listen with TLS and have hosts or answer for names that no server
+    /// has. `all` are the directives of `http`.
     pub(super) fn read(all: &[&Directive], servers: &[Server], listens: &[Listen]) -> Self {
         let mut found = Self { folder: None, outer: pair(all) };
         if !listens.iter().any(|listen| listen.tls) {
@@ -55,8 +58,9 @@ impl Certificates {
         found
     }
 
-    /// Returns the keys of a site over TLS for a host. A folder has certificates by name, so that the site of every other name
-    /// needs its files.
+    /// Returns the keys `certificate` and `key` of a site with TLS for a host, with `folder` before relative paths.
+    /// Empty if the folder of `[certificates]` has them, the server has none, or a path has variables. The site for
+    /// [`ANY`] always needs its files, as the folder is searched by name.
     pub(super) fn keys(&self, server: &Server, host: &str, folder: &str) -> Vec<String> {
         let any = host == ANY;
         if !any && self.folder.as_deref().is_some_and(|folder| folder != "/var/lib/acme") {
@@ -79,7 +83,7 @@ impl Certificates {
     }
 }
 
-/// Returns the certificate and key directives of a block. `None` if one is missing.
+/// Returns the first `ssl_certificate` and the first `ssl_certificate_key` of a block. `None` if one is missing.
 fn pair(block: &[&Directive]) -> Option<(Directive, Directive)> {
     let one = |name: &str| block.iter().find(|one| one.name == name).map(|one| (*one).clone());
     one("ssl_certificate").zip(one("ssl_certificate_key"))

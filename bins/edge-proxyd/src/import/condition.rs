@@ -23,14 +23,14 @@ pub(super) enum Verdict {
     NoCertificate,
     /// Requests for these paths.
     Paths(PathSet),
-    /// Depends on whether a file exists.
+    /// Depends on whether a file exists; also a negated test.
     Files,
     /// Not known before the request arrives.
     Unknown,
 }
 
-/// Methods that services know: those of HTTP, WebDAV and its extensions for calendars and versions. A condition on the method
-/// is evaluated for each of them; the methods that nobody knows are refused where some are.
+/// Methods of HTTP and WebDAV with its extensions CalDAV, versioning and search. A condition on the method is evaluated
+/// for each of them. Methods that are not listed are refused if one of these is.
 pub(super) const METHODS: &[&str] = &[
     "GET",
     "HEAD",
@@ -54,7 +54,9 @@ pub(super) const METHODS: &[&str] = &[
     "SEARCH",
 ];
 
-/// Returns the requests for which the condition of an `if` is true, as far as that is known before they arrive.
+/// Returns the requests for which the condition of an `if` directive is true, as far as that is known before they
+/// arrive: from constants, the client's address, the method, a client certificate that is not valid, or the path. Tests
+/// of files return [`Verdict::Files`], and everything else [`Verdict::Unknown`].
 pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
     let text = directive.arguments.join(" ");
     let text = text.trim();
@@ -97,8 +99,9 @@ pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
     }
 }
 
-/// Evaluates an operator of `if` on two texts. [`Verdict::Unknown`] if they have variables, or an expression is not
-/// supported. Without an operator, `left` must be neither empty nor `0`.
+/// Evaluates an operator of `if` on two texts: [`Verdict::Always`] or [`Verdict::Never`]. Without an operator, true
+/// unless `left` is empty or `0`. [`Verdict::Unknown`] if `left` has a variable, or `right` has one and is compared for
+/// equality, or the operator or expression is not supported.
 fn compare(left: &str, operator: &str, right: &str) -> Verdict {
     if left.contains('$') || right.contains('$') && matches!(operator, "=" | "!=") {
         return Verdict::Unknown;
@@ -118,7 +121,8 @@ fn compare(left: &str, operator: &str, right: &str) -> Verdict {
     }
 }
 
-/// Returns whether an expression matches a text. `None` if that depends on parts of it that are not modelled.
+/// Returns whether a regular expression matches a text; without regard to case if `ignore_case`, or if the expression
+/// begins with `(?i)`. `None` if that depends on parts of the expression that are not represented.
 fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     let (text, expression) = if ignore_case || expression.starts_with(IGNORE_CASE) {
         (text.to_lowercase(), expression.to_lowercase())
@@ -136,8 +140,8 @@ fn matches(text: &str, expression: &str, ignore_case: bool) -> Option<bool> {
     (!unknown).then_some(false)
 }
 
-/// Returns the methods that an expression matches: the known ones, and words that it consists of. `None` if that is not known
-/// of each.
+/// Returns the methods that a regular expression matches: those of [`METHODS`], and words of which it is an
+/// alternative. `None` if it is not known of one of [`METHODS`] whether it matches.
 fn methods_that_match(expression: &str, ignore_case: bool) -> Option<Vec<String>> {
     let mut found: Vec<String> = Vec::new();
     for method in METHODS {
@@ -154,13 +158,13 @@ fn methods_that_match(expression: &str, ignore_case: bool) -> Option<Vec<String>
     Some(found)
 }
 
-/// Returns whether nginx takes this for a method: capitals, `_` and `-`.
+/// Returns true if a word is a method for nginx: not empty, and only of uppercase letters, `_` and `-`.
 fn is_method(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || b"_-".contains(&byte))
 }
 
-/// Returns the verdict for these methods, or for all others if `negated`. [`Verdict::Unknown`] unless all are uppercase
-/// letters.
+/// Returns [`Verdict::Methods`] for these methods, or [`Verdict::OtherMethods`] if `negated`. [`Verdict::Unknown`]
+/// unless each is a method for nginx ([`is_method`]).
 fn methods(all: Vec<String>, negated: bool) -> Verdict {
     if !all.iter().all(|method| is_method(method)) {
         return Verdict::Unknown;
@@ -168,8 +172,8 @@ fn methods(all: Vec<String>, negated: bool) -> Verdict {
     if negated { Verdict::OtherMethods(all) } else { Verdict::Methods(all) }
 }
 
-/// Converts a condition on a variable of `geo`, or on the client's address, into access rules. `None` for another
-/// condition.
+/// Converts a condition on a variable of `geo`, without an operator or with `=` or `!=`, or a comparison of the
+/// client's address with one address, into [`Verdict::Clients`]. `None` for any other condition.
 fn clients(left: &str, operator: &str, right: &str, variables: &Variables) -> Option<Verdict> {
     let holds = |value: &str| match operator {
         "" => Some(!value.is_empty() && value != "0"),

@@ -2,8 +2,8 @@
 
 use super::EdgeConfig;
 
-/// Returns a sentence for each difference in default behaviour between nginx and edge-proxyd that requests to this
-/// configuration may show.
+/// Returns a sentence for each difference in default behaviour between nginx and edge-proxyd that can affect requests
+/// to this configuration.
 pub(super) fn default_differences(edge: &EdgeConfig) -> Vec<&'static str> {
     let bodies = || edge.sites.iter().map(|site| &site.body);
     let keys = || bodies().flat_map(|body| body.routes.iter().flat_map(|(_, one)| &one.keys));

@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 
 /// The directives and folders that determine the error pages of a server.
 pub(super) struct ErrorPageScope<'a> {
-    /// The directives of `http`, which apply if the server has none.
+    /// The directives of `http`. Those of a name apply if the server has none of this name.
     pub(super) http: &'a [&'a Directive],
     /// The directives of the server.
     pub(super) server: &'a [Directive],
-    /// The folder of relative paths.
+    /// The absolute folder against which relative paths are resolved.
     pub(super) folder: &'a str,
-    /// The folder on this machine that stands for `/`. `None` for `/` itself.
+    /// The folder on this machine in which absolute paths are looked up. `None` for `/`.
     pub(super) root: Option<&'a Path>,
 }
 
 impl ErrorPageScope<'_> {
-    /// Returns the key `error_page` as text, and notes pages that cannot be converted. `None` if there is no page. The
-    /// first page for a status counts.
+    /// Returns the key `error_page`, with `intercept` if `proxy_intercept_errors` is on. `None` if there is no page. Of
+    /// several pages for a status the first counts. Notes pages that cannot be converted.
     pub(super) fn key(&self, notes: &mut Notes) -> Option<String> {
         let of = |name: &str| -> Vec<&Directive> {
             let own: Vec<_> = self.server.iter().filter(|one| one.name == name).collect();
@@ -53,10 +53,12 @@ impl ErrorPageScope<'_> {
         (!pages.is_empty()).then(|| format!("error_page = [{}]", pages.join(", ")))
     }
 
-    /// Returns the statuses of an `error_page`, and its file.
+    /// Returns the statuses from 400 to 599 of an `error_page`, and the path of its file, which exists here and is not
+    /// empty.
     ///
     /// # Errors
-    /// The reason for which it is not converted. `None` if another part of the import converts or notes it.
+    /// The reason for which the directive is not converted, to be noted. `None` for a named location, for 401 alone,
+    /// and without arguments: other parts of the import handle these.
     fn page(&self, directive: &Directive) -> Result<(Vec<u16>, PathBuf), Option<&'static str>> {
         let Some((uri, codes)) = directive.arguments.split_last() else { return Err(None) };
         if uri.starts_with('@') || codes.iter().all(|code| code == "401") {
@@ -84,8 +86,9 @@ impl ErrorPageScope<'_> {
         if there { Ok((statuses, file)) } else { Err(Some(MISSING)) }
     }
 
-    /// Returns the folder in which nginx looks for a page: the `root` of the location that matches it, of the server,
-    /// or of `http`. `None` if there is none, if it has variables, or if the location does not serve files.
+    /// Returns the folder in which nginx looks for a page: the `root` of the location that matches its URI, or else of
+    /// the server, or of `http`. `None` if there is none, if it has variables, or if the location has a `…_pass`,
+    /// `alias` or `return`. Of locations with a modifier, only `=` and `^~` with exactly this URI count.
     fn root_of(&self, uri: &str) -> Option<PathBuf> {
         let at = |location: &&Directive| match location.arguments.as_slice() {
             [modifier, path] if modifier == "=" || modifier == "^~" => (path == uri).then_some(usize::MAX),

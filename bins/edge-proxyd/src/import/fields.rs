@@ -52,7 +52,8 @@ const REPEATED: &[&str] = &[
     "x-url-scheme",
 ];
 
-/// Values with which nginx configurations set the fields in [`WRITTEN`], and which edge-proxyd sets in its own way.
+/// Values that nginx configurations usually give the fields in [`WRITTEN`]. edge-proxyd sets these fields by itself, so
+/// that such a line is left out without a note.
 const USUAL: &[&str] = &[
     "$remote_addr",
     "$proxy_add_x_forwarded_for",
@@ -71,7 +72,7 @@ const USUAL: &[&str] = &[
     "$http_x_real_ip",
 ];
 
-/// The edits of a header section, and the notes about what is not converted.
+/// The edits of the header section of requests or responses, and the notes about what is not converted.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     /// The names of fields to remove.
@@ -82,17 +83,17 @@ pub(super) struct Edits {
     pub(super) no_upgrade: bool,
     /// True if `Upgrade` is forwarded, so that clients can switch to any protocol.
     pub(super) any_upgrade: bool,
-    /// The notes: the harm, the directive, and the text.
+    /// The recorded notes: the impact, the directive, and the text.
     said: Vec<(Impact, Directive, String)>,
 }
 
 impl Edits {
-    /// Records a note.
+    /// Records a note, which [`note`](Self::note) adds later.
     fn say(&mut self, impact: Impact, directive: &Directive, what: &str) {
         self.said.push((impact, directive.clone(), what.to_owned()));
     }
 
-    /// Adds the recorded notes to `notes`.
+    /// Adds the recorded notes to `notes`: as harmless those recorded so, and all others as different.
     pub(super) fn note(&self, notes: &mut Notes) {
         for (impact, directive, what) in &self.said {
             match impact {
@@ -102,8 +103,9 @@ impl Edits {
         }
     }
 
-    /// Returns the edits as text: the key `key`, such as `request_headers`. `None` if there are no edits. `verb` is
-    /// `set` or `add`, for the values. `location` has prefixes of the field `Location`, each with its replacement.
+    /// Returns the edits as a line of TOML with the key `key`, such as `request_headers`. `None` if there are no edits.
+    /// `verb`, which is `set` or `add`, is the key of the values. `location` has prefixes of the field `Location`, each
+    /// with its replacement.
     pub(super) fn key(&self, key: &str, verb: &str, location: &[(String, String)]) -> Option<String> {
         let mut parts = Vec::new();
         if !self.remove.is_empty() {
@@ -138,8 +140,11 @@ fn is_value(text: &str) -> bool {
     text.trim() == text && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
 }
 
-/// Returns the edits of requests to upstreams by `proxy_set_header`. A field whose value is not known here is removed,
-/// so that clients cannot set it.
+/// Returns the edits of requests to upstreams by `proxy_set_header`. A field with an empty value is removed. A field
+/// whose value is not known here is removed and noted, so that clients cannot set it.
+///
+/// Left out are fields of the connection, those that are forwarded anyway, the request identifier, those of client
+/// certificates and authentication services, and usual values of fields that edge-proxyd sets.
 pub(super) fn request(scope: &Scope) -> Edits {
     let mut edits = Edits::default();
     let copies = copied_fields(scope);
@@ -197,7 +202,8 @@ pub(super) fn request(scope: &Scope) -> Edits {
 }
 
 /// Returns the edits of responses by `add_header` and `proxy_hide_header`. A field whose value is not known here is
-/// left out.
+/// left out and noted. Fields of the connection, `Alt-Svc`, the request identifier and empty values are left out
+/// without a note.
 pub(super) fn response(scope: &Scope) -> Edits {
     let mut edits = Edits::default();
     for directive in &scope.response {
@@ -223,8 +229,9 @@ pub(super) fn response(scope: &Scope) -> Edits {
     edits
 }
 
-/// Returns the name of the first field that has `$request_id` as its value, in these directives and their blocks.
-/// `None` if there is none, or edge-proxyd sets the field itself.
+/// Returns the name of the first field that `proxy_set_header` or `grpc_set_header` sets to `$request_id`, in these
+/// directives and their blocks. `None` if there is none. Names with other characters than letters, digits and `-`, and
+/// fields that edge-proxyd sets itself, are skipped.
 pub(super) fn request_id(all: &[&Directive]) -> Option<String> {
     let is_name = |name: &str| {
         let lower = name.to_ascii_lowercase();
@@ -244,12 +251,14 @@ pub(super) fn request_id(all: &[&Directive]) -> Option<String> {
     })
 }
 
-/// Returns true if a field is the request identifier, under the name that is configured for it.
+/// Returns true if a field has the value `$request_id` and the name that the scope has for the request identifier,
+/// ignoring case.
 fn is_request_id(scope: &Scope, name: &str, value: &str) -> bool {
     value == "$request_id" && scope.request_id.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Returns true if a directive of a block mentions headscale, whose clients switch to protocols other than WebSocket.
+/// Returns true if an argument in a block, or in a block within, contains `headscale` or is the path `/ts2021`. The
+/// clients of headscale switch to protocols other than WebSocket.
 pub(crate) fn serves_headscale(block: &[Directive]) -> bool {
     let named = |text: &String| text.contains("headscale") || text.trim_end_matches('/') == "/ts2021";
     block.iter().any(|one| one.arguments.iter().any(named) || serves_headscale(one.inner()))
@@ -258,7 +267,8 @@ pub(crate) fn serves_headscale(block: &[Directive]) -> bool {
 /// The key `upgrade` with the protocols to which clients of headscale switch.
 pub(super) const OF_HEADSCALE: &str = "upgrade = [\"websocket\", \"tailscale-control-protocol\", \"DERP\"]";
 
-/// Returns the word of edge-proxyd for the part of the client certificate that a variable has. `None` for other values.
+/// Returns the word of edge-proxyd for a variable of nginx with a part of the client certificate, such as `subject` for
+/// `$ssl_client_s_dn`. `None` for other values.
 pub(super) fn certificate_field(value: &str) -> Option<&'static str> {
     Some(match value {
         "$ssl_client_s_dn" => "subject",
@@ -271,7 +281,7 @@ pub(super) fn certificate_field(value: &str) -> Option<&'static str> {
     })
 }
 
-/// Removes names that are already in the list, ignoring case.
+/// Removes names that occur earlier in the list, ignoring case.
 fn dedup(names: &mut Vec<String>) {
     let mut seen: Vec<String> = Vec::new();
     names.retain(|name| {

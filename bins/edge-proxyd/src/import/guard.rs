@@ -11,28 +11,29 @@ use super::scope::Scope;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The access conditions of a route, as keys, and the reasons for which it is closed.
+/// The access restrictions of a route as TOML keys, and the reasons for which it is closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guard {
     /// The keys, such as `allow = […]`.
     pub(super) keys: Vec<String>,
-    /// The reasons for which nobody is admitted. Empty if the conditions could be converted.
+    /// The reasons for which access is denied to everyone. Empty if all restrictions could be converted.
     pub(super) comments: Vec<String>,
 }
 
 /// The folders and rate zones to which access settings refer.
 #[derive(Debug, Default)]
 pub(super) struct Guards<'a> {
-    /// The folder of relative paths.
+    /// The absolute folder against which relative paths are resolved.
     pub(super) folder: &'a str,
-    /// The folder on this machine that stands for `/`. `None` for `/` itself.
+    /// The folder on this machine in which absolute paths are looked up. `None` for `/`.
     pub(super) root: Option<&'a Path>,
     /// The rates of zones that count requests per client, by the name of the zone, such as `10/s`.
     pub(super) zones: BTreeMap<String, String>,
 }
 
 impl Guards<'_> {
-    /// Records the rate of a `limit_req_zone` that counts requests per client. Others are ignored.
+    /// Records the rate of a `limit_req_zone` that counts requests per client address, in requests per second or
+    /// minute. Others are ignored.
     pub(super) fn zone(&mut self, directive: &Directive) {
         let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
         let client = matches!(directive.first(), "$binary_remote_addr" | "$remote_addr");
@@ -47,7 +48,8 @@ impl Guards<'_> {
         }
     }
 
-    /// Converts the `limit_req` of a server into the key `rate`. `None` if its zone was not recorded.
+    /// Converts a `limit_req` into the key `rate`, with the burst of nginx plus 1, at most 1,000,000. `None` if its
+    /// zone was not recorded.
     pub(super) fn rate(&self, directive: &Directive) -> Option<String> {
         let option = |name: &str| directive.arguments.iter().find_map(|one| one.strip_prefix(name));
         let rate = self.zones.get(option("zone=")?)?;
@@ -57,9 +59,9 @@ impl Guards<'_> {
         Some(format!("rate = {{ client = {}, client_burst = {} }}", quoted(rate), burst.min(1_000_000)))
     }
 
-    /// Returns the access conditions of a scope for requests that are forwarded. `written` are the trusted proxies of
-    /// the converted configuration. If a condition cannot be converted, everyone is denied, with the reason as a
-    /// comment.
+    /// Returns the access restrictions of a scope for requests that are forwarded: addresses, authentication, client
+    /// certificate and methods. `written` are the trusted proxies of the converted configuration. If a restriction
+    /// cannot be converted, everyone is denied, with the reason as a comment.
     pub(super) fn guard_of(&self, scope: &Scope, services: &Services, written: &RealIp) -> Guard {
         let mut guard = Guard { comments: scope.closed.clone(), keys: Vec::new() };
         let by_address = !scope.access.is_empty() || !scope.conditional.is_empty();
@@ -128,8 +130,8 @@ impl Guards<'_> {
         guard
     }
 
-    /// Returns the key `auth` for the authentication service or the password file of a scope. `None` if there is
-    /// neither, or the service was not found.
+    /// Returns the key `auth` for the authentication service of a scope, or else for its password file. `None` if it
+    /// has neither, or the service is not in `services`.
     fn auth(&self, scope: &Scope, services: &Services) -> Option<String> {
         if let Some(asked) = &scope.auth_request {
             let service = services.get(asked.first())?;
@@ -161,18 +163,18 @@ impl Guards<'_> {
         ))
     }
 
-    /// Returns the path of the file that a directive names, in the folder of relative paths.
+    /// Returns the path that the first argument of a directive names, relative to the folder of the configuration.
     fn file(&self, directive: &Directive) -> PathBuf {
         Path::new(self.folder).join(directive.first())
     }
 
-    /// Reads the password file of a scope. `None` if the scope has no basic authentication.
+    /// Reads the password file of a scope. `None` if the scope has no realm or no password file.
     fn passwords(&self, scope: &Scope) -> Option<Passwords> {
         let users = scope.users.as_ref().filter(|_| scope.realm.is_some())?;
         Some(passwords(&self.file(users), self.root))
     }
 
-    /// Adds a note if edge-proxyd does not accept the password file of a scope, or the file is not found.
+    /// Notes a password file of a scope that has passwords which edge-proxyd does not accept, or that is not found.
     pub(super) fn note_passwords(&self, scope: &Scope, notes: &mut Notes) {
         let Some(users) = &scope.users else { return };
         match self.passwords(scope) {
@@ -186,8 +188,8 @@ impl Guards<'_> {
     }
 }
 
-/// Returns the fields that are copied from the response of the authentication service to the request, under the same
-/// name.
+/// Returns the names of request fields that `proxy_set_header` sets to the field of the same name in the response of
+/// the authentication service (`$upstream_http_NAME`).
 pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
     let same = |name: &str, value: &str| {
         let folded = format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));
@@ -200,8 +202,9 @@ pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
     names
 }
 
-/// Returns the address lists of a scope, and true if a client needs either a listed address or authentication, but not
-/// both. `authenticates` tells whether the scope has authentication. `None` if its rules cannot be expressed by lists.
+/// Returns the address lists of a scope, and true if either a listed address or authentication is enough.
+/// `authenticates` tells whether the scope has authentication. `None` if the rules cannot be expressed by lists, or
+/// come both from `allow` or `deny` and from `if`.
 fn addresses(scope: &Scope, authenticates: bool) -> Option<(Lists, bool)> {
     let access = &scope.access;
     if !scope.satisfy_any || !authenticates {

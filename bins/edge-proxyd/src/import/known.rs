@@ -15,7 +15,8 @@ pub(super) enum Effect {
     Unknown,
 }
 
-/// Returns the effect of leaving out a directive of this name.
+/// Returns the effect of leaving out a directive of this name. A name in several lists has the effect of the first of
+/// [`IMPLIED`], [`DIFFERENT`], [`LIMITS`] and [`HARMLESS`].
 pub(super) fn effect(name: &str) -> Effect {
     if IMPLIED.contains(&name) {
         return Effect::Implied;
@@ -153,8 +154,8 @@ const IMPLIED: &[&str] = &[
     "variables_hash_max_size",
 ];
 
-/// Directives of modules whose handlers are not converted, and of files that are not served: names, and prefixes that
-/// end in `_`.
+/// Directives of modules whose handlers are not converted, of caches, and of files that are not served: names, and
+/// prefixes that end in `_`.
 const HARMLESS: &[&str] = &[
     "brotli",
     "brotli_",
@@ -190,7 +191,7 @@ const HARMLESS: &[&str] = &[
     "zstd_",
 ];
 
-/// Directives without which responses or requests change, with the explanation.
+/// Directives whose loss changes responses or requests: lists of exact names, each with the explanation.
 const DIFFERENT: &[(&[&str], &str)] = &[
     (&["proxy_cookie_flags"], "flags of cookies are forwarded unchanged"),
     (
@@ -288,8 +289,8 @@ const DIFFERENT: &[(&[&str], &str)] = &[
     (&["http2_push"], "nothing is pushed"),
 ];
 
-/// Directives that restrict requests in a way without a counterpart: names, and prefixes that end in `_`, with the
-/// explanation.
+/// Directives that restrict requests in a way without a counterpart: lists of names and of prefixes that end in `_`,
+/// each with the explanation.
 const LIMITS: &[(&[&str], &str)] = &[
     (
         &[

@@ -4,8 +4,8 @@ use super::notes::Notes;
 use super::parse::Directive;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A `listen` directive, or all of them for one address. As in nginx, TLS and PROXY headers are settings of the
-/// address, not of a server.
+/// A `listen` directive, or all of them for one address. As in nginx, TLS, HTTP/3, h2c and PROXY headers are settings
+/// of the address, not of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listen {
     /// The address and port.
@@ -18,7 +18,8 @@ pub(super) struct Listen {
     pub(super) h2c: bool,
     /// True if connections begin with a PROXY header.
     pub(super) proxy_protocol: bool,
-    /// True if the server is the default for unknown names. Set only for a single directive.
+    /// True if the server is the default for names that no server has. Not preserved when several directives are
+    /// joined.
     pub(super) default: bool,
 }
 
@@ -32,7 +33,7 @@ impl Listen {
     }
 }
 
-/// Options that do not affect responses, or that are converted.
+/// Options that are converted or do not affect responses.
 const IMPLIED: &[&str] = &[
     "default",
     "default_server",
@@ -47,7 +48,7 @@ const IMPLIED: &[&str] = &[
     "multipath",
 ];
 
-/// Beginnings of options with a value that do not affect responses.
+/// Beginnings of options that have a value and do not affect responses.
 const IMPLIED_VALUES: &[&str] = &[
     "backlog=",
     "ipv6only=",
@@ -59,8 +60,8 @@ const IMPLIED_VALUES: &[&str] = &[
     "accept_filter=",
 ];
 
-/// Converts a `listen` directive into its addresses. Empty if it cannot be converted, which is noted. Unknown options
-/// are noted.
+/// Converts a `listen` directive into its addresses, two for `[::]` with `ipv6only=off`. Empty if the address is not
+/// supported, which is noted as closed. Unknown options are noted.
 pub(super) fn listen(directive: &Directive, notes: &mut Notes) -> Vec<Listen> {
     let options = directive.arguments.get(1..).unwrap_or_default();
     let Some(addresses) = addresses(directive.first(), options) else {
@@ -90,8 +91,9 @@ pub(super) fn listen(directive: &Directive, notes: &mut Notes) -> Vec<Listen> {
     addresses.into_iter().map(of).collect()
 }
 
-/// Parses the address of a `listen`, whose port is 80 by default. Returns the IPv4 address too for `[::]` with
-/// `ipv6only=off`. `None` for link-local addresses, Unix sockets and texts that are not valid.
+/// Parses the address of a `listen`, whose port is 80 by default and whose address is that of all of IPv4 if there is
+/// only a port. Returns the IPv4 address too for `[::]` with `ipv6only=off`. `None` for Unix sockets, link-local
+/// addresses, port 0, host names other than `localhost`, and texts that are not valid.
 fn addresses(first: &str, options: &[String]) -> Option<Vec<SocketAddr>> {
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     let any = Ipv4Addr::UNSPECIFIED.into();
@@ -118,7 +120,7 @@ fn addresses(first: &str, options: &[String]) -> Option<Vec<SocketAddr>> {
     Some(if both { vec![address, SocketAddr::new(any, address.port())] } else { vec![address] })
 }
 
-/// Returns the `listen` of a server without one: port 80 of all IPv4 addresses.
+/// Returns the listener of a server without `listen`: port 80 of all IPv4 addresses, without TLS.
 pub(super) fn default_listen() -> Listen {
     Listen {
         address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80),

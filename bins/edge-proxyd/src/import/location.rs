@@ -16,24 +16,25 @@ use std::collections::BTreeMap;
 pub(super) enum Matching {
     /// Exactly this path.
     Exact(String),
-    /// Paths with this prefix. True with the modifier `^~`: expressions of the same level are not tried.
+    /// Paths with this prefix. The boolean is true with the modifier `^~`: regular expressions of the same level are
+    /// not tried.
     Prefix(String, bool),
-    /// Paths that a regular expression matches: its alternatives, or `None` if they cannot be converted. True if letter
-    /// case is ignored.
+    /// Paths that a regular expression matches: its alternatives, or `None` if they cannot be converted. The boolean is
+    /// true if letter case is ignored.
     Pattern(Option<Vec<Shape>>, bool),
 }
 
 /// A location, with its converted handling.
 #[derive(Clone, Debug)]
 pub(super) struct Location {
-    /// The paths that it matches.
+    /// The paths that the location matches, percent-encoded.
     pub(super) place: Matching,
-    /// The path of the location that contains it. `None` at the level of the server.
+    /// The path of the enclosing location. `None` at the level of the server.
     pub(super) within: Option<String>,
     /// The handling of its requests.
     pub(super) handling: Handling,
-    /// True if it has a directive such as `proxy_pass`, with which nginx redirects the path of a folder without the
-    /// final slash.
+    /// True if the location has `proxy_pass`, `grpc_pass`, `fastcgi_pass`, `uwsgi_pass` or `scgi_pass`, with which
+    /// nginx redirects `/a` to `/a/` if `/a/` is the path of the location.
     pub(super) completes: bool,
     /// The `location` directive.
     pub(super) directive: Directive,
@@ -42,9 +43,9 @@ pub(super) struct Location {
 /// The locations of a server, including nested ones.
 #[derive(Debug, Default)]
 pub(super) struct Locations<'d> {
-    /// All locations except named ones (`@NAME`), outer ones before those in them.
+    /// All locations except named ones (`@NAME`); each is followed by the locations within it.
     pub(super) all: Vec<Location>,
-    /// Paths whose requests are handled before any location, by redirects or responses within locations.
+    /// Redirects and responses that locations give for some of their paths, which precede every location.
     pub(super) overrides: Vec<Override>,
     /// The named locations, by their name with `@`.
     named: BTreeMap<&'d str, &'d Directive>,
@@ -75,7 +76,8 @@ impl<'d> Locations<'d> {
         }
     }
 
-    /// Reads the locations of a block, recursively. `within` is the path of the location that the block belongs to.
+    /// Converts the locations of a block, and recursively those within them. `within` is the path of the location that
+    /// the block belongs to, `None` for the server. A regular expression with locations within is closed, and noted.
     fn block(
         &mut self,
         block: &'d [Directive],
@@ -121,7 +123,11 @@ impl<'d> Locations<'d> {
         }
     }
 
-    /// Converts a location. Returns its handling, and the settings that the locations in it inherit.
+    /// Converts the content of a location. Returns its handling, and the settings that locations within inherit.
+    ///
+    /// In this order: a redirect or response for all of its paths, 404 with `internal`, the action of `return` or `if`,
+    /// the target of `proxy_pass`, the named location of `try_files` or `error_page 404`, and else a refusal with 403,
+    /// which is noted unless everyone is denied anyway. Paths of ACME challenges get 404 instead.
     fn handling(
         &mut self,
         directive: &Directive,
@@ -220,21 +226,24 @@ impl<'d> Locations<'d> {
     }
 }
 
-/// The directives of a location that determine its content.
+/// The directives of a location that determine the content of responses.
 #[derive(Debug, Default)]
 struct Content {
-    /// The `proxy_pass` or `grpc_pass`, with its address after the expansion of variables appended to the arguments.
-    /// `None` without one.
+    /// The last `proxy_pass` or `grpc_pass`; its last argument is its address after the expansion of variables, which
+    /// is appended to those written. `None` without one.
     pass: Option<Directive>,
-    /// The named location (`@NAME`) that serves requests for which there is no file. `None` without one.
+    /// The named location (`@NAME`) of `try_files`, or of `error_page` for 404, which serves requests for which there
+    /// is no file. `None` without one.
     fallback: Option<String>,
-    /// The first directive whose content is not converted, and the reason. `None` without one.
+    /// A directive whose content is not converted, such as `alias`, and the reason; of several, the last one that
+    /// passes to another protocol, or else the first. `None` without one.
     unsupported: Option<(Directive, &'static str)>,
 }
 
 impl Content {
-    /// Records a directive that determines content, such as `proxy_pass` or `try_files`. Returns true if it was one, so
-    /// that nothing else needs to read it.
+    /// Records a directive that determines content: a `…_pass`, `try_files`, `error_page`, or one that serves files or
+    /// a page of a module. Returns true for those and for `location`, so that nothing else reads them; for `error_page`
+    /// only if its last argument is a named location.
     fn take(&mut self, directive: &Directive, variables: &Variables) -> bool {
         match directive.name.as_str() {
             "proxy_pass" | "grpc_pass" => {
@@ -269,8 +278,8 @@ impl Content {
     }
 }
 
-/// Returns the paths that a `location` matches. `None` for a named location, and for one that is not valid or never
-/// matches, which is noted.
+/// Returns the paths that a `location` matches, percent-encoded unless it is a regular expression. `None` for a named
+/// location; and, with a note, for one with other than one or two arguments, or whose path does not begin with `/`.
 fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
     let arguments: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
     // nginx accepts modifiers without a space too.
@@ -303,8 +312,8 @@ fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
     })
 }
 
-/// Percent-encodes a path of the configuration, as clients send it: nginx compares decoded paths, edge-proxyd encoded
-/// ones.
+/// Percent-encodes a path of the configuration, since nginx compares decoded paths and edge-proxyd encoded ones. `%`
+/// itself and bytes other than printable ASCII are encoded, and also `?#"<>\^` , `` ` `` and `{|}`.
 pub(super) fn encode_path(path: &str) -> String {
     let mut out = String::new();
     for byte in path.bytes() {
@@ -323,10 +332,12 @@ pub(super) fn encode_path(path: &str) -> String {
 }
 
 /// Converts a `proxy_pass` or `grpc_pass` whose last argument is the address after the expansion of variables.
-/// `rewritten` is the change of the path by a `rewrite` before. The rewriting of `Location` is set in `scope`.
+/// `rewritten` is the change of the path by an earlier `rewrite`, `None` without one. The rewriting of `Location` in
+/// responses is set in `scope`.
 ///
 /// # Errors
-/// The reason for which the directive cannot be converted.
+/// A reason if the address cannot be converted, the path sent is the same for every request, one exact path is
+/// forwarded as another, the path is rewritten twice, or a prefix would be removed from some of the paths only.
 fn forward(
     pass: &Directive,
     place: &Matching,
@@ -370,10 +381,12 @@ fn forward(
     Ok(Action::Forward { upstream: passed.upstream, prefix })
 }
 
-/// Returns the change of the path if a location for the prefix `path` has a `proxy_pass` with the path `to`.
+/// Returns the change of the path for a location with the prefix `path` whose `proxy_pass` has the path `to`. Notes it
+/// if `path` has no final `/`, where nginx also replaces a part of a segment.
 ///
 /// # Errors
-/// The reason for which the change cannot be expressed as the removal and addition of a prefix.
+/// A reason if `to` is not an absolute path without query, fragment, variable and space, or if only one of both ends in
+/// `/` and `to` is not `/`.
 fn prefix_replacement(
     path: &str,
     to: &str,

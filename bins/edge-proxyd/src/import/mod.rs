@@ -61,44 +61,47 @@ use stream::StreamServer;
 use upstream::{Block, Upstreams};
 use variables::Variables;
 
-/// The result of a conversion.
+/// The result of the conversion of an nginx configuration.
 #[derive(Debug)]
 pub(crate) struct Import {
     /// The converted configuration, as TOML.
     pub(crate) text: String,
-    /// The differences, the worst first.
+    /// The differences from nginx, the worst first.
     pub(crate) notes: Vec<Note>,
-    /// The number of sites with a route that forwards requests and is not closed.
+    /// The number of sites with at least one route that forwards to an upstream and carries no comment, which a route
+    /// has if it is closed to everyone.
     pub(crate) sites: usize,
     /// The hosts, addresses and targets, for a comparison with nginx.
     pub(crate) outline: Outline,
 }
 
-/// Information for a conversion that the configuration does not have.
+/// Information that a conversion needs and the nginx configuration does not contain.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// The domain of names such as `app.*`, and of servers without a name. `None` if it is not known.
+    /// The domain that replaces the `*` of names such as `app.*`, and that servers without a name get, together with
+    /// its subdomains. `None` if it is not known.
     pub(crate) domain: Option<String>,
-    /// The absolute folder of relative paths.
+    /// The absolute folder against which relative paths of the configuration are resolved.
     pub(crate) folder: String,
-    /// The folder on this machine that stands for `/`. `None` for `/` itself.
+    /// The folder on this machine in which absolute paths of the configuration are looked up. `None` for `/`.
     pub(crate) root: Option<PathBuf>,
 }
 
-/// The configuration to write.
+/// The configuration of edge-proxyd that is written as TOML.
 #[derive(Debug, Default)]
 struct EdgeConfig {
     /// The listeners for HTTP, one for each address.
     listens: Vec<Listen>,
-    /// The trusted proxies, and the header with the client's address.
+    /// The trusted proxies, and the header with the client's address: the most common setting of all servers.
     real_ip: RealIp,
     /// The folder of `[certificates]`. `None` if sites name their files, or nothing uses TLS.
     certificates: Option<String>,
-    /// Timeouts of connections in milliseconds, which no site has of its own.
+    /// The keys of `[timeouts]` that apply before the site of a request is known, with their durations in milliseconds.
+    /// Empty if edge-proxyd's defaults apply.
     timeouts: Vec<(&'static str, u64)>,
     /// The name of the field for the request identifier. `None` if requests have none.
     request_id: Option<String>,
-    /// The key of the log format and its value. `None` if no site has a log of its own.
+    /// The key of `[log]` for the format and its value. `None` if no site has an access log of its own.
     log_format: Option<(&'static str, String)>,
     sites: Vec<Site>,
     /// The servers of `stream`, which forward TCP.
@@ -109,7 +112,7 @@ struct EdgeConfig {
     servers: Vec<OutlinedServer>,
 }
 
-/// Directives of the top level that do not affect responses.
+/// Directives of the top level that are skipped without a note, because they do not affect responses.
 const TOP: &[&str] = &[
     "daemon",
     "env",
@@ -137,8 +140,9 @@ const TOP: &[&str] = &[
     "working_directory",
 ];
 
-/// Returns a configuration that nginx can read: the content of an `http` or `server` block is wrapped into these
-/// blocks. `directives` that are a whole configuration are returned as they are.
+/// Returns a configuration that nginx can read: all directives outside of `http`, `stream`, `mail` and those of [`TOP`]
+/// are wrapped into an `http` block at the end; if there is a `location` among them, they are first wrapped into a
+/// `server` block, except `server`, `upstream`, `map` and `geo`. A whole configuration is returned unchanged.
 pub(crate) fn whole(directives: &[Directive], options: &Options) -> Vec<Directive> {
     let is_top = |one: &&Directive| {
         TOP.contains(&one.name.as_str()) || matches!(one.name.as_str(), "http" | "stream" | "mail")
@@ -159,6 +163,9 @@ pub(crate) fn whole(directives: &[Directive], options: &Options) -> Vec<Directiv
 }
 
 /// Converts the directives of an nginx configuration, or of the content of an `http` or `server` block.
+///
+/// `mail` is noted and left out. An address on which HTTP listens is removed from the servers of `stream`. If nothing
+/// listens, a default listener is added.
 pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
     let (mut edge, mut notes) = (EdgeConfig::default(), Notes::default());
     let mut all: Vec<&Directive> = Vec::new();
@@ -237,8 +244,11 @@ pub(crate) fn import(directives: &[Directive], options: &Options) -> Import {
     Import { text: write::text(&edge), notes: notes.sorted(), sites, outline }
 }
 
-/// Returns a `server` block around directives that are the content of one, which is assumed if there is a `location` at
-/// their top level. `None` if there is none. Listens on port 443 with TLS unless the directives say otherwise.
+/// Returns a `server` block around directives that are the content of a `server` block, which is assumed if there is a
+/// `location` at their top level; `None` otherwise.
+///
+/// `server`, `upstream`, `map` and `geo` stay outside. Without a `listen`, the block listens on port 443 with TLS, over
+/// IPv4 and IPv6. A missing domain in `options` is noted.
 fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<Directive> {
     let first = all.iter().find(|directive| directive.name == "location")?;
     if options.domain.is_none() {
@@ -262,7 +272,8 @@ fn fragment(all: &[&Directive], options: &Options, notes: &mut Notes) -> Option<
     Some(Directive { block: Some(block), ..make("server", &[]) })
 }
 
-/// Converts the directives of `http` into `edge`.
+/// Converts the directives of `http` into `edge`: listeners, trusted proxies, certificates, timeouts, log format,
+/// upstreams and sites. Notes each server that takes the client's address from another source than `[trust]`.
 fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mut Notes) {
     let variables = Variables::read(all);
     let mut guards = Guards { folder: &options.folder, root: options.root.as_deref(), ..Guards::default() };
@@ -355,8 +366,9 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
     edge.sites = sites::sites(&servers, &edge.listens, &mut convert, notes);
 }
 
-/// Reads the addresses and names of a server. A server for every name gets the domain of the options and its
-/// subdomains, if it has content.
+/// Reads the addresses and names of a server; without `listen`, the default listener. A server that answers for every
+/// name and has no host of its own gets the domain of the options and its subdomains, if there is a domain and the
+/// server has a `location` or `return`.
 fn server(directive: &Directive, block: &[Directive], options: &Options, notes: &mut Notes) -> Server {
     let mut listens = Vec::new();
     for one in block.iter().filter(|one| one.name == "listen") {
@@ -383,8 +395,10 @@ fn server(directive: &Directive, block: &[Directive], options: &Options, notes: 
     Server { directive: directive.clone(), listens, names, unnamed_at: Vec::new() }
 }
 
-/// Returns the timeouts that pass before the site of a request is known: the longest of all servers, so that no request is cut
-/// off that nginx answers.
+/// Returns the timeouts of [`CONNECTION_TIMEOUTS`](scope::CONNECTION_TIMEOUTS) in milliseconds: of each the longest of
+/// all servers, so that no request is cut off that nginx answers. A server without the directive counts with that of
+/// `http`, or else with edge-proxyd's default. A key is left out if no server sets it, or if the result is not from 1
+/// ms to 30 days.
 fn connection_timeouts(scope: &Scope, servers: &[Server]) -> Vec<(&'static str, u64)> {
     let of = |(key, directive, default): (&'static str, &str, u64)| {
         let outer = scope.timeouts.iter().find(|(known, _)| *known == key).map(|(_, time)| *time);
@@ -400,15 +414,21 @@ fn connection_timeouts(scope: &Scope, servers: &[Server]) -> Vec<(&'static str, 
     scope::CONNECTION_TIMEOUTS.into_iter().filter_map(of).collect()
 }
 
-/// Returns true if a block, or a block in it, has `allow`, `deny` or `if`, which may depend on the client's address.
+/// Returns true if a block, or any block nested in it, has `allow`, `deny` or `if`, which may depend on the client's
+/// address.
 fn lists_addresses(block: &[Directive]) -> bool {
     block
         .iter()
         .any(|one| matches!(one.name.as_str(), "allow" | "deny" | "if") || lists_addresses(one.inner()))
 }
 
-/// Determines the servers that answer for names that no server has: the default server of a listener, if it is marked as
-/// such or has no name of its own. Notes those that do not here.
+/// Determines the servers that answer for names that no server has, and appends the address of the listener to their
+/// `unnamed_at`: the default server of each listener, if it is marked as such, is a server for every name or has no
+/// host, and has a `location` or `return`.
+///
+/// Servers that refuse (4xx), redirect to HTTPS, reject handshakes or stand for the domain of the options are skipped.
+/// Notes each server that is added, and those that cannot be because names of another server at the listener were lost
+/// or no certificate is known.
 fn unnamed(servers: &mut [Server], listens: &[Listen], certificates: &Certificates, notes: &mut Notes) {
     for listen in listens {
         let Some(at) = sites::default_at(servers, listen) else { continue };

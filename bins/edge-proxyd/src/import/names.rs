@@ -8,21 +8,22 @@ use edge_http::host::HostPattern;
 /// The names of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
-    /// The hosts as edge-proxyd writes them, without duplicates.
+    /// The hosts as edge-proxyd writes them, without duplicates; `*.NAME` for all subdomains.
     pub(super) hosts: Vec<String>,
-    /// True if the server serves requests for names that no server has.
+    /// True if the server has no `server_name`, or one such as `_`: it may serve requests for names that no server has.
     pub(super) anything: bool,
-    /// True if its names are those of `--domain`, for which it answers instead of for all others.
+    /// True if the hosts are the domain of `--domain` and its subdomains, for which the server answers instead of all
+    /// other names.
     pub(super) of_domain: bool,
-    /// True if a name could not be converted, so that no site here has it.
+    /// True if a name could not be converted, so that no site of the converted configuration has it.
     pub(super) lost: bool,
     /// The first name as written, the value of `$server_name`. Empty if there is none.
     pub(super) first: String,
 }
 
 impl Names {
-    /// Reads the names of the server with this block. `domain` replaces the `*` at the end of a name. Names that cannot
-    /// be converted are noted.
+    /// Reads the `server_name` directives of a server. `domain` replaces the `*` at the end of a name such as `app.*`.
+    /// Names that cannot be converted are noted.
     pub(super) fn read(block: &[Directive], domain: Option<&str>, notes: &mut Notes) -> Self {
         let mut found = Self::default();
         let directives = block.iter().filter(|directive| directive.name == "server_name");
@@ -40,7 +41,9 @@ impl Names {
         found
     }
 
-    /// Adds a name of a `server_name`, or notes why it cannot be converted.
+    /// Adds the hosts of a name of a `server_name`: two for `.NAME`, and all those of a regular expression. Notes a
+    /// name that cannot be converted: `$hostname`, `NAME.*` without a `domain`, and an expression that is not a list of
+    /// names or endings.
     fn take(&mut self, name: &str, domain: Option<&str>, directive: &Directive, notes: &mut Notes) {
         match name {
             "_" | "" | "*" | "\"\"" => self.anything = true,
@@ -78,7 +81,8 @@ impl Names {
         }
     }
 
-    /// Adds a host, unless it is already there, or notes that it is not valid.
+    /// Adds a host, unless it is already in the list. Notes one that is not valid, and sets `lost` unless it has
+    /// non-ASCII characters, which no request can have.
     fn add(&mut self, name: &str, directive: &Directive, notes: &mut Notes) {
         match HostPattern::parse(name) {
             Ok(host) => {

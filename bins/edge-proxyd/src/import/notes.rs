@@ -2,7 +2,7 @@
 
 use super::parse::Directive;
 
-/// The harm of a difference. Notes are sorted in this order.
+/// The harm that a difference from nginx does. Notes are sorted in this order, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Impact {
     /// A protection of nginx is lost.
@@ -16,10 +16,10 @@ pub(crate) enum Impact {
 }
 
 impl Impact {
-    /// All harms, the worst first.
+    /// All variants, the worst first.
     pub(crate) const ALL: [Self; 4] = [Self::Open, Self::Closed, Self::Different, Self::Harmless];
 
-    /// Returns the heading of the notes with this harm, for people.
+    /// Returns the heading in text output of the notes with this impact.
     pub(crate) const fn heading(self) -> &'static str {
         match self {
             Self::Open => "This is now open",
@@ -29,7 +29,7 @@ impl Impact {
         }
     }
 
-    /// Returns the word for this harm in JSON.
+    /// Returns the word for this impact in JSON.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -49,9 +49,9 @@ pub(crate) struct Note {
     pub(crate) file: String,
     /// The line of the directive, from 1.
     pub(crate) line: usize,
-    /// The directive on one line, shortened to 80 characters.
+    /// The directive without its block on one line, shortened to 80 characters.
     pub(crate) directive: String,
-    /// The difference, and what to do.
+    /// The description of the difference, and what to do about it.
     pub(crate) what: String,
 }
 
@@ -80,7 +80,7 @@ impl Notes {
         self.push(Impact::Harmless, directive, what.into());
     }
 
-    /// Adds a note, unless an equal one is there.
+    /// Adds a note, unless an equal one has been added.
     fn push(&mut self, impact: Impact, directive: &Directive, what: String) {
         let note = Note {
             impact,
@@ -94,7 +94,7 @@ impl Notes {
         }
     }
 
-    /// Returns the notes, the worst first, and those with the same harm by file and line.
+    /// Returns the notes sorted by impact, the worst first, then by file and line.
     pub(super) fn sorted(mut self) -> Vec<Note> {
         self.0.sort_by(|a, b| (a.impact, &a.file, a.line).cmp(&(b.impact, &b.file, b.line)));
         self.0
@@ -102,7 +102,8 @@ impl Notes {
 }
 
 impl Directive {
-    /// Returns the directive without its block on one line, shortened to 80 characters.
+    /// Returns the name and arguments of the directive, separated by spaces, without control characters, and shortened
+    /// to 80 characters.
     pub(super) fn shown(&self) -> String {
         let mut text = self.name.clone();
         for argument in &self.arguments {
@@ -112,7 +113,7 @@ impl Directive {
         text.chars().filter(|c| !c.is_control()).take(80).collect()
     }
 
-    /// Returns the place of the directive as `file:line`, without control characters.
+    /// Returns the position of the directive as `file:line`, with control characters replaced by spaces.
     pub(crate) fn place(&self) -> String {
         let place = format!("{}:{}", self.file, self.line);
         place.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()

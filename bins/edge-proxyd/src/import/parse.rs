@@ -4,7 +4,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-/// The greatest nesting of blocks and included files.
+/// The greatest nesting of blocks and included files; the main file has depth 0.
 const MAX_DEPTH: usize = 32;
 /// The largest number of directives, including those of included files.
 const MAX_DIRECTIVES: usize = 100_000;
@@ -12,15 +12,16 @@ const MAX_DIRECTIVES: usize = 100_000;
 /// A directive, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
-    /// The name of the file.
+    /// The name of the file that contains the directive.
     pub(crate) file: Rc<str>,
-    /// The line, from 1.
+    /// The line on which the name ends, from 1.
     pub(crate) line: usize,
-    /// The name, which is its first word.
+    /// The name: the first word.
     pub(crate) name: String,
     /// The other words, without quotes and escapes.
     pub(crate) arguments: Vec<String>,
-    /// The directives in braces after it. `None` if it ends in a semicolon.
+    /// The directives in braces. `None` if the directive ends in a semicolon, and for blocks of Lua (`…_by_lua_block`),
+    /// which are skipped.
     pub(crate) block: Option<Vec<Self>>,
 }
 
@@ -41,14 +42,16 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// A function that reads the files of an `include`, given its argument. It returns their names and texts in order, or
-/// an error message.
+/// A function that reads the files of an `include`, given its argument, which may be a pattern. Returns the names and
+/// texts of the files, in the order of inclusion, or an error message.
 pub(crate) type Loader<'l> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'l;
 
-/// Parses the text of a file, and the files that it includes, which `loader` reads. `file` is its name in errors.
+/// Parses the text of a file, and the files that it includes, which `loader` reads; their directives take the place of
+/// the `include`. `file` is its name in errors.
 ///
 /// # Errors
-/// The first error, such as a missing brace, a file that cannot be read, or too many or too deeply nested directives.
+/// The first error: a violation of the grammar, a word that is not valid UTF-8, a file that cannot be read, more than
+/// [`MAX_DIRECTIVES`] directives, or nesting deeper than [`MAX_DEPTH`].
 pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<Vec<Directive>, ParseError> {
     let mut count = 0;
     let mut parser =
@@ -87,16 +90,16 @@ struct Parser<'p, 'l> {
 }
 
 impl Parser<'_, '_> {
-    /// Returns an error at a line of the file.
+    /// Returns a [`ParseError`] at a line of this file, always as `Err`.
     fn error<T>(&self, line: usize, what: impl Into<String>) -> Result<T, ParseError> {
         Err(ParseError { file: self.file.clone(), line, what: what.into() })
     }
 
-    /// Parses directives up to the end of the block, if `inside`, or of the file. `depth` is the nesting, 0 in the main
-    /// file.
+    /// Parses directives up to and including the closing brace if `inside`, or else to the end of the file. `depth` is
+    /// the nesting, 0 in the main file.
     ///
     /// # Errors
-    /// [`ParseError`] at the first violation of nginx's grammar or of a limit.
+    /// [`ParseError`] at the first violation of nginx's grammar or of a limit, also in an included file.
     fn block(&mut self, depth: usize, inside: bool) -> Result<Vec<Directive>, ParseError> {
         if depth > MAX_DEPTH {
             return self.error(self.line, "blocks and included files are nested too deeply");
@@ -146,10 +149,12 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Appends a directive, or the content of the files if it is an `include`.
+    /// Appends a directive to `all`, or the directives of the included files if it is an `include` without a block.
+    /// Counts the directive in either case.
     ///
     /// # Errors
-    /// [`ParseError`] if there are too many directives, or an included file cannot be read or parsed.
+    /// [`ParseError`] if there are more than [`MAX_DIRECTIVES`], an `include` does not have exactly one argument, or an
+    /// included file cannot be read or parsed.
     fn directive(
         &mut self,
         all: &mut Vec<Directive>,
@@ -184,10 +189,11 @@ impl Parser<'_, '_> {
         Ok(())
     }
 
-    /// Skips a program in braces, in which braces must be balanced. `line` is that of the directive, for the error.
+    /// Skips a program after its opening brace, up to the matching closing brace. Braces in strings and comments count
+    /// too. `line` is that of the directive, for the error.
     ///
     /// # Errors
-    /// [`ParseError`] if they are not.
+    /// [`ParseError`] if the file ends before the matching brace.
     fn skip_program(&mut self, line: usize) -> Result<(), ParseError> {
         let mut open = 1;
         while open > 0 {
@@ -206,7 +212,7 @@ impl Parser<'_, '_> {
         self.text.get(self.at).copied()
     }
 
-    /// Consumes the next byte, and counts lines. `None` at the end.
+    /// Consumes the next byte and returns it, and counts lines. `None` at the end.
     fn next(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at += 1;
@@ -214,10 +220,10 @@ impl Parser<'_, '_> {
         Some(byte)
     }
 
-    /// Parses the next token, after whitespace and comments.
+    /// Parses the next token, after whitespace and comments. Returns [`Token::Over`] at the end.
     ///
     /// # Errors
-    /// [`ParseError`] if it is malformed.
+    /// [`ParseError`] if a word is malformed, as for [`quoted`](Self::quoted) and [`word`](Self::word).
     fn token(&mut self) -> Result<Token, ParseError> {
         loop {
             match self.peek() {
@@ -242,10 +248,11 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Parses a quoted word. The next byte is the quote.
+    /// Parses a quoted word, whose opening quote is the next byte.
     ///
     /// # Errors
-    /// [`ParseError`] if the quote is not closed or not followed by a separator, or the word is not valid UTF-8.
+    /// [`ParseError`] if the quote is not closed; not followed by whitespace, `;`, `{`, `)` or the end of the file; or
+    /// the word is not valid UTF-8.
     fn quoted(&mut self, quote: u8) -> Result<Token, ParseError> {
         let line = self.line;
         self.next();
@@ -264,8 +271,8 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Appends the character of an escape sequence, after its backslash. The backslash of an unknown sequence is
-    /// preserved.
+    /// Appends the character of an escape sequence whose backslash is consumed: `\"`, `\'`, `\\`, `\t`, `\r` or `\n`.
+    /// The backslash of any other sequence is preserved.
     fn push_escaped(&mut self, word: &mut Vec<u8>) {
         match self.next() {
             Some(byte @ (b'"' | b'\'' | b'\\')) => word.push(byte),
@@ -277,10 +284,11 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Parses a word without quotes.
+    /// Parses a word without quotes, up to whitespace, `;`, or a `{` that does not follow `$`. Escape sequences are
+    /// replaced.
     ///
     /// # Errors
-    /// [`ParseError`] if it is not valid UTF-8.
+    /// [`ParseError`] as for [`word`](Self::word).
     fn bare(&mut self) -> Result<Token, ParseError> {
         let mut word = Vec::new();
         loop {
@@ -305,7 +313,8 @@ impl Parser<'_, '_> {
     /// Converts bytes into a word.
     ///
     /// # Errors
-    /// They are not valid UTF-8, or were not before the file was read.
+    /// [`ParseError`] if they are not valid UTF-8, or contain U+FFFD, by which the bytes of a file in another encoding
+    /// were replaced when it was read.
     fn word(&self, word: Vec<u8>) -> Result<Token, ParseError> {
         // A file in Latin-1 was read with this character in place of its letters; in comments it does no harm.
         match String::from_utf8(word) {

@@ -4,19 +4,20 @@ use super::parse::Directive;
 use edge_policy::auth::basic::users;
 use std::path::{Path, PathBuf};
 
-/// Whether edge-proxyd accepts a password file.
+/// The result of the check whether edge-proxyd accepts a password file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Passwords {
     /// edge-proxyd accepts every hash in the file.
     Taken,
-    /// edge-proxyd rejects the file: the users whose hashes are not accepted, each with the scheme, or another error.
+    /// edge-proxyd rejects the file. The text lists the users whose hashes are not accepted, each with the scheme, or
+    /// is another error.
     Refused(String),
     /// The file does not exist here or cannot be read.
     Unknown,
 }
 
-/// Reads a password file, and returns whether edge-proxyd accepts it. `root` is the folder on this machine that stands
-/// for `/`.
+/// Reads a password file, and returns whether edge-proxyd accepts it. `root` is the folder on this machine in which
+/// absolute paths are looked up, `None` for `/`. Names of users are shortened to 40 characters.
 pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
     let Ok(text) = std::fs::read_to_string(local_path(file, root)) else { return Passwords::Unknown };
     let Err(why) = users(&text) else { return Passwords::Taken };
@@ -31,7 +32,8 @@ pub(super) fn passwords(file: &Path, root: Option<&Path>) -> Passwords {
     if found.is_empty() { Passwords::Refused(why.to_string()) } else { Passwords::Refused(found.join(", ")) }
 }
 
-/// Returns the path on this machine of an absolute path in the configuration: below `root`, if that is given.
+/// Returns the path on this machine of an absolute path in the configuration: below `root`, if that is given. A
+/// relative path is returned unchanged.
 pub(super) fn local_path(file: &Path, root: Option<&Path>) -> PathBuf {
     match (root, file.strip_prefix("/")) {
         (Some(root), Ok(below)) => root.join(below),
@@ -39,7 +41,8 @@ pub(super) fn local_path(file: &Path, root: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Returns the name of the scheme of a hash that edge-proxyd does not accept. `None` for a hash of bcrypt or Argon2.
+/// Returns the name of the scheme of a hash that edge-proxyd does not accept, for messages. `None` for a hash of bcrypt
+/// or Argon2. The text for an unknown scheme is `not a hash that nginx knows`.
 fn scheme(hash: &str) -> Option<&'static str> {
     let begins = |all: &[&str]| all.iter().any(|begin| hash.starts_with(begin));
     Some(match hash {
@@ -55,10 +58,11 @@ fn scheme(hash: &str) -> Option<&'static str> {
     })
 }
 
-/// The reason in notes and comments for which nobody can sign in.
+/// The reason in notes and comments for which a password file is not accepted and everyone is denied.
 pub(super) const WHY: &str = "its passwords are not kept by bcrypt or argon2, whose hashes alone are taken";
 
-/// Returns the note about a password file that is not accepted. `users` are the users with their schemes.
+/// Returns the text of the note about a password file that is not accepted, with what to do. `users` are the users with
+/// their schemes.
 pub(super) fn note(users: &str, file: &Directive) -> String {
     format!(
         "{WHY}: {users}; set them anew by `htpasswd -B {}`, then remove `deny`: `deny` keeps everyone out until then",

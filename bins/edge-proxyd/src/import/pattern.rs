@@ -1,63 +1,66 @@
 //! Analysis of regular expressions that consist of fixed texts, prefixes and alternatives.
 
-/// The largest number of alternatives into which an expression is expanded.
+/// The largest number of alternatives into which a regular expression is expanded.
 const MAX_ALTERNATIVES: usize = 64;
 
-/// A part of an alternative.
+/// A part of an alternative of a regular expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     /// Exactly these characters.
     Text(String),
-    /// Any characters, or none.
+    /// Any characters, or none (`.*`).
     Any,
-    /// Any characters, at least one.
+    /// At least one character (`.+`).
     AtLeastOne,
-    /// A part that the analysis does not represent.
+    /// A part that the analysis does not represent, such as a character class.
     Hole,
-    /// The end of the text.
+    /// The end of the text (`$`).
     End,
 }
 
-/// An alternative of an expression, by the fixed characters with which it begins.
+/// An alternative of a regular expression, reduced to its fixed characters at the beginning and the kind of text that
+/// follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// True if it matches only at the beginning of the text.
+    /// True if the alternative matches only at the beginning of the text; false if anywhere in it.
     pub(crate) anchored: bool,
-    /// The characters with which it begins. May be empty.
+    /// The fixed characters with which the match begins. May be empty.
     pub(crate) literal: String,
-    /// The text that may follow them.
+    /// The text that may follow `literal`.
     pub(crate) rest: PatternSuffix,
 }
 
-/// The text that may follow the first characters of an alternative.
+/// The text that may follow the fixed characters of an alternative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PatternSuffix {
     /// Any text, or none.
     Anything,
-    /// Any text of at least one character follows.
+    /// Any text of at least one character.
     AtLeastOne,
-    /// The end of the text.
+    /// No text: the subject ends after the fixed characters.
     Nothing,
-    /// Texts that the analysis does not represent.
+    /// Texts that the analysis does not represent, so that only the beginning of a match is known.
     Some,
 }
 
-/// The paths that an expression matches.
+/// The paths that a regular expression matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathSet {
+    /// The alternatives of the expression. A path matches if one of them matches.
     pub(super) shapes: Vec<Shape>,
     /// True if letter case does not count.
     pub(super) ignore_case: bool,
 }
 
 impl PathSet {
-    /// Reads an expression. `None` where [`shapes`] returns `None`.
+    /// Analyses a regular expression. Case is ignored if `ignore_case` is true or the expression begins with `(?i)`.
+    /// `None` where [`shapes`] returns `None`.
     pub(super) fn of(expression: &str, ignore_case: bool) -> Option<Self> {
         let ignore_case = ignore_case || expression.starts_with(IGNORE_CASE);
         Some(Self { shapes: shapes(expression)?, ignore_case })
     }
 
-    /// Returns the set of one path.
+    /// Returns the set that contains exactly one path, compared by case.
     pub(super) fn exact(path: String) -> Self {
         let shape = Shape { anchored: true, literal: path, rest: PatternSuffix::Nothing };
         Self { shapes: vec![shape], ignore_case: false }
@@ -68,7 +71,8 @@ impl PathSet {
 pub(super) const IGNORE_CASE: &str = "(?i)";
 
 impl Shape {
-    /// Returns whether a text matches. `None` if that depends on parts of the expression that are not modelled.
+    /// Returns whether a text matches, compared by case. `None` if the text has the fixed characters, but what may
+    /// follow them is not represented ([`PatternSuffix::Some`]).
     pub(super) fn is_match(&self, text: &str) -> Option<bool> {
         let literal = self.literal.as_str();
         Some(match (self.anchored, self.rest) {
@@ -88,15 +92,17 @@ impl Shape {
     }
 }
 
-/// Returns the alternatives of an expression. `None` if it is not valid, has constructs such as look-arounds, or has
-/// too many alternatives.
+/// Returns the alternatives of a regular expression, without those that can never match; a leading `(?i)` is skipped.
+/// `None` if the expression is not valid, uses constructs other than literals, classes, groups, alternatives,
+/// quantifiers and anchors, has `^` elsewhere than at the beginning of an alternative, or has more than 64
+/// alternatives.
 pub(crate) fn shapes(expression: &str) -> Option<Vec<Shape>> {
     let alternatives = parse(expression)?;
     Some(alternatives.into_iter().map(|(anchored, pieces)| shape(anchored, pieces)).collect())
 }
 
-/// Returns the host names that an expression matches: exact ones, and `*.NAME` for all names with an ending. `None` if
-/// it matches other names too, or is not supported. Names are in lower case.
+/// Returns the host names that a regular expression matches, in lower case: exact ones, and `*.NAME` for all names with
+/// an ending. `None` if it matches other names too, or [`shapes`] would return `None`.
 pub(super) fn names(expression: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for (anchored, mut pieces) in parse(expression)? {
@@ -115,7 +121,8 @@ pub(super) fn names(expression: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// Returns the shape of an alternative: its fixed characters at the beginning, and what may follow them.
+/// Reduces an alternative to its [`Shape`]: the text of its first part, or an empty one, and the kind of the parts
+/// after it.
 fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     let mut pieces = pieces.into_iter().peekable();
     let literal = match pieces.peek() {
@@ -136,10 +143,11 @@ fn shape(anchored: bool, pieces: Vec<Piece>) -> Shape {
     Shape { anchored, literal, rest }
 }
 
-/// An alternative: true if it is anchored at the beginning, and its parts.
+/// An alternative of a regular expression: true if it is anchored at the beginning, and its parts without the anchor.
 type Alternative = (bool, Vec<Piece>);
 
-/// Parses an expression into its alternatives. `None` if it is not supported. A leading `(?i)` is ignored.
+/// Parses a regular expression into its alternatives, with adjacent texts joined. `None` where [`shapes`] returns
+/// `None`. A leading `(?i)` is skipped. Alternatives with text after `$`, which never match, are left out.
 fn parse(expression: &str) -> Option<Vec<Alternative>> {
     let expression = expression.strip_prefix(IGNORE_CASE).unwrap_or(expression);
     let letters: Vec<char> = expression.chars().collect();
@@ -184,7 +192,7 @@ fn parse(expression: &str) -> Option<Vec<Alternative>> {
     Some(all)
 }
 
-/// A parsed element of an expression.
+/// A parsed element of a regular expression.
 #[derive(Clone, Debug)]
 enum Atom {
     /// The anchor `^`.
@@ -207,8 +215,8 @@ impl PatternParser<'_> {
         self.letters.get(self.at).copied()
     }
 
-    /// Parses alternatives up to a closing parenthesis or the end. `None` if one is not supported, there are more than
-    /// [`MAX_ALTERNATIVES`], or `depth`, the nesting of groups, exceeds 8.
+    /// Parses alternatives up to a closing parenthesis, which is not consumed, or the end. `None` if one is not
+    /// supported, there are more than [`MAX_ALTERNATIVES`], or `depth`, the nesting of groups, exceeds 8.
     fn alternatives(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         if depth > 8 {
             return None;
@@ -226,8 +234,8 @@ impl PatternParser<'_> {
         }
     }
 
-    /// Parses the items of one alternative, up to `|`, a closing parenthesis or the end, and returns the combinations
-    /// of their alternatives. `None` as for [`alternatives`](Self::alternatives).
+    /// Parses the items of one alternative, up to `|`, a closing parenthesis or the end, which are not consumed, and
+    /// returns every combination of their alternatives. `None` as for [`alternatives`](Self::alternatives).
     fn sequence(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         let mut all: Vec<Vec<Atom>> = vec![Vec::new()];
         while let Some(letter) = self.peek() {
@@ -249,7 +257,9 @@ impl PatternParser<'_> {
         Some(all)
     }
 
-    /// Parses an item with its quantifier, and returns its alternatives. `None` if it is not supported.
+    /// Parses an item with its quantifier, and returns its alternatives: an empty one too if it may be absent. Of an
+    /// item that may be repeated, the first occurrence is followed by a [`Piece::Hole`]. `None` at the end of the
+    /// expression or if the item is not supported.
     fn item(&mut self, depth: u8) -> Option<Vec<Vec<Atom>>> {
         let letter = self.peek()?;
         self.at += 1;
@@ -308,8 +318,9 @@ impl PatternParser<'_> {
         Some(if least == 0 { repeated.into_iter().chain([Vec::new()]).collect() } else { repeated })
     }
 
-    /// Parses a quantifier, if there is one, as the least and the most repetitions; the most is `None` without a bound. `None`
-    /// for the whole if it is one that versions of PCRE read differently.
+    /// Parses a quantifier as its least and most repetitions, the most being `None` if unbounded. A lazy quantifier
+    /// counts as a greedy one. `Some(None)` if there is no quantifier, and `None` for a possessive one, or for `{` that
+    /// does not begin a valid `{N}`, `{N,}` or `{N,M}`.
     fn quantifier(&mut self) -> Option<Option<(u32, Option<u32>)>> {
         let bounds = match self.peek() {
             Some('?') => (0, Some(1)),
@@ -339,7 +350,8 @@ impl PatternParser<'_> {
         Some(Some(bounds))
     }
 
-    /// Skips the beginning of a group after its parenthesis, such as `?:` or a name. `None` for look-arounds and flags.
+    /// Skips the beginning of a group after its parenthesis: nothing, `?:`, or a name as `?<NAME>` or `?P<NAME>`.
+    /// `None` for every other beginning, such as look-arounds and flags.
     fn group(&mut self) -> Option<()> {
         if self.peek() != Some('?') {
             return Some(());
@@ -365,8 +377,8 @@ impl PatternParser<'_> {
         Some(())
     }
 
-    /// Parses a character class after its bracket. Returns `Some(Some(_))` if it has a single character, `Some(None)`
-    /// for any other class, and `None` if it is not closed.
+    /// Parses a character class after its bracket. Returns `Some(Some(_))` if it consists of a single character,
+    /// possibly escaped, `Some(None)` for any other class, and `None` if it is not closed.
     fn class(&mut self) -> Option<Option<char>> {
         let begin = self.at;
         if self.peek()? == '^' {

@@ -10,33 +10,38 @@ use super::redirect::{Rewrite, convert_return, rewrite};
 use super::scope::{Scope, reason};
 use super::variables::Variables;
 
-/// Paths that are answered before any location.
+/// Paths that are redirected, answered or dropped before any location is considered.
 #[derive(Clone, Debug)]
 pub(super) struct Override {
+    /// The paths to which the override applies.
     pub(super) paths: PathSet,
+    /// The action for requests with such a path.
     pub(super) action: Action,
-    /// The directive that says so.
+    /// The `rewrite` or `if` from which the override comes.
     pub(super) directive: Directive,
 }
 
 /// The result of nginx's rewrite phase for a block.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
-    /// The action for every request, by `return`. `None` if requests go on to a location or its content.
+    /// The action for every request, by `return`. `None` if there is none, so that locations or the content of the
+    /// location decide.
     pub(super) action: Option<Action>,
     /// The change of the path by a `rewrite … break`. `None` if the path is not changed.
     pub(super) prefix: Option<Prefix>,
-    /// Paths with an action of their own.
+    /// Paths with an action of their own, by `rewrite` and `if`.
     pub(super) overrides: Vec<Override>,
-    /// The reasons for which everyone is denied: conditions that could not be evaluated.
+    /// The reasons for which access is denied to everyone: directives that could not be evaluated or converted.
     closed: Vec<String>,
-    /// The other directives, including those of conditions that are always true.
+    /// The directives that are not of the rewrite phase, in their order, including those in an `if` whose condition is
+    /// always true.
     pub(super) settings: Vec<Directive>,
-    /// True after `return` or `break`: further directives of the phase have no effect.
+    /// True after `return`, `break` or `rewrite … break`: further directives of the phase have no effect.
     done: bool,
 }
 
-/// Evaluates the rewrite phase of a block. `set` changes `variables`; conditions that restrict access change `scope`.
+/// Evaluates the rewrite phase of a block. `set` changes `variables`. Conditions that restrict access change `scope`,
+/// and reasons for which everyone is denied are appended to its `closed`.
 pub(super) fn run(
     block: &[Directive],
     variables: &mut Variables,
@@ -49,18 +54,20 @@ pub(super) fn run(
     phase
 }
 
-/// Returns true if the block of an `if` has only `set` and `break`.
+/// Returns true if the block of an `if` has no directives other than `set` and `break`. True if it is empty.
 fn sets_only(directive: &Directive) -> bool {
     directive.inner().iter().all(|inner| matches!(inner.name.as_str(), "set" | "break"))
 }
 
-/// Returns true if a pattern matches only paths of ACME challenges.
+/// Returns true if an alternative matches only paths below `/.well-known/acme-challenge/`.
 fn is_challenge(shape: &Shape) -> bool {
     shape.anchored && shape.literal.starts_with("/.well-known/acme-challenge/")
 }
 
 impl Phase {
-    /// Evaluates directives in their order.
+    /// Evaluates directives in their order. The block of an `if` is evaluated if its condition is always true, and
+    /// skipped if never; an `if` on paths of ACME challenges that only sets variables is skipped too. All directives of
+    /// other phases are appended to `settings`.
     fn take(&mut self, block: &[Directive], variables: &mut Variables, scope: &mut Scope, notes: &mut Notes) {
         for directive in block {
             match directive.name.as_str() {
@@ -107,14 +114,17 @@ impl Phase {
         }
     }
 
-    /// Denies everyone access, because a directive has no counterpart, and notes the reason `why`.
+    /// Denies access to everyone, because a directive has no counterpart: notes the reason `why` as closed, and adds it
+    /// to `closed`.
     fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
         notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
         self.closed.push(reason(directive, why));
     }
 
-    /// Evaluates the block of an `if` whose condition depends on the request. Variables that it sets are unknown from
-    /// then on.
+    /// Evaluates the block of an `if` whose condition depends on the request. Variables that `set` changes in it are no
+    /// longer known. The first `return`, `rewrite` or `…_pass` ends the evaluation: an action is applied by
+    /// [`answer`](Self::answer), and anything else denies access to everyone. Without one, settings of the block are
+    /// left out, which is noted.
     fn take_undecided(
         &mut self,
         directive: &Directive,
@@ -158,8 +168,10 @@ impl Phase {
         }
     }
 
-    /// Applies an action to the requests of an `if`: as an override for paths, or as a restriction of access, if
-    /// possible. Otherwise notes the difference, or denies everyone if the action rejects requests.
+    /// Applies an action to the requests for which `verdict` holds. For paths it becomes an override. If the action
+    /// refuses, it becomes a required certificate, rules by address or a list of accepted methods, as far as the scope
+    /// does not have such a list yet, and else denies access to everyone. An action that does not refuse is left out,
+    /// which is noted.
     fn answer(
         &mut self,
         directive: &Directive,
@@ -207,7 +219,8 @@ impl Phase {
         }
     }
 
-    /// Takes the methods that a condition does not refuse.
+    /// Sets the accepted methods, sorted and without TRACE and CONNECT. Notes that HEAD is accepted too if only GET is
+    /// among them. If no method remains, denies access to everyone.
     fn accept(
         &mut self,
         directive: &Directive,

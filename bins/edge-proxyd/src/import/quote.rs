@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// Returns a text as a basic TOML string on one line, which may also be a key.
+/// Returns a text as a basic TOML string on one line, in quotes and with special characters escaped. It is also valid
+/// as a key.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for letter in text.chars() {
@@ -21,7 +22,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// Returns values as a TOML array of strings, or as a string if there is only one.
+/// Returns values as a TOML array of strings; or as a string, not an array, if there is exactly one.
 pub(super) fn list<T: ToString>(all: &[T]) -> String {
     let all: Vec<String> = all.iter().map(|one| quoted(&one.to_string())).collect();
     if let [one] = all.as_slice() { one.clone() } else { format!("[{}]", all.join(", ")) }

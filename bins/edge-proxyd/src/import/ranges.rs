@@ -4,7 +4,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
-/// The largest number of ranges into which a rule is divided.
+/// The largest number of ranges into which one rule is divided.
 const MAX_RANGES: usize = 512;
 
 /// An access rule for a range of addresses. A rule for everyone consists of two, for IPv4 and IPv6.
@@ -19,7 +19,7 @@ pub(super) struct Rule {
 /// Address lists of edge-proxyd: an address is admitted if `deny` does not have it, and `allow` has it or is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lists {
-    /// The admitted ranges. Empty for all that are not denied.
+    /// The admitted ranges. If empty, every address that is not denied is admitted.
     pub(super) allow: Vec<IpNet>,
     /// The denied ranges.
     pub(super) deny: Vec<IpNet>,
@@ -31,13 +31,13 @@ impl Lists {
         Self { allow: Vec::new(), deny: everyone().to_vec() }
     }
 
-    /// Returns true if the lists deny all addresses.
+    /// Returns true if `deny` has the range of all IPv4 and that of all IPv6 addresses.
     pub(super) fn denies_all(&self) -> bool {
         everyone().iter().all(|range| self.deny.contains(range))
     }
 }
 
-/// Returns the ranges of all IPv4 and of all IPv6 addresses.
+/// Returns the range of all IPv4 addresses and that of all IPv6 addresses.
 pub(super) fn everyone() -> [IpNet; 2] {
     [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
 }
@@ -48,7 +48,8 @@ pub(crate) fn net_of(text: &str) -> Option<IpNet> {
     range.ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
 }
 
-/// Converts rules of nginx into lists with the same effect. `None` if there would be too many ranges.
+/// Converts rules of nginx, of which the first that matches decides, into lists with the same effect. An address that
+/// no rule matches is admitted. `None` if a `deny` would have to be divided into more than [`MAX_RANGES`] ranges.
 pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
     let mut lists = Lists::default();
     let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
@@ -92,12 +93,13 @@ pub(super) fn lists(rules: &[Rule]) -> Option<Lists> {
     Some(lists)
 }
 
-/// Returns true if one of the ranges contains a range.
+/// Returns true if a single one of `ranges` contains `range`.
 fn covers(ranges: &[IpNet], range: &IpNet) -> bool {
     ranges.iter().any(|one| one.contains(range))
 }
 
-/// Returns the ranges that together are `range` without `other`.
+/// Returns the ranges that together are `range` without `other`: none if `other` contains it, and `range` itself if
+/// they are disjoint.
 fn subtract(range: IpNet, other: IpNet) -> Vec<IpNet> {
     if other.contains(&range) {
         return Vec::new();

@@ -9,20 +9,20 @@ use ipnet::IpNet;
 /// The trusted proxies of a block, and the header with the client's address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RealIp {
-    /// The addresses of trusted proxies.
+    /// The ranges of addresses of trusted proxies. Empty if none is trusted.
     pub(super) ranges: Vec<IpNet>,
-    /// The name of the header: in lower case for a usual one, otherwise as written. `None` for nginx's default,
-    /// `X-Real-IP`.
+    /// The name of the header: in lower case for `X-Forwarded-For`, `X-Real-IP`, `Forwarded` and `proxy_protocol`,
+    /// otherwise as written. `None` for nginx's default, `X-Real-IP`.
     pub(super) header: Option<String>,
-    /// True if trusted addresses in the header are skipped.
+    /// True with `real_ip_recursive on`: trusted addresses at the end of the header are skipped.
     pub(super) recursive: bool,
     /// True if a range cannot be converted, or trusts everyone.
     unknown: bool,
 }
 
 impl RealIp {
-    /// Returns the settings that a block within this one begins with: inherited ranges are removed if the block has its
-    /// own, which [`take`](Self::take) then reads.
+    /// Returns the settings with which a block inside this one begins: without the inherited ranges if the block has a
+    /// `set_real_ip_from`. The directives of the block are read by [`take`](Self::take).
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         if block.iter().any(|directive| directive.name == "set_real_ip_from") {
@@ -32,8 +32,8 @@ impl RealIp {
         inner
     }
 
-    /// Reads a directive about the client's address. Returns true if it was one. Ranges that cannot be converted, or
-    /// trust everyone, are noted.
+    /// Reads `set_real_ip_from`, `real_ip_header` or `real_ip_recursive`. Returns true for these, false for any other
+    /// directive. A range that cannot be converted, or trusts everyone, is noted and left out.
     pub(super) fn take(&mut self, directive: &Directive, notes: &mut Notes) -> bool {
         let first = directive.first();
         match directive.name.as_str() {
@@ -63,18 +63,19 @@ impl RealIp {
         true
     }
 
-    /// Returns true if proxies are trusted, whether or not their ranges can be converted.
+    /// Returns true if a proxy is trusted, or would be if its range could be converted.
     pub(super) fn is_set(&self) -> bool {
         !self.ranges.is_empty() || self.unknown
     }
 
-    /// Returns the name of the header.
+    /// Returns the name of the header with the client's address; `x-real-ip` by default.
     pub(super) fn header(&self) -> &str {
         self.header.as_deref().unwrap_or("x-real-ip")
     }
 
-    /// Returns true if the settings give the same client address for every request as `written`, those of the converted
-    /// configuration. edge-proxyd always skips trusted addresses.
+    /// Returns true if these settings give every request the same client address as `written`, those of the converted
+    /// configuration: neither trusts a proxy; or all ranges could be converted, ranges and header are equal, and
+    /// trusted addresses in `X-Forwarded-For` and `Forwarded` are skipped, as edge-proxyd always does.
     pub(super) fn is_equivalent(&self, written: &Self) -> bool {
         if !self.is_set() && !written.is_set() {
             return true;
@@ -89,8 +90,8 @@ impl RealIp {
     }
 }
 
-/// Returns the settings that most servers have, ignoring those without proxies and those that cannot be converted.
-/// Default settings if there are none.
+/// Returns the settings that most servers have; of equally frequent ones, the first. Servers without trusted proxies,
+/// or with ranges that cannot be converted, do not count. Default settings if no server is left.
 pub(super) fn most_common(all: &[RealIp]) -> RealIp {
     let mut best: (usize, RealIp) = (0, RealIp::default());
     for one in all.iter().filter(|one| one.is_set() && !one.unknown) {

@@ -5,13 +5,15 @@ use super::parse::Directive;
 use super::pattern::{PathSet, PatternSuffix, Shape};
 use super::variables::Variables;
 
-/// Converts a `return` into an action. `content_type` is the media type of its text.
+/// Converts a `return` into an action. `content_type` is the media type of its text; `text/plain` is used instead if it
+/// is empty or not printable ASCII.
 ///
 /// A URL alone redirects with 302. The status 444 drops the request, and 301, 302, 303, 307 or 308 with a target
 /// redirects. Any other status from 200 to 599 answers with the text, which is left out for 204, 205 and 304.
 ///
 /// # Errors
-/// The reason for which it cannot be converted.
+/// A reason if there are neither one nor two arguments, the status is not valid, or the target or text has variables
+/// that are not known.
 pub(super) fn convert_return(
     directive: &Directive,
     variables: &Variables,
@@ -43,8 +45,9 @@ pub(super) fn convert_return(
     }
 }
 
-/// Converts the target of a redirect into one with placeholders. `None` if it has variables other than those of the
-/// URL, or is not valid.
+/// Converts the target of a redirect into one with the placeholders `{host}`, `{path}` and `{query}`. The scheme and
+/// host of the request itself are left out, so that a path remains. `None` if other variables remain, if it is neither
+/// a path nor a URL, or if it has characters that a URL cannot have.
 pub(super) fn target(text: &str, variables: &Variables) -> Option<String> {
     // The scheme and host of the request itself: a path says the same, on every listener.
     let same =
@@ -94,15 +97,17 @@ pub(super) fn target(text: &str, variables: &Variables) -> Option<String> {
 /// The effect of a `rewrite`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rewrite {
-    /// The prefix of the path is changed.
+    /// A prefix of the path is removed, added or both (`break`).
     Prefix(Prefix),
-    /// These paths are redirected.
+    /// These paths are redirected by this action.
     Redirect(PathSet, Action),
     /// Another effect, which is not supported.
     Other,
 }
 
-/// Converts a `rewrite` into its effect.
+/// Converts a `rewrite` into its effect. It redirects with 301 for the flag `permanent`, and with 302 for `redirect` or
+/// a replacement that begins with `http://`, `https://` or `$scheme`. With `break` it may change the prefix.
+/// [`Rewrite::Other`] for everything else, and if the expression or the target cannot be converted.
 pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     let [expression, replacement, flags @ ..] = directive.arguments.as_slice() else { return Rewrite::Other };
     let flag = flags.first().map_or("", String::as_str);
@@ -154,8 +159,8 @@ pub(super) fn rewrite(directive: &Directive, variables: &Variables) -> Rewrite {
     }
 }
 
-/// Escapes each `.` of an expression that has no quantifier and is not in a class, since in redirects it mostly stands
-/// for a literal dot.
+/// Escapes each `.` of a regular expression that has no quantifier, is not escaped and not in a class, since such a dot
+/// of a redirect mostly stands for a literal dot.
 fn escape_dots(expression: &str) -> String {
     let mut out = String::new();
     let mut letters = expression.chars().peekable();
@@ -177,7 +182,8 @@ fn escape_dots(expression: &str) -> String {
     out
 }
 
-/// Returns the change of the prefix by a `rewrite … break`. `None` if the expression has another effect.
+/// Returns the change of the prefix by a `rewrite … break` that replaces a literal prefix and preserves the rest of the
+/// path, as by `^/a/(.*)$ /b/$1`. `None` for any other expression or replacement.
 fn prefix_change(expression: &str, replacement: &str) -> Option<Prefix> {
     let replacement = ["?$args", "$is_args$args", "?"]
         .iter()

@@ -11,24 +11,24 @@ use super::routes::{Paths, Route};
 use super::scope::Scope;
 use super::times::duration;
 
-/// A route as TOML keys, without the key of its path.
+/// A route as lines of TOML, without the key of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PathlessRoute {
-    /// The reasons for which the route is closed. Empty if it is not.
+    /// The reasons for which the route is closed to everyone. Empty if the route is not closed.
     pub(super) comments: Vec<String>,
-    /// The keys that restrict access.
+    /// The lines with keys that restrict access.
     pub(super) guard: Vec<String>,
-    /// The other keys. Those of the action are the last.
+    /// The lines with the other keys; those of the action are last.
     pub(super) keys: Vec<String>,
-    /// True if a site can have all of these keys too.
+    /// True if all keys are also valid in `[[site]]`, so that a single route for `/` needs no section of its own.
     pub(super) of_a_site: bool,
     /// True if the path is compared without regard to case.
     pub(super) any_case: bool,
 }
 
 impl Guards<'_> {
-    /// Returns all keys of a handling as text, and those that restrict access. Handlings with the same text have the
-    /// same effect.
+    /// Returns all keys of a handling as text, and as the second text only those that restrict access. Handlings with
+    /// equal first texts have the same effect. `written` are the trusted proxies of the converted configuration.
     pub(super) fn effect(
         &self,
         handling: &Handling,
@@ -41,7 +41,9 @@ impl Guards<'_> {
         (format!("{guard}\n{}", one.keys.join("\n")), guard)
     }
 
-    /// Converts a handling into keys. `written` are the trusted proxies of the converted configuration.
+    /// Converts a handling into keys. `written` are the trusted proxies of the converted configuration. An action other
+    /// than a forward has only the restrictions of `if`, methods and certificates, as nginx returns before the access
+    /// phase; if it is closed, it becomes a refusal.
     fn render_handling(&self, handling: &Handling, services: &Services, written: &RealIp) -> PathlessRoute {
         let scope = &handling.scope;
         let forwards = matches!(handling.action, Action::Forward { .. });
@@ -91,8 +93,8 @@ impl Guards<'_> {
     }
 }
 
-/// Converts a route into keys, and notes the settings that they do not express. If a prefix would be removed from some of its paths
-/// only, the route is closed.
+/// Converts a route into keys, and notes what its keys do not express: fields of requests and responses, and passwords.
+/// If the route does not lie within the prefix that a forward removes, it is closed and refused.
 pub(super) fn render(
     route: &Route,
     guards: &Guards<'_>,
@@ -122,7 +124,7 @@ pub(super) fn render(
     guards.render_handling(&handling, services, written)
 }
 
-/// Returns the keys of an action.
+/// Returns the lines with the keys of an action.
 fn action(action: &Action) -> Vec<String> {
     match action {
         Action::Drop => vec!["drop = true".into()],
@@ -147,7 +149,7 @@ fn action(action: &Action) -> Vec<String> {
     }
 }
 
-/// Renders the settings of a route that its site has not.
+/// Returns the keys `timeouts` and `compression` of a route, as far as they differ from those of its site.
 fn of_route(scope: &Scope) -> Vec<String> {
     let own = scope.defaults();
     let times: Vec<_> =
@@ -159,20 +161,21 @@ fn of_route(scope: &Scope) -> Vec<String> {
     keys
 }
 
-/// Renders the key `compression` with the least size of content.
+/// Returns the key `compression` with gzip, for content of at least the size `least`.
 fn compression(least: &str) -> String {
     format!("compression = {{ codings = [\"gzip\"], least = {} }}", quoted(least))
 }
 
-/// Renders the key `timeouts`. `None` if there are none.
+/// Returns the key `timeouts` with durations in milliseconds. `None` if `times` is empty.
 pub(super) fn timeouts(times: &[(&'static str, u64)]) -> Option<String> {
     let all: Vec<_> =
         times.iter().map(|(key, time)| format!("{key} = {}", quoted(&duration(*time)))).collect();
     (!all.is_empty()).then(|| format!("timeouts = {{ {} }}", all.join(", ")))
 }
 
-/// Returns the keys that only a site has, such as `timeouts`, `compression` and `rate`. `scope` are the settings of the
-/// server, and `rendered` its converted routes; the boolean is true with TLS.
+/// Returns the keys of a site: `reject` if a route has access restrictions, `compression`, `timeouts`,
+/// `client_certificates` and `rate`. `scope` are the settings of the server, and `rendered` its converted routes; the
+/// boolean is true with TLS. Notes each `limit_req` that is not converted or belongs to a location only.
 pub(super) fn site_keys(
     scope: &Scope,
     routes: &[Route],
@@ -202,8 +205,9 @@ pub(super) fn site_keys(
     keys
 }
 
-/// Returns the key `client_certificates` of a server as text. `None` without TLS, if the server does not request
-/// certificates, or if it names no authority. `scopes` are the settings of the server and its locations.
+/// Returns the key `client_certificates` of a server. `None` without TLS, if the server does not request certificates,
+/// or if it names no authority. `scopes` are the settings of the server and its locations, whose fields with parts of
+/// the certificate become `headers`.
 fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, tls: bool) -> Option<String> {
     let verify = scope.verify_client.as_ref().filter(|_| tls)?;
     let mode = if verify.first() == "on" { "required" } else { "optional" };

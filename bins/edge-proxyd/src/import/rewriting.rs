@@ -7,7 +7,9 @@ use super::scope::Scope;
 use super::variables::Variables;
 
 impl Scope {
-    /// Reads a `proxy_redirect`, and notes what cannot be converted.
+    /// Reads a `proxy_redirect`: `off` removes the rules so far, `default` restores nginx's default, and a pair of
+    /// prefix and replacement adds a rule. Notes expressions and unknown variables, which are left out, and redirects
+    /// from `http://` to HTTPS, which need no rule.
     pub(super) fn proxy_redirect(&mut self, directive: &Directive, variables: &Variables, notes: &mut Notes) {
         let rules = self.rewrites_location.get_or_insert_default();
         let arguments: Vec<String> = directive.arguments.iter().map(|text| variables.expand(text)).collect();
@@ -35,7 +37,8 @@ impl Scope {
         }
     }
 
-    /// Reads a `proxy_cookie_path` or `proxy_cookie_domain`, and notes what cannot be converted.
+    /// Reads a `proxy_cookie_path` or `proxy_cookie_domain`: `off` removes all rules for cookies, and a pair of literal
+    /// texts adds one unless the first text has a rule already. Notes everything else, which is left out.
     pub(super) fn cookie(&mut self, directive: &Directive, notes: &mut Notes) {
         let path = directive.name == "proxy_cookie_path";
         let fine = |text: &String| {
@@ -56,7 +59,7 @@ impl Scope {
         }
     }
 
-    /// Returns the key `cookies` as text. `None` if no cookies are rewritten.
+    /// Returns the key `cookies`. `None` if no cookies are rewritten.
     pub(super) fn cookies(&self) -> Option<String> {
         let of = |key: &str| {
             let pairs: Vec<String> = self
@@ -71,9 +74,10 @@ impl Scope {
         (!parts.is_empty()).then(|| format!("cookies = {{ {} }}", parts.join(", ")))
     }
 
-    /// Determines the rewriting of `Location` for a `proxy_pass`. Without `proxy_redirect`, and if `default`, the
-    /// address of the upstream is replaced as nginx does by default. `url` is the address, `to` its path, and `path`
-    /// that of the location.
+    /// Sets the rewriting of `Location` for a `proxy_pass` or `grpc_pass`: the rules of `proxy_redirect`; or without
+    /// any, and if `default`, the replacement of the address of the upstream as nginx does by default. `url` is the
+    /// address, `to` its path, and `path` that of the location, empty for a regular expression. Rules that are empty or
+    /// not printable ASCII are noted and left out.
     pub(super) fn redirects(
         &mut self,
         pass: &Directive,

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// The paths of a route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Paths {
-    /// Paths that begin with this text.
+    /// Paths that begin with this text, also within a segment.
     Begins(String),
     /// Exactly this path.
     Exact(String),
@@ -27,36 +27,37 @@ pub(super) struct Route {
     pub(super) handling: Handling,
 }
 
-/// A location by regular expression, or the paths of a condition.
+/// A location by regular expression, or the paths of a redirect or response that precedes locations.
 struct Pattern<'l> {
-    /// The alternatives. `None` if they cannot be converted.
+    /// The alternatives of the expression. `None` if they cannot be converted.
     shapes: Option<&'l [Shape]>,
     /// True if letter case is ignored.
     ignore_case: bool,
-    /// The handling of the paths that it matches.
+    /// The handling of the paths that the expression matches.
     handling: Handling,
-    /// The path of the location that contains it. `None` at the level of the server.
+    /// The path of the enclosing location. `None` at the level of the server, and for paths that precede locations.
     within: Option<&'l str>,
     /// The directive, for notes.
     directive: &'l Directive,
 }
 
-/// The part of a set of paths that a pattern matches.
+/// How much of a set of paths a pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
     /// All of the paths.
     All,
-    /// Some of the paths, or it is not known.
+    /// Some of the paths, or the pattern is not known well enough.
     Some,
     /// None of the paths.
     None,
 }
 
-/// A function that returns the whole effect of a handling as text, and that part of it that restricts access. Handlings
-/// with the same text have the same effect.
+/// A function that returns the whole effect of a handling as text, and as the second text only what restricts access.
+/// Handlings with equal first texts have the same effect.
 pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
 
-/// Returns the routes of a server. Routes that have the same effect as the next shorter prefix are left out.
+/// Returns the routes of a server, sorted by prefix or exact path, with the handling that nginx chooses for each. A
+/// route is left out if the longest prefix route that contains its path has the same effect.
 pub(super) fn routes(
     locations: &[Location],
     overrides: &[Override],
@@ -100,7 +101,7 @@ pub(super) fn routes(
     merge(found, effect)
 }
 
-/// Removes routes that have the same effect as the route with the longest prefix of their path.
+/// Removes each route that has the same effect as the route with the longest other prefix of its path.
 fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
     let above = |i: usize| {
@@ -118,21 +119,21 @@ fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(route, _)| route).collect()
 }
 
-/// The locations and conditions by which the handling of a path is chosen.
+/// The locations of a server, and the redirects and responses that precede them.
 struct Patterns<'l, 'f> {
-    /// The conditions, which precede every location.
+    /// The redirects and responses that precede every location.
     before: Vec<Pattern<'l>>,
     /// The locations by regular expression.
     expressions: Vec<Pattern<'l>>,
     /// All locations of the server.
     locations: &'l [Location],
-    /// The function that compares handlings.
+    /// The function by which handlings are compared.
     effect: &'f EffectOf<'f>,
 }
 
 impl Patterns<'_, '_> {
-    /// Returns the paths and prefixes that locations and conditions name. All paths between two of them are handled in
-    /// the same way.
+    /// Returns the paths and prefixes that locations, redirects and responses name, percent-encoded, and `/a` for each
+    /// `/a/`. Any other path is handled as the longest of these prefixes.
     fn cells(&self) -> BTreeSet<Paths> {
         let mut cells = BTreeSet::new();
         for location in self.locations {
@@ -179,8 +180,12 @@ impl Patterns<'_, '_> {
         cells
     }
 
-    /// Returns the handling of paths, chosen as in nginx. `None` if no location matches them. Expressions that match
-    /// some of the paths are noted.
+    /// Returns the handling of a path or prefix, chosen as in nginx: redirects and responses that precede locations,
+    /// exact locations, and regular expressions from the innermost level outwards, before the longest prefix. `None` if
+    /// no location matches.
+    ///
+    /// Expressions that match only some of the paths are passed to [`narrow`](Self::narrow); if nothing else matches,
+    /// they are noted as closed.
     fn handling_at(&self, paths: &Paths, notes: &mut Notes) -> Option<Handling> {
         let (Paths::Begins(path) | Paths::Exact(path)) = paths;
         let exact = matches!(paths, Paths::Exact(_));
@@ -247,8 +252,9 @@ impl Patterns<'_, '_> {
         Some(self.narrow(handling?, &perhaps, notes))
     }
 
-    /// Returns the handling of a path by an exact location among those for which `at` is true, or by a folder, whose
-    /// path without the final slash nginx redirects. `None` if neither matches.
+    /// Returns the handling of an exact path among the locations for which `at` is true: that of the location `= path`;
+    /// or, if only a location for `path/` exists and passes requests on, a redirect with 301 to `path/`, or its own
+    /// handling if that is not a forward. `None` if neither applies.
     fn exact_handling(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
         let find =
             |place: &Matching| self.locations.iter().filter(at).find(|location| location.place == *place);
@@ -272,8 +278,9 @@ impl Patterns<'_, '_> {
         Some(Handling { action: Action::Redirect { status: 301, to }, scope })
     }
 
-    /// Returns the handling, after a comparison with the patterns `perhaps`, which match some of its paths. If one of
-    /// them restricts access more, the handling is closed; other differences are noted.
+    /// Returns the handling after a comparison with the patterns `perhaps`, which match some of its paths. If the
+    /// handling answers with content, and a pattern refuses or has other access restrictions, the handling is closed to
+    /// everyone. Every pattern is noted.
     fn narrow(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
         for pattern in perhaps {
             let (whole, guard) = (self.effect)(&pattern.handling);
@@ -308,7 +315,8 @@ impl Patterns<'_, '_> {
     }
 }
 
-/// Returns which part of the paths a pattern matches: of those that begin with `path`, or of `path` alone if `exact`.
+/// Returns how many of the paths a pattern matches: of those that begin with `path`, or of `path` alone if `exact`.
+/// Paths that have a longer route of their own do not count. [`Relation::Some`] if the pattern could not be converted.
 fn relation(pattern: &Pattern<'_>, path: &str, exact: bool) -> Relation {
     let Some(shapes) = pattern.shapes else { return Relation::Some };
     let same = |text: &str| if pattern.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };

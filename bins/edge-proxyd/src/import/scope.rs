@@ -8,12 +8,12 @@ use super::real_ip::RealIp;
 use super::times::{milliseconds, size};
 use super::variables::Variables;
 
-/// The settings of a site that its routes may have of their own.
+/// The settings of a site that apply to its routes unless they override them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SiteDefaults {
-    /// Keys of `timeouts`, and durations in milliseconds.
+    /// Keys of `timeouts`, with their durations in milliseconds, without those of [`CONNECTION_TIMEOUTS`].
     pub(super) timeouts: Vec<(&'static str, u64)>,
-    /// The least size of content that is compressed. `None` if none is.
+    /// The smallest size of content that is compressed, such as `1KiB`. `None` if responses are not compressed.
     pub(super) compression: Option<String>,
 }
 
@@ -22,15 +22,16 @@ pub(super) struct SiteDefaults {
 pub(super) struct Scope {
     /// `client_max_body_size` as written; `1m` by default.
     pub(super) body_limit: String,
-    /// True if responses are compressed.
+    /// True with `gzip on`.
     pub(super) gzip: bool,
     /// `gzip_min_length` as written; `20` by default.
     pub(super) gzip_least: String,
-    /// `proxy_set_header` and `grpc_set_header`. If a level has `proxy_set_header`, the inherited list is dropped.
+    /// `proxy_set_header` and `grpc_set_header`, with known variables expanded. If a level has `proxy_set_header`, the
+    /// inherited list is dropped.
     pub(super) request: Vec<Directive>,
-    /// `add_header`. If a level has it, the inherited list is dropped.
+    /// `add_header`, with known variables expanded. If a level has `add_header`, the inherited list is dropped.
     pub(super) response: Vec<Directive>,
-    /// The fields of `proxy_hide_header`.
+    /// The field names of `proxy_hide_header`. If a level has the directive, the inherited list is dropped.
     pub(super) hidden: Vec<String>,
     /// `auth_basic`. `None` if it is off.
     pub(super) realm: Option<String>,
@@ -38,27 +39,30 @@ pub(super) struct Scope {
     pub(super) users: Option<Directive>,
     /// `auth_request`, whose argument is the URI of a location. `None` if it is off.
     pub(super) auth_request: Option<Directive>,
-    /// True with `satisfy any`: either the address or authentication suffices.
+    /// True with `satisfy any`: either the client's address or authentication suffices. False with `satisfy all`, the
+    /// default: both are needed.
     pub(super) satisfy_any: bool,
-    /// `allow` and `deny`, in their order. The first matching rule decides.
+    /// `allow` and `deny`, in their order. The first matching rule decides. If a level has one of them, the inherited
+    /// list is dropped.
     pub(super) access: Vec<Rule>,
     /// The rules of an `if` that rejects clients by their address. The first matching rule decides.
     pub(super) conditional: Vec<Rule>,
-    /// The accepted methods. Empty for all.
+    /// The accepted methods, in upper case. Empty if all are accepted.
     pub(super) methods: Vec<String>,
-    /// The keys of `timeouts`, with durations in milliseconds.
+    /// The keys of `timeouts`, with durations in milliseconds; at most one of each key.
     pub(super) timeouts: Vec<(&'static str, u64)>,
-    /// What the site has, and its routes need not write.
+    /// The settings of the site, which its routes do not repeat.
     pub(super) site: SiteDefaults,
-    /// `default_type`, the media type of `return`.
+    /// `default_type`, the media type of the text of `return`; `text/plain` by default.
     pub(super) content_type: String,
-    /// The trusted proxies.
+    /// The trusted proxies, and the header with the client's address.
     pub(super) real_ip: RealIp,
-    /// The keys of `tls` of upstreams, with their values.
+    /// The keys of `tls` of upstreams, with their values; at most one of each key.
     pub(super) tls: Vec<(&'static str, String)>,
-    /// True with `internal`: only nginx itself may request the paths, also those of locations within.
+    /// True with `internal`: the paths of the location and of those within are reachable by internal redirects of nginx
+    /// only, and clients get 404.
     pub(super) internal: bool,
-    /// True within a server of headscale.
+    /// True within a server in front of headscale, whose clients switch to protocols of their own.
     pub(super) headscale: bool,
     /// `ssl_verify_client`. `None` if it is off.
     pub(super) verify_client: Option<Directive>,
@@ -70,15 +74,15 @@ pub(super) struct Scope {
     pub(super) require_certificate: bool,
     /// True if paths are compared without regard to case.
     pub(super) any_case: bool,
-    /// Prefixes of `Location` in responses, with their replacements.
+    /// Prefixes of `Location` in responses, each with its replacement.
     pub(super) location: Vec<(String, String)>,
-    /// The rules of `proxy_redirect`, as pairs of prefix and replacement. `None` for nginx's default.
+    /// The rules of `proxy_redirect`, as pairs of prefix and replacement; empty for `off`. `None` for nginx's default.
     pub(super) rewrites_location: Option<Vec<(String, String)>>,
     /// The rewrites of cookies: `path` or `domain`, the prefix or domain, and the replacement.
     pub(super) cookies: Vec<(&'static str, String, String)>,
     /// The last `limit_req`. `None` without one.
     pub(super) rate: Option<Directive>,
-    /// The field for the request identifier, which edge-proxyd sets. `None` if none carries it.
+    /// The name of the field for the request identifier, which edge-proxyd sets. `None` if no field has it.
     pub(super) request_id: Option<String>,
     /// The reasons for which everyone is denied: restrictions of access without a counterpart.
     pub(super) closed: Vec<String>,
@@ -122,8 +126,8 @@ impl Default for Scope {
     }
 }
 
-/// Keys of `[timeouts]` that pass before the site of a request is known, their directives, and edge-proxyd's own times in
-/// milliseconds.
+/// The timeouts that apply before the site of a request is known: the key of `[timeouts]`, the directive of nginx, and
+/// edge-proxyd's default in milliseconds.
 pub(super) const CONNECTION_TIMEOUTS: [(&str, &str, u64); 2] =
     [("header", "client_header_timeout", 15_000), ("idle", "keepalive_timeout", 75_000)];
 
@@ -136,8 +140,13 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Scope {
-    /// Returns the settings for a block within this one. Inherited lists are dropped if the block has directives for
-    /// them. The directives themselves are read by [`take`](Self::take).
+    /// Returns the settings with which a block inside this one begins, before its own directives are read by
+    /// [`take`](Self::take).
+    ///
+    /// A directive in the block drops what it inherits: `proxy_set_header` the request fields, `add_header` the
+    /// response fields, `proxy_hide_header` the hidden fields, `allow` or `deny` the address rules, `proxy_redirect`
+    /// the rules for `Location`, `proxy_cookie_path` or `proxy_cookie_domain` the cookies, and the directives of
+    /// `real_ip` as [`RealIp::enter`] defines. Everything else is inherited.
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         let has = |name: &str| block.iter().any(|directive| directive.name == name);
@@ -163,7 +172,8 @@ impl Scope {
         inner
     }
 
-    /// Returns whether this scope keeps out whom another keeps out, by the same settings.
+    /// Returns true if this scope restricts access exactly as `other` does: address rules, conditional rules, methods,
+    /// required certificate, `satisfy`, realm, password file and authentication request are equal.
     pub(super) fn guards_as(&self, other: &Self) -> bool {
         let users = |scope: &Self| scope.users.as_ref().map(|users| users.first().to_owned());
         let asked = |scope: &Self| scope.auth_request.as_ref().map(|asked| asked.first().to_owned());
@@ -177,15 +187,16 @@ impl Scope {
             && asked(self) == asked(other)
     }
 
-    /// Denies everyone access, because a directive that restricts access has no counterpart, and notes the reason
-    /// `why`.
+    /// Denies access to everyone, because a directive that restricts access has no counterpart: notes the reason `why`
+    /// as closed, and adds it to `closed`.
     pub(super) fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
         notes.closed(directive, format!("{why}: `deny` keeps everyone out until you decide"));
         self.closed.push(reason(directive, why));
     }
 
-    /// Reads a directive that several levels may have. An unknown directive denies everyone access, because it may be a
-    /// restriction of access.
+    /// Reads a directive that may occur at several levels into these settings, with known variables expanded. Notes
+    /// what cannot be converted. A directive that limits access and has no counterpart, or is not known, denies access
+    /// to everyone.
     pub(super) fn take(&mut self, directive: &Directive, variables: &Variables, notes: &mut Notes) {
         let first = || directive.first().to_owned();
         match directive.name.as_str() {
@@ -274,13 +285,14 @@ impl Scope {
         }
     }
 
-    /// Sets a key of `tls` of upstreams.
+    /// Sets a key of `tls` of upstreams, in place of an earlier value.
     fn tls(&mut self, key: &'static str, value: String) {
         self.tls.retain(|(known, _)| *known != key);
         self.tls.push((key, value));
     }
 
-    /// Reads an `allow` or `deny`.
+    /// Reads an `allow` or `deny`. `all` becomes one rule each for IPv4 and IPv6, and `unix:` is ignored. An `allow` of
+    /// something else than a range is noted and left out; such a `deny` denies access to everyone.
     fn may(&mut self, directive: &Directive, notes: &mut Notes) {
         let allows = directive.name == "allow";
         match directive.first() {
@@ -297,7 +309,8 @@ impl Scope {
         }
     }
 
-    /// Reads a `limit_except`: only its methods are accepted. It is noted if its block does not deny others to
+    /// Reads a `limit_except`: only its methods are accepted, of those that were accepted before. It is ignored if its
+    /// block is empty, and noted unless its block is exactly `deny all`. If no method remains, access is denied to
     /// everyone.
     fn limit_except(&mut self, directive: &Directive, notes: &mut Notes) {
         if directive.inner().is_empty() {
@@ -326,7 +339,8 @@ impl Scope {
         self.methods = methods;
     }
 
-    /// Reads a timeout into a key of `timeouts`. Notes one that is not from 1 ms to 30 days.
+    /// Reads a duration into a key of `timeouts`, in place of an earlier value. Notes and ignores one that is not from
+    /// 1 ms to 30 days.
     fn timeout(&mut self, key: &'static str, directive: &Directive, notes: &mut Notes) {
         let Some(time) = milliseconds(directive.first()) else {
             return notes.different(directive, "not a supported duration: write [timeouts] by hand");
@@ -338,7 +352,8 @@ impl Scope {
         self.timeouts.push((key, time));
     }
 
-    /// Returns the settings of this scope as those of a site. Those that pass before the site is known are none.
+    /// Returns the timeouts and the compression of this scope as the settings of a site, sorted by key, without the
+    /// timeouts of [`CONNECTION_TIMEOUTS`].
     pub(super) fn defaults(&self) -> SiteDefaults {
         let of_connection = |key: &str| CONNECTION_TIMEOUTS.iter().any(|(known, ..)| *known == key);
         let mut timeouts: Vec<_> =
@@ -347,24 +362,26 @@ impl Scope {
         SiteDefaults { timeouts, compression: self.gzip.then(|| self.least()) }
     }
 
-    /// Returns the largest size of request content, such as `16MiB`. `None` if it is not limited.
+    /// Returns the largest size of request content, such as `16MiB`. `None` if it is not limited or not a valid size.
     pub(super) fn body_limit(&self) -> Option<String> {
         size(&self.body_limit)
     }
 
-    /// Returns the smallest size of content that is compressed, such as `1KiB`; `0` if none is set.
+    /// Returns the smallest size of content that is compressed, such as `1KiB`; `0` if `gzip_min_length` is not a valid
+    /// size.
     pub(super) fn least(&self) -> String {
         size(&self.gzip_least).unwrap_or_else(|| "0".into())
     }
 }
 
-/// Returns the comment of a closed route: the directive, its place, and the reason `why`.
+/// Returns the comment of a closed route: the position and text of the directive, and the reason `why`, with control
+/// characters replaced by spaces.
 pub(super) fn reason(directive: &Directive, why: &str) -> String {
     let text = format!("closed: {} `{}`: {why}", directive.place(), directive.shown());
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Returns a directive with the known variables in its arguments replaced by their values.
+/// Returns a copy of a directive with the known variables in its arguments replaced by their values.
 fn expand_arguments(directive: &Directive, variables: &Variables) -> Directive {
     let mut found = directive.clone();
     found.arguments.iter_mut().for_each(|text| *text = variables.expand(text));

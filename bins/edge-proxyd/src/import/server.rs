@@ -31,20 +31,22 @@ pub(super) struct HttpContext<'a> {
 /// The converted content of a server: the keys and routes of its site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
-    /// The keys of the site, without its hosts and listeners.
+    /// The lines with the keys of the site, without its hosts and listeners.
     pub(super) keys: Vec<String>,
     /// The routes, with their paths.
     pub(super) routes: Vec<(Paths, PathlessRoute)>,
     /// The path of its log file. `None` if it has none of its own.
     pub(super) log: Option<String>,
-    /// The target if every request is redirected there, except ACME challenges. `None` otherwise.
+    /// The target to which every request is redirected, apart from those for ACME challenges. `None` if there is no
+    /// such redirect.
     pub(super) redirect: Option<String>,
-    /// True if the server has no locations and no rules for requests, as in the default configuration of a
-    /// distribution.
+    /// True if the server has neither locations nor a `return`, `rewrite` or `if` that answers, as in the default
+    /// configuration of a distribution.
     pub(super) nothing: bool,
 }
 
-/// Converts the block of a server. `variables` contain the host and the listener. Upstreams are added to `upstreams`.
+/// Converts the block of a server for the host and listener in `variables`. Upstreams are added to `upstreams`. If no
+/// request would be answered, every path gets 403, which is noted.
 pub(super) fn convert(
     block: &[Directive],
     around: &HttpContext<'_>,
@@ -153,7 +155,7 @@ pub(super) fn convert(
 }
 
 impl Body {
-    /// Returns whether a client gets anything but refusals.
+    /// Returns true if a route forwards, redirects, or responds with a status 2xx; false if clients get only refusals.
     pub(super) fn shows(&self) -> bool {
         let keys = || self.routes.iter().flat_map(|(_, one)| &one.keys);
         keys().any(|key| {
@@ -163,7 +165,8 @@ impl Body {
         })
     }
 
-    /// Returns the content of a site that redirects every request to HTTPS, with the status 308.
+    /// Returns the content of a site that redirects every request to HTTPS with the status 308, preserving host, path
+    /// and query.
     pub(super) fn redirect_to_https() -> Self {
         let to = "https://{host}{path}{query}";
         let keys = vec![format!("redirect = \"{to}\""), "status = 308".into()];

@@ -18,11 +18,11 @@ pub(super) struct Server {
     pub(super) listens: Vec<Listen>,
     /// The names of its `server_name` directives.
     pub(super) names: Names,
-    /// The addresses at which it answers for names that no server has.
+    /// The addresses at which the server answers for names that no server has. Empty if it does not.
     pub(super) unnamed_at: Vec<SocketAddr>,
 }
 
-/// The host of a site for names that no other has.
+/// The host of a site for names that no other site has.
 pub(super) const ANY: &str = "*";
 
 /// A site of the converted configuration.
@@ -30,22 +30,22 @@ pub(super) const ANY: &str = "*";
 pub(super) struct Site {
     /// The hosts that the site serves.
     pub(super) hosts: Vec<String>,
-    /// The indices of its listeners.
+    /// The indices of its listeners, ascending within those of one kind.
     pub(super) listeners: Vec<usize>,
-    /// The handling of plain HTTP.
+    /// The handling of plain HTTP. [`Plain::Serve`] also for a site without TLS.
     pub(super) plain: Plain,
     /// The keys and routes.
     pub(super) body: Body,
-    /// True if no other site has the same hosts, so that it need not be bound to its listeners.
+    /// True if none of its hosts has another site, so that it need not be bound to its listeners.
     pub(super) alone: bool,
 }
 
-/// The handling of plain HTTP by a site with TLS.
+/// The handling of requests over plain HTTP by a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Plain {
     /// Requests are redirected to HTTPS.
     Redirect,
-    /// Requests are rejected.
+    /// Plain HTTP is not served.
     Refuse,
     /// Requests are served.
     Serve,
@@ -62,19 +62,20 @@ impl Plain {
     }
 }
 
-/// A function that converts a server for one of its hosts on a listener.
+/// A function that converts a server for one of its hosts on one listener, and adds notes.
 pub(super) type Convert<'c> = dyn FnMut(&Server, &str, &Listen, &mut Notes) -> Body + 'c;
 
-/// Returns the index of the server for unknown names on a listener: the one that is marked as the default, or else the
-/// first. `None` if no server listens there.
+/// Returns the index of the server for names that no server has on a listener: the first that is marked as the default
+/// there, or else the first that listens there. `None` if no server does.
 pub(super) fn default_at(servers: &[Server], listen: &Listen) -> Option<usize> {
     let at = |server: &Server| server.listens.iter().find(|one| one.address == listen.address).cloned();
     let named = servers.iter().position(|server| at(server).is_some_and(|one| one.default));
     named.or_else(|| servers.iter().position(|server| at(server).is_some()))
 }
 
-/// Returns the sites of all servers. A host has several sites if its listeners handle requests differently; hosts whose
-/// sites are the same share one.
+/// Returns the sites of all servers, by host in the order of the servers; the site for [`ANY`] is last. A host has
+/// several sites if its listeners handle requests differently; hosts whose sites are equal share one. Notes a server
+/// whose host another has on all of its listeners.
 pub(super) fn sites(
     servers: &[Server],
     listens: &[Listen],
@@ -128,7 +129,11 @@ pub(super) fn sites(
     found
 }
 
-/// Returns the sites of a host. `at` maps pairs of host and listener index to the index of the server.
+/// Returns the sites of a host: one for each group of listeners with equal content. `at` maps pairs of host and
+/// listener index to the index of the server.
+///
+/// Plain HTTP that redirects to HTTPS becomes [`Plain::Redirect`] of the site with TLS, or a site of its own if that
+/// site serves plain HTTP as well. A site for [`ANY`] that would only refuse is left out, which is noted.
 fn of_host(
     host: &str,
     servers: &[Server],

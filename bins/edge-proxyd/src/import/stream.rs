@@ -15,21 +15,22 @@ use edge_http::host::HostPattern;
 pub(super) struct StreamServer {
     /// The `server` directive.
     pub(super) directive: Directive,
-    /// The addresses on which it listens.
+    /// The addresses on which the server listens, not empty.
     pub(super) listens: Vec<Listen>,
-    /// The upstream of all connections. `None` if the name in the TLS handshake decides.
+    /// The upstream of all connections, or `unix:PATH`. `None` if the name in the TLS handshake decides.
     pub(super) upstream: Option<String>,
-    /// The clients that may connect.
+    /// The address lists that decide which clients may connect.
     pub(super) lists: Lists,
-    /// The value of `idle`. `None` for the default.
+    /// The duration after which an idle connection is closed, as the value of `idle`. `None` for the default.
     pub(super) idle: Option<String>,
-    /// The limits of open connections: the key of `rate`, and the number.
+    /// The limits of open connections: keys of `rate`, each with its number.
     pub(super) most: Vec<(&'static str, u32)>,
-    /// Hosts, with the upstream to which TLS for them is forwarded.
+    /// Groups of hosts, each with the upstream to which TLS connections for them are forwarded. Empty if `upstream` is
+    /// set.
     pub(super) by_name: Vec<(Vec<String>, String)>,
 }
 
-/// Directives of `stream` that are not settings of its servers, or are read elsewhere.
+/// Directives of `stream` that servers do not inherit as settings: they have no effect here or are read separately.
 const OUTER: &[&str] = &[
     "geo",
     "limit_conn",
@@ -66,7 +67,9 @@ pub(super) fn stream(block: &[Directive], upstreams: &mut Upstreams, notes: &mut
     found
 }
 
-/// Converts a server. `outer` are the directives of `stream`. `None` if the server cannot be converted, which is noted.
+/// Converts a server of `stream`. `outer` are the directives of `stream`, which it inherits; its own `allow` and `deny`
+/// replace those. `None`, with a note, if the server has a directive that is not supported, a limit that cannot be
+/// converted, or no target that can; without a note if no address to listen on remains, which is noted by itself.
 fn server(
     server: &Directive,
     outer: &[Directive],
@@ -264,8 +267,9 @@ fn limits<'d>(own: &'d [Directive], outer: &'d [Directive]) -> Vec<&'d Directive
     if tried_out { Vec::new() } else { nearest("limit_conn") }
 }
 
-/// Returns the key of `rate` that counts connections as this `limit_conn_zone` does: of each client, or of all. `None`
-/// for other keys, or if there is no such zone.
+/// Returns the key of `rate` that counts connections as the `limit_conn_zone` named `zone` does: `client_concurrent`
+/// for each client, `concurrent` for each address or port of the server. `None` for other keys, or if there is no such
+/// zone.
 fn counted(zone: &str, outer: &[Directive]) -> Option<&'static str> {
     let is_it = |one: &&Directive| {
         one.name == "limit_conn_zone"

@@ -1,6 +1,7 @@
 //! Conversion of times and sizes.
 
-/// Converts a size of nginx, whose units are powers of two, into one such as `16KiB`. `None` if it is 0 or not valid.
+/// Converts a size of nginx, with the unit `k`, `m` or `g` in either case, into one such as `16KiB`. Other units are
+/// dropped, leaving bytes. `None` if it is 0 or does not begin with a number.
 pub(super) fn size(text: &str) -> Option<String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     if digits.parse::<u64>().ok()? == 0 {
@@ -14,8 +15,9 @@ pub(super) fn size(text: &str) -> Option<String> {
     })
 }
 
-/// Parses a time of nginx, such as `90`, `1m30s` or `1d 2h`, into milliseconds. Without a unit, numbers are seconds.
-/// `None` if it is not valid.
+/// Parses a time of nginx, such as `90`, `1m30s` or `1d 2h`, into milliseconds. The units are `ms`, `s`, `m`, `h`, `d`,
+/// `w`, `M` (30 days) and `y` (365 days); a number without a unit is in seconds. `None` if the text is not valid or the
+/// time overflows.
 pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let (mut total, mut digits, mut unit) = (0u64, String::new(), String::new());
     let mut add = |digits: &mut String, unit: &mut String| {
@@ -50,7 +52,8 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     Some(total)
 }
 
-/// Returns a duration as edge-proxyd reads it, in the largest unit of which it is a multiple, such as `90s`.
+/// Returns a duration in milliseconds as edge-proxyd reads it, in the largest unit from `ms` to `d` of which it is a
+/// multiple, such as `90s`. 0 is `0d`.
 pub(super) fn duration(milliseconds: u64) -> String {
     match milliseconds {
         time if time % 86_400_000 == 0 => format!("{}d", time / 86_400_000),

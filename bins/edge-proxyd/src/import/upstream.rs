@@ -11,17 +11,17 @@ use std::collections::BTreeMap;
 /// An `upstream` block of nginx.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    /// The addresses of servers, without those that are down.
+    /// The addresses of the servers, without backups and those that are down. If there are only backups, the backups.
     pub(super) servers: Vec<String>,
-    /// The addresses of backup servers.
+    /// The addresses of backup servers. Empty if there are no other servers.
     backups: Vec<String>,
-    /// The addresses with their weights. Empty if all weights are the same.
+    /// The addresses of servers and backups with their weights from 1 to 1000. Empty if all weights are equal.
     weights: Vec<(String, u16)>,
     /// The value of `balance`. `None` for the default.
     balance: Option<&'static str>,
     /// The value of `sticky`. `None` if clients are not bound to targets.
     sticky: Option<String>,
-    /// The keys of `health`, with their values.
+    /// The keys of `health`, with their values as TOML. The first server that sets a key counts.
     health: Vec<(&'static str, String)>,
 }
 
@@ -108,7 +108,7 @@ impl Block {
         found
     }
 
-    /// Sets a key of `health`, unless it is set.
+    /// Sets a key of `health`, unless it is set already.
     fn set(&mut self, key: &'static str, value: String) {
         if !self.health.iter().any(|(known, _)| *known == key) {
             self.health.push((key, value));
@@ -119,13 +119,13 @@ impl Block {
 /// An upstream of the converted configuration, whose values are as written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Upstream {
-    /// The name of the section.
+    /// The name of the section `[upstream.NAME]`.
     pub(super) name: String,
-    /// The URLs of the targets.
+    /// The URLs of the targets, or the address of a Unix socket.
     pub(super) targets: Vec<String>,
     /// The URLs of backup targets.
     pub(super) backups: Vec<String>,
-    /// The URLs of targets with their weights. Empty if all weights are the same.
+    /// The URLs of targets and backups with their weights. Empty if all weights are equal.
     pub(super) weights: Vec<(String, u16)>,
     /// The value of `balance`. `None` for the default.
     pub(super) balance: Option<&'static str>,
@@ -133,39 +133,42 @@ pub(super) struct Upstream {
     pub(super) sticky: Option<String>,
     /// The keys of `health`, with their values.
     pub(super) health: Vec<(&'static str, String)>,
-    /// The `Host` of requests. `None` for that of the client.
+    /// The value of `Host` in requests to the upstream. `None` if the client's is forwarded.
     pub(super) host: Option<String>,
     /// The keys of `tls`, with their values.
     pub(super) tls: Vec<(&'static str, String)>,
-    /// True if connections begin with a PROXY header.
+    /// True if connections to the targets begin with a PROXY header of version 1.
     pub(super) proxy_protocol: bool,
 }
 
 /// The `upstream` blocks of nginx, and the upstreams of the converted configuration.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
-    /// The blocks by their name.
+    /// The `upstream` blocks of nginx, by their name.
     pub(super) blocks: BTreeMap<String, Block>,
-    /// The upstreams to which requests, connections or subrequests are forwarded.
+    /// The upstreams of the converted configuration, to which requests, connections or subrequests are forwarded.
     pub(super) used: Vec<Upstream>,
 }
 
 /// The destination of a `proxy_pass` or `grpc_pass`.
 pub(super) struct ProxyPass {
-    /// The name of the upstream.
+    /// The name of the upstream in the converted configuration.
     pub(super) upstream: String,
-    /// The path in the address. `None` if it has none, so that the path of the request is forwarded.
+    /// The path in the address, with its query. `None` if the address has none, so that the path of the request is
+    /// forwarded.
     pub(super) path: Option<String>,
-    /// True if the upstream receives the client's `Host`.
+    /// True if the upstream receives the client's `Host`, false if a fixed one.
     pub(super) keeps_host: bool,
 }
 
 impl Upstreams {
     /// Adds the upstream for the address `url` of a `proxy_pass` or `grpc_pass` in this scope, unless there is an equal
-    /// one.
+    /// one. Notes targets that are left out, a `Host` that is not known, and with TLS and no trusted authority, that
+    /// the certificate is verified now.
     ///
     /// # Errors
-    /// The reason for which the address cannot be converted.
+    /// A reason if the scheme is not one of the directive, the path begins with a variable other than `$request_uri` or
+    /// `$uri`, or no target can be written.
     pub(super) fn pass(
         &mut self,
         directive: &Directive,
@@ -256,8 +259,9 @@ impl Upstreams {
         Ok(ProxyPass { upstream: self.name_for(&authority, upstream), path, keeps_host })
     }
 
-    /// Returns the name of the upstream for raw TCP to an address or an `upstream` block. It is added unless there is
-    /// an equal one. `None` if no server has a port.
+    /// Returns the upstream for raw TCP to an address or an `upstream` block of nginx: its name, after it is added
+    /// unless there is an equal one; or `unix:PATH` itself for a Unix socket, which has no upstream. `None` if no
+    /// server has a port, or for a Unix socket with a PROXY header.
     pub(super) fn tcp(&mut self, address: &str, proxy_protocol: bool) -> Option<String> {
         // A socket is no target of an upstream for raw TCP, which a PROXY header needs.
         if let Some(path) = address.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
@@ -290,8 +294,9 @@ impl Upstreams {
         Some(self.name_for(address, upstream))
     }
 
-    /// Adds an upstream, unless there is one with equal settings, and returns its name, which is derived from
-    /// `authority`.
+    /// Adds an upstream, unless there is one with equal settings, and returns its name: that of the equal one, or
+    /// `authority` with other characters than letters, digits, `-` and `_` replaced by `-`, followed by a number if the
+    /// name is taken.
     fn name_for(&mut self, authority: &str, mut upstream: Upstream) -> String {
         for known in &self.used {
             upstream.name.clone_from(&known.name);
@@ -316,7 +321,8 @@ impl Upstreams {
     }
 }
 
-/// Returns the value of `sticky` for a cookie of this name. Of the options, `expires=` sets its lifetime.
+/// Returns the value of `sticky` as TOML for a cookie of this name, with the lifetime from the option `expires=`, if it
+/// is a valid duration greater than 0. Other options are ignored.
 fn sticky(name: &str, options: &[&str]) -> String {
     let name = quoted(name);
     let lifetime = options.iter().find_map(|option| milliseconds(option.strip_prefix("expires=")?));
@@ -326,8 +332,9 @@ fn sticky(name: &str, options: &[&str]) -> String {
     }
 }
 
-/// Returns the URLs of the servers over TCP, at most 64; or, if there are none and the scheme is `http`, the first Unix
-/// socket. `block` is true for servers of an `upstream` block, whose default port is 80 even with TLS.
+/// Returns the URLs of the servers over TCP, without repetitions and at most 64; or, if there are none and the scheme
+/// is `http`, the first Unix socket with an absolute path. Invalid addresses and port 0 are left out. `block` is true
+/// for servers of an `upstream` block, whose default port is 80 even with TLS.
 fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
     let valid = |server: &&String| {
         !server.starts_with("unix:") && split_authority(server).is_some_and(|(_, port, _)| port != Some(0))
@@ -349,8 +356,9 @@ fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
     found
 }
 
-/// Returns the `Host` of requests to the upstream: by default `authority`, as in nginx. `None` for that of the client,
-/// also if the value is not known here, which is noted.
+/// Returns the `Host` of requests to the upstream: that of `proxy_set_header Host`, or `authority` as in nginx, and
+/// `localhost` for a Unix socket. `None` if the client's is forwarded: because a variable such as `$host` says so, or
+/// because the value is not known or not valid, which is noted.
 fn host(directive: &Directive, scope: &Scope, authority: &str, notes: &mut Notes) -> Option<String> {
     let set = scope.request.iter().rev().find(|one| one.first().eq_ignore_ascii_case("host"));
     let value = set.and_then(|one| one.arguments.get(1)).map_or("$proxy_host", String::as_str);

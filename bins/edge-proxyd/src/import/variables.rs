@@ -6,10 +6,10 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Values of a request that are known before it arrives.
+/// Values that are known before a request arrives, from the host and the listener of a site.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context {
-    /// The host. `None` if the server has it by a wildcard.
+    /// The host. `None` if it is a wildcard.
     pub(super) host: Option<String>,
     /// The first name of the server, the value of `$server_name`.
     pub(super) server_name: String,
@@ -22,38 +22,39 @@ pub(super) struct Context {
 /// A `map` block.
 #[derive(Debug, Default)]
 struct Mapping {
-    /// The text from which the value depends, such as `$host`.
+    /// The text that is looked up, such as `$host`.
     source: String,
-    /// The entries, as pairs of text or pattern, and value.
+    /// The entries in their order: a text or a pattern, and the value.
     entries: Vec<(String, String)>,
-    /// The value if no entry matches. Empty if none is given.
+    /// The value if no entry matches. Empty without `default`.
     default: String,
 }
 
 /// A `geo` block on the client's address.
 #[derive(Debug, Default)]
 pub(super) struct GeoBlock {
-    /// The ranges, with their values. The most specific one that has the address counts.
+    /// The ranges of addresses, each with its value. The most specific one that contains the address decides.
     pub(super) ranges: Vec<(IpNet, String)>,
-    /// The value for other addresses. Empty if none is given.
+    /// The value for addresses in none of the ranges. Empty without `default`.
     pub(super) default: String,
 }
 
-/// The variables in effect at a place of the configuration.
+/// The variables in effect at a position of the configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
-    /// The values of `set`, by the name of the variable without `$`. They may have variables that are not known.
+    /// The values of `set`, by the name of the variable without `$`. A value may contain variables that are not known.
     set: BTreeMap<String, String>,
-    /// The `map` blocks, by the name of the variable that they define.
+    /// The `map` blocks, by the name of the variable that each defines, without `$`.
     maps: Rc<BTreeMap<String, Mapping>>,
-    /// The `geo` blocks, by the name of the variable that they define.
+    /// The `geo` blocks on the client's address, by the name of the variable that each defines, without `$`.
     geo_blocks: Rc<BTreeMap<String, GeoBlock>>,
     /// The values of the host and listener for which the configuration is evaluated.
     pub(super) context: Context,
 }
 
 impl Variables {
-    /// Reads the `map` and `geo` blocks of `http` or `stream`.
+    /// Reads the `map` and `geo` blocks of `http` or `stream`. A `geo` block is left out if it is not on the client's
+    /// address, or an entry is not a range of addresses.
     pub(super) fn read(all: &[&Directive]) -> Self {
         let (mut maps, mut geo_blocks) = (BTreeMap::new(), BTreeMap::new());
         for directive in all {
@@ -81,14 +82,15 @@ impl Variables {
         self.set.insert(bare(name), value);
     }
 
-    /// Marks a variable as unknown, because its value depends on the request.
+    /// Marks a variable as not known, because its value depends on the request. It expands to its own name.
     pub(super) fn forget(&mut self, name: &str) {
         let name = bare(name);
         let unknown = format!("${name}");
         self.set.insert(name, unknown);
     }
 
-    /// Returns the `geo` block that defines a variable. `None` if there is none, or `set` has changed the variable.
+    /// Returns the `geo` block that defines a variable. `None` if there is none, or if `set` has set the variable
+    /// since.
     pub(super) fn geo(&self, variable: &str) -> Option<&GeoBlock> {
         let name = bare(variable);
         if self.set.contains_key(&name) {
@@ -97,25 +99,27 @@ impl Variables {
         self.geo_blocks.get(&name)
     }
 
-    /// Returns a text with known variables replaced by their values. Others remain as written.
+    /// Returns a text with variables of `set` and `map` replaced by their values, where these are known. Others remain
+    /// as written.
     pub(super) fn expand(&self, text: &str) -> String {
         replace_variables(text, &|name| self.value(name, 0))
     }
 
-    /// Returns a text with known variables replaced by their values, including those of the host and listener.
+    /// Returns a text with variables replaced as by [`expand`](Self::expand), and then those of the host and listener.
+    /// Others remain as written.
     pub(super) fn constant(&self, text: &str) -> String {
         replace_variables(&self.expand(text), &|name| self.of_context(name))
     }
 
     /// Returns the entries of the `map` from `$ssl_preread_server_name` that defines a variable, as pairs of name and
-    /// value, and its default. `None` if there is no such map.
+    /// value, and its default, which is empty if none is given. `None` if there is no such map.
     pub(super) fn by_server_name(&self, variable: &str) -> Option<(&[(String, String)], &str)> {
         let map = self.maps.get(&bare(variable))?;
         (map.source == "$ssl_preread_server_name").then_some((&map.entries, map.default.as_str()))
     }
 
-    /// Returns the value of a variable of the host and listener. `None` if it is another, or its value depends on the
-    /// request.
+    /// Returns the value of a variable that the host and listener determine. Variables of TLS are empty on a listener
+    /// without TLS. `None` for every other variable, and for the host if it is a wildcard.
     fn of_context(&self, name: &str) -> Option<String> {
         let context = &self.context;
         let text = |text: &str| Some(text.to_owned());
@@ -130,8 +134,8 @@ impl Variables {
         }
     }
 
-    /// Returns the value of a variable by `set` or `map`. `None` if it is not known. `depth` is the nesting of maps, of
-    /// which 4 are followed.
+    /// Returns the value of a variable by `set`, or else by `map`, if the source of the map is known or all of its
+    /// values are equal. `None` otherwise, and at a `depth` of 4, the nesting of maps.
     fn value(&self, name: &str, depth: u8) -> Option<String> {
         if let Some(value) = self.set.get(name) {
             return Some(value.clone());
@@ -150,8 +154,8 @@ impl Variables {
 }
 
 impl Mapping {
-    /// Returns the value for a text, which is compared without regard to case. `None` if no entry has exactly this
-    /// text, but entries with patterns may match it.
+    /// Returns the value for a text: that of the entry with exactly this text, ignoring case, or else the default.
+    /// `None` if no entry has this text and there are patterns, which may match it.
     fn find(&self, text: &str) -> Option<String> {
         let exact = self.entries.iter().find(|(key, _)| key.eq_ignore_ascii_case(text));
         if let Some((_, value)) = exact {
@@ -165,7 +169,7 @@ impl Mapping {
     }
 }
 
-/// Reads a `map` block from `source`.
+/// Reads the entries and the default of a `map` block on `source`. `hostnames` and `volatile` are ignored.
 fn mapping(source: &str, block: &[Directive]) -> Mapping {
     let mut map = Mapping { source: source.to_owned(), ..Mapping::default() };
     for entry in block {
@@ -178,7 +182,7 @@ fn mapping(source: &str, block: &[Directive]) -> Mapping {
     map
 }
 
-/// Reads a `geo` block. `None` if an entry is not a range of addresses.
+/// Reads a `geo` block. `None` if an entry other than `default` is not a range of addresses.
 fn parse_geo(block: &[Directive]) -> Option<GeoBlock> {
     let mut found = GeoBlock::default();
     for entry in block {
@@ -190,13 +194,13 @@ fn parse_geo(block: &[Directive]) -> Option<GeoBlock> {
     Some(found)
 }
 
-/// Returns the name of a variable without `$` and braces.
+/// Returns the name of a variable without leading `$` and surrounding braces.
 pub(super) fn bare(name: &str) -> String {
     name.trim_start_matches('$').trim_matches(['{', '}']).to_owned()
 }
 
-/// Returns a text in which each variable is replaced by what `value` returns for its name. With `None`, it remains as
-/// written.
+/// Returns a text in which each variable, as `$NAME` or `${NAME}`, is replaced by what `value` returns for its name. A
+/// variable for which `value` returns `None` remains as written.
 fn replace_variables(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -12,7 +12,8 @@ use super::times::duration;
 use super::upstream::Upstream;
 use std::net::IpAddr;
 
-/// Returns the configuration as TOML, with the differences in default behaviour as comments.
+/// Returns the configuration as TOML, beginning with the differences in default behaviour as comments. Upstreams to
+/// which no key refers are left out.
 pub(super) fn text(edge: &EdgeConfig) -> String {
     let mut out = String::from("# Imported from nginx.\n");
     let mut line = |text: &str| {
@@ -74,7 +75,8 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
     out
 }
 
-/// Writes the section `[log]`. `names` are the names of the sites, in their order.
+/// Writes the section `[log]`, if there is a format and a site has an access log of its own. `names` are the names of
+/// the sites, in their order.
 fn log(line: &mut impl FnMut(&str), edge: &EdgeConfig, names: &[String]) {
     let own = |(site, name): (&Site, &String)| {
         site.body.log.as_ref().map(|file| format!("{} = {}", quoted(name), quoted(file)))
@@ -86,13 +88,14 @@ fn log(line: &mut impl FnMut(&str), edge: &EdgeConfig, names: &[String]) {
 }
 
 /// Returns the port to which plain HTTP is redirected: that of the first listener with TLS. `None` if a listener with
-/// TLS has port 443, the default, or none has TLS.
+/// TLS has port 443, the default, or no listener has TLS.
 fn https_port(listens: &[Listen]) -> Option<u16> {
     let ports = || listens.iter().filter(|listen| listen.tls).map(|listen| listen.address.port());
     if ports().any(|port| port == 443) { None } else { ports().next() }
 }
 
-/// Returns a name for a listener, from the scheme, the address and the port, such as `https-8443`.
+/// Returns a name for a listener: `scheme`, the address unless it is that of all of IPv4 (`-ipv6` for all of IPv6), and
+/// the port unless it is 80 for `http` and 443 otherwise. An example is `https-8443`.
 fn name(listen: &Listen, scheme: &str) -> String {
     let ip = listen.address.ip();
     let usual = if scheme == "http" { 80 } else { 443 };
@@ -106,13 +109,13 @@ fn name(listen: &Listen, scheme: &str) -> String {
     format!("{scheme}{at}{port}")
 }
 
-/// Returns the scheme of URLs for a listener.
+/// Returns the scheme of URLs for a listener: `https` with TLS, otherwise `http`.
 pub(super) fn scheme(listen: &Listen) -> &'static str {
     if listen.tls { "https" } else { "http" }
 }
 
-/// Returns groups of listener indices. The listeners of a group differ only in their address, and are written as one
-/// `[[listen]]`.
+/// Returns groups of indices into the listeners. The listeners of a group have the same protocols, port and sites, and
+/// are written as one `[[listen]]`; addresses of one interface and of all interfaces are not grouped together.
 fn groups(edge: &EdgeConfig) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let sites = |l: usize| edge.sites.iter().map(move |site| site.listeners.contains(&l)).collect::<Vec<_>>();
@@ -133,13 +136,13 @@ fn groups(edge: &EdgeConfig) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Returns the name of the `[[listen]]` that contains the listener with this index.
+/// Returns the name of the `[[listen]]` that contains the listener with the index `l`.
 fn name_at(edge: &EdgeConfig, l: usize) -> String {
     let first = groups(edge).into_iter().find(|group| group.contains(&l)).map_or(l, |group| group[0]);
     name(&edge.listens[first], scheme(&edge.listens[first]))
 }
 
-/// Writes the listeners of HTTP, and those that forward TCP.
+/// Writes a `[[listen]]` for each group of listeners of HTTP, and for each listener that forwards TCP.
 fn listeners(line: &mut impl FnMut(&str), edge: &EdgeConfig) {
     for group in groups(edge) {
         let first = &edge.listens[group[0]];
@@ -208,7 +211,7 @@ fn is_everywhere(edge: &EdgeConfig, site: &Site) -> bool {
             .all(|l| at(l) || site.alone && site.plain == Plain::Refuse && !edge.listens[l].tls)
 }
 
-/// Writes the address lists.
+/// Writes the keys `allow` and `deny`, without those whose list is empty.
 fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
     if !lists.allow.is_empty() {
         line(&format!("allow = {}", list(&lists.allow)));
@@ -218,7 +221,8 @@ fn addresses(line: &mut impl FnMut(&str), lists: &Lists) {
     }
 }
 
-/// Writes the name of a site if its first host, the default, is already in `names`, and appends the name to `names`.
+/// Determines the name of a site: its first host, followed by a number such as ` (2)` if that is already in `names`.
+/// Writes the key `name` only in the latter case. Appends the name to `names`. Does nothing if there are no hosts.
 fn write_name(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<String>) {
     let Some(first) = hosts.first() else { return };
     let mut name = first.clone();
@@ -233,7 +237,7 @@ fn write_name(line: &mut impl FnMut(&str), hosts: &[String], names: &mut Vec<Str
     names.push(name);
 }
 
-/// Writes a site and its routes.
+/// Writes a `[[site]]` with its routes. A single route for `/` that a site can express is written as keys of the site.
 fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut Vec<String>) {
     line(&format!("\n[[site]]\nhosts = {}", list(&site.hosts)));
     write_name(line, &site.hosts, names);
@@ -272,8 +276,9 @@ fn site(line: &mut impl FnMut(&str), edge: &EdgeConfig, site: &Site, names: &mut
     }
 }
 
-/// Returns the key `case = "exact"` for a route that admits more clients than the routes to which nginx would give its
-/// path in another spelling. `None` if the route does not need the key.
+/// Returns the key `case = "exact"` for a route with access restrictions whose path, in another spelling, nginx would
+/// give to routes that are not open. `None` if the route has no access restrictions, ignores case, has no letters in
+/// its path, or if all routes for other spellings forward without restrictions.
 fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRoute) -> Option<String> {
     let (Paths::Begins(path) | Paths::Exact(path)) = paths;
     let spelt = |text: &str| text.bytes().any(|byte| byte.is_ascii_alphabetic());
@@ -307,8 +312,8 @@ fn exact_case(routes: &[(Paths, PathlessRoute)], paths: &Paths, one: &PathlessRo
     (!open).then(|| "case = \"exact\"".into())
 }
 
-/// Returns the keys `body_limit` and `request_headers` if all forwarding routes of a site have them with the same
-/// values, so that the site can have them instead. Empty if there is only one such route.
+/// Returns the keys `body_limit` and `request_headers` that all forwarding routes of a site have with the same values,
+/// so that the site can have them instead. Empty if fewer than two routes forward.
 fn shared_keys(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
     let forwards = |one: &PathlessRoute| one.keys.iter().any(|key| key.starts_with("upstream = "));
     let mut all = routes.iter().map(|(_, one)| one).filter(|one| forwards(one));
@@ -320,13 +325,13 @@ fn shared_keys(routes: &[(Paths, PathlessRoute)]) -> Vec<String> {
     first.keys.iter().filter(of_request).filter(common).cloned().collect()
 }
 
-/// Writes the comments and keys of a route.
+/// Writes the reasons for which a route is closed as comments, and then its keys: first those that restrict access.
 fn keys(line: &mut impl FnMut(&str), one: &PathlessRoute) {
     one.comments.iter().for_each(|comment| line(&format!("# {comment}")));
     one.guard.iter().chain(&one.keys).for_each(|key| line(key));
 }
 
-/// Writes the section of an upstream.
+/// Writes the section of an upstream, and its section `health` if it has keys for it.
 fn upstream(line: &mut impl FnMut(&str), upstream: &Upstream) {
     line(&format!("\n[upstream.{}]\ntargets = {}", quoted(&upstream.name), list(&upstream.targets)));
     if !upstream.backups.is_empty() {
