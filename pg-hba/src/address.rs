@@ -133,7 +133,8 @@ fn width(address: IpAddr) -> u32 {
 }
 
 /// Parses an address as `getaddrinfo` with `AI_NUMERICHOST` of the GNU C library does: IPv4 as by `inet_aton`, IPv6
-/// with an optional scope, which is dropped. Returns `None` for any other text, which is then a host name.
+/// with an optional scope after `%`, which is dropped. A scope that is not a number is accepted for link-local
+/// addresses only, and an empty one never. Returns `None` for any other text, which is then a host name.
 pub(crate) fn numeric(text: &str) -> Option<IpAddr> {
     if let Some(address) = inet_aton(text) {
         return Some(address.into());
@@ -183,7 +184,8 @@ fn c_number(text: &str) -> Option<u64> {
 }
 
 /// Returns the mask of a prefix length, parsed as by `pg_sockaddr_cidr_mask` through `strtol`: leading white space and
-/// a sign are permitted, `-0` included. `None` if the text is no number or exceeds 32 for IPv4 or 128 for IPv6.
+/// a sign are permitted. `None` if the text is no number, is negative (other than `-0`), or exceeds 32 for IPv4 or 128
+/// for IPv6.
 pub(crate) fn cidr_mask(text: &str, v4: bool) -> Option<IpAddr> {
     let number = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);

@@ -126,7 +126,9 @@ impl Rule {
         None
     }
 
-    /// Returns `true` if the address of the rule covers the client's, or the rule is for the Unix-domain socket.
+    /// Returns `true` if the rule is for the Unix-domain socket, or if its address field matches the client's address
+    /// or, for a host name, the name that `environment` gives for it. `false` for a TCP rule if the attempt has no
+    /// address.
     pub(crate) fn covers_client(&self, attempt: &Attempt, environment: &dyn Environment) -> bool {
         if self.connection == ConnectionType::Local {
             return true;
@@ -188,8 +190,8 @@ impl User {
     }
 }
 
-/// Matches the name of a client against the host name of a rule, as `hostname_match` does. A pattern with a leading dot
-/// matches every name that ends in it. ASCII case is ignored.
+/// Returns `true` if the name of a client matches the host name of a rule, as `hostname_match` compares them: a pattern
+/// with a leading dot matches every name that ends in it, any other pattern the equal name. ASCII case is ignored.
 pub(crate) fn host_matches(pattern: &str, name: &str) -> bool {
     if pattern.starts_with('.') {
         let from = name.len().checked_sub(pattern.len());

@@ -69,8 +69,9 @@ impl fmt::Display for CounterExample {
     }
 }
 
-/// Compares two rule lists over all connections: transport, replication, address, database, role, memberships and
-/// host names. A matching `reject` and the absence of a matching rule count as equal. Roles are assumed to exist.
+/// Compares two rule lists over all connections: transport, physical replication, address, database, role, memberships,
+/// host names and the server's interfaces. Two decisions are equal if their [`Outcome`]s are, so that a matching
+/// `reject` and the absence of a matching rule count as equal. Roles are assumed to exist.
 ///
 /// ```
 /// use pg_hba::{Diff, Document, Server, Version, diff};

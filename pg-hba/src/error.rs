@@ -61,7 +61,7 @@ pub enum Refusal {
     /// The address is a host name with a prefix length; the text.
     #[error("specifying both host name and CIDR mask is invalid: \"{0}\"")]
     HostWithMask(String),
-    /// The prefix length is not a number or exceeds 32 for IPv4 or 128 for IPv6; the whole address.
+    /// The prefix length is not a number, is negative, or exceeds 32 for IPv4 or 128 for IPv6; the whole address.
     #[error("invalid CIDR mask in address \"{0}\"")]
     CidrMask(String),
     /// The mask is not a numeric address; the text.
@@ -125,10 +125,10 @@ pub enum Refusal {
     /// The value of `ldapport` is 0 or not a number; the value.
     #[error("invalid LDAP port number: \"{0}\"")]
     LdapPort(String),
-    /// The value of `ldapurl` is not a valid URL; the value.
+    /// The value of `ldapurl` does not begin with `ldap://`, `ldaps://`, `ldapi://` or `cldap://`; the value.
     #[error("could not parse LDAP URL \"{0}\"")]
     LdapUrl(String),
-    /// The scheme of `ldapurl` is neither `ldap` nor `ldaps`; the scheme.
+    /// The scheme of `ldapurl` is `ldapi` or `cldap`, which the server does not support; the scheme.
     #[error("unsupported LDAP URL scheme: {0}")]
     LdapScheme(String),
     /// Options of LDAP exclude each other; the server's message.
@@ -145,7 +145,7 @@ pub enum Refusal {
         /// Name of the option, in double quotes.
         argument: &'static str,
     },
-    /// A list of RADIUS options has neither one element nor as many as there are servers.
+    /// A list of RADIUS options that is not empty has neither one element nor as many as there are servers.
     #[error(
         "the number of RADIUS {what} ({count}) must be 1 or the same as the number of RADIUS servers ({servers})"
     )]
@@ -203,8 +203,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the first version that accepts the syntax. `None` if no supported version does, or if other versions
-    /// reject it too.
+    /// Returns the first version that accepts the syntax, if older versions reject it: include directives, `oauth` and
+    /// its options, `clientname`, and the length of a token or line. `None` for every other reason.
     #[must_use]
     pub fn allowed_from(&self) -> Option<Version> {
         match self {
@@ -225,7 +225,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the message in the `error` column. `None` if the server leaves the column NULL.
+    /// Returns the message in the `error` column, which is the displayed text. `None` for [`Refusal::SilentValue`] and
+    /// [`Refusal::NoEntries`], for which the server leaves the column NULL.
     fn server_message(&self) -> Option<String> {
         match self {
             Self::SilentValue { .. } | Self::NoEntries => None,
@@ -233,7 +234,8 @@ impl Refusal {
         }
     }
 
-    /// Returns the action that corrects the line. `None` if none is known.
+    /// Returns the action that corrects the line, as a phrase. `token` is the text of the token that caused the error.
+    /// `None` if no action is known.
     fn fix(&self, token: &str) -> Option<String> {
         if let Some(version) = self.allowed_from() {
             return Some(format!("it is allowed from PostgreSQL {version}"));
@@ -279,8 +281,8 @@ impl Refusal {
     }
 }
 
-/// Returns the recommended method, `scram-sha-256`, for another spelling of it such as `scram` or `sha256`. `None` for
-/// other words.
+/// Returns `scram-sha-256` for `scram`, `scramsha`, `scramsha256` and `sha256`, compared without punctuation. `None`
+/// for other words.
 fn method_meant(word: &str) -> Option<&'static str> {
     let plain: String = word.chars().filter(char::is_ascii_alphanumeric).collect();
     matches!(plain.as_str(), "scram" | "scramsha" | "scramsha256" | "sha256").then_some("scram-sha-256")

@@ -147,7 +147,8 @@ pub fn explain<'r>(rules: &'r [Rule], attempt: &Attempt, knowledge: &Knowledge) 
     out
 }
 
-/// Returns the unknown facts that a match depends on. `None` if it does not match even where they all hold.
+/// Returns the unknown facts that `matches` queries in `world`, in which all of them hold. `None` if `matches` is
+/// `false` even so.
 fn facts(
     world: AssumedEnvironment<'_>,
     matches: impl Fn(&AssumedEnvironment<'_>) -> bool,
@@ -156,7 +157,8 @@ fn facts(
     matches(&world).then(|| world.asked.into_inner())
 }
 
-/// Returns the different facts by which some value of a field matches. A value that depends on none stands for all.
+/// Returns the different sets of facts by which some value of a field matches. If a value matches without any fact,
+/// returns only the empty set.
 fn alternatives(values: impl Iterator<Item = BTreeSet<Dependency>>) -> BTreeSet<BTreeSet<Dependency>> {
     let mut found = BTreeSet::new();
     for facts in values {

@@ -142,16 +142,17 @@ impl Hosts {
     }
 }
 
-/// Returns the server's message of an error.
+/// Returns the server's message of an error, without its position and fix.
 fn refusal_text(error: &ParseError) -> String {
     error.reason.to_string()
 }
 
-/// Interprets the fields of a line.
+/// Interprets the fields of a line: host names, certificate, key, and optionally CA certificates, passphrase command
+/// and a boolean (`on`, `true`, `yes` or `1`, or `off`, `false`, `no` or `0`).
 ///
 /// # Errors
-/// Returns a description if the certificate or key is missing, a special pattern is not alone, a field other than the
-/// first has a comma, the last field is not a boolean, or there are more than six fields.
+/// Returns a description if the line is empty, the certificate or key is missing, `*` or `/no_sni/` is not alone, a
+/// field other than the first has a comma, the last field is not a boolean, or there are more than six fields.
 fn host(fields: &[Vec<Token>], line: u32) -> Result<Host, String> {
     let [names, rest @ ..] = fields else { return Err("missing host name".to_owned()) };
     let patterns: Vec<HostPattern> = names

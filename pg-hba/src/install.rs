@@ -19,7 +19,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The server's version is not supported; its major version number, 0 if it cannot be parsed.
+    /// The server's version is not supported; its `server_version_num`, such as 120005, or 0 if it cannot be parsed.
     #[error("PostgreSQL {0} is not supported: expected 13 to 19")]
     Version(u32),
     /// The rules cannot be written in the grammar of the server's version.
@@ -33,7 +33,7 @@ pub enum InstallError {
         /// Reasons for the rejection.
         why: RejectedFile,
     },
-    /// A rule can never match on the server, since TLS is off or GSSAPI is not built in.
+    /// A rule can never match on the server: a `hostssl` rule while `ssl` is off. GSSAPI is assumed to be built in.
     #[error("rule {rule}: {text}: this server can never match it: turn ssl on, or set tls = \"optional\"")]
     Impossible {
         /// Position of the rule, from 1.
@@ -84,10 +84,11 @@ pub async fn version(client: &Client) -> Result<Version, InstallError> {
 }
 
 /// Renders a policy for a server, and checks that its rules are valid, can match with the current value of `ssl`, and
-/// admit the session's role. Nothing is written.
+/// admit the session's role ([`admits`]). Nothing is written.
 ///
 /// # Errors
-/// Returns an [`InstallError`] if a query or a check fails.
+/// Returns [`InstallError::Query`], [`InstallError::Version`], [`InstallError::Render`], [`InstallError::Refused`],
+/// [`InstallError::Impossible`] or [`InstallError::LockedOut`] for the first query or check that fails.
 pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, InstallError> {
     let version = version(client).await?;
     let path = PathBuf::from(one(client, "SHOW hba_file").await?);
@@ -109,8 +110,9 @@ pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, Insta
 /// server, waits up to about 5 s for the reload, and then awaits the test login `canary`.
 ///
 /// # Errors
-/// Returns an [`InstallError`] if a step fails; `canary` is awaited only after a successful reload. The caller then
-/// restores the previous file and calls [`reload`].
+/// Returns [`InstallError::Compare`], [`InstallError::Query`] or [`InstallError::NoReload`] for the first step that
+/// fails, and [`InstallError::Canary`] if `canary` returns an error; it is awaited only after a successful reload. The
+/// caller then restores the previous file and calls [`reload`].
 pub async fn activate(
     client: &Client,
     prepared: &Prepared,
@@ -188,10 +190,10 @@ async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryMessage>, In
     client.simple_query(sql).await.map_err(failed)
 }
 
-/// Returns the first column of the first row.
+/// Executes a query, and returns the first value of the first column that is not NULL.
 ///
 /// # Errors
-/// Returns [`InstallError::Query`] if the query fails, or returns no row or NULL.
+/// Returns [`InstallError::Query`] if the query fails, or returns no such value.
 async fn one(client: &Client, sql: &str) -> Result<String, InstallError> {
     let rows = query(client, sql).await?;
     let found = rows.iter().find_map(|row| match row {

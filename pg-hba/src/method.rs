@@ -90,7 +90,8 @@ impl Method {
         self != Self::Reject
     }
 
-    /// Returns the feature of the build without which the server rejects the method. `None` if it needs none.
+    /// Returns the feature of the build without which the server rejects the method: for `bsd`, `gss`, `ldap`, `pam`
+    /// and `sspi` the feature of that name, and TLS for `cert`. `None` for the other methods.
     fn needs(self) -> Option<Capability> {
         Some(match self {
             Self::Bsd => Capability::Bsd,
@@ -161,8 +162,9 @@ impl Setting {
         &self.value
     }
 
-    /// Returns the effective value: `1` or `0` for a boolean option, of which any value but `1` is off; the mode of
-    /// `clientcert` for its old numbers; the number of `ldapport`; otherwise the value as written.
+    /// Returns the effective value: `1` or `0` for a boolean option, of which any value but `1` is off; for
+    /// `clientcert`, `verify-ca` in place of `1`, and `off` in place of `0` and `no-verify`; the number of `ldapport`;
+    /// otherwise the value as written.
     pub(crate) fn meaning(&self) -> String {
         match (self.name, &*self.value) {
             (
@@ -192,7 +194,7 @@ struct OptionSpec {
     words: &'static str,
 }
 
-/// Creates the entry of an option.
+/// Creates an [`OptionSpec`] from the values of its fields.
 const fn kind(
     name: &'static str,
     since: Version,
@@ -202,7 +204,7 @@ const fn kind(
     OptionSpec { name, since, methods, words }
 }
 
-/// All options that this crate knows.
+/// All options of the supported versions, each with its first version and its methods.
 const KINDS: &[OptionSpec] = &[
     kind(
         "map",
@@ -240,7 +242,8 @@ const KINDS: &[OptionSpec] = &[
     kind("delegate_ident_mapping", Version::V18, &[Method::Oauth], "oauth"),
 ];
 
-/// Parses an option `name=value`.
+/// Parses an option `name=value`. Values are checked only for `clientcert`, `clientname`, `ldapport`, `ldapurl` and the
+/// four lists of RADIUS; names of RADIUS servers are not looked up.
 ///
 /// # Errors
 /// Returns the [`Refusal`] for text without an equals sign, an option that the version does not have or the method or
@@ -297,10 +300,12 @@ pub(crate) fn setting(
     Ok(Setting { name: kind.name, value: value.to_owned() })
 }
 
-/// Checks a value of `clientcert`.
+/// Checks a value of `clientcert`: `verify-full` is valid; `verify-ca` too, except with the method `cert` from version
+/// 14; in version 13 also `1` and, except with `cert`, `0` and `no-verify`.
 ///
 /// # Errors
-/// Returns the [`Refusal`], or `None` if the server rejects the value without a message.
+/// Returns the [`Refusal`] for a value that is not permitted with `cert`, and `None` for any other value, which the
+/// server rejects without a message.
 fn client_cert(value: &str, method: Method, version: Version) -> Result<(), Option<Refusal>> {
     let cert = method == Method::Cert;
     match value {
@@ -318,8 +323,9 @@ fn client_cert(value: &str, method: Method, version: Version) -> Result<(), Opti
     }
 }
 
-/// Checks the options that a method requires or that exclude each other, after all options have been parsed. Of a
-/// repeated option, the last value counts.
+/// Checks the options that `ldap`, `radius` and `oauth` require or that exclude each other, and the numbers of elements
+/// of the RADIUS lists, after all options have been parsed. Of a repeated option, the last value counts. Other methods
+/// have no such requirements.
 ///
 /// # Errors
 /// Returns the first [`Refusal`].
@@ -403,10 +409,10 @@ fn atoi(text: &str) -> i64 {
     digits[..end].parse().unwrap_or(if end == 0 { 0 } else { i64::MAX })
 }
 
-/// Checks that a URL has the scheme `ldap` or `ldaps`.
+/// Checks that a URL begins with `ldap://` or `ldaps://`, in any case.
 ///
 /// # Errors
-/// Returns [`Refusal::LdapScheme`] for `ldapi` and `cldap`, and [`Refusal::LdapUrl`] for any other text.
+/// Returns [`Refusal::LdapScheme`] for `ldapi://` and `cldap://`, and [`Refusal::LdapUrl`] for any other text.
 fn ldap_url(url: &str) -> Result<(), Refusal> {
     let lower = url.to_ascii_lowercase();
     match lower.split_once("://") {
@@ -416,8 +422,9 @@ fn ldap_url(url: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Splits a list at commas, as `SplitGUCList` of varlena.c does; quoted items may contain commas. White space alone
-/// gives an empty list. `None` if the syntax is not valid.
+/// Splits a list at commas, as `SplitGUCList` of varlena.c does. White space around items is ignored; quoted items may
+/// contain commas, white space, and quotes, which are doubled. White space alone gives an empty list. `None` for an
+/// empty item, an unclosed quote, or white space within an unquoted item.
 fn split_list(text: &str) -> Option<Vec<String>> {
     let space = [' ', '\t', '\n', '\r', '\u{b}', '\u{c}'];
     let mut rest = text.trim_start_matches(space);

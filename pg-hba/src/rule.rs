@@ -133,8 +133,10 @@ impl Rule {
         }
     }
 
-    /// Returns the outcome for a matching connection: the method with its effective options, independent of their order
-    /// and repetition. Options of `reject` have no effect.
+    /// Returns the outcome for a matching connection: the method with its effective options, independent of their
+    /// order; of a repeated option, the last value counts. Implied options are added (`clientcert=verify-full` for
+    /// `cert`, `include_realm=1` for `gss` and `sspi`, `compat_realm=1` for `sspi`) and defaults removed. Options of
+    /// `reject` have no effect.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut settings = BTreeMap::new();
@@ -158,7 +160,8 @@ impl Rule {
     }
 }
 
-/// Returns `true` if an option has its default value.
+/// Returns `true` if an option has its default value: `clientcert` `off`, `clientname` `CN`, and `pam_use_hostname`,
+/// `ldaptls`, `upn_username` and `delegate_ident_mapping` `0`. `false` for all other options.
 fn is_default(name: &str, value: &str) -> bool {
     matches!(
         (name, value),
@@ -181,7 +184,7 @@ impl fmt::Display for Rule {
 pub struct Outcome {
     /// Authentication method. [`Method::Reject`] also if no rule matches.
     pub method: Method,
-    /// Options whose effective value differs from the default, by name.
+    /// Effective options by name, without those of [`Rule::outcome`] that have their default. Empty for `reject`.
     pub settings: BTreeMap<&'static str, String>,
 }
 

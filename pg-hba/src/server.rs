@@ -85,10 +85,10 @@ pub struct UnknownVersion(String);
 impl FromStr for Version {
     type Err = UnknownVersion;
 
-    /// Parses a version number, such as `16` or `16.4`; only the part before the first dot counts.
+    /// Parses a version number, such as `16` or `16.4`. The part after the first dot must be a number, and is ignored.
     ///
     /// # Errors
-    /// Returns [`UnknownVersion`] unless the major version is from 13 to 19.
+    /// Returns [`UnknownVersion`] unless the major version is from 13 to 19, and for text of another form.
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
         let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let (major, minor) = text.split_once('.').map_or((text, None), |(major, minor)| (major, Some(minor)));

@@ -29,7 +29,8 @@ pub fn shadowed_rules(rules: &[Rule]) -> Result<Vec<ShadowedRule>, Undecidable> 
     dead.map(|rule| Ok(ShadowedRule { rule, by: shadowing_rules(&all, rule)? })).collect()
 }
 
-/// Returns the positions of earlier rules that decide the connections of the rule `dead`.
+/// Returns the positions of earlier rules that decide the connections of the rule `dead`, ascending. Only the first
+/// rule that may match one of them, if it evidently matches all. Empty if no earlier rule may.
 ///
 /// # Errors
 /// Returns [`Undecidable`] if these rules cannot be analysed.

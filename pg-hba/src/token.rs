@@ -54,7 +54,7 @@ impl LogicalLine {
         }
     }
 
-    /// Returns `true` if the server rejects the line for its length, before version 14.
+    /// Returns `true` if the server rejects the line for its length: in version 13, a text of 20,478 bytes or more.
     pub(crate) fn is_too_long(&self, version: Version) -> bool {
         // Before version 14 a line is read into a buffer of `MAX_LINE` bytes.
         version == Version::V13 && self.text.len() >= 20_478
@@ -109,8 +109,8 @@ pub(crate) struct LexedToken {
     pub(crate) comma: bool,
 }
 
-/// Reads the next token of a line from the byte offset `at`, which is advanced. Returns `None` at the end of the line
-/// and before a comment.
+/// Reads the next token of a line from the byte offset `at`, which is advanced to the end of the token. White space and
+/// commas before it are skipped. Returns `None` at the end of the line and before a comment.
 pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToken> {
     let bytes = line.text.as_bytes();
     let blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
@@ -156,8 +156,9 @@ pub(crate) fn next_token(line: &LogicalLine, at: &mut usize) -> Option<LexedToke
     Some(LexedToken { token: Token { text, quoted: initial_quote, span }, comma })
 }
 
-/// Quotes a value if the tokenizer requires it, or if `plain` is `false` because a bare word would have a special
-/// meaning.
+/// Returns a value in double quotes, with those inside doubled, if the tokenizer requires it, if it begins with `+`,
+/// `@` or `/`, or if `plain` is `false` because a bare word would have a special meaning. Otherwise returns it
+/// unchanged.
 pub(crate) fn quote(text: &str, plain: bool) -> String {
     let safe =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '/' | '=' | '+' | '%');

@@ -469,10 +469,11 @@ impl PhraseWord {
     }
 }
 
-/// Decodes an encoded word (RFC 2047). A malformed one is returned unchanged.
+/// Decodes an encoded word (RFC 2047) in the encoding `B` or `Q`. Any other word, and a malformed encoded word, is
+/// returned unchanged as [`PhraseWord::Plain`].
 ///
 /// # Errors
-/// Returns Go's error unless the charset is UTF-8, ISO-8859-1 or US-ASCII.
+/// Returns Go's error unless the charset of an encoded word is UTF-8, ISO-8859-1 or US-ASCII, in any case.
 fn decode_word(word: &str) -> Result<PhraseWord, AddressError> {
     let plain = || Ok(PhraseWord::Plain(word.to_owned()));
     let inner = word.strip_prefix("=?").and_then(|word| word.strip_suffix("?="));

@@ -130,8 +130,9 @@ pub fn edit_parsed(old: &Ini, changes: &[Change]) -> Result<(String, Ini), EditE
     Ok((edited, new))
 }
 
-/// Returns changes by which keys that name a removed key in `%(name)s` keep their values: these are written out. Keys that change
-/// themselves are left out.
+/// Returns changes that set each key with a reference `%(name)s` to a removed key to its expanded value, so that it
+/// keeps its meaning. Keys that change themselves are left out, as are values that would still contain a reference, and
+/// values that contain a password, unless the key is one for a password.
 pub(crate) fn written_out(ini: &Ini, changes: &[Change]) -> Vec<Change> {
     let removed: Vec<(&str, String)> = changes
         .iter()

@@ -353,7 +353,9 @@ pub(crate) fn secret(
     }
 }
 
-/// Returns the transport with its source. `given` is the source if `PROTOCOL` has a known value.
+/// Returns the transport with its source. `given` is the source if `PROTOCOL` has a known value. An empty `PROTOCOL` is
+/// inferred: a socket if the host contains a slash or backslash, otherwise SMTP for port `25`, STARTTLS for `587`, and
+/// implicit TLS for any other text. An unknown one is SMTP without TLS.
 fn transport(protocol: &str, given: Origin, host: &str, port: &str) -> (EffectiveTransport, Origin) {
     let transport = match protocol {
         "" if host.contains(['/', '\\']) => return (EffectiveTransport::Unix, Origin::Inferred),

@@ -77,8 +77,8 @@ fn next_escape(text: &str) -> (&str, Vec<u8>, &str) {
     (text, Vec::new(), "")
 }
 
-/// Encodes the name of a section or key for an environment variable: other characters than letters, digits and a single
-/// inner `_` become `_0X…_` with their bytes in hexadecimal.
+/// Encodes the name of a section or key for an environment variable: other characters than letters, digits, and single
+/// inner `_` that no `0` follows become `_0X…_` with their UTF-8 bytes in hexadecimal.
 fn encode_name(name: &str) -> String {
     let mut out = String::new();
     let mut buffer = [0; 4];

@@ -130,7 +130,8 @@ fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Resul
     }
 }
 
-/// Returns key, value and source of the settings that are implied if they are not written.
+/// Returns key, value and source of the settings of `[mailer]` that apply if they are missing or empty. Protocol, port
+/// and host only for transports that use them, and `PASSWD` only if there is no password.
 fn implied_values(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'static str)> {
     let mut rows = Vec::new();
     if let EffectiveTransport::Network(protocol) = mailer.transport {
@@ -160,7 +161,8 @@ fn implied_values(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'stat
     rows
 }
 
-/// Returns the effect of a key.
+/// Returns the effect of a key, as a phrase. Any key without an own entry has the effect `none: Forgejo does not read
+/// it`.
 fn effect(section: &str, key: &str) -> &'static str {
     match (section, key) {
         (OVERRIDE_HEADER, _) => "sets the header on every message; a comma separates values",

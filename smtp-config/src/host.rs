@@ -61,7 +61,9 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     loopback || host.eq_ignore_ascii_case("localhost")
 }
 
-/// Returns the fault of a server name or address, with the fix. `None` if it has none. An empty host is no fault here.
+/// Returns the fault of a server name or address, with the fix: a slash or backslash, white space or a control
+/// character, brackets, or a colon in anything but an IPv6 address. `None` without such a fault; an empty host has
+/// none.
 pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
     let brackets = host.contains(['[', ']']);
     if host.contains(['/', '\\']) {

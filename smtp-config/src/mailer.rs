@@ -347,7 +347,8 @@ impl Mailer {
         changes
     }
 
-    /// Returns `true` if app.ini already uses the same server or socket.
+    /// Returns `true` if app.ini already uses the same host, in any case and on any port, or the same socket. If
+    /// Forgejo would not start or mail is disabled, only `SMTP_ADDR` is compared. `false` for `sendmail`.
     fn is_same_host(&self, old: &Ini, version: Version) -> bool {
         let Ok(Some(held)) = effective(old, version) else {
             let host = old.value(SECTION, "SMTP_ADDR").unwrap_or_default();
@@ -409,7 +410,8 @@ const OF_INCOMING: &[&str] = &[
 /// Optional keys of `[email.incoming]`, which are removed unless they are set.
 const MAILBOX_OPTIONS: &[&str] = &["MAILBOX", "MAXIMUM_MESSAGE_SIZE"];
 
-/// Appends the changes of a password. One that is not given is kept only if `stays`.
+/// Appends the changes of a password: the keys of its route are set, and all other keys for a password removed. Without
+/// a given password, the existing keys are kept if `stays`, and otherwise removed.
 fn credential(changes: &mut Vec<Change>, section: &str, given: Option<Credential<'_>>, stays: bool) {
     let (key, uri_key, others) = if section == SECTION {
         ("PASSWD", "PASSWD_URI", ["PASSWORD", "PASSWORD_URI"])

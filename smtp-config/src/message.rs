@@ -100,7 +100,8 @@ fn part(out: &mut String, kind: &str, text: &str) {
     );
 }
 
-/// Returns the From header, with the name quoted or encoded where necessary.
+/// Returns the value of the From header: the address alone without a name, otherwise the name and the address in angle
+/// brackets. A name that is not ASCII is encoded, and one with special characters quoted.
 fn sender(name: &str, address: &str) -> String {
     if name.is_empty() {
         return address.to_owned();
@@ -117,8 +118,8 @@ fn sender(name: &str, address: &str) -> String {
     format!("{quoted} <{address}>")
 }
 
-/// Encodes header text (RFC 2047): unchanged if it is visible ASCII and spaces, or else as encoded words of at most 75
-/// characters, one on each line.
+/// Encodes header text (RFC 2047): unchanged if it contains only visible ASCII and spaces, and no `=?`; otherwise as
+/// encoded words of at most 75 characters, one on each line.
 fn encoded_words(text: &str) -> String {
     if text.chars().all(|c| (' '..='~').contains(&c)) && !text.contains("=?") {
         return text.to_owned();

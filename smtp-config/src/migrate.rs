@@ -43,7 +43,7 @@ pub enum MigrationError {
 }
 
 impl MigrationError {
-    /// Returns the fix.
+    /// Returns the action that makes the migration possible, as an imperative phrase.
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
@@ -56,14 +56,14 @@ impl MigrationError {
     }
 }
 
-/// Returns the changes after which the settings have the same meaning and use no deprecated key. Empty if outgoing mail is
-/// disabled. Settings that stop version `to` from starting are corrected where their meaning is clear. A value that names a removed
-/// key in `%(name)s` is written out.
+/// Returns the changes after which the settings have the same meaning and use no deprecated key. Empty if outgoing mail
+/// is disabled. Settings that stop version `to` from starting are corrected where their meaning is clear. A value that
+/// names a removed key in `%(name)s` is written out.
 ///
 /// # Errors
 ///
-/// Returns a [`MigrationError`] if version `from` does not start with the file, if version `to` would not start with the result, or if
-/// the result would be read differently.
+/// Returns a [`MigrationError`] if version `from` does not start with the file, if version `to` would not start with
+/// the result, or if the result would be read differently.
 pub fn migrate(ini: &Ini, from: Version, to: Version) -> Result<Vec<Migration>, MigrationError> {
     let refused = |version| move |reason| MigrationError::Start { version, reason };
     let (now, mut done) = changes(ini, from, to).map_err(refused(from))?;
@@ -114,7 +114,12 @@ fn difference(before: Option<&EffectiveMailer>, after: Option<&EffectiveMailer>)
     compared.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
 }
 
-/// Returns the file with a corrected sender, and the changes that replace deprecated keys.
+/// Returns the file with a corrected sender, and the changes: the corrected sender, the successors of deprecated keys,
+/// an explicit `PROTOCOL` if it was inferred, and five minutes for a `SENDMAIL_TIMEOUT` that is not a duration. Without
+/// changes if outgoing mail is disabled.
+///
+/// # Errors
+/// Returns the setting that stops version `from` from starting, or a sender that cannot be corrected.
 fn changes(ini: &Ini, from: Version, to: Version) -> Result<(Ini, Vec<Migration>), Fatal> {
     let mut work = Migrator { ini, done: Vec::new() };
     let corrected = work.sender(from, to)?;
@@ -200,14 +205,14 @@ impl Migrator<'_> {
         Ok(None)
     }
 
-    /// Sets a key of `[mailer]` that has another value.
+    /// Appends a change that sets a key of `[mailer]`, unless the file has that value already.
     fn set(&mut self, key: &str, value: &str, reason: &'static str) {
         if self.ini.value(SECTION, key).as_deref() != Some(value) {
             self.done.push(Migration { change: Change::set(SECTION, key, value), reason });
         }
     }
 
-    /// Removes a key of `[mailer]`. Returns `true` if it existed.
+    /// Appends a change that removes a key of `[mailer]`, if it exists. Returns `true` if it does.
     fn remove(&mut self, key: &str, reason: &'static str) -> bool {
         let there = self.ini.section(SECTION).is_some_and(|section| section.key(key).is_some());
         if there {

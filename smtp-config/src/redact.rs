@@ -2,8 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-/// Returns `true` if a key of any section contains a secret, by its name in any case. Keys that end in `_URI` or
-/// `_FILE` do not count.
+/// Returns `true` if the name of a key, in any case, contains PASS, PWD, SECRET, TOKEN, KEY, CONN_STR, PROVIDER_CONFIG,
+/// CREDENTIAL or DSN, so that its value is a secret. Keys that end in `_URI` or `_FILE` do not count.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_uppercase();
@@ -12,7 +12,7 @@ pub fn is_secret_key(key: &str) -> bool {
 }
 
 /// Returns `true` if a value contains credentials, whatever its key: `user:password@` in a URL or connection string, a
-/// user or token in a URL, or an assignment such as `password=`.
+/// user or token in a URL, or one of `password=`, `passwd=`, `pwd=`, `secret=` and `token=` in any case.
 #[must_use]
 pub fn carries_credentials(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
@@ -42,7 +42,9 @@ fn without_addresses(text: &str) -> String {
     out + rest
 }
 
-/// Returns the value if it may be displayed next to its key. `None` if it may contain a secret.
+/// Returns the value if it may be displayed next to its key. `None` if the key is that of a secret ([`is_secret_key`]),
+/// the value contains credentials ([`carries_credentials`]), or a key that ends in `_URI` has a value that does not
+/// begin with `file:`, since it may be the password itself.
 #[must_use]
 pub fn visible_value<'v>(key: &str, value: &'v str) -> Option<&'v str> {
     let misused =

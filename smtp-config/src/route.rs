@@ -39,17 +39,20 @@ pub enum RouteError {
     Value(#[from] Unrepresentable),
 }
 
-/// Returns `true` if a path is absolute and the same after Go has decoded it as part of a URI.
+/// Returns `true` if a path begins with a single slash and contains only ASCII letters, digits, and `. _ / -`, so that
+/// Go's decoding of a URI leaves it unchanged.
 pub(crate) fn safe_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
         && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte))
 }
 
-/// Returns the route by `PASSWD_URI`. `file` is the absolute path of the file that contains the password.
+/// Returns the route by `PASSWD_URI`. `file` is the absolute path of the file that contains the password, which is not
+/// read.
 ///
 /// # Errors
-/// Returns the reason why the route is not possible.
+/// Returns the first reason why the route is not possible: no file, a version without `PASSWD_URI`, a path that is not
+/// safe, white space around the password, or a reference `%(name)s` in it.
 pub fn by_uri(version: Version, password: &SecretString, file: Option<&str>) -> Result<Route, RouteError> {
     let (value, file) = (password.expose_secret(), file.ok_or(RouteError::NoFile)?);
     if !version.knows_uri() {

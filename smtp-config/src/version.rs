@@ -65,8 +65,9 @@ impl Version {
         RELEASES.iter().find(|release| release.version == self)
     }
 
-    /// Returns a caveat about this version at a year and month: unknown, out of support, or not examined as released.
-    /// `None` if there is none. Support lasts to the end of its last month.
+    /// Returns a caveat about this version at a year and month (from 1): not among [`RELEASES`], out of support, or
+    /// examined only before its release. Of several, the first in this order. `None` if there is none. Support lasts to
+    /// the end of its last month.
     #[must_use]
     pub fn caveat(self, year: u32, month: u32) -> Option<String> {
         let (oldest, newest) = (RELEASES[0].version, Self::NEWEST);

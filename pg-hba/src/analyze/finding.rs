@@ -35,10 +35,11 @@ pub enum Code {
     /// HBA003: no rule admits the superuser to `postgres` or to the database of its own name (lockout); see
     /// [`crate::admits`].
     Lockout,
-    /// HBA004: `trust` over TCP for a network that is not within private, loopback, link-local or shared ranges.
+    /// HBA004: `trust` over TCP for `all`, for a network that is not within private, loopback, link-local or shared
+    /// ranges, or for a mask that is not contiguous.
     PublicTrust,
     /// HBA005: a method in which the client sends a clear-text password (`password`, `ldap`, `pam`, `radius`, `bsd`),
-    /// for public addresses, in a TCP record that does not require TLS.
+    /// for the addresses of HBA004, in a record of another type than `local` and `hostssl`.
     PublicCleartext,
     /// HBA006: the method `md5`, which is deprecated (from PostgreSQL 18).
     Md5,

@@ -92,8 +92,9 @@ impl Findings {
         self.push(code, rule.origin.line, rule.origin.file.clone(), reason.into(), fix);
     }
 
-    /// Reports what a rule shows by itself: public `trust`, weak and obsolete methods, its address, impossibility and
-    /// unknown roles.
+    /// Appends the findings that follow from one rule alone: by its method HBA004 to HBA007, HBA014 and HBA015; by its
+    /// address HBA008 to HBA010 (HBA009 for host bits only); HBA013; and, if the roles are known, HBA012 for each
+    /// unknown role.
     fn rule(&mut self, rule: &Rule, analysis: &Analysis) {
         let public = rule.connection != ConnectionType::Local && is_public(&rule.address);
         match rule.method {
@@ -191,8 +192,9 @@ impl Findings {
         }
     }
 
-    /// Reports `trust` beyond loopback, in rules that can match. HBA017 is reported only if the rule decides some
-    /// connection of the superuser; HBA018 to HBA020 without regard to earlier rules.
+    /// Appends HBA017 to HBA020 for rules with `trust` that can match and are not restricted to loopback. HBA017 is
+    /// appended only if the rule decides some connection of the superuser; the others without regard to earlier rules.
+    /// Those of a rule that equals one of `analysis.policy` are marked as waived.
     fn trust(&mut self, rules: &[Rule], analysis: &Analysis) {
         let superuser = analysis.superuser.as_deref().unwrap_or("postgres");
         let index = Index::new(rules.to_vec());
@@ -238,8 +240,8 @@ impl Findings {
         }
     }
 
-    /// Reports addresses of networks whose text the server reads as another address, or that are not in their usual
-    /// notation, as octal or shortened numbers.
+    /// Appends [`Code::AddressForm`] for each network whose address is not written in its usual notation, such as with
+    /// octal or shortened numbers, so that the server reads it as another text than the one written.
     fn forms(&mut self, document: &Document) {
         for line in document.lines() {
             let Content::Rule(rule) = &line.content else { continue };

@@ -107,8 +107,9 @@ impl Reader<'_> {
         out
     }
 
-    /// Splits a line into fields, and replaces each token `@file` by the tokens of that file. Returns the fields up to
-    /// the first error, and that error, if any.
+    /// Splits a line into fields, and replaces each unquoted token `@file` by the tokens of that file. Returns the
+    /// fields up to the first error, and that error, if any: of `@file`, or of a token that is too long for the
+    /// version.
     fn fields(&mut self, path: &str, line: &LogicalLine, depth: usize) -> (Vec<Field>, Option<Refusal>) {
         let mut fields = Vec::new();
         let mut at = 0;

@@ -183,7 +183,8 @@ impl RawLine {
         self.error.is_some() || (!self.fields.is_empty() && !self.included)
     }
 
-    /// Returns the error of the line, at the position of `token`, or without one at the end of the last token.
+    /// Returns the error of the line, positioned at `token`; without a token, at the end of the last token of the line,
+    /// or at the start of a line without tokens.
     pub(crate) fn refused(&self, reason: Refusal, token: Option<&Token>) -> ParseError {
         let last = self.fields.last().and_then(|field| field.last());
         let offset =

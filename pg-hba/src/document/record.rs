@@ -12,7 +12,8 @@ use crate::token::{Field, Token};
 /// Error of a record: the token that caused it, `None` at the end of the line, and the reason.
 type RecordError = (Option<Token>, Refusal);
 
-/// Returns the server's notice about a record type that cannot match on this server. `None` if it can match.
+/// Returns the server's notice about a record type that cannot match on this server: `hostssl` without TLS in the build
+/// or with `ssl` off, and `hostgssenc` without GSSAPI in the build. `None` for all others.
 pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'static str> {
     match connection {
         ConnectionType::HostSsl if !server.has(Capability::Tls) => {
@@ -29,7 +30,7 @@ pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'st
 }
 
 /// Interprets the fields of a record as `parse_hba_line` does. Returns the rule, with an empty origin, and the notice
-/// about a record type that cannot match.
+/// about a record type that cannot match; `None` without a notice, and for the method `oauth`.
 ///
 /// # Errors
 /// Returns the first error, with its token.
@@ -132,11 +133,12 @@ pub(crate) fn user(token: &Token, server: &Server) -> Result<User, RecordError> 
     })
 }
 
-/// Interprets the address field. An address without a prefix length takes its mask from the next field of `rest`.
+/// Interprets the address field: a keyword without quotes (`all`, `samehost`, `samenet`), a numeric address, or a host
+/// name. A numeric address without a prefix length takes its mask from the next field of `rest`.
 ///
 /// # Errors
-/// Returns the error for a host name with a mask, and for a mask that is missing, not valid, or of the other address
-/// family.
+/// Returns the error for a host name with a prefix length, for a prefix length or mask that is not valid, for a mask
+/// that is missing or a list, and for one of the other address family.
 fn address<'f>(token: &Token, rest: &mut impl Iterator<Item = &'f Field>) -> Result<Address, RecordError> {
     for (word, address) in
         [("all", Address::All), ("samehost", Address::SameHost), ("samenet", Address::SameNet)]

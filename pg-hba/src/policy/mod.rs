@@ -283,7 +283,8 @@ impl Policy {
         simple(if encrypted { Method::Scram } else { Method::Reject })
     }
 
-    /// Returns `true` if the encryption of an attempt for replication satisfies the requirement of TLS.
+    /// Returns `true` if the encryption of an attempt for replication satisfies the requirement of TLS: always with TLS
+    /// and from loopback; otherwise for [`Tls::Optional`], and for [`Tls::OutsideTailnet`] from the tailnet.
     fn tls_suffices(&self, attempt: &Attempt, client: IpAddr) -> bool {
         let tailnet = self.ranges.iter().any(|range| range.contains(&client));
         match self.tls {

@@ -36,7 +36,8 @@ impl<'p> Matcher<'p> {
         Self { node, groups, name: encode_file(name).into_iter().map(u32::from).collect() }
     }
 
-    /// Returns the groups of the leftmost match, and of those at the same start the longest. `None` without a match.
+    /// Returns the groups of the leftmost match, and of those at the same start the longest. `None` without a match, or
+    /// if the limit of steps is exceeded before one is found.
     pub(super) fn find(&self) -> Option<Groups> {
         let mut search = Search { name: &self.name, groups: Vec::new(), steps: 0 };
         for from in 0..=self.name.len() {
@@ -62,8 +63,8 @@ impl<'p> Matcher<'p> {
 }
 
 impl<'m> Search<'m> {
-    /// Matches `node` at the position `at`, in characters, then calls `next` with the end of the match. Returns `true`
-    /// once `next` does, and `false` if no way to match remains or the limit of steps is exceeded.
+    /// Matches `node` at the byte position `at`, then calls `next` with the end of the match. Returns `true` once
+    /// `next` does, and `false` if no way to match remains or the limit of steps is exceeded.
     fn run(&mut self, node: &Node, at: usize, next: Next<'_, 'm>) -> bool {
         self.steps += 1;
         if self.steps > MAX_STEPS {
@@ -116,7 +117,7 @@ impl<'m> Search<'m> {
         }
     }
 
-    /// Matches nodes one after another, then calls `next`.
+    /// Matches nodes one after another from the byte position `at`, then calls `next`. Returns as [`Search::run`] does.
     fn sequence(&mut self, parts: &[Node], at: usize, next: Next<'_, 'm>) -> bool {
         match parts {
             [] => next(self, at),
@@ -125,7 +126,7 @@ impl<'m> Search<'m> {
     }
 
     /// Matches `node` at least `min` and at most `max` times, then calls `next`. A greedy repetition tries more rounds
-    /// first. `None` is no maximum.
+    /// first, any other fewer. `None` is no maximum. Returns as [`Search::run`] does.
     fn repeat(
         &mut self,
         node: &Node,

@@ -9,7 +9,7 @@ pub enum PatternError {
     /// A basic regular expression (`(?b)`), which the server accepts but this implementation does not support.
     #[error("basic regular expressions are not supported here")]
     Basic,
-    /// A quantifier does not follow an atom, or the text after `(?` is not valid.
+    /// A quantifier does not follow an atom, or the text after `(?` or `***` is not valid.
     #[error("quantifier operand invalid")]
     BadRepeat,
     /// The bounds of a quantifier are reversed, such as `{2,1}`, above 255, or contain other characters.
@@ -30,19 +30,21 @@ pub enum PatternError {
     /// The name in `[[.name.]]` or `[[=name=]]` is not a collating element.
     #[error("invalid collating element")]
     Collation,
-    /// A backslash is at the end, or precedes a letter without a meaning or digits that are not valid.
+    /// A backslash is at the end; or precedes a letter without a meaning or digits that are not valid; or, in brackets,
+    /// the letter of a constraint or the number of a group.
     #[error("invalid escape \\ sequence")]
     Escape,
-    /// A letter in `(?…)` at the start is not an option.
+    /// A letter in `(?…)` at the start is not an option, or another character than a letter precedes the parenthesis.
     #[error("invalid embedded option")]
     Option,
     /// Parentheses are not balanced.
     #[error("parentheses () not balanced")]
     Parentheses,
-    /// A character range is reversed, such as `[b-a]`, or ends in a class.
+    /// A character range is reversed, such as `[b-a]`, begins or ends in a class, or shares an end with another, as in
+    /// `[a-c-e]`.
     #[error("invalid character range")]
     Range,
-    /// The regular expression exceeds 20,000 steps after expansion of its bounds, or is nested deeper than 200 groups.
+    /// The regular expression exceeds 20,000 steps after expansion of its bounds, or is nested 200 groups deep or more.
     #[error("regular expression is too complex")]
     TooComplex,
     /// The director `***?` is used, which is unknown.

@@ -6,7 +6,7 @@ use super::error::PatternError;
 use super::parse::{Assertion, Node};
 use crate::encoding::encode_file;
 
-/// Maximum number of instructions of an automaton.
+/// Maximum number of instructions of an automaton, to which repetitions of empty groups are added.
 const MAX_STEPS: usize = 20_000;
 
 /// An instruction. The numbers of [`Step::Fork`] and the last number of the others are positions of the next
@@ -25,7 +25,7 @@ pub(crate) struct Automaton {
     steps: Vec<Step>,
     sets: Vec<CharSet>,
     start: usize,
-    /// The number of repetitions of nodes without instructions.
+    /// Number of repetitions of nodes without instructions, which count towards [`MAX_STEPS`].
     empty: usize,
 }
 
@@ -62,7 +62,7 @@ impl Automaton {
     /// Builds the automaton of a pattern. `None` for a pattern with lookaround or back references.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] above 20,000 instructions.
+    /// Returns [`PatternError::TooComplex`] above 20,000 instructions, including repetitions of empty groups.
     pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
         if !is_regular(node) {
             return Ok(None);
@@ -210,17 +210,17 @@ impl Automaton {
     /// Appends an instruction, and returns its position.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] if there are already 20,000.
+    /// Returns [`PatternError::TooComplex`] if there is no room; see [`Automaton::check_size`].
     fn push(&mut self, step: Step) -> Result<usize, PatternError> {
         self.check_size()?;
         self.steps.push(step);
         Ok(self.steps.len() - 1)
     }
 
-    /// Checks that there is room for another instruction.
+    /// Checks that there is room for another instruction or empty repetition.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] if there are already 20,000 instructions and empty repetitions.
+    /// Returns [`PatternError::TooComplex`] if instructions and empty repetitions are already 20,000 together.
     fn check_size(&self) -> Result<(), PatternError> {
         if self.steps.len() + self.empty >= MAX_STEPS { Err(PatternError::TooComplex) } else { Ok(()) }
     }

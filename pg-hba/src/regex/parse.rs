@@ -52,7 +52,8 @@ pub(super) fn parse(text: &str) -> Result<(Node, usize), PatternError> {
     Ok((node, parser.groups))
 }
 
-/// Nesting depth of groups above which the expression is too complex, as by the server's stack check.
+/// Nesting depth above which the expression is too complex, as by the server's stack check. The expression itself has
+/// depth 1, a group in it depth 2.
 const MAX_DEPTH: usize = 200;
 
 /// Options of the syntax, as set by a director and by embedded options.
@@ -128,11 +129,13 @@ impl Parser {
         text.chars().enumerate().all(|(ahead, c)| self.peek_at(ahead) == Some(c))
     }
 
-    /// Parses a director (`***=`, `***:`) and embedded options (`(?letters)`) at the start, and sets the flags.
+    /// Parses a director (`***=`, `***:`) and embedded options (`(?letters)`) at the start, and sets the flags. After
+    /// `***=`, which makes the rest literal, no options are read.
     ///
     /// # Errors
-    /// Returns [`PatternError::Version`], [`PatternError::BadRepeat`], [`PatternError::Basic`] or
-    /// [`PatternError::Option`] for others.
+    /// Returns [`PatternError::Version`] for `***?`, [`PatternError::BadRepeat`] for `***` before another character,
+    /// [`PatternError::Basic`] for the option `b`, and [`PatternError::Option`] for an unknown option or another
+    /// character in place of `)`.
     fn prefixes(&mut self) -> Result<(), PatternError> {
         if self.looking_at("***") && self.peek_at(3).is_some() {
             match self.peek_at(3) {
@@ -223,7 +226,9 @@ impl Parser {
         Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Alternatives(branches) })
     }
 
-    /// Parses quantified atoms up to `|`, a parenthesis or the end.
+    /// Parses quantified atoms up to `|`, a closing parenthesis or the end. In an extended expression (`(?e)`) a
+    /// closing parenthesis outside a group is a character. `nested` is whether a group is open, `look` whether a
+    /// lookaround constraint is.
     ///
     /// # Errors
     /// Returns the error of an atom.
@@ -504,7 +509,7 @@ impl Parser {
         })
     }
 
-    /// Parses one to three octal digits. The third one is left if the value would exceed 255.
+    /// Parses one to three octal digits. The third one is not consumed if the value would exceed 255.
     ///
     /// # Errors
     /// Returns [`PatternError::Escape`] without a digit.

@@ -52,8 +52,8 @@ pub(crate) struct Cell {
 /// Maximum number of steps of enumerating memberships, thus of cells that are visited.
 const MAX_CELLS: usize = 5_000_000;
 
-/// Visits every cell of `lists`, which contain positions in `rules`, in ascending order, until the visitor ends the
-/// walk.
+/// Visits the cells of `lists` until the visitor ends the walk. Each list contains positions in `rules`, in ascending
+/// order. Combinations that the visitor skips, or that have been visited for the same rules, are left out.
 ///
 /// # Errors
 /// Returns [`Undecidable`] if there are too many cells, or a pattern cannot be analysed.

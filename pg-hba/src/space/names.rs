@@ -93,8 +93,8 @@ impl NameClasses {
         self.literals.get(name).copied()
     }
 
-    /// Adds literal names that are not mentioned here, two for each set of patterns, since some sets contain no other
-    /// names.
+    /// Adds the classes of literal names that `mentioned` does not contain, up to two for each set of patterns that
+    /// match them, since some sets contain no other names. No effect without patterns.
     pub(crate) fn stand_ins(&self, mentioned: &mut BTreeSet<usize>) {
         if self.patterns.is_empty() {
             return;

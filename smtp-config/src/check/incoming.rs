@@ -55,8 +55,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     server(checker, &incoming);
 }
 
-/// Reports a missing user name or password, and a `MAXIMUM_MESSAGE_SIZE` that is not a number. `uri` is whether a
-/// password file is configured.
+/// Reports a missing user name, or else a missing password, and a `MAXIMUM_MESSAGE_SIZE` that is not a number. `uri` is
+/// whether a password file is configured.
 fn account(checker: &mut Checker<'_>, incoming: &EffectiveIncoming, uri: bool) {
     if incoming.username.is_empty() {
         checker.add(Code::IncomingAccount, "USERNAME", "missing: the login fails", "write the account");
@@ -70,7 +70,8 @@ fn account(checker: &mut Checker<'_>, incoming: &EffectiveIncoming, uri: bool) {
     }
 }
 
-/// Reports faults of host and port, and the absence of TLS or of its verification. Hosts on loopback may have no TLS.
+/// Reports an empty or malformed host, a port that is missing or not valid, and the port 143 with TLS or 993 without;
+/// unless the host is loopback, also the absence of TLS or of its verification.
 fn server(checker: &mut Checker<'_>, incoming: &EffectiveIncoming) {
     if incoming.host.is_empty() {
         checker.add(Code::Host, "HOST", "there is no server", "write its name");

@@ -119,7 +119,8 @@ fn names(checker: &mut Checker<'_>) {
     }
 }
 
-/// Reports a missing sender, and addresses that not every release of Go accepts.
+/// Reports a missing sender, and a written `FROM` or `ENVELOPE_FROM` that only some releases of Go accept, unless
+/// Forgejo's start already fails for `FROM`.
 fn sender(checker: &mut Checker<'_>, mailer: &EffectiveMailer, fatals: &[Fatal]) {
     let refused = fatals.iter().any(|fatal| matches!(fatal, Fatal::From { .. }));
     if mailer.from.is_empty() {
@@ -169,7 +170,9 @@ pub(super) fn uri_form(checker: &mut Checker<'_>, key: &str, uri: &str) {
     }
 }
 
-/// Reports faults of host, port, protocol, TLS and provider of SMTP over TCP.
+/// Reports faults of SMTP over TCP: an empty or malformed host, a port that is not valid or belongs to another
+/// protocol, a protocol that is unknown or inferred, a certificate that is not verified, a client certificate without
+/// files, what the provider rejects, and a password that is sent without TLS or with STARTTLS to another host.
 fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protocol) {
     let host_key = checker.first(&["SMTP_ADDR", "HOST"]);
     let port_key = checker.first(&["SMTP_PORT", host_key]);
@@ -256,7 +259,8 @@ fn better(preset: Option<&Preset>) -> Option<&'static str> {
     }
 }
 
-/// Reports a port that belongs to another protocol, or that the provider does not document.
+/// Reports a port that belongs to another protocol, or that the provider does not document. For other hosts, only
+/// `smtps` on 25 or 587 and STARTTLS on 465 are reported, if the protocol was not inferred from the port.
 fn crossed(
     checker: &mut Checker<'_>,
     mailer: &EffectiveMailer,
@@ -311,7 +315,8 @@ fn provider(checker: &mut Checker<'_>, mailer: &EffectiveMailer, preset: &Preset
     }
 }
 
-/// Reports faults of SMTP over a Unix-domain socket.
+/// Reports faults of SMTP over a Unix-domain socket: a missing `PROTOCOL`, a URL or a relative path in place of the
+/// socket, and a user name, since Go refuses PLAIN there.
 fn unix(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     if mailer.origin == Origin::Inferred {
         let problem = "missing, and SMTP_ADDR is a path: a Unix socket";
@@ -341,7 +346,8 @@ fn unix(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     }
 }
 
-/// Reports faults of `SENDMAIL_PATH` and `SENDMAIL_ARGS`.
+/// Reports a `SENDMAIL_PATH` with spaces or tabs, and `SENDMAIL_ARGS` with an open quote or, before Forgejo 12, without
+/// `--` at the end.
 fn sendmail(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
     let (path, args) = &mailer.sendmail;
     if path.contains([' ', '\t']) {
@@ -364,7 +370,8 @@ fn sendmail(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
 /// addresses.
 const FIXED: &[&str] = &["date", "message-id", "to", "subject", "content-type", "content-transfer-encoding"];
 
-/// Reports faults of `[mailer.override_header]`.
+/// Reports faults of `[mailer.override_header]`: values that are read differently, a version that does not read the
+/// section, names that are not valid, values with a line break, and headers that must differ between messages.
 fn override_header(checker: &mut Checker<'_>) {
     checker.section = OVERRIDE_HEADER;
     values::check(checker);

@@ -6,8 +6,9 @@ use crate::finding::Code;
 use crate::ini::{Ini, has_reference};
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION};
 
-/// Reports values of the current section that end at a `#` or `;`, begin with a quote that is not closed, or contain a
-/// variable.
+/// Reports values of the current section that end at a `#` or `;`, have a `"` or `'` at the beginning and no other, or
+/// begin with `${NAME}`. In values other than passwords, a `#` or `;` after white space counts as a comment and is not
+/// reported; nor are variables in headers and in `SUBJECT_PREFIX`.
 pub(super) fn check(checker: &mut Checker<'_>) {
     let mut found = Vec::new();
     for entry in checker.ini.entries().iter().filter(|entry| entry.section == checker.section) {
@@ -58,7 +59,8 @@ pub(super) fn reference(checker: &mut Checker<'_>, keys: &[&str]) {
     }
 }
 
-/// Reports values that change if Forgejo writes app.ini once or twice.
+/// Reports values of the checked sections that change if Forgejo writes app.ini once or twice, or, as the only finding,
+/// that the written file cannot be read.
 pub(super) fn resave(checker: &mut Checker<'_>) {
     let mut now = None::<Ini>;
     for _ in 0..2 {

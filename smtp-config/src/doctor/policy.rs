@@ -39,8 +39,10 @@ enum Outcome {
     Unknown,
 }
 
-/// Checks SPF of the envelope sender's domain: for a known provider by the required include, otherwise by the addresses
-/// of the server.
+/// Checks SPF of the envelope sender's domain, and returns the result: for a known provider by the include that its
+/// preset requires, otherwise by the addresses of the server. Unknown if the provider replaces the envelope sender, the
+/// DNS does not answer, or messages do not leave over TCP to another host; passed for `+all`, which is reported as a
+/// failure of the check.
 async fn of_spf(
     report: &mut Report,
     dns: &Dns,
@@ -109,8 +111,8 @@ async fn of_spf(
     addresses_pass(report, dns, mailer, domain, &addresses).await
 }
 
-/// Evaluates SPF for the addresses of the server, under the assumption that it sends from them. [`Outcome::Pass`] if
-/// all pass.
+/// Evaluates SPF for each address of the server, under the assumption that it sends from them. [`Outcome::Pass`] if all
+/// pass, [`Outcome::Unknown`] if only some pass or a DNS lookup is not answered, otherwise [`Outcome::Fail`].
 async fn addresses_pass(
     report: &mut Report,
     dns: &Dns,
@@ -148,7 +150,9 @@ async fn addresses_pass(
     }
 }
 
-/// Looks up the DKIM keys of the sender's domain. [`Outcome::Pass`] if one is usable.
+/// Looks up the DKIM keys of the sender's domain under the selectors of the options and of the provider.
+/// [`Outcome::Pass`] if one is usable, [`Outcome::Fail`] if none is although the options name selectors, otherwise
+/// [`Outcome::Unknown`].
 async fn of_dkim(
     report: &mut Report,
     dns: &Dns,
@@ -200,7 +204,9 @@ async fn of_dkim(
     }
 }
 
-/// Looks up the DMARC record, and reports whether messages will pass by the outcomes of SPF and DKIM.
+/// Looks up the DMARC record, and reports whether messages will pass by the outcomes of SPF and DKIM: passed if one of
+/// them passes and is aligned, failed if neither does and the policy is not `none`, otherwise a warning. A missing
+/// record is a warning too.
 async fn of_dmarc(report: &mut Report, dns: &Dns, domain: &str, envelope: &str, spf: Outcome, dkim: Outcome) {
     report.about = domain.to_owned();
     let asked = dns.evaluate(|answers| -> Result<_, Question> { discover(domain, answers) }).await;

@@ -29,7 +29,8 @@ pub struct Step {
 pub struct Replay {
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Whether an eavesdropper would learn the password, or a hash of it.
+    /// Whether an attacker on the path would learn the password, or a hash of it: by reading it without TLS, or by any
+    /// certificate if Forgejo accepts all.
     pub leaks: bool,
     /// Whether Forgejo would wait indefinitely, since it sets no time limit.
     pub hangs: bool,
@@ -43,7 +44,7 @@ impl Replay {
         self.steps.push(Step { does: does.into(), outcome: outcome.into() });
     }
 
-    /// Appends a step that failed, with its consequence for Forgejo.
+    /// Appends a step that failed, with its consequence for Forgejo. After a timeout, `hangs` is set too.
     fn broke(&mut self, does: &str, why: &WireError) {
         if matches!(why, WireError::Silent { .. }) {
             self.hangs = true;

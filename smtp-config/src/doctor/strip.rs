@@ -16,8 +16,9 @@ pub(super) struct StrippedSession {
     pub(super) password: Option<SecretString>,
 }
 
-/// Accepts one connection, forwards it to `server` without STARTTLS, and replies to AUTH PLAIN itself. Returns when
-/// either side closes the connection.
+/// Accepts one connection, and forwards it to `server`. STARTTLS and AUTH are removed from the reply to EHLO, `AUTH
+/// PLAIN` is added, and the proxy itself answers `AUTH PLAIN` (accepted) and STARTTLS (rejected). A connection that
+/// begins with TLS is forwarded unchanged. Returns when either side closes the connection.
 ///
 /// # Errors
 /// Returns an error if the connection to the server, or a read or write, fails.

@@ -1,7 +1,8 @@
 //! Booleans as go-ini reads them.
 
-/// Parses a boolean as go-ini does, such as `true`, `yes`, `on` or `1`. Returns `None` for other spellings, such as
-/// `yEs`.
+/// Parses a boolean as go-ini does: `true`, `yes` and `on`, or `false`, `no` and `off`, in lower case, upper case or
+/// with an initial capital; `1`, `t`, `T` and `y`, or `0`, `f`, `F` and `n`. Returns `None` for other spellings, such
+/// as `yEs` or `Y`.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {
     match text {

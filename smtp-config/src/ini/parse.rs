@@ -156,7 +156,8 @@ impl<'t> Reader<'t> {
         Ok(line.to_owned())
     }
 
-    /// Reads a value of several lines: up to the last quote in the first line that has one.
+    /// Reads the rest of a value of several lines, whose first is `first`: up to the last `quote` in the first
+    /// following line that contains one. A comment after it is kept.
     ///
     /// # Errors
     /// Returns [`SyntaxError::ValueNotClosed`] at the end of the text.

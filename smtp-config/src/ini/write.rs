@@ -38,7 +38,8 @@ fn comment(out: &mut String, comment: &str) {
     }
 }
 
-/// Appends the name of a key, quoted as go-ini does.
+/// Appends the name of a key: `-` for a numbered key; in backticks if it contains `"`, `=` or `:`; in triple quotes if
+/// it contains a backtick; otherwise unquoted.
 fn name(out: &mut String, key: &Key) {
     let name = key.name.as_str();
     if key.automatic {
@@ -52,7 +53,8 @@ fn name(out: &mut String, key: &Key) {
     }
 }
 
-/// Appends a value, quoted as go-ini does.
+/// Appends a value: in triple quotes if it contains a line feed or a backtick, in backticks if it contains `#` or `;`,
+/// in double quotes if white space surrounds it, otherwise unquoted.
 fn value(out: &mut String, value: &str) {
     if value.contains(['\n', '`']) {
         out.extend([TRIPLE, value, TRIPLE]);

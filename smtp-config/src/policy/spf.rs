@@ -121,8 +121,10 @@ fn term(word: &str) -> Option<Term> {
     }
 }
 
-/// Evaluates SPF. Returns the result with the number of terms that caused lookups. `sender` is the envelope sender,
-/// `helo` the host name from EHLO. The mechanism `ptr`, which RFC 7208 deprecates, never matches.
+/// Evaluates SPF for an address and the record of `domain`. Returns the result with the number of terms that caused
+/// lookups; above 10, the result is [`Spf::PermError`]. `sender` is the envelope sender, `helo` the host name from
+/// EHLO. The mechanism `ptr`, which RFC 7208 deprecates, never matches, and of the hosts of an `mx` only the first 10
+/// are considered.
 ///
 /// # Errors
 /// Returns the next DNS question if its answer is missing in `answers`.
@@ -263,7 +265,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Expands macros (RFC 7208 §7). Returns `None` if one is not valid.
+    /// Expands the macros `%{…}`, `%%`, `%_` and `%-` (RFC 7208 §7). Returns `None` if one is not valid.
     fn expand_macros(&self, text: &str, domain: &str) -> Option<String> {
         let (mut out, mut rest) = (String::new(), text);
         while let Some(at) = rest.find('%') {
@@ -294,7 +296,8 @@ impl Evaluation<'_> {
         Some(out)
     }
 
-    /// Expands the content of `%{…}`: letter, number of parts, `r` and delimiters. `None` if it is not valid.
+    /// Expands the content of `%{…}`: letter, number of parts, `r` and delimiters. Upper-case letters are expanded
+    /// without URL encoding. `None` if it is not valid, and for the letters `p`, `c`, `r` and `t`.
     fn one(&self, inner: &str, domain: &str) -> Option<String> {
         let letter = inner.chars().next().filter(char::is_ascii)?;
         let (local, behind) = self.sender.rsplit_once('@').unwrap_or(("postmaster", self.sender));
