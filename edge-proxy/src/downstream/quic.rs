@@ -58,8 +58,7 @@ impl H3Service {
     }
 
     /// Counts a rejected QUIC connection, datagram or request and reports it to the observer, with the listener's
-    /// address as
-    /// the local one.
+    /// address as the local one.
     fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
         self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
     }

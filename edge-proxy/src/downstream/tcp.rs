@@ -51,8 +51,7 @@ const MAX_LAST_ACCEPTS: usize = 4096;
 /// Accepts connections on a listening socket and spawns a task for each. While accepting fails or only reserved
 /// descriptors are left, retries at [`ACCEPT_RETRY_INTERVAL`] and reports the beginning and the end of that period.
 /// Ends when the sender of `stop` sends or is dropped, or when readiness can no longer be awaited, after it has
-/// accepted
-/// at most [`MAX_LAST_ACCEPTS`] connections from the queue. `address` is the local address of the listener.
+/// accepted at most [`MAX_LAST_ACCEPTS`] connections from the queue. `address` is the local address of the listener.
 /// `inherited` is true for a socket that another process may have bound to another interface.
 pub(crate) async fn run(
     worker: Rc<Worker>,
@@ -74,8 +73,7 @@ pub(crate) async fn run(
 }
 
 /// Waits until a connection can be accepted. `None` if the sender of `stop` has sent or was dropped, after which this
-/// must
-/// not be called again, or if readiness can no longer be awaited.
+/// must not be called again, or if readiness can no longer be awaited.
 async fn ready<'t>(
     tcp: &'t AsyncFd<TcpListener>,
     stop: &mut oneshot::Receiver<()>,
@@ -88,8 +86,7 @@ async fn ready<'t>(
 }
 
 /// Waits for [`ACCEPT_RETRY_INTERVAL`] before accepting is tried again. Returns true if the sender of `stop` sent or
-/// was
-/// dropped in the meantime.
+/// was dropped in the meantime.
 async fn pause(stop: &mut oneshot::Receiver<()>) -> bool {
     tokio::time::timeout(ACCEPT_RETRY_INTERVAL, stop).await.is_ok()
 }
@@ -156,8 +153,7 @@ struct AcceptFailureState<'a> {
 
 impl AcceptFailureState<'_> {
     /// Counts a failure to accept connections and records its time. Reports `event` to the observer only if no earlier
-    /// failure
-    /// is reported whose recovery is not.
+    /// failure is reported whose recovery is not.
     fn begin(&mut self, event: &AcceptEvent<'_>) {
         self.worker.with_counts(|counts| counts.accept_waits.add(1));
         if self.last.replace(Instant::now()).is_none() {
@@ -166,8 +162,7 @@ impl AcceptFailureState<'_> {
     }
 
     /// Reports the recovery to the observer if a failure is reported and the last one is more than [`RECOVERED_AFTER`]
-    /// ago. No
-    /// effect otherwise.
+    /// ago. No effect otherwise.
     fn end(&mut self) {
         if self.last.take_if(|last| last.elapsed() > RECOVERED_AFTER).is_some() {
             self.worker.accepting(&AcceptEvent::Recovered { local: self.local });
@@ -176,8 +171,7 @@ impl AcceptFailureState<'_> {
 }
 
 /// Returns whether the lowest free descriptor number is below `ceiling`, the first reserved one. Tests it by
-/// duplicating
-/// the listening socket; false if that fails.
+/// duplicating the listening socket; false if that fails.
 fn has_room(tcp: &TcpListener, ceiling: RawFd) -> bool {
     tcp.try_clone().is_ok_and(|next| next.as_raw_fd() < ceiling)
 }
@@ -193,8 +187,7 @@ fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 }
 
 /// Spawns the task that serves an accepted connection. Drops, counts and reports the connection instead if it arrived
-/// by
-/// an interface other than the listener's on an inherited socket (`WrongInterface`), or if the worker's limit of
+/// by an interface other than the listener's on an inherited socket (`WrongInterface`), or if the worker's limit of
 /// connections is reached (`TooManyConnections`).
 fn begin(
     worker: &Rc<Worker>,
@@ -244,11 +237,9 @@ fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<Strin
 }
 
 /// Serves an accepted connection until it has ended. Reads the PROXY header within the handshake timeout if the
-/// listener
-/// expects one from the peer, and applies the limit of connections per client. Then relays the connection if the
-/// listener
-/// forwards, or serves HTTP over TLS or, on a plain listener, without it: HTTP/2 if that is negotiated or begins with
-/// prior knowledge, else HTTP/1. Rejections are counted and reported.
+/// listener expects one from the peer, and applies the limit of connections per client. Then relays the connection if
+/// the listener forwards, or serves HTTP over TLS or, on a plain listener, without it: HTTP/2 if that is negotiated or
+/// begins with prior knowledge, else HTTP/1. Rejections are counted and reported.
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
@@ -333,9 +324,8 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
 }
 
 /// Returns true if a plain connection begins with the preface of HTTP/2 (RFC 9113 §3.4), false if it differs. The
-/// bytes
-/// read for that are appended to `already`. `None` if the client closed the connection, reading failed, or the idle
-/// timeout passed before that was decided.
+/// bytes read for that are appended to `already`. `None` if the client closed the connection, reading failed, or the
+/// idle timeout passed before that was decided.
 async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut Vec<u8>) -> Option<bool> {
     let deadline = worker.sweep().deadline();
     let limit = worker.view().runtime.snapshot().config().timeouts.idle;
@@ -357,8 +347,7 @@ async fn prior_knowledge(worker: &Rc<Worker>, socket: &mut Socket, already: &mut
 }
 
 /// Returns the negotiated application protocol (ALPN), `h2` or `http/1.1`. `None` if none is negotiated or known yet,
-/// or
-/// it is another one.
+/// or it is another one.
 fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     match tls.alpn_protocol()? {
         b"h2" => Some("h2"),
@@ -373,8 +362,7 @@ fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
 ///
 /// # Errors
 /// `InvalidData` if the header is malformed, `UnexpectedEof` if the connection ends before it is complete, or the
-/// error of
-/// reading.
+/// error of reading.
 async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<(ProxyHeader, Extensions)> {
     loop {
         match proxy_protocol::parse(already) {
@@ -393,12 +381,10 @@ async fn proxy_header(socket: &mut Socket, already: &mut Vec<u8>) -> io::Result<
 }
 
 /// Reads the ClientHello, decides about its site, and performs the TLS handshake within the handshake timeout. Returns
-/// the
-/// stream, and true if HTTP/2 was negotiated. With HTTP/1.1 and early data, returns before the handshake is complete,
-/// so
-/// that the early data can be read. Stores the server name, the ALPN protocol, the TLS parameters and the client
-/// certificate in `connection`. `None` if the connection was rejected and reported, or was relayed to a passthrough
-/// upstream and has ended.
+/// the stream, and true if HTTP/2 was negotiated. With HTTP/1.1 and early data, returns before the handshake is
+/// complete, so that the early data can be read. Stores the server name, the ALPN protocol, the TLS parameters and the
+/// client certificate in `connection`. `None` if the connection was rejected and reported, or was relayed to a
+/// passthrough upstream and has ended.
 async fn handshake(
     worker: &Rc<Worker>,
     connection: &mut Connection,
@@ -492,8 +478,7 @@ async fn handshake(
 }
 
 /// Completes the handshake within `limit`, and counts it, and separately whether it resumed a session. `None` if it
-/// failed
-/// or took too long; the connection is then reported as rejected.
+/// failed or took too long; the connection is then reported as rejected.
 async fn finish(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -523,8 +508,7 @@ async fn finish(
 }
 
 /// Returns the reason for a handshake that failed with this error: `ClientCertificateRejected` if the client
-/// certificate is
-/// missing, invalid or cannot be checked by a revocation list, else `HandshakeFailed`.
+/// certificate is missing, invalid or cannot be checked by a revocation list, else `HandshakeFailed`.
 fn failure(error: &io::Error) -> Reason {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(

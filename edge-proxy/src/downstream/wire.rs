@@ -33,8 +33,7 @@ pub(crate) enum ClientTransport {
 
 impl ClientTransport {
     /// Returns true while the TLS handshake is incomplete, so that all bytes read until then are early data. False
-    /// without
-    /// TLS.
+    /// without TLS.
     pub(super) fn is_early(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.is_handshaking())
     }
@@ -93,8 +92,7 @@ impl ClientTransport {
 
 impl ClientTransport {
     /// Hands the encryption of output over to the kernel if possible. Returns true if the kernel encrypts output from
-    /// now on
-    /// or did already. Always false without TLS.
+    /// now on or did already. Always false without TLS.
     pub(super) fn enter_kernel(&mut self) -> bool {
         match self {
             Self::Plain(_) => false,

@@ -101,12 +101,9 @@ impl Http1Exchange {
     }
 
     /// Ends the exchange and returns the connection, ready for the next request. `None` if the connection was closed
-    /// or is to
-    /// be dropped: the response is incomplete, the connection does not persist, or the rest of the request content is
-    /// longer
-    /// than [`MAX_DRAIN`] or takes longer than [`LINGER_PAUSE`]; a shorter rest is discarded. An aborted response ends
-    /// so that
-    /// the client recognizes the truncation: by its framing, or by a reset.
+    /// or is to be dropped: the response is incomplete, the connection does not persist, or the rest of the request
+    /// content is longer than [`MAX_DRAIN`] or takes longer than [`LINGER_PAUSE`]; a shorter rest is discarded. An
+    /// aborted response ends so that the client recognizes the truncation: by its framing, or by a reset.
     pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
         // A connection that the kernel encrypts is reset at once: the kernel may not have sent all that it accepted.
         if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
@@ -152,8 +149,7 @@ impl Http1Exchange {
     }
 
     /// Discards request content. Completes with true when all of it has arrived, or with false if reading fails, the
-    /// content is
-    /// malformed, or more than [`MAX_DRAIN`] bytes were discarded.
+    /// content is malformed, or more than [`MAX_DRAIN`] bytes were discarded.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut thrown = 0;
         loop {

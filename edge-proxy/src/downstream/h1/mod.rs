@@ -40,18 +40,16 @@ enum NextRequest {
     /// The head is malformed or too large.
     Bad(h1::HeadError),
     /// The client closed the connection before a head was complete, reading failed, the client sent nothing for the
-    /// idle
-    /// timeout, or the worker drains.
+    /// idle timeout, or the worker drains.
     Slow,
     /// The client closed the connection, sent nothing for the idle timeout, or the worker drains.
     End,
 }
 
 /// Serves HTTP/1 requests on the connection one after another until it ends, and closes it. `already` was read from
-/// the
-/// socket before. A malformed head is answered with an error and ends the connection; if it is the first on a plain
-/// connection, [`is_met_with_silence`] decides whether it gets no response. A head that takes longer than the header
-/// timeout ends the connection without a response.
+/// the socket before. A malformed head is answered with an error and ends the connection; if it is the first on a
+/// plain connection, [`is_met_with_silence`] decides whether it gets no response. A head that takes longer than the
+/// header timeout ends the connection without a response.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
     let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };
@@ -101,10 +99,8 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
 }
 
 /// Serves one request whose head was read into `head`, which is left empty. Returns the connection if a further
-/// request
-/// may follow on it, else `None`. No further request follows if `keep_alive` is false or the worker drains. The state
-/// of
-/// the exchange is on the heap, so that an idle connection is small.
+/// request may follow on it, else `None`. No further request follows if `keep_alive` is false or the worker drains.
+/// The state of the exchange is on the heap, so that an idle connection is small.
 async fn serve_request(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -133,8 +129,7 @@ fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
 }
 
 /// Returns the reason that is reported for a malformed head: `NotHttp`, `TargetTooLong` or `HeadTooLarge` for the
-/// errors of
-/// these names, `MalformedHead` for every other one.
+/// errors of these names, `MalformedHead` for every other one.
 const fn reason(why: h1::HeadError) -> Reason {
     match why {
         h1::HeadError::NotHttp => Reason::NotHttp,
@@ -153,8 +148,7 @@ const fn reason(why: h1::HeadError) -> Reason {
 }
 
 /// Responds to a malformed request with this status and an error page, and closes the connection. Writing is limited
-/// to
-/// [`LINGER_PAUSE`]; if it succeeds, input is then discarded as by [`linger`].
+/// to [`LINGER_PAUSE`]; if it succeeds, input is then discarded as by [`linger`].
 async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
     let (media, body) = error_body::of(status, &edge_http::Fields::new());
     let mut head = ResponseHead { body: BodyLength::Exact(body.len() as u64), ..ResponseHead::new(status) };
@@ -185,12 +179,9 @@ impl HttpConnection {
     }
 
     /// Reads until a request head is complete, and stores it in `head`. The idle timeout applies until the first byte,
-    /// then the
-    /// header timeout until the head is complete. The configured limits of the head are lowered so that it fits into
-    /// one
-    /// buffer. Once the worker drains, no byte is awaited any more, except for the `first` request of the connection,
-    /// for at
-    /// most [`FIRST_REQUEST_GRACE`]; a head that has begun is still read.
+    /// then the header timeout until the head is complete. The configured limits of the head are lowered so that it
+    /// fits into one buffer. Once the worker drains, no byte is awaited any more, except for the `first` request of
+    /// the connection, for at most [`FIRST_REQUEST_GRACE`]; a head that has begun is still read.
     async fn next(
         &mut self,
         worker: &Rc<Worker>,

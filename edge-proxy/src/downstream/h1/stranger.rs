@@ -8,15 +8,13 @@ use edge_policy::config::{PlainHttp, Reject};
 const MAX_SEARCHED: usize = 64 * 1024;
 
 /// Returns whether a malformed head gets no response: the configured rejection is silent, and no Host field of the
-/// head
-/// names a site that is served without TLS on the listener of this name. A scanner thereby learns nothing.
+/// head names a site that is served without TLS on the listener of this name. A scanner thereby learns nothing.
 pub(super) fn is_met_with_silence(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
     snapshot.config().reject == Reject::Silent && !names_a_site(snapshot, listener, head)
 }
 
 /// Returns whether one of the lines between the first and the first empty one, within [`MAX_SEARCHED`] bytes, could be
-/// a
-/// Host field with the name of a site that is served on this listener without TLS, by a redirect at least.
+/// a Host field with the name of a site that is served on this listener without TLS, by a redirect at least.
 fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> bool {
     let lines = head[..head.len().min(MAX_SEARCHED)].split(|byte| *byte == b'\n').skip(1);
     let hosts = lines.take_while(|line| !line.trim_ascii().is_empty()).filter_map(possible_host);
@@ -27,10 +25,8 @@ fn names_a_site(snapshot: &Snapshot, listener: Option<&str>, head: &[u8]) -> boo
 }
 
 /// Returns the host in a line that a server could take for a Host field, without userinfo and port: the letters,
-/// digits,
-/// dots and hyphens at the beginning of the value, so possibly empty. `None` if the line has no colon, the name before
-/// it
-/// is not `Host`, or the value is not UTF-8.
+/// digits, dots and hyphens at the beginning of the value, so possibly empty. `None` if the line has no colon, the
+/// name before it is not `Host`, or the value is not UTF-8.
 fn possible_host(line: &[u8]) -> Option<&str> {
     let at = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());

@@ -24,15 +24,13 @@ use std::time::Instant;
 /// The largest flow-control window (RFC 9113 §6.9.1).
 const MAX_WINDOW: i64 = (1 << 31) - 1;
 /// The number of bytes of pending output from which on no more input is read. Content fills at most half of it; the
-/// rest
-/// is for response heads and replies to frames, for a client that sends requests without reading responses.
+/// rest is for response heads and replies to frames, for a client that sends requests without reading responses.
 const MAX_PENDING_OUTPUT: usize = 2 * SIZE;
 /// The least number of bytes that a stream may send in its turn while others wait, if the connection has that much
 /// room.
 const TURN_BYTES: usize = 16 * 1024;
 /// The number of streams reset by this side that are remembered, so that frames that the client sent before it
-/// received
-/// the reset are ignored. The oldest are forgotten first.
+/// received the reset are ignored. The oldest are forgotten first.
 const MAX_REMEMBERED_RESETS: usize = 128;
 /// The number by which the count of aborted requests decreases per second.
 const ABORTS_PER_SECOND: u32 = 20;
@@ -150,8 +148,7 @@ pub(super) struct Http2Connection {
     /// True if the connection's task was woken and has not run since.
     awake: bool,
     /// The identifiers of the streams that were dropped without output, while all output is held back. `None` if
-    /// output is
-    /// sent.
+    /// output is sent.
     silence: Option<Vec<u32>>,
     /// The reasons of requests that were refused for their heads and are not reported yet.
     pub(super) refused: Vec<Reason>,
@@ -202,8 +199,7 @@ impl Http2Connection {
     }
 
     /// Appends the SETTINGS frame of this side (concurrent streams, initial window, size of field sections, extended
-    /// CONNECT),
-    /// and the WINDOW_UPDATE that raises the connection's window to its initial size.
+    /// CONNECT), and the WINDOW_UPDATE that raises the connection's window to its initial size.
     fn write_settings(&mut self) {
         use frame::setting;
         let settings = [
@@ -267,10 +263,8 @@ impl Http2Connection {
     }
 
     /// Returns whether the connection has ended except for its pending output: the transport is lost, this side closed
-    /// it by an
-    /// error, or a GOAWAY of the client or the second one of this side is followed by the end of all streams and
-    /// deferred
-    /// resets.
+    /// it by an error, or a GOAWAY of the client or the second one of this side is followed by the end of all streams
+    /// and deferred resets.
     pub(super) fn is_over(&self) -> bool {
         let leaves = self.client_leaves || self.leaving == GoAway::Named;
         self.lost
@@ -279,8 +273,7 @@ impl Http2Connection {
     }
 
     /// Closes the connection with this error code: appends GOAWAY with the highest stream ID, and ends all streams.
-    /// While output
-    /// is held back, discards it instead. No effect if the connection has failed or is lost already.
+    /// While output is held back, discards it instead. No effect if the connection has failed or is lost already.
     pub(super) fn fail(&mut self, code: Code) {
         if self.failed.is_some() || self.lost {
             return;
@@ -303,8 +296,7 @@ impl Http2Connection {
     }
 
     /// Ends all streams in both directions with [`BodyError::Lost`], wakes their tasks, and discards an incomplete
-    /// field
-    /// section.
+    /// field section.
     fn end_all(&mut self) {
         self.block = None;
         self.send_queue.clear();
@@ -321,10 +313,8 @@ impl Http2Connection {
     }
 
     /// Begins a graceful shutdown (RFC 9113 §6.8): appends GOAWAY with the highest possible stream ID, and a PING that
-    /// shows
-    /// when the client has received it. New requests are accepted until the acknowledgement of the PING. No effect
-    /// when
-    /// repeated.
+    /// shows when the client has received it. New requests are accepted until the acknowledgement of the PING. No
+    /// effect when repeated.
     pub(super) fn go_away(&mut self) {
         if self.leaving == GoAway::No {
             self.leaving = GoAway::Asked;
@@ -339,10 +329,8 @@ impl Http2Connection {
     }
 
     /// Counts an aborted request, and closes the connection with ENHANCE_YOUR_CALM if the limit is exceeded. Before
-    /// that, the
-    /// count decreases by [`ABORTS_PER_SECOND`] for each full second since its last decrease. A flood of aborted
-    /// requests is
-    /// an attack on the upstream (CVE-2023-44487, CVE-2025-8671).
+    /// that, the count decreases by [`ABORTS_PER_SECOND`] for each full second since its last decrease. A flood of
+    /// aborted requests is an attack on the upstream (CVE-2023-44487, CVE-2025-8671).
     fn count_aborted(&mut self) {
         let seconds = self.now.saturating_duration_since(self.forgiven).as_secs().min(1 << 20) as u32;
         if seconds > 0 {
@@ -367,8 +355,7 @@ impl Http2Connection {
     }
 
     /// Ends a stream that was reset, returns its unread content to the connection's window, and remembers its ID.
-    /// Frames that
-    /// the client sends on it before it receives the reset are ignored.
+    /// Frames that the client sends on it before it receives the reset are ignored.
     fn remember_reset(&mut self, id: u32) {
         if self.reset.len() == MAX_REMEMBERED_RESETS {
             self.reset.pop_front();
@@ -382,8 +369,7 @@ impl Http2Connection {
     }
 
     /// Resets a stream for an error of the client, which counts as an aborted request. While output is held back, ends
-    /// the
-    /// stream by [`Http2Connection::fail_in_silence`] instead.
+    /// the stream by [`Http2Connection::fail_in_silence`] instead.
     fn stream_error(&mut self, id: u32, code: Code) {
         if self.silence.is_some() {
             return self.fail_in_silence(id);
@@ -409,10 +395,9 @@ impl Http2Connection {
     }
 
     /// Counts `n` bytes of a stream's content that were consumed. Once the counted bytes are half of a window, a
-    /// WINDOW_UPDATE
-    /// returns them to the client and enlarges the window if a larger one is due: for the connection always, for the
-    /// stream
-    /// only while it exists and more content is expected. The update of a stream may begin a measurement by a PING.
+    /// WINDOW_UPDATE returns them to the client and enlarges the window if a larger one is due: for the connection
+    /// always, for the stream only while it exists and more content is expected. The update of a stream may begin a
+    /// measurement by a PING.
     pub(super) fn release(&mut self, id: u32, n: usize) {
         if let Some(slot) = self.slots.get_mut(&id)
             && slot.body == StreamBody::Coming
@@ -434,18 +419,15 @@ impl Http2Connection {
     }
 
     /// Returns the number of content bytes that both the output buffer and the connection's send window accept. 0 if
-    /// either is
-    /// full or the window is negative.
+    /// either is full or the window is negative.
     fn shared_room(&self) -> usize {
         let window = usize::try_from(self.send_window).unwrap_or(0);
         window.min(SIZE.saturating_sub(self.out.len()))
     }
 
     /// Returns the number of content bytes that a stream can send now: the least of its own window, the room in the
-    /// connection,
-    /// and its turn if others wait. If that is 0, `waker` is woken when it may have changed, and a stream whose own
-    /// window is
-    /// open enters the queue of those that wait for their turn. `None` if the stream has ended.
+    /// connection, and its turn if others wait. If that is 0, `waker` is woken when it may have changed, and a stream
+    /// whose own window is open enters the queue of those that wait for their turn. `None` if the stream has ended.
     pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
         let shared = self.shared_room();
         let contended = self.contended || !self.send_queue.is_empty();
@@ -467,8 +449,8 @@ impl Http2Connection {
     }
 
     /// Returns the number of output bytes that the socket has accepted since the connection began. `None` if the
-    /// stream's own
-    /// window is exhausted, so that the stream does not wait for the connection, or the stream does not exist.
+    /// stream's own window is exhausted, so that the stream does not wait for the connection, or the stream does not
+    /// exist.
     pub(super) fn progress(&self, id: u32) -> Option<u64> {
         self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
     }
@@ -480,8 +462,7 @@ impl Http2Connection {
 
     /// Takes the waiting streams of the highest urgency from the queue and wakes them. Each gets an equal part of the
     /// connection's room, but at least [`TURN_BYTES`] unless the room is smaller, so that there may be room for only
-    /// some of
-    /// them. The others stay in the queue. No effect without room.
+    /// some of them. The others stay in the queue. No effect without room.
     pub(super) fn wake_streams(&mut self) {
         let waiting = self.send_queue.equals();
         if waiting == 0 {
@@ -516,16 +497,14 @@ impl Http2Connection {
     }
 
     /// Returns the position of a field section that is about to be written: its stream, whether it ends the stream
-    /// (`end`), and
-    /// whether it is the first of the connection. Marks the first one as sent.
+    /// (`end`), and whether it is the first of the connection. Marks the first one as sent.
     fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
         response::SectionPosition { stream, end, first }
     }
 
     /// Appends the head of an interim or final response. `end` is true if the head ends the stream, since there is no
-    /// content.
-    /// No effect if the stream has ended.
+    /// content. No effect if the stream has ended.
     pub(super) fn send_head(&mut self, id: u32, head: &ResponseHead, end: bool) {
         if !self.is_open(id) {
             return;
@@ -539,8 +518,8 @@ impl Http2Connection {
     }
 
     /// Appends content in one or more DATA frames and subtracts it from the windows of the stream and of the
-    /// connection and from
-    /// the stream's turn. The content must fit into both windows. No effect if the stream has ended.
+    /// connection and from the stream's turn. The content must fit into both windows. No effect if the stream has
+    /// ended.
     pub(super) fn send_data(&mut self, id: u32, data: &[u8]) {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
@@ -587,10 +566,8 @@ impl Http2Connection {
     }
 
     /// Removes a stream whose task has ended, and returns its unread content to the connection's window. `whole` is
-    /// true if
-    /// its response is complete: content that the client still sends is then discarded. Ends a connection whose output
-    /// is held
-    /// back if all its streams were dropped. No effect if the stream does not exist.
+    /// true if its response is complete: content that the client still sends is then discarded. Ends a connection
+    /// whose output is held back if all its streams were dropped. No effect if the stream does not exist.
     pub(super) fn release_stream(&mut self, id: u32, whole: bool) {
         let Some(slot) = self.slots.remove(&id) else { return };
         self.release_all(slot.input.len());

@@ -23,8 +23,7 @@ pub(super) struct Http2Exchange {
     /// The trailers of the request. Empty until its content is complete.
     trailers: Fields,
     /// The number of declared content bytes of the response that are not sent yet. `None` if the head declared no
-    /// length, ended
-    /// the stream, or is not sent.
+    /// length, ended the stream, or is not sent.
     promised: Option<u64>,
     /// The progress of the response.
     sent: SendState,
@@ -49,8 +48,7 @@ impl Http2Exchange {
     }
 
     /// Marks the response as aborted. Unless the stream has ended, ends it and schedules its reset with this code for
-    /// after the
-    /// pending output.
+    /// after the pending output.
     fn reset(&mut self, code: Code) {
         self.sent = SendState::Aborted;
         let mut conn = self.conn.borrow_mut();

@@ -38,8 +38,7 @@ const MAX_UNSENT: u32 = 128 * 1024;
 const SETTINGS_DELAY: Duration = Duration::from_secs(1);
 
 /// Serves an HTTP/2 connection until it ends, and closes it. `already` was read from the socket before. Without TLS,
-/// and if
-/// the configured rejection is silent, output is held back until a request is accepted.
+/// and if the configured rejection is silent, output is held back until a request is accepted.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     wire.socket().limit_unsent(MAX_UNSENT);
     let view = worker.view();
@@ -96,8 +95,7 @@ struct Driver {
 
 impl Driver {
     /// Creates the driver of a new connection with the limits and timeouts of the configuration. The handshake timeout
-    /// applies
-    /// until the client's SETTINGS arrive.
+    /// applies until the client's SETTINGS arrive.
     fn new(worker: &Rc<Worker>, connection: Connection, wire: ClientTransport, config: &Config) -> Self {
         let limits = Http2Limits {
             streams: config.limits.streams,
@@ -131,12 +129,9 @@ impl Driver {
     }
 
     /// Drives the connection once: reads, starts requests, writes, and enforces deadlines. Completes when the
-    /// connection has
-    /// ended and its output is written or cannot be. A connection without streams for the idle timeout is shut down by
-    /// GOAWAY,
-    /// and ends within the handshake timeout. A field section that takes longer than the header timeout closes the
-    /// connection
-    /// with ENHANCE_YOUR_CALM.
+    /// connection has ended and its output is written or cannot be. A connection without streams for the idle timeout
+    /// is shut down by GOAWAY, and ends within the handshake timeout. A field section that takes longer than the
+    /// header timeout closes the connection with ENHANCE_YOUR_CALM.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.conn.borrow_mut().register_waker(cx.waker());
         let more = self.read(cx);
@@ -187,10 +182,8 @@ impl Driver {
     }
 
     /// Begins a graceful shutdown once the worker drains, unless one has begun. A connection without streams then ends
-    /// within
-    /// the handshake timeout. One that has had no request yet gets [`FIRST_REQUEST_GRACE`] for it first, since a
-    /// client sends
-    /// none after GOAWAY.
+    /// within the handshake timeout. One that has had no request yet gets [`FIRST_REQUEST_GRACE`] for it first, since
+    /// a client sends none after GOAWAY.
     fn go_away_when_draining(&mut self) {
         let mut conn = self.conn.borrow_mut();
         if !self.worker.sweep().draining() || conn.is_leaving() || conn.is_over() {
@@ -227,10 +220,8 @@ impl Driver {
     }
 
     /// Reads and processes available bytes, at most [`MAX_READS`] times. Returns true if more may be available, also
-    /// if too
-    /// much output is pending to read on. Returns false if nothing more is available now or the connection has ended.
-    /// The end
-    /// or an error of the transport loses the connection.
+    /// if too much output is pending to read on. Returns false if nothing more is available now or the connection has
+    /// ended. The end or an error of the transport loses the connection.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..MAX_READS {
             let conn = self.conn.borrow();
@@ -255,10 +246,8 @@ impl Driver {
     }
 
     /// Processes input whose last `n` bytes are new: counts them against floods, handles complete frames, reports
-    /// refused
-    /// requests, and spawns a task for each request that has arrived. A flood closes the connection with
-    /// ENHANCE_YOUR_CALM.
-    /// Sets the deadlines of the connection and of an incomplete field section.
+    /// refused requests, and spawns a task for each request that has arrived. A flood closes the connection with
+    /// ENHANCE_YOUR_CALM. Sets the deadlines of the connection and of an incomplete field section.
     fn take(&mut self, n: usize) {
         let bytes = self.input.bytes();
         let now = Instant::now();
@@ -302,8 +291,7 @@ impl Driver {
     }
 
     /// Writes pending output and then deferred resets. Returns true if all is written or output is held back, false if
-    /// the
-    /// socket does not accept all of it now.
+    /// the socket does not accept all of it now.
     ///
     /// # Errors
     /// The error of the transport.
@@ -336,8 +324,8 @@ impl Driver {
     }
 
     /// Reports the error by which this side closed the connection, if there was one, and shuts the transport down
-    /// unless the
-    /// client is gone. After an error, input is discarded as by [`linger`], so that the client can read the GOAWAY.
+    /// unless the client is gone. After an error, input is discarded as by [`linger`], so that the client can read the
+    /// GOAWAY.
     async fn end(self) {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {

@@ -40,8 +40,7 @@ pub(super) enum StreamBody {
 #[derive(Default)]
 pub(super) struct StreamSlot {
     /// The received content that is not consumed yet. The bytes of successive frames are joined, so that small frames
-    /// occupy no
-    /// more memory than the window permits.
+    /// occupy no more memory than the window permits.
     pub(super) input: BytesMut,
     /// The progress of the request's content.
     pub(super) body: StreamBody,
@@ -91,8 +90,7 @@ impl StreamSlot {
     }
 
     /// Ends both directions and wakes the waiting tasks. If more content was expected, reading fails with `why` after
-    /// the
-    /// content that has arrived is read.
+    /// the content that has arrived is read.
     pub(super) fn end(&mut self, why: BodyError) {
         self.dead = true;
         if self.body == StreamBody::Coming {

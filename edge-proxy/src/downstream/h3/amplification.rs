@@ -42,8 +42,7 @@ impl AmplificationLimit {
     }
 
     /// Returns true if a datagram of this many bytes may be sent: the limit is lifted, or would not be exceeded. The
-    /// datagram is
-    /// then counted as sent.
+    /// datagram is then counted as sent.
     pub(super) fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = self.lifted || sent <= self.received.saturating_mul(FACTOR);

@@ -34,8 +34,7 @@ impl CidKey {
     }
 
     /// Returns the number of the worker that issued a connection ID. `None` if its length is wrong or its
-    /// authentication does
-    /// not match this key.
+    /// authentication does not match this key.
     fn open(&self, cid: &[u8]) -> Option<u8> {
         let cid: &[u8; LEN] = cid.try_into().ok()?;
         let (nonce, rest) = cid.split_first_chunk()?;
@@ -113,8 +112,7 @@ impl Router {
     }
 
     /// Queues a datagram for the engine of this worker. It is dropped if the queue is full, the engine has ended, or
-    /// there is no
-    /// such worker.
+    /// there is no such worker.
     pub(super) fn send(&self, worker: u8, datagram: Datagram) {
         if let Some(peer) = self.peers.get(usize::from(worker)) {
             let _ = peer.try_send(datagram);
@@ -138,8 +136,7 @@ impl Router {
 }
 
 /// The membership of an engine in the group that shares an address. The kernel selects a socket by the client's
-/// address, so
-/// that after a migration packets arrive at another worker, which hands them over.
+/// address, so that after a migration packets arrive at another worker, which hands them over.
 pub(crate) struct Handover {
     /// The queues of the group.
     router: Router,
@@ -149,8 +146,7 @@ pub(crate) struct Handover {
 
 impl Handover {
     /// Creates a group of this many engines with a new key, and returns their memberships in the order of the worker
-    /// numbers,
-    /// from 0.
+    /// numbers, from 0.
     pub(crate) fn mesh(workers: u8) -> Vec<Self> {
         let key = CidKey::default();
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAX_QUEUED)).unzip();

@@ -26,8 +26,7 @@ const ACK_ELICITING_THRESHOLD: u32 = 9;
 
 /// Creates the QUIC configuration of accepted connections from a TLS configuration, whose ALPN becomes `h3`, with the
 /// windows, streams and idle timeout of `limits` and this congestion control. `tls` must use TLS 1.3 and, if it
-/// accepts
-/// early data at all, permit `u32::MAX` bytes of it (RFC 9001 §4.6.1).
+/// accepts early data at all, permit `u32::MAX` bytes of it (RFC 9001 §4.6.1).
 ///
 /// # Errors
 /// `NoInitialCipherSuite` if `tls` lacks the cipher suite of Initial packets.

@@ -26,8 +26,7 @@ const ALPHA_CUBIC: f64 = 3.0 * (1.0 - BETA_CUBIC) / (1.0 + BETA_CUBIC);
 /// The number of round-trip samples in a round from which on it is compared with the previous round (RFC 9406 §4.3).
 const MIN_ROUND_SAMPLES: u32 = 8;
 /// The lower and the upper bound of the increase of the round-trip time that indicates a queue (RFC 9406 §4.3).
-/// Between
-/// them, it is an eighth of the shortest time of the previous round.
+/// Between them, it is an eighth of the shortest time of the previous round.
 const RTT_INCREASE: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(16));
 /// The divisor of the window's growth in conservative slow start: it grows by a quarter of the acknowledged bytes (RFC
 /// 9406 §4.2).
@@ -64,8 +63,7 @@ enum SlowStart {
     /// The window grows by the acknowledged bytes.
     Fast,
     /// The round-trip time has increased: the window grows slowly for `rounds` more rounds, to find out whether a
-    /// queue is the
-    /// cause. `baseline` is the shortest round-trip time of the round in which the increase was found.
+    /// queue is the cause. `baseline` is the shortest round-trip time of the round in which the increase was found.
     Conservative { rounds: u32, baseline: Duration },
 }
 
@@ -102,8 +100,7 @@ struct Cubic {
     /// The congestion window in bytes.
     window: u64,
     /// The window in bytes at which slow start ends (ssthresh). `u64::MAX` before the first reduction, so that slow
-    /// start has
-    /// no end.
+    /// start has no end.
     threshold: u64,
     /// The number of bytes acknowledged since the connection began.
     acknowledged: u64,
@@ -119,8 +116,7 @@ struct Cubic {
     /// The present epoch of congestion avoidance. `None` before its first acknowledgement.
     epoch: Option<Epoch>,
     /// The time of the last reduction of the window. Packets sent until then cause no further reduction and do not let
-    /// the
-    /// window grow. `None` before the first reduction and after persistent congestion.
+    /// the window grow. `None` before the first reduction and after persistent congestion.
     recovery: Option<Instant>,
 }
 
@@ -181,10 +177,8 @@ impl Cubic {
     }
 
     /// Records a round-trip time in slow start. From the eighth of a round on, unless it is the first round, enters
-    /// the
-    /// conservative phase if the shortest time has increased since the previous round, and leaves that phase if the
-    /// shortest
-    /// time is below the baseline again (RFC 9406 §4.2).
+    /// the conservative phase if the shortest time has increased since the previous round, and leaves that phase if
+    /// the shortest time is below the baseline again (RFC 9406 §4.2).
     fn sample(&mut self, rtt: Duration) {
         let round = &mut self.round;
         round.shortest = round.shortest.min(rtt);
@@ -209,8 +203,7 @@ impl Cubic {
     }
 
     /// Begins the next round of slow start. After [`CONSERVATIVE_ROUNDS`] conservative rounds, slow start ends: the
-    /// present
-    /// window becomes the threshold.
+    /// present window becomes the threshold.
     fn next_round(&mut self) {
         self.round =
             Round { end: self.last_sent, shortest: Duration::MAX, samples: 0, before: self.round.shortest };
@@ -224,11 +217,9 @@ impl Cubic {
     }
 
     /// Counts `bytes` acknowledged bytes of a packet that was sent at `sent`, and grows the window for them: by slow
-    /// start below
-    /// the threshold, else by congestion avoidance. It does not grow for a packet that was sent until the last
-    /// reduction, or if
-    /// `app_limited` is true: the connection had too little to send to use the window. In slow start, also records the
-    /// packet's round-trip time.
+    /// start below the threshold, else by congestion avoidance. It does not grow for a packet that was sent until the
+    /// last reduction, or if `app_limited` is true: the connection had too little to send to use the window. In slow
+    /// start, also records the packet's round-trip time.
     fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: Duration) {
         self.acknowledged = self.acknowledged.saturating_add(bytes);
         if self.recovery.is_some_and(|recovery| sent <= recovery) {

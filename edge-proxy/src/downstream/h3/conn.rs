@@ -24,8 +24,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 /// The number of response bytes that a connection may have in flight or queued in QUIC before its path proves to be
-/// faster.
-/// Content of other streams waits behind them. It is more than twice the initial congestion window.
+/// faster. Content of other streams waits behind them. It is more than twice the initial congestion window.
 pub(super) const SEND_WINDOW: u64 = 128 * 1024;
 
 /// The number of bytes that a stream may pass to QUIC in its turn while other streams wait.
@@ -149,10 +148,8 @@ impl QuicConnection {
     }
 
     /// Processes all pending events of QUIC: opens the control stream, reads streams, wakes tasks, and passes pending
-    /// output to
-    /// QUIC. Requests whose heads are complete are added to `arrived`. Before that, adjusts the send window if QUIC
-    /// did not
-    /// accept all data; after it, follows a change of the client's address.
+    /// output to QUIC. Requests whose heads are complete are added to `arrived`. Before that, adjusts the send window
+    /// if QUIC did not accept all data; after it, follows a change of the client's address.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
@@ -189,10 +186,8 @@ impl QuicConnection {
     }
 
     /// Handles an event of a stream: new streams, input, room for output, or STOP_SENDING. A request above the last
-    /// one of
-    /// GOAWAY is rejected with H3_REQUEST_REJECTED. STOP_SENDING ends the response, and counts as an aborted request
-    /// if the
-    /// request is in flight or its head is incomplete; on the control stream it closes the connection.
+    /// one of GOAWAY is rejected with H3_REQUEST_REJECTED. STOP_SENDING ends the response, and counts as an aborted
+    /// request if the request is in flight or its head is incomplete; on the control stream it closes the connection.
     fn stream_event(&mut self, shared: &EngineState, event: &StreamEvent, arrived: &mut Vec<QuicRequest>) {
         match *event {
             StreamEvent::Opened { dir: Dir::Bi } => {
@@ -263,10 +258,8 @@ impl QuicConnection {
     }
 
     /// Opens this side's control stream and sends SETTINGS, unless it is open. If the client permits no stream yet,
-    /// does nothing
-    /// during the handshake, and closes the connection after it. QPACK streams are not opened: without a dynamic table
-    /// they
-    /// would stay empty (RFC 9204 §4.2).
+    /// does nothing during the handshake, and closes the connection after it. QPACK streams are not opened: without a
+    /// dynamic table they would stay empty (RFC 9204 §4.2).
     fn open_control(&mut self, shared: &EngineState) {
         if self.control.is_some() {
             return;
@@ -298,10 +291,8 @@ impl QuicConnection {
     }
 
     /// Sends GOAWAY (RFC 9114 §5.2). If `last` is true, further requests are rejected; if false, the frame announces
-    /// no limit,
-    /// and requests are still accepted. Returns false, without an effect, before the control stream is open, once the
-    /// connection
-    /// has ended, and after a call with `last`.
+    /// no limit, and requests are still accepted. Returns false, without an effect, before the control stream is open,
+    /// once the connection has ended, and after a call with `last`.
     pub(super) fn go_away(&mut self, last: bool) -> bool {
         if self.control.is_none() || self.lost || self.goaway.is_some() {
             return false;
@@ -316,10 +307,8 @@ impl QuicConnection {
     }
 
     /// Reads and decodes the available bytes of a unidirectional stream of the client, and applies its priority
-    /// updates. Too
-    /// many frames on the control stream, or an error of the protocol, close the connection. A stream of an unknown
-    /// type is
-    /// stopped.
+    /// updates. Too many frames on the control stream, or an error of the protocol, close the connection. A stream of
+    /// an unknown type is stopped.
     fn read_uni(&mut self, shared: &EngineState, id: StreamId) {
         while self.uni.contains_key(&id) && !self.lost {
             let read = self.read(id);
@@ -357,10 +346,8 @@ impl QuicConnection {
     }
 
     /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete. A
-    /// malformed or
-    /// incomplete head resets the stream or closes the connection, one that is too large is answered with 431. A reset
-    /// by the
-    /// client counts as an aborted request.
+    /// malformed or incomplete head resets the stream or closes the connection, one that is too large is answered with
+    /// 431. A reset by the client counts as an aborted request.
     fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);
@@ -395,9 +382,8 @@ impl QuicConnection {
     }
 
     /// Decodes a complete head and adds the request to `arrived`. `input` contains the bytes received behind it; if it
-    /// is empty,
-    /// reads the stream once more, since most requests end with their head. An unacceptable head is handled as by
-    /// [`QuicConnection::fail`].
+    /// is empty, reads the stream once more, since most requests end with their head. An unacceptable head is handled
+    /// as by [`QuicConnection::fail`].
     fn head_ready(
         &mut self,
         shared: &EngineState,
@@ -467,8 +453,7 @@ impl QuicConnection {
     }
 
     /// Handles a protocol error on a stream that no task owns. An error of the connection closes it. An error of the
-    /// stream
-    /// resets the stream, and a head that is too large is answered with 431; both count as an aborted request.
+    /// stream resets the stream, and a head that is too large is answered with 431; both count as an aborted request.
     fn fail(&mut self, shared: &EngineState, id: StreamId, fault: ProtocolError) {
         match fault {
             ProtocolError::Connection(code) => self.close(shared, code),

@@ -33,8 +33,7 @@ impl EngineControl {
     }
 
     /// Sends the command to accept further connections with these settings. The limits also apply to existing
-    /// connections,
-    /// except those that were negotiated at their start. No effect if the engine has ended.
+    /// connections, except those that were negotiated at their start. No effect if the engine has ended.
     pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: QuicLimits) {
         // An engine that has ended needs no configuration.
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
@@ -42,22 +41,20 @@ impl EngineControl {
 
     /// Sends the command to shut down: no new connections are accepted, and after at most
     /// [`FIRST_REQUEST_GRACE`](crate::deadline::FIRST_REQUEST_GRACE), which is for requests already sent, no new
-    /// requests. The
-    /// engine ends when all requests have finished, or after `within`. No effect if the engine has ended.
+    /// requests. The engine ends when all requests have finished, or after `within`. No effect if the engine has
+    /// ended.
     pub(crate) fn shutdown(&self, within: Duration) {
         let _ = self.0.send(EngineCommand::Shutdown(within));
     }
 
     /// Sends the command to pass datagrams of unknown clients to these engines at the same address. For an engine that
-    /// shuts
-    /// down. No effect if the engine has ended.
+    /// shuts down. No effect if the engine has ended.
     pub(crate) fn set_successor(&self, engines: Router) {
         let _ = self.0.send(EngineCommand::Successor(engines));
     }
 
     /// Sends the command to pass datagrams of the connections of these other engines at the same address to them,
-    /// until they
-    /// have ended. No effect if the engine has ended.
+    /// until they have ended. No effect if the engine has ended.
     pub(crate) fn add_predecessor(&self, engines: Router) {
         let _ = self.0.send(EngineCommand::Predecessor(engines));
     }

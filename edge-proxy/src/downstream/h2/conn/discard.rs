@@ -64,12 +64,9 @@ impl Http2Connection {
     }
 
     /// Counts `all` bytes of discarded content of a stream, padding included. If `ended` is true, the client ended the
-    /// stream,
-    /// and discarding ends. Otherwise, a stream that exceeds its window is reset with FLOW_CONTROL_ERROR, and one that
-    /// has
-    /// reached [`MAX_DISCARDED_BYTES`] with NO_ERROR; the window is widened when less than half of it is left. No
-    /// effect if the
-    /// stream's content is not discarded.
+    /// stream, and discarding ends. Otherwise, a stream that exceeds its window is reset with FLOW_CONTROL_ERROR, and
+    /// one that has reached [`MAX_DISCARDED_BYTES`] with NO_ERROR; the window is widened when less than half of it is
+    /// left. No effect if the stream's content is not discarded.
     pub(super) fn count_discarded(&mut self, id: u32, all: usize, ended: bool) {
         let Some(at) = self.discarded.iter().position(|request| request.id == id) else { return };
         let DiscardedRequest { window, left, .. } = &mut self.discarded[at];
@@ -92,8 +89,7 @@ impl Http2Connection {
     }
 
     /// Ends a stream and schedules its RST_STREAM for after all other pending output, in a separate write. No effect
-    /// once the
-    /// connection has ended.
+    /// once the connection has ended.
     pub(in super::super) fn defer_reset(&mut self, id: u32, code: Code) {
         if self.lost || self.failed.is_some() {
             return;

@@ -10,10 +10,8 @@ use std::time::Instant;
 
 impl Http2Connection {
     /// Processes the preface and the complete frames in the input, which arrived at `now`. Adds requests with complete
-    /// heads to
-    /// `arrived`. Returns the number of bytes consumed; an incomplete preface or frame is not consumed. A wrong
-    /// preface loses
-    /// the connection without a response, an error of the protocol closes it by GOAWAY.
+    /// heads to `arrived`. Returns the number of bytes consumed; an incomplete preface or frame is not consumed. A
+    /// wrong preface loses the connection without a response, an error of the protocol closes it by GOAWAY.
     pub(in super::super) fn receive(
         &mut self,
         input: &[u8],
@@ -51,10 +49,8 @@ impl Http2Connection {
     }
 
     /// Checks that a frame may come at this point, and passes it to the handler of its type. Closes the connection
-    /// with
-    /// PROTOCOL_ERROR if a field section is incomplete and the frame does not continue it, if the first frame is not
-    /// SETTINGS,
-    /// or for PUSH_PROMISE. Unknown types are ignored.
+    /// with PROTOCOL_ERROR if a field section is incomplete and the frame does not continue it, if the first frame is
+    /// not SETTINGS, or for PUSH_PROMISE. Unknown types are ignored.
     fn frame(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let section = self.block.as_ref().map(|block| block.id);
         let continues = header.kind == frame::CONTINUATION && section == Some(header.stream);
@@ -81,19 +77,16 @@ impl Http2Connection {
     }
 
     /// Returns whether this stream is idle: the client has opened neither it nor a higher one, or cannot open it
-    /// because the
-    /// number is even.
+    /// because the number is even.
     fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
 
     /// Handles a DATA frame (RFC 9113 §6.1): subtracts it from the receive windows, padding included, and stores its
-    /// content
-    /// for the stream's task. Content of a stream that was reset or is discarded only counts towards the windows.
-    /// Errors that
-    /// concern the connection close it: an idle stream, invalid padding, an exceeded window of the connection. Others
-    /// reset the
-    /// stream: an ended stream, an exceeded window of the stream, content that is not as long as declared.
+    /// content for the stream's task. Content of a stream that was reset or is discarded only counts towards the
+    /// windows. Errors that concern the connection close it: an idle stream, invalid padding, an exceeded window of
+    /// the connection. Others reset the stream: an ended stream, an exceeded window of the stream, content that is not
+    /// as long as declared.
     fn data(&mut self, header: FrameHeader, payload: &[u8]) {
         let (id, all) = (header.stream, payload.len());
         if self.is_idle(id) {
@@ -151,8 +144,7 @@ impl Http2Connection {
     }
 
     /// Checks a PRIORITY frame, which has no other effect. Stream 0 closes the connection. A wrong length, or a
-    /// dependency of
-    /// the stream on itself, resets the stream, or closes the connection if the stream is idle.
+    /// dependency of the stream on itself, resets the stream, or closes the connection if the stream is idle.
     fn priority(&mut self, header: FrameHeader, payload: &[u8]) {
         let id = header.stream;
         if id == 0 {
@@ -170,8 +162,7 @@ impl Http2Connection {
     }
 
     /// Applies the urgency of a PRIORITY_UPDATE frame (RFC 9218 §7.1) to an open stream. A frame for a stream that is
-    /// not open
-    /// is ignored, since its request can carry the priority, too. A malformed frame closes the connection.
+    /// not open is ignored, since its request can carry the priority, too. A malformed frame closes the connection.
     fn priority_update(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -188,8 +179,7 @@ impl Http2Connection {
     }
 
     /// Handles RST_STREAM: ends an open stream or one whose content is discarded, which counts as an aborted request.
-    /// Other
-    /// streams are not affected. A wrong length or an idle stream closes the connection.
+    /// Other streams are not affected. A wrong length or an idle stream closes the connection.
     fn rst_stream(&mut self, header: FrameHeader, payload: &[u8]) {
         if payload.len() != 4 {
             return self.fail(Code::FRAME_SIZE_ERROR);
@@ -210,8 +200,7 @@ impl Http2Connection {
 
     /// Applies the client's SETTINGS and acknowledges them. Only SETTINGS_INITIAL_WINDOW_SIZE has an effect;
     /// SETTINGS_ENABLE_PUSH and SETTINGS_MAX_FRAME_SIZE are checked but not used. An acknowledgement has no effect. An
-    /// invalid
-    /// frame or value closes the connection.
+    /// invalid frame or value closes the connection.
     fn settings(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -242,9 +231,8 @@ impl Http2Connection {
     }
 
     /// Applies SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.9.2): the send windows of existing streams change by the
-    /// difference
-    /// and may become negative. If the value or a resulting window is above 2^31-1, closes the connection with
-    /// FLOW_CONTROL_ERROR. Wakes the streams that wait to send if the value has increased.
+    /// difference and may become negative. If the value or a resulting window is above 2^31-1, closes the connection
+    /// with FLOW_CONTROL_ERROR. Wakes the streams that wait to send if the value has increased.
     fn initial_window(&mut self, value: i64) {
         if value > MAX_WINDOW {
             return self.fail(Code::FLOW_CONTROL_ERROR);
@@ -267,10 +255,8 @@ impl Http2Connection {
     }
 
     /// Handles PING: appends an acknowledgement with the same payload. If the frame itself is an acknowledgement, it
-    /// ends a
-    /// measurement of the windows, or shows that the first GOAWAY was received, so that the second one is appended. A
-    /// nonzero
-    /// stream or a length other than 8 closes the connection.
+    /// ends a measurement of the windows, or shows that the first GOAWAY was received, so that the second one is
+    /// appended. A nonzero stream or a length other than 8 closes the connection.
     fn ping(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -291,8 +277,7 @@ impl Http2Connection {
     }
 
     /// Handles the client's GOAWAY: the connection ends when its streams have. A nonzero stream or a length below 8
-    /// closes the
-    /// connection.
+    /// closes the connection.
     fn goaway(&mut self, header: FrameHeader, payload: &[u8]) {
         if header.stream != 0 {
             return self.fail(Code::PROTOCOL_ERROR);
@@ -304,10 +289,9 @@ impl Http2Connection {
     }
 
     /// Handles WINDOW_UPDATE: widens the send window of the connection or of an open stream, whose task is woken. A
-    /// frame for an
-    /// ended stream is ignored. A wrong length, an idle stream, or an invalid increment of the connection's window
-    /// closes the
-    /// connection; an invalid increment of a stream's window (0, or to more than 2^31-1) resets the stream.
+    /// frame for an ended stream is ignored. A wrong length, an idle stream, or an invalid increment of the
+    /// connection's window closes the connection; an invalid increment of a stream's window (0, or to more than
+    /// 2^31-1) resets the stream.
     fn window_update(&mut self, header: FrameHeader, payload: &[u8]) {
         if payload.len() != 4 {
             return self.fail(Code::FRAME_SIZE_ERROR);

@@ -11,14 +11,12 @@ use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 
 /// The factor by which an encoded section of several frames may exceed the limit of the decoded one. A longer section
-/// is
-/// not decoded, and the connection is closed.
+/// is not decoded, and the connection is closed.
 const MAX_ENCODING_FACTOR: usize = 4;
 
 impl Http2Connection {
     /// Handles a HEADERS frame: decodes its section, or stores it until the CONTINUATION frames have arrived. Closes
-    /// the
-    /// connection for an even stream number, invalid padding, or incomplete priority fields.
+    /// the connection for an even stream number, invalid padding, or incomplete priority fields.
     pub(super) fn headers(&mut self, header: FrameHeader, payload: &[u8], arrived: &mut Vec<PendingRequest>) {
         let id = header.stream;
         // §5.1.1: clients begin streams with odd numbers.
@@ -43,9 +41,8 @@ impl Http2Connection {
     }
 
     /// Handles a CONTINUATION frame: appends to the stored section, and decodes it if it is complete. Closes the
-    /// connection with
-    /// PROTOCOL_ERROR if no section is incomplete, and with ENHANCE_YOUR_CALM if the encoded section is longer than
-    /// [`MAX_ENCODING_FACTOR`] times the limit.
+    /// connection with PROTOCOL_ERROR if no section is incomplete, and with ENHANCE_YOUR_CALM if the encoded section
+    /// is longer than [`MAX_ENCODING_FACTOR`] times the limit.
     pub(super) fn continuation(
         &mut self,
         header: FrameHeader,
@@ -65,12 +62,9 @@ impl Http2Connection {
     }
 
     /// Handles a complete section: the head of a new stream, or the trailers of an open one. On a stream that this
-    /// side reset
-    /// or whose content is discarded, the section is decoded for the dynamic table only. On any other stream that has
-    /// ended, it
-    /// closes the connection with STREAM_CLOSED. `end` is true if the stream ends with the section, `own` if the
-    /// stream depends
-    /// on itself.
+    /// side reset or whose content is discarded, the section is decoded for the dynamic table only. On any other
+    /// stream that has ended, it closes the connection with STREAM_CLOSED. `end` is true if the stream ends with the
+    /// section, `own` if the stream depends on itself.
     fn section(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         if id > self.highest {
             self.request(id, end, own, block, arrived);
@@ -91,8 +85,7 @@ impl Http2Connection {
     }
 
     /// Decodes a section and passes each name and value to `field` until it returns an error; the rest is decoded for
-    /// the
-    /// dynamic table only. Returns the error of `field`, or `None` if it returned none.
+    /// the dynamic table only. Returns the error of `field`, or `None` if it returned none.
     ///
     /// # Errors
     /// [`hpack::InvalidBlock`] if the section cannot be decoded.
@@ -111,12 +104,9 @@ impl Http2Connection {
     }
 
     /// Decodes the head of a request and opens its stream. A section that cannot be decoded closes the connection. A
-    /// stream
-    /// above the last one of GOAWAY is ignored. The stream is reset with REFUSED_STREAM if the limit of streams is
-    /// reached or
-    /// the method is CONNECT without a protocol, and with PROTOCOL_ERROR if the head is malformed. A head that is too
-    /// large is
-    /// answered with 431, one with two different authorities with 400.
+    /// stream above the last one of GOAWAY is ignored. The stream is reset with REFUSED_STREAM if the limit of streams
+    /// is reached or the method is CONNECT without a protocol, and with PROTOCOL_ERROR if the head is malformed. A
+    /// head that is too large is answered with 431, one with two different authorities with 400.
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
         let mut section = RequestHeadBuilder::new(Version::Http2, self.limits.section);
@@ -146,8 +136,7 @@ impl Http2Connection {
     }
 
     /// Creates the state of a request's stream and adds the request to `arrived`. `end` is true if the head ended the
-    /// stream, so
-    /// that the request has no content.
+    /// stream, so that the request has no content.
     fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
         let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
@@ -164,10 +153,8 @@ impl Http2Connection {
     }
 
     /// Responds to a request with this status and no content, and records `reason` to be reported. If the client has
-    /// not ended
-    /// the stream (`end` is false), schedules its reset with NO_ERROR. Counts as an aborted request. While output is
-    /// held back,
-    /// ends the stream in silence instead.
+    /// not ended the stream (`end` is false), schedules its reset with NO_ERROR. Counts as an aborted request. While
+    /// output is held back, ends the stream in silence instead.
     fn refuse(&mut self, id: u32, end: bool, status: u16, reason: Reason) {
         self.refused.push(reason);
         if self.silence.is_some() {
@@ -185,10 +172,8 @@ impl Http2Connection {
     }
 
     /// Decodes the trailers of a request, which end its content, and wakes the task that reads it. Resets the stream
-    /// if the
-    /// content had ended already, the trailers are malformed, too large or do not end the stream, or the content is
-    /// shorter
-    /// than declared. A section that cannot be decoded closes the connection.
+    /// if the content had ended already, the trailers are malformed, too large or do not end the stream, or the
+    /// content is shorter than declared. A section that cannot be decoded closes the connection.
     fn trailers(&mut self, id: u32, end: bool, own: bool, block: &[u8]) {
         let mut section = TrailerBuilder::new(self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {

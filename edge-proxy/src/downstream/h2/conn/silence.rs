@@ -19,8 +19,7 @@ impl Http2Connection {
     }
 
     /// Returns whether output is held back from a client that has sent its SETTINGS but waits for those of this side:
-    /// it has no
-    /// open stream, no stream of it was dropped, and no field section has begun.
+    /// it has no open stream, no stream of it was dropped, and no field section has begun.
     pub(in super::super) fn awaits_settings(&self) -> bool {
         self.silence.as_ref().is_some_and(Vec::is_empty)
             && self.begun
@@ -39,8 +38,7 @@ impl Http2Connection {
     }
 
     /// Ends a stream without output while output is held back. Returns false, without an effect, if output is sent, so
-    /// that the
-    /// stream has to be reset.
+    /// that the stream has to be reset.
     pub(in super::super) fn drop_in_silence(&mut self, id: u32) -> bool {
         let Some(dropped) = &mut self.silence else { return false };
         dropped.push(id);
@@ -51,10 +49,8 @@ impl Http2Connection {
     }
 
     /// Ends a stream without output for an error of the client, which counts as an aborted request. Must be called
-    /// only while
-    /// output is held back. Closes the connection without output if all its streams have ended; otherwise another one
-    /// may still
-    /// name a site.
+    /// only while output is held back. Closes the connection without output if all its streams have ended; otherwise
+    /// another one may still name a site.
     pub(super) fn fail_in_silence(&mut self, id: u32) {
         self.drop_in_silence(id);
         if let Some(slot) = self.slots.get_mut(&id) {

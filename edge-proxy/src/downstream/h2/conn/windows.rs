@@ -58,8 +58,7 @@ impl Windows {
     }
 
     /// Begins a measurement if none is pending and the windows are not at their largest. Returns true if one has
-    /// begun, so that
-    /// the PING is to be sent.
+    /// begun, so that the PING is to be sent.
     pub(super) const fn measure(&mut self) -> bool {
         let begins = self.measured.is_none() && self.stream < MAX_STREAM_WINDOW;
         if begins {
@@ -69,10 +68,9 @@ impl Windows {
     }
 
     /// Ends the pending measurement, since the acknowledgement of its PING has arrived. If half a stream's window or
-    /// more was
-    /// forwarded in the meantime and the worker's budget permits it, doubles the stream's window up to
-    /// [`MAX_STREAM_WINDOW`],
-    /// and enlarges the connection's window to at least two of those. No effect if none is pending.
+    /// more was forwarded in the meantime and the worker's budget permits it, doubles the stream's window up to
+    /// [`MAX_STREAM_WINDOW`], and enlarges the connection's window to at least two of those. No effect if none is
+    /// pending.
     pub(super) fn answered(&mut self) {
         if self.measured.take().is_some_and(|measured| measured >= u64::from(self.stream / 2)) {
             let stream = (2 * self.stream).min(MAX_STREAM_WINDOW);
