@@ -15,9 +15,10 @@ use std::time::Instant;
 /// The smallest window of a stream in bytes.
 const MIN_WINDOW: usize = 16 * 1024;
 
-/// Returns the window in bytes of a new stream among this many streams within a budget: `largest`, halved until the windows
-/// of all streams would fill at most a quarter of the budget (an eighth if they have grown), but not below the smallest
-/// one. Earlier streams keep their larger windows; even after all halvings, all windows together fill at most the budget.
+/// Returns the window in bytes of a new stream among this many streams within a budget: `largest`, halved until the
+/// windows of all streams would fill at most a quarter of the budget (an eighth while the window is above the initial
+/// one), but not below [`MIN_WINDOW`] by more than one halving. Earlier streams keep their larger windows; even after
+/// all halvings, all windows together fill at most the budget.
 const fn window_of(budget: usize, streams: usize, largest: usize) -> usize {
     let mut window = largest;
     while window > MIN_WINDOW
@@ -38,11 +39,12 @@ struct ShareEntry {
 
 /// The state of a buffered response.
 struct ShareState {
-    /// The time at which the client last read anything.
+    /// The time at which the client last read content of the response, or the response began.
     taken: Cell<Instant>,
     /// True if the response is to be aborted.
     given_up: Cell<bool>,
-    /// The task of the exchange, woken when the response is to be aborted. `None` if it does not wait.
+    /// The task of the exchange, which is woken when the response is to be aborted. `None` if it does not wait for
+    /// that.
     waker: RefCell<Option<Waker>>,
 }
 
@@ -52,7 +54,7 @@ struct BufferBudget {
     budget: Cell<usize>,
     /// The buffered responses, by their number.
     entries: RefCell<HashMap<u64, ShareEntry>>,
-    /// The number of the next response.
+    /// The number that the next response gets.
     next: Cell<u64>,
     /// The number of buffered bytes at the last check.
     held: Cell<usize>,
@@ -71,23 +73,23 @@ thread_local! {
     };
 }
 
-/// Sets the budget of this worker, in bytes.
+/// Sets the budget of this thread's worker, in bytes.
 pub(crate) fn set_budget(bytes: usize) {
     BUDGET.with(|shares| shares.budget.set(bytes));
 }
 
-/// Returns the window in bytes of a new stream of this worker, at most `largest`.
+/// Returns the window in bytes of a new stream of this thread's worker, at most `largest`.
 pub(super) fn window(largest: usize) -> u32 {
     BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len(), largest) as u32)
 }
 
-/// Returns the number of bytes that are buffered for clients now.
+/// Returns the number of bytes that this thread's worker buffers for clients now.
 pub(super) fn buffered() -> usize {
     BUDGET.with(|shares| shares.entries.borrow().values().map(|entry| entry.flow.used_capacity()).sum())
 }
 
-/// Counts `n` bytes received from an upstream. If more may be buffered than the budget, gives up the responses whose
-/// clients have read nothing for the longest time.
+/// Counts `n` bytes received from an upstream. If more than the budget may be buffered, checks that, and if so gives
+/// up the responses whose clients have read nothing for the longest time.
 pub(super) fn received(n: usize) {
     BUDGET.with(|shares| {
         shares.since.set(shares.since.get() + n);
@@ -97,6 +99,8 @@ pub(super) fn received(n: usize) {
     });
 }
 
+/// Adds up the buffered bytes. If they exceed the budget, gives up responses and wakes their tasks, those that were
+/// not read for the longest time first, until at most seven eighths of the budget are filled.
 impl BufferBudget {
     /// Adds up the buffered bytes. If they exceed the budget, gives up responses, those that were not read for the
     /// longest time first, until seven eighths of the budget are left.
@@ -133,11 +137,12 @@ impl BufferBudget {
 pub(super) struct BufferedShare {
     /// The number of the response in the budget.
     number: u64,
+    /// The state that the budget shares.
     state: Rc<ShareState>,
 }
 
 impl BufferedShare {
-    /// Adds a response with this flow control to the budget.
+    /// Adds a response with this flow control to the budget of this thread's worker.
     pub(super) fn new(flow: FlowControl) -> Self {
         let state = Rc::new(ShareState {
             taken: Cell::new(Instant::now()),
@@ -153,12 +158,13 @@ impl BufferedShare {
         Self { number, state }
     }
 
-    /// Records that the client has read content of the response.
+    /// Records that the client has read content of the response now.
     pub(super) fn taken(&self) {
         self.state.taken.set(Instant::now());
     }
 
-    /// Returns whether the response is given up. If not, the task is woken when it is.
+    /// Returns whether the response is given up. If not, registers the task, which is woken when the response is given
+    /// up.
     pub(super) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         if !self.state.given_up.get() {
             *self.state.waker.borrow_mut() = Some(cx.waker().clone());

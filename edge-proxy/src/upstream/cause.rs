@@ -5,7 +5,8 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::fmt;
 use std::io;
 
-/// The cause of a failure at a target. [`Display`](fmt::Display) formats it with a hint for the operator.
+/// The cause of a failure at a target. [`Display`](fmt::Display) formats it, for most causes with a hint for the
+/// operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
@@ -13,7 +14,8 @@ pub enum Cause {
     Closed,
     /// The connection was not established in time.
     ConnectTimedOut,
-    /// The process lacks the permission to connect to the Unix socket (`EACCES`, `EPERM`).
+    /// The process lacks the permission for an operation on the connection, usually to connect to the Unix socket
+    /// (`EACCES`, `EPERM`).
     Denied,
     /// This system forbids the TCP connection: its packet filter, a route of the type `prohibit`, or the sandbox
     /// (`EACCES`, `EPERM`). Not counted as a failure of the target.
@@ -21,11 +23,12 @@ pub enum Cause {
     /// The target sent no head, or no further content, within
     /// [`Timeouts::response`](crate::config::Timeouts::response), or did not respond to a health check in time.
     Silent,
-    /// An HTTP/2 protocol error, or a stream reset by the target.
+    /// An HTTP/2 protocol error, a stream reset by the target, or a request that cannot be sent over HTTP/2.
     Http2,
     /// Another error of the system.
     Io(io::ErrorKind),
-    /// The response head is malformed. Contains the error and the line number in the head, counted from 1.
+    /// The response head is malformed. Contains the error and the line number in the head, counted from 1 and at most
+    /// 65,535.
     MalformedHead(HeadError, u16),
     /// The framing of the response content is malformed.
     MalformedContent,
@@ -41,31 +44,32 @@ pub enum Cause {
     Refused,
     /// This system is out of file descriptors, memory or local ports. Not counted as a failure of the target.
     Resources,
-    /// The target reset the connection, or it was closed while data was written.
+    /// The target reset the connection, or had closed it when data was written.
     Reset,
     /// The response has this status, which `retry.statuses` or the health check treats as a failure.
     Status(u16),
-    /// The target switched to a protocol that was not requested.
+    /// The target switched to a protocol that was not requested, or did not confirm the WebSocket handshake.
     Switched,
     /// The target ended the TLS handshake with this alert.
     TlsAlert(AlertDescription),
     /// The target's certificate is that of an authority (CA:TRUE), not of a server.
     TlsAuthority,
-    /// The target requires a client certificate.
+    /// The target requires a client certificate, or rejects the one that was sent (the alerts `certificate_required`
+    /// and `bad_certificate`).
     TlsClientCertificate,
     /// The target's certificate has expired.
     TlsExpired,
-    /// The TLS handshake failed for another reason.
+    /// The TLS handshake or a TLS record failed for another reason.
     TlsFailed,
     /// The target's certificate is for another name.
     TlsName,
     /// The target's certificate is not valid yet.
     TlsNotYetValid,
-    /// The target's certificate and its key match none of the pins.
+    /// The target's certificate and its key match none of the configured pins.
     TlsPin,
     /// The issuer of the target's certificate is not trusted, or its signature does not match.
     TlsUnknownIssuer,
-    /// The target supports neither TLS 1.2 nor TLS 1.3.
+    /// The target supports neither TLS 1.2 nor TLS 1.3, or no version in common.
     TlsVersion,
     /// The host or network of the target is unreachable, as another system reports.
     Unreachable,
@@ -77,8 +81,9 @@ impl Cause {
         matches!(self, Self::Forbidden | Self::NoRoute | Self::Resources)
     }
 
-    /// Returns the cause of an error while a TCP connection is established. `at_once` is true if the system call itself
-    /// failed, before anything could be received from the network.
+    /// Returns the cause of an error while a TCP connection is established. `at_once` is true if the system call
+    /// itself failed, before anything could be received from the network: routing errors are then [`Cause::NoRoute`].
+    /// A permission error is [`Cause::Forbidden`]. Other errors are as in [`Cause::of`].
     pub(super) fn of_tcp(why: &io::Error, at_once: bool) -> Self {
         // By its routes: none, of the type `unreachable` or `blackhole`, an interface that is down, a family that is
         // disabled.
@@ -93,7 +98,8 @@ impl Cause {
         }
     }
 
-    /// Returns the cause of a system error, or of the TLS error in it, while a connection is established or used.
+    /// Returns the cause of a system error while a connection is established or used, or of the error of rustls that
+    /// it contains. Errors without a cause of their own become [`Cause::Io`].
     pub(crate) fn of(why: &io::Error) -> Self {
         if let Some(tls) = why.get_ref().and_then(|why| why.downcast_ref::<rustls::Error>()) {
             return Self::of_tls(tls);
@@ -115,7 +121,8 @@ impl Cause {
         }
     }
 
-    /// Returns the cause of an error of rustls.
+    /// Returns the cause of an error of rustls. Errors without a cause of their own become [`Cause::TlsFailed`], and
+    /// other alerts [`Cause::TlsAlert`].
     fn of_tls(why: &rustls::Error) -> Self {
         match why {
             rustls::Error::InvalidCertificate(why) => match why {

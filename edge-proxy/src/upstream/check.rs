@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-/// The highest number of concurrent checks. Further ones wait, so that requests of clients have descriptors and time.
+/// The highest number of concurrent checks. Further checks wait, so that requests of clients have descriptors and
+/// time.
 const MAX_CONCURRENT: usize = 256;
 
 /// The running checks of the pools in use. Dropping it ends them.
@@ -26,13 +27,13 @@ pub(crate) struct Checks {
     running: HashMap<*const Pool, PoolChecks>,
     /// The semaphore that limits concurrent checks to [`MAX_CONCURRENT`].
     places: Rc<Semaphore>,
-    /// The number of checks that were started so far.
+    /// The number of checks that were started so far, modulo 2^32. It determines the delay of the next one.
     begun: u32,
 }
 
-/// The checks of one pool. Owns the pool, so that no other pool can have its address in memory, which is the key.
+/// The checks of one pool. Owns the pool, so that no other pool can have the same address in memory, which is the key.
 struct PoolChecks {
-    /// The pool, which is thereby not freed.
+    /// The pool, which is not freed while this exists.
     _pool: Rc<Pool>,
     /// The handles that end the checks of the targets.
     tasks: Vec<AbortHandle>,
@@ -45,8 +46,8 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Starts checks for the targets of these pools whose upstreams configure them, and ends those of all other pools.
-    /// Checks of unchanged pools continue.
+    /// Starts checks for the targets of those pools whose upstreams configure checks, and ends the checks of all pools
+    /// that are not given. Checks of pools that are given again continue. Must be called within a `LocalSet`.
     pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<DeadlineSweeper>) {
         let mut before = std::mem::take(&mut self.running);
         for pool in pools {
@@ -78,15 +79,16 @@ impl Drop for PoolChecks {
     }
 }
 
-/// Returns the initial delay of the check with this number. Multiples of the golden ratio spread any number of checks
-/// evenly over the interval.
+/// Returns the initial delay of the check with this number, below `interval`. Multiples of the golden ratio spread any
+/// number of checks evenly over the interval.
 fn phase(number: u32, interval: Duration) -> Duration {
     const RATIO: u32 = 0x9e37_79b9;
     interval.mul_f64(f64::from(number.wrapping_mul(RATIO)) / (f64::from(u32::MAX) + 1.0))
 }
 
 /// Checks the target with the index `at` after an initial delay and then at the interval, and applies the results to
-/// its health. A check that fails for lack of resources of this system has no result. Never completes.
+/// its health. A check that takes longer than its timeout has failed. A check that fails for a cause in this system is
+/// noted and has no result. Never completes.
 async fn repeat_check(
     pool: Rc<Pool>,
     at: usize,
@@ -116,7 +118,8 @@ async fn repeat_check(
     }
 }
 
-/// Performs one check on a new connection: the status of the response must be in the configured range.
+/// Performs one check on a new connection: sends a GET request, and expects a final response whose status is in the
+/// configured range, both ends included.
 ///
 /// # Errors
 /// The cause for which the target is not healthy.

@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 
 /// The PROXY header to send at the beginning of a connection.
 pub(crate) struct OutgoingProxyHeader<'a> {
-    /// The version of the header.
+    /// The extensions that describe the client's connection. Sent in version 2 only.
     pub(crate) version: ProxyOut,
     /// The description of the client's connection. Sent in version 2 only.
     pub(crate) extensions: &'a Extensions,
@@ -30,8 +30,9 @@ pub(crate) struct OutgoingProxyHeader<'a> {
     pub(crate) local: SocketAddr,
 }
 
-/// Establishes a connection to a target: resolves its name, connects, sends the PROXY header, and performs the TLS
-/// handshake. `tls` is the configuration and the server name to verify; `None` for a plain connection.
+/// Establishes a connection to a target: resolves its name and connects, or connects to its Unix socket, sends the
+/// PROXY header if there is one, and performs the TLS handshake. `tls` is the configuration and the server name to
+/// verify; `None` for a plain connection. There is no time limit.
 ///
 /// # Errors
 /// [`UpstreamError::Connect`] with the cause.

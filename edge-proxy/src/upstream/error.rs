@@ -8,16 +8,16 @@ use edge_policy::Reason;
 pub(crate) enum UpstreamError {
     /// No connection could be established. No part of the request was sent.
     Connect(Cause),
-    /// A reused connection was closed before a byte of the response, or the upstream refused the stream. The request
-    /// may or may not have been processed.
+    /// A reused connection was closed before a byte of the response, or accepted no further stream. The request may or
+    /// may not have been processed.
     Stale,
     /// The handler of the route panicked. Not a failure of the upstream.
     Handler,
-    /// The connection broke, or the stream was reset.
+    /// The connection broke, ended before the response was complete, or the stream was reset.
     Broken(Cause),
-    /// The response was not HTTP, or violated its own framing.
+    /// The response was not HTTP, violated its own framing or the protocol, or the request cannot be sent.
     Malformed(Cause),
-    /// No target is available: all are down or were tried before.
+    /// No target is available: all are down, ejected or were tried before.
     NoTarget,
     /// The response has this status, which counts as a failure, and was not forwarded.
     Status(u16),
@@ -29,7 +29,7 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// Returns the reason to log, count and trace.
+    /// Returns the reason that is logged, counted and traced for this error.
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::Broken(_) | Self::Stale | Self::Unprocessed => Reason::UpstreamBrokeOff,
@@ -44,12 +44,14 @@ impl UpstreamError {
         }
     }
 
-    /// Returns whether the failure says nothing about the target.
+    /// Returns whether the cause lies in this system, so that the failure says nothing about the target. Only errors
+    /// of connecting can be of that kind.
     pub(crate) const fn is_local(self) -> bool {
         matches!(self, Self::Connect(cause) if cause.is_local())
     }
 
-    /// Returns the cause in detail. `None` for errors that no target caused.
+    /// Returns the detailed cause of the failure at the target. `None` for `Handler` and `NoTarget`, which no target
+    /// caused.
     pub(crate) const fn cause(self) -> Option<Cause> {
         match self {
             Self::Connect(cause) | Self::Broken(cause) | Self::Malformed(cause) => Some(cause),

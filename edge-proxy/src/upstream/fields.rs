@@ -12,8 +12,8 @@ pub(super) fn copy_fields(from: &HeaderMap, to: &mut Fields) {
     }
 }
 
-/// Returns the fields for HTTP/2, without connection-specific ones (RFC 9113 §8.2.2) and without those that are invalid
-/// for the `http` crate.
+/// Returns the fields for HTTP/2, without connection-specific ones (Connection, Keep-Alive, Proxy-Connection,
+/// Transfer-Encoding and Upgrade, RFC 9113 §8.2.2) and without those that are invalid for the `http` crate.
 pub(super) fn to_header_map(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields.iter() {

@@ -20,21 +20,22 @@ use tokio::io::AsyncWrite;
 /// The state of the request's content, by its framing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestWriteState {
-    /// The number of bytes that are still to be sent.
+    /// The content has a declared length, of which this many bytes are still to be sent.
     Length(u64),
-    /// The chunked coding.
+    /// The content is sent in the chunked coding.
     Chunked,
-    /// The bytes of a tunnel, after a protocol switch.
+    /// The bytes of a tunnel are sent without framing, after a protocol switch.
     Raw,
     /// The request is complete, or nothing more of it can be sent.
     Done,
 }
 
-/// The state of the response: its head is expected, or its content, which ends in this way.
+/// The state of the response: its head is expected, its content whose end is found in one of three ways, or nothing
+/// more.
 enum ResponseReadState {
     /// The final response head is expected.
     Head,
-    /// The number of content bytes that have not been consumed.
+    /// The content has a declared length, of which this many bytes have not been consumed.
     Length(u64),
     /// The chunked coding determines the end.
     Chunked(Box<ChunkedDecoder>),
@@ -48,7 +49,7 @@ enum ResponseReadState {
 pub(crate) struct Http1Request {
     /// The connection to the upstream.
     wire: UpstreamTransport,
-    /// The pool to which the connection is returned.
+    /// The place in the pool that the connection is returned to.
     check_in: CheckIn,
     /// True if the connection was used for an exchange before.
     reused: bool,
@@ -56,7 +57,7 @@ pub(crate) struct Http1Request {
     input: ReadBuffer,
     /// The bytes that are not written yet.
     output: WriteBuffer,
-    /// The method of the request, on which the framing of the response depends.
+    /// The method of the request as sent, on which the framing of the response depends.
     method: Method,
     /// The Sec-WebSocket-Accept that must confirm the upgrade. `None` unless the handshake was converted from an
     /// extended CONNECT.
@@ -67,17 +68,17 @@ pub(crate) struct Http1Request {
     sending: RequestWriteState,
     /// The state of the response.
     receiving: ResponseReadState,
-    /// The number of content bytes at the beginning of `input` that can be read.
+    /// The number of content bytes at the beginning of `input` that can be consumed.
     data: usize,
-    /// True if the connection can be reused after this exchange.
+    /// True if the connection can be reused after this exchange. False before the final response head.
     keep_alive: bool,
-    /// True after a switch to the requested protocol.
+    /// True if the sending direction of the tunnel is to be shut down once the output is written.
     tunnel: bool,
     /// True if the sending direction of the tunnel is to be shut down once the output is written.
     half_closes: bool,
     /// True if any bytes of a response have arrived.
     answered: bool,
-    /// The trailers of the response, once its content is complete.
+    /// The trailers of the response. Empty until its content is complete.
     trailers: Fields,
     /// The limits of the response head.
     limits: HeadLimits,
@@ -91,7 +92,8 @@ pub(crate) struct Http1Request {
 impl Http1Request {
     /// Begins an exchange: buffers the request's head, which the first poll writes. `check_in` is the place that the
     /// connection is returned to, `reused` is true if it was used before, `host` is the value of Host, and `upgrade`
-    /// the protocol to switch to. An extended CONNECT is converted to a WebSocket handshake of HTTP/1.1.
+    /// the protocol to switch to, `None` for none. An extended CONNECT is converted to a WebSocket handshake of
+    /// HTTP/1.1. With `upgrade`, the request has no content.
     pub(crate) fn begin(
         wire: UpstreamTransport,
         check_in: CheckIn,
@@ -148,13 +150,14 @@ impl Http1Request {
         }
     }
 
-    /// Returns the error for a broken connection: `Stale` if it was reused and nothing of a response has arrived.
+    /// Returns the error for a broken connection: `Stale` if it was reused and nothing of a response has arrived, else
+    /// `Broken` with this cause.
     fn broken(&self, cause: Cause) -> UpstreamError {
         if self.reused && !self.answered { UpstreamError::Stale } else { UpstreamError::Broken(cause) }
     }
 
-    /// Writes the buffered output. An error of writing only ends the request, since the upstream may have responded
-    /// before; reading finds that out.
+    /// Writes the buffered output, and then shuts down the sending direction of a tunnel that is to be half-closed. An
+    /// error of writing only ends the request, since the upstream may have responded before; reading finds that out.
     ///
     /// # Errors
     /// [`UpstreamError::Broken`] if a tunnel cannot be written to, and its other direction has ended.
@@ -182,7 +185,8 @@ impl Http1Request {
         }
     }
 
-    /// Completes with the number of content bytes that the buffer accepts, at least one.
+    /// Completes with the number of content bytes that the buffer accepts, at least one. A buffer that is half full is
+    /// written first.
     ///
     /// # Errors
     /// As [`poll_flush`](Self::poll_flush).
@@ -193,7 +197,8 @@ impl Http1Request {
         Poll::Ready(Ok(SIZE - self.output.len().min(SIZE - 1)))
     }
 
-    /// Buffers or writes request content with its framing. Ignored once the request has ended.
+    /// Buffers or writes request content with its framing. Ignored once the request has ended. Errors of writing are
+    /// found later.
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         match &mut self.sending {
             RequestWriteState::Length(left) => {
@@ -210,7 +215,7 @@ impl Http1Request {
     }
 
     /// Ends the request, with trailers if its content is chunked. For a tunnel, its sending direction is shut down
-    /// after the output.
+    /// after the output. A request that is shorter than declared prevents the reuse of the connection.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         match self.sending {
             RequestWriteState::Chunked => write_last_chunk(self.output.push(), trailers),
@@ -223,10 +228,11 @@ impl Http1Request {
         self.sending = RequestWriteState::Done;
     }
 
-    /// Reads once. Returns the number of bytes; 0 is the end of the stream.
+    /// Reads once into the input buffer. Returns the number of bytes; 0 is the end of the stream.
     ///
     /// # Errors
-    /// `Malformed` for invalid TLS records, else that the connection broke.
+    /// `Malformed` for invalid TLS records. For other errors `Stale` if the connection was reused and nothing of a
+    /// response has arrived, else `Broken`.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
         match ready!(self.input.poll_fill(&mut self.wire, cx)) {
             Ok(n) => {
@@ -243,7 +249,8 @@ impl Http1Request {
     /// Reads the next response head, interim or final, into `head`.
     ///
     /// # Errors
-    /// The head is malformed, the connection broke, or it switched to a protocol that was not requested.
+    /// `Malformed` if the head is malformed or switches to a protocol that was not requested, `Stale` or `Broken` if
+    /// the connection broke or ended.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -271,10 +278,11 @@ impl Http1Request {
         }
     }
 
-    /// Applies a response head that was read: its framing, keep-alive, or the switch to the requested protocol.
+    /// Applies a response head that was read: nothing for an interim one, the switch to the requested protocol for
+    /// 101, else the framing and whether the connection can be reused.
     ///
     /// # Errors
-    /// `Malformed` if it switches to a protocol that was not requested.
+    /// `Malformed` for a switch to a protocol that was not requested, or a Sec-WebSocket-Accept that does not match.
     fn found(
         &mut self,
         head: &mut ResponseHead,
@@ -312,10 +320,12 @@ impl Http1Request {
         Ok(())
     }
 
-    /// Polls for the next part of the response content. Returns `BodyPart::Data` until [`Self::chunk`] is consumed.
+    /// Polls for the next part of the response content. Returns `BodyPart::Data` until [`Self::chunk`] is consumed,
+    /// and `BodyPart::End` also before the response head.
     ///
     /// # Errors
-    /// The framing is malformed, or the connection ended before the content.
+    /// `Malformed` if the framing or a TLS record is malformed, else `Broken` or `Stale` if the connection broke or
+    /// ended before the content.
     pub(crate) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, UpstreamError>> {
         loop {
             if self.data > 0 {
@@ -353,7 +363,7 @@ impl Http1Request {
         }
     }
 
-    /// Returns whether the content has ended, or received bytes could show that it has.
+    /// Returns whether the content has ended, or unconsumed input exists that could show that it has.
     pub(crate) fn may_have_ended(&self) -> bool {
         matches!(self.receiving, ResponseReadState::Done) || !self.input.is_empty()
     }
@@ -376,7 +386,8 @@ impl Http1Request {
         bytes
     }
 
-    /// Updates the state for `n` consumed content bytes.
+    /// Updates the state for `n` consumed content bytes: the length that is left, and the input buffer, which is
+    /// released if it is empty.
     fn took(&mut self, n: usize) {
         self.data -= n;
         match &mut self.receiving {
@@ -394,8 +405,9 @@ impl Http1Request {
         }
     }
 
-    /// Returns the socket, and the highest number of content bytes that follow on it, which can be spliced. `None`
-    /// unless the next bytes of an unencrypted socket are content without framing.
+    /// Returns the socket, and the highest number of content bytes that follow on it and can be spliced, `u64::MAX`
+    /// for content until the end of the connection. `None` unless the next bytes of an unencrypted socket are content
+    /// without framing.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         let most = match self.receiving {
             ResponseReadState::Length(left) => left,
@@ -412,7 +424,7 @@ impl Http1Request {
     /// stream.
     ///
     /// # Errors
-    /// `Broken` if the stream ended before the declared content.
+    /// `Broken` if the stream ended before the declared content, or no such content is expected.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match &mut self.receiving {
             ResponseReadState::Length(left) if n > 0 => {
@@ -437,13 +449,14 @@ impl Http1Request {
         &self.trailers
     }
 
-    /// Returns the protocol that was switched to. `None` before, and for any other response.
+    /// Returns the protocol that the response switched to. `None` before the response head, and for any other
+    /// response.
     pub(crate) fn tunnel(&self) -> Option<&str> {
         self.upgrade.as_deref().filter(|_| self.tunnel)
     }
 
-    /// Ends the exchange. The connection is returned to the pool if both messages are complete, it can be kept alive,
-    /// and no bytes are left over; else it is closed.
+    /// Ends the exchange. The connection is returned to the pool if both messages are complete, all output is written,
+    /// no input is left over, and the connection can be kept alive; else it is closed.
     pub(crate) fn finish(self) {
         let complete = matches!(self.receiving, ResponseReadState::Done)
             && matches!(self.sending, RequestWriteState::Done | RequestWriteState::Length(0))

@@ -18,15 +18,15 @@ use tokio::time::Sleep;
 /// The number of bytes of request content that wait together for room in the upstream's window, so that they are not
 /// sent in smaller parts.
 ///
-/// Without it, an upstream that reads slowly and reopens its window by the bytes that it has read would soon get frames
-/// of a few bytes, and take them for an attack (the silly window syndrome, RFC 1122 §4.2.3.4).
+/// Without this, an upstream that reads slowly and reopens its window by the bytes that it has read would soon get
+/// frames of a few bytes, and take them for an attack (the silly window syndrome, RFC 1122 §4.2.3.4).
 const MIN_PART: usize = 8 * 1024;
 /// The longest time for which content waits for more room. The window of the upstream may be smaller than [`MIN_PART`],
 /// or shared by many streams.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 
 /// An exchange on a stream of an HTTP/2 upstream connection. Dropping it before the request is complete resets the
-/// stream.
+/// stream with CANCEL.
 pub(crate) struct Http2Request {
     /// The future of the final response head. `None` once it has arrived.
     response: Option<ResponseFuture>,
@@ -36,25 +36,27 @@ pub(crate) struct Http2Request {
     receive: Option<RecvStream>,
     /// The content that was received and is not consumed.
     chunk: Bytes,
-    /// The trailers of the response, once its content is complete.
+    /// The trailers of the response. Empty until its content is complete.
     trailers: Fields,
     /// True if another exchange used the connection before, so that a failure may have nothing to do with this request.
     reused: bool,
     /// True if the final response head has arrived.
     answered: bool,
-    /// True if the request is complete.
+    /// True if the request is complete, so that nothing more of it is sent.
     sent_end: bool,
-    /// The end of the wait for more room in the upstream's window. `None` without a wait.
+    /// The timer of the wait for more room in the upstream's window. `None` if there is no wait.
     wait: Option<Pin<Box<Sleep>>>,
-    /// The response in the worker's budget of buffered bytes, while it has content. `None` otherwise.
+    /// The response in the worker's budget of buffered bytes. `None` before the final response head and after the
+    /// content.
     share: Option<BufferedShare>,
     /// The permit that counts the stream as open.
     stream: StreamPermit,
 }
 
 impl Http2Request {
-    /// Opens a stream with the request's head. `host` is the authority, `reused` is true if the connection was used
-    /// before, `secure` is true for TLS. A gRPC request gets `TE: trailers`.
+    /// Opens a stream with the request's head, and waits until the connection permits that. `host` is the authority,
+    /// `reused` is true if the connection was used before, `secure` is true for the scheme `https`. A gRPC request
+    /// gets `TE: trailers`.
     ///
     /// # Errors
     /// `Stale` if a reused connection accepts no stream, `Connect` if a new one does not, `Malformed` if the head
@@ -137,8 +139,8 @@ impl Http2Request {
     }
 
     /// Completes with the number of content bytes that the upstream's window accepts, at least one. `wanted` is the
-    /// number of bytes that are available: with room for less than that, or [`MIN_PART`] if it is smaller, waits for
-    /// more for [`ROOM_WAIT`].
+    /// number of bytes that are available: if there is room for fewer than the lesser of that and [`MIN_PART`], waits
+    /// at most [`ROOM_WAIT`] for more.
     ///
     /// # Errors
     /// The failure of the stream or the connection, also if the upstream accepts no more content.
@@ -170,18 +172,19 @@ impl Http2Request {
         Poll::Ready(Ok(self.send.capacity()))
     }
 
-    /// Sends a copy of this request content.
+    /// Sends a copy of this request content. Errors are reported with the response.
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         self.send_bytes(Bytes::copy_from_slice(data));
     }
 
-    /// Sends request content. Errors are reported with the response.
+    /// Sends this request content. Errors are reported with the response.
     pub(crate) fn send_bytes(&mut self, data: Bytes) {
         // An error here comes back from the response too.
         let _ = self.send.send_data(data, false);
     }
 
-    /// Ends the request, with trailers if they are given and not empty. No effect when repeated.
+    /// Ends the request, with trailers if they are given and not empty. No effect when repeated. Errors are reported
+    /// with the response.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         if self.sent_end {
             return;
@@ -198,10 +201,11 @@ impl Http2Request {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the next response head, interim or final, into `head`.
+    /// Reads the next response head, interim or final, into `head`. A final one begins to count in the worker's
+    /// budget.
     ///
     /// # Errors
-    /// The failure of the stream or the connection.
+    /// The failure of the stream or the connection; `Broken` after the final head.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -239,7 +243,8 @@ impl Http2Request {
         Poll::Ready(Ok(()))
     }
 
-    /// Polls for the next part of the response content. Returns `BodyPart::Data` until [`Self::chunk`] is consumed.
+    /// Polls for the next part of the response content. Returns `BodyPart::Data` until [`Self::chunk`] is consumed,
+    /// and `BodyPart::End` also before the response head.
     ///
     /// # Errors
     /// The failure of the stream or the connection.
@@ -268,12 +273,13 @@ impl Http2Request {
         &self.chunk
     }
 
-    /// Consumes the first `n` bytes of [`Self::chunk`].
+    /// Consumes the first `n` bytes of [`Self::chunk`], and returns them to the upstream's flow-control window.
     pub(crate) fn consume(&mut self, n: usize) {
         self.take(n);
     }
 
-    /// Consumes the first `n` bytes of `chunk()` and returns them.
+    /// Consumes the first `n` bytes of [`Self::chunk`] and returns them, and returns them to the upstream's
+    /// flow-control window.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         let bytes = self.chunk.split_to(n);
         if let Some(receive) = &mut self.receive {
@@ -296,7 +302,8 @@ impl Http2Request {
         None
     }
 
-    /// Returns whether the response is given up because its client reads nothing. If not, the task is woken when it is.
+    /// Returns whether the response is given up because its client reads nothing. If not, the task is woken when it
+    /// is. False outside of the response content.
     pub(crate) fn is_given_up(&self, cx: &Context<'_>) -> bool {
         self.share.as_ref().is_some_and(|share| share.is_given_up(cx))
     }

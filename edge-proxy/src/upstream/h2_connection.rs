@@ -22,15 +22,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The receive window of a connection in bytes: more than that of all its streams together.
+/// The receive window of a connection in bytes: more than the windows of all its streams together.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 /// The interval at which it is checked whether bytes arrive on a connection.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The time without received bytes after which a connection with open streams is checked by a PING.
 const PING_AFTER: Duration = Duration::from_secs(2);
-/// The time limit for the response to such a PING.
+/// The time limit for the response to that PING, after which the connection is closed.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// The time without received bytes after which an aborted request is taken as a sign that the connection is dead.
+/// The least age of a request that ends without a response, while nothing was received, for the connection to be taken
+/// for dead.
 const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 
 /// The state that the users of a connection and its task share.
@@ -41,22 +42,23 @@ struct ConnectionState {
     last_read: Cell<Instant>,
     /// The time at which the last stream ended, or the connection was opened.
     last_used: Cell<Instant>,
-    /// The number of bytes received so far.
+    /// The number of bytes received since the connection was opened.
     received: Cell<u64>,
-    /// True if the connection gets no more requests.
+    /// True if no further requests are sent on the connection.
     retired: Cell<bool>,
 }
 
-/// A handle of a connection, on which streams can be opened.
+/// A handle of an HTTP/2 connection to an upstream, by which streams are opened.
 #[derive(Clone)]
 pub(super) struct MultiplexedConnection {
-    /// The handle of the h2 crate, by which streams are opened.
+    /// The state of the connection, shared with its task.
     send: SendRequest<Bytes>,
     state: Rc<ConnectionState>,
 }
 
-/// A stream that counts as open until this is dropped.
+/// A permit that counts a stream of a connection as open until it is dropped.
 pub(super) struct StreamPermit {
+    /// The state of the connection.
     state: Rc<ConnectionState>,
     /// The time at which the stream was opened.
     began: Instant,
@@ -92,13 +94,13 @@ impl MultiplexedConnection {
         Ok(Self { send, state })
     }
 
-    /// Returns whether a stream can probably be opened at once: the connection is not retired, and the limit of streams
-    /// as known is not reached.
+    /// Returns whether a stream can probably be opened at once: the connection is not retired, and the number of open
+    /// streams is below the upstream's limit as known.
     pub(super) fn has_room(&self) -> bool {
         !self.state.retired.get() && self.state.streams.get() < self.send.current_max_send_streams()
     }
 
-    /// Returns whether the connection gets no more requests, because it ended, failed or was retired.
+    /// Returns whether no further requests are sent on the connection, because it ended, failed or was retired.
     pub(super) fn is_retired(&self) -> bool {
         self.state.retired.get()
     }
@@ -108,7 +110,7 @@ impl MultiplexedConnection {
         (self.state.streams.get() == 0).then(|| self.state.last_used.get().elapsed())
     }
 
-    /// Excludes the connection from further requests.
+    /// Retires the connection: no further requests are sent on it. Open streams continue.
     pub(super) fn retire(&self) {
         self.state.retired.set(true);
     }
@@ -129,8 +131,8 @@ impl MultiplexedConnection {
 }
 
 impl StreamPermit {
-    /// Records that the request ends without a response. If nothing was received on the connection since the request
-    /// began, and that was at least [`SUSPECT_AFTER`] ago, the connection is retired.
+    /// Records that a request ends without a response. If nothing was received on the connection since the stream was
+    /// opened, and that was at least [`SUSPECT_AFTER`] ago, the connection is retired.
     pub(super) fn abandon(&self) {
         if self.state.last_read.get() < self.began && self.began.elapsed() >= SUSPECT_AFTER {
             self.state.retired.set(true);
@@ -145,8 +147,9 @@ impl Drop for StreamPermit {
     }
 }
 
-/// Drives a connection until it ends, or does not respond to a PING in time, and then retires it. Adjusts the window of
-/// streams to the worker's budget. Errors are reported by the streams.
+/// Drives a connection until it ends, or until a PING on a connection with open streams is not answered in
+/// [`PING_TIMEOUT`], and then retires it. Adjusts the window of streams to the worker's budget. Errors are reported by
+/// the streams.
 async fn drive(
     mut connection: Connection<MeteredTransport, Bytes>,
     state: Rc<ConnectionState>,
@@ -189,10 +192,12 @@ async fn drive(
     state.retired.set(true);
 }
 
-/// A transport that records the time of the last read, and counts received bytes for the worker's budget of buffers.
+/// A transport that records the time of the last read, and counts received bytes for the connection and for the
+/// worker's budget of buffers.
 struct MeteredTransport {
     /// The transport below.
     wire: UpstreamTransport,
+    /// The state of the connection.
     state: Rc<ConnectionState>,
 }
 

@@ -29,17 +29,18 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// The number of batches of datagrams that are received in succession before other work is done.
+/// The number of successive batches of datagrams that are received before other work is done.
 const MAX_RECEIVE_BATCHES: usize = 4;
 
-/// The number of batches of datagrams that one connection sends before the next connection may.
+/// The number of batches of datagrams that one connection sends before received datagrams are processed and other
+/// connections send.
 const MAX_TRANSMIT_BATCHES: usize = 8;
 
 /// The interval at which the deadlines of handshakes, heads and first flights are checked.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Opens an engine. The returned future runs it until it is shut down; it must be polled on a thread with a `LocalSet`.
-/// It fails with an error of the socket, after which the engine cannot be used.
+/// Opens an engine. The returned future runs it until it is shut down; it must be polled on a thread with a
+/// `LocalSet`. The future fails with an error of the socket, after which the engine cannot be used.
 ///
 /// # Errors
 /// The error of configuring the socket.
@@ -56,21 +57,22 @@ pub(crate) fn open<S: Service>(
 struct Entry<C, P> {
     /// The connection, shared with the tasks of its requests.
     cell: Rc<QuicConnectionCell>,
-    /// The service's state for the connection. `None` until its ClientHello was processed.
+    /// The service's state for the connection. `None` until the ClientHello was processed.
     user: Option<Rc<C>>,
     /// The permit that counts the connection for its client. `None` before the client's address is validated and after
-    /// the end.
+    /// the connection's end was reported to the service.
     permit: Option<P>,
-    /// The anti-amplification limit. `None` once the client's address is validated.
+    /// The anti-amplification limit. `None` once the client's address is validated and no datagram is held back.
     amplification: Option<AmplificationLimit>,
-    /// The limits for further addresses of the client, after its first address was validated.
+    /// The limits for further addresses of the client, which apply after its first address was validated.
     paths: ClientPaths,
     /// The index of the interface that all datagrams of the connection arrived on. `None` if they arrived on several,
     /// or if it is not recorded.
     interface: Option<u32>,
-    /// The source address and the connection ID of the first flight.
+    /// The source address and the connection ID of the first flight that opened the connection.
     flow: Flow,
-    /// The time of this connection's valid entry in the timer heap. `None` without one.
+    /// The time of this connection's valid entry in the timer heap. `None` if it has none; other entries of it are
+    /// ignored.
     armed: Option<Instant>,
     /// The key of the client in the count of pending handshakes. `None` once the handshake is complete, or if the
     /// address was validated by a token.
@@ -89,9 +91,9 @@ struct Engine<S: Service> {
     control: ControlReceiver,
     /// The membership in the group of engines that share the address.
     handover: Handover,
-    /// The engines that were removed from the same address and finish their connections.
+    /// The other engines at the same address whose connections have not ended. Datagrams of these are passed to them.
     predecessors: Vec<Router>,
-    /// The engine that serves the same address after this one.
+    /// The engines that serve new clients at the same address instead of this one. `None` if this one does.
     successor: Option<Router>,
     /// The UDP socket.
     socket: QuicSocket,
@@ -103,39 +105,44 @@ struct Engine<S: Service> {
     shared: Rc<EngineState>,
     /// The connections by the index that the endpoint gave them.
     conns: Vec<Option<Entry<S::Conn, S::Permit>>>,
-    /// The number of connections.
+    /// The number of connections that the endpoint has not released yet.
     live: usize,
     /// The count of handshakes with clients whose addresses are not validated.
     pending_handshakes: PendingHandshakes,
-    /// The timers of connections.
+    /// The timers of the connections.
     timers: Timers,
-    /// The timer that wakes the engine.
+    /// The timer that wakes the engine's task.
     sleep: Pin<Box<Sleep>>,
-    /// The time that the timer is set to. `None` after it has elapsed.
+    /// The time that `sleep` is set to. `None` after it has elapsed.
     sleeping_until: Option<Instant>,
-    /// The time of the next check of deadlines.
+    /// The time of the next check of the deadlines of handshakes, heads and first flights.
     next_sweep: Instant,
-    /// The datagrams of the last reception. Its memory is reused.
+    /// The datagrams of one batch while they are processed. The vector is empty otherwise, and its memory is reused.
     received: Vec<Datagram>,
-    /// The requests that were received and are not started yet. Its memory is reused.
+    /// The requests of one connection that were received and are not started yet. The vector is empty otherwise, and
+    /// its memory is reused.
     arrived: Vec<QuicRequest>,
     /// An empty vector whose memory is reused for the indexes of changed connections.
     driving: Vec<usize>,
     /// The indexes of the connections that may have something to send.
     sending: Vec<usize>,
-    /// The number of datagrams per system call for sending.
+    /// The highest number of datagrams that one system call sends.
     segments: usize,
     /// The content of the datagrams that are being sent.
     out: Vec<u8>,
     /// The datagrams in `out` that the socket did not accept. `None` if it accepted all.
     blocked: Option<quic::Transmit>,
-    /// True if sending was put off once, so that the tasks of requests run before it.
+    /// True if sending was put off once, so that the tasks of requests run before it. They add to the same datagrams.
     deferred: bool,
     /// The progress of a shutdown. `None` before it.
     shutdown: Option<Shutdown>,
 }
 
 impl<S: Service> Engine<S> {
+    /// Creates an engine without connections, whose UDP socket and limits are those of the configuration.
+    ///
+    /// # Errors
+    /// The error of configuring the socket.
     fn new(config: EngineConfig, service: Rc<S>, control: ControlReceiver) -> io::Result<Self> {
         let socket = QuicSocket::new(config.socket)?;
         let mut endpoint = EndpointConfig::default();
@@ -175,8 +182,8 @@ impl<S: Service> Engine<S> {
         })
     }
 
-    /// Runs the engine once: receives datagrams, executes commands, handles timers, drives changed connections, lets
-    /// their tasks run, and sends. Completes after a shutdown.
+    /// Runs the engine once: receives datagrams, executes commands, handles timers, drives changed connections, and
+    /// sends. If tasks were woken, returns before sending, so that they run first. Completes after a shutdown.
     ///
     /// # Errors
     /// An error of the socket.
@@ -217,6 +224,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Receives and processes at most [`MAX_RECEIVE_BATCHES`] batches of datagrams. Returns true if there may be more.
+    /// During a shutdown, no further first flights are accepted once all received datagrams were processed.
     ///
     /// # Errors
     /// An error of the socket.
@@ -243,8 +251,8 @@ impl<S: Service> Engine<S> {
         Ok(more)
     }
 
-    /// Handles the timers that have elapsed. Once a second, also checks the deadlines of first flights, handshakes and
-    /// requests.
+    /// Handles the timers that have elapsed. At most once per [`SWEEP_INTERVAL`], also checks the deadlines of first
+    /// flights, handshakes and request heads, and forgets predecessors that have ended.
     fn expire(&mut self, now: Instant) {
         while let Some((at, index)) = self.timers.pop(now) {
             let Some(Some(entry)) = self.conns.get_mut(index) else { continue };
@@ -297,8 +305,9 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Drives one connection: processes its events, reports its beginning, its requests and its end to the service, and
-    /// lists it for sending. Closes it if the service grants no permit after the handshake.
+    /// Drives one connection: processes its events, reports its beginning, its requests and its end to the service,
+    /// and adds it to the list for sending. Once the handshake is complete, asks the service for a permit, and closes
+    /// the connection if it grants none. No effect for an index without a connection.
     fn drive_one(&mut self, index: usize) {
         let Some(Some(entry)) = self.conns.get_mut(index) else { return };
         entry.cell.dirty.set(false);
@@ -353,7 +362,8 @@ impl<S: Service> Engine<S> {
         self.endpoint_events(index);
     }
 
-    /// Passes the connection's events to the endpoint, and removes the connection once it is drained.
+    /// Passes the connection's events to the endpoint and those of the endpoint to the connection. Once the connection
+    /// is drained, removes it with its flow and its pending handshake.
     fn endpoint_events(&mut self, index: usize) {
         let Some(Some(entry)) = self.conns.get(index) else { return };
         let mut state = entry.cell.state.borrow_mut();
@@ -378,7 +388,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// Sends pending datagrams, connection by connection, until the socket blocks or nothing is pending. Returns true
-    /// if it stopped because a connection has sent [`MAX_TRANSMIT_BATCHES`] and may have more.
+    /// if it stopped because one connection has sent [`MAX_TRANSMIT_BATCHES`] batches and may have more.
     ///
     /// # Errors
     /// An error of the socket.
@@ -436,8 +446,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Sets the timer to the next deadline of a connection, of the sweep or of the shutdown. Returns true if one has
-    /// passed.
+    /// Sets the timer to the earliest deadline of a connection, of the next sweep or of the shutdown. Returns true if
+    /// that has passed already.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
         if let Some(shutdown) = &self.shutdown {
@@ -456,7 +466,7 @@ impl<S: Service> Engine<S> {
 }
 
 impl<S: Service> Drop for Engine<S> {
-    /// Closes all connections and reports them to the service.
+    /// Closes all connections with H3_NO_ERROR and reports their end to the service.
     fn drop(&mut self) {
         for entry in self.conns.iter().flatten() {
             entry.cell.state.borrow_mut().close(&self.shared, Code::H3_NO_ERROR);
@@ -470,9 +480,9 @@ impl<S: Service> Drop for Engine<S> {
     }
 }
 
-/// Returns the next datagrams that a connection may send, and puts their content into `out`. To an address that is not
-/// validated they are sent one by one, within three times the bytes received. `segments` is the number of datagrams
-/// otherwise. `None` if nothing is to be sent now.
+/// Returns the next datagrams that a connection may send, and puts their content into `out`, which is cleared before.
+/// There are at most `segments` of them; to an address that is not validated they are sent one by one, within three
+/// times the bytes received from it. `now` is the present time. `None` if nothing may be sent now.
 fn next_transmit(
     quic: &mut quic::Connection,
     (amplification, paths): (&mut Option<AmplificationLimit>, &mut ClientPaths),
@@ -513,7 +523,7 @@ fn next_transmit(
     None
 }
 
-/// Returns the server name in the ClientHello. `None` if it has none or was not processed yet.
+/// Returns the server name in the ClientHello. `None` if it contains none or was not processed yet.
 fn sni(conn: &quic::Connection) -> Option<String> {
     let data = conn.crypto_session().handshake_data()?;
     data.downcast::<quic::crypto::rustls::HandshakeData>().ok()?.server_name

@@ -13,37 +13,38 @@ const BLOCK_SIZE: usize = 32 * 1024;
 
 /// The state shared by an engine, its connections and their tasks.
 pub(super) struct EngineState {
-    /// The time at which the engine was last polled.
+    /// The time at which the engine was polled last.
     pub(super) now: Cell<Instant>,
     /// The limits of the engine, which a reload may replace.
     limits: RefCell<Rc<QuicLimits>>,
     /// The indexes of the connections that have changed and are to be driven.
     pub(super) dirty: RefCell<Vec<usize>>,
-    /// True if tasks were woken or spawned, which should run before anything is sent.
+    /// True if tasks were woken or spawned, which are to run before anything is sent.
     pub(super) tasks: Cell<bool>,
     /// The waker of the engine's task. `None` before the task was polled.
     pub(super) waker: RefCell<Option<Waker>>,
-    /// True if the engine runs, or was woken and has not run since.
+    /// True if the engine is running, or was woken and has not run since.
     pub(super) awake: Cell<bool>,
-    /// The block that encoded output is stored in.
+    /// The block of memory that encoded output is stored in.
     arena: RefCell<BytesMut>,
-    /// Reused memory for encoding.
+    /// The memory that output is encoded in before it is stored. It is reused.
     scratch: RefCell<Vec<u8>>,
     /// The QPACK decoder, which has no state between sections.
     pub(super) decoder: RefCell<QpackDecoder>,
 }
 
 impl EngineState {
-    /// Returns the limits in effect.
+    /// Returns the limits in effect, which stay the same for the caller if they are replaced.
     pub(super) fn limits(&self) -> Rc<QuicLimits> {
         self.limits.borrow().clone()
     }
 
-    /// Replaces the limits.
+    /// Replaces the limits of the engine.
     pub(super) fn set_limits(&self, limits: QuicLimits) {
         *self.limits.borrow_mut() = Rc::new(limits);
     }
 
+    /// Creates the state of an engine that has not run yet.
     pub(super) fn new(limits: QuicLimits) -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(Instant::now()),
@@ -58,7 +59,7 @@ impl EngineState {
         })
     }
 
-    /// Wakes the engine, unless it runs or was woken already.
+    /// Wakes the engine's task, unless the engine is running, was woken already, or was never polled.
     pub(super) fn wake(&self) {
         if !self.awake.replace(true)
             && let Some(waker) = &*self.waker.borrow()
@@ -67,8 +68,8 @@ impl EngineState {
         }
     }
 
-    /// Returns the bytes that `write` appends to the vector it is given, which is empty. They share a block of memory
-    /// with other output, which is reused once all of it is released.
+    /// Returns the bytes that `write` appends to the empty vector that it is given. They share a block of memory with
+    /// other output; the block is reused once all of its output is released.
     pub(super) fn encode(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
         let mut scratch = self.scratch.borrow_mut();
         scratch.clear();

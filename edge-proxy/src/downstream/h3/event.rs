@@ -15,7 +15,7 @@ pub(crate) struct RejectedHeads {
 /// The service's verdict on a client's first flight, by its address and server name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HelloVerdict {
-    /// The connection is accepted.
+    /// The connection is accepted, subject to the limits of the engine.
     Accept,
     /// The client gets no response.
     Silent,
@@ -23,16 +23,17 @@ pub(crate) enum HelloVerdict {
     Alert,
 }
 
-/// The reason a datagram was dropped without a response.
+/// The datagram is not a QUIC packet that can begin a connection, or QUIC would answer it without a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DropReason {
-    /// The datagram is not a QUIC packet that this worker can use.
+    /// The QUIC version is not version 1.
     Garbage,
     /// The QUIC version is not supported.
     Version,
-    /// The ClientHello is malformed.
+    /// A CRYPTO frame or the ClientHello is malformed.
     Malformed,
-    /// There are too many connections or incomplete first flights, or the flight has too many datagrams.
+    /// There are too many connections or too many bytes in incomplete first flights, or the flight has too many
+    /// datagrams.
     Overload,
 }
 
@@ -41,7 +42,7 @@ pub(crate) enum DropReason {
 pub(crate) struct AcceptedConnection {
     /// The client's address, which is validated at the latest when the handshake is complete.
     pub(crate) peer: SocketAddr,
-    /// The local address of the connection, if known. `None` if it is not.
+    /// The local IP address of the connection. `None` if it is not known.
     pub(crate) local_ip: Option<IpAddr>,
     /// The index of the interface that its datagrams arrived on. `None` if they arrived on several, or if it is not
     /// recorded.
@@ -59,7 +60,7 @@ pub(crate) enum CloseReason {
     PeerTransport(Option<u64>),
     /// This side closed it with this application error code; `H3_NO_ERROR` also if quinn-proto gives no other reason.
     Local(Code),
-    /// QUIC or TLS failed on this side with this transport error code.
+    /// This side closed it with this transport error code, since QUIC or TLS failed.
     Transport(u64),
     /// Nothing arrived within the idle timeout.
     TimedOut,

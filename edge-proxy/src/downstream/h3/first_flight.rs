@@ -51,35 +51,38 @@ struct PendingFlow {
 
 /// The action for a datagram that was passed to the filter.
 pub(super) enum FilterVerdict {
-    /// Drop it without a response. The reason is to be reported; `None` if there is nothing to report.
+    /// Drop the datagram without a response, or wait for the rest of its flow. The reason is to be reported; `None` if
+    /// there is nothing to report.
     Drop(Option<DropReason>),
-    /// The datagram belongs to an accepted flow.
+    /// The datagram belongs to an accepted flow and is to be passed to QUIC.
     Pass(Datagram),
-    /// The ClientHello is incomplete, and its received part contains these possible server names. The flow stays
-    /// pending.
+    /// The ClientHello is incomplete, and its received part contains these possible server names, at least one and at
+    /// most [`MAX_NAMES`]. The flow stays pending.
     Part { flow: Flow, names: Vec<String> },
-    /// The ClientHello is complete. The flow stays pending until [`FirstFlightFilter::accept`] or
-    /// [`FirstFlightFilter::refuse`]. `datagrams` are all of the flow, in their order.
+    /// The ClientHello is complete, and `sni` is its server name, `None` if it has none. The flow stays pending until
+    /// [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`]. `datagrams` are all of the flow, in their
+    /// order.
     Hello { flow: Flow, sni: Option<String>, datagrams: Vec<Datagram> },
 }
 
 /// The filter: the first flights that are pending, accepted or refused.
 pub(super) struct FirstFlightFilter {
-    /// The cipher suite of Initial packets. `None` if the library does not have it.
+    /// The cipher suite of Initial packets. `None` if the library does not have it, so that no flow is accepted.
     suite: Option<Suite>,
     /// The state of each flow, by its source address and connection ID.
     flows: HashMap<Flow, FlowState>,
-    /// The pending flows with the time of their first datagram, the oldest first.
+    /// The flows that were begun, with the time of their first datagram, the oldest first. Entries of flows that are
+    /// no longer pending may remain.
     pending: VecDeque<(Instant, Flow)>,
-    /// The number of pending flows. Their queue may also have flows with a verdict.
+    /// The number of pending flows. It can be less than the length of `pending`.
     pending_flows: usize,
-    /// The refused flows with the time of the verdict, the oldest first.
+    /// The refused flows with the time of the refusal, the oldest first.
     refused: VecDeque<(Instant, Flow)>,
-    /// The number of bytes of all pending datagrams.
+    /// The number of bytes of the datagrams of all pending flows.
     bytes: usize,
-    /// The limits of the engine.
+    /// The limits of the engine at its start.
     limits: QuicLimits,
-    /// True if no further flows are accepted.
+    /// True if no further flows are begun.
     closed: bool,
 }
 
@@ -99,18 +102,19 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Drops the datagrams of further flows. Known flows are not affected.
+    /// Stops accepting further flows: their datagrams are dropped. Known flows are not affected.
     pub(super) const fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Returns whether a flow has begun, and is not forgotten.
+    /// Returns whether the filter has a state for a flow: pending, accepted or refused.
     pub(super) fn is_known(&self, flow: &Flow) -> bool {
         self.flows.contains_key(flow)
     }
 
-    /// Processes a datagram whose connection ID was not issued here, and returns what to do with it. Only Initial
-    /// packets of QUIC version 1 that can be decrypted begin a flow; it may displace the oldest pending ones.
+    /// Processes a datagram whose connection ID was not issued here, and returns what to do with it. A flow is begun
+    /// only by an Initial packet of QUIC version 1 that can be decrypted, in a datagram of at least 1,200 bytes; it
+    /// may displace the oldest pending flows. Further datagrams of the flow are added to it within the limits.
     pub(super) fn offer(&mut self, now: Instant, datagram: Datagram) -> FilterVerdict {
         let garbage = FilterVerdict::Drop(Some(DropReason::Garbage));
         let Some(header) = initial::long_header(&datagram.data) else { return garbage };
@@ -162,8 +166,9 @@ impl FirstFlightFilter {
         self.append(now, flow, datagram, is_initial)
     }
 
-    /// Adds a datagram to a pending flow and parses the ClientHello as far as it has arrived. `unread` is true if the
-    /// datagram's packets are not decrypted yet.
+    /// Adds a datagram to a pending flow and parses the ClientHello as far as it has arrived. A malformed one refuses
+    /// the flow. `unread` is true if the datagram's packets are not decrypted yet. Drops the datagram if the flow is
+    /// not pending.
     fn append(&mut self, now: Instant, flow: Flow, datagram: Datagram, unread: bool) -> FilterVerdict {
         let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow) else {
             return FilterVerdict::Drop(None);
@@ -200,7 +205,7 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Refuses a flow whose ClientHello is malformed and returns the verdict for its datagram.
+    /// Refuses a flow whose ClientHello is malformed, and returns the verdict to drop its datagram for that reason.
     fn malformed(&mut self, now: Instant, flow: Flow) -> FilterVerdict {
         self.refuse(now, flow);
         FilterVerdict::Drop(Some(DropReason::Malformed))
@@ -211,8 +216,8 @@ impl FirstFlightFilter {
         self.set_verdict(flow, FlowState::Accepted);
     }
 
-    /// Refuses a flow. Its further datagrams are dropped until [`FirstFlightFilter::sweep`] forgets it, or until too
-    /// many flows are refused.
+    /// Refuses a flow. Its further datagrams are dropped until [`FirstFlightFilter::sweep`] forgets it, or until more
+    /// than four times the limit of pending flows are refused and it is the oldest.
     pub(super) fn refuse(&mut self, now: Instant, flow: Flow) {
         self.set_verdict(flow.clone(), FlowState::Refused);
         self.refused.push_back((now, flow));
@@ -223,24 +228,25 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Sets the state of a flow and releases its datagrams if it was pending.
+    /// Sets the state of a flow. If it was pending, releases its datagrams and removes it from the counts.
     fn set_verdict(&mut self, flow: Flow, state: FlowState) {
         if let Some(before) = self.flows.insert(flow, state) {
             self.count_out(&before);
         }
     }
 
-    /// Removes a pending flow without a verdict: its next datagram begins a new one.
+    /// Removes a pending flow without a verdict, so that its next datagram begins a new one. No effect for other
+    /// flows.
     pub(super) fn release(&mut self, flow: &Flow) {
         self.forget_if(flow, |state| matches!(state, FlowState::Pending(_)));
     }
 
-    /// Removes an accepted flow whose connection has ended.
+    /// Removes an accepted flow whose connection has ended. No effect for other flows.
     pub(super) fn forget(&mut self, flow: &Flow) {
         self.forget_if(flow, |state| matches!(state, FlowState::Accepted));
     }
 
-    /// Removes a flow if `which` is true for its state. Returns whether it was removed.
+    /// Removes a flow if `which` returns true for its state. Returns whether it was removed.
     fn forget_if(&mut self, flow: &Flow, which: impl Fn(&FlowState) -> bool) -> bool {
         let found = self.flows.get(flow).is_some_and(which);
         if found && let Some(before) = self.flows.remove(flow) {
@@ -249,7 +255,8 @@ impl FirstFlightFilter {
         found
     }
 
-    /// Removes the flow of this state from the counts, if it was pending.
+    /// Subtracts a flow with this former state from the counts of pending flows and bytes. No effect if it was not
+    /// pending.
     fn count_out(&mut self, state: &FlowState) {
         if let FlowState::Pending(pending) = state {
             self.bytes -= pending.bytes;
@@ -257,14 +264,14 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Forgets the flow of an entry of the queue of pending flows, unless it has had a verdict since. It may be pending anew.
+    /// Forgets the flow of an entry of the queue of pending flows, which began at `since`. No effect if the flow has
+    /// had a verdict since, or was begun anew later.
     fn forget_pending(&mut self, since: Instant, flow: &Flow) {
         let same = |state: &FlowState| matches!(state, FlowState::Pending(one) if one.since == since);
         self.forget_if(flow, same);
     }
 
-    /// Removes the oldest pending flows until one more with this many bytes is within the limits. Flows with a verdict do
-    /// not count.
+    /// Removes the oldest pending flows until one more with this many bytes is within the limits, or none is left.
     fn make_room(&mut self, bytes: usize) {
         while self.pending_flows >= self.limits.pending_flows
             || self.bytes + bytes > self.limits.pending_bytes
@@ -295,8 +302,8 @@ impl FirstFlightFilter {
     }
 }
 
-/// Decrypts the Initial packets in a datagram and adds their CRYPTO frames to `crypto`. Returns false if no packet
-/// could be decrypted.
+/// Decrypts the Initial packets in a datagram and adds their CRYPTO frames to `crypto`. Packets that cannot be
+/// decrypted are skipped. Returns false if none could be.
 ///
 /// # Errors
 /// [`MalformedHello`] if a packet has malformed frames.

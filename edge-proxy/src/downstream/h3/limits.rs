@@ -9,7 +9,8 @@ pub(crate) struct QuicLimits {
     pub(crate) section: edge_http::h3::SectionLimits,
     /// The highest number of concurrent requests on one connection.
     pub(crate) streams: u32,
-    /// The receive window of one stream: the highest number of request content bytes in flight or not consumed.
+    /// The receive window of one stream in bytes: the highest number of request content bytes in flight or not
+    /// consumed.
     pub(crate) stream_window: u32,
     /// The receive window of one connection in bytes.
     pub(crate) connection_window: u32,
@@ -18,11 +19,12 @@ pub(crate) struct QuicLimits {
     /// The highest number of response bytes in flight or queued in QUIC on one connection. The effective limit begins
     /// lower and grows with the congestion window.
     pub(crate) send_window: u64,
-    /// The number of requests aborted by the client that are tolerated at once; see [`QuicLimits::resets_per_second`].
+    /// The highest count of aborted requests of one connection, which decreases by [`QuicLimits::resets_per_second`].
+    /// One more closes the connection.
     pub(crate) resets: u32,
-    /// The number of aborted requests that are tolerated per second on average.
+    /// The number by which the count of aborted requests decreases per second.
     pub(crate) resets_per_second: u32,
-    /// The number of frames on a control stream that are tolerated beyond one per request.
+    /// The number of frames on a control stream that are tolerated beyond one per request. More close the connection.
     pub(crate) control_frames: u64,
     /// The longest time from the first packet to the end of the handshake.
     pub(crate) handshake: Duration,
@@ -32,16 +34,16 @@ pub(crate) struct QuicLimits {
     pub(crate) interfaces: bool,
     /// The time after which a connection without received packets ends.
     pub(crate) idle: Duration,
-    /// The highest number of connections of one engine. Above it, unknown clients get no response.
+    /// The highest number of connections of one engine. Above it, first flights of unknown clients are dropped.
     pub(crate) connections: usize,
-    /// The highest number of handshakes from addresses that are not validated. Above it, a client must validate its
-    /// address by a Retry before any cryptography (RFC 9000 §8.1.2).
+    /// The highest number of connections of one engine. Above it, unknown clients get no response.
     pub(crate) pending_handshakes: usize,
-    /// The highest number of such handshakes of one client: an IPv4 address or a /64 of IPv6.
+    /// The highest number of handshakes from addresses that are not validated of one client, which is an IPv4 address
+    /// or a /64 of IPv6. Above it, the client must validate its address by a Retry.
     pub(crate) pending_handshakes_per_client: u32,
-    /// The highest number of incomplete first flights. The oldest makes room for a new one.
+    /// The highest number of incomplete first flights. Above it, the oldest is removed for a new one.
     pub(crate) pending_flows: usize,
-    /// The highest number of bytes in all incomplete first flights.
+    /// The highest number of bytes in all incomplete first flights. The oldest are removed for a new one.
     pub(crate) pending_bytes: usize,
     /// The longest time for a first flight to become complete. A refused one is remembered for twice as long.
     pub(crate) pending_time: Duration,

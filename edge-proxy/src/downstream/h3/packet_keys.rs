@@ -34,7 +34,7 @@ impl ServerConfig for UnpaddingConfig {
     }
 }
 
-/// A session whose keys remove padding from received packets.
+/// A session whose keys remove padding from received packets, except from Initial packets.
 struct UnpaddingSession(Box<dyn Session>);
 
 impl Session for UnpaddingSession {
@@ -93,12 +93,12 @@ impl Session for UnpaddingSession {
     }
 }
 
-/// Wraps the packet key for received packets in an [`UnpaddingKey`].
+/// Returns the keys with the packet key for received packets (`remote`) wrapped in an [`UnpaddingKey`].
 fn keys(keys: Keys) -> Keys {
     Keys { header: keys.header, packet: packet_keys(keys.packet) }
 }
 
-/// Wraps the key for received packets, `remote`, in an [`UnpaddingKey`].
+/// Returns the keys with the one for received packets (`remote`) wrapped in an [`UnpaddingKey`].
 fn packet_keys(keys: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>> {
     KeyPair { local: keys.local, remote: Box::new(UnpaddingKey(keys.remote)) }
 }

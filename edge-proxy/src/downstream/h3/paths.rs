@@ -28,14 +28,14 @@ const FACTOR: u64 = 3;
 /// are lost.
 const MAX_UNVALIDATED: usize = 4;
 
-/// The addresses of a connection's client: the validated one, the one in use, and others.
+/// The addresses of a connection's client: the validated one, the one in use, and those that are not validated.
 #[derive(Debug)]
 pub(super) struct ClientPaths {
     /// The address that was validated last.
     validated: SocketAddr,
     /// The address that QUIC sends to.
     current: SocketAddr,
-    /// The addresses that are not validated, the oldest first.
+    /// The addresses that are not validated, at most [`MAX_UNVALIDATED`] and one, the oldest first.
     others: VecDeque<UnvalidatedPath>,
 }
 
@@ -48,9 +48,9 @@ struct UnvalidatedPath {
     received: u64,
     /// The number of bytes sent to the address.
     sent: u64,
-    /// The byte counts that quinn-proto has for this path.
+    /// The byte counts that quinn-proto has for this path since the client moved to it.
     counted: PathBytes,
-    /// The datagrams that would exceed the limit, with their content.
+    /// The datagrams that would exceed the limit, with their content, the oldest first.
     held: VecDeque<(Transmit, Vec<u8>)>,
 }
 
@@ -64,21 +64,21 @@ struct PathBytes {
 }
 
 impl PathBytes {
-    /// Returns whether quinn-proto has reached its limit on such a path, so that it sends no further datagram before
-    /// the path is validated.
+    /// Returns whether quinn-proto has reached its limit on an unvalidated path with these counts, so that it sends no
+    /// further datagram before the path is validated.
     const fn is_used_up(self) -> bool {
         self.received.saturating_mul(FACTOR) < self.sent + 1
     }
 }
 
 impl UnvalidatedPath {
-    /// Creates an address without traffic.
+    /// Creates the record of an address without traffic.
     const fn new(remote: SocketAddr) -> Self {
         let counted = PathBytes { received: 0, sent: 0 };
         Self { remote, received: 0, sent: 0, counted, held: VecDeque::new() }
     }
 
-    /// Returns whether a datagram of this size may be sent within the limit, and counts it if so.
+    /// Returns true if a datagram of this many bytes may be sent within the limit. It is then counted as sent.
     const fn may_send(&mut self, bytes: usize) -> bool {
         let sent = self.sent + bytes as u64;
         let may = sent <= self.received.saturating_mul(FACTOR);
@@ -103,7 +103,7 @@ impl ClientPaths {
         Self { validated, current: validated, others: VecDeque::new() }
     }
 
-    /// Returns whether the address in use is validated and no other one has to be limited.
+    /// Returns whether the IP address in use is validated and there is no record of any other address.
     pub(super) fn is_settled(&self) -> bool {
         self.others.is_empty() && self.is_validated(self.current)
     }
@@ -114,7 +114,8 @@ impl ClientPaths {
     }
 
     /// Counts a datagram of `bytes` bytes from `remote`. `current` is the address that QUIC sends to afterwards. A
-    /// datagram from the validated address that is in use again discards the records of all others.
+    /// datagram from the validated IP address, if QUIC sends to `remote`, discards the records of all other addresses.
+    /// A move to an address that is not validated discards the datagrams held back for it.
     pub(super) fn received(&mut self, remote: SocketAddr, bytes: usize, current: SocketAddr) {
         let moved = self.set_current(current);
         if self.is_validated(remote) {
@@ -135,13 +136,13 @@ impl ClientPaths {
         }
     }
 
-    /// Sets the address that QUIC sends to. Returns true if it is another one than before.
+    /// Sets the address that QUIC sends to. Returns true if it has changed.
     pub(super) fn set_current(&mut self, current: SocketAddr) -> bool {
         std::mem::replace(&mut self.current, current) != current
     }
 
-    /// Returns the record of an address that is not validated; creates it if necessary, in place of the oldest one if
-    /// there are too many.
+    /// Returns the record of an address that is not validated, and creates it if necessary. If there are
+    /// [`MAX_UNVALIDATED`] already, the oldest that is not in use is removed for it.
     fn path(&mut self, remote: SocketAddr) -> &mut UnvalidatedPath {
         let at = self.others.iter().position(|path| path.remote == remote).unwrap_or_else(|| {
             if self.others.len() == MAX_UNVALIDATED {
@@ -155,7 +156,7 @@ impl ClientPaths {
         &mut self.others[at]
     }
 
-    /// Marks an address as the validated one, removes its record, and returns the datagrams that were held back for it.
+    /// Makes an address the validated one, removes its record, and returns the datagrams that were held back for it.
     fn validate(&mut self, remote: SocketAddr) -> VecDeque<(Transmit, Vec<u8>)> {
         let at = self.others.iter().position(|path| path.remote == remote);
         let path = at.and_then(|at| self.others.remove(at));
@@ -163,9 +164,10 @@ impl ClientPaths {
         path.map_or_else(VecDeque::new, |path| path.held)
     }
 
-    /// Returns the next datagram that may be sent, and puts its content into `out`: one that was held back, or one that
-    /// `poll` takes from QUIC. A datagram that exceeds the limit of its address is held back, or discarded if it is a
-    /// probe or a response to a challenge. `None` if QUIC has none that may be sent.
+    /// Returns the next datagram that may be sent, and puts its content into `out`: one that was held back, or one
+    /// that `poll` takes from QUIC. A datagram that exceeds the limit of its address is held back if QUIC sends to
+    /// that address and the datagram is no MTU probe, else discarded. If QUIC sends although its own limit is reached,
+    /// the address becomes the validated one. `None` if QUIC has no datagram that may be sent.
     pub(super) fn next(
         &mut self,
         out: &mut Vec<u8>,
@@ -219,8 +221,9 @@ impl ClientPaths {
         }
     }
 
-    /// Removes the records of addresses that are not in use and need no limit any more. Must be called when QUIC has
-    /// nothing more to send. Addresses with datagrams held back are kept.
+    /// Removes the records of addresses that need no limit any more. Must be called when QUIC has nothing more to
+    /// send. Addresses with datagrams held back are kept, and unvalidated ones if they are in use or QUIC is back at
+    /// the validated address.
     pub(super) fn settle(&mut self) {
         // Where QUIC has gone back to the validated address, the client may come again.
         let (current, validated) = (self.current, self.validated);
@@ -232,7 +235,8 @@ impl ClientPaths {
     }
 }
 
-/// Takes one datagram from QUIC and puts its content into `out`. `None` if QUIC has none to send.
+/// Takes one datagram from QUIC and puts its content into `out`, and determines whether it is an MTU probe. `None` if
+/// QUIC has nothing to send.
 pub(super) fn poll(quic: &mut quic::Connection, now: Instant, out: &mut Vec<u8>) -> Option<QueuedTransmit> {
     let probes = |quic: &quic::Connection| quic.stats().path.sent_plpmtud_probes;
     let before = probes(quic);

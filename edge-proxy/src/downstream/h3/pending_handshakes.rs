@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// The number of pending handshakes, in total and by client. They are counted apart from the client's connections,
-/// since the address is not validated and may be another client's.
+/// The number of pending handshakes by client: an IPv4 address or a /64 of IPv6. Clients without any are absent.
 #[derive(Debug, Default)]
 pub(super) struct PendingHandshakes {
-    /// The number by client: an IPv4 address or a /64 of IPv6.
+    /// The number of pending handshakes of all clients.
     by_client: HashMap<IpAddr, u32>,
     /// The total number.
     all: usize,
 }
 
 impl PendingHandshakes {
-    /// Counts a handshake of this address. Returns the key to [remove](Self::remove) it with.
+    /// Counts a handshake of this address. Returns the key of its client, by which [`PendingHandshakes::remove`]
+    /// removes it.
     pub(super) fn add(&mut self, address: IpAddr) -> IpAddr {
         let client = client(address);
         self.all += 1;

@@ -17,21 +17,21 @@ pub(super) struct RequestSlot {
     pub(super) head: Option<Box<(RequestDecoder, Instant)>>,
     /// True if a task owns the stream.
     pub(super) taken: bool,
-    /// Output that QUIC did not accept yet.
+    /// The output that QUIC has not accepted yet, in its order.
     pub(super) out: VecDeque<Bytes>,
     /// The number of bytes in `out`.
     pub(super) out_bytes: usize,
     /// True if the stream is in the queue of those that wait for their turn to pass output to QUIC.
     pub(super) waits: bool,
-    /// True if the stream's own flow-control window is exhausted.
+    /// True if QUIC accepted less than it was offered since the stream's own flow-control window is exhausted.
     pub(super) stalled: bool,
-    /// The urgency of its response, from 0 to 7 (RFC 9218 §4.1).
+    /// The urgency of the response, from 0 (highest) to 7 (RFC 9218 §4.1).
     pub(super) urgency: u8,
     /// True if the stream ends after the output in `out`.
     pub(super) fin: bool,
-    /// True if nothing more can be sent: either side has reset or stopped the stream.
+    /// True if nothing more can be sent: this side reset the stream, or the client stopped it.
     pub(super) dead: bool,
-    /// True if the stream was counted as aborted by the client.
+    /// True if the stream was counted as an aborted request.
     pub(super) counted: bool,
     /// The task that waits for content. `None` if none waits.
     pub(super) reader: Option<Waker>,

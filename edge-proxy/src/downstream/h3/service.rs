@@ -16,14 +16,14 @@ pub(crate) trait Service: 'static {
     /// the server name, `None` if there is none.
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
 
-    /// Returns whether a client with this server name would be accepted. Called for a possible name in a ClientHello
-    /// whose rest is missing, so it must have no side effects. False by default.
+    /// Returns whether a client with this server name would be accepted. It is called for a possible name in a
+    /// ClientHello whose rest is missing, so it must have no side effects. Returns false unless it is implemented.
     fn serves(&self, _peer: SocketAddr, _sni: &str) -> bool {
         false
     }
 
-    /// Returns the permit for a connection whose address was just validated. `None` if the client has too many
-    /// connections, which closes it.
+    /// Returns the permit for a connection whose client's address was just validated. `None` if the client has too
+    /// many connections; the connection is then closed or refused.
     fn admit(&self, peer: SocketAddr) -> Option<Self::Permit>;
 
     /// Receives an accepted connection whose ClientHello was processed. Returns the service's state for it.
@@ -33,13 +33,15 @@ pub(crate) trait Service: 'static {
     /// unless the stream is early, and true if all datagrams arrived on one recorded interface.
     fn request(&self, conn: &Rc<Self::Conn>, from: (SocketAddr, bool), head: RequestHead, stream: H3Stream);
 
-    /// Receives the numbers of requests that were rejected because their heads were too large or not completed in time.
+    /// Receives the numbers of requests of a connection that were rejected because their heads were too large or not
+    /// completed in time, since the last call. Does nothing unless it is implemented.
     fn refused(&self, _conn: &Rc<Self::Conn>, _heads: RejectedHeads) {}
 
-    /// Receives that a connection has ended. Its streams are lost.
+    /// Receives the end of a connection and its reason. All streams of the connection have ended. Called once per
+    /// connection that was passed to [`Service::opened`].
     fn closed(&self, conn: &Rc<Self::Conn>, why: CloseReason);
 
-    /// Receives that a datagram of an unknown client was dropped, for a reason other than a verdict of
-    /// [`Service::hello`].
+    /// Receives that a datagram was dropped without belonging to a connection, for a reason other than a verdict of
+    /// [`Service::hello`]. Does nothing unless it is implemented.
     fn dropped(&self, _peer: SocketAddr, _why: DropReason) {}
 }

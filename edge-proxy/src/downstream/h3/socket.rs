@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// The size of a receive buffer in bytes: the most that the kernel merges of one sender (GRO).
+/// The size of a receive buffer in bytes: the most that the kernel merges from one sender (GRO).
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// The requested size of the kernel's buffers in each direction in bytes. They store datagrams while the worker is
@@ -27,7 +27,7 @@ pub(crate) struct Datagram {
     pub(super) local_ip: Option<IpAddr>,
     /// The ECN codepoint of the IP header. `None` for Not-ECT.
     pub(super) ecn: Option<quic::EcnCodepoint>,
-    /// The index of the interface that it arrived on. `None` if that was not requested.
+    /// The index of the interface that the datagram arrived on. `None` if that was not requested or is not known.
     pub(super) interface: Option<u32>,
     /// The content of the datagram.
     pub(super) data: BytesMut,
@@ -37,19 +37,20 @@ pub(crate) struct Datagram {
 pub(super) struct QuicSocket {
     /// The socket, registered with the runtime.
     io: UdpSocket,
-    /// The capabilities of the socket: segmentation offload and others.
+    /// The capabilities of the socket, such as segmentation offload.
     state: UdpSocketState,
-    /// The memory of one reception.
+    /// The memory for receiving one batch of datagrams.
     buffer: Box<[u8]>,
-    /// The metadata of the datagrams of one reception.
+    /// The metadata of the received buffers of one batch.
     meta: [RecvMeta; BATCH_SIZE],
 }
 
 impl QuicSocket {
-    /// Configures a bound UDP socket for QUIC and registers it with the runtime.
+    /// Configures a bound UDP socket for QUIC as non-blocking and registers it with the runtime. Also requests larger
+    /// buffers from the kernel; if it refuses them, that is ignored.
     ///
     /// # Errors
-    /// The error of a system call; that the kernel's buffers cannot be enlarged is ignored.
+    /// The error of a system call or of the runtime.
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
@@ -75,8 +76,8 @@ impl QuicSocket {
         self.state.may_fragment()
     }
 
-    /// Receives a batch of datagrams and appends them to `out`. If `interfaces` is true, they are received in smaller
-    /// batches that have the interface. Pending if none has arrived.
+    /// Receives a batch of datagrams and appends them to `out`. If `interfaces` is true, each batch is one system call
+    /// for one buffer, and the datagrams have the index of their interface. Pending if none has arrived.
     ///
     /// # Errors
     /// An error that concerns the socket itself.
@@ -130,7 +131,7 @@ impl QuicSocket {
         self.io.poll_send_ready(cx)
     }
 
-    /// Sends all datagrams of `transmit`, whose content is in `data`, or none.
+    /// Sends all datagrams of `transmit`, whose content is at the beginning of `data`, or none of them.
     ///
     /// # Errors
     /// [`SendBlocked`] if the socket accepts nothing now. Other failures are ignored like losses in the network, which
@@ -154,8 +155,8 @@ impl QuicSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SendBlocked;
 
-/// Returns whether an error of receiving does not concern the socket itself: nothing to receive, an interruption, or an
-/// ICMP error for an earlier datagram.
+/// Returns whether an error of receiving does not concern the socket itself: nothing to receive, an interruption, or
+/// an ICMP error for an earlier datagram (connection refused or reset).
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -25,18 +25,18 @@ pub(crate) struct H3Stream {
     input: Bytes,
     /// The number of content bytes at the beginning of `input`.
     content: usize,
-    /// The trailers of the request, once its content is complete.
+    /// The trailers of the request. Empty until its content is complete.
     trailers: Fields,
     /// The progress of the request's content.
     body: ContentState,
-    /// The number of content bytes that the response head declared and that are not sent yet. The header of the single
-    /// DATA frame for them was sent with the head. `None` if no length was declared.
+    /// The number of declared content bytes of the response that are not sent yet. The header of their single DATA
+    /// frame was sent with the head. `None` if the head declared no length, ended the stream, or is not sent.
     promised: Option<u64>,
     /// The progress of the response.
     sent: StreamSendState,
 }
 
-/// The progress of the request's content: more is expected, it has ended, or it failed with this error.
+/// The progress of the request's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContentState {
     /// More content is expected.
@@ -50,16 +50,16 @@ enum ContentState {
 /// The progress of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamSendState {
-    /// The response is not complete.
+    /// The response is neither complete nor aborted.
     Partly,
     /// The response is complete.
     All,
-    /// The stream was reset.
+    /// The response was aborted, and the stream reset.
     Aborted,
 }
 
 impl H3Stream {
-    /// Creates the stream of a request. Returns the request's head and the stream.
+    /// Creates the stream of a request whose head is complete. Returns the request's head and the stream.
     pub(super) fn new(conn: Rc<QuicConnectionCell>, arrived: QuicRequest) -> (RequestHead, Self) {
         let stream = Self {
             conn,
@@ -75,7 +75,7 @@ impl H3Stream {
         (arrived.head, stream)
     }
 
-    /// Returns whether the stream or its connection has ended, so that nothing can be sent.
+    /// Returns whether the stream or its connection has ended, so that nothing more can be sent.
     fn is_lost(&self, conn: &QuicConnection) -> bool {
         conn.lost || conn.slots.get(&self.id).is_none_or(|slot| slot.dead)
     }
@@ -98,8 +98,9 @@ impl H3Stream {
         self.conn.touch();
     }
 
-    /// Decodes the next part of the request. `None` if nothing more has arrived, or if the client reset the stream,
-    /// which sets the state of the content.
+    /// Decodes the next part of the request: content, which is then at the beginning of `input`, or the end. Trailers
+    /// are stored. `None` if nothing more has arrived, or if the client reset the stream, which counts as an aborted
+    /// request and sets the state of the content to failed.
     ///
     /// # Errors
     /// [`ProtocolError`] if a frame is malformed or out of place.
@@ -143,7 +144,8 @@ impl H3Stream {
         }
     }
 
-    /// Resets the response, and stops the request unless all of it has arrived.
+    /// Resets the response with this code, and stops the request unless all of it was read. Marks the response as
+    /// aborted.
     fn reset(&mut self, code: Code) {
         let mut conn = self.conn.state.borrow_mut();
         if !conn.lost {

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// A heap of times with the index of the connection. The time of a connection changes with nearly every packet, mostly
-/// to a later one, so the heap contains the earliest; when that has passed, the connection is asked for its present
-/// one.
+/// A heap of times, each with the index of a connection. The time of a connection changes with nearly every packet,
+/// mostly to a later one, so the heap contains an earlier one; when that has passed, the engine asks the connection
+/// for its present time.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, usize)>>);
 
@@ -16,7 +16,7 @@ impl Timers {
         self.0.push(Reverse((at, index)));
     }
 
-    /// Returns the earliest time. `None` if there is none.
+    /// Returns the earliest time in the heap. `None` if the heap is empty.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }

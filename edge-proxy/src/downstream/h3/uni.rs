@@ -4,21 +4,21 @@ use edge_http::h3::control::{self, ControlStreamDecoder};
 use edge_http::h3::qpack::{DecoderStream, EncoderStream};
 use edge_http::h3::{Code, ProtocolError, varint};
 
-/// The critical streams that the client has opened, true for each. Each may exist once.
+/// The critical streams that the client has opened so far. Each may be opened once.
 #[derive(Debug, Default)]
 pub(super) struct CriticalStreams {
-    /// True if the control stream is open.
+    /// True if the control stream was opened.
     control: bool,
-    /// True if the QPACK encoder stream is open.
+    /// True if the QPACK encoder stream was opened.
     encoder: bool,
-    /// True if the QPACK decoder stream is open.
+    /// True if the QPACK decoder stream was opened.
     decoder: bool,
 }
 
 /// A unidirectional stream of the client, by its type.
 #[derive(Debug)]
 pub(super) enum UniStream {
-    /// The bytes of an incomplete stream type.
+    /// A stream whose type is incomplete: the bytes of it received so far.
     Untyped(Vec<u8>),
     /// The control stream.
     Control(ControlStreamDecoder),
@@ -33,12 +33,13 @@ pub(super) enum UniStream {
 pub(super) enum UniAction {
     /// More bytes are to be read.
     Read,
-    /// The type is unknown: the stream is stopped (RFC 9114 §6.2).
+    /// The stream type is unknown: the stream is to be stopped (RFC 9114 §6.2).
     Stop,
 }
 
 impl UniStream {
-    /// Decodes the next bytes of the stream. `seen` records the critical streams that were opened.
+    /// Decodes the next bytes of the stream and returns whether more are to be read. `seen` records the critical
+    /// streams that were opened.
     ///
     /// # Errors
     /// [`ProtocolError`] for a second critical stream of one type, a push stream, or malformed content.
@@ -83,11 +84,11 @@ impl UniStream {
         Ok(UniAction::Read)
     }
 
-    /// Checks a stream that the client has ended or reset.
+    /// Checks that a stream which the client has ended or reset may be closed: only one whose type has not arrived.
     ///
     /// # Errors
-    /// [`ProtocolError`] for a critical stream, which must not be closed (RFC 9114 §6.2.1, RFC 9204 §4.2). A stream
-    /// whose type has not arrived may be.
+    /// [`ProtocolError`] for a critical stream, which must not be closed (RFC 9114 §6.2.1, RFC 9204 §4.2): the error
+    /// of the QPACK stream if it ended within an instruction, else H3_CLOSED_CRITICAL_STREAM.
     pub(super) fn closed(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Untyped(_) => Ok(()),
@@ -105,7 +106,7 @@ impl UniStream {
         }
     }
 
-    /// Returns the number of frames on the control stream so far. 0 for other streams.
+    /// Returns the number of frames received on the control stream. 0 for other streams.
     pub(super) const fn frames(&self) -> u64 {
         match self {
             Self::Control(stream) => stream.count(),

@@ -13,7 +13,7 @@ use quinn_proto::StreamId;
 /// The result of passing a stream's output to QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FlushOutcome {
-    /// QUIC accepted all output, or the stream has ended.
+    /// QUIC accepted all output, or the stream has ended or does not exist.
     All,
     /// QUIC accepted as many bytes as the turn permits; more output is pending.
     Turn,
@@ -23,7 +23,9 @@ enum FlushOutcome {
 }
 
 impl QuicConnection {
-    /// Passes a stream's output to QUIC now if no other stream waits, or else adds the stream to the queue.
+    /// Passes a stream's output to QUIC now if no other stream waits, or else adds the stream to the queue. A stream
+    /// whose output was not accepted completely is added to the queue if the connection's window is exhausted, else
+    /// marked as stalled.
     pub(in super::super) fn flush(&mut self, shared: &EngineState, id: StreamId) {
         if self.send_queue.is_empty() {
             match self.write_stream(shared, id, usize::MAX) {
@@ -37,8 +39,8 @@ impl QuicConnection {
         }
     }
 
-    /// Adds a stream with output to the queue, unless it is there already or has ended. Its own window no longer counts
-    /// as exhausted.
+    /// Adds a stream with output or with a pending end to the queue, unless it is in it already or has ended. Its own
+    /// window no longer counts as exhausted.
     pub(super) fn wait(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.stalled = false;
@@ -49,8 +51,9 @@ impl QuicConnection {
         }
     }
 
-    /// Passes the output of the waiting streams to QUIC, the most urgent first and equals in turns, until QUIC accepts
-    /// no more.
+    /// Passes the output of the waiting streams to QUIC, the most urgent first and equally urgent ones in turns of
+    /// [`TURN`] bytes, until QUIC accepts no more or none waits. A stream whose own window is exhausted leaves the
+    /// queue.
     pub(super) fn flush_queue(&mut self, shared: &EngineState) {
         while let Some((id, urgency)) = self.send_queue.pop() {
             let most = if self.send_queue.is_empty() { usize::MAX } else { TURN };
@@ -74,14 +77,14 @@ impl QuicConnection {
         }
     }
 
-    /// Marks a stream as no longer in the queue.
+    /// Marks a stream as no longer waiting in the queue. No effect if it does not exist.
     fn waited(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.waits = false;
         }
     }
 
-    /// Marks a stream whose own flow-control window is exhausted.
+    /// Marks a stream as stalled, since its own flow-control window is exhausted. No effect if it does not exist.
     fn stall(&mut self, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.stalled = true;
@@ -103,8 +106,9 @@ impl QuicConnection {
         full
     }
 
-    /// Passes up to `most` bytes of a stream's output to QUIC, wakes the stream's task if it may add more, and ends the
-    /// stream after its last output.
+    /// Passes up to `most` bytes of a stream's output to QUIC, and ends the stream after its last output. Wakes the
+    /// stream's task if all output was accepted or at most half of the send buffer is filled. Removes a stream that
+    /// has ended and that no task owns.
     fn write_stream(&mut self, shared: &EngineState, id: StreamId, most: usize) -> FlushOutcome {
         let Some(slot) = self.slots.get_mut(&id) else { return FlushOutcome::All };
         if slot.dead {
@@ -144,13 +148,14 @@ impl QuicConnection {
         FlushOutcome::All
     }
 
-    /// Returns the number of bytes that QUIC has accepted so far on the connection. `None` if the stream's own window
-    /// is exhausted, which only the client can change, or if it has ended.
+    /// Returns the number of bytes that QUIC has accepted on the connection since it began. `None` if the stream's own
+    /// window is exhausted, which only the client can change, or if the stream does not exist.
     pub(in super::super) fn progress(&self, id: StreamId) -> Option<u64> {
         self.slots.get(&id).filter(|slot| !slot.stalled).map(|_| self.taken)
     }
 
-    /// Sets the urgency of a new response in QUIC, which sends more urgent streams first. 0 is the most urgent.
+    /// Sets the urgency of a new response in QUIC, which sends more urgent streams first. 0 is the most urgent. The
+    /// default urgency needs no setting.
     pub(super) fn prioritize(&mut self, id: StreamId, urgency: u8) {
         let usual = edge_http::priority::DEFAULT_URGENCY;
         if urgency != usual {
@@ -159,8 +164,8 @@ impl QuicConnection {
         }
     }
 
-    /// Changes the urgency of a response for a PRIORITY_UPDATE. `stream` is the ID of the request stream. No effect for
-    /// a request that has not arrived, whose head can contain the priority, or has ended.
+    /// Changes the urgency of a response as a PRIORITY_UPDATE demands. `stream` is the ID of the request stream. No
+    /// effect for a request that has ended, or has not arrived, since its head can contain the priority.
     pub(super) fn reprioritize(&mut self, stream: u64, urgency: u8) {
         let Ok(index) = quic::VarInt::from_u64(stream >> 2) else { return };
         let id = StreamId::new(quic::Side::Client, quic::Dir::Bi, index.into_inner());

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The interval of PINGs while requests are in flight: a NAT or firewall may forget a silent connection, and QUIC's
-/// idle timeout does not know of waiting requests.
+/// idle timeout does not take account of waiting requests.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The time for which a new address must have been in use before it is adopted. QUIC returns to the old address if the
@@ -18,8 +18,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const MIGRATION_DELAY: Duration = Duration::from_secs(30);
 
 impl QuicConnection {
-    /// Counts an aborted request, at most once per stream. Closes the connection if there are more than the limits
-    /// permit, because a flood of them is an attack on the upstream (CVE-2023-44487).
+    /// Counts an aborted request, at most once per stream. Before that, the count decreases by the tolerated number
+    /// for each full second since its last decrease. Closes the connection with H3_EXCESSIVE_LOAD if the count exceeds
+    /// the limit, because a flood of aborted requests is an attack on the upstream (CVE-2023-44487).
     pub(in super::super) fn count_aborted(&mut self, shared: &EngineState, id: StreamId) {
         if let Some(slot) = self.slots.get_mut(&id)
             && std::mem::replace(&mut slot.counted, true)
@@ -38,8 +39,8 @@ impl QuicConnection {
         }
     }
 
-    /// Closes the connection if its handshake takes too long, rejects requests whose heads do, and sends a PING every
-    /// [`PING_INTERVAL`] while requests are in flight.
+    /// Closes the connection with H3_NO_ERROR if its handshake takes too long, rejects requests whose heads do with
+    /// H3_REQUEST_INCOMPLETE, and sends a PING if the last one was [`PING_INTERVAL`] ago and requests are in flight.
     pub(in super::super) fn sweep(&mut self, shared: &EngineState) {
         let now = shared.now.get();
         if self.quic.is_handshaking() && now.saturating_duration_since(self.since) > shared.limits().handshake
@@ -76,19 +77,20 @@ impl QuicConnection {
         self.next_request > 0
     }
 
-    /// Returns whether a client that could not know of a shutdown may still send its first request.
+    /// Returns whether a client that could not know of a shutdown may still send its first request: it has sent none,
+    /// and the handshake is incomplete or was completed less than [`FIRST_REQUEST_GRACE`] ago.
     pub(in super::super) fn awaits_first_request(&self, now: Instant) -> bool {
         let fresh = |at: Instant| now.saturating_duration_since(at) < FIRST_REQUEST_GRACE;
         !self.had_request() && (self.quic.is_handshaking() || self.connected.is_some_and(fresh))
     }
 
-    /// Returns the client's address for policy and logs, which is validated once the handshake is complete.
+    /// Returns the client's address that policy and logs use. It is validated once the handshake is complete.
     pub(in super::super) const fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATION_DELAY`] and the round-trip
-    /// time is below 1 s. QUIC uses an address before it is validated; policy and logs must not.
+    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATION_DELAY`] without a change,
+    /// if the round-trip time is below 1 s. QUIC uses an address before it is validated; policy and logs must not.
     pub(in super::super) fn follow_address(&mut self, now: Instant) {
         let address = self.quic.remote_address();
         if address == self.peer {

@@ -20,17 +20,17 @@ use std::time::Instant;
 /// The result of passing a datagram to QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AdmitOutcome {
-    /// It belonged to a connection, or opened none.
+    /// The datagram belonged to a connection, or no connection was opened for it.
     Nothing,
     /// The datagram opened a connection.
     New,
-    /// The client was sent a Retry, by which it validates its address.
+    /// The client was sent a Retry, by which it is to validate its address.
     Retry,
 }
 
 impl<S: Service> Engine<S> {
-    /// Processes datagrams that other workers passed on, at most as many as are received at once. Returns true if there
-    /// may be more.
+    /// Processes datagrams that other workers handed over, at most as many as are received at once from the socket.
+    /// Returns true if there may be more.
     pub(super) fn take_handed_over(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..MAX_RECEIVE_BATCHES * quinn_udp::BATCH_SIZE {
             match self.handover.inbox.poll_recv(cx) {
@@ -41,8 +41,9 @@ impl<S: Service> Engine<S> {
         true
     }
 
-    /// Passes a datagram to its connection, to the worker that issued its connection ID, or to the filter of first
-    /// flights. `direct` is false for one that another worker passed on, which is dropped instead of passed on again.
+    /// Passes a datagram to its connection, to the worker or engine that issued its connection ID, or to the filter of
+    /// first flights. `direct` is false for a datagram that another worker handed over: it is not handed over again,
+    /// and dropped if its ID is that of another worker.
     pub(super) fn datagram(&mut self, datagram: Datagram, direct: bool) {
         let destination = match initial::long_header(&datagram.data) {
             Some(header) => header.destination,
@@ -64,14 +65,16 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Returns the engines at the same address that a datagram with this unknown connection ID is for: those that issued the
-    /// ID, or those that serve new clients in place of this engine. `None` if it is for this engine.
+    /// Returns the engines at the same address that a datagram with this unknown connection ID is for: the
+    /// predecessors that issued the ID, or the successor unless the flow is known to this engine. `None` if it is for
+    /// this engine.
     fn other_engine(&self, cid: &[u8], remote: SocketAddr) -> Option<&Router> {
         let issuer = self.predecessors.iter().find(|engines| engines.owner(cid) != Owner::Nobody);
         issuer.or_else(|| self.successor.as_ref().filter(|_| !self.filter.is_known(&(remote, cid.into()))))
     }
 
-    /// Passes a datagram with an unknown connection ID through the filter of first flights, and acts on the verdict.
+    /// Passes a datagram with an unknown connection ID through the filter of first flights, and acts on the verdict:
+    /// passes it to QUIC, reports that it was dropped, or asks the service about the server name.
     fn filter_datagram(&mut self, datagram: Datagram) {
         let (now, peer) = (self.shared.now.get(), datagram.remote);
         match self.filter.offer(now, datagram) {
@@ -93,8 +96,10 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Applies the service's verdict on a pending flow: passes its datagrams to QUIC, or refuses the flow. A flow is
-    /// also refused if there are too many connections, and released after a Retry.
+    /// Applies the service's verdict on a pending flow: passes its datagrams to QUIC if the client is to get a
+    /// connection or an alert. The flow becomes accepted if that opens a connection, else refused; after a Retry it is
+    /// removed from the filter. A flow that is to get an answer is dropped and refused if there are too many
+    /// connections.
     fn apply_verdict(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
         let mut added = false;
         if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
@@ -119,8 +124,10 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Passes a datagram to QUIC. A connection is created only if `admit` has a flow that was accepted, or if the
-    /// datagram has the token of a Retry, which only admitted clients receive. `ours` is true if the connection ID was
+    /// Passes a datagram to QUIC. A connection is created only if `admit` contains a flow that was accepted, or if the
+    /// datagram has the token of a Retry, which only admitted clients receive, before the last call of a shutdown. The
+    /// client is sent a Retry instead if there are too many pending handshakes, and refused if the service grants no
+    /// permit for its validated address or there are too many connections. `ours` is true if the connection ID was
     /// issued here, which validates the address.
     fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> AdmitOutcome {
         let now = self.shared.now.get();
@@ -202,8 +209,8 @@ impl<S: Service> Engine<S> {
         AdmitOutcome::Nothing
     }
 
-    /// Returns whether a client at this address must validate it by a Retry, because there are too many pending
-    /// handshakes.
+    /// Returns whether a client at this address must validate it by a Retry, because the client or all clients have
+    /// too many pending handshakes.
     fn must_validate(&self, address: IpAddr) -> bool {
         let limits = self.shared.limits();
         self.pending_handshakes.must_validate(
@@ -213,8 +220,9 @@ impl<S: Service> Engine<S> {
         )
     }
 
-    /// Adds a connection whose first datagram has `length` bytes. Without a permit, the client's address is not
-    /// validated: its handshake is counted and the anti-amplification limit applies.
+    /// Adds a connection whose first datagram has `length` bytes, with its flow and the index of its interface.
+    /// Without a permit, the client's address is not validated: its handshake is counted and the anti-amplification
+    /// limit applies.
     fn add(
         &mut self,
         handle: ConnectionHandle,

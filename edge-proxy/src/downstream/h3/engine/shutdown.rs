@@ -10,24 +10,26 @@ use edge_http::h3::Code;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// The interval at which connections without a request are checked after the last call.
+/// The interval at which connections that have had no request are checked after the last call.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The progress of a shutdown: first GOAWAY is sent, then new requests are refused, and at the deadline the rest is
-/// closed. Connections without a request have [`FIRST_REQUEST_GRACE`] for it, counted from their handshakes.
+/// The progress of a shutdown: first GOAWAY is sent, from the last call on new requests are rejected, and at the
+/// deadline the remaining connections are closed. Connections without a request have [`FIRST_REQUEST_GRACE`] for it,
+/// counted from the end of their handshake.
 pub(super) struct Shutdown {
-    /// The time from which new requests are refused.
+    /// The time from which new requests are rejected.
     last_call: Instant,
     /// The time at which the remaining connections are closed.
     deadline: Instant,
-    /// True once new requests are refused.
+    /// True once the time of `last_call` has passed and new requests are rejected.
     pub(super) called: bool,
-    /// True if a first request is still waited for.
+    /// True if a connection may still send its first request.
     waits: bool,
 }
 
 impl Shutdown {
-    /// Returns the time of the next step.
+    /// Returns the time of the next step: the last call, the next check of connections without a request, or the
+    /// deadline.
     pub(super) fn next_step(&self, now: Instant) -> Instant {
         match (self.called, self.waits) {
             (false, _) => self.last_call,
@@ -38,7 +40,7 @@ impl Shutdown {
 }
 
 impl<S: Service> Engine<S> {
-    /// Executes the pending commands.
+    /// Executes the pending commands. A repeated shutdown can only bring the deadline forward.
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
             match command {
@@ -71,7 +73,7 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Calls `f` for every connection, which is then driven again.
+    /// Calls `f` for every connection, and marks each as changed so that it is driven again.
     fn for_all(&self, f: impl Fn(&mut QuicConnection, &EngineState)) {
         for entry in self.conns.iter().flatten() {
             f(&mut entry.cell.state.borrow_mut(), &self.shared);
@@ -79,8 +81,9 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Advances a shutdown, and closes the connections that are idle. Returns true when it is complete, false also if
-    /// none has begun.
+    /// Advances a shutdown: from the last call on, sends the final GOAWAY and closes the connections that are idle,
+    /// and at the deadline closes all. Returns true when no connection is open and all output is sent, or cannot be
+    /// after the deadline. Returns false before that, and if no shutdown has begun.
     pub(super) fn advance_shutdown(&mut self) -> bool {
         let now = self.shared.now.get();
         let Some(shutdown) = &mut self.shutdown else { return false };
