@@ -12,8 +12,9 @@ const COPY: &str = "ADVISORY_DB";
 /// Name that cargo-deny gives the folder of this database.
 const FOLDER: &str = "advisory-db-3157b0e258782691";
 
-/// Runs the checks that are possible here. Advisories are skipped, with a message, if neither the database nor a copy
-/// is available.
+/// Runs cargo-deny: licenses, bans and sources always; advisories with their database if it can be reached, or else
+/// with the copy in the folder that the variable `ADVISORY_DB` names. Without both, advisories are skipped, with a
+/// message.
 ///
 /// # Errors
 /// Returns the check that failed.
@@ -62,7 +63,8 @@ fn check_copy(copy: &Path) -> Outcome {
     step(&format!("cargo-deny: advisories, by a copy of {date}"), deny(Some(&config), &["advisories"]))
 }
 
-/// Returns the command of cargo-deny. With a configuration of its own, it is offline.
+/// Returns the command of cargo-deny that performs the checks `what` on the workspace with all features. With a
+/// configuration file, cargo-deny runs offline.
 fn deny(config: Option<&Path>, what: &[&str]) -> Command {
     let mut command = Command::new(tools_folder().join("bin/cargo-deny"));
     command.args(["--all-features", "--locked"]).current_dir(root());

@@ -11,7 +11,8 @@ pub(crate) fn install() -> Outcome {
     python("requirements.txt", "python-applications")
 }
 
-/// Installs the requirements of the long form, those of the short form included.
+/// Installs the requirements of the long form: those of the short form, further Python packages, and the packages of
+/// `package.json` (verdaccio) by npm, unless they are installed.
 fn install_all() -> Outcome {
     install()?;
     python("requirements-long.txt", "python-applications-long")?;
@@ -30,7 +31,8 @@ fn install_all() -> Outcome {
     step("verdaccio: installing", npm)
 }
 
-/// Installs the Python packages of a file, by pinned version, into a folder of the tools folder.
+/// Installs the Python packages of a file, by pinned version, into a folder of the tools folder, unless a file
+/// `installed` in it shows that these versions are installed.
 fn python(requirements: &str, folder: &str) -> Outcome {
     let (file, folder) = (files().join(requirements), tools_folder().join(folder));
     let wanted = std::fs::read_to_string(&file).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -51,7 +53,8 @@ fn files() -> PathBuf {
     root().join("bins/xtask/applications")
 }
 
-/// Returns the command of the runner, in network and mount namespaces of its own.
+/// Returns the command of the runner, in network and mount namespaces of its own, and in a user namespace too unless
+/// this process runs as root.
 fn runner() -> Command {
     let mut command = Command::new("unshare");
     command.args(if is_root() { &["-mn"][..] } else { &["-Urmn"] });
@@ -60,7 +63,8 @@ fn runner() -> Command {
     command
 }
 
-/// Builds edge-proxyd and runs all applications, or those that the arguments select.
+/// Installs the requirements of the long form, builds the programs of the workspace, and runs all applications, or
+/// those that the arguments select.
 pub(crate) fn all(arguments: &[&str]) -> Outcome {
     install_all()?;
     step(

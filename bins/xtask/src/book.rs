@@ -162,7 +162,7 @@ fn check_summary() -> Result<Vec<String>, String> {
     Ok(missing.map(|name| format!("SUMMARY.md: {name} is not in it")).collect())
 }
 
-/// Returns the fenced blocks of a page.
+/// Returns the fenced blocks of a page, in order. A block that is not closed is omitted.
 pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut open: Option<Block> = None;
@@ -179,8 +179,9 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
-/// Writes an example to a file and has the program validate it. Returns the program's output, or `None` if the example
-/// is valid.
+/// Writes an example to a file in the folder `work`, with the paths of its secrets replaced by that of a file there,
+/// and has the program validate it. Returns `None` if the example is valid, otherwise the program's output, or the
+/// error of writing the file or running the program.
 fn validate(work: &Path, file: &str, program: &str, args: &[&str], text: &str) -> Option<String> {
     // Secrets of an example do not exist on this machine.
     let secret = work.join("secret");

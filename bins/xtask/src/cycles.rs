@@ -49,7 +49,8 @@ fn folder(file: &Path) -> Option<&Path> {
     is_root.then(|| folder.parent()).flatten()
 }
 
-/// Returns `true` if a file, relative to `src`, contains tests.
+/// Returns `true` if a file, relative to `src`, contains tests: it is in a folder `test` or `tests`, or its name is
+/// `test.rs`, `tests.rs` or ends in `_tests.rs`.
 fn is_test(inside: &Path) -> bool {
     inside
         .iter()

@@ -168,7 +168,8 @@ fn described(program: &str) -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Returns the faults of `--quiet`, `--verbose` and `NO_COLOR`.
+/// Returns the faults of verbosity and colours: `--quiet`, `-q`, `--verbose` and `-v` must be accepted, both together
+/// must exit with 2, and `NO_COLOR` must override `CLICOLOR_FORCE` in the help.
 ///
 /// # Errors
 /// Returns a description if the program cannot be run.

@@ -181,7 +181,8 @@ pub(crate) fn run(session: &Session<'_>) -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("failing inputs are in {}", failed.join(", "))) }
 }
 
-/// Runs targets one after another, with their output inline.
+/// Runs targets one after another, with visible output and a limit of 20 s for each input. Returns the outcome of each,
+/// in order; logs of an earlier session are deleted.
 fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     let fuzz = |target: &Target| {
         // The log of an earlier session.
@@ -192,7 +193,11 @@ fn in_turn(targets: &[Target], minutes: u32) -> Vec<Outcome> {
     targets.iter().map(fuzz).collect()
 }
 
-/// Builds the targets, then runs them concurrently, each with a log.
+/// Builds the targets, then runs them concurrently, each with its output in a log and a limit of 300 s for each input.
+/// Returns the outcome of each, in order.
+///
+/// # Errors
+/// Returns a description if a build fails, or a target cannot be started.
 fn at_once(targets: &[Target], minutes: u32) -> Result<Vec<Outcome>, String> {
     for folder in CRATES.iter().filter(|folder| targets.iter().any(|target| target.folder == **folder)) {
         step(&format!("fuzz {folder}: build"), cargo_fuzz(folder, &["build"]))?;
@@ -238,7 +243,7 @@ fn targets(folder: &str) -> Result<Vec<String>, String> {
     Ok(bins.filter_map(name).collect())
 }
 
-/// Copies the seeds of a target into its corpus.
+/// Writes the seeds of a target from [`TEXTS`] and [`FILES`] into its corpus, which is created if it is missing.
 fn seed(name: &str, corpus: &Path) -> Outcome {
     let failed = |why: std::io::Error| format!("{}: {why}", corpus.display());
     std::fs::create_dir_all(corpus).map_err(failed)?;
@@ -254,7 +259,8 @@ fn seed(name: &str, corpus: &Path) -> Outcome {
     Ok(())
 }
 
-/// Returns the command for one target, with a duration in minutes and a limit in seconds for each input.
+/// Returns the command that runs one target on its corpus for a duration in minutes, with a limit in seconds for each
+/// input and of 2 GiB of memory.
 fn fuzz(target: &Target, minutes: u32, limit: u32) -> Command {
     let mut fuzz = cargo_fuzz(target.folder, &["run", &target.name]);
     fuzz.arg(target.corpus()).arg("--").args([
@@ -266,7 +272,8 @@ fn fuzz(target: &Target, minutes: u32, limit: u32) -> Command {
     fuzz
 }
 
-/// Returns the cargo-fuzz command in a crate's folder.
+/// Returns the command of cargo-fuzz with these arguments, in a crate's folder, with the nightly compiler and a build
+/// folder that all crates share.
 fn cargo_fuzz(folder: &str, arguments: &[&str]) -> Command {
     let mut path = vec![tools_folder().join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));

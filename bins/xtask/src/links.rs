@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// Addresses below which registries have pages of packages.
 const REGISTRIES: &[&str] = &["https://docs.rs/crate/", "https://docs.rs/", "https://crates.io/crates/"];
 
-/// Returns the relative links of a document, without their anchors, outside of code. Links to items, which rustdoc
-/// checks, are omitted.
+/// Returns the relative links of a document, without their anchors, outside of fenced and indented code. Links that
+/// contain `://` or `@` are omitted, as are links within the document and rustdoc's links to items.
 pub(crate) fn relative(text: &str) -> Vec<String> {
     let is_relative = |link: &String| {
         !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:") && !link.contains('@')

@@ -132,7 +132,8 @@ fn compare_with_debian(unit: &Path) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Returns the settings of a unit's service, with the words of each in the order of its lines.
+/// Returns the settings of a unit's section `[Service]`, with the words of each in the order of its lines. `yes` and
+/// `no` become `true` and `false`, and a number with the suffix `s` loses it, so that equal settings are equal texts.
 fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
     let service = text.split("[Service]").nth(1).unwrap_or_default().split("\n[").next().unwrap_or_default();
     let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -153,7 +154,11 @@ fn settings(text: &str) -> BTreeMap<String, Vec<String>> {
     settings
 }
 
-/// Checks that systemd knows every key of the unit, and that its programs exist.
+/// Checks by `systemd-analyze verify` that systemd knows every key of the unit, except for those that version 254
+/// added, and that its programs exist. The unit is verified as a copy under its name without the store digest.
+///
+/// # Errors
+/// Returns the output of `systemd-analyze`.
 fn verify_keys(unit: &Path) -> Outcome {
     // Under the name after the store digest, as NixOS links it.
     let name = unit.file_name().and_then(|name| name.to_str()).unwrap_or_default();

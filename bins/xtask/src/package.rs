@@ -207,7 +207,8 @@ fn without_libraries(head: &str) -> String {
     text
 }
 
-/// Writes the files that Debian's policy requires: the copyright and the changelog of the package.
+/// Writes the files that Debian's policy requires into a folder, which is created: the copyright, and the compressed
+/// changelog of the package.
 fn documents(name: &str, version: &str, folder: &Path) -> Outcome {
     let said = |why: std::io::Error| format!("{}: {why}", folder.display());
     std::fs::create_dir_all(folder).map_err(said)?;
@@ -293,7 +294,10 @@ pub(crate) fn copy(from: &Path, to: &Path, mode: u32) -> Outcome {
     std::fs::set_permissions(to, PermissionsExt::from_mode(mode)).map_err(said)
 }
 
-/// Runs a command whose output is only needed for an error.
+/// Runs a command that must succeed, without showing its output.
+///
+/// # Errors
+/// Returns the status and the standard error if it fails.
 fn quiet(command: &mut Command) -> Outcome {
     let output = command.output().map_err(|why| format!("{command:?}: {why}"))?;
     if output.status.success() {
@@ -395,8 +399,8 @@ pub(crate) fn prove() -> Outcome {
     Ok(())
 }
 
-/// Returns `true` if a file below the root folder `system` belongs to a package: it is neither a record of dpkg nor a
-/// list of accounts.
+/// Returns `true` if a file below the root folder `system` belongs to a package: it is neither below `/var/lib/dpkg` or
+/// `/var/log`, nor one of the lists of accounts in `/etc`, their backups, or their lock.
 fn ours(path: &Path, system: &Path) -> bool {
     let below = path.strip_prefix(system).unwrap_or(path);
     // dpkg's own records, and accounts, which are never removed.
@@ -409,7 +413,11 @@ fn ours(path: &Path, system: &Path) -> bool {
         })
 }
 
-/// Checks that the programs run, configurations are valid, man pages and completions exist, and accounts were created.
+/// Checks that the programs run, the configurations of edge-proxyd and pg-ensure are valid, man pages, completions and
+/// documents exist, and the accounts `acme` and `edge-proxy` were created.
+///
+/// # Errors
+/// Returns the first check that fails.
 fn check_installed(system: &Path) -> Outcome {
     let entries = std::fs::read_dir(root().join(FOLDER)).map_err(|why| why.to_string())?;
     for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {

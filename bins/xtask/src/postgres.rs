@@ -13,7 +13,9 @@ const WHEELS: &[(u32, &str, &str, &str)] = &[
 /// Configuration that keeps Debian's packages from creating and starting a cluster.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/no-main.conf";
 
-/// Prepares the installation of the distribution's packages, before which it must be called.
+/// Writes the configuration that keeps Debian's package from creating a cluster, unless PostgreSQL 15 is installed.
+/// Must be called before the distribution's packages are installed. No effect if its folder cannot be created, as
+/// without root.
 pub(crate) fn before_packages() -> Outcome {
     if Path::new("/usr/lib/postgresql/15/bin/postgres").exists() {
         return Ok(());

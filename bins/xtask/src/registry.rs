@@ -102,7 +102,10 @@ fn unpack(name: &str, folder: &Path, place: &Path) -> Outcome {
     moved.map_err(|why| format!("{}: {why}", to.display()))
 }
 
-/// Copies the sources of the workspace.
+/// Copies a folder with its subfolders, except for those named `target`, `fuzz`, `.git` and `pingora`.
+///
+/// # Errors
+/// Returns the first path that cannot be read or written.
 fn copy(from: &Path, to: &Path) -> Outcome {
     let said = |path: &Path, why: std::io::Error| format!("{}: {why}", path.display());
     fs::create_dir_all(to).map_err(|why| said(to, why))?;

@@ -100,7 +100,8 @@ impl SkippedChecks {
         Self { is_root: is_root(), names }
     }
 
-    /// Returns `true` if this user can run a check. If not, its name is added to the list.
+    /// Returns `true` if this process runs as root and can thus run a check. If not, the name of the check is added to
+    /// the list.
     fn may(&mut self, name: &str) -> bool {
         if !self.is_root {
             self.names.push(name.to_owned());

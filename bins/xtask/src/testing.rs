@@ -33,7 +33,8 @@ const FIRST: &[(&str, &str)] = &[
 /// Environment variable with the file in which tests record that they require root.
 const LEFT_OUT: &str = "TESTS_LEFT_OUT";
 
-/// Returns the names of the tests that the last run left out.
+/// Returns the names of the tests that the last run left out for lack of root, from the file in which tests record
+/// them. Empty without that file.
 pub(crate) fn left_out() -> Vec<String> {
     let text = std::fs::read_to_string(left_out_file()).unwrap_or_default();
     text.lines().map(str::to_owned).collect()

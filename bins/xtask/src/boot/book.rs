@@ -21,7 +21,8 @@ const SECRETS: &[(&str, &str)] = &[
     ("/forgejo-db", "/srv/database-password"),
     ("/smtp-password", "/srv/mail-password"),
 ];
-/// Commands whose exit code 3 is part of the page: there is something to do, to convert, or to read. Every other one has to end with 0.
+/// Commands that may exit with 3, since on these pages there is something to do, to convert, or to read. Every other
+/// command must exit with 0.
 const DIFFERENCES: &[&str] = &[
     "acme-dns01 check",
     "edge-proxyd check",
@@ -76,8 +77,9 @@ pub(super) fn follow(machine: &Machine, text: &str) -> Outcome {
     Ok(())
 }
 
-/// Returns a line of the book as it is run in the machine: secrets are read from files instead of the terminal, and
-/// some commands may exit with 3. `None` if it is a line of cargo.
+/// Returns a line of the book as it is run in the machine: secrets are read from files instead of the terminal, the
+/// question of `apt-get install` is answered with yes, and the commands of [`DIFFERENCES`] may exit with 0 or 3. `None`
+/// if it is a line of cargo.
 fn command(line: &str) -> Option<String> {
     if line.starts_with("cargo ") {
         return None;
@@ -96,7 +98,8 @@ fn command(line: &str) -> Option<String> {
     Some(if differs { format!("{line} || test $? -eq 3") } else { line })
 }
 
-/// Returns the script that checks that a site is served over TLS.
+/// Returns the script that checks that the site `NAME.example.org` responds over TLS with a valid certificate, and that
+/// its content has the name and the client address 127.0.0.1.
 pub(super) fn served(name: &str) -> String {
     format!(
         "curl -sS --max-time 10 --fail --cacert /srv/issuing.pem --resolve {name}.example.org:443:127.0.0.1 https://{name}.example.org/ \
@@ -104,7 +107,9 @@ pub(super) fn served(name: &str) -> String {
     )
 }
 
-/// Checks the result of the first pages: sites, redirection, silence, SSH, database and mail.
+/// Checks the result of the first pages: both sites, the redirection to HTTPS, no response to another name, SSH with
+/// the client address, login and a new table in the database, the mail settings of Forgejo, and that no log contains
+/// the password of the mail account.
 pub(super) fn result(machine: &mut Machine) -> Outcome {
     machine.run(&served("git"))?;
     machine.run(&served("vault"))?;
@@ -122,7 +127,8 @@ pub(super) fn result(machine: &mut Machine) -> Outcome {
     machine.run("! grep -rF \"$(cat /srv/mail-password)\" /var/log /home/reader").map(drop)
 }
 
-/// Reboots, and checks that the units are active, the site is served, and the table of the test still exists.
+/// Reboots, and checks that the edge, pg-ensure and the services are active, the site `git` is served, and the table of
+/// [`result`] still exists.
 fn after_boot(machine: &mut Machine) -> Outcome {
     machine.reboot()?;
     machine.active(60, &["edge-proxyd", "pg-ensure", "services"])?;

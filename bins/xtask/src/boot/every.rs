@@ -63,7 +63,8 @@ systemctl daemon-reload
 /// Command that requests the first site of the example, which needs no upstream.
 const ROBOTS: &str = "curl -sSk --max-time 10 --resolve git.example.org:443:127.0.0.1 https://git.example.org/robots.txt | grep 'User-agent'";
 
-/// Checks that the example with every key is served under the unit.
+/// Checks that the example with every key is served under the unit, including a site with certificates of its own files
+/// and one that requests client certificates, and that a reload succeeds.
 fn every_key(machine: &mut Machine) -> Outcome {
     machine.run(NAMED)?;
     machine.run(
@@ -80,7 +81,8 @@ fn every_key(machine: &mut Machine) -> Outcome {
     machine.run("edge-proxyd reload && systemctl reload edge-proxyd").map(drop)
 }
 
-/// Checks that the edge serves without a restart or a denied operation, and writes both logs.
+/// Checks that the edge serves without a restart or a denied operation, writes the log of the site and the common one,
+/// and provides metrics.
 fn serves_all(machine: &Machine) -> Outcome {
     machine.until(20, ROBOTS)?;
     machine.run("sleep 3; systemctl is-active edge-proxyd; test $(systemctl show --value -p NRestarts edge-proxyd) = 0")?;
@@ -94,8 +96,8 @@ fn serves_all(machine: &Machine) -> Outcome {
     .map(drop)
 }
 
-/// Checks the edge without the keys that run programs, since programs that `[acme]` runs would inherit the
-/// restrictions, so that Landlock is off with them.
+/// Checks the edge with and without the keys that run programs: with them, files and ports are unrestricted, since the
+/// programs would inherit the restrictions; without them, Landlock is on, and [`serves_all`] and a reload succeed.
 fn restricted(machine: &mut Machine) -> Outcome {
     machine.run(&format!("{} | grep 'sandbox: files and ports unrestricted'", log_script("edge-proxyd")))?;
     machine.run(
@@ -134,7 +136,8 @@ ask 443 -sess_out > /dev/null
 ask 8444 -sess_in | grep '^Reused, TLSv1.3'
 ";
 
-/// Checks that a second edge with the same database resumes a session of this one.
+/// Checks that a second edge with the same database resumes a TLS session of this one, and that this one serves while
+/// PostgreSQL is stopped. Restores the former configuration afterwards.
 fn shared(machine: &mut Machine) -> Outcome {
     machine.until(20, &format!("{} | grep 'connected to the database'", log_script("edge-proxyd")))?;
     machine.until(
@@ -154,7 +157,8 @@ fn shared(machine: &mut Machine) -> Outcome {
     machine.until(20, SERVES)
 }
 
-/// Checks that the maintenance of a site outlasts a restart of the unit.
+/// Checks that a site under maintenance responds with 503 before and after a restart of the unit, and with 200 once
+/// maintenance ends.
 fn maintenance(machine: &mut Machine) -> Outcome {
     let code = |code: u32| {
         format!(

@@ -55,7 +55,8 @@ fn hanging(machine: &mut Machine) -> Outcome {
     if before == after { Ok(()) } else { Err(format!("{before} was followed by {after}")) }
 }
 
-/// Returns the script that sets the clock of a single unit, to January 2 of a year.
+/// Returns the script that sets the clock of the processes of a unit to January 2 of a year, by a drop-in with
+/// libfaketime. The monotonic clock is unchanged.
 pub(super) fn clock(unit: &str, year: u32) -> String {
     format!(
         "mkdir -p /run/systemd/system/{unit}.service.d; printf '[Service]\\nEnvironment=LD_PRELOAD=/srv/libfaketimeMT.so.1 \
@@ -103,7 +104,8 @@ fn stopped(machine: &mut Machine) -> Outcome {
     machine.until(60, SERVES)
 }
 
-/// Checks that a killed process is started again.
+/// Checks that a process killed under load is started again within 10 s, with no connection refused and at most one cut
+/// off.
 fn killed(machine: &mut Machine) -> Outcome {
     under_load_while_killed(machine, 8, "systemctl kill -s KILL edge-proxyd; sleep 4")?;
     machine.until(10, SERVES)
@@ -122,7 +124,8 @@ fn full_disk(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
-/// Checks that the edge serves while the journal is stopped for 4 seconds.
+/// Checks that the edge serves while the journal is stopped for 4 s, and that the journal continues to receive its log
+/// afterwards.
 fn hanging_journal(machine: &mut Machine) -> Outcome {
     let stop = "systemctl kill -s STOP systemd-journald; sleep 4; systemctl kill -s CONT systemd-journald";
     under_load(machine, 7, stop)?;
@@ -151,7 +154,9 @@ fn missing_folder(machine: &mut Machine) -> Outcome {
     }
 }
 
-/// Checks that a certificate folder mounted or replaced later is served from without a restart.
+/// Checks that a certificate folder that is mounted or replaced later is served from without a restart. A mounted
+/// folder is also written to; for a replaced one, the log says that writing needs a restart, after which it works. A
+/// configured folder may also be missing at the start.
 fn late_folder(machine: &mut Machine) -> Outcome {
     let restarts = "systemctl show --value -p NRestarts -p InvocationID edge-proxyd";
     let before = machine.run(restarts)?;
@@ -215,7 +220,8 @@ fn failing_store(machine: &mut Machine) -> Outcome {
     machine.until(10, SERVES)
 }
 
-/// Checks that a check by hand proves what the unit does: root reads every file.
+/// Checks that `edge-proxyd check` by root reports a private key that the account of the unit cannot read, although
+/// root can, and reports none if all are readable.
 fn root_check(machine: &mut Machine) -> Outcome {
     let key = "/var/lib/acme/a.test/key.pem";
     let check =

@@ -36,8 +36,9 @@ impl Internet {
         Ok(internet)
     }
 
-    /// Connects the machine whose first process has this process ID: at the start, and again after each boot, since its
-    /// end of the connection ends with it.
+    /// Connects the machine whose first process has this process ID by an interface `eth0` with the address
+    /// 203.0.113.1: at the start, and again after each boot, since its end of the connection ends with it. Tries for up
+    /// to 15 s.
     ///
     /// # Errors
     /// Returns the output of the command that failed.

@@ -17,14 +17,16 @@ pub(super) const STEPS: &[Step] = &[
     ("the daemon goes on in 2000 and in 2040, and says which certificates are not valid then", clocks),
 ];
 
-/// Script that creates the service to be reloaded, whose reload creates a file.
+/// Script that creates and starts the service to be reloaded, under the name `nginx`, whose reload creates the file
+/// `/run/reloaded`.
 const RELOADED: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\nExecReload=/bin/touch /run/reloaded\\n' \
                         > /run/systemd/system/nginx.service && systemctl daemon-reload && systemctl start nginx";
 
 /// The certificates of the configuration.
 const NAMES: [&str; 5] = ["cloudflare", "knot", "delegated", "program", "hosted"];
 
-/// Returns the script that writes the secrets of the providers.
+/// Returns the script that writes the secrets of the providers TSIG, acme-dns and deSEC into a folder, readable by
+/// `owner` only.
 fn secrets(folder: &str, owner: &str) -> String {
     format!(
         "mkdir -p {folder}; printf 'c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=\\n' > {folder}/tsig; \
@@ -34,7 +36,9 @@ fn secrets(folder: &str, owner: &str) -> String {
     )
 }
 
-/// Checks that edge-proxyd issues a certificate from each DNS provider by its section `[acme]`.
+/// Connects the machine to the test internet, and checks that edge-proxyd obtains and serves a certificate from each
+/// DNS provider by its section `[acme]`, sets owner and mode of the keys, runs its programs and reloads services,
+/// without a denied operation.
 fn by_edge(machine: &mut Machine) -> Outcome {
     machine.connect()?;
     machine.run(RELOADED)?;
@@ -65,7 +69,8 @@ fn nothing_is_denied(machine: &Machine, unit: &str) -> Outcome {
     machine.run(&format!("! {} | grep -E '{denied}'", log_script(unit))).map(drop)
 }
 
-/// Checks that the daemon acme-dns01 issues a certificate from each DNS provider.
+/// Checks that the daemon acme-dns01 issues a certificate from each DNS provider, with the configured groups of the
+/// keys, runs its programs, reloads services, provides metrics and accepts a reload, without a denied operation.
 fn by_daemon(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl stop edge-proxyd; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
@@ -93,7 +98,8 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
     machine.run("systemctl reload acme-dns01 && systemctl is-active acme-dns01").map(drop)
 }
 
-/// The store of certificates in a database that the account owns, with copies in files.
+/// Checks the store of certificates in a database that the account owns: every certificate is issued once, another host
+/// copies them into files without an order, and the daemon starts with these files while the server is stopped.
 fn by_database(machine: &mut Machine) -> Outcome {
     machine.run(
         "cp -a /etc/acme-dns01/acme-dns01.toml /srv/whole.toml; systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01; \
@@ -140,7 +146,8 @@ fn by_database(machine: &mut Machine) -> Outcome {
     NAMES.iter().try_for_each(|name| machine.until(60, &valid(name)))
 }
 
-/// Checks that the timer issues them in the daemon's place.
+/// Checks that the unit of the timer, which stops the daemon, issues all certificates and reloads services within 150
+/// s, and that the daemon can be started again.
 fn by_timer(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl stop acme-dns01; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
@@ -169,7 +176,8 @@ fn by_timer(machine: &mut Machine) -> Outcome {
     .map(drop)
 }
 
-/// Checks that a rejected reload of the daemon fails, states the reason, and leaves the process running.
+/// Checks that a reload of the daemon with an unknown key or an unknown credential fails, states the reason in its log,
+/// and leaves the process running.
 fn refused(machine: &mut Machine) -> Outcome {
     let main = "systemctl show --value -p MainPID acme-dns01";
     let before = machine.run(main)?;
@@ -188,8 +196,9 @@ fn refused(machine: &mut Machine) -> Outcome {
     if machine.run(main)? == before { Ok(()) } else { Err("the daemon was restarted".to_owned()) }
 }
 
-/// Checks the folder of a machine on which edge-proxyd was installed first, with a certificate for the group of another
-/// program.
+/// Checks the owners of the certificate folder on a machine on which edge-proxyd was installed first: a start of
+/// acme-dns01 and a boot transfer them to `acme` except for the files of others, a certificate keeps its configured
+/// group, and the daemon can write there.
 fn foreign_group(machine: &mut Machine) -> Outcome {
     let rights = "stat -c '%U:%G %a %n' /var/lib/acme /var/lib/acme/knot.example.org/key.pem /var/lib/acme/foreign /var/lib/acme/foreign/key.pem";
     machine.run(

@@ -54,22 +54,22 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Copies files into a folder of its root folder.
+    /// Copies files into a folder of the machine's root folder, which is created if it is missing.
     pub(super) fn put(&self, folder: &str, files: &[PathBuf]) -> Outcome {
         let place = self.root.join(folder);
         std::fs::create_dir_all(&place).map_err(|why| format!("{}: {why}", place.display()))?;
         files.iter().try_for_each(|file| copy(file, &place.join(file.file_name().unwrap_or_default())))
     }
 
-    /// Returns its root folder on this host.
+    /// Returns the path of the machine's root folder on this host.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Boots it, and waits until its basic services are active.
+    /// Boots the machine, and waits until `basic.target` and the journal are active.
     ///
     /// # Errors
-    /// Returns the output of its console if they are not within 60 s.
+    /// Returns the output of the console if they are not within 60 s.
     pub(super) fn boot(&mut self) -> Outcome {
         let log = self.folder.join("console.log");
         let file = std::fs::File::create(&log).map_err(|why| format!("{}: {why}", log.display()))?;
@@ -109,12 +109,13 @@ impl Machine {
             .map(drop)
     }
 
-    /// Ends its connection to the internet, and the servers of that.
+    /// Ends the machine's connection to the internet, and the servers of that internet.
     pub(super) fn disconnect(&mut self) {
         self.internet = None;
     }
 
-    /// Connects it again after a boot, if it was connected.
+    /// Connects the machine to the internet again after a boot, and waits up to 15 s until it can be reached. No effect
+    /// if the machine was not connected.
     fn connect_again(&self) -> Outcome {
         let Some(internet) = &self.internet else { return Ok(()) };
         internet.plug(self.init().ok_or("the machine has no first process")?)?;
@@ -145,7 +146,7 @@ impl Machine {
         self.connect_again()
     }
 
-    /// Waits until its container has ended, at most 60 s.
+    /// Waits until the container has ended. After 60 s, it is killed, and an error returned. No effect if none runs.
     fn wait(&mut self) -> Outcome {
         let Some(mut container) = self.container.take() else { return Ok(()) };
         let until = Instant::now() + BOOT_TIMEOUT;
@@ -172,7 +173,8 @@ impl Machine {
         })
     }
 
-    /// Runs a script on it, with bash. Returns its exit code, -1 after a signal, and its output.
+    /// Runs a script on the machine with bash, which ends at the first command that fails. Returns its exit code, -1
+    /// after a signal, and its standard output followed by its standard error.
     ///
     /// # Errors
     /// Returns a description if the script cannot be run.
@@ -204,7 +206,8 @@ impl Machine {
         Ok((output.status.code().unwrap_or(-1), text))
     }
 
-    /// Runs a script on it that must succeed. Returns its output.
+    /// Runs a script on the machine with bash, which must exit with 0. Returns its standard output, followed by its
+    /// standard error.
     ///
     /// # Errors
     /// Returns the exit code and the output if it fails.
@@ -254,7 +257,8 @@ impl Drop for Machine {
     }
 }
 
-/// Returns the command that runs something in this root folder, with a network of its own.
+/// Returns a command of systemd-nspawn with this root folder and a network of its own, to which the caller adds what is
+/// run.
 fn container(root: &Path) -> Command {
     let mut command = Command::new("systemd-nspawn");
     command.args(["--quiet", "--private-network", "--register=no", "--keep-unit", "--directory"]).arg(root);

@@ -17,7 +17,8 @@ pub(super) const STEPS: &[Step] = &[
 /// Packages with units.
 const PACKAGES: [&str; 4] = ["edge-proxyd", "acme-dns01", "pg-ensure", "upgrade-pg-cluster"];
 
-/// Purges each package alone, and checks that the machine boots.
+/// Purges each package alone, and checks that no process and no link of it is left, and that the machine boots with
+/// PostgreSQL and the units of the other packages. Then installs it again.
 fn alone(machine: &mut Machine) -> Outcome {
     for package in PACKAGES {
         machine.run("systemctl enable upgrade-pg-cluster@16-17 upgrade-pg-cluster-finish@16-17 > /dev/null 2>&1 || true")?;
@@ -63,7 +64,8 @@ const STATE: &str = "cat /var/lib/edge-proxyd/maintenance.json && ls /var/lib/pg
 const UNDER_MAINTENANCE: &str =
     "curl -sS -o /dev/null -w '%{http_code}' --max-time 10 -H 'Host: m.test' http://127.0.0.1/ | grep 503";
 
-/// Checks that an earlier version starts with the state of this one, and the reverse.
+/// Installs the packages of an earlier version under load, and then those of this one. Checks after each that the
+/// programs run in that version, also after a boot, and that sites, maintenance and state are unchanged.
 fn previous(machine: &mut Machine) -> Outcome {
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
     machine.active(60, &["pg-ensure", "myapp", "edge-proxyd"])?;
@@ -106,8 +108,8 @@ fn previous(machine: &mut Machine) -> Outcome {
     machine.run("edge-proxyd maintenance off m.test; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl reload edge-proxyd").map(drop)
 }
 
-/// Checks that a program starts with state that a later version wrote: a journal line, a field and a record that are
-/// unknown.
+/// Checks that the programs start with state that a later version wrote: a journal line, a field and a record that are
+/// unknown. The log names the journal, and another certificate is renewed.
 fn later_state(machine: &mut Machine) -> Outcome {
     machine.run(
         "sed -i 's/names = \\[\"a.test\"\\]/&\\n[[acme.certificate]]\\nnames = [\"b.test\"]/' /etc/edge-proxyd/edge.toml; \

@@ -68,7 +68,8 @@ fn backup(machine: &mut Machine) -> Outcome {
 const EIGHTEEN: &str = "chown -R root: /opt/postgresql-18; ln -s /opt/postgresql-18/usr/lib/postgresql/18 /usr/lib/postgresql/18; \
     pg_createcluster 18 main > /dev/null; cat /etc/postgresql/18/main/postgresql.conf | grep '^port = 5433'";
 
-/// Follows `postgresql-17-to-18.md`, and checks rows and settings, also after a boot.
+/// Follows `postgresql-17-to-18.md` with PostgreSQL 18 below `/opt`, and checks that rows and settings are those of
+/// before, that only the new server runs, and all this also after a boot.
 fn postgresql(machine: &mut Machine) -> Outcome {
     let place = machine.root().join("opt/postgresql-18");
     quiet(Command::new("cp").arg("-a").arg(tools_folder().join("postgresql-18-icu")).arg(&place))?;
@@ -95,7 +96,8 @@ fn postgresql(machine: &mut Machine) -> Outcome {
     machine.run(&format!("{ROW} 'drop table old'")).map(drop)
 }
 
-/// Sets the library paths of unpacked programs to their location on the machine, `place`.
+/// Sets interpreter and library path of the PostgreSQL 18 programs below `folder` to those below `place`, the path of
+/// this folder on the machine. Scripts are skipped.
 fn at_home(folder: &Path, place: &str) -> Outcome {
     let libraries = format!("{place}/usr/lib/x86_64-linux-gnu");
     let bin = folder.join("usr/lib/postgresql/18/bin");

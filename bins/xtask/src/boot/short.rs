@@ -63,10 +63,12 @@ pub(super) fn under_load_while_killed(
     counted(machine, "127.0.0.1", seconds, script, &[0, 1])
 }
 
-/// Runs a script while connections are made. `cut` are the permitted numbers of connections that are cut off.
+/// Runs a script while connections to `address` are made one after another for `seconds`. `cut` are the permitted
+/// numbers of connections that are cut off. Returns the output, with the counts.
 ///
 /// # Errors
-/// Returns a description with the output if the script fails, or another number of connections is cut off.
+/// Returns a description with the output if the script fails, a connection is refused, another number of connections is
+/// cut off, or none is served.
 fn counted(
     machine: &Machine,
     address: &str,
@@ -91,7 +93,8 @@ fn counted(
 pub(super) const SERVES: &str = "curl -sS --max-time 10 --fail -H 'Host: a.test' http://127.0.0.1/ && \
     curl -sSk --max-time 10 --fail --resolve a.test:443:127.0.0.1 https://a.test/";
 
-/// Checks that `[acme]` creates its files with the correct owners, and that the site is served without a network.
+/// Checks that `[acme]` creates its files with the correct owners and modes, and that the site is served without a
+/// network and without a denied operation.
 fn acme(machine: &mut Machine) -> Outcome {
     // Nothing waits for the network to be online, which it is not.
     machine.run("! systemctl is-active network-online.target")?;
@@ -140,7 +143,7 @@ fn tailnet_trust(machine: &mut Machine) -> Outcome {
     machine.run("ip addr del 100.64.0.66/32 dev lo").map(drop)
 }
 
-/// Checks that a listener binds once its address exists.
+/// Checks that a listener binds within 10 s once its address exists, and that the edge serves before that.
 fn address(machine: &mut Machine) -> Outcome {
     let bound = "ss -Hltn 'sport = :8082' | grep '100.64.0.7:8082'";
     machine.run(&format!("! {bound} && {SERVES}"))?;
@@ -167,7 +170,8 @@ fn postgresql_again(machine: &mut Machine) -> Outcome {
     machine.active(30, &["pg-ensure", "myapp"])
 }
 
-/// Checks that a reload of pg-ensure has the unit's credentials and does not restart the application.
+/// Checks that a reload of pg-ensure applies a changed manifest with the unit's credentials, does not restart the
+/// application, and that a plan with the same credentials in a shell finds no changes.
 fn reload_pg_ensure(machine: &mut Machine) -> Outcome {
     let since = "systemctl show --value -p ActiveEnterTimestampMonotonic myapp";
     let before = machine.run(since)?;
@@ -207,7 +211,8 @@ fn restart(machine: &mut Machine) -> Outcome {
 /// Command that prints the main process ID of the edge.
 const MAIN: &str = "systemctl show --value -p MainPID edge-proxyd";
 
-/// Checks that a takeover refuses no client, and changes the process of the service.
+/// Checks that a takeover refuses no client and changes the process of the service, and that the successor is started
+/// again if it is killed.
 fn takeover(machine: &mut Machine) -> Outcome {
     let before = machine.run(MAIN)?;
     under_load(machine, 5, "systemctl kill -s USR2 --kill-whom=main edge-proxyd; sleep 3")?;
@@ -221,7 +226,8 @@ fn takeover(machine: &mut Machine) -> Outcome {
     machine.until(15, &format!("test $({MAIN}) != {after} && {SERVES}"))
 }
 
-/// Checks that a rejected reload fails and is reported, and that a reload starts a new process only if it needs one.
+/// Checks that a rejected reload fails and is reported in the status of the unit, that a reload starts no new process
+/// if it needs none, and that one that adds a listener refuses no client.
 fn reload(machine: &mut Machine) -> Outcome {
     let before = machine.run(MAIN)?;
     machine.run("echo 'nonsense = 1' >> /etc/edge-proxyd/edge.toml && ! systemctl reload edge-proxyd")?;
@@ -261,7 +267,8 @@ fn rotation(machine: &mut Machine) -> Outcome {
     if owner == "edge-proxy:acme" { Ok(()) } else { Err(format!("the log belongs to {owner}")) }
 }
 
-/// Checks that errors have the priority `err` in the journal.
+/// Checks that errors of edge-proxyd, acme-dns01 and pg-ensure have the priority `err` in the journal, and `listening
+/// on` a lower one than a warning.
 fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("journalctl -b -u edge-proxyd -p err -o cat | grep 'nonsense'")?;
     // The other programs too.
@@ -281,7 +288,8 @@ fn priorities(machine: &mut Machine) -> Outcome {
     machine.run("! journalctl -b -u edge-proxyd -p warning -o cat | grep 'listening on 0'").map(drop)
 }
 
-/// Checks that the presets enable no two conflicting units.
+/// Checks that the presets disable `edge-proxyd.socket`, `acme-dns01-once.timer` and `pg-ensure-standby.service`, which
+/// conflict with others, and enable `acme-dns01.service`.
 fn presets(machine: &mut Machine) -> Outcome {
     let disabled = "for unit in edge-proxyd.socket acme-dns01-once.timer pg-ensure-standby.service; do \
                     systemctl preset $unit 2>/dev/null; if systemctl is-enabled $unit; then exit 1; fi; done";
@@ -289,7 +297,8 @@ fn presets(machine: &mut Machine) -> Outcome {
     machine.run("systemctl preset acme-dns01.service && systemctl is-enabled acme-dns01.service").map(drop)
 }
 
-/// Checks that the socket unit passes exactly the listeners' addresses, including IPv6 and UDP.
+/// Checks that the socket unit passes exactly the listeners' addresses, including IPv6 and UDP: the first connection
+/// starts the service, restarts refuse no client, and a socket that no listener names is an error.
 fn socket_unit(machine: &mut Machine) -> Outcome {
     machine.run("systemctl stop edge-proxyd")?;
     // systemd closes the descriptors of the stopped service's store in the background.
@@ -344,7 +353,8 @@ fn upgrade_first(machine: &mut Machine) -> Outcome {
         .map(drop)
 }
 
-/// Purges all packages, and checks that nothing of them is left and the machine boots.
+/// Purges all packages, and checks that no process, link or log of them is left, and that the machine boots with
+/// PostgreSQL.
 fn purge(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl enable upgrade-pg-cluster@16-17.service upgrade-pg-cluster-finish@16-17.service")?;

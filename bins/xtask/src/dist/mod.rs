@@ -30,12 +30,14 @@ pub(crate) fn release() -> Outcome {
     pack(&programs, &target().join("dist"), true, "xz")
 }
 
-/// Packs the debug build, whose libraries are added to the root folders in which it is run.
+/// Packs the debug build into `dist-test` of the target folder, without compression, and checks the artefacts. The
+/// libraries of the programs are added to the root folders in which they are run.
 pub(crate) fn debug() -> Outcome {
     pack(&target().join("debug"), &target().join("dist-test"), false, "none")
 }
 
-/// Packs the programs of a folder without building them.
+/// Packs the programs of a folder into `dist` of the target folder without building them, and checks the artefacts. The
+/// programs must be static.
 pub(crate) fn pack_built(programs: &Path) -> Outcome {
     pack(programs, &target().join("dist"), true, "xz")
 }

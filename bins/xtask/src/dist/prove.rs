@@ -56,7 +56,11 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
     Ok(())
 }
 
-/// Runs a program in a root folder that contains nothing else.
+/// Runs a program with `--version` and `--help` in a root folder that contains nothing else but, unless the programs
+/// are static, the shared libraries, which are copied first.
+///
+/// # Errors
+/// Returns the status and output if it fails.
 fn runs(build: &Build, root: &Path, program: &str) -> Outcome {
     if !build.fixed {
         libraries(&root.join(program.trim_start_matches('/')), root)?;

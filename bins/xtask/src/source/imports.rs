@@ -65,7 +65,8 @@ fn leading_path(text: &str) -> &str {
     &text[..end]
 }
 
-/// Expands a `use` tree into its paths. Names after `as` are removed.
+/// Expands a `use` tree, such as `a::{b, c::d as e}`, into its paths, here `a::b` and `a::c::d`. Names after `as` and
+/// white space are removed.
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((prefix, inner)) = tree.strip_suffix('}').and_then(|tree| tree.split_once('{')) else {

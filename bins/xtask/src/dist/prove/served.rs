@@ -103,7 +103,7 @@ fn get(host: &str) -> std::io::Result<String> {
     Ok(response)
 }
 
-/// Responds to every read of a connection, in a thread.
+/// Responds to every read of a connection with status 200 and the content `served`, in a thread of its own.
 fn answer(mut client: TcpStream) {
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
