@@ -72,7 +72,8 @@ fn parse(line: &str) -> Option<(String, String)> {
     }
 }
 
-/// Quotes a value for a configuration file.
+/// Quotes a value for a configuration file: in single quotes, with `'` doubled, and backslashes, line feeds and
+/// carriage returns as escapes.
 #[must_use]
 pub fn quoted(value: &str) -> String {
     let mut out = String::from("'");
@@ -118,7 +119,8 @@ const PARAMETER_CHANGES: &[(&str, u32, ParameterChange)] = &[
     ("escape_string_warning", 19, ParameterChange::Removed("standard_conforming_strings is always on")),
 ];
 
-/// Returns the change of a parameter between two versions. `None` if the parameter still exists under this name.
+/// Returns the change of a parameter, named in lower case, from a version of the old server to one of the new. `None`
+/// if the parameter was neither renamed nor removed after `from` and up to `to`.
 #[must_use]
 pub fn parameter_change(name: &str, from: Major, to: Major) -> Option<ParameterChange> {
     PARAMETER_CHANGES
@@ -158,15 +160,16 @@ pub struct SettingsConversion<'c> {
     pub refused: &'c [(String, String)],
 }
 
-/// Converts a configuration file to the new version. Returns the text and the edits. Renamed settings and paths in the
-/// old data directory are replaced, a line that the new version does not accept is commented out, and every other line
-/// is kept.
+/// Converts a configuration file to the new version. Returns the text and the edits. Renamed settings are replaced, as
+/// are values that are paths in the old data directory. A line is commented out if its setting was removed, is in
+/// [`SettingsConversion::refused`], or turns `standard_conforming_strings` off for version 19. Every other line is
+/// kept.
 ///
 /// ```
 /// use pg_upgrade::{SettingsConversion, convert_settings};
 /// let how = SettingsConversion {
-/// file: "postgresql.conf", from: "15".parse()?, to: "18".parse()?,
-/// old_data: "/var/lib/postgresql/15", new_data: "/var/lib/postgresql/18", refused: &[],
+///     file: "postgresql.conf", from: "15".parse()?, to: "18".parse()?,
+///     old_data: "/var/lib/postgresql/15", new_data: "/var/lib/postgresql/18", refused: &[],
 /// };
 /// let (text, edits) = convert_settings("port = 5433 # ours\nforce_parallel_mode = off\n", &how);
 /// assert_eq!(text, "port = 5433 # ours\ndebug_parallel_query = 'off' # was force_parallel_mode until 15\n");
@@ -220,7 +223,8 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
     (out, edits)
 }
 
-/// Returns `true` if the server parses the value as false.
+/// Returns `true` if the server parses the value as false: `0`, or in any case a beginning of `off`, `false` or `no`
+/// that is not ambiguous, thus not `o`.
 fn is_off(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     value == "0" || ["off", "of", "false", "fals", "fal", "fa", "f", "no", "n"].contains(&value.as_str())

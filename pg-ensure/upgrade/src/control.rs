@@ -38,7 +38,8 @@ impl ControlData {
         matches!(self.state.as_str(), "shut down in recovery" | "in archive recovery")
     }
 
-    /// Returns a fingerprint of the control file, which changes whenever the server has run.
+    /// Returns a fingerprint of the control file, which changes whenever the server has run: system identifier, latest
+    /// checkpoint, state and time of modification, separated by spaces.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         format!("{} {} {} {}", self.system_identifier, self.checkpoint, self.state, self.modified)

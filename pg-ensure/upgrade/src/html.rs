@@ -93,7 +93,8 @@ pub fn html(record: &Record) -> String {
     out
 }
 
-/// Writes the key figures of the upgrade: time without a server, time of all steps, mode, folders and backup.
+/// Writes the key figures of the upgrade: time without a server, time of all completed attempts, and mode; and a table
+/// with the old folder, the new folder and the backup.
 fn facts(record: &Record, out: &mut String) {
     let choices = &record.choices;
     let total: u64 =
@@ -121,7 +122,9 @@ fn facts(record: &Record, out: &mut String) {
     out.push_str("</table></div>\n");
 }
 
-/// Writes the steps with their durations as bars, and marks those without a server for clients.
+/// Writes the attempts of steps in order, each with its duration as text and as a bar relative to the longest, its
+/// notes and its error. Those from the stop of a running old server to the start of the new one are marked as without a
+/// server for clients.
 fn steps(record: &Record, out: &mut String) {
     let took = |entry: &Entry| entry.ended.map_or(0, |ended| ended.saturating_sub(entry.began));
     let longest = record.history.iter().map(took).max().unwrap_or(1).max(1);
@@ -197,7 +200,7 @@ fn left(record: &Record, out: &mut String) {
     out.push_str("</ul></div>\n");
 }
 
-/// Writes the edits of the configuration. Nothing without any.
+/// Writes the edits of the configuration with parameter, description, file and line. Nothing without any.
 fn settings(record: &Record, out: &mut String) {
     if record.edits.is_empty() {
         return;

@@ -69,7 +69,7 @@ impl Inventory {
             .collect()
     }
 
-    /// Returns the number of facts by kind of object.
+    /// Returns the number of facts by kind of object, which is the second part of their names.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();

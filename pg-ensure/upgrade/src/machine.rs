@@ -168,11 +168,14 @@ impl Machine {
         Ok(self.state)
     }
 
-    /// Returns the recovery after the running step failed or was interrupted. `None` if no step is running. The state
-    /// is changed only by [`Machine::finish_recovery`], so that an interrupted recovery is repeated.
+    /// Returns the recovery after the running step failed or was interrupted. `None` if no step is running. After
+    /// prepare, check and transfer, the new cluster is discarded and made again; after backup, the incomplete backup is
+    /// discarded; any other step is repeated. The state is changed only by [`Machine::finish_recovery`], so that an
+    /// interrupted recovery is repeated.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] if the upgrade is being rolled back, or was interrupted while swapping.
+    /// Returns [`TransitionError::BeingRolledBack`] during a rollback, and [`TransitionError::HalfSwapped`] after an
+    /// interruption while swapping.
     pub fn recovery(&self, old: OldClusterState) -> Result<Option<Recovery>, TransitionError> {
         let step = match self.state {
             State::Ready(_) | State::RolledBack | State::Done => return Ok(None),
@@ -203,11 +206,12 @@ impl Machine {
         self.state = State::Ready(recovery.from);
     }
 
-    /// Returns the recovery if the old server has run since the transfer, so that its changes are missing in the new
-    /// cluster: the transfer is repeated.
+    /// Returns the recovery if the old server has run since it was stopped, so that its changes are missing in the new
+    /// cluster: the new cluster is discarded, and the upgrade continues from the step prepare.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] after the switch, and after the transfer in modes that destroy the old cluster.
+    /// Returns [`TransitionError::Committed`] from the step start on, [`TransitionError::OldGone`] from the step verify
+    /// on in modes that destroy the old cluster, and [`TransitionError::Over`] if the upgrade was rolled back.
     pub fn old_was_used(&self) -> Result<Recovery, TransitionError> {
         let step = self.reached()?;
         if !self.before(step, Step::Start) {
@@ -233,10 +237,13 @@ impl Machine {
 
     /// Returns the cleanups of a rollback, in order. `committed` is `true` if the new data directory has its final
     /// name, which the state alone does not show after an interrupted commit. `backup` is `true` if a base backup of
-    /// this program can be restored.
+    /// this program can be restored. The backup is restored only if the old cluster is destroyed: by linking once the
+    /// step verify has begun, by swapping once the control file has been renamed.
     ///
     /// # Errors
-    /// Returns [`TransitionError`] after the switch, and if the old cluster is destroyed and there is no backup.
+    /// Returns [`TransitionError::Committed`] after the switch and if the upgrade is complete,
+    /// [`TransitionError::Over`] if it was rolled back, and [`TransitionError::OldGone`] if the old cluster is
+    /// destroyed and there is no backup.
     pub fn way_back(
         &self,
         old: OldClusterState,

@@ -133,7 +133,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the end of the upgrade in milliseconds since 1970-01-01 UTC. `None` while it is in progress.
+    /// Returns the end of the last attempt of a step in milliseconds since 1970-01-01 UTC, if the upgrade is complete
+    /// or was rolled back. `None` while it is in progress, and if that attempt was interrupted or there was none.
     #[must_use]
     pub fn ended(&self) -> Option<u64> {
         matches!(self.state, State::Done | State::RolledBack)
@@ -141,15 +142,16 @@ impl Record {
             .flatten()
     }
 
-    /// Returns the total duration of all completed attempts of a step, in milliseconds.
+    /// Returns the total duration of all attempts of a step that have ended, failed ones included, in milliseconds.
     #[must_use]
     pub fn took(&self, step: Step) -> u64 {
         let entries = self.history.iter().filter(|entry| entry.step == step);
         entries.filter_map(|entry| Some(entry.ended?.saturating_sub(entry.began))).sum()
     }
 
-    /// Returns the time without a server in milliseconds, from the first attempt to stop the old server to the start of
-    /// the new one. `None` if the old server was not running, or the new one has not been started.
+    /// Returns the time without a server in milliseconds, from the first attempt to stop the old server to the end of
+    /// the last attempt to start the new one. `None` if the old server was not running at the beginning, or either has
+    /// not happened.
     #[must_use]
     pub fn downtime(&self) -> Option<u64> {
         if !self.was_live {

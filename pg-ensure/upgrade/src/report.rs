@@ -34,7 +34,7 @@ pub(super) fn time(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3_600, rest % 3_600 / 60, rest % 60)
 }
 
-/// Describes the state of an upgrade in one sentence.
+/// Returns the state of an upgrade in a sentence without a full stop.
 pub(super) fn standing(record: &Record) -> String {
     match record.state {
         State::Done => format!("PostgreSQL {} runs on what {} had", record.choices.to, record.choices.from),
@@ -62,7 +62,8 @@ pub(super) fn plural(kind: &str, count: usize) -> String {
     }
 }
 
-/// Describes the backup of an upgrade.
+/// Returns a description of the backup: its kind and path, and whether it was made and verified, or the operator's
+/// statement about their own.
 pub(super) fn backup(record: &Record) -> String {
     let made = if record.backup_made { "verified" } else { "not made yet" };
     match &record.choices.backup {
@@ -72,7 +73,9 @@ pub(super) fn backup(record: &Record) -> String {
     }
 }
 
-/// Returns the report of an upgrade as text, even if the upgrade is not complete.
+/// Returns the report of an upgrade as text, even if the upgrade is not complete: state, folders, mode, backup, time
+/// without a server, attempts of steps, numbers of compared facts, edits of the configuration, findings above a note,
+/// and remaining tasks. Empty parts are left out.
 #[must_use]
 pub fn report(record: &Record) -> String {
     let choices = &record.choices;

@@ -86,8 +86,9 @@ impl FromStr for Major {
     }
 }
 
-/// Parses the versions in a program's name: `upgrade-pg-cluster-17-18` upgrades from 17 to 18. Returns `None` if there
-/// are none.
+/// Parses the versions at the end of a program's name, without its folder: `upgrade-pg-cluster-17-18` upgrades from 17
+/// to 18. Returns `None` if it does not end with two supported major versions after another part, each preceded by a
+/// hyphen.
 ///
 /// ```
 /// use pg_upgrade::versions_in_name;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 const MANY_SETTINGS: usize = 5;
 
 impl FindingList<'_> {
-    /// Reports the findings about what was queried from the old server: databases, settings, libraries, locales, types,
-    /// extensions and slots, among others.
+    /// Adds the findings about what was queried from the old server: superuser, databases, stored settings, libraries,
+    /// locales, features of the build, types, changes of version 19, extensions, unlogged tables, column options,
+    /// prepared transactions, slots, and, if the server runs, its sessions and whether it permits `pg_basebackup`.
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
         self.databases(catalog);
@@ -79,7 +80,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Appends findings on extensions that the new programs lack.
+    /// Adds a blocker for each installed extension that cannot be installed for the new server. Nothing if its
+    /// extensions are not known.
     fn extensions(&mut self, facts: &Facts, catalog: &Catalog) {
         let Some(there) = &facts.new_programs.extensions else { return };
         for (extension, databases) in catalog.extensions.iter().filter(|(name, _)| !there.contains(name)) {
@@ -190,7 +192,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports columns of types that `pg_upgrade` cannot transfer, and objects and subscriptions that it rejects.
+    /// Adds blockers for columns of types that `pg_upgrade` cannot transfer, columns that may be null unlike those of a
+    /// parent table (to version 18), conversions and postfix operators (to version 14), and subscriptions whose tables
+    /// are not synchronized (from version 17).
     fn types(&mut self, facts: &Facts, catalog: &Catalog) {
         let aclitem_stays = facts.from.number() >= 16 || facts.to.number() < 16;
         let columns: Vec<String> = catalog
@@ -241,7 +245,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Notes the locales of the databases, and warns of changed or unrecorded collation versions.
+    /// Adds a note for each locale with its databases, a warning for each collation version that differs from the
+    /// recorded one, and one if the old version records none (before version 15).
     fn locales(&mut self, facts: &Facts, catalog: &Catalog) {
         let mut locales: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut moved: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
@@ -285,7 +290,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports features that the old cluster uses and the new programs were built without: ICU, lz4, TLS.
+    /// Adds a blocker for each of ICU, lz4 and TLS that the old cluster uses and the new programs were built without.
+    /// Nothing if the options of the build are not known.
     fn builds(&mut self, facts: &Facts, catalog: &Catalog) {
         let Some(built) = &facts.new_programs.built_with else { return };
         let has = |option: &str| built.contains(option);
@@ -328,7 +334,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports replication slots that are lost, invalid or have unread changes.
+    /// Adds findings on replication slots. From version 17 on, a note that logical slots are carried over, and blockers
+    /// for invalid ones, unread changes and a `wal_level` below `logical`; before, that logical slots are lost requires
+    /// consent. Physical slots, which are not carried over, are a warning.
     fn slots(&mut self, facts: &Facts, catalog: &Catalog) {
         if !catalog.logical_slots.is_empty() {
             let names = listed(&catalog.logical_slots);
@@ -404,7 +412,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports what the release notes of PostgreSQL 19 reject or warn of. Nothing for other versions.
+    /// Adds findings for an upgrade from before 19 to 19: blockers for names with line breaks, indexes of `btree_gist`
+    /// on inet or cidr and the encoding MULE_INTERNAL, and a warning about MD5 hashes of passwords. Nothing for other
+    /// versions.
     fn next_version(&mut self, facts: &Facts, catalog: &Catalog) {
         if facts.from.number() >= 19 || facts.to.number() < 19 {
             return;

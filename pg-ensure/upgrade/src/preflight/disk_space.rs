@@ -8,8 +8,8 @@ use crate::mode::Mode;
 const NEW_CLUSTER_SIZE: u64 = 160 << 20;
 
 impl FindingList<'_> {
-    /// Checks that the new version and the file system support the mode, and warns of modes that destroy the old
-    /// cluster.
+    /// Adds blockers for a mode that the new version does not have, and for cloning on a file system that cannot. Adds
+    /// a warning for a mode that destroys the old cluster, or else a note with the mode.
     pub(super) fn mode(&mut self, facts: &Facts) {
         if facts.mode.since() > facts.to {
             self.blocker(
@@ -32,7 +32,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Checks the free space of each file system against the sizes of data, backup and new cluster.
+    /// Compares the free space of each file system with the sizes of data, backup and new cluster, plus 5 % of data and
+    /// backup: a blocker if it does not suffice, otherwise a note. In modes that share blocks or files, only 1 % of the
+    /// data is needed.
     pub(super) fn disk_space(&mut self, facts: &Facts) {
         let beside = facts.staging.parent();
         for room in &facts.disk_space {

@@ -85,7 +85,8 @@ impl FindingList<'_> {
         self.add(code, Severity::Blocker, what, fix.into());
     }
 
-    /// Adds a finding that requires consent, or a warning if the operator accepts its code.
+    /// Adds a finding that requires consent, with the way to accept it in its fix. If the operator accepts its code,
+    /// adds a warning without a fix instead.
     pub(super) fn consent(&mut self, code: &str, what: String, fix: &str) {
         if self.accepted.iter().any(|accepted| accepted == code) {
             self.add(code, Severity::Warning, format!("{what} (accepted)"), String::new());

@@ -5,7 +5,7 @@ use crate::facts::{Facts, NewFolderState, OldFolder, ServerState, StopMethod};
 use crate::machine::State;
 use std::path::Path;
 
-/// Describes the state of an upgrade.
+/// Returns the state of an upgrade as a phrase, such as `next is backup`.
 fn describe(state: State) -> String {
     match state {
         State::Ready(step) => format!("next is {step}"),
@@ -17,7 +17,9 @@ fn describe(state: State) -> String {
 }
 
 impl FindingList<'_> {
-    /// Checks the directories of the upgrade: existence, names, contents, file systems and permissions.
+    /// Checks the directories of the upgrade: that the old one exists, all have names that are safe in a shell, the new
+    /// one is empty and on the file system of the staging directory, its WAL directory is named if the old cluster has
+    /// one and is empty, the staging directory belongs to an upgrade in progress, and its parent can be written to.
     pub(super) fn folders(&mut self, facts: &Facts) {
         if facts.old.is_none() {
             self.blocker(
@@ -96,7 +98,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Checks the old cluster: version, owner, mode, recovery, running server and tablespaces.
+    /// Checks the old cluster: version, owner of the directory and its entries, permissions, files of standbys and
+    /// restored backups, control file, whether and how a running server may be stopped, and the locations of
+    /// tablespaces.
     pub(super) fn old_folder(&mut self, facts: &Facts, old: &OldFolder) {
         match &old.version {
             None => self.blocker(

@@ -5,7 +5,8 @@ use crate::facts::{Facts, HbaComparison, Programs};
 use crate::version::{Major, version_in_banner};
 
 impl FindingList<'_> {
-    /// Checks that the new version is newer than the old one and tested, and that the programs of both are installed.
+    /// Checks that the new version is newer than the old one, and that the programs of both are installed. A new
+    /// version that was not tested requires consent.
     pub(super) fn versions(&mut self, facts: &Facts) {
         if facts.to <= facts.from {
             self.blocker(
@@ -28,7 +29,8 @@ impl FindingList<'_> {
         self.programs("new", facts.to, &facts.new_programs, "--new-bin");
     }
 
-    /// Checks the programs of one version. `which` is `old` or `new`, `flag` the option that names their folder.
+    /// Checks that the programs of a version were found, have that version and are complete; if so, adds a note.
+    /// `which` is `old` or `new`, `flag` the option that names their folder.
     fn programs(&mut self, which: &str, major: Major, found: &Programs, flag: &str) {
         let Some(folder) = &found.folder else {
             return self.blocker(
@@ -60,7 +62,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports the result of comparing pg_hba.conf under both versions.
+    /// Adds the result of comparing `pg_hba.conf` under both versions: a note if it decides alike, a finding that
+    /// requires consent if not, a blocker if the new version rejects it, a warning if it is not known, and nothing if
+    /// it was not compared.
     pub(super) fn hba(&mut self, facts: &Facts) {
         match &facts.hba {
             HbaComparison::Unchecked => {}

@@ -140,10 +140,12 @@ impl Run<'_> {
     }
 
     /// Compares the inventory of the new cluster with that of the old one, determines changed collations, and runs
-    /// `pg_amcheck`, all on a private server.
+    /// `pg_amcheck`, all on a private server, which is stopped afterwards. Records the numbers of compared facts and
+    /// the changed collations.
     ///
     /// # Errors
-    /// Returns [`UpgradeError::Differs`] if the inventories differ.
+    /// Returns [`UpgradeError::Differs`] if the inventories differ, or another error if the inventory cannot be read,
+    /// the server cannot be started, queried or stopped, or `pg_amcheck` finds damage.
     pub(super) fn verify(&mut self) -> Result<(), UpgradeError> {
         let text = fs::read(self.work().inventory()).at(&self.work().inventory(), "cannot be read")?;
         let before: Inventory = serde_json::from_slice(&text)
@@ -275,8 +277,9 @@ fn drop_amcheck(
     Ok(())
 }
 
-/// Runs `pg_amcheck` in every database that accepts connections, to the extent `depth`, if it is installed. Returns
-/// lines for the report.
+/// Runs `pg_amcheck` in every database that accepts connections, to the extent `depth`, with `jobs` parallel jobs. It
+/// is not run if `depth` is `Off` or it is not installed. The extension `amcheck` is installed where it is missing.
+/// Dependent indexes are not checked in databases with changed collations. Returns lines for the report.
 ///
 /// # Errors
 /// Returns an error if a program cannot be run, or finds damage.
@@ -332,8 +335,8 @@ fn amcheck(
     Ok(looked)
 }
 
-/// Returns the tables of a database that fit into the remaining budget of pages, largest first, at most 200, and
-/// reduces the budget.
+/// Returns the names of the tables of a database that fit into the remaining budget of 8 KB pages, largest first, at
+/// most 200, and reduces the budget. Empty tables and those with a double quote in their names are omitted.
 fn sample(inventory: &Inventory, database: &str, budget: &mut u64) -> Vec<String> {
     let prefix = format!("{database}/table/");
     let mut sizes: BTreeMap<u64, Vec<&str>> = BTreeMap::new();

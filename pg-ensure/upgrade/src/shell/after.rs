@@ -84,10 +84,13 @@ impl Run<'_> {
         left
     }
 
-    /// Writes the adapted configuration, the access rules and the files that they name to the new cluster.
+    /// Writes the converted configuration, the access rules, and the files that they name to the new cluster. In a
+    /// rehearsal, settings that isolate the cluster are added. Compares `pg_hba.conf` under both versions, and records
+    /// the edits and the remaining tasks.
     ///
     /// # Errors
-    /// Returns an error if the configuration cannot be adapted, or a file cannot be written.
+    /// Returns an error if the configuration cannot be converted, the new version rejects `pg_hba.conf`, or a file
+    /// cannot be read or written.
     pub(super) fn carry(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let (request, layout) = (self.request, self.layout);
@@ -204,8 +207,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Gathers planner statistics by `vacuumdb`: all of them, or from version 18 on only those that the transfer did
-    /// not carry over.
+    /// Gathers planner statistics by `vacuumdb`. Before version 18 all are gathered; from 18 on, those that the
+    /// transfer did not carry over, after which all tables are analyzed.
     ///
     /// # Errors
     /// Returns an error if the server is not reachable, or `vacuumdb` fails.
@@ -233,8 +236,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Updates outdated extensions in every database. A failed update is listed for the operator, not returned as an
-    /// error.
+    /// Updates outdated extensions in every database that accepts connections. A failed update is listed for the
+    /// operator, not returned as an error. Also lists that the old cluster still exists.
+    ///
+    /// # Errors
+    /// Returns an error if the server is not reachable, or a query fails.
     pub(super) fn extensions(&mut self) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         let socket = server::running_server(&choices.new_data, &self.catalog()?.superuser)?;

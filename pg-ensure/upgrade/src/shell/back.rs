@@ -54,10 +54,11 @@ impl Upgrade {
 }
 
 impl Run<'_> {
-    /// Performs a cleanup, such as ending left-over processes or removing an incomplete backup. Idempotent.
+    /// Performs a cleanup. Idempotent. A backup that was made and verified is not discarded.
     ///
     /// # Errors
-    /// Returns an error if a process cannot be ended, or a file cannot be removed.
+    /// Returns an error if a process cannot be ended, a file cannot be removed or renamed, the backup cannot be
+    /// restored, or the old server cannot be started.
     pub(super) fn clean(&mut self, cleanup: Cleanup) -> Result<(), UpgradeError> {
         let choices = self.record.choices.clone();
         match cleanup {
@@ -90,7 +91,11 @@ impl Run<'_> {
         }
     }
 
-    /// Removes the incomplete new cluster. The output of pg_upgrade about its failure is moved to the logs.
+    /// Removes the staging directory, the content of the new WAL directory, and the new cluster's directories in
+    /// tablespaces. The output of pg_upgrade about its failure is moved to the logs first, if possible.
+    ///
+    /// # Errors
+    /// Returns an error if something cannot be removed.
     fn discard_new(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let said = choices.staging.join("pg_upgrade_output.d");

@@ -134,10 +134,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes a dump by `pg_dumpall`, checks that it is complete, and renames it to `path`.
+    /// Makes a dump by `pg_dumpall` of the old version, or of the new one if that is missing, checks that it is
+    /// complete, and renames it to `path`.
     ///
     /// # Errors
-    /// Returns an error if `path` exists, `pg_dumpall` fails, or the dump is incomplete.
+    /// Returns an error if `path` exists, the server is not reachable, `pg_dumpall` fails, or the dump is incomplete.
     fn dump(&mut self, path: &Path) -> Result<(), UpgradeError> {
         let partial = files::beside(path, ".partial");
         if path.exists() {
@@ -177,11 +178,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Creates the new cluster in the staging directory by `initdb`, with the properties of the old one, and the
-    /// settings that the transfer needs.
+    /// Creates the new cluster in the staging directory by `initdb`, with the old one's superuser, WAL segment size,
+    /// data checksums, group access, and encoding and locale of `template0`. Writes the settings that the transfer
+    /// needs, and records the directories that it will create in tablespaces.
     ///
     /// # Errors
-    /// Returns an error if `initdb` fails, or the settings cannot be written.
+    /// Returns an error if the control file cannot be read, `initdb` fails, or the settings cannot be written.
     pub(super) fn prepare(&mut self) -> Result<(), UpgradeError> {
         let choices = &self.record.choices;
         let (from, to) = (choices.from, Major::try_from(choices.to).unwrap_or(Major::NEWEST));
@@ -344,8 +346,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns the error messages of the latest run of `pg_upgrade` in `staging`: the ends of its lists, and the last three
-/// errors of each log. Empty without a run.
+/// Returns the error messages of the latest run of `pg_upgrade` in `staging`: the last eight lines of each of its
+/// lists, and the last three errors of each log. Empty without a run.
 fn complaints(staging: &Path) -> String {
     let root = staging.join("pg_upgrade_output.d");
     let Some(newest) = files::names(&root).pop() else { return String::new() };

@@ -51,7 +51,9 @@ impl NamedFiles {
         found
     }
 
-    /// Adds the files of a folder that are there.
+    /// Adds those of the files `names`, relative to `folder`, that exist. For an absolute path in the data folder
+    /// `data`, a remark is added instead, with `named_by` as the file that names it. Other absolute paths, and paths
+    /// that lead out of `folder`, are ignored.
     fn add(&mut self, folder: &Path, names: Vec<PathBuf>, data: &Path, named_by: &Path) {
         for name in names {
             if name.starts_with(data) {

@@ -98,8 +98,9 @@ pub(super) fn configuration(
     Err(UpgradeError::Other("the new server keeps refusing the old configuration".to_owned()))
 }
 
-/// Reads a file and the files that it includes. An included file outside of the directory is not carried over; it is
-/// added to `left`.
+/// Reads a file of the directory `folder` and the files that it includes, up to a depth of 10, and appends them to
+/// `texts`, each once. Files that cannot be read are skipped. An included file outside of the directory is not carried
+/// over; it is added to `left`. An included directory without files gets a placeholder.
 fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String)>, left: &mut Vec<String>) {
     if depth > 10 || texts.iter().any(|(known, _)| known == name) {
         return;
@@ -143,7 +144,10 @@ fn read(folder: &Path, name: &Path, depth: u32, texts: &mut Vec<(PathBuf, String
 }
 
 /// Returns the settings in these files that the new server rejects, each with the reason, determined by `postgres -C`
-/// in a temporary directory.
+/// in a temporary directory. Empty if the server accepts them.
+///
+/// # Errors
+/// Returns an error if the files cannot be written, the server cannot be run, or it fails without naming a setting.
 fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(String, String)>, UpgradeError> {
     let failed = |source| UpgradeError::File {
         path: std::env::temp_dir(),
@@ -194,8 +198,12 @@ fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
     out
 }
 
-/// Returns the settings of roles, databases and functions that the new server rejects, each with the reason. Without
-/// programs `bin`, only known removals and renames are found.
+/// Returns the settings of roles, databases and functions that the new server rejects, each with the reason, determined
+/// as by [`judge`]. `role` and `session_authorization`, and valid names of three or more parts, are not checked.
+/// Without programs `bin`, only known removals and renames are found.
+///
+/// # Errors
+/// Returns an error if the new server cannot be run, or rejects a file for another reason.
 pub(super) fn refused_settings(
     stored: &[StoredSetting],
     (from, to): (Major, Major),

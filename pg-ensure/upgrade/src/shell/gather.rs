@@ -41,6 +41,7 @@ pub(super) fn control(bin: &Path, data: &Path) -> Result<ControlData, String> {
 }
 
 /// Finds the programs of the old and the new version, in this order, with the names of those that are missing.
+/// `pg_basebackup` and `pg_verifybackup` count among the required old programs.
 pub(super) fn programs(request: &Request) -> (Programs, Programs) {
     let both = ["pg_basebackup", "pg_verifybackup"];
     let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, &[]);
@@ -144,7 +145,8 @@ fn wal_folder(request: &Request, layout: &Layout) -> Option<WalFolder> {
     }
 }
 
-/// Returns the file systems to which the upgrade writes, each once, with the required space.
+/// Returns the file systems to which the upgrade writes, each once by its device, with the free space, the size of the
+/// data that a copying transfer writes (without WAL), and that of the backup (a base backup with up to 64 MB of WAL).
 fn disk_space(layout: &Layout, backup: &Backup, spaces: &[Tablespace]) -> Vec<DiskSpace> {
     let mut disk_space: BTreeMap<u64, DiskSpace> = BTreeMap::new();
     let mut add = |path: &Path, data: u64, backup: u64| {
@@ -313,7 +315,8 @@ fn options(data: &Path) -> Vec<String> {
     options
 }
 
-/// Queries the old server: the running one, or with `may_start` a stopped one, which is started privately. Also returns
+/// Queries the old server: the running one, or with `may_start` a stopped one, which is started privately. A stopped
+/// cluster is not queried if it is that of a standby or a restored backup, or belongs to another account. Also returns
 /// the result of a replication login, `None` if it was not tried.
 ///
 /// # Errors
@@ -541,8 +544,9 @@ pub(super) fn facts(
     })
 }
 
-/// Returns the column options whose names do not occur in the new server's executable. A security fix of the old
-/// version may have added an option that an older minor version of the new one rejects during the transfer.
+/// Returns the column options whose names do not occur in the new server's executable. Empty if that cannot be read. A
+/// security fix of the old version may have added an option that an older minor version of the new one rejects during
+/// the transfer.
 fn unknown_options(options: &[String], bin: &Path) -> Vec<String> {
     if options.is_empty() {
         return Vec::new();

@@ -50,7 +50,9 @@ pub fn collect(
     Ok(garbage)
 }
 
-/// Checks that an old cluster may be removed. The error is the reason why not.
+/// Checks that an old cluster may be removed: its upgrade is complete and ended at least `older_than` ago, the new
+/// cluster exists, no server runs on the old one, and it is a directory with a cluster of the old version, or was
+/// already removed by this program. The error is the reason why not.
 fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     let choices = &record.choices;
     if record.state != State::Done {

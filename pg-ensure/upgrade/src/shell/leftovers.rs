@@ -91,8 +91,8 @@ fn is_postmaster(pid: u32, servers: &[u32]) -> bool {
     !parent.is_some_and(|parent| servers.contains(&parent)) && !title.starts_with(b"postgres: ")
 }
 
-/// Returns the ids of the processes with the mark of this upgrade in their environment: its servers, or with `servers`
-/// unset all others.
+/// Returns the ids of the processes with the mark of this upgrade in their environment, except this one: those that run
+/// `postgres` if `servers` is `true`, otherwise all others.
 fn marked_processes(id: &str, servers: bool) -> Vec<u32> {
     let mark = format!("{MARK}={id}");
     let own = std::process::id();

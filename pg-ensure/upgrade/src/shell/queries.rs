@@ -116,7 +116,8 @@ SELECT slot_name, database, confirmed_flush_lsn < pg_catalog.pg_current_wal_inse
   AND pg_catalog.to_jsonb(s)->>'invalidation_reason' IS NULL;
 ";
 
-/// Inventory query for the whole cluster.
+/// Inventory query for the whole cluster: databases, roles, memberships, tablespaces, and settings of roles and
+/// databases. Each row has a name and a fact.
 pub(super) const INVENTORY_CLUSTER: &str = "\
 SET search_path = pg_catalog; SET extra_float_digits = 0;
 SELECT 'database/' || datname, format('owner=%s encoding=%s provider=%s collate=%s ctype=%s locale=%s limit=%s connect=%s template=%s',

@@ -384,7 +384,7 @@ fn copy_configuration(from: &Path, to: &Path, below: bool) -> Result<(), Upgrade
     Ok(())
 }
 
-/// Comments out some settings of a configuration.
+/// Returns the text of a configuration in which the settings with these names are commented out.
 fn without(text: &str, names: &[&str]) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -396,7 +396,8 @@ fn without(text: &str, names: &[&str]) -> String {
     out
 }
 
-/// Returns the time from the stop of the old server to the start of the new one, in milliseconds.
+/// Returns the time from the first attempt to stop the old server to the end of the last attempt to start the new one,
+/// in milliseconds. 0 if the latter has not ended.
 fn without_server(record: &Record) -> u64 {
     let begin = record.history.iter().find(|entry| entry.step == Step::Quiesce).map(|entry| entry.began);
     let end =
@@ -404,8 +405,9 @@ fn without_server(record: &Record) -> u64 {
     end.unwrap_or_default().saturating_sub(begin.unwrap_or_default())
 }
 
-/// Returns the minimum and maximum of the outage to expect after a rehearsal, whose bounds differ by a factor of two:
-/// the host has less load once the old server is stopped, but stopping it takes the time of a checkpoint.
+/// Returns the minimum and maximum of the outage to expect after a rehearsal, from the measured time, all in
+/// milliseconds: 70 % of it, at least 1, and twice that. The host has less load once the old server is stopped, but
+/// stopping it takes the time of a checkpoint.
 fn expected_outage(measured: u64) -> (u64, u64) {
     let shortest = (measured * 7).div_ceil(10).max(1);
     (shortest, shortest * 2)

@@ -70,7 +70,8 @@ impl Run<'_> {
         }
     }
 
-    /// Adds a note to the journal's entry of the running step.
+    /// Adds a note to the last entry of the journal's history, that of the running step. No effect without an entry.
+    /// The journal is not written.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         if let Some(entry) = self.record.history.last_mut() {
             entry.notes.push(text.into());
@@ -227,7 +228,7 @@ impl Run<'_> {
         self.save()
     }
 
-    /// Notes the programs and the mode.
+    /// Notes the versions and folders of the programs, the mode, and the number of parallel jobs.
     ///
     /// # Errors
     /// Never returns an error.
@@ -239,10 +240,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Runs the preflight, with a private server if the old one is stopped, and records its results.
+    /// Runs the preflight, with a private server if the old one is stopped, and records the findings, whether the old
+    /// server runs, and the properties of the old cluster.
     ///
     /// # Errors
-    /// Returns [`UpgradeError::Blocked`] with all findings if one prevents the upgrade.
+    /// Returns [`UpgradeError::Blocked`] with all findings if one prevents the upgrade or requires consent, or another
+    /// error if the facts cannot be gathered.
     fn preflight(&mut self) -> Result<(), UpgradeError> {
         let (request, layout) = (self.request, self.layout);
         let facts = gather::facts(request, layout, self.hba, &self.record.id, true)?;

@@ -132,7 +132,8 @@ impl PidFile {
     }
 }
 
-/// Reads `postmaster.pid` in a data directory. `None` if it is missing or not valid.
+/// Reads `postmaster.pid` in a data directory. `None` if it is missing or has no process id. Other missing or malformed
+/// lines give port 0, empty texts, and `false`.
 pub(super) fn pid_file(data: &Path) -> Option<PidFile> {
     let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let lines: Vec<&str> = text.lines().collect();
@@ -219,8 +220,11 @@ fn settings(work: &WorkFolder, major: u32) -> Vec<String> {
     settings
 }
 
-/// Writes the access rules of private servers: this account may log in as the given roles, and all other connections
-/// are rejected.
+/// Writes the access rules of private servers to their folder, which is created: this account may log in as the given
+/// roles by `peer`, also for replication, and all other connections are rejected.
+///
+/// # Errors
+/// Returns an error if the folder cannot be created or belongs to another account, or a file cannot be written.
 pub(super) fn write_rules(work: &WorkFolder, account: &str, roles: &[String]) -> Result<(), UpgradeError> {
     let private = work.private();
     files::make_own(&private)?;

@@ -13,8 +13,9 @@ use std::process::{Command, Stdio};
 /// behind.
 pub(super) const MARK: &str = "UPGRADE_PG_CLUSTER_ID";
 
-/// Creates a command for a program in `folder`, with the C locale, without standard input, and without libpq's
-/// environment variables except those of passwords and services. `id` marks the process.
+/// Creates a command for a program in `folder`, with the C locale, the working directory `/`, a connection timeout of
+/// 20 s, without standard input, and without libpq's environment variables except `PGPASSFILE`, `PGPASSWORD` and
+/// `PGSERVICEFILE`. `id` marks the process.
 pub(super) fn command(folder: &Path, program: &str, id: &str) -> Command {
     let mut command = Command::new(folder.join(program));
     for (name, _) in std::env::vars_os() {
@@ -60,7 +61,8 @@ pub(super) fn tail(text: &str, lines: usize) -> String {
     lines_there[lines_there.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Returns the folders that may contain the programs of a version, the most likely first.
+/// Returns the folders that may contain the programs of a version, the most likely first: those of distributions, the
+/// Nix store, Python packages, and the absolute paths in `PATH`.
 fn places(major: Major) -> Vec<PathBuf> {
     let mut places = vec![
         PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")),
@@ -120,7 +122,7 @@ fn runnable(path: &Path) -> bool {
 }
 
 /// Returns the version of the programs in a folder: the major version, and the version as text. `None` if `postgres`
-/// cannot be run.
+/// cannot be run, or prints something else.
 fn banner(folder: &Path) -> Option<(u32, String)> {
     let postgres = folder.join("postgres");
     runnable(&postgres)
@@ -129,8 +131,9 @@ fn banner(folder: &Path) -> Option<(u32, String)> {
         .and_then(|text| version_in_banner(&text))
 }
 
-/// Finds the programs of a version, in the folder `named` if given. Programs among `needed` and `also` that are missing
-/// are listed.
+/// Finds the programs of a version: in the folder `named`, whose version is not compared, or else in the first folder
+/// of [`places`] with that version. Programs among `needed` and `also` that are missing are listed. Without a folder,
+/// only the searched folders are listed.
 pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[&str]) -> Programs {
     let folder = named.map_or_else(
         || {

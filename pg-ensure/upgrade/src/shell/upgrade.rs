@@ -67,7 +67,8 @@ impl Upgrade {
         &self.layout.work.folder
     }
 
-    /// Plans the upgrade and runs the preflight. Nothing is written, and no stopped server is started.
+    /// Plans the upgrade and runs the preflight. Nothing is written, and no stopped server is started. For a completed
+    /// upgrade, the only finding is a note.
     ///
     /// # Errors
     /// Returns an [`UpgradeError`] if a required program cannot be run, or the journal cannot be read.
