@@ -10,8 +10,9 @@ use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Runs the command: prints the converted configuration to standard output, and the differences to standard error.
-/// Returns [`Exit::Differs`] if a difference is not harmless, and [`Exit::Wrong`] if the file cannot be parsed.
+/// Runs the command: prints the converted configuration to standard output, and the differences to standard error; with
+/// `--json`, both to standard output; with `--prove`, the comparison with nginx instead. Returns [`Exit::Differs`] if a
+/// difference is not harmless, otherwise [`Exit::Done`]; and a failure if the file cannot be read or parsed.
 pub(crate) fn run(args: &ImportArgs) -> Exit {
     if args.side {
         return prove::side(&args.file);
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &ImportArgs) -> Exit {
 /// Parses the file and the files that it includes.
 ///
 /// # Errors
-/// The fault, with the file, and with the line if it is one of syntax.
+/// The fault, with the file, and with the line if it is one of syntax or of an included file.
 fn read(args: &ImportArgs) -> Result<Vec<Directive>, Findings> {
     let file = args.file.display().to_string();
     let text = text_of(&args.file).map_err(|why| Findings::unreadable(&file, &why))?;
@@ -56,13 +57,15 @@ fn read(args: &ImportArgs) -> Result<Vec<Directive>, Findings> {
     })
 }
 
-/// Returns the folder of relative paths, made absolute: `--prefix`, or that of the main file, as in nginx.
+/// Returns the folder against which relative paths are resolved, made absolute: `--prefix`, or that of the main file,
+/// as in nginx.
 fn folder(args: &ImportArgs) -> PathBuf {
     let folder = args.prefix.clone().or_else(|| args.file.parent().map(Path::to_owned)).unwrap_or_default();
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
-/// Reads a file as UTF-8. Invalid bytes are replaced by U+FFFD, since they are mostly in comments.
+/// Reads a file as UTF-8. Invalid bytes are replaced by U+FFFD, since they are mostly in comments; the parser rejects
+/// them elsewhere.
 ///
 /// # Errors
 /// The file could not be read.
@@ -70,7 +73,8 @@ fn text_of(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns the converted configuration, the names of its sites, and the notes as JSON.
+/// Returns the result as JSON: the notes as findings and in their own form, the converted configuration as text, and
+/// the number of its sites that forward.
 fn as_json(import: &Import) -> serde_json::Value {
     let note = |note: &Note| {
         json!({
@@ -90,8 +94,8 @@ fn as_json(import: &Import) -> serde_json::Value {
     })
 }
 
-/// Converts a note into the common form of findings of the programs of the workspace: a note if it is harmless,
-/// otherwise a warning.
+/// Converts a note into a finding, the form that the programs of the workspace share: of the severity note if it is
+/// harmless, otherwise warning. Its key is the directive.
 fn finding(note: &Note) -> Finding {
     let place = Place {
         file: note.file.clone(),
@@ -103,8 +107,8 @@ fn finding(note: &Note) -> Finding {
     Finding::error(note.impact.word(), place, &note.what).severity(severity)
 }
 
-/// Prints the notes to standard error, grouped by harm, the worst first. Harmless ones are only counted, unless `all`
-/// is true.
+/// Prints the notes to standard error, grouped by impact, the worst first. Harmless notes are only counted, unless
+/// `all` is true.
 fn report(notes: &[Note], all: bool) {
     for impact in Impact::ALL {
         let of: Vec<&Note> = notes.iter().filter(|note| note.impact == impact).collect();
@@ -167,8 +171,8 @@ fn read_included(folder: &Path, root: Option<&Path>, pattern: &str) -> Result<Ve
     found.iter().map(|path| read(path)).collect()
 }
 
-/// Returns true if a file name matches a pattern in which each `*` stands for any text. A name that begins with a dot
-/// matches only a pattern that does too.
+/// Returns true if a file name matches a pattern in which each `*` stands for any text, including none. A name that
+/// begins with a dot matches only a pattern that does too.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;

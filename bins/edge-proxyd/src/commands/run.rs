@@ -28,8 +28,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervise::{ShutdownReason, Signals, Supervisor};
 
-/// Runs the proxy until it stops. Returns [`Exit::Wrong`] if the configuration is not valid, and [`Exit::Failed`] if
-/// the proxy cannot start or shut down in order.
+/// Runs the proxy until it stops. Returns [`Exit::Done`] if it was stopped or replaced in order, [`Exit::Wrong`] if the
+/// configuration is not valid, and [`Exit::Failed`] if the proxy cannot start or shut down in order. Errors are logged.
 pub(crate) fn run(args: &RunArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
@@ -53,12 +53,12 @@ pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
     args.state.clone().or_else(maintenance::folder_from_environment)
 }
 
-/// Starts the proxy, supervises it until it has to stop, and waits for the requests in flight. The order of the steps
-/// matters: inherited sockets are taken before a child process is started, and the sandbox is entered before there are
-/// threads.
+/// Starts the proxy, supervises it until it has to stop, and waits for the requests in flight within the grace period.
+/// The order of the steps matters: inherited sockets are taken before a child process is started, and the sandbox is
+/// entered before there are threads.
 ///
 /// # Errors
-/// The proxy could not start, or the supervision failed.
+/// The proxy could not start, the supervision failed, or the proxy did not shut down in order.
 fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let limit = descriptors::raise_limit();
     // Takes inherited sockets first, so that no child process inherits them too.

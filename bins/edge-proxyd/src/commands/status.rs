@@ -16,8 +16,8 @@ use std::time::Duration;
 /// The longest wait for a connection, and for each read.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Queries the status page and prints the report. Returns [`Exit::Wrong`] if the configuration is not valid or has no
-/// `[status]`, and [`Exit::Failed`] if the page cannot be read.
+/// Queries the status page and prints the report: as tables, or as its JSON with `--json`. Returns [`Exit::Wrong`] if
+/// the configuration is not valid or has no `[status]`, and [`Exit::Failed`] if the page cannot be read.
 pub(crate) fn run(args: &StatusArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &StatusArgs) -> Exit {
 /// Connects to the status page and returns its JSON text.
 ///
 /// # Errors
-/// The connection failed, or the response does not have the status 200.
+/// The connection failed, or the response is not one with the status 200.
 fn ask(address: &StatusAddress) -> io::Result<String> {
     match address {
         StatusAddress::Loopback(address) => {
@@ -82,7 +82,7 @@ fn ask(address: &StatusAddress) -> io::Result<String> {
 /// Requests `/status.json` over a connection, and returns the content of the response.
 ///
 /// # Errors
-/// The connection failed, or the response does not have the status 200.
+/// Reading or writing failed, or the response is not one with the status 200.
 fn get(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -92,7 +92,7 @@ fn get(mut stream: impl Read + Write) -> io::Result<String> {
     if head.starts_with("HTTP/1.1 200 ") { Ok(content.to_owned()) } else { Err(wrong()) }
 }
 
-/// Prints a report to standard output as tables.
+/// Prints a report to standard output as tables. Apart from that of sites, empty tables are left out.
 fn print(report: &Report) {
     let connections = &report.connections;
     println!("edge-proxyd {}, up {}", report.version, duration(report.uptime));

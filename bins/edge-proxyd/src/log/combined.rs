@@ -6,7 +6,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-/// Appends the line of a request, including its line feed. A request without a response has the status 444.
+/// Appends the line of a request, including its line feed. A request without a response has the status 444. Missing
+/// values of `Referer` and `User-Agent` are written as `-`.
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     begin(line.time, line.client, out);
     escape(line.method.as_bytes(), out);
@@ -21,7 +22,7 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends the line of a connection without a request, including its line feed. The three words of `what` stand in
-/// place of the request. `sent` are bytes; a status of `None` is written as `-`.
+/// place of the request. `sent` is a number of bytes; a status of `None` is written as `-`.
 pub(super) fn connection(
     (time, client): (SystemTime, IpAddr),
     what: [&str; 3],
@@ -55,7 +56,8 @@ fn begin(time: SystemTime, client: IpAddr, out: &mut Vec<u8>) {
     );
 }
 
-/// Appends text, with quotation marks, backslashes, control characters and bytes above 0x7e as `\xNN`.
+/// Appends text, with quotation marks, backslashes, control characters and bytes above 0x7e written as `\xNN` in
+/// lower-case hexadecimal.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     for b in text {
         match b {

@@ -6,8 +6,9 @@ use edge_proxy::{ConnectionRejected, ForwardRecord, Reason};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// Returns the line of a connection that was forwarded, including its line feed. In the combined format the request is
-/// `FORWARD UPSTREAM REASON`; in a template the method is `FORWARD`, and the authority is the server name.
+/// Returns the line of a connection that was forwarded as TCP, including its line feed. In the combined format the
+/// request is `FORWARD UPSTREAM REASON`, with `-` for no reason; in a template the method is `FORWARD`, and the
+/// authority is the server name. [`Format::Off`] is written as JSON; callers do not log then.
 pub(super) fn forwarded(
     record: &ForwardRecord<'_>,
     time: SystemTime,
@@ -70,7 +71,7 @@ pub(super) struct RejectedConnection<'a> {
     sni: Option<&'a str>,
     /// True for QUIC, false for TCP.
     quic: bool,
-    /// The code of the reason.
+    /// The code of the reason for the rejection.
     reason: &'static str,
 }
 
@@ -82,9 +83,10 @@ impl<'a> From<&ConnectionRejected<'a>> for RejectedConnection<'a> {
 }
 
 impl RejectedConnection<'_> {
-    /// Returns the line, including its line feed. In the combined format the request is `TCP NAME REASON`, with `QUIC`
-    /// in place of `TCP` for QUIC, and the status is 444, that of a request without a response. In a template the
-    /// method is `TCP` or `QUIC`, and the authority is the server name.
+    /// Returns the line of the connection, including its line feed. In the combined format the request is `TCP NAME
+    /// REASON`, with `QUIC` in place of `TCP` for QUIC and `-` for no name, and the status is 444, that of a request
+    /// without a response. In a template the method is `TCP` or `QUIC`, and the authority is the server name. Otherwise
+    /// the line is JSON.
     pub(super) fn line(&self, time: SystemTime, format: Format, template: Option<&Template>) -> Vec<u8> {
         let Self { peer, listener, sni, quic, reason } = self;
         let method = if *quic { "QUIC" } else { "TCP" };
@@ -117,7 +119,8 @@ impl RejectedConnection<'_> {
 }
 
 impl LogRecord<'_> {
-    /// Returns the values of a connection without a request. All others than the time and the peer are empty.
+    /// Returns the record of a connection without a request: the time, and the peer, which is also the client. All
+    /// other values are empty, `None` or 0.
     const fn of_connection(time: SystemTime, peer: SocketAddr) -> Self {
         Self {
             time,

@@ -7,18 +7,26 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::io;
 
-/// The object of a request. Its fields are the keys, in this order.
+/// The JSON object of a request. Its keys are the names of these fields, in this order.
 #[derive(Serialize)]
 struct Object<'a> {
     /// The time at which the request ended, as in RFC 3339.
     time: String,
+    /// The client's address, as restored from trusted proxies.
     client: std::net::IpAddr,
+    /// The address and port of the connection's peer.
     peer: std::net::SocketAddr,
+    /// The request method.
     method: &'a str,
+    /// The host of the request, with its port if it has one.
     authority: &'a str,
+    /// The request target: path and query.
     target: &'a str,
+    /// The HTTP version of the request.
     version: &'a str,
+    /// The TLS version. `None` for plain HTTP.
     tls_version: Option<&'a str>,
+    /// The TLS cipher suite. `None` for plain HTTP, or if it is not known.
     tls_cipher: Option<&'a str>,
     /// The status. `None` if the client got no response.
     status: Option<u16>,
@@ -28,17 +36,25 @@ struct Object<'a> {
     sent: u64,
     /// The time from the request to the end of its response, in seconds.
     duration: f64,
+    /// The name of the site. `None` if no site serves the host.
     site: Option<&'a str>,
+    /// The name of the upstream. `None` if the request was not forwarded.
     upstream: Option<&'a str>,
+    /// The code of the reason for a refusal, rejection, abort or failure. `None` without one.
     reason: Option<&'a str>,
+    /// The description of the failure of the upstream. `None` if it did not fail.
     error: Option<&'a str>,
     /// True if the request arrived in early data (0-RTT).
     early: bool,
+    /// The extensions of the PROXY header. `None`, and then left out, if the connection had none.
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy_header: Option<serde_json::Value>,
+    /// The request identifier. `None`, and then left out, if requests have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+    /// The field `Referer`, with invalid UTF-8 replaced by U+FFFD. `None` without it.
     referer: Option<Cow<'a, str>>,
+    /// The field `User-Agent`, with invalid UTF-8 replaced by U+FFFD. `None` without it.
     user_agent: Option<Cow<'a, str>>,
 }
 
@@ -74,8 +90,9 @@ pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Returns the extensions of a PROXY header as an object with the keys that the header has. The common name is included
-/// only if the sender verified the certificate.
+/// Returns the extensions of a PROXY header as an object. Its keys are those of `alpn`, `authority`, `unique_id`,
+/// `tls_version`, `tls_cipher` and `common_name` that the header has. The common name is included only if the sender
+/// verified the certificate. Invalid UTF-8 is replaced by U+FFFD.
 pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
     let text =
         |bytes: &Option<Vec<u8>>| bytes.as_deref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -101,8 +118,8 @@ pub(super) fn extensions_json(said: &Extensions) -> serde_json::Value {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EscapingFormatter;
 
-/// Returns true if a character could disguise other text: C1 controls, invisible characters, and marks that change the
-/// direction of text.
+/// Returns true if a character could disguise other text: DEL and C1 controls, invisible characters, line and paragraph
+/// separators, and marks that change the direction of text. C0 controls are left to the serializer.
 const fn is_unsafe(c: char) -> bool {
     matches!(
         c,

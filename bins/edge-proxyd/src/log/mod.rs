@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// The format of lines in the access log.
+/// The predefined format of lines in the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// The NCSA combined format, which most log readers understand.
@@ -40,19 +40,19 @@ impl Format {
 /// The settings of the access log.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct LogSettings {
-    /// The format of lines.
+    /// The format of lines, unless there is a template.
     pub(crate) format: Format,
     /// The path of the log file. `None` for standard output.
     pub(crate) file: Option<PathBuf>,
-    /// True if rejected connections are logged too.
+    /// True if rejected connections, and requests without both a response and a site, are logged too.
     pub(crate) rejected: bool,
-    /// The template of all lines. `None` for `format`.
+    /// The template of all lines. `None` if `format` applies.
     pub(crate) template: Option<Template>,
-    /// The names of sites with a log file of their own, and its path.
+    /// The sites with a log file of their own: the name of each, and the path of the file.
     pub(crate) sites: Vec<(String, PathBuf)>,
 }
 
-/// The values of a request for its log line.
+/// The values of a request, or of a connection without one, for the log line.
 pub(crate) struct LogRecord<'a> {
     /// The time at which the request ended.
     pub(crate) time: SystemTime,
@@ -115,6 +115,7 @@ mod tests {
 
     pub(super) fn line(user_agent: &[u8]) -> LogRecord<'_> {
         LogRecord {
+            /// The time at which the request or connection ended.
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_794_000_000_123),
             client: [203, 0, 113, 7].into(),
             peer: ([100, 64, 0, 2], 40_000).into(),
@@ -126,10 +127,14 @@ mod tests {
             status: Some(200),
             received: 0,
             sent: 12,
+            /// The time from the beginning of the request to the end of its response.
             duration: Duration::from_micros(1500),
             site: Some("git"),
+            /// The name of the upstream to which the request was forwarded. `None` if it was not forwarded.
             upstream: Some("forgejo"),
+            /// The code of the reason for a refusal, rejection, abort or failure. `None` without one.
             reason: None,
+            /// The description of the failure of the upstream. `None` if it did not fail.
             error: None,
             early: false,
             proxy_header: None,

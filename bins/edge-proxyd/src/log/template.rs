@@ -5,7 +5,7 @@ use super::combined::escape;
 use super::time::Date;
 use std::io::Write;
 
-/// The names of the fields that a template may have.
+/// The names of the fields that a template may contain, sorted.
 pub(crate) const FIELDS: &[&str] = &[
     "authority",
     "client",
@@ -36,15 +36,15 @@ enum Part {
     Field(usize),
 }
 
-/// A log format: text and fields, in their order.
+/// A log format of the configuration: text and fields, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Part>);
 
 impl Template {
-    /// Parses a template: `{name}` is a field, `{{` and `}}` stand for braces.
+    /// Parses a template: `{name}` is a field of [`FIELDS`], and `{{` and `}}` stand for braces.
     ///
     /// # Errors
-    /// The text is empty or has control characters, a brace is not closed, or a field does not exist.
+    /// A message if the text is empty or has control characters, a brace has no counterpart, or a field does not exist.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.chars().any(char::is_control) {
             return Err(
@@ -81,8 +81,8 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Appends the line of a request, including its line feed. Values are escaped as in the combined format; a field
-    /// without a value is `-`.
+    /// Appends the line of a record, including its line feed. Values are escaped as in the combined format; a field
+    /// without a value is written as `-`.
     pub(super) fn write(&self, line: &LogRecord<'_>, out: &mut Vec<u8>) {
         for part in &self.0 {
             match part {
@@ -94,7 +94,8 @@ impl Template {
     }
 }
 
-/// Appends the escaped value of a field, or `-` if it is missing or empty.
+/// Appends the escaped value of a field by its name, or `-` if the value is missing or empty. Durations are in seconds
+/// with up to six decimals.
 fn value(field: &str, line: &LogRecord<'_>, out: &mut Vec<u8>) {
     let number = |n: u64| n.to_string();
     let text: Option<String> = match field {

@@ -2,16 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A date and time in UTC, in parts.
+/// A calendar date and time of day in UTC.
 pub(super) struct Date {
+    /// The year, such as 2026.
     pub(super) year: u64,
-    /// The month, from 1.
+    /// The month, from 1 to 12.
     pub(super) month: usize,
-    /// The day of the month, from 1.
+    /// The day of the month, from 1 to 31.
     pub(super) day: u64,
+    /// The hour, from 0 to 23.
     pub(super) hour: u64,
+    /// The minute, from 0 to 59.
     pub(super) minute: u64,
+    /// The second, from 0 to 59; there are no leap seconds.
     pub(super) second: u64,
+    /// The millisecond, from 0 to 999.
     pub(super) millisecond: u32,
 }
 

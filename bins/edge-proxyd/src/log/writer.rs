@@ -16,18 +16,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::SystemTime;
 
-/// The largest number of lines in a queue. Further lines are dropped and counted.
+/// The largest number of lines in a queue. Lines beyond it are dropped and counted as lost.
 const QUEUE_CAPACITY: usize = 8192;
 
 /// The access log: formats records, and queues their lines for the log file or that of their site.
 pub(crate) struct Writer {
-    /// The format of lines.
+    /// The format of lines, unless there is a template. With [`Format::Off`] nothing is logged, even with a template.
     format: Format,
-    /// The template of all lines. `None` for `format`.
+    /// The template of all lines. `None` if `format` applies.
     template: Option<Template>,
-    /// True if rejected connections are logged too.
+    /// True if rejected connections, and requests without both a response and a site, are logged too.
     rejected: bool,
-    /// The queue of the log file, or of standard output.
+    /// The queue of the log file, or of standard output, for everything except requests of the sites in `sites`.
     log: Queue,
     /// The queues of sites with a log file of their own, by the name of the site.
     sites: BTreeMap<String, Queue>,
@@ -39,15 +39,17 @@ struct Queue {
     lines: SyncSender<Vec<u8>>,
     /// The number of lines that were dropped or could not be written.
     lost: Arc<AtomicU64>,
-    /// Tells the thread to open the file again before it writes the next lines.
+    /// Set to true to make the thread open the file again before it writes the next lines, and reset by the thread.
     reopen: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Opens the log files and starts their threads. Without a file, lines go to standard output.
+    /// Opens the log files for appending, creating them if needed, and starts a thread for each. Without a file, lines
+    /// go to standard output.
     ///
     /// # Errors
-    /// A file could not be opened, or a thread not started. The message begins with the path.
+    /// A file could not be opened, or a thread not started. The message begins with the path, or with `standard
+    /// output`.
     pub(crate) fn open(settings: &LogSettings) -> io::Result<Self> {
         let open = |file: Option<&Path>| {
             Queue::open(file).map_err(|why| {
@@ -65,17 +67,19 @@ impl Writer {
         })
     }
 
-    /// Returns all queues.
+    /// Returns the queue of the log and those of sites.
     fn queues(&self) -> impl Iterator<Item = &Queue> {
         std::iter::once(&self.log).chain(self.sites.values())
     }
 
-    /// Opens the log files again, after they were renamed for rotation.
+    /// Makes the threads open the log files again by their paths, as is needed after they were renamed for rotation.
+    /// Has no effect on standard output.
     pub(crate) fn reopen(&self) {
         self.queues().for_each(Queue::reopen);
     }
 
-    /// Returns the number of lines that were dropped because a queue was full, or that could not be written.
+    /// Returns the number of lines since the start that were dropped because a queue was full, or that could not be
+    /// written, in all files.
     pub(crate) fn lost(&self) -> u64 {
         self.queues().map(|queue| queue.lost.load(Ordering::Relaxed)).sum()
     }
@@ -103,7 +107,7 @@ impl Queue {
         Ok(Self { lines, lost, reopen })
     }
 
-    /// Tells the thread to open the file again.
+    /// Makes the thread open the file again, and wakes it. Without a file this has no effect.
     fn reopen(&self) {
         self.reopen.store(true, Ordering::Relaxed);
         // An empty line wakes the thread and writes nothing. It is not needed if the queue is full, and is no loss
@@ -111,7 +115,8 @@ impl Queue {
         drop(self.lines.try_send(Vec::new()));
     }
 
-    /// Queues a line. If the queue is full, the line is dropped and counted.
+    /// Queues a line without blocking. If the queue is full, the line is dropped and counted. If the thread has ended,
+    /// the line is dropped only.
     fn send(&self, line: Vec<u8>) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -119,8 +124,9 @@ impl Queue {
     }
 }
 
-/// Writes queued lines in batches until the senders are dropped. Failures are logged once, and the lines counted as
-/// lost.
+/// Writes queued lines in batches of about 256 KiB until the senders are dropped, and opens `path` again when `reopen`
+/// is set. Failures and recoveries of the output are logged once each, and lines that were not written are added to
+/// `lost`.
 fn write(
     lines: &Receiver<Vec<u8>>,
     file: Option<File>,
@@ -167,46 +173,47 @@ fn write(
     }
 }
 
-/// An output that may fail for a while, such as a file on a full disk. A line is either in it as a whole, or counted as
-/// lost.
+/// An output that may fail for a while, such as a file on a full disk. Each line is either written as a whole, or
+/// counted as lost.
 struct Log<W> {
     /// The file or stream to which lines are written.
     out: W,
-    /// True if the end of the last line could not be written, so that a line feed comes before the next line.
+    /// True if a line was written only in part, so that a line feed is written before the next line.
     cut: bool,
-    /// The number of lines that were lost since the output failed. `None` while it works.
+    /// The number of lines that were lost since the output failed. `None` while the output works.
     failing: Option<u64>,
 }
 
 /// The outcome of writing a batch of lines.
 struct WriteOutcome {
-    /// The number of lines that were lost.
+    /// The number of lines of this batch that were lost.
     lost: u64,
-    /// The change, if the output has just failed or recovered. `None` otherwise.
+    /// The change, if this batch was the first to fail or the first to succeed after failures. `None` otherwise.
     turn: Option<LogTransition>,
 }
 
-/// A change of an output.
+/// A change of the state of an output.
 enum LogTransition {
-    /// It has failed, with this error.
+    /// The output has failed, with this error.
     Failed(io::Error),
-    /// It works again, after this number of lines was lost.
+    /// The output works again, after this number of lines was lost.
     Recovered(u64),
 }
 
 impl<W: Write> Log<W> {
-    /// Creates an output that works.
+    /// Creates the state of an output that has not failed.
     const fn new(out: W) -> Self {
         Self { out, cut: false, failing: None }
     }
 
-    /// Continues with another output. A failure of the former one lasts until a line was written again.
+    /// Continues with another output. A failure of the former output counts until a batch is written without error.
     fn reopened(&mut self, out: W) {
         self.out = out;
         self.cut = false;
     }
 
-    /// Writes a batch of lines.
+    /// Writes a batch of complete lines, as far as possible. A line of which only the line feed is missing does not
+    /// count as lost. Returns the number of lines lost and the change of state; an empty batch changes nothing.
     fn write(&mut self, batch: &[u8]) -> WriteOutcome {
         if batch.is_empty() {
             return WriteOutcome { lost: 0, turn: None };
@@ -234,8 +241,9 @@ impl<W: Write> Log<W> {
         WriteOutcome { lost, turn }
     }
 
-    /// Writes as much of a batch as possible. Returns the number of bytes written, and the error if they are not all,
-    /// or could not be flushed.
+    /// Writes as much of a batch as possible, after the line feed that an earlier failure left out, and flushes it.
+    /// Returns the number of bytes of the batch that were written, and the error if writing or flushing failed,
+    /// otherwise `None`. Interrupted calls are repeated.
     fn attempt(&mut self, batch: &[u8]) -> (usize, Option<io::Error>) {
         while self.cut {
             match self.out.write(b"\n") {

@@ -15,11 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for a connection, for each read, and for an exchange over HTTP/2 or HTTP/3.
+/// The longest wait for a connection, for each read and write, and for an exchange over HTTP/2 or HTTP/3.
 pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait for each read if the request announces content that is never sent, so that a server that needs the
-/// content waits too.
+/// The longest wait for each read if the request announces content that is never sent, since a server that needs the
+/// content does not respond.
 const NO_CONTENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The TLS configurations of clients, by the certificate that they present.
@@ -35,7 +35,7 @@ pub(super) struct Clients {
 }
 
 /// Sends the request of a probe, and returns the reply. The default reply stands for a connection that fails or ends
-/// without one.
+/// without a response.
 pub(super) fn ask(request: &Probe, clients: &Clients) -> Reply {
     let tls = match request.certificate {
         None => &clients.without,
@@ -61,7 +61,8 @@ fn exchange_line(mut stream: TcpStream) -> Option<Reply> {
     Some(Reply { service: Some(ReceivedRequest { name, line, fields: Vec::new() }), ..Reply::default() })
 }
 
-/// Opens a TCP connection from the client address of a probe to its server. `None` if that fails.
+/// Opens a TCP connection from the client address of a probe to its destination, with timeouts for reading and writing.
+/// `None` if that fails.
 fn connect(request: &Probe) -> Option<TcpStream> {
     let domain = if request.to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, None).ok()?;
@@ -75,8 +76,8 @@ fn connect(request: &Probe) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Sends the request of a probe over a connection, with a PROXY header and TLS if the probe has them. `None` if the
-/// exchange fails.
+/// Sends the request of a probe over a TCP connection, preceded by a PROXY header (version 1) and TLS if the probe has
+/// them. `None` if the exchange fails.
 fn answer(request: &Probe, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> Option<Reply> {
     if request.proxied {
         let family = if request.from.is_ipv4() { "TCP4" } else { "TCP6" };
@@ -96,7 +97,8 @@ fn answer(request: &Probe, tls: &Arc<ClientConfig>, mut stream: TcpStream) -> Op
     exchange(request, StreamOwned::new(connection, stream))
 }
 
-/// Sends the request of a probe as HTTP/1.1, and returns the reply. `None` if the exchange fails.
+/// Sends the request of a probe as HTTP/1.1 without content, and returns the reply. An error page is read only if the
+/// probe tells the recorder how to respond. `None` if no complete head of a response arrives.
 fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, request.host);
     for (name, value) in &request.fields {
@@ -139,13 +141,13 @@ fn exchange(request: &Probe, mut stream: impl Read + Write) -> Option<Reply> {
     Some(reply)
 }
 
-/// Returns true if a probe tells the recorder how to respond.
+/// Returns true if a probe has the field [`ANSWER`], by which it tells the recorder how to respond.
 fn asks_for_an_answer(request: &Probe) -> bool {
     request.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(ANSWER))
 }
 
-/// Reads the rest of a response until the connection ends. Returns the content if it is an error page of the
-/// comparison, otherwise `None`. `got` is the content received so far.
+/// Reads the rest of a response until the connection ends or 64 KiB were read. Returns the first line of an error page
+/// of the comparison, from [`PAGE`] on; `None` if the content has none. `got` is the content received so far.
 fn page(mut got: Vec<u8>, mut stream: impl Read) -> Option<String> {
     let mut buffer = [0; 8192];
     while got.len() < 65_536 {
@@ -170,7 +172,8 @@ pub(super) fn reply_of(status: Option<u16>, field: impl Fn(&str) -> Option<Strin
     }
 }
 
-/// Decodes the request that a recorder received, from the value of the field [`RECORD`]. `None` if it is malformed.
+/// Decodes the request that a recorder received, from the hexadecimal value of the field [`RECORD`]. Field names are
+/// converted to lower case. `None` if the value is malformed.
 fn decode_recorded(hex: &str) -> Option<ReceivedRequest> {
     let bytes: Option<Vec<u8>> =
         (0..hex.len() / 2).map(|i| u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()).collect();
@@ -182,8 +185,9 @@ fn decode_recorded(hex: &str) -> Option<ReceivedRequest> {
     Some(ReceivedRequest { name, line, fields })
 }
 
-/// Loads the TLS configurations of the clients, whose certificates are in `folder`. They accept any server certificate,
-/// since nothing outside the namespace can respond. `None` if a certificate cannot be read.
+/// Loads the TLS configurations of the clients, whose certificates are in the subfolders of `clients` in `folder`. They
+/// accept any server certificate, since nothing outside the namespace can respond. `None` if a certificate or key
+/// cannot be read.
 pub(super) fn clients(folder: &Path) -> Option<Clients> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let schemes = provider.signature_verification_algorithms.supported_schemes();
@@ -199,7 +203,8 @@ pub(super) fn clients(folder: &Path) -> Option<Clients> {
     Some(Clients { known, foreign, revoked, without: Arc::new(config.with_no_client_auth()) })
 }
 
-/// A verifier that accepts every server certificate. The signature schemes are those that it offers.
+/// A verifier that accepts every server certificate and signature. The signature schemes are those that the client
+/// offers.
 #[derive(Debug)]
 struct AnyCertificate(Vec<SignatureScheme>);
 

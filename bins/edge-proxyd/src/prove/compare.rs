@@ -11,17 +11,19 @@ use std::net::SocketAddr;
 pub(super) struct Difference {
     /// The harm of the difference.
     pub(super) impact: Impact,
-    /// The file and line of the location or server that handles the request in nginx.
+    /// The file and line of the location or server that handles the request in nginx; `upstream` for the distribution
+    /// over targets, and `no server` without one.
     pub(super) place: String,
-    /// The request, for people.
+    /// The description of the request.
     pub(super) request: String,
-    /// The reply of nginx, for people.
+    /// The description of the reply of nginx.
     pub(super) nginx: String,
-    /// The reply of edge-proxyd, for people.
+    /// The description of the reply of edge-proxyd.
     pub(super) edge: String,
 }
 
-/// Request fields that both servers set in their own way, and that are not compared, in lower case.
+/// Request fields that are not compared, in lower case, because both servers set them in their own way or the
+/// comparison uses them.
 const OWN: &[&str] = &[
     "accept-encoding",
     "connection",
@@ -51,8 +53,8 @@ const OWN: &[&str] = &[
     "x-url-scheme",
 ];
 
-/// Returns the differences between the replies of nginx, `theirs`, and of edge-proxyd, `ours`, to the same requests,
-/// the worst first. Also compares how requests are distributed over the targets of an upstream.
+/// Returns the differences between the replies of nginx, `theirs`, and of edge-proxyd, `ours`, to the requests `asked`,
+/// the worst first and without duplicates. Also compares how requests are distributed over the targets of an upstream.
 pub(super) fn differences(
     asked: &[Probe],
     theirs: &[Reply],
@@ -69,6 +71,7 @@ pub(super) fn differences(
         let Some(impact) = impact(request, nginx, edge, (outline, &groups)) else { continue };
         let server = server(request, outline);
         let one = Difference {
+            /// The harm that the difference does.
             impact,
             place: match (server, forward(request, outline)) {
                 (Some(server), _) => place(server, &request.path),
@@ -87,7 +90,8 @@ pub(super) fn differences(
     found
 }
 
-/// Returns true if a path has other spellings that programs may treat as the same, such as one with an encoded slash.
+/// Returns true if the path of a request contains `%`, `//`, `/.` or an uppercase letter, so that programs may treat
+/// another path as the same.
 fn has_other_spellings(request: &Probe) -> bool {
     let path = &request.path;
     path.contains('%')
@@ -96,14 +100,16 @@ fn has_other_spellings(request: &Probe) -> bool {
         || path.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Returns true if a reply is a closed connection or a status 4xx of the server itself, not of a service.
+/// Returns true if a reply is a closed connection or a status from 400 to 599 other than 500, given by the server
+/// itself and not by a service.
 fn is_refusal(answer: &Reply) -> bool {
     // 500 is a fault of its own, such as a path that a rewrite left empty.
     answer.service.is_none()
         && answer.status.is_none_or(|status| (400..600).contains(&status) && status != 500)
 }
 
-/// Returns the harm of a difference between two replies. `None` if they are the same, or differ as documented.
+/// Returns the harm of the difference between the replies of nginx and edge-proxyd to a request. `None` if the replies
+/// are equal, differ as documented, or one of the servers does not speak the protocol.
 fn impact(
     request: &Probe,
     nginx: &Reply,
@@ -181,7 +187,7 @@ fn impact(
     (!same).then_some(Impact::Different)
 }
 
-/// Statuses of rejections that differ as documented: that of nginx, that of edge-proxyd, and the reason.
+/// Statuses of refusals that differ as documented: that of nginx, that of edge-proxyd, and the reason.
 const OTHER_REFUSALS: &[(u16, u16, &str)] = &[
     (
         403,
@@ -192,8 +198,8 @@ const OTHER_REFUSALS: &[(u16, u16, &str)] = &[
     (405, 403, "nginx does not take the method for a file, and files are not served here"),
 ];
 
-/// Returns true if two rejections tell the client the same, or differ as documented. Only the statuses 401, 403 and 405
-/// are compared, as they tell the client what to do.
+/// Returns true if two refusals tell the client the same, or differ as documented in [`OTHER_REFUSALS`]. Two different
+/// statuses of 401, 403 and 405 do not agree; any other pair does, also with a closed connection.
 fn refusals_agree(nginx: &Reply, edge: &Reply) -> bool {
     let (Some(one), Some(other)) = (nginx.status, edge.status) else { return true };
     let tells = |status: u16| matches!(status, 401 | 403 | 405);
@@ -201,8 +207,8 @@ fn refusals_agree(nginx: &Reply, edge: &Reply) -> bool {
     one == other || documented || !(tells(one) && tells(other))
 }
 
-/// Returns true if edge-proxyd handles a request in its own way: the name is unknown, the host differs from the SNI, or
-/// the path has other spellings.
+/// Returns true if edge-proxyd may handle a request otherwise than nginx: no server has the name, the server name in
+/// the handshake is not the host, or the path has `%`, `//`, `/..` or an uppercase letter.
 fn is_unusual(request: &Probe, outline: &Outline) -> bool {
     let unknown = server(request, outline).is_none() && forward(request, outline).is_none();
     let other = request.tls && request.sni.as_deref() != Some(request.host.as_str());
@@ -215,8 +221,8 @@ fn is_identifier(value: &str) -> bool {
     value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns the target of a redirect as an absolute URL without its port, which nginx adds or leaves out by its own
-/// rules. `None` if the reply is no redirect.
+/// Returns the target of a redirect as an absolute URL, without its port, which nginx adds or leaves out by its own
+/// rules. `None` if the reply has no `Location`.
 fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     let to = answer.location.as_deref()?;
     let scheme = if request.tls { "https" } else { "http" };
@@ -229,8 +235,8 @@ fn redirect(request: &Probe, answer: &Reply) -> Option<String> {
     Some(format!("{scheme}://{host}{}", if path.is_empty() { "/" } else { path }))
 }
 
-/// Returns the server of `http` with the host of a request at its address: by exact name, or else by wildcard. `None`
-/// if there is none.
+/// Returns the server of `http` with the host of a request at its address: by exact name, or else by wildcard, or else
+/// by `*`. A server at exactly this address precedes those that listen on all addresses. `None` if there is none.
 fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let exact = |host: &String| *host == request.host;
     let below = |host: &String| {
@@ -251,8 +257,8 @@ fn server<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     find(&exact).or_else(|| find(&below)).or_else(|| find(&|host: &String| host == "*"))
 }
 
-/// Returns the server of `stream` that forwards a request. `None` if there is none at the address, or it does not
-/// forward the host.
+/// Returns the first server of `stream` at the address of a request that forwards its host, or every host. `None` if
+/// there is none.
 fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     let has = |host: &String| {
         *host == request.host || host.strip_prefix('*').is_some_and(|end| request.host.ends_with(end))
@@ -268,7 +274,8 @@ fn forward<'o>(request: &Probe, outline: &'o Outline) -> Option<&'o Directive> {
     found.map(|one| &one.directive)
 }
 
-/// Returns a request as text for people.
+/// Returns a description of a request: method, URL, addresses, and a differing server name, version, certificate and
+/// fields.
 fn describe_request(request: &Probe) -> String {
     if request.version == Version::Text {
         return format!("a connection to {} from {}", request.to, request.from);
@@ -298,7 +305,8 @@ fn describe_request(request: &Probe) -> String {
     text
 }
 
-/// Returns a reply as text for people.
+/// Returns a description of a reply: status, redirect, cookies, error page and the request that a service received; or
+/// that the connection was closed or forwarded.
 fn describe_reply(answer: &Reply) -> String {
     let Some(status) = answer.status else {
         return match &answer.service {

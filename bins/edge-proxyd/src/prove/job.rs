@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) struct Job {
     /// The program of the server, and its arguments.
     pub(super) command: Vec<String>,
-    /// The path of the file for the server's messages.
+    /// The path of the file for the server's standard error.
     pub(super) said: String,
     /// The path of the file that replaces `/etc/hosts`.
     pub(super) hosts: String,
-    /// The temporary folder of the comparison, with certificates and sockets.
+    /// The temporary folder of the comparison, with certificates, passwords and sockets.
     pub(super) folder: String,
     /// The addresses to add to the loopback interface.
     pub(super) addresses: Vec<IpAddr>,
@@ -24,7 +24,7 @@ pub(super) struct Job {
     pub(super) requests: Vec<Probe>,
 }
 
-/// A recorder, which stands for a service and returns the requests that it receives.
+/// A recorder, which stands for a service and reports the requests that it receives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recorder {
     /// The address and port, or the path of a Unix socket.
@@ -39,9 +39,12 @@ pub(super) const LINE: &str = "hello";
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Version {
+    /// HTTP/1.1.
     #[default]
     Http1,
+    /// HTTP/2 over TLS.
     Http2,
+    /// HTTP/3 over QUIC.
     Http3,
     /// A line of text over TCP, without HTTP.
     Text,
@@ -63,20 +66,21 @@ pub(super) enum ClientCertificateKind {
 pub(super) struct Probe {
     /// The client's address.
     pub(super) from: IpAddr,
-    /// The server's address.
+    /// The server's address and port.
     pub(super) to: SocketAddr,
-    /// True if it is sent over TLS.
+    /// True if the request is sent over TLS.
     pub(super) tls: bool,
-    /// True if a PROXY header with the client's address comes first.
+    /// True if a PROXY header with the client's address precedes the request.
     pub(super) proxied: bool,
     /// The server name in the ClientHello. `None` to send none.
     pub(super) sni: Option<String>,
     /// The host of the request.
     pub(super) host: String,
+    /// The request method.
     pub(super) method: String,
     /// The request target: path and query.
     pub(super) path: String,
-    /// The names and values of further fields.
+    /// The names and values of further fields, in their order.
     pub(super) fields: Vec<(String, String)>,
     /// The protocol of the request.
     pub(super) version: Version,
@@ -93,9 +97,9 @@ pub(super) struct Reply {
     pub(super) location: Option<String>,
     /// The values of the fields `Set-Cookie`, in their order.
     pub(super) cookies: Vec<String>,
-    /// The content, if it is an error page of the comparison. `None` otherwise.
+    /// The first line of the content, if it is an error page of the comparison. `None` otherwise.
     pub(super) page: Option<String>,
-    /// The request that reached a service. `None` if none did.
+    /// The request as a service received it. `None` if none reached a service.
     pub(super) service: Option<ReceivedRequest>,
     /// True if the server does not support the protocol of the probe.
     pub(super) unspoken: bool,
@@ -108,12 +112,12 @@ pub(super) struct ReceivedRequest {
     pub(super) name: String,
     /// The request line without the HTTP version, or the line of text.
     pub(super) line: String,
-    /// The names, in lower case, and values of its fields.
+    /// The names, in lower case, and values of the fields, in their order. Empty for a line of text.
     pub(super) fields: Vec<(String, String)>,
 }
 
 impl ReceivedRequest {
-    /// Returns the value of the first field with this name in any case. `None` if there is none.
+    /// Returns the value of the first field with this name, ignoring case. `None` if there is none.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()

@@ -28,8 +28,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Compares both servers, and prints the differences. Returns [`Exit::Differs`] if there are any, and [`Exit::Failed`]
-/// if the comparison is not possible.
+/// Compares both servers, and prints the differences. Returns [`Exit::Done`] if there are none, [`Exit::Differs`] if
+/// there are some, and [`Exit::Failed`], after a message on standard error, if the comparison is not possible.
 pub(crate) fn prove(directives: &[Directive], options: &Options, args: &ImportArgs) -> Exit {
     match run(directives, options, &args.nginx, args.requests) {
         Ok(proof) => {
@@ -50,7 +50,7 @@ struct ComparisonResult {
     found: Vec<Difference>,
     /// The number of requests that were sent.
     asked: usize,
-    /// The number of requests that were left out because of the limit.
+    /// The number of requests that were left out because of the largest number of requests.
     left_out: usize,
     /// True if `stream` was left out because nginx has no module for it.
     without_stream: bool,
@@ -58,8 +58,7 @@ struct ComparisonResult {
     reached: ReachedRequests,
 }
 
-/// The numbers of requests of each kind that reached a service through nginx, as evidence that the comparison covers
-/// it.
+/// The numbers of requests of each kind by the replies of nginx, as evidence of what the comparison covers.
 #[derive(Debug, Default, Serialize)]
 struct ReachedRequests {
     /// Requests over HTTP/1.1.
@@ -70,20 +69,20 @@ struct ReachedRequests {
     http3: usize,
     /// Connections that are forwarded as TCP.
     tcp: usize,
-    /// Requests with a trusted client certificate.
+    /// Requests with a trusted client certificate that reached a service.
     with_certificate: usize,
     /// Responses with both a redirect and cookies of a service.
     redirected: usize,
-    /// Requests to an upstream with several targets.
+    /// Requests that reached an upstream with several targets.
     balanced: usize,
-    /// Responses with an error page, none of which reached a service.
+    /// Responses with an error page.
     pages: usize,
     /// Requests with a revoked client certificate that did not reach a service.
     kept_from_revoked: usize,
 }
 
 impl ReachedRequests {
-    /// Counts the requests `asked` by the replies of nginx.
+    /// Counts the requests `asked` by the replies of nginx, `answers`, which are in the same order.
     fn of(asked: &[Probe], answers: &[Reply], outline: &Outline) -> Self {
         let groups = Groups::of(outline);
         let is_kept = |(request, answer): &(&Probe, &Reply)| {
@@ -110,10 +109,11 @@ impl ReachedRequests {
     }
 }
 
-/// Sends the requests, at most `most`, to both servers, and compares the replies. `nginx` is the program.
+/// Sends the requests, at most `most`, to both servers at the same time, and compares the replies. `nginx` is the path
+/// of the program.
 ///
 /// # Errors
-/// Namespaces are not available, or a server could not be run.
+/// Namespaces are not available, a file could not be written, or a server could not be run.
 fn run(
     directives: &[Directive],
     options: &Options,
@@ -188,14 +188,14 @@ fn run(
     })
 }
 
-/// The options of `unshare` for the namespaces of a side.
+/// The options of `unshare` for the namespaces of one side, up to the program to run.
 const NAMESPACES: [&str; 8] =
     ["--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--"];
 
-/// Tries to create the namespaces.
+/// Tries to create the namespaces and to configure the loopback interface in them.
 ///
 /// # Errors
-/// The system does not allow them, or `unshare` or `ip` is missing.
+/// A message if the system does not allow it, or `unshare` or `ip` is missing.
 fn ensure_namespaces() -> Result<(), String> {
     let out = Command::new("unshare").args(NAMESPACES).args(["ip", "link", "set", "lo", "up"]).output();
     let why = match out {
@@ -208,11 +208,11 @@ fn ensure_namespaces() -> Result<(), String> {
     ))
 }
 
-/// Runs one side of the comparison in namespaces, and returns the replies. `own` is the path of this program, and
-/// `file` that of the file for the job.
+/// Runs one side of the comparison in namespaces, and returns the replies in the order of the requests. `own` is the
+/// path of this program, and `file` that of a file to which the job is written.
 ///
 /// # Errors
-/// The server could not be run, or the replies cannot be read.
+/// The file could not be written, the server could not be run, or the replies cannot be read.
 fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, String> {
     let text = serde_json::to_string(job).map_err(|why| why.to_string())?;
     std::fs::write(file, text).map_err(|why| format!("{}: {why}", file.display()))?;
@@ -225,10 +225,11 @@ fn in_namespaces(own: &Path, job: &Job, file: &Path) -> Result<Vec<Reply>, Strin
     serde_json::from_slice(&out.stdout).map_err(|why| format!("its answers cannot be read: {why}"))
 }
 
-/// The largest number of differences that are printed for one place.
+/// The largest number of differences that are printed for one place, as text.
 const MAX_SHOWN: usize = 3;
 
-/// Prints the result to standard output, as JSON or for people.
+/// Prints the result to standard output: as JSON if `as_json`, otherwise as text, with the differences by impact and
+/// place.
 fn report(proof: &ComparisonResult, as_json: bool) {
     let ComparisonResult { found, asked, left_out, without_stream, reached } = proof;
     let mut out = std::io::stdout();

@@ -9,12 +9,13 @@ use socket2::{Domain, Socket, Type};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-/// Returns the reply for a server that does not support the protocol. Never `None`.
+/// Returns the reply of a server that does not support the protocol of a probe. Never `None`.
 fn unspoken_reply() -> Option<Reply> {
     Some(Reply { unspoken: true, ..Reply::default() })
 }
 
-/// Sends a request over TLS and HTTP/2 on an open TCP connection. `None` if the exchange fails or takes longer than
+/// Sends a request over TLS and HTTP/2 on an open TCP connection. Returns an `unspoken` reply if the server does not
+/// negotiate HTTP/2. `None` if the exchange fails, the probe has no server name, or it takes longer than
 /// [`EXCHANGE_TIMEOUT`].
 pub(super) fn exchange_http2(request: &Probe, tls: &ClientConfig, stream: TcpStream) -> Option<Reply> {
     let mut tls = tls.clone();
@@ -42,7 +43,8 @@ pub(super) fn exchange_http2(request: &Probe, tls: &ClientConfig, stream: TcpStr
     })
 }
 
-/// Sends a request over HTTP/3. `None` if the exchange fails or takes longer than [`EXCHANGE_TIMEOUT`].
+/// Sends a request over HTTP/3, and reads the content of the response. `None` if the exchange fails, the probe has no
+/// server name, or it takes longer than [`EXCHANGE_TIMEOUT`].
 pub(super) fn exchange_http3(request: &Probe, tls: &ClientConfig) -> Option<Reply> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"h3".to_vec()];
@@ -68,7 +70,8 @@ pub(super) fn exchange_http3(request: &Probe, tls: &ClientConfig) -> Option<Repl
     })
 }
 
-/// Runs an exchange on a new runtime. `None` if it fails or takes longer than [`EXCHANGE_TIMEOUT`].
+/// Runs an exchange to its end on a new runtime in this thread. `None` if it returns `None`, takes longer than
+/// [`EXCHANGE_TIMEOUT`], or the runtime cannot be created.
 fn block_on_with_timeout(exchange: impl Future<Output = Option<Reply>>) -> Option<Reply> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async { tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await.ok().flatten() })
@@ -84,7 +87,7 @@ fn message(request: &Probe) -> Option<http::Request<()>> {
     message.body(()).ok()
 }
 
-/// Converts a response into a reply.
+/// Converts a response into a reply, without its content. Field values that are not visible ASCII are left out.
 fn read<B>(answer: &http::Response<B>) -> Reply {
     let field =
         |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok().map(str::to_owned));

@@ -7,14 +7,15 @@ use std::process::Command;
 /// The dynamic modules that a configuration loads.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
-    /// The paths of the modules.
+    /// The paths of the modules, as [`path`](Self::path) returns them.
     loaded: Vec<String>,
-    /// The folder of modules. Empty if it is not known.
+    /// The folder of nginx's modules. Empty if it is not known.
     folder: String,
 }
 
 impl Modules {
-    /// Reads the modules from `load_module` directives, and the folder of modules from the output of `nginx -V`.
+    /// Reads the modules from `load_module` directives, and the folder of modules from the output of `nginx -V`, which
+    /// is run only if there are such directives.
     pub(super) fn read(nginx: &Path, directives: &[Directive]) -> Self {
         let mut found = Self::default();
         let loads: Vec<&Directive> = directives.iter().filter(|one| one.name == "load_module").collect();
@@ -30,7 +31,8 @@ impl Modules {
         found
     }
 
-    /// Returns the path of a module. A relative path is replaced by the file name in the folder of modules.
+    /// Returns the path of a module. A relative path is replaced by its file name in the folder of modules, if that is
+    /// known.
     fn path(&self, file: &str) -> String {
         let name = file.rsplit('/').next().unwrap_or_default();
         if file.starts_with('/') || self.folder.is_empty() {
@@ -47,7 +49,8 @@ impl Modules {
         }
     }
 
-    /// Returns true if nginx accepts a `stream` block with these modules. `folder` is for temporary files.
+    /// Returns true if nginx accepts a configuration with these modules and a `stream` block (`nginx -t`). Writes that
+    /// configuration into `folder`.
     pub(super) fn has_stream(&self, nginx: &Path, folder: &Path) -> bool {
         let file = folder.join("modules.conf");
         let loads: String = self.loaded.iter().map(|path| format!("load_module \"{path}\";\n")).collect();

@@ -2,17 +2,17 @@
 
 use crate::import::{Directive, PatternSuffix, shapes};
 
-/// A path, with the limit of request content in its location.
+/// A path to request, with the limit of request content in its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// The path, with a query for some.
+    /// The request target: the path, and for some a query.
     pub(super) path: String,
-    /// The limit in bytes; 0 for none.
+    /// The limit in bytes; 0 for no limit.
     pub(super) limit: u64,
 }
 
-/// Returns paths at, below and beside every location of a server. `limit` is the limit of request content around the
-/// server, in bytes.
+/// Returns paths at, below and beside every location of a server, without repetitions; `/` and an unrelated path come
+/// first. `limit` is the limit of request content around the server, in bytes, 0 for none.
 pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
     let mut found = Vec::new();
     let limit = limit_of(server.inner(), limit);
@@ -31,7 +31,7 @@ pub(super) fn samples(server: &Directive, limit: u64) -> Vec<Sample> {
 }
 
 /// Calls `add` for paths at, below and beside the locations, rewrites and conditions of a block, recursively, with the
-/// limit of request content there.
+/// limit of request content there in bytes.
 fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     for one in all {
         let literals: Vec<String> = match (one.name.as_str(), one.arguments.as_slice()) {
@@ -62,7 +62,8 @@ fn block(all: &[Directive], limit: u64, add: &mut dyn FnMut(String, u64)) {
     }
 }
 
-/// Returns paths that a regular expression matches, or nearly matches.
+/// Returns paths that a regular expression matches, or nearly matches: for an expression that cannot be analysed, its
+/// characters up to the first special one.
 fn paths_of_expression(expression: &str) -> Vec<String> {
     let Some(all) = shapes(expression) else {
         let letters = expression.replace("\\.", ".");
@@ -89,8 +90,8 @@ fn paths_of_expression(expression: &str) -> Vec<String> {
     found
 }
 
-/// Returns the limit of request content in a block, in bytes, or `outer`, that of the block around it. 0 means no
-/// limit.
+/// Returns the limit of request content in a block, in bytes, by its last `client_max_body_size`; without one `outer`,
+/// the limit of the block around it. 0, also for an invalid size, means no limit.
 pub(super) fn limit_of(block: &[Directive], outer: u64) -> u64 {
     let Some(text) = block.iter().rev().find(|one| one.name == "client_max_body_size").map(Directive::first)
     else {
@@ -106,7 +107,8 @@ pub(super) fn limit_of(block: &[Directive], outer: u64) -> u64 {
     digits.parse::<u64>().unwrap_or(0).saturating_mul(factor)
 }
 
-/// Returns the place, as `file:line`, of the location that handles a path in nginx, or of the server.
+/// Returns the position, as `file:line`, of the location that handles a path in nginx, or of the server if no location
+/// matches. A matching regular expression precedes every prefix.
 pub(super) fn place(server: &Directive, path: &str) -> String {
     let path = path.split('?').next().unwrap_or_default();
     let mut best: (usize, &Directive) = (0, server);
@@ -114,7 +116,8 @@ pub(super) fn place(server: &Directive, path: &str) -> String {
     best.1.place()
 }
 
-/// Updates `best`, the length of a match and its location, with the locations of a block and those in them.
+/// Updates `best`, the length of the longest match and its location, with the locations of a block and those within. An
+/// exact location counts as longest, and after it a regular expression.
 fn longest<'d>(all: &'d [Directive], path: &str, best: &mut (usize, &'d Directive)) {
     for one in all.iter().filter(|one| one.name == "location") {
         let length = match one.arguments.as_slice() {

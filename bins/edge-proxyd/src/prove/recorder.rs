@@ -15,15 +15,15 @@ use std::time::Duration;
 
 /// The response field with the request that a recorder received, in hexadecimal.
 pub(super) const RECORD: &str = "x-recorded";
-/// The request field with which authentication services deny access.
+/// The request field that makes an authentication service deny access.
 pub(super) const DENIED: &str = "x-prove-denied";
 
-/// The request field that determines the response of a recorder: `status 404`; or `redirect`, followed by the target,
-/// and by the path and domain of cookies.
+/// The request field that determines the response of a recorder: `status` and a status; or `redirect`, followed by the
+/// target, the path and the domain of cookies, separated by spaces.
 pub(super) const ANSWER: &str = "x-prove-answer";
 
-/// Starts a recorder. If its address cannot be bound, because the server under comparison uses it, none is started. Its
-/// certificate is in `folder`.
+/// Starts the threads of a recorder, at a TCP address or a Unix socket. Nothing is started if its address cannot be
+/// bound, as when the server under comparison uses it, or its certificate in `folder` cannot be read.
 pub(super) fn start(recorder: &Recorder, folder: &Path) {
     let name = recorder.name.clone();
     if recorder.at.starts_with('/') {
@@ -47,7 +47,8 @@ pub(super) fn start(recorder: &Recorder, folder: &Path) {
     });
 }
 
-/// Binds a TCP listener to an address and port on which the server may listen at all addresses. `None` if that fails.
+/// Binds a TCP listener to an address, with `SO_REUSEPORT`, so that the server may listen on the same port at all
+/// addresses. `None` if that fails.
 fn bind(at: &str) -> Option<TcpListener> {
     let address: SocketAddr = at.parse().ok()?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
@@ -58,7 +59,8 @@ fn bind(at: &str) -> Option<TcpListener> {
     Some(socket.into())
 }
 
-/// Starts a DNS server at 127.0.0.53 that resolves the names of a hosts file.
+/// Starts a DNS server at 127.0.0.53 that resolves the IPv4 addresses in `hosts`, the text of a hosts file. Does
+/// nothing if the port cannot be bound.
 pub(super) fn name_server(hosts: &str) {
     let Ok(socket) = UdpSocket::bind("127.0.0.53:53") else { return };
     let known: BTreeMap<String, [u8; 4]> = hosts
@@ -77,8 +79,8 @@ pub(super) fn name_server(hosts: &str) {
     });
 }
 
-/// Returns the response to a DNS query (RFC 1035 §4.1) by the addresses in `known`: `NXDOMAIN` for other names, and no
-/// records for types other than A. `None` if the query is malformed.
+/// Returns the response to a DNS query (RFC 1035 §4.1) by the addresses in `known`: an A record with a TTL of 60 s, no
+/// records for types other than A, and `NXDOMAIN` for other names. `None` if the query is malformed.
 fn dns_answer(question: &[u8], known: &BTreeMap<String, [u8; 4]>) -> Option<Vec<u8>> {
     let mut end = 12;
     let mut labels: Vec<String> = Vec::new();
@@ -116,7 +118,8 @@ fn server_config(folder: &Path) -> Option<Arc<ServerConfig>> {
     config.with_no_client_auth().with_single_cert(chain, key).ok().map(Arc::new)
 }
 
-/// Serves a connection, which may begin with a PROXY header in text form, as TLS, HTTP or [`LINE`], by its first bytes.
+/// Serves a TCP connection by its first bytes: as TLS, as [`LINE`], or as HTTP. It may begin with a PROXY header of
+/// version 1, whose client address is part of the response to [`LINE`].
 fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let mut client = String::new();
@@ -147,7 +150,8 @@ fn serve_connection(mut stream: TcpStream, name: &str, tls: Arc<ServerConfig>) {
     }
 }
 
-/// Reads a line of at most 256 bytes, one byte at a time, so that nothing after it is consumed.
+/// Reads a line of at most 256 bytes, one byte at a time, so that nothing after the line is consumed. Returns it
+/// without surrounding whitespace.
 fn line(stream: &mut TcpStream) -> String {
     let mut got = Vec::new();
     let mut byte = [0];
@@ -157,7 +161,9 @@ fn line(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&got).trim().to_owned()
 }
 
-/// Responds to the HTTP requests of a connection until it ends. `name` is that of the service.
+/// Responds to the HTTP/1.1 requests of a connection until it ends. The response has the received head and `name`, that
+/// of the service, in [`RECORD`], and its status by [`ANSWER`] and [`DENIED`]; responses to authentication requests
+/// have no [`RECORD`].
 fn serve(mut stream: impl Read + Write, name: &str) {
     let mut got: Vec<u8> = Vec::new();
     let mut buffer = [0; 8192];
@@ -216,7 +222,7 @@ fn redirect(asked: &str) -> String {
     }
 }
 
-/// Returns true if a request line is that of an authentication request, by its path.
+/// Returns true if a request line has the path of a known authentication service.
 fn is_question(line: &str) -> bool {
     [
         "/api/verify",

@@ -6,10 +6,11 @@ use super::recorder::{ANSWER, DENIED};
 use crate::import::{Directive, Outline, OutlinedServer, net_of, serves_headscale};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A client's address that is in no range of a configuration, except in those of all addresses.
+/// A client address that is in no range of a configuration except those of all addresses (RFC 5737).
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
-/// Returns at most `most` requests for a configuration, and the number of those that were left out.
+/// Returns at most `most` requests for a configuration, and the number of those that were left out. Simple requests for
+/// all paths take precedence over those that vary one property, and these over combinations and other spellings.
 pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     let mut all: [Vec<Probe>; 3] = Default::default();
     let servers: Vec<&Directive> = outline.servers.iter().map(|server| &server.directive).collect();
@@ -53,7 +54,8 @@ pub(super) fn requests(outline: &Outline, most: usize) -> (Vec<Probe>, usize) {
     (found, left_out)
 }
 
-/// Appends the requests for a server of `stream`: a line of text, or TLS with each of its names.
+/// Appends the requests for a server of `stream`: a line of text, or TLS with each of its names and an unknown one,
+/// from a stranger and from each client that the server names.
 fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     let mut facts = Facts::default();
     facts.read(forward.directive.inner());
@@ -76,7 +78,8 @@ fn add_forward_probes(forward: &OutlinedServer, all: &mut Vec<Probe>) {
     }
 }
 
-/// Returns at most `most` of the requests, evenly distributed, and the number of the others.
+/// Returns at most `most` of the requests, evenly distributed over the list and in its order, and the number of those
+/// left out.
 fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
     let count = all.len();
     let kept = count.min(most);
@@ -88,7 +91,8 @@ fn sample_evenly(all: Vec<Probe>, most: usize) -> (Vec<Probe>, usize) {
 }
 
 /// Appends the requests for the paths of a server. `basic` has its host and address. The first list gets simple
-/// requests, the others those that vary the properties in `facts`, and spellings of paths.
+/// requests, the second those that vary one property in `facts`, and the third combinations, long content and other
+/// spellings of paths.
 fn server_requests(
     basic: &Probe,
     samples: &[Sample],
@@ -174,26 +178,26 @@ fn server_requests(
     }
 }
 
-/// The properties of configurations that determine which requests are worthwhile.
+/// The properties of a configuration that determine which requests are worthwhile.
 #[derive(Debug, Default)]
 struct Facts {
-    /// An address in each range of clients that is named, at most 8.
+    /// An address in each range of clients that the configuration names, at most 8.
     clients: Vec<IpAddr>,
-    /// True if there is an authentication service.
+    /// True if an authentication service is used (`auth_request`).
     asks: bool,
-    /// True if there is basic authentication.
+    /// True if basic authentication is used.
     passwords: bool,
     /// True if client certificates are requested.
     certificates: bool,
-    /// True if there is a revocation list.
+    /// True if a revocation list is used.
     revocations: bool,
-    /// The paths of error pages.
+    /// The last arguments of `error_page`: paths of error pages.
     pages: Vec<String>,
-    /// The values of [`ANSWER`] that recorders get, at most 8.
+    /// The values of [`ANSWER`] that requests carry, at most 8.
     answers: Vec<String>,
-    /// True if clients may switch protocols.
+    /// True if `Upgrade` is forwarded with a variable, so that clients may switch protocols.
     upgrades: bool,
-    /// True if one of the protocols is that of headscale.
+    /// True if clients may switch protocols and a server is one of headscale.
     tailscale: bool,
 }
 
@@ -201,7 +205,7 @@ struct Facts {
 const CONTROL: &str = "tailscale-control-protocol";
 
 impl Facts {
-    /// Records the properties of a block and the blocks in it.
+    /// Records the properties of a block and, recursively, of the blocks in it.
     fn read(&mut self, block: &[Directive]) {
         for one in block {
             match one.name.as_str() {
@@ -229,7 +233,8 @@ impl Facts {
         }
     }
 
-    /// Adds responses with the redirects and cookies that a directive rewrites, and with others.
+    /// Adds the responses for a directive that rewrites redirects or cookies: one with the text that the directive
+    /// rewrites, and one with other targets, paths and domains.
     fn rewriting(&mut self, directive: &Directive) {
         let from = directive.arguments.first().filter(|from| {
             // `http://` stands for every Location, which the import leaves to the service, and says so.
@@ -249,14 +254,15 @@ impl Facts {
         self.answer("redirect https://elsewhere.test/x /elsewhere elsewhere.test".into());
     }
 
-    /// Adds a value of [`ANSWER`].
+    /// Adds a value of [`ANSWER`], unless it is known or there are 8.
     fn answer(&mut self, answer: String) {
         if self.answers.len() < 8 && !self.answers.contains(&answer) {
             self.answers.push(answer);
         }
     }
 
-    /// Adds an address in a range of clients, if the text is one.
+    /// Adds an address in a range of clients, if the text is a range other than that of all addresses: the address
+    /// itself, or the one after the network address. At most 8 different ones are added, and no multicast addresses.
     fn client(&mut self, text: &str) {
         let Some(range) = net_of(text).filter(|range| range.prefix_len() > 0) else { return };
         let inside = if range.prefix_len() == range.max_prefix_len() {
@@ -273,13 +279,15 @@ impl Facts {
     }
 }
 
-/// Returns the addresses for requests of HTTP. The booleans are true with TLS and with PROXY headers.
+/// Returns an address for each listener of HTTP, as [`reachable_listens`] does. The first boolean is true with TLS, the
+/// second with PROXY headers.
 fn listens(outline: &Outline) -> Vec<(SocketAddr, bool, bool)> {
     reachable_listens(&outline.listens)
 }
 
-/// Returns an address for each listener, with its two booleans. One on all addresses is replaced by an address on which
-/// no other listener is.
+/// Returns an address for each listener, with its two booleans. A listener on all addresses is represented by one of
+/// documentation (RFC 5737, RFC 3849); one on all IPv6 addresses is left out if another is on all IPv4 addresses at the
+/// same port.
 fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, bool, bool)> {
     let four = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let six: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
@@ -301,7 +309,8 @@ fn reachable_listens(listens: &[(SocketAddr, bool, bool)]) -> Vec<(SocketAddr, b
     found
 }
 
-/// Returns a host name that a host of the configuration matches.
+/// Returns a host name that a host of the configuration matches: `any.NAME` for `*.NAME`, an unknown name for `*`, and
+/// otherwise the host itself.
 fn example_host(host: &str) -> String {
     if host == "*" {
         return "unknown.invalid".into();
@@ -309,7 +318,8 @@ fn example_host(host: &str) -> String {
     host.strip_prefix("*.").map_or_else(|| host.to_owned(), |rest| format!("any.{rest}"))
 }
 
-/// Returns a simple request for a host at a listener, whose booleans are true with TLS and with PROXY headers.
+/// Returns a GET request for `/` over HTTP/1.1 by a stranger, for a host at a listener, whose booleans are true with
+/// TLS and with PROXY headers. The server name is the host, or none if that is an address.
 fn basic((to, tls, proxied): &(SocketAddr, bool, bool), host: &str) -> Probe {
     let from =
         if to.is_ipv4() { STRANGER } else { IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 7)) };

@@ -4,11 +4,11 @@ use super::job::Reply;
 use crate::import::Outline;
 use std::collections::BTreeMap;
 
-/// The smallest number of requests to an upstream for a comparison.
+/// The smallest number of requests that reached an upstream on both sides for which shares are compared.
 const ENOUGH: usize = 24;
 
-/// Returns the host, without brackets, and the port of a target. Without a port, it is 443 for `https` and `h2`, and 80
-/// for other schemes. `None` for a Unix socket.
+/// Returns the host, without brackets, and the port of a target. Without a valid port, it is 443 for `https` and `h2`,
+/// and 80 for other schemes. `None` if the target has no scheme, as a Unix socket.
 pub(super) fn host_and_port(target: &str) -> Option<(&str, u16)> {
     let (scheme, authority) = target.split_once("://")?;
     let usual = if matches!(scheme, "https" | "h2") { 443 } else { 80 };
@@ -20,7 +20,7 @@ pub(super) fn host_and_port(target: &str) -> Option<(&str, u16)> {
     Some((host.trim_matches(['[', ']']), port))
 }
 
-/// The upstreams with several targets, each as the names of its targets' recorders.
+/// The upstreams with several targets: of each the names of the recorders for its targets.
 pub(super) struct Groups(Vec<Vec<String>>);
 
 impl Groups {
@@ -30,23 +30,25 @@ impl Groups {
         Self(outline.groups.iter().map(|targets| targets.iter().filter_map(name).collect()).collect())
     }
 
-    /// Returns the index of the upstream that has a recorder's target. `None` if there is none.
+    /// Returns the index of the upstream that has the target of a recorder with this name. `None` if no upstream with
+    /// several targets has it.
     fn at(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|group| group.iter().any(|one| one == name))
     }
 
-    /// Returns true if a recorder stands for a target of an upstream with several.
+    /// Returns true if a recorder stands for a target of an upstream with several targets.
     pub(super) fn has(&self, name: &str) -> bool {
         self.at(name).is_some()
     }
 
-    /// Returns true if two recorders stand for targets of the same upstream, or are the same.
+    /// Returns true if two recorders have the same name, or stand for targets of the same upstream.
     pub(super) fn are_one(&self, name: &str, other: &str) -> bool {
         name == other || self.at(name).is_some_and(|group| Some(group) == self.at(other))
     }
 
     /// Returns, for each upstream over whose targets the servers distribute requests differently, the numbers of nginx
-    /// and of edge-proxyd as text. A share may differ by a tenth of all requests.
+    /// and of edge-proxyd as text. The share of each target may differ by up to 0.1. Upstreams with fewer than
+    /// [`ENOUGH`] requests on a side are left out.
     pub(super) fn differences(&self, theirs: &[Reply], ours: &[Reply]) -> Vec<(String, String)> {
         let counted = |group: &[String], replies: &[Reply]| {
             let mut counts: BTreeMap<String, usize> = group.iter().map(|name| (name.clone(), 0)).collect();
@@ -73,7 +75,7 @@ impl Groups {
     }
 }
 
-/// Returns the numbers of requests to each target as text.
+/// Returns the numbers of requests to each target, as text such as `12 to a:80, 12 to b:80`.
 fn shown(counts: &BTreeMap<String, usize>) -> String {
     let all: Vec<String> = counts.iter().map(|(name, count)| format!("{count} to {name}")).collect();
     all.join(", ")

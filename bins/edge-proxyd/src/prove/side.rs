@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 /// The longest time for all requests of a side.
 const REQUESTS_TIMEOUT: Duration = Duration::from_secs(120);
-/// The longest time until the server listens.
+/// The longest time until the server listens on all addresses.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Runs one side by its job, the path of a JSON file, and prints the replies as JSON to standard output.
+/// Runs one side of a comparison by its job, the path of a JSON file, and prints the replies as JSON to standard
+/// output. Returns [`Exit::Failed`] after an error, which is printed to standard error.
 pub(crate) fn side(job: &Path) -> Exit {
     match run(job) {
         Ok(answers) => {
@@ -31,10 +32,12 @@ pub(crate) fn side(job: &Path) -> Exit {
     }
 }
 
-/// Runs one side by its job, and returns the replies.
+/// Runs one side by its job, the path of a JSON file: configures the network, starts the server and the recorders, and
+/// returns the replies in the order of the requests.
 ///
 /// # Errors
-/// The process is not isolated, the server could not be run, or the requests took too long.
+/// The job cannot be read, the process is not isolated, the network could not be configured, the server could not be
+/// run, or the requests took longer than [`REQUESTS_TIMEOUT`].
 fn run(job: &Path) -> Result<Vec<Reply>, String> {
     let text = std::fs::read_to_string(job).map_err(|why| format!("{}: {why}", job.display()))?;
     let job: Job = serde_json::from_str(&text).map_err(|why| format!("not a job: {why}"))?;
@@ -64,7 +67,7 @@ fn run(job: &Path) -> Result<Vec<Reply>, String> {
 /// Interfaces whose names end in `0` are ignored, since every namespace has tunnels with such names.
 ///
 /// # Errors
-/// The message, if one exists.
+/// The message, if one exists, or the list of interfaces cannot be read.
 fn ensure_isolated() -> Result<(), String> {
     let interfaces =
         std::fs::read_to_string("/proc/self/net/dev").map_err(|why| format!("/proc/self/net/dev: {why}"))?;
@@ -79,8 +82,8 @@ fn ensure_isolated() -> Result<(), String> {
     Ok(())
 }
 
-/// Adds the addresses of a job to the loopback interface, and hides `/etc/hosts`, `/run` and the folder of sockets by
-/// mounts.
+/// Enables the loopback interface and adds the addresses of a job to it, and mounts over `/etc/hosts`, `/run` and the
+/// folder of sockets. Addresses that cannot be added are ignored.
 ///
 /// # Errors
 /// The message, if `ip` cannot be run or `mount` fails.
@@ -118,7 +121,7 @@ fn network(job: &Job) -> Result<(), String> {
     Ok(())
 }
 
-/// A server process that is killed when this value is dropped.
+/// A server process that is killed and waited for when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -128,10 +131,11 @@ impl Drop for Running {
     }
 }
 
-/// Starts the server, and waits until it listens on the addresses of the job.
+/// Starts the server, and waits until it accepts TCP connections on the addresses of the job.
 ///
 /// # Errors
-/// The server could not be started, has ended, or does not listen in time. The message includes the server's own.
+/// The server could not be started, has ended, or does not listen within [`START_TIMEOUT`]. The message includes what
+/// the server wrote to standard error.
 fn start(job: &Job) -> Result<Running, String> {
     let said = Path::new(&job.said);
     let file = std::fs::File::create(said).map_err(|why| format!("{}: {why}", said.display()))?;

@@ -15,10 +15,11 @@ const USERS: &str = "prove:$2y$04$ZeIqkDZkuUPqavW90BkZWewyc8K4uh2FkEZkP/7RMewW09
 /// The serial number of the revoked client certificate.
 const REVOKED: u64 = 666;
 
-/// The beginning of the content of error pages, followed by their path.
+/// The beginning of the content of error pages of a comparison, followed by their path.
 pub(super) const PAGE: &str = "The error page of a comparison: ";
 
-/// Directives that do not affect responses, and that need files, rights or modules that the comparison does not have.
+/// Directives that are left out: they do not affect responses, and need files, rights or modules that the comparison
+/// does not have.
 const DROPPED: &[&str] = &[
     "access_log",
     "daemon",
@@ -50,22 +51,23 @@ const DROPPED: &[&str] = &[
     "mail",
 ];
 
-/// An nginx configuration in a folder, with its own certificates, and recorders in place of services.
+/// An nginx configuration in a folder of its own, with its own certificates, and recorders in place of services.
 pub(super) struct Stage {
-    /// The directives, with the paths of the folder.
+    /// The directives, with paths in this folder in place of those of the system.
     pub(super) directives: Vec<Directive>,
-    /// The recorders, one for each target.
+    /// The recorders, one for each different address of a target.
     pub(super) recorders: Vec<Recorder>,
     /// True if `stream` is left out because nginx has no module for it.
     pub(super) without_stream: bool,
 }
 
 impl Stage {
-    /// Writes the configuration, certificates and other files into a folder. `nginx` is the program, and `outline` that
-    /// of the converted configuration.
+    /// Writes the configuration (`nginx.conf`), certificates, passwords, a hosts file and error pages into a folder.
+    /// `nginx` is the path of the program, which is run to find out about modules, and `outline` that of the converted
+    /// configuration.
     ///
     /// # Errors
-    /// A file could not be written, or a certificate not be issued.
+    /// A file could not be written, or a certificate could not be issued.
     pub(super) fn new(
         folder: &Path,
         nginx: &Path,
@@ -149,7 +151,8 @@ impl Stage {
         Ok(Self { directives, recorders, without_stream })
     }
 
-    /// Returns the addresses that must be on the loopback interface: those of listeners, recorders and clients.
+    /// Returns the addresses that must be on the loopback interface, sorted: those of listeners, recorders, clients and
+    /// the destinations of requests.
     pub(super) fn addresses(&self, outline: &Outline, requests: &[Probe]) -> Vec<IpAddr> {
         let listens =
             outline.listens.iter().map(|(address, ..)| address.ip()).filter(|ip| !ip.is_unspecified());
@@ -162,14 +165,15 @@ impl Stage {
     }
 }
 
-/// Returns the path, in the folder of the comparison, of the socket that replaces the one at `path`.
+/// Returns the path, in `folder`, of the Unix socket that replaces the one at `path` in the comparison.
 fn socket(folder: &str, path: &str) -> String {
     let letters: String = path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{folder}/sockets/s{letters}")
 }
 
-/// Returns a directive and its block with the paths of the comparison, in `folder`, in place of those of the system.
-/// `None` if it is left out.
+/// Returns a directive and its block with paths in `folder` in place of those of the system: certificates, password
+/// files, resolvers, caches and Unix sockets. `None` if the directive is left out: one of [`DROPPED`], a Lua block, or
+/// one that ends in `_temp_path`.
 fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     let mut found = directive.clone();
     if DROPPED.contains(&directive.name.as_str()) || directive.name.ends_with("_by_lua_block") {
@@ -210,18 +214,20 @@ fn stage_directive(directive: &Directive, folder: &str) -> Option<Directive> {
     Some(found)
 }
 
-/// Returns the path of an error page, if it may be a file. `None` for other directives and pages.
+/// Returns the path of an `error_page` that may be a file: it begins with `/` and has no `$`, `?` or `..`. `None` for
+/// other directives and pages.
 fn page_of(directive: &Directive) -> Option<&str> {
     let path = directive.arguments.last().filter(|_| directive.name == "error_page")?;
     (path.starts_with('/') && !path.contains(['$', '?']) && !path.contains("..")).then_some(path)
 }
 
-/// Returns true if a directive, or one in a block, has such an error page.
+/// Returns true if one of the directives, or one in their blocks, has an error page that may be a file.
 fn has_pages(all: &[Directive]) -> bool {
     all.iter().any(|one| page_of(one).is_some() || has_pages(one.inner()))
 }
 
-/// Writes the error pages into the folder `root` in `folder`, and sets each `root` directive to it.
+/// Writes the error pages into the folder `root` in `folder`, and sets each `root` directive to that folder,
+/// recursively.
 ///
 /// # Errors
 /// The message, with the file that could not be written.
@@ -241,8 +247,8 @@ fn pages(all: &mut [Directive], folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Sets `reuseport` once for each address in `listen` directives, so that recorders can listen on the same ports at
-/// other addresses. `seen` are the addresses so far.
+/// Sets `reuseport` at the first `listen` directive of each address and transport, and removes it from all others, so
+/// that recorders can listen on the same ports at other addresses. `seen` are the addresses so far.
 fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     for one in all {
         if one.name == "listen" && !one.first().starts_with("unix:") {
@@ -267,8 +273,8 @@ fn shared_ports(all: &mut [Directive], seen: &mut Vec<String>) {
     }
 }
 
-/// Adds directives that `http` needs in the comparison, unless it has them: certificates, and the map for
-/// `$connection_upgrade`.
+/// Adds directives at the beginning of `http` that it needs in the comparison and does not have: a certificate, its
+/// key, trusted authorities of upstreams, and the map for `$connection_upgrade`.
 fn defaults(http: &mut Directive, folder: &str) {
     let (file, line) = (http.file.clone(), http.line);
     let make = |name: &str, arguments: &[String]| Directive {
@@ -301,8 +307,8 @@ fn defaults(http: &mut Directive, folder: &str) {
     block.splice(0..0, more);
 }
 
-/// Appends a directive and its block to `out` in nginx's syntax. In `http`, also disables the access log, and sets the
-/// folders for temporary files to ones in `folder`.
+/// Appends a directive and its block to `out` in nginx's syntax, with all arguments quoted. In `http`, also disables
+/// the access log, and sets the folders of temporary files to ones in `folder`.
 fn write_directive(directive: &Directive, out: &mut String, folder: &str) {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let plain = !directive.name.is_empty()

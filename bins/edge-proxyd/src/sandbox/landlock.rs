@@ -8,39 +8,40 @@ use landlock::{
 };
 use std::path::{Path, PathBuf};
 
-/// The newest ABI version that is used. Older kernels enforce a part of it.
+/// The newest version of the Landlock ABI whose rights are used. Older kernels enforce a part of them.
 const NEWEST: ABI = ABI::V6;
 
-/// The part of the rules that the kernel enforces.
+/// The extent to which the kernel enforces the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LandlockLevel {
-    /// None, for this reason.
+    /// No rule is enforced, for this reason.
     Nothing(&'static str),
-    /// The rules of this ABI version.
+    /// The rules of this version of the Landlock ABI are enforced.
     Version(u32),
 }
 
 impl LandlockLevel {
-    /// Returns true if the process can open only the granted files.
+    /// Returns true if access to files is restricted to the granted ones (ABI version 1).
     pub(crate) const fn restricts_files(&self) -> bool {
         matches!(self, Self::Version(1..))
     }
 
-    /// Returns true if the process can bind only the granted TCP ports.
+    /// Returns true if TCP ports can be restricted (ABI version 4).
     pub(crate) const fn restricts_ports(&self) -> bool {
         matches!(self, Self::Version(4..))
     }
 
-    /// Returns true if the process cannot send signals to processes outside the sandbox.
+    /// Returns true if signals to processes outside the sandbox are blocked (ABI version 6).
     pub(crate) const fn restricts_signals(&self) -> bool {
         matches!(self, Self::Version(6..))
     }
 }
 
-/// Restricts this thread, and all threads and processes that it starts, to `needs`. Returns what the kernel enforces.
+/// Restricts this thread, and all threads and processes that it starts, to `needs`, as far as the kernel supports it.
+/// Returns what the kernel enforces. `/dev/null` is writable in addition.
 ///
 /// # Errors
-/// A rule could not be added, or the rules not be enforced.
+/// A rule could not be added, or the rules could not be enforced. A kernel without Landlock is no error.
 pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let append = read | make_bitflags!(AccessFs::{WriteFile | MakeReg});
@@ -92,9 +93,9 @@ pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
     })
 }
 
-/// Adds a rule that grants access to a path, and to everything in it if it is a folder. If write access is granted to a
-/// path that does not exist, the rule is for the nearest existing folder above it. A path that cannot be opened is
-/// ignored.
+/// Adds a rule that grants access to a path, and to everything in it if it is a folder; a file gets only the rights for
+/// files. For write access to a path that does not exist, the rule is for the nearest existing folder above it. A path
+/// that cannot be opened is ignored.
 ///
 /// # Errors
 /// The kernel rejects the rule.
@@ -110,9 +111,9 @@ fn grant(
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// Returns a folder, and the folders of the targets of symbolic links in it and in its subfolders, since certificates
-/// are often links. If the folder does not exist, it is replaced by the nearest existing one above it. Reads at most
-/// 1024 entries, and 16 of each subfolder.
+/// Returns a folder, and the folders outside it to which symbolic links in it and in its subfolders lead, since
+/// certificates are often links; sorted, without duplicates. A folder that does not exist is replaced by the nearest
+/// existing one above it. Reads at most 1024 entries of the folder, and 16 of each subfolder.
 fn reachable_paths(path: &Path) -> Vec<PathBuf> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     let mut all = vec![there.to_owned()];

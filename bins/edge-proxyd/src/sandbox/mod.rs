@@ -21,7 +21,8 @@ pub(crate) struct Confinement {
     pub(crate) landlock: LandlockLevel,
     /// The restriction of system calls; the error if there is none.
     pub(crate) seccomp: Result<(), String>,
-    /// The keys of `[acme]` that run external programs. Empty if running programs is blocked.
+    /// The keys of `[acme]` that run external programs. If not empty, running programs is allowed, and files and ports
+    /// are not restricted.
     pub(crate) programs: Vec<&'static str>,
     /// True if the TCP ports of outbound connections are restricted.
     pub(crate) connect: bool,
@@ -31,17 +32,18 @@ pub(crate) struct Confinement {
 }
 
 impl Confinement {
-    /// Returns true if the kernel enforces every restriction.
+    /// Returns true if the kernel enforces all restrictions, which needs version 6 of the Landlock ABI and seccomp.
     pub(crate) const fn is_complete(&self) -> bool {
         self.landlock.restricts_signals() && self.seccomp.is_ok()
     }
 }
 
-/// Restricts this thread, and all threads and processes that it starts. Returns what the kernel enforces; `None` with
-/// [`Mode::Off`].
+/// Restricts this thread, and all threads and processes that it starts. Returns what the kernel enforces; `None`,
+/// without any restriction, with [`Mode::Off`]. If external programs are needed, Landlock is not used.
 ///
 /// # Errors
-/// A Landlock rule failed; or the mode is [`Mode::Require`], and a restriction is not enforced.
+/// A Landlock rule failed; or the mode is [`Mode::Require`], and a restriction is not enforced. Restrictions that are
+/// in effect by then remain.
 pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, String> {
     if mode == Mode::Off {
         return Ok(None);
@@ -62,11 +64,11 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, St
     Ok(Some(held))
 }
 
-/// Prevents this process and its children from gaining privileges by running programs (`PR_SET_NO_NEW_PRIVS`), which an
-/// unprivileged process must do before it filters system calls.
+/// Prevents this process and its children from gaining privileges by running programs (`PR_SET_NO_NEW_PRIVS`), without
+/// which an unprivileged process may not filter system calls.
 ///
 /// # Errors
-/// The message, if the kernel refuses.
+/// The error of the kernel, as a message.
 fn no_new_privileges() -> Result<(), String> {
     rustix::thread::set_no_new_privs(true).map_err(|why| format!("no_new_privs: {why}"))
 }

@@ -5,8 +5,8 @@ use edge_proxy::config::Target;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Paths that the C library (names, DNS) and TLS (authorities) read on every system. Mostly folders, since files in
-/// them are replaced while the process runs. Missing ones are ignored.
+/// Paths that the C library (names, DNS), TLS (authorities) and the runtime read on every system. Mostly folders, since
+/// files in them are replaced while the process runs. Paths that do not exist are ignored.
 const SYSTEM: &[&str] = &[
     "/dev/null",
     "/dev/urandom",
@@ -47,27 +47,28 @@ impl Environment {
 /// The resources that a process needs. A folder stands for everything in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Paths to read.
+    /// Files and folders to read.
     pub(crate) read: BTreeSet<PathBuf>,
-    /// Folders to read, including the folders of link targets in them.
+    /// Folders to read, including the folders to which symbolic links in them lead.
     pub(crate) linked: BTreeSet<PathBuf>,
-    /// Folders in which files are created and appended to.
+    /// Folders in which files are created, read and appended to, but not removed.
     pub(crate) append: BTreeSet<PathBuf>,
     /// Folders in which files and folders are created, changed and removed.
     pub(crate) change: BTreeSet<PathBuf>,
-    /// Folders in which a Unix socket is created.
+    /// Folders in which Unix sockets are created and removed.
     pub(crate) socket: BTreeSet<PathBuf>,
-    /// TCP ports to bind.
+    /// TCP ports to bind; 0 for a port that the kernel chooses.
     pub(crate) listen: BTreeSet<u16>,
-    /// TCP ports to connect to. `None` for all.
+    /// TCP ports to connect to. `None` if all are needed, since the ports are not known.
     pub(crate) connect: Option<BTreeSet<u16>>,
     /// Keys of `[acme]` that run external programs, whose needs are not known.
     pub(crate) programs: BTreeSet<&'static str>,
 }
 
 impl Needs {
-    /// Returns the needs of a configuration that was read from `file`. The folder of a file stands for the file, since
-    /// it may be replaced.
+    /// Returns the needs of a configuration that was read from `file`. The folder of a file is granted in place of the
+    /// file, since the file may be replaced. Outbound ports are restricted only with `sandbox.connect` for configured
+    /// targets, and neither `[acme]` nor shared state.
     pub(crate) fn new(settings: &Settings, file: &Path, environment: &Environment) -> Self {
         let mut needs = Self::default();
         needs.read.extend(SYSTEM.iter().map(PathBuf::from));
@@ -120,7 +121,8 @@ impl Needs {
         needs
     }
 
-    /// Returns the needs in `other` that these do not include, each as a phrase such as `listen on port 443`.
+    /// Returns the needs in `other` that these do not include, each as a phrase such as `listen on port 443`. Empty if
+    /// all are included. A path is included by a folder above it.
     pub(crate) fn lacks(&self, other: &Self) -> Vec<String> {
         let mut lacking = Vec::new();
         let within = |folders: &[&BTreeSet<PathBuf>], path: &Path| {

@@ -29,9 +29,9 @@ pub(crate) enum Attempt {
 /// A system call, with arguments that change nothing outside the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// The name of the call, as in system call tables.
+    /// The name of the call, as in tables of system calls.
     name: &'static str,
-    /// Its number on this architecture.
+    /// The number of the call on this architecture.
     number: i64,
     /// The first three arguments; the others are 0.
     arguments: [i64; 3],
@@ -84,7 +84,8 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Attempts an action, and undoes it where possible.
+/// Attempts an action, and undoes it where possible. A connection is waited for at most 5 s; the exit status of a
+/// program does not matter.
 ///
 /// # Errors
 /// The error of the kernel, such as `EPERM` or `EACCES` if the sandbox denies the action.

@@ -11,10 +11,11 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 
-/// The conditions of each system call, by its number. An empty list applies to every use of the call.
+/// The conditions of each system call, by its number. A call with an empty list matches for all arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Calls that the first filter rejects: access to other processes and the kernel, mounts, namespaces, keys and clocks.
+/// The system calls that the first filter always rejects: access to other processes and the kernel, mounts, namespaces,
+/// keys, clocks and io_uring.
 const REFUSED: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -65,10 +66,11 @@ const REFUSED: &[i64] = &[
     libc::SYS_vhangup,
 ];
 
-/// Calls that run another program.
+/// The system calls that run another program.
 const PROGRAMS: &[i64] = &[libc::SYS_execve, libc::SYS_execveat];
 
-/// Calls that the second filter allows: those of the program, its runtime, its cryptography and the C library.
+/// The system calls that the second filter allows on every architecture: those of the program, its runtime, its
+/// cryptography and the C library.
 const LET_THROUGH: &[i64] = &[
     // Memory.
     libc::SYS_brk,
@@ -236,7 +238,7 @@ const LET_THROUGH: &[i64] = &[
     libc::SYS_seccomp,
 ];
 
-/// Further allowed calls, which newer architectures replace by others.
+/// Further system calls that the second filter allows, which newer architectures replace by others.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[i64] = &[
     libc::SYS_access,
@@ -265,11 +267,11 @@ const OLD: &[i64] = &[
     libc::SYS_unlink,
     libc::SYS_vfork,
 ];
-/// Further allowed calls: none on this architecture.
+/// Further system calls that the second filter allows: none on this architecture.
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[i64] = &[];
 
-/// The flags of clone(2) that create namespaces, which are rejected.
+/// The flags of clone(2) that create namespaces, with which the first filter rejects the call.
 const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWCGROUP,
     libc::CLONE_NEWIPC,
@@ -280,7 +282,7 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
-/// The address families of sockets that are allowed.
+/// The address families of sockets that are allowed unless external programs may be run.
 const FAMILIES: [i32; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX];
 
 /// Returns the architecture of this program. `None` if filters cannot be compiled for it.
@@ -288,11 +290,12 @@ fn architecture() -> Option<TargetArch> {
     std::env::consts::ARCH.try_into().ok()
 }
 
-/// Restricts this thread, and all threads and processes that it starts. If `programs`, external programs may be run,
-/// and only the first filter applies, since their needs are not known.
+/// Restricts the system calls of this thread, and of all threads and processes that it starts. If `programs`, external
+/// programs may be run, and only the first filter applies, without its restrictions of memory and address families,
+/// since the needs of such programs are not known.
 ///
 /// # Errors
-/// The architecture is not supported, or a filter could not be compiled or installed. If installing the second one
+/// The architecture is not supported, or a filter could not be compiled or installed. If installing the second filter
 /// fails, the first remains in effect.
 pub(super) fn enter(programs: bool) -> Result<(), String> {
     let architecture =
@@ -307,8 +310,8 @@ pub(super) fn enter(programs: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Compiles a filter. If `listed`, the calls in `rules` are allowed and others fail with `ENOSYS`; otherwise they fail
-/// with `EPERM` and others are allowed.
+/// Compiles a filter. If `listed`, the calls in `rules` are allowed, and others fail with `ENOSYS`. Otherwise the calls
+/// in `rules` fail with `EPERM`, and others are allowed.
 ///
 /// # Errors
 /// The message of the compiler.
@@ -322,8 +325,9 @@ fn compile(rules: Rules, listed: bool, architecture: TargetArch) -> Result<BpfPr
     filter.try_into().map_err(|why: seccompiler::BackendError| why.to_string())
 }
 
-/// Returns the rules of the first filter. Unless `programs`, they also reject running programs, executable memory that
-/// is writable, and other address families.
+/// Returns the rules of the first filter: the calls in [`REFUSED`], new namespaces by clone(2), and injecting
+/// characters into a terminal (`TIOCSTI`). Unless `programs`, also running programs, memory that is both writable and
+/// executable, making memory executable, and sockets of other address families than [`FAMILIES`].
 ///
 /// # Errors
 /// The compiler rejects a condition.
@@ -356,8 +360,8 @@ fn refused_calls(programs: bool) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// Returns the rules of the second filter. They include the calls that the first rejects, whose error thus remains
-/// `EPERM`.
+/// Returns the rules of the second filter: the allowed calls, and those that the first filter rejects, whose error thus
+/// remains `EPERM`.
 fn allowed_calls() -> Rules {
     let all = LET_THROUGH.iter().chain(OLD).chain(REFUSED).chain(PROGRAMS);
     all.map(|call| (*call, Vec::new())).collect()

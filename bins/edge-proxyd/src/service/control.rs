@@ -19,20 +19,20 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 const NAME: &str = "control.sock";
 /// The runtime folder of the packaged unit.
 const FOLDER: &str = "/run/edge-proxyd";
-/// The longest wait for a request after a connection, and for sending the response.
+/// The longest time from a connection to its complete request, and for sending the response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest request, in bytes.
 const MAX_REQUEST_LEN: u64 = 1024;
 
-/// The condition under which a new process takes over.
+/// The condition under which a new process takes over on a reload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Takeover {
-    /// Always, such as after an upgrade of the program.
+    /// In every case, such as after an upgrade of the program.
     Always,
-    /// If the running process cannot apply the whole configuration.
+    /// Only if the running process cannot apply the whole configuration.
     Needed,
-    /// Under no condition.
+    /// In no case: changes that need a new process wait for a restart.
     #[default]
     Never,
 }
@@ -44,7 +44,7 @@ pub(crate) struct ReloadRequest {
     pub(crate) takeover: Takeover,
 }
 
-/// The request of `edge-proxyd maintenance`: to switch a site.
+/// The request of `edge-proxyd maintenance`: to begin or end the maintenance of a site.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct MaintenanceRequest {
     /// The name of the site, or one of its hosts.
@@ -67,14 +67,15 @@ pub(crate) enum ControlContent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct ControlAnswer {
     /// True if the request succeeded: the new configuration is in effect, except for the sections in `waiting`, or a
-    /// new process took over; or the site is switched.
+    /// new process took over; or the site is in the requested state.
     pub(crate) ok: bool,
-    /// True if the configuration is not valid, or the site does not exist or cannot be switched.
+    /// True if the request failed because the configuration is not valid, or the site does not exist or cannot be
+    /// switched.
     #[serde(default)]
     pub(crate) invalid: bool,
-    /// The outcome for people, in lines.
+    /// The messages about the outcome that the command prints.
     pub(crate) lines: Vec<String>,
-    /// The sections whose changes need a new process. Empty if all are in effect.
+    /// The sections whose changes take effect in a new process only. Empty if all changes are in effect.
     #[serde(default)]
     pub(crate) waiting: Vec<String>,
     /// The process ID of the process that took over. `None` without a takeover.
@@ -89,7 +90,8 @@ pub(crate) fn path_from_environment() -> Option<PathBuf> {
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(NAME))
 }
 
-/// Returns the path at which a command expects the control socket: that of the environment, or of the packaged unit.
+/// Returns the path at which a command expects the control socket: that of [`path_from_environment`], or else that of
+/// the packaged unit.
 pub(crate) fn default_path() -> PathBuf {
     path_from_environment().unwrap_or_else(|| Path::new(FOLDER).join(NAME))
 }
@@ -98,11 +100,12 @@ pub(crate) fn default_path() -> PathBuf {
 pub(crate) struct ControlSocket(std::os::unix::net::UnixListener);
 
 impl ControlSocket {
-    /// Uses the inherited socket, or binds one at `path` with mode 0600. A socket file on which nobody listens is
+    /// Uses the inherited socket, or binds one at `path` with mode 0600. A socket file to which nothing can connect is
     /// replaced. It should be opened before the sandbox is entered, which then need not allow it.
     ///
     /// # Errors
-    /// The socket could not be bound.
+    /// A stale socket file could not be removed, the socket could not be bound, as when a process listens at `path`, or
+    /// its mode could not be set.
     pub(crate) fn open(inherited: Option<std::os::unix::net::UnixListener>, path: &Path) -> io::Result<Self> {
         if let Some(listener) = inherited {
             return Ok(Self(listener));
@@ -116,19 +119,19 @@ impl ControlSocket {
         Ok(Self(listener))
     }
 
-    /// Returns a duplicate of the descriptor, for a process that takes over.
+    /// Returns a duplicate of the socket's descriptor, for a successor.
     ///
     /// # Errors
-    /// The error of duplicating it.
+    /// The error of duplicating the descriptor.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.0.as_fd().try_clone_to_owned()
     }
 
-    /// Spawns a task that receives requests, and returns the channel of requests. Must be called within a Tokio
-    /// runtime.
+    /// Spawns a task that receives requests, and returns the channel on which they arrive. Must be called within a
+    /// Tokio runtime.
     ///
     /// # Errors
-    /// The error of duplicating or registering the socket.
+    /// The error of duplicating the socket or registering it with the runtime.
     pub(crate) fn serve(&self) -> io::Result<Receiver<ControlRequest>> {
         let listener = self.0.try_clone()?;
         listener.set_nonblocking(true)?;
@@ -149,14 +152,15 @@ impl ControlSocket {
 
 /// A request, with the connection of the command that waits for the response.
 pub(crate) struct ControlRequest {
-    /// The request itself.
+    /// The content of the request.
     pub(crate) content: ControlContent,
     /// The connection of the command.
     stream: tokio::net::UnixStream,
 }
 
 impl ControlRequest {
-    /// Sends the response to the command. A failure is ignored, since the command may have ended.
+    /// Sends the response to the command, within [`EXCHANGE_TIMEOUT`]. A failure is ignored, since the command may have
+    /// ended.
     pub(crate) async fn answer(mut self, answer: &ControlAnswer) {
         // Contains only text and numbers, so serialisation cannot fail.
         let mut line = serde_json::to_string(answer).unwrap_or_default();
@@ -166,14 +170,15 @@ impl ControlRequest {
     }
 }
 
-/// Returns true if the peer is root or the account of this process.
+/// Returns true if the user of the peer is root or the effective user of this process.
 fn may_ask(stream: &tokio::net::UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
-/// Reads a request from a connection, and sends it to the channel. Connections of other users, and requests that are
-/// not valid or not complete in time, are closed.
+/// Reads a request from a connection, and sends it to the channel. A connection is closed without a response if the
+/// user of its peer is not permitted, or the request is not valid, longer than [`MAX_REQUEST_LEN`] or not complete
+/// within [`EXCHANGE_TIMEOUT`].
 async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>) {
     if !may_ask(&stream) {
         return;
@@ -186,7 +191,8 @@ async fn receive(stream: tokio::net::UnixStream, sender: Sender<ControlRequest>)
     let _ = sender.send(ControlRequest { content, stream }).await;
 }
 
-/// Sends a request to the process at this socket, and waits for the response, at most `within` for each read.
+/// Sends a request to the process at this socket, and waits for the response, at most `within` for each read. Blocks
+/// the thread.
 ///
 /// # Errors
 /// The process cannot be reached, ended without a response, or did not respond in time; or the response is not valid.
@@ -204,8 +210,8 @@ pub(crate) fn ask(path: &Path, request: &ControlContent, within: Duration) -> io
     serde_json::from_str(&answer).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
 }
 
-/// Opens the control socket: the inherited one, or one at `path`, or at that of the environment. `None` if there is no
-/// path, or it cannot be opened, which is logged.
+/// Opens the control socket: the inherited one, or one at `path`, or at that of [`path_from_environment`]. `None` if
+/// there is no path, even with an inherited socket, or if the socket cannot be opened, which is logged.
 pub(crate) fn open(
     inherited: Option<std::os::unix::net::UnixListener>,
     path: Option<PathBuf>,

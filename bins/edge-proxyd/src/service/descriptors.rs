@@ -3,7 +3,8 @@
 use edge_proxy::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of file descriptors to the hard limit. Returns the limit in effect; `None` if there is none.
+/// Raises the soft limit of open file descriptors to the hard limit. Returns the soft limit in effect, which is the
+/// former one if raising it failed; `None` if it is unlimited.
 pub(crate) fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
@@ -15,8 +16,9 @@ pub(crate) fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Returns a warning if the allowed connections may need more file descriptors than `limit`: two for each connection of
-/// each worker, to the client and to the upstream. `None` if the limit suffices or there is none.
+/// Returns a warning if the allowed connections may need more file descriptors than `limit`: two for each of
+/// `limits.connections` of each worker, to the client and to the upstream. `None` if the limit suffices or is `None`,
+/// unlimited.
 pub(crate) fn shortage_warning(limit: Option<u64>, workers: usize, config: &Config) -> Option<String> {
     let limit = limit?;
     let connections = config.limits.connections as u64;

@@ -20,32 +20,33 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The environment variable with the descriptor of the launcher's socket. Only the launcher has it.
 const LAUNCHER: &str = "EDGE_PROXYD_LAUNCHER";
-/// The largest number of descriptors in a message. The kernel allows 253 (`SCM_MAX_FD`).
+/// The largest number of descriptors in one message. The kernel allows 253 (`SCM_MAX_FD`).
 const BATCH: usize = 128;
 
-/// The message with sockets for the successor.
+/// The message with further sockets for the next successor.
 const MORE: u8 = b'm';
-/// The message that starts the successor, with the descriptor on which it reports that it serves.
+/// The message that starts the successor with the sockets sent before, and has the descriptor on which it reports that
+/// it serves. Its response is the process ID, or an error message.
 const START: u8 = b's';
-/// The message that kills the successor.
+/// The message that kills the successor started last. It is answered after the successor has exited.
 const END: u8 = b'e';
-/// The message that releases the successor.
+/// The message that releases the successor started last, so that it is not killed. It is not answered.
 const KEEP: u8 = b'k';
 
 /// The connection to the launcher process.
 pub(crate) struct Launcher {
     /// The socket for messages.
     socket: OwnedFd,
-    /// The launcher process. It is not waited for.
+    /// The launcher process. It is not waited for; it exits when `socket` is closed.
     _process: Child,
 }
 
 impl Launcher {
-    /// Starts the launcher process. Must be called before the sandbox is entered, and before other threads open
-    /// descriptors.
+    /// Starts the launcher process. Must be called before the sandbox is entered, and before other threads start
+    /// processes, which could inherit the launcher's socket.
     ///
     /// # Errors
-    /// The socket pair could not be created, or the process not be started.
+    /// The socket pair could not be created, or the process could not be started.
     pub(crate) fn start() -> io::Result<Self> {
         let (here, there) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -63,7 +64,8 @@ impl Launcher {
         Ok(Self { socket: here, _process: process })
     }
 
-    /// Starts a successor with these sockets, which reports on `ready` that it serves. Returns its process ID.
+    /// Starts a successor with these sockets, which reports on `ready` that it serves. Returns its process ID without
+    /// waiting for that.
     ///
     /// # Errors
     /// The successor could not be started, or the launcher has ended.
@@ -79,23 +81,24 @@ impl Launcher {
         text.parse().map_err(|_| io::Error::other(format!("the new process could not be started: {text}")))
     }
 
-    /// Kills the successor that was started last, and waits for its end. Does nothing if the launcher has ended.
+    /// Kills the successor that was started last, and waits for its exit. Does nothing if the successor was released,
+    /// or the launcher has ended.
     pub(super) fn end(&self) {
         // If the launcher is gone, there is nothing to stop.
         let _ = send(self.socket.as_fd(), &[END], &[]);
         let _ = receive(self.socket.as_fd(), &mut [0; 8]);
     }
 
-    /// Releases the successor that was started last, so that it is not killed.
+    /// Releases the successor that was started last, so that [`end`](Self::end) does not kill it.
     pub(super) fn keep(&self) {
         let _ = send(self.socket.as_fd(), &[KEEP], &[]);
     }
 }
 
-/// Sends a message with descriptors.
+/// Sends a message with at most [`BATCH`] descriptors.
 ///
 /// # Errors
-/// The error of the system call.
+/// The error of sendmsg(2).
 fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -106,11 +109,11 @@ fn send(socket: BorrowedFd<'_>, content: &[u8], descriptors: &[BorrowedFd<'_>]) 
     Ok(())
 }
 
-/// Receives the next message into `content`. Returns its length, and the descriptors in it. The length is 0 if the
-/// other end is closed.
+/// Receives the next message into `content`. Returns its length in bytes, and the descriptors in it, which child
+/// processes do not inherit. The length is 0 if the other end is closed. Repeats interrupted calls.
 ///
 /// # Errors
-/// The error of the system call.
+/// The error of recvmsg(2).
 fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
     loop {
@@ -132,8 +135,8 @@ fn receive(socket: BorrowedFd<'_>, content: &mut [u8]) -> io::Result<(usize, Vec
     }
 }
 
-/// Runs as the launcher until the main process exits, and returns the exit code. `None` if this process was not started
-/// as the launcher.
+/// Runs as the launcher until the main process exits, and returns the exit code: failure after an error, which is
+/// printed to standard error. `None`, at once, if this process was not started as the launcher.
 pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
     let fd = std::env::var(LAUNCHER).ok()?.parse().ok()?;
     Some(match take_ownership(fd).and_then(|socket| serve(&socket)) {
@@ -145,10 +148,12 @@ pub(crate) fn serve_as_launcher() -> Option<ExitCode> {
     })
 }
 
-/// Handles messages until the other end is closed. Ignores the signals that are meant for the main process.
+/// Handles messages until the other end is closed. SIGHUP, SIGUSR1 and SIGUSR2, which are meant for the main process,
+/// are ignored.
 ///
 /// # Errors
-/// The error of the socket, or of setting up the signals.
+/// The error of the socket, or of setting up the signals. A successor that cannot be started is reported to the main
+/// process instead.
 fn serve(socket: &OwnedFd) -> io::Result<()> {
     // Signals meant for the server often reach every process of a service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

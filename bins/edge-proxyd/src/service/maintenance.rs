@@ -21,8 +21,8 @@ pub(crate) fn folder_from_environment() -> Option<PathBuf> {
     folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
-/// Returns the folder in which a command expects the state of the service: that of the environment, or of the packaged
-/// unit.
+/// Returns the folder in which a command expects the state of the service: that of [`folder_from_environment`], or else
+/// that of the packaged unit.
 pub(crate) fn default_folder() -> PathBuf {
     folder_from_environment().unwrap_or_else(|| FOLDER.into())
 }
@@ -36,7 +36,7 @@ pub(crate) struct Switches {
     sites: BTreeSet<String>,
 }
 
-/// The content of the file in the state folder, as JSON.
+/// The content of the file [`NAME`] in the state folder, as JSON.
 #[derive(Deserialize, Serialize)]
 struct MaintenanceFile {
     /// The names of the sites under maintenance.
@@ -44,7 +44,7 @@ struct MaintenanceFile {
 }
 
 impl Switches {
-    /// Reads the switches from a state folder. Without a folder or file there are none.
+    /// Reads the sites under maintenance from a state folder. None is under maintenance without a folder or file.
     ///
     /// # Errors
     /// The file exists, but cannot be read or is not valid.
@@ -58,7 +58,7 @@ impl Switches {
         Ok(Self { folder, sites })
     }
 
-    /// Reads the switches from a state folder. An error is logged, and no site is under maintenance then.
+    /// Reads the sites under maintenance from a state folder. On an error, which is logged, none is under maintenance.
     pub(crate) fn open(folder: Option<PathBuf>) -> Self {
         let path = folder.clone().unwrap_or_default().join(NAME);
         Self::read(folder.clone()).unwrap_or_else(|why| {
@@ -70,19 +70,21 @@ impl Switches {
         })
     }
 
-    /// Sets for every site of a configuration whether it is under maintenance.
+    /// Sets `under_maintenance` of every site of a configuration, to true for the sites that were switched and to false
+    /// for all others.
     pub(crate) fn apply(&self, config: &mut Config) {
         for site in &mut config.sites {
             site.under_maintenance = self.sites.contains(&site.name);
         }
     }
 
-    /// Switches the maintenance of a site `on` or off, and writes the file. `asked` is the name of the site, or one of
-    /// its hosts. Returns the outcome for people; it is a success if nothing changes.
+    /// Begins (`on`) or ends the maintenance of a site, and writes the file. `asked` is the name of the site, or one of
+    /// its hosts; to end maintenance, also the name of a site that is no longer configured. Returns a message about the
+    /// outcome, also if the site is in this state already.
     ///
     /// # Errors
-    /// The site does not exist or passes TLS through, there is no state folder, or the file could not be written.
-    /// Nothing is changed then.
+    /// A message if the site does not exist, passes TLS through and is to be switched on, there is no state folder, or
+    /// the file could not be written. Nothing is changed then.
     pub(crate) fn set(&mut self, config: &Config, asked: &str, on: bool) -> Result<String, String> {
         let by_host = |host: &str| {
             let host = edge_http::host::normalize(host);
@@ -124,7 +126,8 @@ impl Switches {
     }
 }
 
-/// Replaces the file atomically. Its mode is 0644, so that commands of other accounts can read it.
+/// Replaces the file [`NAME`] atomically, after the new content has been synced to disk. Its mode is 0644, so that
+/// commands of other accounts can read it.
 ///
 /// # Errors
 /// The file could not be written or renamed.

@@ -10,23 +10,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
-/// The longest wait until the manager reads, if its queue is full.
+/// The longest wait for the service manager: until it reads a message, if its queue is full, and in
+/// [`Notifier::settle`].
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
-/// The largest number of descriptors in a message. The kernel allows 253 (`SCM_MAX_FD`).
+/// The largest number of descriptors in one message. The kernel allows 253 (`SCM_MAX_FD`).
 const BATCH: usize = 128;
 
 /// The connection to the service manager, if there is one.
 pub(crate) struct Notifier {
     /// The socket of the manager. `None` without a manager: notifications are then discarded.
     socket: Option<UnixDatagram>,
-    /// The interval of watchdog messages: half of the time after which the manager restarts the service. `None` if it
-    /// expects none.
+    /// The interval of watchdog messages: half of the time after which the manager restarts the service. `None` if the
+    /// manager expects none from this process.
     pub(crate) watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// Connects to the socket in `NOTIFY_SOCKET`, and reads the interval in `WATCHDOG_USEC`. A socket that cannot be
-    /// reached is ignored.
+    /// Connects to the socket in `NOTIFY_SOCKET`, and reads the interval in `WATCHDOG_USEC`, unless `WATCHDOG_PID`
+    /// names another process. If the socket cannot be reached, notifications are discarded.
     pub(crate) fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|name| connect(&name).ok());
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -36,19 +37,21 @@ impl Notifier {
         Self { socket, watchdog: watchdog.filter(|every| !every.is_zero()) }
     }
 
-    /// Returns true if there is a service manager.
+    /// Returns true if the socket of the service manager could be reached at the start.
     pub(crate) const fn is_connected(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// Sends a state, such as `READY=1`. It is lost if the manager does not read it within [`QUEUE_TIMEOUT`].
+    /// Sends a state, such as `READY=1`, to the service manager. It is lost if the manager's queue stays full for
+    /// [`QUEUE_TIMEOUT`], or there is no manager.
     pub(crate) fn say(&self, state: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(state.as_bytes());
         }
     }
 
-    /// Announces the beginning of a reload (`Type=notify-reload`).
+    /// Announces the beginning of a reload (`Type=notify-reload`) with the monotonic time. The end is announced by
+    /// `READY=1`.
     pub(crate) fn reloading(&self) {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a timespec that lives through the call.
@@ -61,7 +64,7 @@ impl Notifier {
     }
 
     /// Adds duplicates of descriptors under a name to the manager's file descriptor store, which passes them to the
-    /// next process of the service.
+    /// next process of the service. Does nothing without a manager.
     ///
     /// # Errors
     /// The manager could not be reached.
@@ -77,10 +80,11 @@ impl Notifier {
         self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
-    /// Waits until the manager has processed the messages sent so far, at most [`QUEUE_TIMEOUT`].
+    /// Waits until the manager has processed the messages sent so far, but at most [`QUEUE_TIMEOUT`], which is no
+    /// error. Does nothing without a manager.
     ///
     /// # Errors
-    /// The manager could not be reached.
+    /// The message could not be sent.
     pub(crate) fn settle(&self) -> io::Result<()> {
         if self.socket.is_none() {
             return Ok(());
@@ -94,10 +98,10 @@ impl Notifier {
         Ok(())
     }
 
-    /// Sends a state with descriptors. Does nothing without a manager.
+    /// Sends a state with at most [`BATCH`] descriptors. Does nothing without a manager.
     ///
     /// # Errors
-    /// The error of sending.
+    /// The error of sendmsg(2).
     fn send_with(&self, state: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
@@ -108,10 +112,11 @@ impl Notifier {
     }
 }
 
-/// Connects to the socket `name`. An `@` at its beginning means an abstract name.
+/// Connects to the datagram socket `name`, with [`QUEUE_TIMEOUT`] for writing. A name that begins with `@` is in the
+/// abstract namespace.
 ///
 /// # Errors
-/// The error of connecting.
+/// The error of creating or connecting the socket.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(QUEUE_TIMEOUT))?;

@@ -21,15 +21,15 @@ pub(super) const SOCKETS: &str = "EDGE_PROXYD_SOCKETS";
 enum Origin {
     /// The process that this one replaces.
     Predecessor,
-    /// The manager's file descriptor store, under this name.
+    /// The file descriptor store of the service manager, under this name.
     Store(String),
-    /// A socket unit, under this name (`FileDescriptorName=`).
+    /// A socket unit, under this name (`FileDescriptorName=`), which may be empty.
     Unit(String),
 }
 
 /// The inherited sockets.
 pub(crate) struct PassedSockets {
-    /// The TCP and UDP sockets, with their origin.
+    /// The TCP and UDP sockets, each with its origin.
     sockets: Vec<(Socket, Origin)>,
     /// The control socket of the predecessor. `None` if there is none.
     pub(crate) control: Option<UnixListener>,
@@ -42,12 +42,14 @@ pub(crate) struct MatchedSockets {
     pub(crate) tcp: Vec<TcpListener>,
     /// The UDP sockets.
     pub(crate) udp: Vec<UdpSocket>,
-    /// The names, as in the manager's store, of the sockets that socket units passed, and that need not be stored.
+    /// The names of the sockets that socket units passed, in the form of [`store::name`]. They need not be in the
+    /// manager's store.
     pub(crate) passed: Vec<String>,
 }
 
 impl PassedSockets {
-    /// Takes the inherited sockets. Must be called once only, since it takes ownership of the descriptors.
+    /// Takes the inherited sockets: those of a predecessor, or else those of the service manager, of which at most 4096
+    /// are read. None if there are neither. Must be called once only, since it takes ownership of the descriptors.
     ///
     /// # Errors
     /// A descriptor is not open, or is not a socket for streams or datagrams.
@@ -90,12 +92,13 @@ impl PassedSockets {
         Ok(handed)
     }
 
-    /// Assigns the sockets to listeners of the configuration. Sockets of the predecessor and the store that no listener
-    /// has at its address and interface are closed, and removed from the store.
+    /// Assigns the sockets to listeners of the configuration. A socket of the predecessor or the store is closed, and
+    /// removed from the store, if no listener has its address, or the listener has another interface; a duplicate of a
+    /// socket that a socket unit passed is removed from the store too.
     ///
     /// # Errors
     /// A socket of a socket unit has no listener: the manager keeps listening there, so that clients would wait for a
-    /// response in vain.
+    /// response in vain. Or the address of a socket is not known, or the manager could not be reached.
     pub(crate) fn matching(
         self,
         listeners: &[Listener],
@@ -149,7 +152,7 @@ impl MatchedSockets {
     }
 }
 
-/// Returns the error about a socket of a socket unit without a listener.
+/// Returns the message about a socket of a socket unit that has no listener. `stream` is true for TCP, false for UDP.
 fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
     let (kind, key) = if stream { ("TCP", "") } else { ("UDP", " with http3 = true") };
     let unit = if unit.is_empty() || unit == "unknown" { "the service manager" } else { unit };
@@ -159,8 +162,8 @@ fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
     )
 }
 
-/// Returns true if a listener uses this address, over TCP if `stream`, otherwise over UDP. A listener with port 0
-/// matches every port.
+/// Returns true if a listener uses this address: over TCP if `stream`, otherwise over UDP, which only listeners with
+/// HTTP/3 use. A listener with port 0 matches every port of its address.
 fn is_listener_at(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
     let same = listener.address == address
         || (listener.address.port() == 0 && listener.address.ip() == address.ip());
@@ -168,7 +171,7 @@ fn is_listener_at(listener: &Listener, address: SocketAddr, stream: bool) -> boo
 }
 
 /// Returns true if the socket is bound to the network interface of the listener, or to none if the listener has none.
-/// False if the interface no longer exists.
+/// False also if the interface cannot be determined, as when it no longer exists.
 fn is_bound_for(socket: &Socket, listener: &Listener) -> bool {
     let wanted = listener.interface.as_ref().map(String::as_bytes);
     // An error: the interface is gone.
@@ -184,14 +187,14 @@ fn address(socket: &Socket) -> Result<SocketAddr, String> {
     address.as_socket().ok_or_else(|| "inherited a socket that is neither IPv4 nor IPv6".to_owned())
 }
 
-/// Returns the inode number of a socket, which identifies it across duplicates of its descriptor. `None` if `/proc`
-/// cannot be read.
+/// Returns the inode number of a socket, which is equal for all duplicates of its descriptor. `None` if `/proc` cannot
+/// be read.
 pub(super) fn inode(socket: &impl AsRawFd) -> Option<u64> {
     std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).ok().map(|found| found.ino())
 }
 
-/// Takes ownership of a descriptor whose number is in an environment variable. It must be called at most once for each,
-/// at the start.
+/// Takes ownership of a descriptor whose number is in an environment variable. Must be called at most once for each, at
+/// the start of the process.
 ///
 /// # Errors
 /// The descriptor is not open, or is standard input, output or error.

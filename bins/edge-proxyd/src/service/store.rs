@@ -9,16 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The beginning of the names in the store.
+/// The beginning of the names of this program's sockets in the store.
 const PREFIX: &str = "edge-";
 
-/// Returns the name of a socket in the store, from the transport, TCP if `stream` and otherwise UDP, and its address.
+/// Returns the name of a socket in the store: [`PREFIX`], `tcp` if `stream` and otherwise `udp`, and the address, with
+/// `_` in place of `:`.
 pub(super) fn name(stream: bool, address: SocketAddr) -> String {
     // Colons separate names.
     format!("{PREFIX}{}-{address}", if stream { "tcp" } else { "udp" }).replace(':', "_")
 }
 
-/// Returns true if a name is one that [`name`] returns.
+/// Returns true if a name has the form of [`name`]: [`PREFIX`], followed by `tcp-` or `udp-`.
 pub(super) fn is_name(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with("tcp-") || rest.starts_with("udp-"))
 }
@@ -26,20 +27,22 @@ pub(super) fn is_name(name: &str) -> bool {
 /// The sockets that are in the manager's store.
 #[derive(Default)]
 pub(crate) struct SocketStore {
-    /// The inode numbers of the stored sockets, by name.
+    /// The inode numbers of the stored sockets, by the name in the store.
     kept: BTreeMap<String, BTreeSet<u64>>,
-    /// The names of sockets that socket units passed, and that are not stored.
+    /// The names of sockets that socket units passed, which are never stored.
     passed: BTreeSet<String>,
 }
 
 impl SocketStore {
-    /// Creates the record of an empty store. `passed` are the names of sockets that socket units passed.
+    /// Creates the record of an empty store. `passed` are the names of sockets that socket units passed, which are
+    /// never stored.
     pub(crate) fn new(passed: Vec<String>) -> Self {
         Self { kept: BTreeMap::new(), passed: passed.into_iter().collect() }
     }
 
-    /// Updates the store to the sockets on which the proxy listens now, which change with reloads and network
-    /// interfaces. Failures are logged.
+    /// Updates the manager's store to the sockets on which the proxy listens now, which change with reloads and network
+    /// interfaces: removes those that are gone, and adds those that are new or were bound again. Failures are logged.
+    /// Does nothing without a service manager.
     pub(crate) fn sync(&mut self, proxy: &ProxyHandle, notifier: &Notifier) {
         if !notifier.is_connected() {
             return;

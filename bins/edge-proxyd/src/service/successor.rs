@@ -7,14 +7,14 @@ use std::process::{Child, Command};
 
 /// The environment variable with the descriptor on which a successor reports that it serves.
 pub(super) const READY: &str = "EDGE_PROXYD_READY";
-/// The environment variable with the path of the program for the launcher, whose own is `/proc/self/exe`.
+/// The environment variable with the path of the program for the launcher, which itself runs from `/proc/self/exe`.
 pub(super) const PROGRAM: &str = "EDGE_PROXYD_PROGRAM";
 
-/// Starts this program with the same arguments and these sockets. `without` is an environment variable that it does not
-/// inherit.
+/// Starts this program from its file with the same arguments, these sockets and `ready`, on which it reports that it
+/// serves. `without` is an environment variable that the new process does not inherit, `None` for all.
 ///
 /// # Errors
-/// A descriptor could not be duplicated, or the program not be run.
+/// A descriptor could not be duplicated, or the program could not be run.
 pub(super) fn start_successor(
     sockets: &[OwnedFd],
     ready: &OwnedFd,

@@ -14,27 +14,28 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
-/// The message of a successor that serves.
+/// The message by which a successor reports that it serves.
 const SERVING: u8 = b'1';
-/// The message of a predecessor that asks its successor for a reload.
+/// The message by which a predecessor requests a reload from its successor.
 const RELOAD: u8 = b'r';
 
-/// A takeover in progress: the successor was started, but does not serve yet.
+/// A takeover in progress: the successor was started, and may not serve yet.
 pub(crate) struct HandOver<'a> {
     /// The process of the successor.
     started: SuccessorProcess<'a>,
-    /// The stream on which the successor reports that it serves. It ends if the successor exits.
+    /// The stream on which the successor reports that it serves. It ends when the successor exits.
     stream: tokio::net::UnixStream,
-    /// The time until which the successor must serve.
+    /// The time by which the successor must serve.
     until: Instant,
 }
 
 impl<'a> HandOver<'a> {
-    /// Starts this program again from its file, with all listening sockets and the control socket: by the launcher if
-    /// there is one, otherwise as a child. It must serve within `patience`.
+    /// Starts this program from its file, with the same arguments, all listening sockets and the control socket: by the
+    /// launcher if there is one, otherwise as a child. The new process must serve within `patience`. Must be called
+    /// within a Tokio runtime.
     ///
     /// # Errors
-    /// The successor could not be started.
+    /// The sockets could not be duplicated, or the successor could not be started.
     pub(crate) fn begin(
         proxy: &ProxyHandle,
         control: Option<&ControlSocket>,
@@ -58,10 +59,11 @@ impl<'a> HandOver<'a> {
         Ok(Self { started, stream, until: Instant::now() + patience })
     }
 
-    /// Waits until the successor serves. The future may be dropped and the function called again.
+    /// Waits until the successor serves. Cancel safe: the future may be dropped and the function called again.
     ///
     /// # Errors
-    /// The successor exited, or does not serve in time.
+    /// A message if the successor exited before, or does not serve in time. The successor is not killed: call
+    /// [`end`](Self::end).
     pub(crate) async fn wait_until_serving(&mut self) -> Result<(), &'static str> {
         match tokio::time::timeout_at(self.until, self.stream.read_u8()).await {
             Ok(Ok(SERVING)) => Ok(()),
@@ -70,7 +72,8 @@ impl<'a> HandOver<'a> {
         }
     }
 
-    /// Releases a successor that serves. With `reload`, it reads the configuration again. Returns its process ID.
+    /// Releases a successor that serves, so that it is not killed. If `reload`, the successor is asked to read the
+    /// configuration again. Returns its process ID.
     pub(crate) fn keep(self, reload: bool) -> u32 {
         if reload {
             // The stream was empty, and a successor that is gone reads nothing.
@@ -79,7 +82,7 @@ impl<'a> HandOver<'a> {
         self.started.keep()
     }
 
-    /// Kills the successor.
+    /// Kills the successor, and waits for its exit.
     pub(crate) fn end(mut self) {
         self.started.end();
     }
@@ -116,7 +119,7 @@ impl<'a> SuccessorProcess<'a> {
         }
     }
 
-    /// Kills the successor.
+    /// Kills the successor, and waits for its exit.
     fn end(&mut self) {
         match self {
             Self::Here(child) => {
@@ -128,14 +131,15 @@ impl<'a> SuccessorProcess<'a> {
     }
 }
 
-/// The stream to the process that this one replaces. `None` if there is none.
+/// The stream to the process that this one replaces. `None` if this process replaces none.
 pub(crate) struct Predecessor(Option<UnixStream>);
 
 impl Predecessor {
-    /// Takes the stream whose descriptor the predecessor passed. Must be called once only.
+    /// Takes the stream whose descriptor is in the environment variable [`READY`]. Without the variable there is no
+    /// predecessor. Must be called once only, since it takes ownership of the descriptor.
     ///
     /// # Errors
-    /// The descriptor is not open.
+    /// The descriptor is not open, or its flags could not be set.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let fd = std::env::var(READY).ok().and_then(|text| text.parse::<RawFd>().ok());
         let stream = fd.map(|fd| take_ownership(fd).map(UnixStream::from)).transpose()?;
@@ -151,7 +155,8 @@ impl Predecessor {
         self.0.is_some()
     }
 
-    /// Reports that this process serves. Returns the predecessor's last request.
+    /// Reports to the predecessor that this process serves, which lets it drain and exit. Returns the stream for its
+    /// last request, which is empty without a predecessor.
     pub(crate) fn report_serving(self) -> LastRequest {
         let stream = self.0.and_then(|mut stream| {
             // A predecessor that is gone does not wait.
@@ -163,11 +168,13 @@ impl Predecessor {
     }
 }
 
-/// The last request of a predecessor: to read the configuration again, since a reload was asked for during the takeover.
+/// The stream on which a predecessor may make its last request: to read the configuration again, since a reload was
+/// requested during the takeover. `None` if there is no predecessor.
 pub(crate) struct LastRequest(Option<UnixStream>);
 
 impl LastRequest {
-    /// Completes if the predecessor asks for a reload, else never. Must be called once, within the runtime.
+    /// Completes if the predecessor requests a reload. Otherwise, also after its exit, it never completes. Must be
+    /// called within a Tokio runtime.
     pub(crate) async fn reload(self) {
         if let Some(stream) = self.0
             && let Ok(mut stream) = tokio::net::UnixStream::from_std(stream)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The name of the section.
 const SECTION: &str = "shared";
 
-/// Reads the secrets and files of the section, without connecting to the database.
+/// Reads the secrets and files of the section and creates the shared state, without connecting to the database.
 ///
 /// # Errors
 /// The fault of the first key that has one.
@@ -24,8 +24,8 @@ pub(crate) fn prepare(section: &SharedSection) -> Result<Shared, KeyFault> {
     with_database(section, read_database(section)?.expose_secret())
 }
 
-/// Reads the secrets and files of the section, without connecting to the database. Returns the fault of `database`, if
-/// it cannot be read, and the first fault of the other keys or of its content.
+/// Reads the secrets and files of the section, without connecting to the database. Returns at most two faults: that of
+/// reading `database`, and the first other one. Empty if there is none.
 pub(crate) fn faults(section: &SharedSection) -> Vec<KeyFault> {
     let (database, of_database) = match read_database(section) {
         Ok(database) => (database, None),
@@ -42,7 +42,8 @@ fn read_database(section: &SharedSection) -> Result<SecretString, KeyFault> {
     section.database.read().map_err(|why| KeyFault::of_secret(SECTION, "database", &why))
 }
 
-/// Reads the other secrets and files of the section. `database` is the connection string.
+/// Creates the shared state from the connection string `database`, and reads the other secrets and files of the
+/// section.
 ///
 /// # Errors
 /// [`KeyFault`] for the first key that cannot be read or is not valid.
@@ -54,7 +55,8 @@ fn with_database(section: &SharedSection, database: &str) -> Result<Shared, KeyF
     Ok(shared.schedule(section.schedule).wait(section.wait))
 }
 
-/// Logs a change of the state of the database connection.
+/// Logs a change of the state of the shared store: as a warning if the database is away, as information if it is
+/// reached again, and as an error if another instance uses another secret. Other events are ignored.
 pub(crate) fn tell(event: &SharedEvent) {
     match event {
         SharedEvent::Away(why) => journal::warning(format_args!(

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Statement};
 
-/// The statements that create the tables and the index.
+/// The statements that create the tables and the index, unless they exist.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS edge_proxy_ticket_key (
     epoch bigint PRIMARY KEY, sealed bytea NOT NULL, ends timestamptz NOT NULL);
@@ -24,38 +24,39 @@ CREATE UNLOGGED TABLE IF NOT EXISTS edge_proxy_session (
 CREATE INDEX IF NOT EXISTS edge_proxy_session_ends ON edge_proxy_session (ends);
 ";
 
-/// Inserts a ticket key, unless one of its epoch exists: the epoch, the sealed key, and its end in seconds since 1970.
+/// Inserts a ticket key, unless one of its epoch exists. Parameters: the epoch, the sealed key, and its end in seconds
+/// since 1970.
 const MAKE_KEY: &str =
     "INSERT INTO edge_proxy_ticket_key VALUES ($1, $2, to_timestamp($3)) ON CONFLICT DO NOTHING";
 /// Deletes expired ticket keys.
 const END_KEYS: &str = "DELETE FROM edge_proxy_ticket_key WHERE ends <= now()";
-/// Selects all ticket keys.
+/// Selects all ticket keys: epoch, sealed key, and end in seconds since 1970.
 const KEYS: &str = "SELECT epoch, sealed, extract(epoch FROM ends)::float8 FROM edge_proxy_ticket_key";
-/// Inserts a session, unless it exists: the identifier, the sealed session, and its lifetime in seconds.
+/// Inserts a session, unless it exists. Parameters: the identifier, the sealed session, and its lifetime in seconds.
 const PUT: &str =
     "INSERT INTO edge_proxy_session VALUES ($1, $2, now() + $3 * interval '1 second') ON CONFLICT DO NOTHING";
-/// Deletes a session that has not expired, and returns it: the identifier.
+/// Deletes a session that has not expired, and returns its sealed content. Parameter: the identifier.
 const TAKE: &str = "DELETE FROM edge_proxy_session WHERE id = $1 AND ends > now() RETURNING sealed";
-/// Deletes expired sessions, and the oldest beyond the number `$1`, at most `$2` of them. Instances that do so at the
-/// same time do not wait for each other.
+/// Deletes expired sessions, and those beyond the number `$1` that expire first, at most `$2` in all. Instances that do
+/// so at the same time do not wait for each other.
 const END: &str = "DELETE FROM edge_proxy_session WHERE id IN (SELECT id FROM edge_proxy_session \
      WHERE ends <= greatest(now(), (SELECT ends FROM edge_proxy_session ORDER BY ends DESC OFFSET $1 LIMIT 1)) \
      ORDER BY ends LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// The largest number of stored sessions.
+/// The largest number of sessions that remain stored after a deletion.
 const MAX_SESSIONS: i64 = 200_000;
 /// The largest number of sessions that one statement deletes.
 const BATCH_SIZE: i64 = 5000;
-/// The largest number of such statements in a row.
+/// The largest number of such deletions in a row.
 const MAX_BATCHES: usize = 20;
 
-/// The longest response time of a server that works.
+/// The longest wait for the response to a check whether the server works.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time limit for a connection to one host, unless the connection string has one.
 const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time limit for a connection, with all hosts of the connection string.
+/// The time limit for a connection, over all hosts of the connection string together.
 const TOTAL_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The time without an acknowledgement after which a connection is closed (`TCP_USER_TIMEOUT`).
+/// The time for which sent data may remain unacknowledged before a connection is closed (`TCP_USER_TIMEOUT`).
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The key of the advisory lock under which the tables are created.
@@ -71,7 +72,7 @@ pub(super) struct Postgres {
 
 /// A connection, with its prepared statements.
 struct Connection {
-    /// The client of tokio-postgres.
+    /// The connected client.
     client: Client,
     /// The statement [`PUT`].
     put: Statement,
@@ -81,11 +82,11 @@ struct Connection {
 
 impl Postgres {
     /// Creates a store from a libpq connection string, without connecting. `roots` is a file of additional authorities
-    /// for TLS.
+    /// for TLS. Sets timeouts for connecting, and the application name `edge-proxyd` unless there is one.
     ///
     /// # Errors
     /// The connection string is not valid or would send data to a remote server without encryption, or `roots` cannot
-    /// be read.
+    /// be read or is not valid.
     pub(super) fn new(text: &str, roots: Option<&Path>) -> Result<Self, KeyFault> {
         let of_database = |why| KeyFault::new("shared", "database", why);
         // The cause is left out: it may contain the password.
@@ -117,7 +118,8 @@ impl Postgres {
         Ok(Self { database, connection: RwLock::default() })
     }
 
-    /// Returns the current connection. Never connects, so that handshakes do not wait: only [`SharedStore::keys`] does.
+    /// Returns the current connection. Never connects, so that handshakes do not wait: only [`SharedStore::keys`]
+    /// connects.
     ///
     /// # Errors
     /// There is no open connection.
@@ -128,7 +130,7 @@ impl Postgres {
             .ok_or_else(|| StoreError("there is no connection to the database".into()))
     }
 
-    /// Replaces the current connection.
+    /// Replaces the current connection, by none with `None`.
     fn set(&self, connection: Option<Arc<Connection>>) {
         *self.connection.write().unwrap_or_else(PoisonError::into_inner) = connection;
     }
@@ -150,7 +152,8 @@ impl Postgres {
         Ok(connection)
     }
 
-    /// Converts an error. If the server has become a read-only replica, the connection is dropped.
+    /// Converts an error by [`failed`]. If the server has become a read-only replica, the current connection is
+    /// dropped.
     fn failed(&self, why: &tokio_postgres::Error) -> StoreError {
         if why.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
             self.set(None);
@@ -158,10 +161,11 @@ impl Postgres {
         failed(why)
     }
 
-    /// Stores new ticket keys, deletes expired keys and sessions, and returns all keys.
+    /// Connects if necessary, stores the ticket keys `made`, deletes expired keys and surplus or expired sessions, and
+    /// returns all keys.
     ///
     /// # Errors
-    /// There is no open connection, or a statement failed.
+    /// The database could not be reached, or a statement failed.
     async fn all_keys(&self, made: &[SealedKey]) -> Result<Vec<SealedKey>, StoreError> {
         let connection = self.connection().await?;
         let client = &connection.client;
@@ -188,14 +192,14 @@ impl Postgres {
     }
 }
 
-/// Returns true if the server responds within [`RESPONSE_TIMEOUT`]. Connections to a server that hangs, such as a
-/// paused machine, remain open.
+/// Returns true if the server responds to a check within [`RESPONSE_TIMEOUT`]. A connection to a server that hangs,
+/// such as a paused machine, remains open, which is why it is checked.
 async fn is_alive(client: &Client) -> bool {
     matches!(timeout(RESPONSE_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
 }
 
-/// Creates the tables if they are missing, and verifies that the table of sessions is unlogged. Statements of this
-/// connection are limited to 5 s.
+/// Creates the tables and the index under an advisory lock if they are missing, and verifies that the table of sessions
+/// is unlogged. Limits statements of this connection to 5 s.
 ///
 /// # Errors
 /// A statement failed, or the table of sessions is logged.
@@ -221,7 +225,7 @@ async fn prepare(client: &Client) -> Result<(), StoreError> {
     }
 }
 
-/// Converts an error into one with a message for people.
+/// Converts an error into one with a message: of the database, or that the database is unreachable, with the cause.
 fn failed(why: &tokio_postgres::Error) -> StoreError {
     let words = why.as_db_error().map_or_else(
         || {

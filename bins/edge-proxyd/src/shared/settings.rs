@@ -10,18 +10,20 @@ use std::time::Duration;
 pub(crate) struct SharedSection {
     /// The reference to the libpq connection string of the database, which is a secret.
     pub(crate) database: Reference,
-    /// The file of additional authorities for TLS to the database, besides those of the system. `None` for none.
+    /// The file of additional authorities for TLS to the database, besides those of the system. `None` if there is
+    /// none.
     pub(crate) roots: Option<PathBuf>,
     /// The reference to the secret that encrypts keys and sessions in the database.
     pub(crate) secret: Reference,
-    /// The longest time that a handshake waits for the database.
+    /// The longest time that a TLS handshake waits for the database.
     pub(crate) wait: Duration,
-    /// The times at which ticket keys change and expire.
+    /// The times after which ticket keys are replaced and expire.
     pub(crate) schedule: TicketSchedule,
 }
 
 impl SharedSection {
-    /// Returns the files of authorities and secrets, and the identities that decrypt secrets with age.
+    /// Returns the files that the section names: the authorities, and of secrets the files, age files and age
+    /// identities. Credentials and environment variables have none.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths: Vec<_> = self.roots.iter().cloned().collect();
         for reference in [&self.database, &self.secret] {

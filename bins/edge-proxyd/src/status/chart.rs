@@ -20,8 +20,8 @@ pub(super) struct Series<'a> {
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// Returns a chart as HTML. The vertical axis begins at zero, and the horizontal one ends now and is `span` long.
-/// `show` formats a value with its unit.
+/// Returns a chart as HTML with inline SVG. The vertical axis begins at zero and ends at a round number; the horizontal
+/// one ends now and is `span` long. `show` formats a value with its unit. `title` and names are not escaped.
 pub(super) fn svg(
     title: &str,
     series: &[Series<'_>],
@@ -63,7 +63,8 @@ pub(super) fn svg(
     text
 }
 
-/// Returns the labels of the time axis: the horizontal position, the anchor, and the text.
+/// Returns the three labels of the time axis, for its beginning, middle and end: the horizontal position in units of
+/// the SVG, the text anchor, and the text.
 fn ticks(span: Duration) -> [(f64, &'static str, String); 3] {
     let ago = |span: Duration| format!("{} ago", format_span(span));
     [(0.0, "start", ago(span)), (WIDTH / 2.0, "middle", ago(span / 2)), (WIDTH, "end", "now".to_owned())]
@@ -77,8 +78,8 @@ pub(super) fn format_span(span: Duration) -> String {
     }
 }
 
-/// Returns the SVG path data of a line, which is interrupted at values of `None`. `steps` is the number of positions,
-/// and `top` the value at the upper edge.
+/// Returns the SVG path data of a line, which is interrupted at values of `None`. `steps` is the number of positions
+/// over the width, and `top` the value at the upper edge, at which larger values are cut off.
 fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
     let (mut text, mut down) = (String::new(), false);
     for (at, value) in values.iter().enumerate() {
@@ -94,7 +95,7 @@ fn path(values: &[Option<f64>], steps: usize, top: f64) -> String {
     text
 }
 
-/// Returns the smallest number not below `value` that is 1, 2 or 5 times a power of ten. 1 for zero and below.
+/// Returns the smallest number not below `value` that is 1, 2 or 5 times a power of ten; 1 if `value` is 0 or negative.
 fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 /// The interval between samples.
 pub(crate) const STEP: Duration = Duration::from_secs(5);
-/// The largest number of samples: those of an hour.
+/// The largest number of samples: those of an hour at intervals of [`STEP`].
 const MAX_SAMPLES: usize = 720;
 
-/// The rates over the interval between two readings of the counters.
+/// The rates over one interval between two readings of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct RateSample {
     /// Requests per second.
@@ -26,7 +26,7 @@ pub(crate) struct RateSample {
     pub(crate) p99: Option<f64>,
 }
 
-/// The samples of the last hour.
+/// The samples of the last hour, at most [`MAX_SAMPLES`].
 #[derive(Default)]
 pub(crate) struct History {
     /// The counters at the last sample. `None` before the first.
@@ -35,7 +35,7 @@ pub(crate) struct History {
     points: VecDeque<RateSample>,
 }
 
-/// Counters since the start, summed over all sites.
+/// Counters since the start of the process, summed over all sites.
 #[derive(Clone, Default)]
 struct Totals {
     /// The time since the start.
@@ -48,12 +48,12 @@ struct Totals {
     turned_away: u64,
     /// The bytes of content sent to clients.
     sent: u64,
-    /// The durations of requests.
+    /// The histogram of the durations of requests.
     durations: Histogram,
 }
 
 impl Totals {
-    /// Sums the counters of a proxy.
+    /// Sums the counters of all sites of a proxy.
     fn of(metrics: &Metrics) -> Self {
         let mut totals = Self {
             uptime: metrics.uptime,
@@ -79,7 +79,8 @@ impl Totals {
 }
 
 impl History {
-    /// Adds a sample: the rates since the last call. The first call only records the counters.
+    /// Adds a sample: the rates since the last call, and drops the oldest beyond an hour. The first call only records
+    /// the counters. Counters that decreased, since a reload removed a site, count as unchanged.
     pub(crate) fn add(&mut self, metrics: &Metrics) {
         let now = Totals::of(metrics);
         if let Some(before) = &self.before {

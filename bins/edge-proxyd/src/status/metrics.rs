@@ -4,7 +4,8 @@ use super::StatusSources;
 use std::fmt::{Display, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Appends the metrics of the program in the text format of Prometheus.
+/// Appends the metrics of the program in the text format of Prometheus: reloads, certificates, lost log lines, version
+/// and process.
 pub(super) fn append(watched: &StatusSources, text: &mut String) {
     let (successful, since) = watched.reloads.last();
     let help = "Whether the last reload of the configuration was successful.";
@@ -27,8 +28,8 @@ pub(super) fn append(watched: &StatusSources, text: &mut String) {
     process(text, watched.proxy.metrics().uptime);
 }
 
-/// Appends the metrics of the process, under the names that the client libraries of Prometheus use. Those that cannot
-/// be read are left out.
+/// Appends the metrics of the process, under the names that the client libraries of Prometheus use. Values that cannot
+/// be read, and an unlimited number of descriptors, are left out.
 fn process(text: &mut String, uptime: Duration) {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
     let stat = read("stat");
@@ -68,17 +69,17 @@ fn process(text: &mut String, uptime: Duration) {
     }
 }
 
-/// Returns a time as whole seconds since 1970. 0 before that.
+/// Returns a time as whole seconds since 1970; 0 for times before 1970.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Appends the help text and the type of a metric.
+/// Appends the lines with the help text and the type of a metric.
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// Appends a sample of a metric, with its labels.
+/// Appends a line with a sample of a metric: its labels, whose values are escaped, and its value.
 fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     text.push_str(name);
     for (at, (label, value)) in labels.iter().enumerate() {
@@ -87,7 +88,7 @@ fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Di
     let _ = writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" });
 }
 
-/// Escapes the value of a label.
+/// Escapes backslashes, quotation marks and line feeds in the value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -12,7 +12,7 @@ mod serve;
 pub(crate) use history::{History, STEP};
 pub(crate) use reloads::Reloads;
 pub(crate) use report::Report;
-/// Functions that format numbers for people, for the page and the command `status`.
+/// Functions that format numbers for the page and the command `status`.
 pub(crate) mod shown {
     pub(crate) use super::report::{bound, bytes, duration, state};
 }
@@ -32,7 +32,7 @@ pub(crate) struct StatusSources {
     pub(crate) log: Arc<Writer>,
     /// The samples of the last hour.
     pub(crate) history: Mutex<History>,
-    /// The outcome of reloads.
+    /// The outcome of the last reload and the time of the last successful one.
     pub(crate) reloads: Reloads,
 }
 

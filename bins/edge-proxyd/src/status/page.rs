@@ -45,7 +45,7 @@ pub(super) fn html(report: &Report, history: &History) -> String {
     page
 }
 
-/// Appends the most important numbers, and warnings about lost log lines and spans.
+/// Appends the most important numbers; and warnings about lost log lines and spans, if there are any.
 fn facts(page: &mut String, report: &Report) {
     let requests: u64 = report.sites.iter().map(|site| site.requests).sum();
     let sent: u64 = report.sites.iter().map(|site| site.sent).sum();
@@ -80,7 +80,7 @@ fn facts(page: &mut String, report: &Report) {
     }
 }
 
-/// Appends the charts of the last hour.
+/// Appends the charts of the recorded history: requests, response time, content sent and rejected connections.
 fn charts(page: &mut String, history: &History) {
     let line = |name, class, value: &dyn Fn(&RateSample) -> Option<f64>| Series {
         name,
@@ -109,8 +109,8 @@ fn charts(page: &mut String, history: &History) {
     page.push_str("</div>");
 }
 
-/// Appends a table with a title, or the word `none` if it has no rows. Cells are HTML. A column whose heading begins
-/// with `#` is numeric.
+/// Appends a table with a title, or the word `none` if it has no rows. Title, headings and cells are HTML, and not
+/// escaped. A column whose heading begins with `#`, which is not shown, is numeric.
 fn table(page: &mut String, title: &str, headings: &[&str], rows: &[Vec<String>]) {
     let _ = write!(page, "<h2>{title}</h2><div class=\"table\">");
     if rows.is_empty() {
@@ -170,7 +170,7 @@ fn sites(page: &mut String, report: &Report) {
     table(page, "Sites", &headings, &rows);
 }
 
-/// Appends the table of certificates.
+/// Appends the table of certificates. Fewer than 7 days left are marked.
 fn certificates(page: &mut String, report: &Report) {
     let rows: Vec<_> = report
         .certificates

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The outcome of the last reload, true for success, and the time of the last success.
+/// The outcome of the last reload, true for success, and the time of the last successful one, or of the start.
 #[derive(Debug)]
 pub(crate) struct Reloads(Mutex<(bool, SystemTime)>);
 
@@ -15,7 +15,7 @@ impl Default for Reloads {
 }
 
 impl Reloads {
-    /// Records the outcome of a reload.
+    /// Records the outcome of a reload that ends now.
     pub(crate) fn record(&self, successful: bool) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.0 = successful;
@@ -24,7 +24,8 @@ impl Reloads {
         }
     }
 
-    /// Returns whether the last reload succeeded, and the time of the last success, or of the start.
+    /// Returns true if the last reload succeeded or there was none, and the time of the last successful one, or of the
+    /// start.
     pub(super) fn last(&self) -> (bool, SystemTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

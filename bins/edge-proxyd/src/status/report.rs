@@ -14,7 +14,7 @@ pub(crate) struct Report {
     pub(crate) uptime: u64,
     /// The numbers of connections.
     pub(crate) connections: Connections,
-    /// The sites, and an entry for requests without a site.
+    /// The sites, and an entry with an empty name for requests without a site.
     pub(crate) sites: Vec<SiteStatus>,
     /// The server certificates in use.
     pub(crate) certificates: Vec<Certificate>,
@@ -29,7 +29,7 @@ pub(crate) struct Report {
     pub(crate) refused: Vec<(String, u64)>,
     /// The number of lines of the access log that were dropped or could not be written.
     pub(crate) log_lines_lost: u64,
-    /// The number of spans that the collector did not receive.
+    /// The number of spans that were dropped or that the collector did not accept. 0 without tracing.
     #[serde(default)]
     pub(crate) spans_lost: u64,
 }
@@ -37,24 +37,24 @@ pub(crate) struct Report {
 /// A listener of the configuration.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ListenerReport {
-    /// Its address with the port.
+    /// The address and port.
     pub(crate) address: String,
-    /// The network interface to which it is bound. `None` for all.
+    /// The network interface to which the listener is bound. `None` if to none.
     pub(crate) interface: Option<String>,
-    /// True if it accepts connections; false if it waits for its address or interface.
+    /// True if the listener accepts connections; false if it waits for its address or interface.
     pub(crate) serving: bool,
 }
 
-/// The numbers of connections and handshakes since the start.
+/// The numbers of connections and handshakes. Those that are not of open connections count since the start.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Connections {
-    /// Accepted TCP connections.
+    /// TCP connections accepted since the start.
     pub(crate) tcp: u64,
-    /// Open TCP connections.
+    /// TCP connections that are open now.
     pub(crate) tcp_open: u64,
-    /// Accepted QUIC connections.
+    /// QUIC connections accepted since the start.
     pub(crate) quic: u64,
-    /// Open QUIC connections.
+    /// QUIC connections that are open now.
     pub(crate) quic_open: u64,
     /// Completed TLS handshakes.
     pub(crate) handshakes: u64,
@@ -96,7 +96,7 @@ pub(crate) struct SiteStatus {
 /// A server certificate in use.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Certificate {
-    /// The folder of its files.
+    /// The folder that contains the certificate file.
     pub(crate) folder: String,
     /// The DNS names that it covers.
     pub(crate) names: Vec<String>,
@@ -104,7 +104,7 @@ pub(crate) struct Certificate {
     pub(crate) serial: String,
     /// The end of its validity, in seconds since 1970.
     pub(crate) not_after: i64,
-    /// The days until then, rounded down; negative after that.
+    /// The days until the end of its validity, rounded down; negative after it.
     pub(crate) days: i64,
 }
 
@@ -132,7 +132,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Returns the last failure with its age, such as `connection refused, 12s ago`. Empty if there was none.
+    /// Returns the cause of the last failure with its age, such as `connection refused, 12s ago`, or without the age if
+    /// that is not known. Empty if there was no failure.
     pub(crate) fn last_failure(&self) -> String {
         let Some(error) = &self.error else { return String::new() };
         match self.error_age {
@@ -143,7 +144,7 @@ impl Target {
 }
 
 impl SiteStatus {
-    /// Returns the name of the site for people, and whether it is under maintenance.
+    /// Returns the name of the site, or `(no site)`, followed by ` (under maintenance)` if it is.
     pub(crate) fn display_name(&self) -> String {
         let name = if self.name.is_empty() { "(no site)" } else { self.name.as_str() };
         if self.maintenance { format!("{name} (under maintenance)") } else { name.to_owned() }
@@ -151,7 +152,8 @@ impl SiteStatus {
 }
 
 impl Report {
-    /// Builds a report from the metrics and the configuration of a proxy.
+    /// Builds a report from the metrics and the configuration of a proxy. Sites of the metrics that are not in the
+    /// configuration have no hosts.
     pub(super) fn new(
         metrics: &Metrics,
         config: &Config,
@@ -242,7 +244,7 @@ impl Report {
     }
 }
 
-/// Formats a number of bytes in decimal units, such as `1.2 GB`.
+/// Formats a number of bytes in decimal units up to TB, with one decimal from kB on, such as `1.2 GB`.
 pub(crate) fn bytes(n: f64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let (mut n, mut unit) = (n, 0);
@@ -253,7 +255,7 @@ pub(crate) fn bytes(n: f64) -> String {
     if unit == 0 { format!("{n:.0} B") } else { format!("{n:.1} {}", units[unit]) }
 }
 
-/// Formats a number of seconds as days, hours, minutes and seconds, such as `3d 04:05:06`.
+/// Formats a number of seconds as days, hours, minutes and seconds, such as `3d 04:05:06`; without days below one day.
 pub(crate) fn duration(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
@@ -265,8 +267,8 @@ pub(crate) fn state(code: &str) -> &str {
     if code == "well" { "healthy" } else { code }
 }
 
-/// Formats an upper bound in seconds, such as `≤ 25 ms`. For `None`, it is `> 10 s` if there were `any` requests, and
-/// `–` otherwise.
+/// Formats an upper bound in seconds, such as `≤ 25 ms` or, from 1 s on, `≤ 5 s`. For `None`, it is `> 10 s` if there
+/// were `any` requests, and `–` otherwise.
 pub(crate) fn bound(seconds: Option<f64>, any: bool) -> String {
     match seconds {
         Some(seconds) if seconds >= 1.0 => format!("≤ {seconds} s"),

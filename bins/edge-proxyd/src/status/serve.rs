@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
-/// The time limit for reading a request and sending the response.
+/// The time limit for a connection: for reading the request and sending the response together.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening socket of the status page.
@@ -27,10 +27,10 @@ pub(crate) enum StatusListener {
 }
 
 impl StatusListener {
-    /// Binds the address. A Unix socket file on which nobody listens is replaced.
+    /// Binds the address. A Unix socket file to which nothing can connect is replaced.
     ///
     /// # Errors
-    /// The address could not be bound.
+    /// The address could not be bound, or the socket file not be removed.
     pub(crate) async fn bind(address: &StatusAddress) -> io::Result<Self> {
         match address {
             StatusAddress::Loopback(address) => TcpListener::bind(address).await.map(Self::Tcp),
@@ -45,7 +45,7 @@ impl StatusListener {
     }
 }
 
-/// Tries to bind the address every 200 ms, then serves the status page. Never returns.
+/// Tries to bind the address every 200 ms until that succeeds, then serves the status page. Never returns.
 pub(crate) async fn run_later(address: StatusAddress, watched: Arc<StatusSources>) {
     loop {
         if let Ok(listener) = StatusListener::bind(&address).await {
@@ -55,7 +55,7 @@ pub(crate) async fn run_later(address: StatusAddress, watched: Arc<StatusSources
     }
 }
 
-/// Serves the status page. Never returns.
+/// Serves the status page, each connection in a task of its own. Never returns.
 pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
     loop {
         let accepted = match &listener {
@@ -80,7 +80,7 @@ pub(crate) async fn run(listener: StatusListener, watched: Arc<StatusSources>) {
 }
 
 /// Reads one request, responds to it and closes the connection. If `by_name`, the host must be a loopback address or
-/// `localhost`. A request that is not valid gets no response.
+/// `localhost`. A request that is not valid, or exceeds 16 KiB, gets no response.
 ///
 /// # Errors
 /// The error of reading or writing.
@@ -117,7 +117,9 @@ async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
     stream.shutdown().await
 }
 
-/// Returns the status line after the version, the media type and the content of the response to a request.
+/// Returns the status line after the version, the media type and the content of the response to a request: `/` is the
+/// page, `/metrics` the metrics of Prometheus, and `/status.json` the report. 421 if `by_name` and the host is not of
+/// this machine, 405 for methods other than GET and HEAD, and 404 for other paths.
 fn answer(
     head: &RequestHead,
     by_name: bool,
@@ -148,7 +150,8 @@ fn answer(
     }
 }
 
-/// Returns true if the host of an authority is `localhost` or a loopback address.
+/// Returns true if the host of an authority is `localhost`, in any case, or a loopback address. False for an invalid
+/// authority.
 fn is_loopback(authority: &str) -> bool {
     let Some((host, _, _)) = split_authority(authority) else { return false };
     host.eq_ignore_ascii_case("localhost")

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Adds findings about certificates and the addresses of listeners. With `[sandbox] mode = "require"`, it then enters
-/// the sandbox, which this process cannot leave. `file` is the path of the configuration, and `text` its content, which
-/// is valid TOML.
+/// the sandbox, which this process cannot leave, and adds a finding if that fails. `file` is the path of the
+/// configuration, and `text` its content; nothing is checked if that is not valid TOML.
 pub(super) fn find(settings: &Settings, (file, text): (&Path, &str), findings: &mut Findings) {
     let Ok(source) = Source::parse(&file.display().to_string(), text, Words::default()) else { return };
     certificates_over_http3(settings, findings);
@@ -37,7 +37,8 @@ pub(super) fn find(settings: &Settings, (file, text): (&Path, &str), findings: &
     }
 }
 
-/// Warns about hosts with other certificates at several listeners with HTTP/3, of which the first decides.
+/// Adds a warning for each site that has another certificate than an earlier site for the same host, if both are on
+/// listeners with HTTP/3, where the first listener's certificate is used.
 fn certificates_over_http3(settings: &Settings, findings: &mut Findings) {
     let config = &settings.proxy;
     let quic = |site: &Site| {
@@ -62,14 +63,16 @@ fn certificates_over_http3(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// The findings, with the main file to place them in.
+/// The findings, with the main file in which they are placed.
 struct PlacedFindings<'a> {
+    /// The parsed main file of the configuration.
     source: &'a Source<'a>,
+    /// The findings so far.
     findings: &'a mut Findings,
 }
 
 impl PlacedFindings<'_> {
-    /// Adds a finding at a key; without a place if the main file does not have the key.
+    /// Adds a finding at a key, or without a position if there is no key or the main file does not have it.
     fn add(&mut self, key: Option<&str>, severity: Severity, text: &str) {
         match key.filter(|key| self.source.fault_at(key, "").value.is_some()) {
             Some(key) => self.findings.at_key(self.source, key, severity, text),
@@ -78,19 +81,20 @@ impl PlacedFindings<'_> {
         }
     }
 
-    /// Adds a warning at the folder of certificates, if there is one.
+    /// Adds a warning at the key `certificates.folder`, or without a position if the main file does not have it.
     fn of_folder(&mut self, text: &str) {
         self.add(Some("certificates.folder"), Severity::Warning, text);
     }
 
-    /// Adds a finding at the first text below a section that is equal to `written`.
+    /// Adds a finding at the first value below a section that is equal to `written`, or without a position if there is
+    /// none.
     fn of_text(&mut self, section: &str, written: &str, severity: Severity, text: &str) {
         let key = self.source.path_of_text(section, written);
         self.add(key.as_deref(), severity, text);
     }
 }
 
-/// Adds a warning for each certificate that cannot be read or is not valid now, and for each name of a site without a
+/// Adds a warning for each certificate that cannot be read or is not valid now, and for each host of a site without a
 /// certificate, unless `[acme]` obtains one.
 fn certificates(settings: &Settings, findings: &mut PlacedFindings<'_>) {
     if settings.certificates.is_none() && settings.certificate_files.is_empty() {
@@ -135,20 +139,20 @@ fn certificates(settings: &Settings, findings: &mut PlacedFindings<'_>) {
     }
 }
 
-/// Returns true if an error is only the lack of `$CREDENTIALS_DIRECTORY`, which systemd sets for the service but not
-/// for this process.
+/// Returns true if an error message is about `$CREDENTIALS_DIRECTORY` and this variable is not set: systemd sets it for
+/// the service but not for this process.
 pub(super) fn is_missing_credentials(why: &str) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_none() && why.contains("CREDENTIALS_DIRECTORY")
 }
 
-/// Returns true if this process is run by systemd or as root, so that a permission that it lacks is one that `run`
-/// would lack too.
+/// Returns true if this process is run by systemd or as root, so that a permission that it lacks is lacking for `run`
+/// as well.
 pub(super) fn is_service() -> bool {
     std::env::var_os("INVOCATION_ID").is_some() || rustix::process::geteuid().is_root()
 }
 
-/// Returns the severity of a fault, and its text. With `denied`, a fault of permission, it is a warning with a remark
-/// if this process is not the service; otherwise it is an error, and the text is unchanged.
+/// Returns the severity of a fault, and its text. If `denied`, a permission is lacking, and this process is not the
+/// service, it is a warning with a remark; otherwise it is an error, and the text is unchanged.
 pub(super) fn weigh(denied: bool, text: String) -> (Severity, String) {
     if denied && !is_service() {
         (Severity::Warning, format!("{text} (by this user; the service may be allowed to)"))
@@ -158,7 +162,8 @@ pub(super) fn weigh(denied: bool, text: String) -> (Severity, String) {
 }
 
 /// Tries to bind the address of a listener for TCP, and for UDP if it serves HTTP/3, and adds the first fault. An
-/// address in use is none. It is a warning if the address does not exist yet, as `run` serves it later.
+/// address in use is no fault, and nothing further is tried then. It is a warning if the address or interface does not
+/// exist yet, as `run` serves it later, or a permission is lacking that the service may have.
 fn address(listener: &Listener, findings: &mut PlacedFindings<'_>) {
     let udp = listener.kind == (ListenerKind::Tls { http3: true });
     let kinds =
@@ -183,7 +188,7 @@ fn address(listener: &Listener, findings: &mut PlacedFindings<'_>) {
     }
 }
 
-/// Binds a socket as the listener would, and closes it.
+/// Binds a socket as the listener would, without listening, and closes it.
 ///
 /// # Errors
 /// The error of creating, configuring or binding the socket.

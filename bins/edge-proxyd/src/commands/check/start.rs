@@ -19,7 +19,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Adds a finding for each fault. `file` and `text` are the name and the text of the main file, which must be valid.
+/// Adds a finding for each fault of the logs, the status page, and the secrets and store of `[shared]`, `[tracing]` and
+/// `[acme]`. `file` and `text` are the name and the text of the main file; nothing is checked if that is not valid
+/// TOML.
 pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &mut Findings) {
     let Ok(source) = Source::parse(file, text, Words::default()) else { return };
     logs(settings, findings);
@@ -29,8 +31,8 @@ pub(super) fn find(settings: &Settings, (file, text): (&str, &str), findings: &m
     store(settings, &source, findings);
 }
 
-/// Tries to open the access log and those of sites for appending. For one that does not exist, it tries to create a
-/// temporary file in the folder instead.
+/// Tries to open the log files for appending, and adds a finding for each that cannot be. For one that does not exist,
+/// it tries to create an unnamed temporary file in its folder instead.
 fn logs(settings: &Settings, findings: &mut Findings) {
     let all = settings.log.file.iter().map(|file| ("log.file".to_owned(), file));
     let sites = settings.log.sites.iter().map(|(site, file)| (format!("log.sites.{site}"), file));
@@ -47,8 +49,8 @@ fn logs(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Tries to bind the address of the status page. An address that another program uses is no fault: it is most likely
-/// the running edge-proxyd.
+/// Tries to bind the address of the status page, and adds a finding if that fails. An address in use by another process
+/// is no fault: it is most likely the running edge-proxyd.
 fn status(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let fault = match &settings.status {
         None => return,
@@ -63,27 +65,27 @@ fn status(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
 
 /// A fault of the address of the status page.
 struct StatusFault {
-    /// The cause and the fix.
+    /// The cause, and how to fix it.
     text: String,
-    /// True if the process lacks a permission, which the service may have.
+    /// True if this process lacks a permission, which the service may have.
     denied: bool,
 }
 
 impl StatusFault {
-    /// Creates the fault of an address that cannot be bound. `fix` is the advice.
+    /// Creates the fault of an address that cannot be bound. `fix` is the advice at the end of the text.
     fn of_error(why: &io::Error, fix: &str) -> Self {
         let text = format!("cannot listen for the status page: {why}: {fix}");
         Self { text, denied: why.kind() == io::ErrorKind::PermissionDenied }
     }
 
-    /// Creates a fault that has nothing to do with permissions.
+    /// Creates a fault that is independent of permissions.
     const fn new(text: String) -> Self {
         Self { text, denied: false }
     }
 }
 
-/// Returns the fault of a loopback address for the status page: a listener of the proxy has the same port, or it cannot
-/// be bound. `None` if it can be bound, or is in use by another process.
+/// Returns the fault of a loopback address for the status page: a listener of the proxy has the same address and port,
+/// or it cannot be bound. `None` if it can be bound, or is in use by another process.
 fn fault_of_address(address: SocketAddr, proxy: &Config) -> Option<StatusFault> {
     let takes = |other: SocketAddr| {
         let all = other.ip().is_unspecified() && other.is_ipv4() == address.is_ipv4();
@@ -122,7 +124,8 @@ fn fault_of_socket(path: &Path) -> Option<StatusFault> {
     make_nameless_file(folder).err().map(|why| StatusFault::of_error(&why, advice(&why)))
 }
 
-/// Tries to read the secrets of `[shared]` and `[tracing]`. A missing `$CREDENTIALS_DIRECTORY` is no fault.
+/// Tries to read the secrets of `[shared]` and `[tracing]`, and adds a finding for each that cannot be read. A missing
+/// `$CREDENTIALS_DIRECTORY` is no fault.
 fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let shared = settings.shared.iter().flat_map(shared::faults);
     let traces = settings.tracing.iter().flat_map(Traces::faults);
@@ -135,7 +138,8 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     }
 }
 
-/// Reads the secrets of `[acme]`, without which it starts and renews nothing.
+/// Tries to read the secrets of `[acme]`, and adds a warning for each that cannot be read: the program starts without,
+/// but renews nothing. A missing `$CREDENTIALS_DIRECTORY` is no fault.
 fn renewal_secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let faults = settings.acme.iter().flat_map(|acme| acme.settings.unreadable_secrets());
     for fault in faults {
@@ -148,7 +152,7 @@ fn renewal_secrets(settings: &Settings, source: &Source<'_>, findings: &mut Find
 }
 
 /// Tries to write to the folders in which `[acme]` stores certificates, accounts and journals, and adds a warning for
-/// the first in which that fails.
+/// the first in which that fails. Does nothing without `[acme]`.
 fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let Some(acme) = &settings.acme else { return };
     let folder = acme.folder();
@@ -164,7 +168,7 @@ fn store(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     findings.at_key(source, key, Severity::Warning, &text);
 }
 
-/// Creates a file in a folder that is deleted at once.
+/// Creates an unnamed temporary file in a folder, which is deleted at once.
 ///
 /// # Errors
 /// The file could not be created.
@@ -177,7 +181,7 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns the advice for an error that occurs when a file is created.
+/// Returns the advice for the error of creating a file.
 fn advice(why: &io::Error) -> &'static str {
     match why.kind() {
         io::ErrorKind::IsADirectory => "write the path of a file, not of a folder",

@@ -16,13 +16,13 @@ pub(super) struct ForwardExplanation {
     listener: Answer,
     /// The client's address, from the PROXY header or the peer.
     client: Answer,
-    /// The decision: forwarded or dropped.
+    /// The verdict: forwarded or dropped, with the reason.
     verdict: Answer,
     /// The code of the reason for which the connection is dropped. `None` if it is forwarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
-    /// The limits of connections, which may reject this one, depending on others. `None` if there are none, or the
-    /// connection is dropped anyway.
+    /// The limits of connections, which may reject this one depending on other connections. `None` if there are none,
+    /// or the connection is dropped anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Answer>,
     /// The upstream. `None` if the connection is dropped.
@@ -35,7 +35,7 @@ pub(super) struct ForwardExplanation {
 struct ForwardTarget {
     /// The name of the upstream.
     upstream: String,
-    /// The addresses of its targets.
+    /// The addresses of the upstream's targets.
     targets: Vec<String>,
     /// The version of the PROXY header that is sent to the upstream. `None` if none is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +45,7 @@ struct ForwardTarget {
 }
 
 /// Returns the first listener that `--listener` names and that forwards TCP, and its forward. `None` without the
-/// option, or if such a listener serves HTTP or does not exist.
+/// option, or if no listener of this name forwards.
 pub(super) fn named<'s>(snapshot: &'s Snapshot, args: &ExplainArgs) -> Option<(&'s Listener, &'s Forward)> {
     let name = args.listener.as_deref()?;
     let found = snapshot.config().listeners.iter().filter(|listener| is_called(listener, name));
@@ -109,7 +109,7 @@ impl ForwardExplanation {
     }
 }
 
-/// Returns the limits of the number and rate of connections as an answer. `None` if there are none.
+/// Returns the limits of the rate and number of connections as an answer. `None` if there are none.
 fn limits(limits: &ConnectionLimits) -> Option<Answer> {
     let rate = limits.client.map(|rate| format!("{rate} of a client"));
     let of_client = limits.client_concurrent.map(|most| format!("{most} open of a client"));

@@ -20,39 +20,41 @@ use std::net::IpAddr;
 /// The decisions about a request, each with its reason.
 #[derive(Serialize)]
 pub(super) struct Explanation {
-    /// The listener that accepts the connection.
+    /// The listener that accepts the connection, or that there is none.
     listener: Answer,
     /// The outcome of the TLS handshake. `None` on plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake: Option<Answer>,
-    /// The server certificate for the SNI. `None` on plain HTTP, without SNI, or if the handshake fails before.
+    /// The server certificate for the SNI. `None` on plain HTTP, without SNI, or if the handshake ends before a
+    /// certificate is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<Answer>,
     /// The stage at which the connection ends without a request: `listener`, `handshake` or `certificate`. `None` if
-    /// there is a request; otherwise the lines about the request are hypothetical.
+    /// there is a request. If set, `client`, `site`, `route`, `readings` and `early` are hypothetical.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<&'static str>,
-    /// The client's address, and from where it is known.
+    /// The client's address, and the source from which it was restored.
     client: Answer,
     /// The site that serves the host.
     site: Answer,
     /// The route of the site that matches the path.
     route: Answer,
-    /// Other paths that a service may take the request's path for, each with the decision about it.
+    /// Other paths that a service may read the request's path as, each with the decision about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     readings: Vec<Reading>,
-    /// The decision about the request.
+    /// The verdict on the request.
     verdict: Answer,
-    /// The authentication that the client must pass before the verdict is carried out. `None` if there is none, or the
-    /// request is rejected anyway.
+    /// The authentication that the client must pass before the verdict is carried out. `None` if there is none, the
+    /// request is refused or dropped anyway, or the connection ends before.
     #[serde(skip_serializing_if = "Option::is_none")]
     authentication: Option<Answer>,
-    /// The code of the reason for a rejection. `None` if nothing is rejected.
+    /// The code of the reason for a refusal or rejection. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     /// The decision about early data (0-RTT).
     early: Answer,
-    /// What else the request, its response and errors are handled by.
+    /// Further settings that apply to the request, its response and errors. Empty if the connection ends before a
+    /// request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     settings: Vec<Setting>,
     /// The request as it is sent to the upstream. `None` if it is not forwarded.
@@ -76,12 +78,13 @@ struct Forwarded {
     /// The protocol of the field `Upgrade`. `None` without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade: Option<String>,
-    /// Names and values of the other fields, in order.
+    /// Names and values of the other fields, in the order in which they are sent. Invalid UTF-8 is replaced by U+FFFD.
     fields: Vec<(String, String)>,
 }
 
 impl Explanation {
-    /// Decides about a request. `head` is the request as the parser produces it, `args` describe the connection.
+    /// Decides about a request, without sending anything. `head` is the request as the parser produces it, `args`
+    /// describe the connection, and `certificates` are the server certificates that are known here.
     pub(super) fn new(
         snapshot: &Snapshot,
         args: &ExplainArgs,
@@ -204,7 +207,8 @@ impl Explanation {
     }
 }
 
-/// Returns a client certificate with the subject of `--client-certificate`. `None` without the option.
+/// Returns a client certificate that has the subject of `--client-certificate` and no content. `None` without the
+/// option.
 fn described_certificate(args: &ExplainArgs) -> Option<ClientCertificate> {
     args.client_certificate.as_ref().map(|subject| {
         let mut certificate = ClientCertificate::new(vec![Vec::new()]);
@@ -213,7 +217,8 @@ fn described_certificate(args: &ExplainArgs) -> Option<ClientCertificate> {
     })
 }
 
-/// Returns whether there is a certificate for this name: that of its site, or one that covers it.
+/// Returns the answer about the server certificate for a name: `found` if the site has its own or one covers the name,
+/// `none`, or `unknown` if the certificates could not be read.
 fn certificate(certificates: &CertificateSource, name: &str, site: Option<&str>) -> Answer {
     match certificates {
         CertificateSource::Loaded(found) if site.is_some_and(|site| found.has_own(site)) => {
@@ -230,8 +235,8 @@ fn certificate(certificates: &CertificateSource, name: &str, site: Option<&str>)
     }
 }
 
-/// Returns a machine of the tailnet that has all these identities. `None` if the list is empty. Of several names or
-/// logins, the last counts.
+/// Returns a node of the tailnet that has all these identities: all tags, and of several names or logins the last.
+/// `None` if the list is empty.
 fn node(who: &[IdentityMatcher]) -> Option<Node> {
     if who.is_empty() {
         return None;
@@ -249,7 +254,8 @@ fn node(who: &[IdentityMatcher]) -> Option<Node> {
     Some(node)
 }
 
-/// Returns the answer about the site: its name, and how its hosts match `host`.
+/// Returns the answer about the site: its name, and how its hosts match `host`; `none` with the reason if no site
+/// serves the host.
 fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     let Some((_, site)) = decision.site else {
         let why = decision.verdict.reason().map(|reason| reason.description().to_owned());
@@ -266,7 +272,7 @@ fn site(decision: &Decision<'_>, host: Option<&str>) -> Answer {
     Answer::new(&site.name, why)
 }
 
-/// Returns the answer about the route: its path, and how it matches.
+/// Returns the answer about the route: its path, and how it matches; `none` if no route was chosen.
 fn route(decision: &Decision<'_>) -> Answer {
     match decision.route.map(|(_, route)| &route.path) {
         Some(PathMatch::Begins(path)) => Answer::new(path, "longest matching beginning"),
@@ -279,7 +285,7 @@ fn route(decision: &Decision<'_>) -> Answer {
     }
 }
 
-/// Returns the answer about the verdict on the request.
+/// Returns the answer about the verdict: what happens to the request, and why.
 fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     let (what, why): (String, String) = match &decision.verdict {
         Verdict::Drop { why } => ("dropped without a response".into(), why.description().into()),
@@ -305,7 +311,8 @@ fn verdict(snapshot: &Snapshot, decision: &Decision<'_>) -> Answer {
     Answer::new(what, why)
 }
 
-/// Returns the answer about the authentication of the client. `None` if the site is open to all.
+/// Returns the answer about the authentication of the client: by password, or by a service. `None` if the site is open
+/// to all.
 fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
     match auth {
         Auth::Open => None,
@@ -333,7 +340,8 @@ fn authentication(auth: &Auth, decision: &Decision<'_>) -> Option<Answer> {
     }
 }
 
-/// Returns the answer about early data.
+/// Returns the answer about early data: whether the request is forwarded at once, is not in early data, or waits for
+/// the handshake.
 fn early(early: EarlyDataVerdict) -> Answer {
     match early {
         EarlyDataVerdict::Allowed => {

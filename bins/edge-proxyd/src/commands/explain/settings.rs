@@ -11,14 +11,17 @@ use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-/// A setting in effect, as text.
+/// A setting that applies to a request, as text.
 #[derive(Serialize)]
 pub(super) struct Setting {
+    /// The name of the setting, such as `balance`.
     name: &'static str,
+    /// The description of its value.
     value: String,
 }
 
-/// Returns the settings of a request that reached a site.
+/// Returns the settings of a request that reached a site, in the order of the output; those of upstreams only if it is
+/// forwarded. Empty without a site.
 pub(super) fn settings(
     snapshot: &Snapshot,
     decision: &Decision<'_>,
@@ -70,7 +73,8 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Returns the choice among several targets. `None` if there is one.
+/// Returns the description of the choice among several targets, with weights and backups. `None` if there is only one
+/// target.
 fn balance(upstream: &Upstream) -> Option<String> {
     let count = upstream.targets.len();
     if count < 2 {
@@ -94,6 +98,7 @@ fn balance(upstream: &Upstream) -> Option<String> {
     Some(text)
 }
 
+/// Returns the description of the cookie that binds clients to targets.
 fn sticky(cookie: &StickyCookie) -> String {
     let until = match cookie.lifetime {
         Some(lifetime) => format!("for {lifetime:?}"),
@@ -102,6 +107,7 @@ fn sticky(cookie: &StickyCookie) -> String {
     format!("the cookie `{}` keeps a client at its target {until}", cookie.name)
 }
 
+/// Returns the description of passive health checks, and of the active one if there is one.
 fn health(upstream: &Upstream) -> String {
     let rules = &upstream.health.rules;
     let mut text = match rules.failures {
@@ -118,6 +124,7 @@ fn health(upstream: &Upstream) -> String {
     text
 }
 
+/// Returns the description of retries; `none` if there are none.
 fn retry(upstream: &Upstream) -> String {
     let retry = &upstream.retry;
     if retry.attempts == 0 {
@@ -132,7 +139,7 @@ fn retry(upstream: &Upstream) -> String {
     text
 }
 
-/// Returns what is demanded of a service over TLS. `None` without TLS.
+/// Returns the description of TLS to an upstream: server name, verification and client certificate. `None` without TLS.
 fn tls(upstream: &Upstream) -> Option<String> {
     let tls = upstream.tls.as_ref()?;
     let mut parts = Vec::new();
@@ -148,6 +155,7 @@ fn tls(upstream: &Upstream) -> Option<String> {
     Some(parts.join(", "))
 }
 
+/// Returns the description of the rate limits of a site. `None` if there are none.
 fn rate(limits: &RateLimits) -> Option<String> {
     let of = |rate: &edge_policy::rate::Rate, whose: &str| format!("{rate} of {whose}");
     let parts: Vec<String> = [
@@ -161,11 +169,13 @@ fn rate(limits: &RateLimits) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// Returns the size in bytes and the media type of a response.
 fn content(response: &Response) -> String {
     format!("{} bytes of {}", response.body.len(), response.content_type)
 }
 
-/// Returns what becomes of the fields of a response. `None` if nothing does.
+/// Returns the fields that a response gets, the edits of its fields, and the rewriting of its cookies. `None` if
+/// nothing changes.
 fn response(decision: &Decision<'_>, facts: &RequestContext<'_>) -> Option<String> {
     let mut head = ResponseHead::new(200);
     response_fields(decision, facts, None, &mut head);
@@ -183,7 +193,8 @@ fn response(decision: &Decision<'_>, facts: &RequestContext<'_>) -> Option<Strin
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Returns the edits of fields that a response has, which an empty one does not show.
+/// Returns descriptions of the fields that are removed and of the values that are replaced, which an empty response
+/// does not show.
 fn removed(edits: &FieldEdits) -> Vec<String> {
     let mut parts: Vec<String> = edits.remove.iter().map(|name| format!("{name} is removed")).collect();
     for (name, rules) in &edits.replace {
@@ -192,6 +203,7 @@ fn removed(edits: &FieldEdits) -> Vec<String> {
     parts
 }
 
+/// Returns descriptions of the rewriting of cookies, one for each rule.
 fn cookies(rules: &CookieRules) -> Vec<String> {
     let of = |attribute: &str, rules: &[edge_proxy::config::PrefixRule]| {
         rules
@@ -202,12 +214,13 @@ fn cookies(rules: &CookieRules) -> Vec<String> {
     [of("Path", &rules.path), of("Domain", &rules.domain)].concat()
 }
 
+/// Returns the codings, and the size in bytes from which content is compressed.
 fn compression(compression: &Compression) -> String {
     let codings: Vec<&str> = compression.codings.iter().map(|coding| coding.name()).collect();
     format!("{}, from {} bytes on", codings.join(", "), compression.least)
 }
 
-/// Returns the pages of a site for errors. `None` if it has none.
+/// Returns the description of the error pages of a site. `None` if it has none.
 fn errors(site: &Site) -> Option<String> {
     let page = |page: &edge_proxy::config::ErrorPage| {
         let statuses: Vec<String> = page.statuses.iter().map(ToString::to_string).collect();
@@ -218,7 +231,7 @@ fn errors(site: &Site) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Returns the response while no target can be reached or the site is under maintenance. `None` without one.
+/// Returns the description of the maintenance response of a site. `None` if none is configured.
 fn maintenance(site: &Site) -> Option<String> {
     let maintenance = site.maintenance.as_ref()?;
     let after = maintenance.retry_after.map(|seconds| Duration::from_secs(seconds.into()));

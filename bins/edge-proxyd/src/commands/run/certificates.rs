@@ -11,26 +11,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The shortest interval between two checks for certificates that expire.
+/// The shortest interval between two checks of the validity of certificates.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The server certificates in use, and the warnings that were logged about them.
 pub(super) struct CertificateMonitor {
     /// The certificates, shared with the proxy.
     certificates: Arc<Certificates>,
-    /// The time of the last check for certificates that expire. `None` before the first.
+    /// The time of the last check of the validity of certificates. `None` before the first.
     looked: Option<Instant>,
-    /// The reason for which the certificates could not be read the last time, so that it is logged once. `None` if they
-    /// could.
+    /// The error of the last attempt to read the certificates, so that it is logged once. `None` if it succeeded.
     failed: Option<String>,
     /// The last logged stage of each certificate, by its folder and serial number.
     said: BTreeMap<(PathBuf, String), Remaining>,
 }
 
 impl CertificateMonitor {
-    /// Loads the certificates, and logs which are used, which are not valid, and which names of sites have none. `None`
-    /// if none are configured. A folder that cannot be read, such as one that is mounted later, is logged and read
-    /// again later.
+    /// Loads the certificates, and logs which are used, which are rejected or expire, and which hosts of sites have
+    /// none. `None` if none are configured. A folder that cannot be read, such as one that is mounted later, is logged
+    /// and read again later.
     pub(super) fn load(settings: &Settings) -> Option<Self> {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return None;
@@ -62,12 +61,13 @@ impl CertificateMonitor {
         self.certificates.clone()
     }
 
-    /// Returns true if the certificates could not be read the last time.
+    /// Returns true if the last attempt to read the certificates failed.
     pub(super) const fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// Replaces the certificate files that are used beside the folder, and those of sites, and reads them.
+    /// Replaces the certificate files beside the folder, and those of sites, by those of `settings`, and reads all
+    /// certificates again.
     pub(super) fn set_files(&mut self, settings: &Settings) {
         self.certificates.set_files(settings.certificate_files.clone());
         self.certificates.set_sites(of_sites(settings));
@@ -75,7 +75,8 @@ impl CertificateMonitor {
     }
 
     /// Reads certificates again by `look`, and logs those that were loaded or rejected, and, once a minute at most,
-    /// those that expire. If reading fails, the certificates stay in use.
+    /// those that expire. If reading fails, the certificates that were read before stay in use, and a new error is
+    /// logged.
     pub(super) fn refresh(
         &mut self,
         look: impl Fn(&Certificates) -> Result<RefreshReport, CertificateError>,
@@ -130,7 +131,7 @@ impl CertificateMonitor {
 pub(crate) const CLOCK: &str =
     "clients refuse it, unless the clock of this machine is wrong: see timedatectl";
 
-/// The remaining validity of a certificate, as stages in the order in which they are reported.
+/// The stages of the validity of a certificate, in the order in which they are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Remaining {
     /// The validity has not begun.
@@ -146,8 +147,8 @@ enum Remaining {
 }
 
 impl Remaining {
-    /// Returns the stage of a certificate at the time `now`. The first tuple has the begin and end of its validity. All
-    /// are seconds since 1970.
+    /// Returns the stage of a certificate at the time `now`. The tuple has the beginning and the end of its validity.
+    /// All are seconds since 1970. At its end a certificate has expired.
     fn at((not_before, not_after): (i64, i64), now: i64) -> Self {
         let (lifetime, left) = ((not_after - not_before).max(1), not_after - now);
         match left {
@@ -159,7 +160,7 @@ impl Remaining {
         }
     }
 
-    /// Returns true if this stage is to be reported, where `last` is the one reported before for the same certificate:
+    /// Returns true if this stage is to be logged, where `last` is the one logged before for the same certificate:
     /// `Early` unless it was the last, the later stages if they are further than the last, and `Enough` never.
     fn is_news(self, last: Option<Self>) -> bool {
         match self {
@@ -170,18 +171,19 @@ impl Remaining {
     }
 }
 
-/// Formats a number of seconds without its sign: as days from 48 hours on, otherwise as hours, such as `12 days`.
+/// Formats a number of seconds without its sign, rounded down: as days from 48 hours on, otherwise as hours, such as
+/// `12 days`.
 fn format_span(seconds: i64) -> String {
     let hours = seconds.unsigned_abs() / 3600;
     if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") }
 }
 
-/// Returns the sites with a certificate of their own, and its path.
+/// Returns the names of the sites with a certificate of their own, each with the path of its certificate file.
 pub(crate) fn of_sites(settings: &Settings) -> HashMap<String, PathBuf> {
     settings.site_certificates.clone().into_iter().collect()
 }
 
-/// Logs the certificates that were loaded and those that were rejected.
+/// Logs the certificates that were loaded, and as warnings those that were rejected.
 fn tell(refreshed: &RefreshReport) {
     for path in &refreshed.swapped {
         journal::info(format_args!("{}: in use", path.display()));
@@ -191,8 +193,9 @@ fn tell(refreshed: &RefreshReport) {
     }
 }
 
-/// Returns each host of a site that no certificate covers, as pairs of site and host. A wildcard is also covered by a
-/// certificate for names below it. Empty if no listener has TLS. Sites that pass TLS through need no certificate.
+/// Returns each host of a site that no certificate covers, as pairs of site name and host. A wildcard is also covered
+/// by a certificate for a name below it. Empty if no listener has TLS. Sites that pass TLS through need no certificate,
+/// nor does `*` of a site with its own.
 pub(crate) fn names_without_certificate<'a>(
     certificates: &Certificates,
     config: &'a Config,

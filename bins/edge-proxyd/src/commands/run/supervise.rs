@@ -20,14 +20,14 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 
-/// The interval between two checks of the certificates folder and the listening sockets.
+/// The interval between two checks of the certificates and the listening sockets.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The reason for which the process stops serving.
 pub(super) enum ShutdownReason {
     /// SIGTERM or SIGINT was received.
     Stopped,
-    /// Another process took over and serves.
+    /// A successor serves and took over.
     Replaced,
 }
 
@@ -72,11 +72,12 @@ impl Signals {
 
 /// A takeover that is in progress.
 struct PendingTakeover<'a> {
-    /// The new process, and the sockets that it gets.
+    /// The successor, and the stream on which it reports that it serves.
     hand_over: HandOver<'a>,
-    /// The request that waits for the outcome. `None` if a signal or the process itself began the takeover.
+    /// The control request that is answered with the outcome. `None` if a signal or the process itself began the
+    /// takeover.
     asked: Option<ControlRequest>,
-    /// True if the process that serves afterwards is to read the configuration again.
+    /// True if the process that serves after the takeover, whichever that is, is to read the configuration again.
     reload: bool,
 }
 
@@ -96,7 +97,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) watched: Arc<StatusSources>,
     /// The server certificates. `None` if none were configured at the start.
     pub(super) certificates: Option<CertificateMonitor>,
-    /// The identity of the certificates folder, to detect that it was replaced.
+    /// The identity of the certificates folder, by which a replaced folder is detected.
     pub(super) identity: FolderIdentity,
     /// The listening sockets that the service manager stores across restarts.
     pub(super) store: SocketStore,
@@ -106,8 +107,9 @@ pub(super) struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     /// Handles signals, control requests, certificates and takeovers until the process has to stop, and returns the
-    /// reason. `took_over` is true if the process replaced another one. `requests` are the control requests, if there
-    /// is a socket.
+    /// reason. `took_over` is true if the process replaced another one, whose last request follows. `requests` are the
+    /// control requests, `None` without a control socket. SIGTERM and SIGINT kill the successor of a takeover in
+    /// progress.
     ///
     /// # Errors
     /// The status page could not be started.
@@ -166,7 +168,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Reloads, and reports the outcome in the log and to the service manager.
+    /// Reads the certificates and the configuration again, and reports the outcome in the log and to the service
+    /// manager.
     fn reload_by_signal(&mut self) {
         self.notifier.reloading();
         self.refresh();
@@ -175,8 +178,8 @@ impl<'a> Supervisor<'a> {
         self.notifier.say(&format!("READY=1\nSTATUS={}", status_line(&reloaded.answer)));
     }
 
-    /// Starts the status page, if one is configured. If its address is in use after a takeover, it is retried in the
-    /// background until the predecessor has released it.
+    /// Starts the status page in a task, if one is configured. If its address cannot be bound after a takeover, this is
+    /// retried in the background until the predecessor has released it.
     ///
     /// # Errors
     /// The address could not be bound, and the process did not take over.
@@ -195,9 +198,10 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Detects that another certificates folder was mounted or put in place, which the sandbox does not allow, and logs
-    /// a warning once for each. Only checked if certificates cannot be read, or `[acme]` writes to the folder. Returns
-    /// true if a takeover should follow: only under a service manager, which can follow the new main process.
+    /// Detects that another certificates folder was mounted or put in place, to which the sandbox gives no access, and
+    /// logs a warning once for each. Only checked if the sandbox restricts files, and certificates cannot be read or
+    /// `[acme]` writes to the folder. Returns true if a takeover should follow: only under a service manager, which can
+    /// follow the new main process.
     fn detect_replaced_folder(&mut self) -> bool {
         let denied = self.certificates.as_ref().is_some_and(CertificateMonitor::has_failed);
         if !self.process_sandbox.is_closed() || !(denied || self.settings.acme.is_some()) {
@@ -214,7 +218,7 @@ impl<'a> Supervisor<'a> {
         follows
     }
 
-    /// Reads the certificates again, if any are configured.
+    /// Reads the certificates again, if any are configured, even if no file has changed.
     fn refresh(&mut self) {
         if let Some(certificates) = &mut self.certificates {
             certificates.refresh(Certificates::refresh);
@@ -222,7 +226,8 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Handles a control request of `reload` or `maintenance`: responds to it, or begins a takeover that responds
-    /// later. Returns the takeover that is pending then, or `None`.
+    /// later. During a takeover, everything except that is refused. Returns the takeover that is in progress
+    /// afterwards, or `None`.
     async fn handle_request(
         &mut self,
         pending: Option<PendingTakeover<'a>>,
@@ -256,8 +261,8 @@ impl<'a> Supervisor<'a> {
         pending
     }
 
-    /// Switches the maintenance of a site, saves it and applies it to the proxy. Refused if `handing_over`, since the
-    /// new process has already read the saved switches. Returns the response.
+    /// Begins or ends the maintenance of a site, saves it and applies it to the proxy. Refused if `handing_over`, since
+    /// the successor has already read the saved sites. Returns the response.
     fn switch(&mut self, asked: &MaintenanceRequest, handing_over: bool) -> ControlAnswer {
         let refused =
             |line: String, invalid| ControlAnswer { lines: vec![line], invalid, ..ControlAnswer::default() };
@@ -278,8 +283,8 @@ impl<'a> Supervisor<'a> {
         ControlAnswer { ok: true, lines: vec![line], ..ControlAnswer::default() }
     }
 
-    /// Begins a takeover. Refused if one is pending or the new process cannot be started; the failure is logged and
-    /// sent to `asked`. Returns the takeover that is pending then, or `None`.
+    /// Begins a takeover. Fails if one is in progress or the successor cannot be started; the failure is logged,
+    /// counted as a failed reload and sent to `asked`. Returns the takeover that is in progress afterwards, or `None`.
     async fn hand_over(
         &self,
         pending: Option<PendingTakeover<'a>>,
@@ -305,7 +310,8 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Completes a takeover with the outcome `served`, logs it, and responds to the request that waits for it. Returns
-    /// the reason to stop, or `None` if the new process failed, which is then ended, and this process continues.
+    /// the reason to stop. `None` if the successor failed: it is killed, a reload that was requested meanwhile is
+    /// carried out here, and this process continues.
     async fn finish(
         &mut self,
         pending: PendingTakeover<'a>,
@@ -335,8 +341,8 @@ impl<'a> Supervisor<'a> {
         Some(ShutdownReason::Replaced)
     }
 
-    /// Logs and counts a takeover that failed, for the reason `why`, and responds to `asked`. If `goes_on`, another
-    /// takeover is still in progress, and the status of the service is left unchanged.
+    /// Logs a takeover that failed for the reason `why`, records it as a failed reload, and responds to `asked`. If
+    /// `goes_on`, another takeover is still in progress, and the status of the service is left unchanged.
     async fn fail(&self, why: &str, asked: Option<ControlRequest>, goes_on: bool) {
         self.watched.reloads.record(false);
         let line = format!("{why}; process {} continues to serve", std::process::id());
@@ -351,7 +357,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Ends the new process of a pending takeover, because the service is to stop. Returns the reason to stop.
+/// Kills the successor of a takeover in progress, because the service is to stop. Returns [`ShutdownReason::Stopped`].
 fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     if let Some(pending) = pending {
         pending.hand_over.end();
@@ -359,13 +365,14 @@ fn end_pending(pending: Option<PendingTakeover<'_>>) -> ShutdownReason {
     ShutdownReason::Stopped
 }
 
-/// Returns the answer to a request that changes the configuration during a takeover.
+/// Returns the response to a request that cannot be carried out during a takeover.
 fn while_handing_over() -> ControlAnswer {
     let line = "a new process is taking over: ask again when it serves".to_owned();
     ControlAnswer { lines: vec![line], ..ControlAnswer::default() }
 }
 
-/// Returns the status of the service after a reload, for the service manager.
+/// Returns the status text for the service manager after a reload: `serving`, with the first line of the response if
+/// the reload was refused.
 fn status_line(answer: &ControlAnswer) -> String {
     match answer.lines.first() {
         Some(line) if !answer.ok => format!("serving; the last reload was refused: {line}"),
@@ -373,10 +380,10 @@ fn status_line(answer: &ControlAnswer) -> String {
     }
 }
 
-/// Waits until the new process of a takeover serves. Never returns without a takeover.
+/// Waits until the successor of a takeover serves. Never completes without a takeover. Cancel safe.
 ///
 /// # Errors
-/// The reason for which the new process does not serve.
+/// The reason for which the successor does not serve.
 async fn takeover_outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(), &'static str> {
     match pending {
         Some(pending) => pending.hand_over.wait_until_serving().await,
@@ -384,7 +391,7 @@ async fn takeover_outcome(pending: &mut Option<PendingTakeover<'_>>) -> Result<(
     }
 }
 
-/// Waits for the next control request. `None` if the channel is closed. Never returns without a channel.
+/// Waits for the next control request. `None` if the channel is closed. Never completes without a channel.
 async fn next_request(requests: &mut Option<Receiver<ControlRequest>>) -> Option<ControlRequest> {
     match requests {
         Some(requests) => requests.recv().await,
@@ -392,7 +399,7 @@ async fn next_request(requests: &mut Option<Receiver<ControlRequest>>) -> Option
     }
 }
 
-/// Waits for the next tick. Never returns without a ticker.
+/// Waits for the next tick. Never completes without a ticker.
 async fn next(ticks: &mut Option<tokio::time::Interval>) {
     match ticks {
         Some(ticks) => drop(ticks.tick().await),
