@@ -7,11 +7,11 @@ use edge_http::{RequestHead, ResponseHead};
 use edge_policy::Reason;
 use std::time::Duration;
 
-/// The response to a request that admission or authentication refuses, and the reason to log.
+/// The response to a request that admission or authentication refuses, and the reason for it.
 pub(super) struct Denial {
     /// The head of the response.
     pub(super) head: ResponseHead,
-    /// The content of the response.
+    /// The reason that is logged and counted.
     pub(super) content: Vec<u8>,
     /// The reason for the log and the metrics.
     pub(super) reason: Reason,
@@ -19,7 +19,7 @@ pub(super) struct Denial {
 
 impl Denial {
     /// Creates the refusal of a request with the error response of its site for `status`. `wait` is sent as
-    /// Retry-After, rounded up to whole seconds.
+    /// Retry-After, rounded up to whole seconds; `None` sends no such field.
     pub(super) fn new(
         context: &ExchangeContext<'_>,
         request: &RequestHead,
@@ -36,11 +36,12 @@ impl Denial {
     }
 }
 
-/// Admits a request: counts it for the rates and the concurrency limit of its site until the returned permit is
-/// dropped. `Ok(None)` for a request of no site.
+/// Admits a request: counts it for the rates of its client and its site, and for the concurrency limit of the site
+/// until the returned permit is dropped. `Ok(None)` for a request of no site.
 ///
 /// # Errors
-/// The refusal: 429 if the client's rate is exceeded, 503 if the site's rate or concurrency is.
+/// The refusal: 429 if the client's rate is exceeded, 503 if the site's rate or concurrency is. With an exceeded rate,
+/// it has Retry-After.
 pub(super) fn admit(
     context: &ExchangeContext<'_>,
     request: &RequestHead,

@@ -14,8 +14,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The highest number of bytes of the content that the authentication service may return. A longer response is an
-/// error.
+/// The highest number of bytes of content in a response of the authentication service. A longer response is an error.
 const MAX_DENIAL_CONTENT: usize = 256 * 1024;
 
 /// The result of a successful authentication.
@@ -24,10 +23,10 @@ pub(super) enum AuthIdentity<'a> {
     /// No authentication is required.
     #[default]
     Unasked,
-    /// The settings, and the user name that was authenticated by a password.
+    /// The settings, and the name of the user who was authenticated by a password.
     Basic(&'a BasicAuth, String),
-    /// The settings, and the fields of the authentication service's response: those for the request to the upstream,
-    /// then those for the response to the client.
+    /// The settings, and two sets of fields from the authentication service's response: those for the request to the
+    /// upstream, then those for the response to the client.
     Forward(&'a ForwardAuth, Fields, Fields),
 }
 
@@ -40,8 +39,8 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Sets the identity fields in the request to the upstream, and removes those that the client sent. After a
-    /// password, Authorization is removed, too.
+    /// Sets the identity fields in the request to the upstream, and removes those of the same names that the client
+    /// sent. After a password, Authorization is removed, too. No effect without authentication.
     pub(super) fn set_request_fields(&self, fields: &mut Fields) {
         match self {
             Self::Unasked => {}
@@ -56,7 +55,8 @@ impl AuthIdentity<'_> {
         }
     }
 
-    /// Appends the fields to the response that the authentication service returned for it.
+    /// Appends the fields that the authentication service returned for the response to the client. No effect for other
+    /// kinds of authentication.
     pub(super) fn add_response_fields(&self, fields: &mut Fields) {
         if let Self::Forward(_, _, said) = self {
             said.iter().for_each(|field| fields.push(field.name, field.value));
@@ -73,10 +73,11 @@ pub(super) struct Authentication<'c, 'a> {
 }
 
 impl<'a> Authentication<'_, 'a> {
-    /// Authenticates the request by the method that the decision names, and returns the identity.
+    /// Authenticates the request by the method that the decision names, and returns the identity;
+    /// [`AuthIdentity::Unasked`] if none is required.
     ///
     /// # Errors
-    /// The refusal to send to the client.
+    /// The refusal that is to be sent to the client.
     pub(super) async fn identify(&self, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         match self.context.decision.auth {
             None | Some(Auth::Open) => Ok(AuthIdentity::Unasked),
@@ -85,10 +86,11 @@ impl<'a> Authentication<'_, 'a> {
         }
     }
 
-    /// Authenticates by the password in the request.
+    /// Authenticates the request by the user name and password in its Authorization field.
     ///
     /// # Errors
-    /// 401 without a correct password, 429 after too many wrong ones, 503 while too many are being verified.
+    /// 401 without a correct password, 429 after too many wrong ones, 503 while too many are being verified. The last
+    /// two have Retry-After.
     async fn basic(&self, auth: &'a BasicAuth, head: &RequestHead) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let refuse =
             |status, wait, reason| Err(Box::new(Denial::new(self.context, head, status, Some(wait), reason)));
@@ -111,11 +113,12 @@ impl<'a> Authentication<'_, 'a> {
         Err(Box::new(Denial { head: response, content, reason: Reason::PasswordAskedFor }))
     }
 
-    /// Authenticates by a subrequest to the authentication service, one for each reading of an ambiguous path.
+    /// Authenticates the request by subrequests to the authentication service, one for the request target and one for
+    /// each other reading of an ambiguous path.
     ///
     /// # Errors
-    /// The service's response if it denies one of them; 503 if it cannot be reached; 400 if it returns different
-    /// identities.
+    /// The service's response if it denies one of them; 503 if there is no valid response; 400 if the identities
+    /// differ.
     async fn forward(
         &self,
         auth: &'a ForwardAuth,
@@ -160,8 +163,9 @@ impl<'a> Authentication<'_, 'a> {
         Ok(AuthIdentity::Forward(auth, request, response))
     }
 
-    /// Sends the subrequest to the authentication service and reads its response, again on a new connection if a reused
-    /// one was closed.
+    /// Sends the subrequest to the authentication service and reads its response. Repeats it on a new connection,
+    /// once, if a reused one was closed or the service did not process it. The target's health is changed by the
+    /// outcome.
     ///
     /// # Errors
     /// [`UpstreamError`] if there is no response in time, or its content exceeds [`MAX_DENIAL_CONTENT`].

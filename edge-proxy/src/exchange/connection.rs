@@ -21,26 +21,27 @@ pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     /// The source address in the connection's PROXY header. `None` if there was none.
     pub(crate) proxied: Option<SocketAddr>,
-    /// The description of the connection in its PROXY header. `None` if there was none.
+    /// The extensions in the connection's PROXY header, which describe the connection. `None` if there were none.
     pub(crate) proxy_extensions: Option<Rc<Extensions>>,
     /// The name of the interface that the connection arrived on. `None` if it is not known, or not needed by the
     /// configuration.
     pub(crate) interface: Option<Rc<str>>,
     /// The name of the listener that accepted the connection. `None` if the listener has no name.
     pub(crate) listener: Option<Rc<str>>,
-    /// The normalised server name in the ClientHello. `None` without one or without TLS.
+    /// The normalized server name in the ClientHello. `None` if there was none, or without TLS.
     pub(crate) sni: Option<Box<str>>,
     /// The application protocol that was negotiated by ALPN. `None` if none was.
     pub(crate) alpn: Option<&'static str>,
-    /// The version and cipher suite of TLS, once negotiated. `None` without TLS.
+    /// The negotiated version and cipher suite of TLS. `None` without TLS, and while they are not negotiated.
     pub(crate) tls: Option<TlsParameters>,
-    /// The client certificate. `None` if the handshake requested none.
+    /// The certificate that the client presented, or the fact that it presented none. `None` if the handshake
+    /// requested none.
     pub(crate) certificate: Option<Rc<ProvenCertificate>>,
 }
 
 impl Connection {
-    /// Returns the context of a request on this connection for the policy. `early` is true if the request is early data
-    /// and the handshake is incomplete.
+    /// Returns the context of a request on this connection for the policy. `early` is true if the request is early
+    /// data and the handshake is incomplete. `identities` are the tailnet identities of the client and its hops.
     pub(crate) fn facts<'f>(
         &'f self,
         runtime: &Runtime,
@@ -58,7 +59,7 @@ impl Connection {
         facts
     }
 
-    /// Returns the client certificate as the context of a request, under the rules in effect of the site that the
+    /// Returns the client certificate as the context of a request, under the present rules of the site that the
     /// handshake was for. `NotAsked` if the handshake requested none, or those rules have changed since.
     pub(crate) fn certificate(&self, runtime: &Runtime) -> CertificateContext<'_> {
         let (Some(proven), Some(sni)) = (&self.certificate, &self.sni) else {

@@ -18,7 +18,7 @@ pub(super) struct ExchangeContext<'a> {
     pub(super) view: &'a View,
     /// The connection of the client.
     pub(super) connection: &'a Connection,
-    /// The identifier of the request. `None` unless the configuration has a field or identifier setting for it.
+    /// The identifier of the request. `None` unless the configuration names a field for it.
     pub(super) request_id: Option<&'a str>,
     /// The tailnet identities of the client and its hops.
     pub(super) identities: Identities<'a>,
@@ -39,13 +39,13 @@ impl ExchangeContext<'_> {
         self.connection.facts(&self.view.runtime, early, self.identities)
     }
 
-    /// Prepares the head of a response for the client, as [`response_fields`].
+    /// Sets and removes the fields of a response for the client, as [`response_fields`] describes.
     pub(super) fn response_fields(&self, head: &mut ResponseHead) {
         let alt_svc = self.view.runtime.alt_svc(self.connection.local);
         response_fields(self.decision, &self.facts(false), alt_svc, head);
     }
 
-    /// Returns the extensions of the PROXY header to this upstream.
+    /// Returns the extensions of the PROXY header that this upstream is to receive.
     pub(super) fn proxy_extensions(&self, upstream: &Upstream) -> Extensions {
         let certificate = self.connection.certificate(&self.view.runtime);
         proxy_extensions(upstream, self.connection, certificate, self.request_id)

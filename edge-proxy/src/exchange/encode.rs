@@ -7,11 +7,11 @@ use std::io::{self, Write};
 pub(super) struct Encoder {
     /// The compressor of the response's coding.
     inner: Compressor,
-    /// True if content was written since the last flush, so that the compressor may hold some back.
+    /// True if content was written since the last flush, so that the compressor may not have output all of it.
     dirty: bool,
     /// True if the end of the content was encoded.
     finished: bool,
-    /// The number of bytes of the output that were sent.
+    /// The number of bytes at the beginning of `ready` that were sent.
     sent: usize,
     /// The compressed output, including the part that was sent.
     ready: Vec<u8>,
@@ -19,8 +19,11 @@ pub(super) struct Encoder {
 
 /// A compressor that writes to memory.
 enum Compressor {
+    /// Brotli (RFC 7932).
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    /// gzip (RFC 1952).
     Gzip(Box<flate2::write::GzEncoder<Vec<u8>>>),
+    /// Zstandard (RFC 8878).
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
 }
 
@@ -28,7 +31,7 @@ impl Encoder {
     /// Creates an encoder of this coding at a fast level, since content is compressed for every response.
     ///
     /// # Errors
-    /// The error of creating a zstd compressor.
+    /// The error of creating or configuring a Zstandard compressor.
     pub(super) fn new(coding: Coding) -> io::Result<Self> {
         let inner = match coding {
             Coding::Brotli => {
@@ -53,7 +56,7 @@ impl Encoder {
         &self.ready[self.sent..]
     }
 
-    /// Removes the first `n` encoded bytes, which were sent.
+    /// Records that the first `n` of the ready bytes were sent.
     pub(super) fn sent(&mut self, n: usize) {
         self.sent += n;
         if self.sent == self.ready.len() {
@@ -62,7 +65,7 @@ impl Encoder {
         }
     }
 
-    /// Returns whether nothing was written since the last flush. Output may still have to be sent.
+    /// Returns whether all written content was flushed or finished. Output may still have to be sent.
     pub(super) const fn is_clean(&self) -> bool {
         !self.dirty
     }
@@ -72,7 +75,7 @@ impl Encoder {
         self.finished
     }
 
-    /// Compresses a part of the content. The compressor may hold its output back until [`Encoder::flush`].
+    /// Compresses a part of the content. Its output may only be ready after [`Encoder::flush`] or [`Encoder::finish`].
     ///
     /// # Errors
     /// The error of the compressor.
@@ -87,7 +90,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Moves everything that the compressor holds back to the output, so that the client does not wait for it.
+    /// Completes the output of all written content, so that the client does not wait for it.
     ///
     /// # Errors
     /// The error of the compressor.
@@ -102,7 +105,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Ends the content: the rest and the end of the coding are moved to the output.
+    /// Ends the content: completes the output of all written content and the end of the coding.
     ///
     /// # Errors
     /// The error of the compressor.
@@ -122,7 +125,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Moves the compressor's output to the bytes that are to be sent.
+    /// Moves the compressor's output to `ready`.
     fn collect(&mut self) {
         let made = match &mut self.inner {
             Compressor::Brotli(encoder) => encoder.get_mut(),

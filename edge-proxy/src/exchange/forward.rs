@@ -19,8 +19,8 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Returns the failure of an upstream as text, with the target if `at`, its index, is known. `None` for the failure of a
-/// handler, which is not the upstream's.
+/// Returns the failure of an upstream as text for the log: the target, if `at`, its index, is given, and the cause.
+/// `None` for the failure of a handler, which is not the upstream's.
 fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Option<String> {
     let cause = why.cause().map(|cause| cause.to_string());
     let target = at.and_then(|at| upstream.targets.get(at));
@@ -32,7 +32,7 @@ fn error_text(upstream: &Upstream, at: Option<usize>, why: UpstreamError) -> Opt
     })
 }
 
-/// The fields of an upstream's response that are kept when an error page replaces it.
+/// The fields of an upstream's response that are retained when an error page replaces it.
 const KEPT_FIELDS: [&[u8]; 4] = [b"allow", b"retry-after", b"set-cookie", b"www-authenticate"];
 
 /// The forwarding of one request to an upstream.
@@ -47,6 +47,10 @@ pub(super) struct Forwarding<'c, 'a> {
     pub(super) handler: Option<&'a HandlerRef>,
 }
 
+/// Forwards the request to a target of the upstream, and the response to the client. Sends the request again at other
+/// targets as the upstream's settings permit, and on a new connection if a reused one was closed or the target did not
+/// process the request, if the client has received no final head and no content was forwarded. If all fails, sends an
+/// error response. `head` is changed to the one that is sent to the upstream. Returns the outcome.
 impl Forwarding<'_, '_> {
     /// Forwards the request to a target of the upstream, and the response to the client. Retries at other targets as
     /// the upstream's settings permit, if the client has received nothing. `head` is changed to the one that is sent to
@@ -228,13 +232,13 @@ impl Forwarding<'_, '_> {
     }
 
     /// Returns the site's error page that replaces responses of upstreams with this status. `None` if there is none,
-    /// and the response is forwarded.
+    /// so that the response is forwarded.
     fn intercepting_page(&self, status: u16) -> Option<&ErrorPage> {
         self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
     }
 
-    /// Returns the head of the error page that replaces this response, with the response's fields in [`KEPT_FIELDS`].
-    /// `None` if no page replaces it.
+    /// Returns the head of the error page that replaces this response, with the response's fields named in
+    /// [`KEPT_FIELDS`]. `None` if no page replaces it.
     fn intercepting_head(&self, response: &ResponseHead) -> Option<ResponseHead> {
         let mut head = page_head(self.intercepting_page(response.status)?, response.status);
         for field in response.fields.iter() {
@@ -245,7 +249,8 @@ impl Forwarding<'_, '_> {
         Some(head)
     }
 
-    /// Calls the handler of the route, which may edit the response. Does nothing if the route has none.
+    /// Calls the handler of the route, which may edit the response. `request` is the head as sent to the upstream.
+    /// Does nothing if there is no handler.
     ///
     /// # Errors
     /// [`UpstreamError::Handler`] if the handler panicked.
@@ -255,8 +260,9 @@ impl Forwarding<'_, '_> {
         catch_unwind(AssertUnwindSafe(edit)).map_err(|_| UpstreamError::Handler)
     }
 
-    /// Chooses the content coding of the response, and rewrites the response head accordingly. `request` is the head as
-    /// the client sent it; `None` if the site does not compress. Returns `None` if the response is not compressed.
+    /// Chooses the content coding of the response, and changes the response head accordingly, with Vary if the choice
+    /// depended on the request. `request` is the head as the client sent it; `None` if the site does not compress.
+    /// Returns `None` if the response is not compressed.
     fn coding(&self, request: Option<&RequestHead>, response: &mut ResponseHead) -> Option<Coding> {
         let request = request?;
         let chosen = compression::choose(self.context.decision.compression(), request, response);
@@ -269,8 +275,8 @@ impl Forwarding<'_, '_> {
         chosen.ok()
     }
 
-    /// Returns the hash key of the request for [`Balance::Hash`], by client address, host or target; 0 for other
-    /// balances.
+    /// Returns the hash key of the request for [`Balance::Hash`]: the hash of the client address, the authority in
+    /// lower case, or the request target. 0 for other balances.
     fn key(&self, balance: Balance, head: &RequestHead) -> u64 {
         let Balance::Hash(key) = balance else { return 0 };
         match key {
@@ -283,16 +289,16 @@ impl Forwarding<'_, '_> {
         }
     }
 
-    /// Returns the site's maintenance response if no connection to the upstream could be made. `None` for other
-    /// failures, or if the site has none.
+    /// Returns the site's maintenance response if the failure is that no connection to the upstream could be
+    /// established or no target is available. `None` for other failures, or if the site has none.
     fn maintenance(&self, why: Failure) -> Option<&Maintenance> {
         let away = matches!(why, Failure::Upstream(UpstreamError::Connect(_) | UpstreamError::NoTarget));
         self.context.decision.site.and_then(|(_, site)| site.maintenance.as_ref()).filter(|_| away)
     }
 
-    /// Sends the error response for a failure, or the maintenance response, or aborts the exchange if a response has
-    /// begun or the client cannot receive one. `answered` is true if a final head was sent. Returns the outcome with
-    /// the failure's reason.
+    /// Sends the error response for a failure, or the maintenance response. Aborts the exchange instead if a final
+    /// head was sent (`answered` is true) or the client cannot receive a response. `received` and `sent` are the
+    /// content bytes so far. Returns the outcome with the failure's reason.
     async fn failed<D: Downstream>(
         &self,
         why: Failure,

@@ -5,7 +5,7 @@ use edge_policy::Reason;
 
 /// The outcome of an exchange, for logging and counting.
 pub(super) struct Outcome {
-    /// The status sent to the client. `None` if it received no response.
+    /// The status sent to the client. `None` if it received no response head.
     pub(super) status: Option<u16>,
     /// The number of content bytes received from the client.
     pub(super) received: u64,
@@ -13,17 +13,17 @@ pub(super) struct Outcome {
     pub(super) sent: u64,
     /// The index of the upstream in the configuration. `None` if the request was not forwarded.
     pub(super) upstream: Option<usize>,
-    /// The reason of a refusal or failure. `None` for a request that was served.
+    /// The reason of a refusal or failure. `None` for a request that was served completely.
     pub(super) reason: Option<Reason>,
     /// The number of content bytes that were spliced to a socket, without a copy in this process.
     pub(super) spliced: u64,
-    /// The failure of the upstream that ended the exchange, as text: the target, if known, and the cause. `None` if no
-    /// upstream failure ended it, also if an earlier attempt failed.
+    /// The upstream failure that ended the exchange, as text: the target, if known, and the cause. `None` if none did,
+    /// also if only an earlier attempt failed.
     pub(super) error: Option<String>,
 }
 
 impl Outcome {
-    /// Creates the outcome of a response with this status, without content and without a reason.
+    /// Creates the outcome of a response with this status, without content, upstream, and reason.
     pub(super) const fn with_status(status: u16) -> Self {
         Self {
             status: Some(status),
@@ -36,7 +36,7 @@ impl Outcome {
         }
     }
 
-    /// Sets the reason.
+    /// Returns the outcome with this reason, which replaces an earlier one.
     pub(super) fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
@@ -52,14 +52,14 @@ pub(crate) enum Failure {
     ClientMalformed,
     /// The request content exceeds the limit.
     TooLarge,
-    /// The client took too long to send or to receive.
+    /// The client took too long to send or to receive content.
     ClientSlow,
     /// The upstream failed.
     Upstream(UpstreamError),
 }
 
 impl Failure {
-    /// Returns the reason to log, count and trace.
+    /// Returns the reason that is logged, counted and traced for this failure.
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::ClientLost => Reason::ClientLost,

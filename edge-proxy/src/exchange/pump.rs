@@ -24,9 +24,9 @@ const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of bytes of compressed content that are collected before they are sent, unless the upstream pauses.
 const ENCODED_WRITE_SIZE: usize = 8 * 1024;
 
-/// A function that edits a response head before it is sent, and returns the coding to compress the content with, `None`
-/// for no compression. The second argument is true if the exchange could still be retried. Its error discards the
-/// response.
+/// A function that edits a response head before it is sent, and returns the coding to compress the content with,
+/// `None` for no compression. The second argument is true if the exchange could still be retried. An error discards
+/// the response.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
 /// The state of an exchange that moves content in both directions.
@@ -47,41 +47,42 @@ pub(super) struct Pump<'a> {
     pub(super) answered: bool,
     /// True if request content was forwarded, so that the request cannot be sent again.
     pub(super) consumed: bool,
-    /// True if the request is complete, or the upstream accepts no more of it.
+    /// True if all of the request was forwarded, it has no content, or the upstream accepts no more of it.
     pub(super) request_done: bool,
-    /// True if nothing is written to the upstream before the end of the request: it declared content of length 0, so it
-    /// would be complete for the upstream before the client has ended it.
+    /// True while nothing may be written to the upstream before the end of the request: it declared content of length
+    /// 0, so it would be complete for the upstream before the client has ended it.
     pub(super) held: bool,
-    /// The decision by which the request's trailers are filtered; without it none are forwarded.
+    /// The decision by which the request's trailers are filtered. `None` if no trailers are forwarded.
     decision: Option<&'a Decision<'a>>,
     /// True if the response was read completely from the upstream and passed to the client's side.
     pub(super) response_done: bool,
-    /// The number of interim responses received.
+    /// The number of interim responses received from the upstream.
     interim: u32,
-    /// True if the response has no content.
+    /// True if the response has no content by its status or the request's method.
     bodiless: bool,
     /// True after a switch to another protocol.
     pub(super) tunnel: bool,
-    /// True if the deadline was set.
+    /// True once the deadline was set for the first time.
     armed: bool,
     /// True if output is pending that the client does not accept.
     client_waits: bool,
     /// True if content is pending that the upstream does not accept.
     upstream_waits: bool,
     /// The value of [`Downstream::progress`] when the deadline for the client was set. `None` unless the exchange
-    /// waited for its turn.
+    /// waited for its turn among others.
     progress: Option<u64>,
     /// The compressor of the response. `None` if it is not compressed.
     pub(super) encoder: Option<Encoder>,
-    /// The number of content bytes after which splicing begins. `None` disables it.
+    /// The number of sent content bytes from which on the client's transport may prepare for splicing. `None` disables
+    /// splicing.
     splice_after: Option<u64>,
-    /// The pipe of a spliced response. `None` before splicing.
+    /// The pipe through which the response is spliced. `None` before splicing has begun.
     splice_pipe: Option<SplicePipe>,
     /// The number of content bytes that were spliced.
     pub(super) spliced: u64,
-    /// The state of the end after a side has closed. `None` while both are connected.
+    /// The reason and the stage of the end after one side has closed or failed. `None` before that.
     ending: Option<Ending>,
-    /// The delay before a reset that could discard sent content. `None` while no reset is delayed.
+    /// The delay before a reset that could discard content on its way. `None` unless one is delayed.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -91,13 +92,14 @@ enum SpliceStep {
     Unavailable,
     /// Content was moved, or its end was read.
     Progress,
-    /// Nothing moved: the upstream has no content, or the client accepts none.
+    /// Nothing was moved: the upstream has no content now, or the client accepts none.
     Pending,
 }
 
 impl<'a> Pump<'a> {
-    /// Creates the pump of an exchange with an upstream. `limit` is the highest number of request content bytes;
-    /// `has_body` is true if the request has content.
+    /// Creates the pump of an exchange with an upstream. `limit` is the highest number of request content bytes,
+    /// `None` for no limit; `has_body` is true if the request has content. Splicing is disabled, and trailers of the
+    /// request are not forwarded.
     pub(super) fn new(
         up: UpstreamExchange,
         timeouts: &'a Timeouts,
@@ -133,20 +135,20 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Sets the number of content bytes after which a response may be spliced. `None` disables splicing.
+    /// Sets the number of sent content bytes from which on a response may be spliced. `None` disables splicing.
     pub(super) const fn splice_after(mut self, bytes: Option<u64>) -> Self {
         self.splice_after = bytes;
         self
     }
 
-    /// Sets the decision by which the request's trailers are filtered.
+    /// Sets the decision by which the request's trailers are filtered before they are forwarded.
     pub(super) const fn with_decision(mut self, decision: &'a Decision<'a>) -> Self {
         self.decision = Some(decision);
         self
     }
 
-    /// Holds the request back until its end if `empty` is true: it declares content of length 0. No effect if its end
-    /// is known already.
+    /// If `empty` is true, the request declares content of length 0, and nothing is written to the upstream before its
+    /// end. No effect if the request is known to have ended.
     pub(super) const fn hold_empty_request(mut self, empty: bool) -> Self {
         self.held = empty && !self.request_done;
         self
@@ -161,11 +163,12 @@ impl<'a> Pump<'a> {
     /// Moves data in both directions. Completes when the response is complete and written, or a tunnel has ended in
     /// both directions.
     ///
-    /// `edit` is called with each response head before it is sent to the client, also of interim responses, and with
-    /// true if the exchange could still be retried. Its error discards the response.
+    /// `edit` is called with each response head, also of interim responses, before it is sent to the client, and with
+    /// true if the exchange could still be retried. Its error discards the response. `method` is that of the request.
+    /// The timeouts are enforced by `deadline`.
     ///
     /// # Errors
-    /// [`Failure`] of the client or the upstream, also if a deadline passes.
+    /// [`Failure`] of the client or the upstream, also if a timeout passes.
     pub(super) fn poll<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -256,25 +259,27 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Returns whether the client's connection accepted bytes since the deadline was set, while this exchange waited
-    /// for its turn behind others. The client is not too slow then. Stores the new count.
+    /// Returns whether the client's connection has accepted bytes since the deadline was set, while this exchange
+    /// waited for its turn behind others: then the client is not too slow. Stores the new count.
     fn take_client_progress<D: Downstream>(&mut self, down: &D) -> bool {
         let now = down.progress();
         let before = std::mem::replace(&mut self.progress, now);
         matches!((before, now), (Some(before), Some(now)) if now > before)
     }
 
-    /// Returns whether the response is complete, and for a tunnel the request, too. The rest of a request whose
-    /// response is complete is left to the transport.
+    /// Returns whether the response is complete, and for a tunnel also the request. The rest of any other request
+    /// whose response is complete is left to the transport.
     const fn is_complete(&self) -> bool {
         self.response_done && (self.request_done || !self.tunnel)
     }
 
-    /// Moves available request content from the client to the upstream. Returns true if anything was moved or the end
-    /// was reached.
+    /// Moves available request content from the client to the upstream, with its end and filtered trailers. Returns
+    /// true if anything was moved or the end was reached, also because the upstream accepts no more. The loss of the
+    /// client begins the end of the exchange.
     ///
     /// # Errors
-    /// The content exceeds the limit, or the request is malformed.
+    /// [`Failure::TooLarge`] if the content exceeds the limit, [`Failure::ClientMalformed`] if the request is
+    /// malformed.
     pub(super) fn request_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -334,10 +339,11 @@ impl<'a> Pump<'a> {
     }
 
     /// Moves available heads and content of the response from the upstream to the client. Returns true if a final head
-    /// or content was moved; interim responses do not extend the deadline.
+    /// or content was moved or the end was reached; interim responses do not count, so they do not extend the
+    /// deadline. If the client is lost or the upstream fails after the final head, begins the end of the exchange.
     ///
     /// # Errors
-    /// The client is gone, the upstream failed, or `edit` discarded the response.
+    /// The client is gone or too slow, the upstream failed before the final head, or `edit` discarded the response.
     fn response_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -440,9 +446,9 @@ impl<'a> Pump<'a> {
         Ok(progress)
     }
 
-    /// Splices response content from the upstream's socket to the client's. Begins only with at least
-    /// [`MIN_SPLICE_LEN`] bytes left, and if the client's transport is ready for it, which is asked to prepare once
-    /// `after` bytes were sent. [`SpliceStep::Unavailable`] if the content has to be copied.
+    /// Splices response content from the upstream's socket to the client's. Begins only if at least [`MIN_SPLICE_LEN`]
+    /// bytes are left and the client's transport is ready; the transport may prepare once `after` bytes were sent.
+    /// [`SpliceStep::Unavailable`] if the content has to be copied.
     ///
     /// # Errors
     /// The failure of the client or of the upstream.
@@ -506,10 +512,10 @@ impl<'a> Pump<'a> {
     }
 
     /// Compresses response content: sends at most `room` compressed bytes if enough are ready, or else reads and
-    /// compresses more. Returns false if the upstream has to be waited for.
+    /// compresses more, or ends the response. Returns false if the upstream has to be waited for, or has failed.
     ///
     /// # Errors
-    /// The compressor failed.
+    /// The error of the compressor, as a failure of the upstream.
     fn encoded_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -554,7 +560,8 @@ impl<'a> Pump<'a> {
     /// final head, or the acceptance of a tunnel.
     ///
     /// # Errors
-    /// There are too many interim responses, `edit` discarded the response, or the compressor cannot be created.
+    /// There are more than [`INTERIM`] interim responses, `edit` discarded the response, or the compressor cannot be
+    /// created.
     pub(super) fn head_arrived<D: Downstream>(
         &mut self,
         down: &mut D,

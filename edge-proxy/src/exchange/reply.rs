@@ -30,7 +30,7 @@ pub(super) fn error(
     (response, body.into_bytes())
 }
 
-/// Returns the head of a response with this status whose content is an error page.
+/// Returns the head of a response with this status whose content is this error page: Content-Type and length.
 pub(super) fn page_head(page: &ErrorPage, status: u16) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     head.fields.push(b"Content-Type", page.content_type.as_bytes());
@@ -38,7 +38,7 @@ pub(super) fn page_head(page: &ErrorPage, status: u16) -> ResponseHead {
     head
 }
 
-/// Returns the head of a response that the configuration contains.
+/// Returns the head of a response in the configuration: status, length, and Content-Type unless that is empty.
 pub(super) fn configured(response: &Response) -> ResponseHead {
     let mut head = ResponseHead::new(response.status);
     if !response.content_type.is_empty() {
@@ -48,7 +48,7 @@ pub(super) fn configured(response: &Response) -> ResponseHead {
     head
 }
 
-/// Returns the head of a configured maintenance response, with Retry-After if that is configured.
+/// Returns the head of a configured maintenance response, with Retry-After in seconds if that is configured.
 pub(super) fn maintained(maintenance: &Maintenance) -> ResponseHead {
     let mut head = configured(&maintenance.response);
     if let Some(seconds) = maintenance.retry_after {
@@ -57,8 +57,8 @@ pub(super) fn maintained(maintenance: &Maintenance) -> ResponseHead {
     head
 }
 
-/// Returns the head and content for a site under maintenance: the configured response, or an error 503. They have
-/// Retry-After, 120 s by default, and `Cache-Control: no-store`.
+/// Returns the head and content for a site under maintenance: the configured response, or an error 503, with the
+/// site's response fields. They have Retry-After, [`RETRY_AFTER`] by default, and `Cache-Control: no-store`.
 pub(super) fn under_maintenance(
     context: &ExchangeContext<'_>,
     request: &RequestHead,
@@ -77,8 +77,10 @@ pub(super) fn under_maintenance(
     (head, body)
 }
 
-/// Sends a response that the proxy generated, with Date and the request identifier, and returns its outcome. Without
-/// content for HEAD and the like. Aborts if the client does not accept it within the timeout for content.
+/// Sends a response that the proxy generated, with Date and the request identifier, and returns its outcome. Omits the
+/// content if the method or status does not permit any. Aborts the exchange if the client does not accept the response
+/// within the timeout for content; the outcome then has the reason `ClientSlow`, or `ClientLost` if the client is
+/// gone.
 pub(super) async fn answer<D: Downstream>(
     context: &ExchangeContext<'_>,
     down: &mut D,

@@ -18,7 +18,7 @@ pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> Str
     random()
 }
 
-/// Returns 32 random hexadecimal digits.
+/// Returns a new identifier: 32 random hexadecimal digits in lower case.
 pub(crate) fn random() -> String {
     let mut random = [0; 16];
     // Without random numbers there is no TLS either, and an identifier grants nothing.
@@ -26,16 +26,16 @@ pub(crate) fn random() -> String {
     hexadecimal(&random)
 }
 
-/// Returns the identifier that was received. `None` unless it consists of 1 to 128 ASCII letters, digits and characters
-/// of `-_.:+/=`.
+/// Returns the received identifier as text. `None` unless it consists of 1 to [`MAX_LEN`] ASCII letters, digits and
+/// characters of `-_.:+/=`.
 fn valid_id(told: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     let text = std::str::from_utf8(told).ok()?;
     (!text.is_empty() && text.len() <= MAX_LEN && told.iter().all(fine)).then_some(text)
 }
 
-/// Replaces the identifier field in a request or a response by that of this request. No effect unless the configuration
-/// names a field.
+/// Replaces the identifier field in a request or a response by that of this request. No effect unless the
+/// configuration names a field.
 pub(super) fn write(context: &ExchangeContext<'_>, fields: &mut Fields) {
     let name = context.view.runtime.snapshot().config().request_id.as_deref();
     if let (Some(name), Some(id)) = (name, context.request_id) {

@@ -27,8 +27,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// Serves one request: looks up identities, decides, admits, authenticates, forwards or responds, and then reports the
-/// access record. Large states are boxed, because the future is moved when a request begins.
+/// Serves one request: looks up identities, decides, waits for the handshake if early data demands that, admits,
+/// authenticates, forwards or responds, and then reports the access record. `down` is the client's side of the
+/// exchange, and `deadline` enforces its timeouts. Large states are boxed, because the future is moved when a request
+/// begins.
 pub(crate) async fn serve<D: Downstream>(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -150,13 +152,15 @@ pub(crate) async fn serve<D: Downstream>(
     }
 }
 
-/// The end of a request before it is acted upon.
+/// The reason a request ends before its verdict is carried out.
 enum RequestEnd {
+    /// Admission or authentication refused it with this response.
     Denied(Box<Denial>),
+    /// The client was gone before authentication was complete.
     ClientLost,
 }
 
-/// Runs a future until it completes. `None` if the client is gone before, whose request must have no content.
+/// Runs a future until it completes. `None` if the client is gone before. The request must have no content.
 async fn unless_lost<D: Downstream, T>(down: &mut D, future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -166,8 +170,8 @@ async fn unless_lost<D: Downstream, T>(down: &mut D, future: impl Future<Output 
     .await
 }
 
-/// Looks up the tailnet identities of the hops in the forwarding fields of the request, one after another, as far as
-/// the rules for trusted proxies need them. Empty if the rules name no identities.
+/// Returns the tailnet identities of the hops in the forwarding fields of the request, looked up one after another, as
+/// far as the rules for trusted proxies need them. Empty if the rules name no identities.
 async fn hops(
     view: &View,
     connection: &Connection,
@@ -193,8 +197,8 @@ async fn hops(
     }
 }
 
-/// Sends the response of a refusal by admission or authentication, with the site's response fields. Returns the outcome
-/// with its reason.
+/// Sends the response of a refusal by admission or authentication, with the site's response fields. Returns the
+/// outcome with the reason of the refusal.
 async fn deny<D: Downstream>(
     context: &ExchangeContext<'_>,
     denial: Denial,
@@ -206,8 +210,9 @@ async fn deny<D: Downstream>(
     answer(context, down, &head.method, response, &content).await.with_reason(reason)
 }
 
-/// Carries out the verdict: drops the request, forwards it, calls its handler, or sends a response. `waited` is the
-/// result of waiting for the handshake: `None` if that took too long.
+/// Carries out the verdict: drops or refuses the request, redirects or responds, forwards it, or calls its handler.
+/// `waited` is the result of waiting for the handshake, `None` if that took too long; unless it is a success, the
+/// exchange is aborted. Returns the outcome.
 async fn act<D: Downstream>(
     context: &ExchangeContext<'_>,
     waited: Option<Result<(), ClientGone>>,
@@ -291,8 +296,8 @@ async fn act<D: Downstream>(
 }
 
 /// Waits at most `limit` for the end of an HTTP/2 or HTTP/3 request with a safe method and unknown length, and sets
-/// `head.body` to none if it ends without content and trailers. Early data, retries and the framing to the upstream
-/// depend on that.
+/// `head.body` to none if the request ends without content and trailers. Early data, retries and the framing to the
+/// upstream depend on that. No effect for other requests.
 async fn settle_length<D: Downstream>(
     head: &mut RequestHead,
     down: &mut D,

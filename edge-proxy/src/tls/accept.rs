@@ -17,7 +17,8 @@ const HANDSHAKE: u8 = 22;
 pub(crate) enum Hello {
     /// A complete ClientHello.
     Accepted(Box<Accepted>),
-    /// The bytes are not TLS or a malformed ClientHello, or the connection ended before the ClientHello was complete.
+    /// The bytes are not TLS or a malformed ClientHello, or the connection ended or failed before the ClientHello was
+    /// complete.
     NotTls,
 }
 
@@ -42,8 +43,9 @@ pub(super) fn record_length(bytes: &[u8]) -> Result<Option<usize>, NotTlsRecord>
     }
 }
 
-/// Reads until the ClientHello is complete, without writing anything. Bytes behind its last record stay in `ahead`. Its
-/// records are also appended to `copy`, if given.
+/// Reads until the ClientHello is complete, without writing anything. `ahead` contains bytes that were read before;
+/// those behind the ClientHello's last record stay in it. The ClientHello's records are also appended to `copy`, if
+/// that is given.
 pub(crate) async fn read_hello(
     io: &mut Socket,
     ahead: &mut ReadBuffer,

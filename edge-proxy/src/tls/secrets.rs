@@ -7,22 +7,22 @@ use std::cell::RefCell;
 /// The traffic secrets of both sides of a TLS 1.3 connection.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficSecrets {
-    /// The secret by which the client encrypts.
+    /// The secret from which the keys of the client's records are derived.
     pub(super) client: Secret,
-    /// The secret by which the server encrypts.
+    /// The secret from which the keys of the server's records are derived.
     pub(super) server: Secret,
 }
 
 thread_local! {
-    /// The last traffic secret of a client.
+    /// The client's traffic secret that was derived last. `None` if it was taken.
     static CLIENT: RefCell<Option<Secret>> = const { RefCell::new(None) };
-    /// The last traffic secret of a server.
+    /// The server's traffic secret that was derived last. `None` if it was taken.
     static SERVER: RefCell<Option<Secret>> = const { RefCell::new(None) };
 }
 
-/// A key log that stores the traffic secrets that rustls derives, one of each side per thread. A handshake step is a
-/// call on the worker's thread, so they belong to the connection of the last call: [`take_secrets`] must be called
-/// directly after it.
+/// A key log that stores the first application traffic secrets that rustls derives, one of each side per thread. A
+/// handshake step is a call on the worker's thread, so the secrets belong to the connection of the last call:
+/// [`take_secrets`] must be called directly after it.
 #[derive(Debug)]
 pub(crate) struct SecretCapture;
 
@@ -37,7 +37,8 @@ impl KeyLog for SecretCapture {
     }
 }
 
-/// Takes the traffic secrets that the last call to rustls derived. `None` unless it derived both.
+/// Removes and returns the traffic secrets that rustls derived last on this thread. `None`, and none remains, unless
+/// both are stored.
 pub(crate) fn take_secrets() -> Option<TrafficSecrets> {
     let (client, server) = (CLIENT.take(), SERVER.take());
     Some(TrafficSecrets { client: client?, server: server? })

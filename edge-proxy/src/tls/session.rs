@@ -17,15 +17,15 @@ pub(super) const MAX_ACCEPTED: usize = 68 * 1024;
 /// The highest number of slices that one write accepts.
 const MAX_SLICES: usize = 16;
 
-/// The part that encrypts: this process or the kernel.
+/// The sending side of a session: this process or the kernel encrypts.
 enum Sender {
-    /// This process encrypts.
+    /// This process encrypts, by this sealer.
     Own(RecordSealer),
-    /// The kernel encrypts.
+    /// The kernel encrypts; this is its state.
     Kernel(Box<Kernel>),
 }
 
-/// A TLS 1.3 connection after its handshake, whose records are processed by this crate.
+/// A TLS 1.3 connection of a client after its handshake, whose records are processed without rustls.
 pub(super) struct Tls13Session {
     /// The receiving side, which decrypts.
     opening: RecordOpener,
@@ -33,21 +33,21 @@ pub(super) struct Tls13Session {
     sender: Sender,
     /// The encrypted bytes that are not written yet.
     out: RecordBuffer,
-    /// The number of decrypted content bytes at the beginning of the input.
+    /// The number of decrypted content bytes at the beginning of the input that are not read yet.
     plain: usize,
-    /// The number of bytes of the same record behind that content, which are skipped.
+    /// The number of bytes of the same record behind that content (content type, padding and tag), which are skipped.
     behind: usize,
     /// True if the client has sent close_notify.
     ended: bool,
-    /// True if this side has sent close_notify or a fatal alert.
+    /// True if this side has sent close_notify or a fatal alert, or cannot encrypt any more.
     closed: bool,
-    /// The error of the peer's input, once one was found. `None` before.
+    /// The error in the client's input. `None` if none was found.
     failed: Option<RecordError>,
 }
 
 impl Tls13Session {
-    /// Creates a session that continues a connection of rustls with its traffic secrets, keys and sequence numbers.
-    /// `out` is output of rustls that is not written yet. `None` if the cipher suite is not supported here.
+    /// Creates a session that continues a connection of rustls with its traffic secrets (`said`), keys and sequence
+    /// numbers. `out` is output of rustls that is not written yet. `None` if the cipher suite is not supported here.
     pub(super) fn new(said: TrafficSecrets, extracted: &ExtractedSecrets, out: RecordBuffer) -> Option<Self> {
         let (received, reads) = &extracted.rx;
         let (sent, writes) = &extracted.tx;
@@ -68,7 +68,7 @@ impl Tls13Session {
         matches!(self.sender, Sender::Kernel(_))
     }
 
-    /// Returns the kernel's state. `None` unless the kernel encrypts.
+    /// Returns the state of the kernel's encryption. `None` unless the kernel encrypts.
     pub(super) fn kernel(&mut self) -> Option<&mut Kernel> {
         match &mut self.sender {
             Sender::Kernel(kernel) => Some(kernel),
@@ -76,8 +76,8 @@ impl Tls13Session {
         }
     }
 
-    /// Hands the encryption over to the kernel, if all output is written and the kernel supports it. Returns whether
-    /// the kernel encrypts from now on, or did already.
+    /// Hands the encryption over to the kernel, if all output is written, no end was sent, and the kernel supports the
+    /// cipher suite. Returns whether the kernel encrypts from now on, or did already.
     pub(super) fn enter_kernel(&mut self, io: &Socket, support: KernelTlsSupport) -> bool {
         if let Sender::Own(sealing) = &self.sender
             && self.out.is_empty()
@@ -113,9 +113,9 @@ impl Tls13Session {
         }
     }
 
-    /// Decrypts as many records as are available and fit into `buf`, or waits for one. An end without content is the
-    /// peer's close_notify. If `merges` is true, responses to the client's control messages are sent with later
-    /// content.
+    /// Decrypts as many records as are available and fit into `buf`, or waits for one. Completion without content is
+    /// the client's close_notify. `ahead` is the input buffer. If `merges` is false, pending output is written before
+    /// waiting; if it is true, responses to the client's control messages are sent with later content.
     ///
     /// # Errors
     /// `InvalidData` for an invalid record, after an alert was sent; `UnexpectedEof` if the connection ends without
@@ -180,8 +180,9 @@ impl Tls13Session {
         Poll::Ready(Ok(()))
     }
 
-    /// Decrypts the next record: to the end of `buf` if there is room, else in place. `None` if it is incomplete, or
-    /// does not fit behind content in `buf`. `before` is the length of `buf` at the beginning of the call.
+    /// Decrypts the next record: to the end of `buf` if there is room, else in place. `None` if the record is
+    /// incomplete, or there is no room for it and `buf` has content of this call. `before` is the length of `buf` at
+    /// the beginning of the call.
     ///
     /// # Errors
     /// [`RecordError`] of the record.
@@ -214,7 +215,8 @@ impl Tls13Session {
         Ok(Some(heard))
     }
 
-    /// Handles a record without content: a KeyUpdate that requests one in return, or the end of the peer's output.
+    /// Handles the effect of a record: a KeyUpdate that requests one in return schedules that, and close_notify ends
+    /// the input. Content has no further effect.
     fn on_record(&mut self, heard: ReceivedRecord) {
         match heard {
             ReceivedRecord::Content(_) | ReceivedRecord::Nothing => {}
@@ -226,8 +228,8 @@ impl Tls13Session {
         }
     }
 
-    /// Ends the session for an error in the input, and tries once to send its alert, if the error has one. Returns the
-    /// error to report.
+    /// Ends the input of the session by this error, and tries once to send the error's alert, if it has one and no end
+    /// was sent. Returns the error to report, `InvalidData`.
     fn fail(&mut self, fault: RecordError, cx: &mut Context<'_>, io: &mut Socket) -> io::Error {
         self.failed = Some(fault);
         if let Some(alert) = fault.alert()
@@ -247,8 +249,9 @@ impl Tls13Session {
         io::Error::new(io::ErrorKind::InvalidData, fault)
     }
 
-    /// Encrypts content and writes it. Returns the number of bytes accepted, at most [`MAX_ACCEPTED`] unless the kernel
-    /// encrypts. Accepts nothing while output is pending, unless `merges` is true.
+    /// Encrypts content and writes it as far as the socket accepts. Returns the number of bytes accepted, at most
+    /// [`MAX_ACCEPTED`] of the first 16 slices unless the kernel encrypts. Accepts nothing while output is pending,
+    /// unless `merges` is true and the kernel does not encrypt.
     ///
     /// # Errors
     /// `BrokenPipe` after the end was sent; else the error of the socket or the record layer.
@@ -288,8 +291,9 @@ impl Tls13Session {
         Poll::Ready(Ok(taken))
     }
 
-    /// Encrypts content behind the pending output, without writing it, and returns its length. Returns 0 if the kernel
-    /// encrypts, the end was sent, or the content is too long.
+    /// Encrypts content behind the pending output, without writing it, and returns its length. Returns 0, without an
+    /// effect, if the kernel encrypts, the end was sent, or the content is longer than one and a half times
+    /// [`MAX_ACCEPTED`]. Also returns 0 if encryption fails, which ends the output.
     pub(super) fn put(&mut self, parts: &[&[u8]]) -> usize {
         let Sender::Own(sealing) = &mut self.sender else { return 0 };
         let length = parts.iter().map(|part| part.len()).sum();
@@ -305,16 +309,16 @@ impl Tls13Session {
         length
     }
 
-    /// Returns the number of encrypted bytes that are not written yet.
+    /// Returns the number of encrypted bytes that are not written to the socket yet.
     pub(super) fn waiting(&self) -> usize {
         self.out.len()
     }
 
-    /// Sends close_notify unless an end was sent, waits until the output is written, and shuts down the sending side of
-    /// the socket.
+    /// Sends close_notify unless an end was sent, waits until the output is written, and shuts down the sending side
+    /// of the socket. If the kernel encrypts, also waits until the output is in TCP's send queue.
     ///
     /// # Errors
-    /// The error of the socket.
+    /// The error of the socket, or of the kernel's encryption.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>, io: &mut Socket) -> Poll<io::Result<()>> {
         match &mut self.sender {
             Sender::Kernel(kernel) => {

@@ -71,8 +71,8 @@ impl UpstreamExchange {
         }
     }
 
-    /// Completes with the number of bytes of the request's content that are accepted now, at least one. Over HTTP/2 it
-    /// waits briefly for room for a part of `wanted`, the number of bytes that are available.
+    /// Completes with the number of bytes of the request's content that are accepted now, at least one. `wanted` is
+    /// the number of bytes that are available: over HTTP/2, waits briefly for room for a larger part of them.
     ///
     /// # Errors
     /// The failure of the exchange.
@@ -93,7 +93,8 @@ impl UpstreamExchange {
         matches!(self, Self::H2(_))
     }
 
-    /// Sends request content without a copy where possible.
+    /// Sends request content: without a copy over HTTP/2, buffered or written over HTTP/1.1. At most as many bytes as
+    /// `poll_capacity` returned.
     pub(crate) fn send_bytes(&mut self, data: Bytes) {
         match self {
             Self::H1(exchange) => exchange.send_data(&data),
@@ -101,12 +102,12 @@ impl UpstreamExchange {
         }
     }
 
-    /// Sends request content.
+    /// Sends request content, at most as many bytes as `poll_capacity` returned.
     pub(crate) fn send_data(&mut self, data: &[u8]) {
         each!(self, exchange => exchange.send_data(data));
     }
 
-    /// Ends the request, with trailers if given.
+    /// Ends the request, with trailers if they are given and the framing permits them.
     pub(crate) fn send_end(&mut self, trailers: Option<&Fields>) {
         each!(self, exchange => exchange.send_end(trailers));
     }
@@ -131,7 +132,7 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.poll_head(cx, head))
     }
 
-    /// Polls for the next part of the response content. Returns `BodyPart::Data` until `chunk()` is consumed.
+    /// Polls for the next part of the response content. Returns `BodyPart::Data` until all of `chunk()` is consumed.
     ///
     /// # Errors
     /// The failure of the exchange.
@@ -139,8 +140,9 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.poll_body(cx))
     }
 
-    /// Returns whether the content of the response has ended, as far as the bytes that were received already show. Reads
-    /// nothing from an HTTP/1.1 connection, so that a client that does not read costs no further buffer.
+    /// Returns whether the content of the response has ended, as far as the bytes that were received already show.
+    /// Does not begin to read from an HTTP/1.1 connection, so that a client that does not read costs no further
+    /// buffer.
     pub(crate) fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let known = match self {
             Self::H1(exchange) => exchange.may_have_ended(),
@@ -164,8 +166,8 @@ impl UpstreamExchange {
         each!(self, exchange => exchange.take(n))
     }
 
-    /// Returns the socket, and the highest number of content bytes that follow on it, which can be spliced. `None`
-    /// unless the next bytes of an unencrypted socket are content without framing. Always `None` for HTTP/2.
+    /// Returns the socket, and the highest number of content bytes that follow on it and can be spliced. `None` unless
+    /// the next bytes of an unencrypted socket are content without framing. Always `None` for HTTP/2.
     pub(crate) fn splice_source(&self) -> Option<(&Socket, u64)> {
         match self {
             Self::H1(exchange) => exchange.splice_source(),
@@ -177,7 +179,7 @@ impl UpstreamExchange {
     /// stream.
     ///
     /// # Errors
-    /// `Broken` if the stream ended before the declared content.
+    /// `Broken` if the stream ended before the declared content, and always for HTTP/2.
     pub(crate) fn count_spliced(&mut self, n: usize) -> Result<(), UpstreamError> {
         match self {
             Self::H1(exchange) => exchange.count_spliced(n),
@@ -185,12 +187,13 @@ impl UpstreamExchange {
         }
     }
 
-    /// Returns the response's trailers. Valid after `BodyPart::End`; empty if there are none.
+    /// Returns the response's trailers. Complete after `BodyPart::End`; empty before, and if there are none.
     pub(crate) fn trailers(&self) -> &Fields {
         each!(self, exchange => exchange.trailers())
     }
 
-    /// Returns the protocol that the response switched to, after which content is raw. `None` if it did not switch.
+    /// Returns the protocol that the response switched to, after which content is raw. `None` if it did not switch,
+    /// and always for HTTP/2.
     pub(crate) fn tunnel(&self) -> Option<&str> {
         each!(self, exchange => exchange.tunnel())
     }
@@ -204,7 +207,8 @@ impl UpstreamExchange {
         }
     }
 
-    /// Ends the exchange. An HTTP/1.1 connection is returned to its pool if both messages are complete.
+    /// Ends the exchange. An HTTP/1.1 connection is returned to its pool if both messages are complete and it can be
+    /// reused, else closed. An HTTP/2 stream is reset if the request is incomplete.
     pub(crate) fn finish(self) {
         match self {
             Self::H1(exchange) => exchange.finish(),

@@ -11,29 +11,30 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// The time for which addresses are used without a new lookup.
+/// The age below which cached addresses are used without a new lookup.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 /// The age from which addresses are used only if no newer ones arrive within [`REFRESH_WAIT`]: they may belong to
 /// another host by now.
 const STALE_AFTER: Duration = Duration::from_secs(60);
-/// The time for which an exchange with old addresses waits for a new lookup.
+/// The longest time, from the start of a lookup, for which an exchange with addresses older than [`STALE_AFTER`] waits
+/// for newer ones.
 const REFRESH_WAIT: Duration = Duration::from_millis(300);
-/// The time for which a failed lookup is not repeated.
+/// The time after a failed lookup of a name during which no other is started.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(3);
-/// The time after which a name that was not used is removed from the cache.
+/// The time without a use after which a name may be removed from the cache.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// The highest number of concurrent lookups.
 const MAX_THREADS: usize = 32;
-/// The highest number of concurrent lookups of names that failed last, or never resolved.
+/// The highest number of concurrent lookups of names whose last lookup failed, or that never resolved.
 const MAX_DOUBTFUL: usize = 24;
 
-/// The resolver of the process, which uses that of the system.
+/// The resolver of this process, which uses that of the system.
 static NAMES: LazyLock<Arc<NameResolver>> = LazyLock::new(|| {
     NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 });
 
 /// Returns the addresses of a host, from the cache or the system's resolver, in the resolver's order. An IP address is
-/// returned as it is. `None` if the lookup fails or finds none.
+/// returned as it is. `None` if there are no addresses, since the lookup failed or found none.
 pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
     match host.parse() {
         Ok(address) => Some(vec![address]),
@@ -41,12 +42,12 @@ pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
     }
 }
 
-/// A function that resolves a name and blocks.
+/// A function that returns the addresses of a name, and may block.
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// A resolver with its cache; the process has one.
+/// A resolver with a cache. The process has one.
 struct NameResolver {
-    /// The function that resolves a name, and may block.
+    /// The function that returns the addresses of a name, and may block.
     look_up: Box<LookUp>,
     /// The cache and the queues.
     state: Mutex<ResolverState>,
@@ -57,13 +58,13 @@ struct NameResolver {
 struct ResolverState {
     /// The state of each name that was used.
     known: HashMap<String, CachedName>,
-    /// The names that wait for a thread and resolved last time. All other waiting names are in `doubtful`.
+    /// The names that wait for a thread and whose last lookup succeeded. All other waiting names are in `doubtful`.
     good: VecDeque<String>,
-    /// The names that wait for a thread and failed last time, or were never resolved.
+    /// The names that wait for a thread and whose last lookup failed, or that were never resolved.
     doubtful: VecDeque<String>,
     /// The number of running threads.
     threads: usize,
-    /// The number of threads that resolve names from `doubtful`.
+    /// The number of running threads that resolve a name from `doubtful`.
     doubtful_threads: usize,
 }
 
@@ -74,26 +75,26 @@ struct CachedName {
     addresses: Vec<IpAddr>,
     /// The time of the last successful lookup. `None` before one.
     answered: Option<Instant>,
-    /// The time of the last failed lookup. `None` before one.
+    /// The time of the last failed lookup. `None` if none has failed since the last success.
     failed: Option<Instant>,
-    /// The start of a lookup that waits or runs. `None` without one.
+    /// The time at which the lookup that waits or runs was queued. `None` if there is none.
     begun: Option<Instant>,
     /// The time at which the name was last used. `None` before its first use.
     asked: Option<Instant>,
-    /// The exchanges to notify when the lookup ends.
+    /// The senders by which the waiting exchanges are notified when the lookup ends.
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// The decision whether the cached addresses of a name are used.
+/// The decision whether the cached addresses of a name are used, or a lookup is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resolution {
     /// The cached addresses are used.
     Use,
-    /// The cached addresses are used from this time on, unless newer ones arrive before.
+    /// There are no cached addresses; the exchange waits for the lookup.
     UseFrom(Instant),
     /// There are no addresses; the exchange waits for the lookup.
     Wait,
-    /// There are no addresses, and the last lookup failed a short time ago.
+    /// There are no cached addresses, and the last lookup failed less than [`RETRY_AFTER_FAILURE`] ago.
     Fail,
 }
 
@@ -124,12 +125,13 @@ impl NameResolver {
         Arc::new(Self { look_up: Box::new(look_up), state: Mutex::default() })
     }
 
-    /// Locks and returns the cache and the queues.
+    /// Locks and returns the cache and the queues, also after a panic of another thread.
     fn state(&self) -> MutexGuard<'_, ResolverState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the addresses of a host. `None` if the lookup fails or finds none.
+    /// Returns the addresses of a host, from the cache or a lookup. Waits for a lookup if the cache has none, and for
+    /// a short time if they are old. `None` if there are no addresses, since the lookup failed or found none.
     async fn addresses(self: &Arc<Self>, host: &str) -> Option<Vec<IpAddr>> {
         loop {
             let now = Instant::now();
@@ -151,8 +153,9 @@ impl NameResolver {
         }
     }
 
-    /// Returns the decision for a use of the name at `now`, and a receiver that completes when its lookup ends. Queues
-    /// a lookup if one is due.
+    /// Records a use of the name at `now`, and queues a lookup if one is due. Returns the decision, and a receiver
+    /// that completes when the lookup ends if the decision is to wait for it. For a new name, removes the names from
+    /// the cache that were not used for [`FORGET_AFTER`].
     fn ask(self: &Arc<Self>, host: &str, now: Instant) -> (Resolution, oneshot::Receiver<()>) {
         let (sender, ended) = oneshot::channel();
         let mut state = self.state();
@@ -178,7 +181,8 @@ impl NameResolver {
         (step, ended)
     }
 
-    /// Starts a thread for a waiting name, if the limits permit. If none can be started, the lookup fails.
+    /// Starts a thread for the next waiting name, if there is one and the limits permit. If the thread cannot be
+    /// started, the lookup fails.
     fn hire(self: &Arc<Self>, state: &mut ResolverState) {
         let Some((host, doubtful)) = state.take() else { return };
         let names = self.clone();
@@ -191,7 +195,8 @@ impl NameResolver {
         }
     }
 
-    /// Resolves a name, and then other waiting names, until none is left.
+    /// Resolves a name, and then other waiting names, until none is left or the limits permit no more. Runs on a
+    /// thread of its own.
     fn work(&self, mut host: String, mut doubtful: bool) {
         loop {
             let found = (self.look_up)(&host);
@@ -206,6 +211,9 @@ impl NameResolver {
     }
 }
 
+/// Removes the next waiting name that may be resolved now from its queue, and counts a thread for it. Returns the
+/// name, and true if it is doubtful. `None` if no name waits, or only doubtful ones beyond their limit, or all threads
+/// are in use.
 impl ResolverState {
     /// Removes a waiting name that may be resolved now from its queue, and counts a thread for it. Returns the name,
     /// and true if it is doubtful. `None` if no name waits or all threads are in use.
@@ -223,13 +231,15 @@ impl ResolverState {
         Some((host, doubtful))
     }
 
-    /// Uncounts a thread that resolved a name; `doubtful` is as [`ResolverState::take`] returned.
+    /// Subtracts a thread that has resolved a name from the counts. `doubtful` is as [`ResolverState::take`] returned
+    /// it.
     fn release(&mut self, doubtful: bool) {
         self.threads -= 1;
         self.doubtful_threads -= usize::from(doubtful);
     }
 
-    /// Stores the result of a lookup, and notifies the exchanges that wait for it. A failure keeps the addresses.
+    /// Stores the result of a lookup, and notifies the exchanges that wait for it. After a failure, or without
+    /// addresses, the addresses of the last success remain.
     fn end(&mut self, host: &str, found: io::Result<Vec<IpAddr>>, now: Instant) {
         let Some(name) = self.known.get_mut(host) else { return };
         name.begun = None;

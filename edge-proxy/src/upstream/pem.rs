@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpstreamTlsError {
-    /// A file cannot be read, or contains no object of the expected kind in PEM.
+    /// A file cannot be read or parsed, or contains no certificate or private key in PEM as required.
     #[error("{}: {why}", path.display())]
     File {
         /// The path of the file.
@@ -16,7 +16,7 @@ pub enum UpstreamTlsError {
         /// The error of the parser or the system.
         why: String,
     },
-    /// One of `certificate` and `key` is set without the other.
+    /// Only one of `certificate` and `key` is set.
     #[error("`certificate` and `key` go together")]
     Half,
     /// rustls rejected the content of the files.
@@ -29,10 +29,10 @@ pub enum UpstreamTlsError {
     NoRoots,
 }
 
-/// Reads the certificates of a PEM file.
+/// Reads all certificates of a PEM file, in their order.
 ///
 /// # Errors
-/// [`UpstreamTlsError::File`] if the file cannot be read or parsed, or contains none.
+/// [`UpstreamTlsError::File`] if the file cannot be read or parsed, or contains no certificate.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UpstreamTlsError> {
     let problem = |why: String| UpstreamTlsError::File { path: path.into(), why };
     let found: Vec<_> = CertificateDer::pem_file_iter(path)

@@ -13,7 +13,7 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// A certificate verifier that accepts pinned certificates, and certificates with pinned keys, only.
+/// A certificate verifier that accepts only pinned certificates, and certificates with pinned keys.
 #[derive(Debug)]
 pub(super) struct PinVerifier {
     /// The pinned certificates.
@@ -29,7 +29,7 @@ impl PinVerifier {
     /// pinned.
     ///
     /// # Errors
-    /// [`UpstreamTlsError::File`].
+    /// [`UpstreamTlsError::File`] if such a file cannot be read or parsed, or contains no certificate.
     pub(super) fn new(pins: &[Pin], algorithms: WebPkiSupportedAlgorithms) -> Result<Self, UpstreamTlsError> {
         let mut verifier = Self { certificates: Vec::new(), keys: Vec::new(), algorithms };
         for pin in pins {

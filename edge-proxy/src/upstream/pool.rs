@@ -33,7 +33,7 @@ pub(crate) struct Pool {
     targets: Vec<Rc<TargetPool>>,
     /// The highest number of idle connections to one target.
     idle_limit: usize,
-    /// The number of exchanges begun so far, for round robin.
+    /// The number of exchanges and connections begun so far, for round robin. It wraps around.
     next: Cell<usize>,
     /// The limits of response heads.
     head_limits: HeadLimits,
@@ -50,29 +50,29 @@ pub(crate) const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 /// All pools of a worker, in the order of the configuration's upstreams.
 pub(crate) type Pools = Vec<Rc<Pool>>;
 
-/// The options of an exchange with an upstream, and the data of the PROXY header.
+/// The options of an exchange with an upstream, or of a connection to it.
 pub(crate) struct ConnectOptions<'a> {
-    /// The client's address.
+    /// The client's address, for the PROXY header.
     pub(crate) client: SocketAddr,
-    /// The address that the client connected to.
+    /// The address that the client connected to, for the PROXY header.
     pub(crate) local: SocketAddr,
-    /// The extensions of the PROXY header.
+    /// The extensions of the PROXY header, which describe the client's connection.
     pub(crate) extensions: &'a Extensions,
     /// The deadline object that enforces `connect`.
     pub(crate) deadline: &'a Deadline,
     /// The time limit for a new connection.
     pub(crate) connect: Duration,
-    /// True if no connection that was used before may be used.
+    /// True if only a new connection may be used, not one that was used before.
     pub(crate) fresh: bool,
-    /// True if a new connection may serve other exchanges too, now or afterwards.
+    /// True if a connection of the pool may be used, and a new one may serve other exchanges, now or afterwards.
     pub(crate) shared: bool,
     /// The protocol to switch to. The exchange then uses a new connection over HTTP/1.1. `None` without a switch.
     pub(crate) upgrade: Option<&'a str>,
-    /// The identity of the target in the client's sticky cookie. `None` if the client has no such cookie.
+    /// The identity of the target in the client's sticky cookie. `None` if the client has none for the upstream.
     pub(crate) sticky: Option<u64>,
-    /// Set to the index of the target that no connection could be established to last. `None` if there was none.
+    /// Set to the index of the target whose error [`Pool::begin`] returns. `None` if there is no such target.
     pub(crate) missed: Cell<Option<usize>>,
-    /// True if the upstream's configured host is sent, if it has one, instead of the authority of the request.
+    /// True if the upstream's configured host, if it has one, is sent instead of the authority of the request.
     pub(crate) host: bool,
     /// The trace that records failed connection attempts.
     pub(crate) trace: &'a Trace<'a>,
@@ -106,8 +106,8 @@ impl Pool {
         &self.targets[at].shared
     }
 
-    /// Takes one retry from the budget. Returns false, and takes none, if there is only one target, all targets were
-    /// tried or are unavailable, or the budget is empty.
+    /// Takes one retry from the budget. Returns false, and takes none, if there is only one target, no target outside
+    /// of `tried` is available, or the budget is empty.
     pub(crate) fn may_repeat(&self, tried: TriedTargets) -> bool {
         let mut budget = self.budget.get();
         let allowed = self.targets.len() > 1 && self.choose(0, 0, None, tried).is_some() && budget.take();
@@ -115,8 +115,9 @@ impl Pool {
         allowed
     }
 
-    /// Returns the index of the target to use: the one with the identity `sticky` if it is usable, or else one by the
-    /// balance. `turn` is the number for round robin, `key` that for hashing. `None` if no target is usable.
+    /// Returns the index of the target to use, none of `tried`: the one with the identity `sticky` if it is usable, or
+    /// else one by the balance. `turn` is the number for round robin, `key` that for hashing. `None` if no target is
+    /// usable.
     fn choose(&self, turn: usize, key: u64, sticky: Option<u64>, tried: TriedTargets) -> Option<usize> {
         let balance = self.upstream.balance;
         match &self.targets[..] {
@@ -137,12 +138,13 @@ impl Pool {
         }
     }
 
-    /// Returns the identity of the target with this index for the sticky cookie.
+    /// Returns the identity of the target with this index, the hash of its address, for the sticky cookie.
     pub(crate) fn identity(&self, at: usize) -> u64 {
         self.targets[at].shared.candidate().identity
     }
 
-    /// Closes idle connections that are not needed. Must be called once per [`TRIM_INTERVAL`].
+    /// Closes idle connections that are not needed, have expired or were closed by their upstream. Must be called once
+    /// per [`TRIM_INTERVAL`].
     pub(crate) fn trim(&self) {
         self.targets.iter().for_each(|target| target.trim());
     }
@@ -160,8 +162,8 @@ impl Pool {
             }
     }
 
-    /// Returns the value of Host for a request to this authority: the upstream's own if it has one and `options.host`
-    /// is true, or else the authority.
+    /// Returns the value of Host for a request with this authority: the upstream's configured host if it has one and
+    /// `options.host` is true, or else the authority.
     fn host<'a>(&'a self, authority: &'a str, options: &ConnectOptions<'_>) -> &'a str {
         self.upstream.host.as_deref().filter(|_| options.host).unwrap_or(authority)
     }
@@ -173,8 +175,9 @@ impl Pool {
         self.budget.set(budget);
     }
 
-    /// Begins an exchange with a target that is not in `tried`. If no connection to it can be established, other
-    /// targets are tried, since nothing was sent. Failed targets are added to `tried` and to the trace. Returns the
+    /// Begins an exchange with a target that is not in `tried`. `key` is the number for hashing. If no connection to
+    /// it can be established, other targets are tried, since nothing was sent. Failed targets are added to `tried` and
+    /// to the trace, and their health is changed unless the error is [local](UpstreamError::is_local). Returns the
     /// exchange, and the guard that counts it as in flight.
     ///
     /// # Errors
@@ -217,8 +220,9 @@ impl Pool {
         Err(last)
     }
 
-    /// Establishes a new connection for bytes that are not HTTP. If that fails, other targets are tried. `key` is the
-    /// number for hashing. Returns the connection, and the guard that counts it as in flight.
+    /// Establishes a new connection for bytes that are not HTTP. If that fails, other targets are tried, and the
+    /// health of the failed ones is changed unless the error is [local](UpstreamError::is_local). `key` is the number
+    /// for hashing. Returns the connection, and the guard that counts it as in flight.
     ///
     /// # Errors
     /// The error of the last target, or of the last whose error was not [local](UpstreamError::is_local) if there was
@@ -256,10 +260,11 @@ impl Pool {
     }
 
     /// Begins an exchange with the target with the index `at`, on an idle connection or a new one. Requests with a
-    /// protocol switch, and those with a PROXY header, get new connections.
+    /// protocol switch, and those with a PROXY header, get new connections, as do all if `options` says so.
     ///
     /// # Errors
-    /// No connection can be established, or the request cannot be sent.
+    /// [`UpstreamError::Connect`] if no connection can be established; over HTTP/2 also if the stream cannot be opened
+    /// or the request cannot be sent.
     pub(super) async fn begin_at(
         &self,
         at: usize,
@@ -292,7 +297,7 @@ impl Pool {
         Ok(UpstreamExchange::H1(Box::new(exchange)))
     }
 
-    /// Returns the PROXY header for a new connection. `None` if the upstream does not get one.
+    /// Returns the PROXY header for a new connection. `None` if the upstream is not configured to receive one.
     fn outgoing_proxy_header<'o>(&self, options: &ConnectOptions<'o>) -> Option<OutgoingProxyHeader<'o>> {
         self.upstream.proxy_protocol.map(|version| OutgoingProxyHeader {
             version,
@@ -302,18 +307,19 @@ impl Pool {
         })
     }
 
-    /// Returns the host in `host` as the server name to verify, if the upstream verifies the name of each request
-    /// ([`HOST_OF_REQUEST`]). `None` otherwise.
+    /// Returns the host in `host`, without a port, as the server name to verify, if the upstream verifies the name of
+    /// each request ([`HOST_OF_REQUEST`]). `None` otherwise.
     fn name_of_request<'h>(&self, host: &'h str) -> Option<&'h str> {
         let written = self.upstream.tls.as_ref()?.server_name.as_deref()?;
         (written == HOST_OF_REQUEST).then(|| split_authority(host).map_or(host, |(name, _, _)| name))
     }
 
-    /// Begins an exchange on the first HTTP/2 connection to the target that has room, or on a new one. Exchanges that
-    /// need a connection while one is being established wait for it.
+    /// Begins an exchange on the first HTTP/2 connection to the target that has room, or on a new one. While a shared
+    /// connection is being established, other exchanges that need one wait for it, and fail if it cannot be
+    /// established.
     ///
     /// # Errors
-    /// No connection can be established in time, or the request cannot be sent over HTTP/2.
+    /// `Connect` if no connection can be established in time, `Malformed` if the request cannot be sent over HTTP/2.
     async fn begin_http2(
         &self,
         target: &TargetPool,
@@ -370,11 +376,11 @@ impl Pool {
         Ok(UpstreamExchange::H2(Box::new(exchange)))
     }
 
-    /// Establishes a connection to a target within the time limit. `name` is the server name to verify instead of the
-    /// configured one, or of the target's host.
+    /// Establishes a connection to a target within the time limit of `options`. `name` is the server name to verify;
+    /// `None` for the configured one, or else the target's host, or `localhost` for a Unix socket.
     ///
     /// # Errors
-    /// [`UpstreamError::Connect`].
+    /// [`UpstreamError::Connect`], with [`Cause::TlsName`] if the server name is invalid.
     async fn dial(
         &self,
         pool: &TargetPool,

@@ -14,17 +14,17 @@ use tokio::net::TcpStream;
 /// The delay before the next address is tried while no attempt has succeeded (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// The address of the last successful connection by host and port. It is tried first.
 thread_local! {
     /// The address of the last successful connection by host and port. It is tried first.
     static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
 }
 
-/// Connects to the first of the host's addresses that accepts, and remembers that address on this thread. The
-/// remembered address of the host and port is tried first. A single address is connected to directly and not
-/// remembered.
+/// Connects to the first of the host's addresses that accepts the connection, and stores that address for this thread.
+/// The stored address of the host and port is tried first. A single address is connected to directly and not stored.
 ///
 /// # Errors
-/// As [`first`].
+/// The cause of the failure: for several addresses as [`first`], for a single one as [`attempt`].
 pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> Result<TcpStream, Cause> {
     let attempt = |address: IpAddr| attempt(SocketAddr::new(address, port));
     if let [only] = addresses[..] {
@@ -55,8 +55,8 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, Cause> {
     .await
 }
 
-/// Returns the addresses in the order of the attempts, without duplicates: `worked`, then the families in turn,
-/// beginning with that of the first address (RFC 8305 §4).
+/// Returns the addresses in the order of the attempts, without duplicates: `worked` if it is among them, then the
+/// families in turn, beginning with that of the first address (RFC 8305 §4).
 fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
     let mut ordered: Vec<IpAddr> = worked.filter(|worked| addresses.contains(worked)).into_iter().collect();
     let first = addresses.first().is_some_and(IpAddr::is_ipv6);
@@ -77,11 +77,11 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Starts one attempt after another, each when one has failed or [`ATTEMPT_DELAY`] has passed. Earlier attempts
-/// continue. Returns the first that succeeds, with its address.
+/// continue. Returns the result of the first that succeeds, with its address; the others are cancelled.
 ///
 /// # Errors
-/// All attempts failed: the cause of the last, or of the last that was not [local](Cause::is_local), if there was one.
-/// [`Cause::NoAddress`] without addresses.
+/// All attempts failed: the cause of the last failure, or of the last that was not [local](Cause::is_local), if there
+/// was one. [`Cause::NoAddress`] without addresses.
 async fn first<T, F: Future<Output = Result<T, Cause>>>(
     addresses: Vec<IpAddr>,
     attempt: impl Fn(IpAddr) -> F,

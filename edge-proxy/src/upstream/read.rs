@@ -6,11 +6,12 @@ use edge_http::ResponseHead;
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Sends the buffered request and reads the whole response. Returns the final head and the content.
+/// Sends the buffered request, whose content must be complete, and reads the whole response. Interim responses are
+/// skipped. Returns the final head and the content.
 ///
 /// # Errors
-/// [`UpstreamError`] of the exchange; `Malformed` if the content has more than `longest` bytes, there are too many
-/// interim responses, or the protocol is switched.
+/// [`UpstreamError`] of the exchange; `Malformed` if the content has more than `longest` bytes, there are more than
+/// [`INTERIM`] interim responses, or the protocol is switched.
 pub(crate) async fn read_whole(
     exchange: &mut UpstreamExchange,
     longest: usize,

@@ -17,26 +17,26 @@ pub(crate) struct SharedTarget {
     pub(crate) target: Target,
     /// The hash of the target's address, for rendezvous hashing and the sticky cookie.
     identity: u64,
-    /// The time from which the times in `health` are counted.
+    /// The time from which the times in `health` are counted: the start of the proxy.
     epoch: Instant,
     /// The state of [`Health`] as bits. 0 for a target without recent failures.
     health: AtomicU64,
-    /// The number of requests in flight.
+    /// The number of requests and forwarded connections in flight.
     in_flight: AtomicU32,
-    /// The number of requests so far.
+    /// The number of requests and forwarded connections so far, with failed connection attempts.
     requests: AtomicU64,
-    /// The number of failures so far.
+    /// The number of failed requests so far, with failed connection attempts.
     failures: AtomicU64,
     /// The name of the upstream, for events.
     upstream: String,
     /// The receiver of changes of the target's availability.
     observer: Arc<dyn Observer>,
     /// The cause of the last failure and its time. Locked only when a failure occurs and when the status is read.
-    /// `None` before a failure.
+    /// `None` before the first failure.
     last: Mutex<Option<(Cause, Instant)>>,
 }
 
-/// The status of one target, for monitoring.
+/// The status of one target of an upstream, for monitoring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TargetStatus {
@@ -46,19 +46,21 @@ pub struct TargetStatus {
     pub target: Target,
     /// The availability of the target.
     pub availability: Availability,
-    /// The number of requests and forwarded connections in flight.
+    /// The number of requests and forwarded connections in flight at the target.
     pub in_flight: u32,
-    /// The number of requests and forwarded connections that were started at the target, with retries and failed
-    /// connection attempts, since the start.
+    /// The number of requests and forwarded connections that were begun at the target since the start, with retries
+    /// and failed connection attempts, without health checks.
     pub requests: u64,
     /// The number of failed requests since the start, with failed connection attempts, without failed health checks.
     pub failures: u64,
-    /// The cause of the last failure, also of a health check, and the time since then. `None` if there was none.
+    /// The cause of the last failure, also of a health check or for a cause in this system, and the time since then.
+    /// `None` if there was none.
     pub last_failure: Option<(Cause, Duration)>,
 }
 
 impl SharedTarget {
-    /// Creates the state of a healthy target without requests. `upstream` is the name of its upstream.
+    /// Creates the state of a healthy target without requests. `upstream` is the name of its upstream, and `epoch` the
+    /// time from which the times of its health are counted.
     fn new(upstream: &str, target: Target, epoch: Instant, observer: Arc<dyn Observer>) -> Self {
         Self {
             upstream: upstream.to_owned(),
@@ -74,7 +76,7 @@ impl SharedTarget {
         }
     }
 
-    /// Returns the time in milliseconds since the start of the proxy.
+    /// Returns the time in milliseconds since `epoch`.
     fn now(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
@@ -88,7 +90,7 @@ impl SharedTarget {
         }
     }
 
-    /// Returns the state of the target for the balance, without weight and backup.
+    /// Returns the state of the target for the balance, with the default weight and not as a backup.
     pub(super) fn candidate(&self) -> Candidate {
         Candidate {
             availability: self.availability(),
@@ -98,15 +100,15 @@ impl SharedTarget {
         }
     }
 
-    /// Records the cause of a failure that is not the target's, for the status.
+    /// Records the cause and the time of a failure for the status, without changing the health. No effect for `None`.
     pub(super) fn note(&self, cause: Option<Cause>) {
         if let Some(cause) = cause {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((cause, Instant::now()));
         }
     }
 
-    /// Applies an event to the health of the target, counts a failure, and reports a change of the availability to the
-    /// observer. `cause` is that of a failure.
+    /// Applies an event to the health of the target, and reports a change of the availability to the observer. Counts
+    /// a failed request, and records `cause`, that of the failure, for the status.
     pub(super) fn tell(&self, event: Event, rules: &Rules, cause: Option<Cause>) {
         if event == Event::Failed {
             self.failures.fetch_add(1, Relaxed);
@@ -132,7 +134,7 @@ impl SharedTarget {
         }
     }
 
-    /// Returns the status of the target, for monitoring.
+    /// Returns the status of the target, for monitoring. `upstream` is the name to give for its upstream.
     pub(crate) fn status(&self, upstream: &str) -> TargetStatus {
         TargetStatus {
             upstream: upstream.to_owned(),
@@ -150,7 +152,7 @@ impl SharedTarget {
     }
 }
 
-/// A request in flight at a target. Dropping it decrements the target's number of requests in flight.
+/// A request or forwarded connection in flight at a target. Dropping it decrements the target's number of these.
 pub(crate) struct InFlightGuard {
     /// The target of the request.
     target: Arc<SharedTarget>,
@@ -161,7 +163,8 @@ pub(crate) struct InFlightGuard {
 }
 
 impl InFlightGuard {
-    /// Counts a request at a target. If the target is ejected and its trial is due, this request becomes the trial.
+    /// Counts a request at a target as begun and in flight. If the target is ejected and its trial is due, this
+    /// request becomes the trial. `at` is the index of the target in its upstream.
     pub(super) fn new(target: Arc<SharedTarget>, rules: Rules, at: usize) -> Self {
         target.in_flight.fetch_add(1, Relaxed);
         target.requests.fetch_add(1, Relaxed);
@@ -181,8 +184,8 @@ impl InFlightGuard {
         self.target.tell(Event::Failed, &self.rules, cause);
     }
 
-    /// Records that the request ended by this error. A stale connection, a request that was not processed and a handler
-    /// that panicked do not count as failures of the target.
+    /// Records that the request ended by this error, as a failure of the target. A stale connection, a request that
+    /// was not processed and a handler that panicked have no effect.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // Neither a stale connection, a request that was not processed, nor a handler is a failure of the target.
         if !matches!(why, UpstreamError::Stale | UpstreamError::Handler | UpstreamError::Unprocessed) {
@@ -199,7 +202,7 @@ impl Drop for InFlightGuard {
 
 /// The targets of a process, by upstream and address. The state of a target survives reloads that keep it.
 pub(crate) struct Targets {
-    /// The time from which the times of health are counted.
+    /// The time from which the times of the targets' health are counted.
     epoch: Instant,
     /// The receiver of changes of the targets' availability.
     observer: Arc<dyn Observer>,
@@ -213,8 +216,8 @@ impl Targets {
         Self { epoch: Instant::now(), observer, known: Mutex::default() }
     }
 
-    /// Returns the targets of each of these upstreams, in their order. Targets that exist already keep their state; all
-    /// others are discarded.
+    /// Returns the targets of each of these upstreams, in their order. Targets that exist already for the same name of
+    /// an upstream retain their state; those of no given upstream are removed.
     pub(crate) fn of(&self, upstreams: &[Upstream]) -> Vec<Vec<Arc<SharedTarget>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = HashMap::new();

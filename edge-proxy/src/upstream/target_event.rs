@@ -13,7 +13,7 @@ pub struct TargetEvent<'a> {
     pub target: &'a Target,
     /// The change of the target.
     pub change: TargetChange,
-    /// The cause of the failure that led to the change. `None` if no failure did.
+    /// The cause of the failure that led to the change. `None` if it is not known or the target is healthy again.
     pub cause: Option<Cause>,
 }
 

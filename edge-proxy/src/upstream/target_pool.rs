@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The time by which a connection is given up before the idle timeout that an upstream announced ends, since the
+/// The time by which a connection is given up before the idle timeout that its upstream announced ends, since the
 /// upstream's timer started earlier.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
@@ -21,16 +21,16 @@ struct IdleConnection {
     wire: UpstreamTransport,
     /// The time until which the connection may be used.
     until: Instant,
-    /// The server name that was verified, if the upstream verifies that of each request. `None` otherwise.
+    /// The server name that was verified if the upstream verifies the name of each request. `None` otherwise.
     name: Option<Box<str>>,
 }
 
-/// The number of connections in use, and its highest value in the current period and the three before it.
+/// The number of connections in use, and its highest value in each of the last four periods.
 #[derive(Clone, Copy, Debug, Default)]
 struct ConnectionPeak {
     /// The number of connections in use.
     in_use: usize,
-    /// The highest numbers of connections in use, the present period first.
+    /// The highest numbers of connections in use in the last four periods, the present one first.
     peaks: [usize; 4],
 }
 
@@ -41,7 +41,7 @@ impl ConnectionPeak {
         self.peaks[0] = self.peaks[0].max(self.in_use);
     }
 
-    /// Counts a connection as no longer in use.
+    /// Counts a connection as no longer in use. No effect if none is.
     const fn end(&mut self) {
         self.in_use = self.in_use.saturating_sub(1);
     }
@@ -51,45 +51,45 @@ impl ConnectionPeak {
         self.peaks.into_iter().max().unwrap_or(0)
     }
 
-    /// Returns the number of connections that may be idle: those by which the peak exceeds the number in use, at most
-    /// `limit`.
+    /// Returns the number of connections that may be idle: the peak less the number in use, at most `limit`.
     fn spare(&self, limit: usize) -> usize {
         self.peak().saturating_sub(self.in_use).min(limit)
     }
 
-    /// Begins the next period; the oldest one is dropped.
+    /// Begins the next period, whose peak so far is the number in use; the oldest period is dropped.
     fn begin_period(&mut self) {
         self.peaks.rotate_right(1);
         self.peaks[0] = self.in_use;
     }
 }
 
-/// The idle and the HTTP/2 connections of one worker to one target.
+/// The idle HTTP/1.1 connections and the HTTP/2 connections of one worker to one target.
 pub(super) struct TargetPool {
     /// The state of the target, shared by all workers.
     pub(super) shared: Arc<SharedTarget>,
-    /// The idle connections, the one that became idle last at the end.
+    /// The idle HTTP/1.1 connections, the one that became idle last at the end.
     idle: RefCell<Vec<IdleConnection>>,
-    /// The HTTP/2 connections, each with the server name that was verified if the upstream verifies that of each
-    /// request. The first of a name is used while it has room.
+    /// The HTTP/2 connections, each with the server name that was verified if the upstream verifies the name of each
+    /// request. The first one of a name is used while it has room.
     multiplexed: RefCell<Vec<(Option<Box<str>>, MultiplexedConnection)>>,
     /// True while an HTTP/2 connection is being established. Exchanges that wait for it are notified by `dialled`.
     pub(super) dialling: Cell<bool>,
-    /// Notified when an attempt to establish an HTTP/2 connection ends.
+    /// Notified when an attempt to establish a shared HTTP/2 connection ends.
     pub(super) dialled: Notify,
-    /// The error of the last attempt to establish an HTTP/2 connection. `None` if it succeeded, was cancelled, or is not
-    /// complete.
+    /// The error of the last attempt to establish a shared HTTP/2 connection. `None` if it succeeded, was cancelled,
+    /// or is not complete.
     pub(super) dial_failed: Cell<Option<UpstreamError>>,
-    /// The connections in use, from which the number of idle ones is determined.
+    /// The number of HTTP/1.1 connections in use, by which the number of idle ones is limited.
     demand: Cell<ConnectionPeak>,
-    /// The highest number of idle connections.
+    /// The highest number of idle HTTP/1.1 connections.
     limit: usize,
     /// The time after which an idle connection is closed.
     keep: Duration,
 }
 
 impl TargetPool {
-    /// Creates an empty pool for at most `limit` idle connections, which are closed after `keep`.
+    /// Creates an empty pool for a target with at most `limit` idle connections, which are closed after the duration
+    /// `keep`.
     pub(super) fn new(shared: Arc<SharedTarget>, limit: usize, keep: Duration) -> Rc<Self> {
         Rc::new(Self {
             shared,
@@ -104,8 +104,8 @@ impl TargetPool {
         })
     }
 
-    /// Returns the first HTTP/2 connection with this verified server name that has room. `None` if there is none.
-    /// Discards those that get no more requests or were idle for too long before.
+    /// Discards the HTTP/2 connections that are retired or were idle for too long, and returns the first one with this
+    /// verified server name that has room. `None` if there is none.
     pub(super) fn multiplexed(&self, name: Option<&str>) -> Option<MultiplexedConnection> {
         self.discard_multiplexed();
         let known = self.multiplexed.borrow();
@@ -113,8 +113,8 @@ impl TargetPool {
         usable.map(|(_, client)| client.clone())
     }
 
-    /// Discards the HTTP/2 connections that get no more requests, and those that were idle for too long. Streams that
-    /// are still open on them continue.
+    /// Discards the HTTP/2 connections that are retired, and those that were idle for too long. Streams that are still
+    /// open on them continue.
     fn discard_multiplexed(&self) {
         let usable = |client: &MultiplexedConnection| {
             !client.is_retired() && client.idle().is_none_or(|idle| idle < self.keep)
@@ -123,7 +123,8 @@ impl TargetPool {
     }
 
     /// Removes and returns the idle connection with this verified server name that became idle last and is still
-    /// usable; `name` is `None` if any may be used. Closes those found that are not usable. `None` if there is none.
+    /// usable; `name` is `None` if any may be used. Connections found before it that have expired or were closed by
+    /// the upstream are closed. `None` if there is none.
     pub(super) fn take(&self, name: Option<&str>) -> Option<UpstreamTransport> {
         loop {
             let mut all = self.idle.borrow_mut();
@@ -148,7 +149,8 @@ impl TargetPool {
         self.demand.set(demand);
     }
 
-    /// Ends a period, and closes idle connections that are not needed, have expired, or were closed by the upstream.
+    /// Ends a period, and closes idle connections that have expired, were closed by the upstream, or exceed the number
+    /// that the last periods' demand justifies, those that became idle first. Discards unusable HTTP/2 connections.
     pub(super) fn trim(&self) {
         self.change(ConnectionPeak::begin_period);
         self.discard_multiplexed();
@@ -167,25 +169,26 @@ impl TargetPool {
     }
 }
 
-/// The establishment of an HTTP/2 connection to a target. Dropping the guard notifies the exchanges that wait for the
-/// connection: they use it after [`DialGuard::succeeded`], get the error of [`DialGuard::failed`], and otherwise one of
-/// them establishes another.
+/// The establishment of a shared HTTP/2 connection to a target. Dropping the guard notifies the exchanges that wait
+/// for the connection: they use it after [`DialGuard::succeeded`], get the error of [`DialGuard::failed`], and
+/// otherwise one of them establishes another.
 pub(super) struct DialGuard<'a>(&'a TargetPool);
 
 impl<'a> DialGuard<'a> {
-    /// Begins the establishment of a connection to the target.
+    /// Begins the establishment of a shared connection to the target, and clears the last error.
     pub(super) fn begin(target: &'a TargetPool) -> Self {
         target.dialling.set(true);
         target.dial_failed.set(None);
         Self(target)
     }
 
-    /// Adds the established connection to the pool, and notifies the exchanges that wait for it.
+    /// Adds the established connection with its verified server name to the pool, and notifies the exchanges that wait
+    /// for it.
     pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection) {
         self.0.multiplexed.borrow_mut().push((name.map(Into::into), connection));
     }
 
-    /// Passes the error on to the exchanges that wait, and returns it.
+    /// Passes the error on to the exchanges that wait, notifies them, and returns it.
     pub(super) fn failed(self, why: UpstreamError) -> UpstreamError {
         self.0.dial_failed.set(Some(why));
         why
@@ -199,16 +202,16 @@ impl Drop for DialGuard<'_> {
     }
 }
 
-/// A connection in use, with the pool to return it to. `None` if it cannot be reused. Dropping it counts the connection
-/// as no longer in use.
+/// A connection in use, with the pool to return it to. Dropping it counts the connection as no longer in use.
 pub(crate) struct CheckIn {
-    /// The pool to return the connection to. `None` if it cannot be reused.
+    /// The server name that was verified if the upstream verifies the name of each request. `None` otherwise.
     pool: Option<Rc<TargetPool>>,
     name: Option<Box<str>>,
 }
 
 impl CheckIn {
-    /// Counts a connection as in use. `name` is the server name that was verified.
+    /// Counts a connection as in use in this pool; `None` for one that cannot be reused. `name` is the server name
+    /// that was verified, `None` unless the upstream verifies the name of each request.
     pub(super) fn new(pool: Option<Rc<TargetPool>>, name: Option<&str>) -> Self {
         if let Some(pool) = &pool {
             pool.change(ConnectionPeak::begin);
@@ -216,8 +219,9 @@ impl CheckIn {
         Self { pool, name: name.map(Into::into) }
     }
 
-    /// Returns the connection to the pool, or closes it if enough are idle or it may not be reused. `timeout` is the
-    /// idle timeout that the upstream announced.
+    /// Counts the connection as no longer in use and returns it to the pool. Closes it if enough are idle or it cannot
+    /// be reused. It stays idle for the pool's time, or for that of `timeout`, the idle timeout that the upstream
+    /// announced, if that is shorter.
     pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
         let Some(pool) = self.pool.take() else { return };
         pool.change(ConnectionPeak::end);
@@ -229,8 +233,8 @@ impl CheckIn {
     }
 }
 
-/// Returns the time for which a connection may be reused, given the announced idle timeout: 1 s less, but at least half
-/// of it.
+/// Returns the duration for which a connection may be reused, given the announced idle timeout: [`TIMEOUT_MARGIN`]
+/// less, but at least half of it.
 fn usable(timeout: Duration) -> Duration {
     timeout.saturating_sub(TIMEOUT_MARGIN).max(timeout / 2)
 }

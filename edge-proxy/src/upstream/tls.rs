@@ -8,21 +8,23 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
-/// The TLS configurations for one upstream.
+/// The configuration for requests, with the ALPN protocol `h2` for an upstream of HTTP/2, else `http/1.1`.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
     /// The configuration for requests, with ALPN `h2` or `http/1.1`.
     pub(crate) requests: Arc<ClientConfig>,
-    /// The configuration for connections that are to be switched to another protocol, with ALPN `http/1.1`.
+    /// The configuration for connections that are to be switched to another protocol, with the ALPN protocol
+    /// `http/1.1`.
     pub(crate) switches: Arc<ClientConfig>,
 }
 
 impl ClientTls {
-    /// Reads the files and creates the TLS configurations of an upstream. If `http2` is true, requests negotiate HTTP/2
+    /// Reads the files and creates the TLS configurations of an upstream. If `http2` is true, requests offer only `h2`
     /// by ALPN; protocol switches always use HTTP/1.1.
     ///
     /// # Errors
-    /// [`UpstreamTlsError`].
+    /// [`UpstreamTlsError`] if a file cannot be used, `certificate` and `key` are not set together, or there are no
+    /// root certificates.
     pub(crate) fn new(tls: &UpstreamTls, http2: bool) -> Result<Self, UpstreamTlsError> {
         let mut config = client_config(tls)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -41,16 +43,17 @@ impl ClientTls {
 /// Reads and checks the files of an upstream's TLS settings as at a start, without connecting.
 ///
 /// # Errors
-/// [`UpstreamTlsError`], with which [`Builder::start`](crate::Builder::start) and a reload would fail.
+/// [`UpstreamTlsError`] with which [`Builder::start`](crate::Builder::start) and a reload would fail.
 pub fn check_upstream_tls(tls: &UpstreamTls) -> Result<(), UpstreamTlsError> {
     client_config(tls).map(drop)
 }
 
-/// Reads the files and creates a TLS configuration without ALPN, which verifies servers by pins or by root
-/// certificates.
+/// Reads the files and creates a TLS configuration without ALPN, which verifies servers by pins if there are any, else
+/// by root certificates, and presents the client certificate if there is one.
 ///
 /// # Errors
-/// [`UpstreamTlsError`].
+/// [`UpstreamTlsError`] if a file cannot be used, `certificate` and `key` are not set together, or there are no root
+/// certificates.
 fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
@@ -72,10 +75,12 @@ fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, UpstreamTlsError> {
     })
 }
 
-/// Returns the trusted root certificates: those in the configured file, or else those of the system.
+/// Returns the trusted root certificates: those in the configured file, or else those of the system, of which invalid
+/// ones are skipped.
 ///
 /// # Errors
-/// [`UpstreamTlsError::NoRoots`] if the system has none; [`UpstreamTlsError`] if the file cannot be used.
+/// [`UpstreamTlsError::NoRoots`] if the system has none; [`UpstreamTlsError::File`] or [`UpstreamTlsError::Refused`]
+/// if the file cannot be used.
 fn roots(tls: &UpstreamTls) -> Result<RootCertStore, UpstreamTlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &tls.ca {

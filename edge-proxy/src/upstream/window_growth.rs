@@ -4,28 +4,32 @@
 //! and the clients have taken most of that, so that after a few round trips the path is full. Responses that are not
 //! taken leave it as it is.
 
-/// The window of a stream in bytes before it grows.
+/// The receive window of a stream in bytes before it grows.
 pub(super) const INITIAL_WINDOW: usize = 256 * 1024;
-/// The largest window of a stream in bytes: 100 Mbit/s at a round trip of 300 ms.
+/// The largest receive window of a stream in bytes: 100 Mbit/s at a round trip of 300 ms.
 pub(super) const LARGEST_WINDOW: usize = 4 * 1024 * 1024;
 
-/// The growth of the windows of one connection.
+/// The growth of the receive windows of one connection.
 #[derive(Debug)]
 pub(super) struct WindowGrowth {
+    /// The present window of a stream in bytes.
     window: usize,
     /// The number of bytes that had arrived when the window last grew.
     grown_at: u64,
-    /// The number of bytes at whose arrival growth is considered again.
+    /// The number of arrived bytes from which on growth is considered again.
     next: u64,
 }
 
 impl WindowGrowth {
+    /// Returns the state of a new connection, with the initial window.
     pub(super) const fn new() -> Self {
         Self { window: INITIAL_WINDOW, grown_at: 0, next: INITIAL_WINDOW as u64 }
     }
 
-    /// Returns the window in bytes after `arrived` bytes in all, for this many open streams. `buffered` returns the
-    /// number of bytes that clients have not taken; it is called once for each window that has arrived.
+    /// Returns the window of a stream in bytes, after `arrived` bytes have arrived on the connection in all, for this
+    /// many open streams. Doubles it if a whole window of each stream has arrived since the last growth and at most
+    /// half of that is buffered. `buffered` returns the number of bytes that clients have not read; it is called at
+    /// most once for each window that has arrived.
     pub(super) fn window(&mut self, arrived: u64, streams: usize, buffered: impl FnOnce() -> usize) -> usize {
         if self.window < LARGEST_WINDOW && arrived >= self.next {
             let since = arrived - self.grown_at;

@@ -18,8 +18,8 @@ pub(crate) enum UpstreamTransport {
 }
 
 impl UpstreamTransport {
-    /// Returns whether an idle connection is still usable: it is open, and nothing was received. Makes no system call
-    /// if the runtime has no readiness event.
+    /// Returns whether an idle connection is still usable: it is open, and nothing was received on it. Makes no system
+    /// call if the runtime has no readiness event.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0u8; 1];
         let mut space = ReadBuf::new(&mut byte);

@@ -12,40 +12,41 @@ use std::time::Duration;
 /// The time limit for an upstream to end a tunnel after its client has closed.
 const TUNNEL_END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The delay before a reset that could discard content that was sent.
+/// The delay before a reset that could discard content that was sent, or was not accepted yet.
 const RESET_DELAY: Duration = Duration::from_millis(50);
 
-/// The state of an exchange one side of which has closed or failed.
+/// The failure that ends the exchange.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
-    /// The reason of the end.
+    /// The progress of the delivery of data that was read from the closed side before.
     why: Failure,
     /// The progress of the delivery of data that was read before.
     stage: Stage,
 }
 
-/// The progress of the delivery.
+/// The progress of the delivery of data that was read before the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The delivery has not begun.
     New,
-    /// Data that was read is being delivered.
+    /// All data and the end of the tunnel were delivered to the upstream, which is read until its own end.
     Delivers,
     /// All data and the end of the tunnel were delivered to the upstream.
     Ended,
 }
 
 impl Pump<'_> {
-    /// Begins the end of the exchange for this reason; only the first one counts. Data that was read is then delivered
-    /// by [`Pump::poll_ending`].
+    /// Begins the end of the exchange for this failure; only the first call counts. Data that was read is then
+    /// delivered by [`Pump::poll_ending`].
     pub(super) fn end(&mut self, why: Failure) {
         self.ending.get_or_insert(Ending { why, stage: Stage::New });
     }
 
-    /// Delivers the data that was read from the side that has closed. Never completes without an end that has begun.
+    /// Delivers the data that was read from the side that has closed to the other one. Pending if the end has not
+    /// begun.
     ///
     /// # Errors
-    /// The reason of the end, always: when the data was delivered, or the timeout for content has passed.
+    /// The failure that ends the exchange, always: when the data was delivered, or the timeout for content has passed.
     pub(super) fn poll_ending<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -67,7 +68,7 @@ impl Pump<'_> {
         Poll::Ready(Err(ending.why))
     }
 
-    /// Sets the stage of the end that has begun.
+    /// Sets the stage of the end. No effect if the end has not begun.
     const fn set(&mut self, stage: Stage) {
         if let Some(ending) = &mut self.ending {
             ending.stage = stage;
@@ -79,8 +80,8 @@ impl Pump<'_> {
         self.ending.map_or(Stage::New, |ending| ending.stage)
     }
 
-    /// Delivers the data of the upstream to the client, if a final head was sent. A tunnel is ended; before a reset
-    /// that could discard content, waits [`RESET_DELAY`].
+    /// Delivers the data of the upstream to the client if a final head was sent, with the rest of compressed content.
+    /// Ends a tunnel regularly. Before a reset that could discard content on its way, waits [`RESET_DELAY`].
     fn poll_to_client<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Poll<()> {
         if !self.answered {
             return Poll::Ready(());
@@ -111,7 +112,7 @@ impl Pump<'_> {
     }
 
     /// Delivers the data of the client to the upstream. A tunnel is then ended, and read until the upstream ends it or
-    /// [`TUNNEL_END_TIMEOUT`] has passed.
+    /// [`TUNNEL_END_TIMEOUT`] has passed. Nothing is delivered of a request whose output is held back until its end.
     fn poll_to_service<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -162,8 +163,9 @@ impl Pump<'_> {
         }
     }
 
-    /// Delivers the content of a request that its client does not complete. The upstream gets [`RESET_DELAY`] to accept
-    /// what is left, and over HTTP/2 its connection to write it, which the reset of the request would discard.
+    /// Delivers the content of a request that its client does not complete. If the upstream has not accepted all of
+    /// it, or, over HTTP/2, its connection may not have written it yet, waits [`RESET_DELAY`], since the reset of the
+    /// request would discard it.
     fn poll_incomplete<D: Downstream>(&mut self, cx: &mut Context<'_>, down: &mut D) -> Poll<()> {
         let flushed = ready!(self.up.poll_flush(cx));
         let left = down.poll_body(cx) == Poll::Ready(Ok(BodyPart::Data));
