@@ -14,7 +14,7 @@ pub(crate) enum BodyPart {
 pub(crate) enum BodyError {
     /// The client closed the connection or reset the stream before the content was complete.
     Lost,
-    /// The framing is malformed, or the length differs from the declared one. The request must not be completed
+    /// The framing is malformed, or the content does not have the declared length. The request must not be completed
     /// upstream.
     Malformed,
 }

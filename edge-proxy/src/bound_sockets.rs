@@ -9,20 +9,23 @@ use edge_policy::config::{Listener, ListenerKind};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-/// The sockets of several listeners, as returned by [`open`].
+/// For each listener, in their order, the sockets of its workers, the last worker first: `pop` returns those of the
+/// next worker. Empty for a listener that waits for its interface or address.
 #[derive(Default)]
 pub(super) struct OpenListeners {
     /// For each listener, the sockets of its workers, the last worker first: `pop` returns those of the next worker.
     /// Empty for a listener that waits for its interface or address.
     pub(super) sockets: Vec<Vec<Sockets>>,
-    /// The address of each listener, in the same order. A configured port 0 is replaced by the port that was chosen.
+    /// The address of each listener, in the same order. A configured port 0 is replaced by the port that was chosen,
+    /// once there are sockets.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Duplicates of the sockets of each listener, in the same order.
+    /// Duplicates of the sockets of each listener, in the same order, with its settings.
     pub(super) retained: Vec<RetainedSockets>,
 }
 
-/// Opens the sockets of these listeners for each of `workers` workers, or uses duplicates of `inherited` ones bound to
-/// the same address. A listener whose interface or address does not exist yet gets no sockets, which is not an error.
+/// Opens the sockets of these listeners for each of `workers` workers, or uses those `inherited` ones that are bound
+/// to the same address. A listener whose interface or address does not exist yet gets no sockets, which is not an
+/// error.
 ///
 /// # Errors
 /// [`StartError::Listen`] for the first listener whose sockets cannot be opened or duplicated.
@@ -72,21 +75,23 @@ pub(super) fn places(listener: &Listener, found: listen::OpenSockets, workers: u
     sockets
 }
 
-/// The sockets of one listener that the process keeps besides those of the workers, to hand them to a successor.
+/// The sockets of one listener that the process retains besides those of the workers, to hand them to a successor.
 pub(super) struct RetainedSockets {
     /// The listener of the configuration.
     pub(super) listener: Listener,
-    /// The address of the sockets, with the port that was chosen for port 0.
+    /// The address of the sockets, with the port that was chosen for port 0. The configured address while there are no
+    /// sockets.
     pub(super) address: SocketAddr,
-    /// The index of the interface that the sockets are bound to. `None` while the listener waits for its interface.
+    /// The index of the interface that the sockets are bound to. `None` if the listener has no interface or waits for
+    /// it.
     pub(super) index: Option<u32>,
-    /// Duplicates of inherited sockets with the listener's address, for when its interface or address appears. Empty if
-    /// the listener was opened at the start.
+    /// Duplicates of inherited sockets with the listener's address, for the time at which its interface or address
+    /// appears. Empty if the listener was opened at the start.
     pub(super) spare: InheritedSockets,
-    /// The TCP sockets by worker; empty while the listener waits. An entry is `None` once its worker has ended, so that
-    /// the kernel assigns it no more connections.
+    /// The TCP sockets by the index of the worker; empty while the listener waits. An entry is `None` once its worker
+    /// has ended, so that the kernel assigns it no more connections.
     tcp: Vec<Option<TcpListener>>,
-    /// The UDP sockets by worker, as in `tcp`; empty without HTTP/3.
+    /// The UDP sockets by the index of the worker, as in `tcp`; empty without HTTP/3.
     udp: Vec<Option<UdpSocket>>,
 }
 
@@ -98,11 +103,11 @@ impl RetainedSockets {
         Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new() }
     }
 
-    /// Replaces the retained sockets by duplicates of `sockets`, which are in reverse order of workers, and stores
-    /// their address and the index of their interface.
+    /// Replaces the retained sockets by duplicates of `sockets`, which are in the reverse order of workers, and stores
+    /// their address and `index`, that of their interface.
     ///
     /// # Errors
-    /// The error of duplicating a descriptor.
+    /// The error of duplicating a descriptor. The retained sockets may be replaced in part then.
     pub(super) fn keep(&mut self, sockets: &[Sockets], index: Option<u32>) -> io::Result<()> {
         // Workers take from the end.
         let tcp = sockets.iter().rev().map(|sockets| sockets.tcp.try_clone().map(Some));
@@ -131,7 +136,10 @@ impl RetainedSockets {
         self.udp.get_mut(worker).map(Option::take);
     }
 
-    /// Adds duplicates of the sockets to `sockets`.
+    /// Adds duplicates of the retained sockets to `sockets`, without those of workers that have ended.
+    ///
+    /// # Errors
+    /// The error of duplicating a descriptor. Earlier duplicates remain in `sockets`.
     pub(super) fn duplicate_into(&self, sockets: &mut InheritedSockets) -> io::Result<()> {
         for socket in self.tcp() {
             sockets.tcp.push(socket.try_clone()?);
@@ -142,12 +150,13 @@ impl RetainedSockets {
         Ok(())
     }
 
-    /// Iterates over the retained TCP sockets, without those of workers that have ended.
+    /// Returns an iterator over the retained TCP sockets, without those of workers that have ended.
     pub(super) fn tcp(&self) -> impl Iterator<Item = &TcpListener> {
         self.tcp.iter().flatten()
     }
 
-    /// Iterates over the retained UDP sockets, without those of workers that have ended. Empty without HTTP/3.
+    /// Returns an iterator over the retained UDP sockets, without those of workers that have ended. Empty without
+    /// HTTP/3.
     pub(super) fn udp(&self) -> impl Iterator<Item = &UdpSocket> {
         self.udp.iter().flatten()
     }

@@ -25,9 +25,9 @@ use std::fmt;
 pub struct Snapshot {
     /// The validated configuration.
     config: Config,
-    /// The indexes of the sites by exact name.
+    /// The indexes of the sites by exact name of a host, in the order of the configuration.
     exact: HashMap<String, Vec<usize>>,
-    /// The indexes of the sites by the name behind `*.` in their patterns.
+    /// The indexes of the sites by the name behind `*.` in their patterns, in the order of the configuration.
     below: HashMap<String, Vec<usize>>,
     /// The indexes of the sites with the pattern `*`.
     any: Vec<usize>,
@@ -44,11 +44,12 @@ pub struct Snapshot {
 struct SiteIndex {
     /// The indexes of the routes, the most specific first.
     by_specificity: Vec<usize>,
-    /// The index of the upstream of each route. `None` if its action has none.
+    /// The index in [`Config::upstreams`] of the upstream of each route. `None` if its action has none.
     upstreams: Vec<Option<usize>>,
-    /// True if a route of the site restricts access, so that ambiguous paths must be refused.
+    /// True if access to the site depends on the path, because a route restricts it, so that ambiguous paths must be
+    /// refused.
     path_decides_access: bool,
-    /// True if a listener with HTTP/3 serves the site.
+    /// True if a listener with HTTP/3 serves the site, which must have neither passthrough nor client certificates.
     http3: bool,
 }
 
@@ -88,20 +89,20 @@ impl Snapshot {
         &self.config
     }
 
-    /// Returns the index of the site for this host at a listener: the site with exactly this name, or else the one with
-    /// the longest `*.` pattern that covers it, or else the one with `*`. `None` if there is none. The host must be
-    /// normalised by [`host::normalize`](edge_http::host::normalize). `listener` is the name of the listener, `None`
-    /// for one without a name.
+    /// Returns the index of the site for this host at a listener: of the sites with exactly this name, or else those
+    /// with the longest `*.` pattern that covers it, or else those with `*`, the first that is served at the listener.
+    /// `None` if there is none. The host must be normalized by [`host::normalize`](edge_http::host::normalize).
+    /// `listener` is the name of the listener, `None` for one without a name.
     ///
-    /// The most specific pattern is determined first, then the listener. If a name belongs to a site at other listeners
-    /// only, it is therefore unknown at this one, even if a wildcard of another site covers it.
+    /// The most specific pattern is determined first, then the listener. If a name belongs to a site at other
+    /// listeners only, it is therefore unknown at this one, even if a wildcard of another site covers it.
     pub fn site_at(&self, normalized_host: &str, listener: Option<&str>) -> Option<usize> {
         let sites = self.sites_of(normalized_host)?;
         sites.iter().copied().find(|site| self.serves(*site, listener))
     }
 
-    /// Returns whether the site with this index is served at the listener with this name, `None` for one without a
-    /// name.
+    /// Returns whether the site with this index is served at the listener with this name, `None` for a listener
+    /// without a name. A site that is bound to no listeners is served at all.
     ///
     /// # Panics
     /// If there is no such site.
@@ -110,8 +111,8 @@ impl Snapshot {
         bound.is_empty() || listener.is_some_and(|name| bound.iter().any(|bound| bound == name))
     }
 
-    /// Returns the indexes of the sites with the most specific pattern that covers this host, each of which is served
-    /// at other listeners. `None` if no pattern covers it.
+    /// Returns the indexes of the sites with the most specific pattern that covers this host; no two of them are
+    /// served at the same listener. `None` if no pattern covers it.
     fn sites_of(&self, normalized_host: &str) -> Option<&[usize]> {
         if let Some(sites) = self.exact.get(normalized_host) {
             return Some(sites);
@@ -130,22 +131,23 @@ impl Snapshot {
         any
     }
 
-    /// Returns whether any site has TLS passed through.
+    /// Returns whether TLS of any site is passed through.
     pub const fn passes_through(&self) -> bool {
         self.passes_through
     }
 
-    /// Returns whether a listener with HTTP/3 serves the site.
+    /// Returns whether the site with this index is served over HTTP/3 by some listener.
     pub(crate) fn has_http3(&self, site: usize) -> bool {
         self.sites[site].http3
     }
 
-    /// Returns the indexes of a site's routes, the most specific first.
+    /// Returns the indexes of a site's routes, the most specific first: exact paths, then prefixes from the longest to
+    /// the shortest; of equal ones, those that consider letter case first.
     pub(crate) fn by_specificity(&self, site: usize) -> &[usize] {
         &self.sites[site].by_specificity
     }
 
-    /// Returns the index of the upstream that a route forwards to. `None` if its action has none.
+    /// Returns the index of the upstream that a route of a site forwards to. `None` if its action has none.
     pub(crate) fn upstream(&self, site: usize, route: usize) -> Option<usize> {
         self.sites[site].upstreams[route]
     }
@@ -164,7 +166,7 @@ impl Snapshot {
         self.upstream_named(name).filter(|at| self.config.upstreams[*at].protocol == Protocol::Tcp)
     }
 
-    /// Returns the names of the fields that carry identities on any site.
+    /// Returns the names of the fields that carry identities on any site, sorted and without duplicates.
     pub(crate) fn identities(&self) -> &[String] {
         &self.identities
     }
@@ -202,7 +204,7 @@ fn identities(config: &Config) -> Vec<String> {
 }
 
 impl SiteIndex {
-    /// Builds the index of a site.
+    /// Creates the lookup data of a site of the configuration.
     fn new(config: &Config, site: &Site) -> Self {
         let mut by_specificity: Vec<usize> = (0..site.routes.len()).collect();
         // At the same length, a path that is written in this very case comes first.
@@ -243,7 +245,7 @@ impl SiteIndex {
     }
 }
 
-/// The location of a setting, by indexes into the lists of [`Config`].
+/// The location of a setting, by indexes from 0 into the lists of [`Config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConfigPath {
     /// A global setting.
@@ -263,13 +265,13 @@ pub enum ConfigPath {
 pub struct ConfigError {
     /// The location of the setting.
     pub place: ConfigPath,
-    /// The location for display, such as ``site `git`, route `/api` ``.
+    /// The location as text for messages, such as ``site `git`, route `/api` ``.
     pub part: String,
     /// The key of the setting within its part, as in the configuration file: `hosts`, `health.path`.
     pub key: &'static str,
-    /// The rejected value as text. Empty if a value is missing.
+    /// The rejected value as text. Empty if a value is missing or the setting as a whole is rejected.
     pub value: String,
-    /// The problem and how to fix it.
+    /// The problem, and mostly how to solve it.
     pub fix: String,
 }
 
@@ -279,8 +281,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All errors of a configuration, in the order listeners, global settings, sites, upstreams. Not empty when
-/// [`Snapshot::new`] returns them.
+/// All errors of a configuration, in the order listeners, global settings, sites with their routes, upstreams. Not
+/// empty when [`Snapshot::new`] returns them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

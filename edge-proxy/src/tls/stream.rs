@@ -21,11 +21,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// An adapter from an asynchronous socket to `std::io::Write` for one call: a pending write is `WouldBlock`.
+/// An adapter from a non-blocking socket to [`Write`] for the duration of one call: a pending write is `WouldBlock`.
 struct SyncIo<'a, 'b> {
     /// The socket to write to.
     io: &'a mut Socket,
-    /// The task to wake when the socket is writable.
+    /// The context of the task that is woken when the socket is writable.
     cx: &'a mut Context<'b>,
 }
 
@@ -60,7 +60,7 @@ impl Write for RecordBuffer {
     }
 }
 
-/// The operations that differ between client and server connections.
+/// The operations of rustls that differ between client and server connections.
 pub(crate) trait ConnectionSide: Sized {
     /// Reads accepted early data into `buf` and returns the number of bytes. 0 if none is left, and always for clients.
     ///
@@ -70,7 +70,8 @@ pub(crate) trait ConnectionSide: Sized {
         Ok(0)
     }
 
-    /// Returns the traffic keys and sequence numbers, with which the connection is continued without rustls.
+    /// Consumes the connection and returns its traffic keys and sequence numbers, with which it is continued without
+    /// rustls.
     ///
     /// # Errors
     /// The error of rustls, for example if the handshake is not complete.
@@ -96,35 +97,37 @@ impl ConnectionSide for ClientConnection {
     }
 }
 
-/// The record layer of a stream: that of rustls or of this crate.
+/// The record layer of a stream.
 enum Session<C> {
-    /// The connection of rustls: the handshake is not complete, or the version is TLS 1.2.
+    /// The record layer of rustls: the handshake is not complete, the version is TLS 1.2, or the stream is to an
+    /// upstream.
     Rustls(Box<C>),
     /// The record layer of this crate, after the handshake of TLS 1.3.
     Own(Box<Tls13Session>),
-    /// None: the handover from rustls failed, and the stream cannot be used.
+    /// No record layer: the handover from rustls failed, and the stream cannot be used.
     Broken,
 }
 
-/// TLS over a socket.
+/// A TLS connection over a socket, as client or server.
 pub(crate) struct TlsStream<C> {
     /// The record layer.
     session: Session<C>,
     /// The socket below TLS.
     io: Socket,
-    /// True if rustls was told to send close_notify.
+    /// True if rustls was told to send close_notify. Not used by the record layer of this crate.
     closed: bool,
-    /// True if pending output may wait to be sent with the next output.
+    /// True if output that is pending since the handshake may wait to be sent with the first content.
     merges: bool,
-    /// True if the handshake is complete and nothing was written since.
+    /// True if the handshake is complete and no content was written since, so that the peer's last message may have to
+    /// be acknowledged.
     owes: bool,
-    /// Bytes that were read from the socket and not consumed.
+    /// The bytes that were read from the socket and not consumed by a record layer.
     ahead: ReadBuffer,
-    /// True if rustls buffers no input, so that the record layer of this crate can take over.
+    /// True if the record layer of this crate can take over, since rustls has buffered no input.
     follows: bool,
-    /// The traffic secrets, once derived and until the handover. `None` otherwise.
+    /// The traffic secrets, from their derivation until the handover. `None` otherwise.
     said: Option<TrafficSecrets>,
-    /// The kernel's TLS capabilities. `None` if the kernel may not encrypt.
+    /// The kernel's TLS capabilities. `None` if the kernel must not encrypt.
     support: Option<KernelTlsSupport>,
 }
 
@@ -133,7 +136,7 @@ where
     C: DerefMut<Target = ConnectionCommon<D>> + ConnectionSide + Unpin,
     D: SideData,
 {
-    /// Creates a stream whose record layer stays that of rustls.
+    /// Creates a stream whose record layer stays that of rustls: for connections to upstreams.
     pub(crate) fn new(tls: C, io: Socket) -> Self {
         Self {
             session: Session::Rustls(Box::new(tls)),
@@ -148,14 +151,14 @@ where
         }
     }
 
-    /// Creates the stream of an accepted connection, whose ClientHello rustls has processed just before on this thread.
-    /// `ahead` are the bytes read after the ClientHello. The kernel may encrypt if `support` is given.
+    /// Creates the stream of an accepted connection, whose ClientHello rustls has processed just before on this
+    /// thread. `ahead` contains the bytes read after the ClientHello. The kernel may encrypt if `support` is given.
     pub(crate) fn accepted(tls: C, io: Socket, ahead: ReadBuffer, support: Option<KernelTlsSupport>) -> Self {
         Self { ahead, support, follows: true, said: take_secrets(), ..Self::new(tls, io) }
     }
 
-    /// Hands the encryption of output over to the kernel, if that is possible and all output is written. Returns
-    /// whether the kernel encrypts from now on, or did already.
+    /// Hands the encryption of output over to the kernel, if the record layer of this crate is in use, the kernel
+    /// supports it, and all output is written. Returns whether the kernel encrypts from now on, or did already.
     pub(crate) fn enter_kernel(&mut self) -> bool {
         match (&mut self.session, self.support) {
             (Session::Own(own), Some(support)) => {
@@ -178,8 +181,8 @@ where
         matches!(&self.session, Session::Own(own) if own.is_kernels())
     }
 
-    /// Moves content from a pipe, which must not be empty, to the socket, where the kernel encrypts it. Returns the number
-    /// of bytes, which may be less than the pipe has. Sends a KeyUpdate first if one is due.
+    /// Moves content from a pipe, which must not be empty, to the socket, where the kernel encrypts it. Returns the
+    /// number of bytes, which may be less than the pipe contains. Sends a KeyUpdate first if one is due.
     ///
     /// # Errors
     /// `Unsupported` if the kernel does not encrypt, or new keys are due that it cannot take; `BrokenPipe` after
@@ -207,7 +210,7 @@ where
     /// Completes when all output is in TCP's send queue, so that it arrives even if the connection is closed.
     ///
     /// # Errors
-    /// The error of the socket.
+    /// The error of the socket; `BrokenPipe` if the stream is broken.
     pub(crate) fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.session {
             Session::Own(own) => own.poll_drained(cx, &mut self.io),
@@ -215,7 +218,8 @@ where
         }
     }
 
-    /// Returns the rustls connection. `None` once the record layer of this crate has taken over.
+    /// Returns the connection of rustls. `None` once the record layer of this crate has taken over, or the stream is
+    /// broken.
     pub(crate) fn tls(&self) -> Option<&C> {
         match &self.session {
             Session::Rustls(tls) => Some(tls),
@@ -223,7 +227,7 @@ where
         }
     }
 
-    /// Returns whether the handshake is incomplete.
+    /// Returns whether the handshake is incomplete. False for a broken stream.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls().is_some_and(|tls| tls.is_handshaking())
     }
@@ -261,11 +265,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Replaces rustls by the record layer of this crate, if the handshake of TLS 1.3 is complete and rustls has no
-    /// unread input. Returns whether that was done.
+    /// Replaces rustls by the record layer of this crate, if the handshake of TLS 1.3 is complete, the traffic secrets
+    /// are known, rustls has no unread input, and close_notify was not sent. Returns whether that was done.
     ///
     /// # Errors
-    /// The keys cannot be extracted. The stream is broken then.
+    /// The keys cannot be extracted or used. The stream is broken then.
     fn hand_over(&mut self) -> io::Result<bool> {
         let Session::Rustls(tls) = &mut self.session else { return Ok(false) };
         let complete = !tls.is_handshaking() && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
@@ -286,11 +290,13 @@ where
         Ok(true)
     }
 
-    /// Reads input, passes it to rustls, and returns the number of bytes; 0 is the end. While the record layer of this
-    /// crate may take over, passes exactly one record, so that rustls buffers nothing.
+    /// Reads input, passes it to rustls, and returns the number of bytes; 0 is the end of the stream. While the record
+    /// layer of this crate may take over, passes exactly one record, so that rustls buffers nothing. Stores derived
+    /// traffic secrets.
     ///
     /// # Errors
-    /// `InvalidData` with the error of rustls, whose alert is written if possible; else the error of the socket.
+    /// `InvalidData` with the error of rustls, whose alert is written if possible, or without rustls; else the error
+    /// of the socket.
     fn poll_read_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let follows = self.follows && (self.said.is_some() || self.is_handshaking());
         let given = ready!(self.poll_ahead(cx, follows))?;
@@ -316,8 +322,9 @@ where
         Poll::Ready(Ok(given))
     }
 
-    /// Reads until a record is complete if `follows` is true, else until any bytes are available. Returns the number of
-    /// bytes to pass to rustls; 0 is the end of the stream.
+    /// Reads until a record is complete if `follows` is true, else until any bytes are available. Returns the number
+    /// of bytes at the beginning of `ahead` to pass to rustls; 0 is the end of the stream. A record with an invalid
+    /// header is returned as far as it was read.
     ///
     /// # Errors
     /// The error of the socket.
@@ -346,7 +353,7 @@ where
     /// Writes all pending records to the socket. If the kernel encrypts, only sends a KeyUpdate that is due.
     ///
     /// # Errors
-    /// The error of the socket; `BrokenPipe` if the stream is broken.
+    /// The error of the socket; `WriteZero` if it accepts nothing; `BrokenPipe` if the stream is broken.
     fn poll_write_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tls = match &mut self.session {
             Session::Rustls(tls) => tls,
@@ -364,7 +371,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Reads decrypted content or early data into `buf`. The record layer of this crate may take over before.
+    /// Reads decrypted content or early data into `buf`; completion without content is the end of the stream. Hands
+    /// over to the record layer of this crate once that is possible.
     ///
     /// # Errors
     /// The error of TLS or of the socket.
@@ -408,10 +416,11 @@ where
         }
     }
 
-    /// Encrypts and writes content, and returns the number of bytes accepted.
+    /// Encrypts content and writes it as far as the socket accepts. Returns the number of content bytes accepted.
+    /// Accepts nothing while output is pending, except for the first content after the handshake.
     ///
     /// # Errors
-    /// The error of TLS or of the socket.
+    /// The error of TLS or of the socket; `BrokenPipe` if the stream is broken.
     fn poll_write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let merges = std::mem::take(&mut self.merges);
         self.owes = false;
@@ -442,7 +451,7 @@ impl<C> ImmediateWrite for TlsStream<C> {
 }
 
 /// Passes up to `left` bytes of `ahead` to rustls and processes them: all if `follows` is true, else as many as rustls
-/// accepts. Returns the number of bytes that it did not accept.
+/// accepts. Consumes the bytes that were passed. Returns the number of bytes that rustls did not accept.
 ///
 /// # Errors
 /// The error of rustls.

@@ -8,8 +8,11 @@ use zeroize::Zeroizing;
 /// An AEAD of TLS 1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cipher {
+    /// AES-128-GCM, with SHA-256.
     Aes128Gcm,
+    /// AES-256-GCM, with SHA-384.
     Aes256Gcm,
+    /// ChaCha20-Poly1305, with SHA-256.
     ChaCha20Poly1305,
 }
 
@@ -39,7 +42,7 @@ impl Cipher {
         }
     }
 
-    /// Returns the AEAD algorithm of aws-lc.
+    /// Returns the corresponding AEAD algorithm of aws-lc.
     pub(crate) fn algorithm(self) -> &'static aead::Algorithm {
         match self {
             Self::Aes128Gcm => &aead::AES_128_GCM,
@@ -58,10 +61,11 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// A traffic secret: `application_traffic_secret_N` of one side.
+/// A traffic secret, `application_traffic_secret_N` of one side (RFC 8446 §7.1). Its memory is cleared when it is
+/// dropped.
 #[derive(Clone)]
 pub(crate) struct Secret {
-    /// The secret, followed by zeros.
+    /// The secret, followed by zeros if it is shorter.
     bytes: Zeroizing<[u8; 48]>,
     /// The length of the secret in bytes.
     length: usize,
@@ -81,8 +85,9 @@ impl Secret {
         Some(Self { bytes, length: secret.len() })
     }
 
-    /// Fills `out` by HKDF-Expand-Label with this label and an empty context (RFC 8446 §7.1). `None` if the secret does
-    /// not have the hash length of the cipher suite, or a length is out of range.
+    /// Fills `out` by HKDF-Expand-Label with this label and an empty context (RFC 8446 §7.1). `None` if the secret
+    /// does not have the hash length of the cipher suite, or the length of `out` or of the label is out of range; the
+    /// content of `out` is then undefined.
     fn hkdf_expand_label(&self, cipher: Cipher, label: &[u8], out: &mut [u8]) -> Option<()> {
         let hash = cipher.hash();
         if self.length != hash.hmac_algorithm().digest_algorithm().output_len() {
@@ -103,8 +108,8 @@ impl Secret {
         Some(Self { bytes, length: self.length })
     }
 
-    /// Derives the key and the initialisation vector of records. `None` if the secret does not have the hash length of
-    /// the cipher suite.
+    /// Derives the key and the initialization vector of records (RFC 8446 §7.3). `None` if the secret does not have
+    /// the hash length of the cipher suite.
     pub(crate) fn keys(&self, cipher: Cipher) -> Option<TrafficKeys> {
         let mut keys = TrafficKeys { cipher, key: Zeroizing::new([0; 32]), iv: Zeroizing::new([0; 12]) };
         self.hkdf_expand_label(cipher, b"key", &mut keys.key[..cipher.key_length()])?;
@@ -113,13 +118,14 @@ impl Secret {
     }
 }
 
-/// The key and the initialisation vector that encrypt records of one direction.
+/// The key and the initialization vector that encrypt records of one direction. Their memory is cleared when they are
+/// dropped.
 pub(crate) struct TrafficKeys {
     /// The AEAD algorithm.
     cipher: Cipher,
     /// The key, followed by zeros if the AEAD has a shorter one.
     key: Zeroizing<[u8; 32]>,
-    /// The initialisation vector.
+    /// The initialization vector, with which the sequence number of a record is combined.
     iv: Zeroizing<[u8; 12]>,
 }
 
@@ -129,7 +135,7 @@ impl TrafficKeys {
         self.cipher
     }
 
-    /// Returns the key of the AEAD.
+    /// Returns the key, in the length of the AEAD.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key[..self.cipher.key_length()]
     }
@@ -139,8 +145,8 @@ impl TrafficKeys {
         &self.iv
     }
 
-    /// Converts the keys that rustls extracted. `None` for an AEAD that is not in [`Cipher`], or a key of another
-    /// length.
+    /// Converts the keys that rustls extracted. `None` for an AEAD that is not in [`Cipher`], or a key or
+    /// initialization vector of another length.
     pub(crate) fn from_rustls(secrets: &ConnectionTrafficSecrets) -> Option<Self> {
         let (cipher, key, iv) = match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),

@@ -29,24 +29,25 @@ const MAX_EMPTY_RECORDS: u8 = 32;
 /// The error of an invalid record, by the alert that reports it (RFC 8446 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
-    /// The alert `unexpected_message`.
+    /// The alert `unexpected_message`: a record or message that is not permitted at this point.
     Unexpected,
-    /// The alert `bad_record_mac`.
+    /// The alert `bad_record_mac`: the record is not authentic.
     BadMac,
-    /// The alert `record_overflow`.
+    /// The alert `record_overflow`: the record or its content is too long.
     Overflow,
-    /// The alert `illegal_parameter`.
+    /// The alert `illegal_parameter`: a KeyUpdate has an undefined value.
     Illegal,
-    /// The alert `decode_error`.
+    /// The alert `decode_error`: a record, an alert or a KeyUpdate has a wrong length.
     Decode,
-    /// The alert `internal_error`: the keys cannot be updated, because their secret is unknown.
+    /// The alert `internal_error`: encryption failed, or the keys cannot be updated.
     Internal,
-    /// The peer sent this alert. No alert is sent in response.
+    /// The peer sent the alert with this description. No alert is sent in response.
     Alerted(u8),
 }
 
 impl RecordError {
-    /// Returns the fatal alert to send: its level and its description. `None` if the peer sent one.
+    /// Returns the fatal alert to send, as the bytes of its level and its description. `None` if the peer sent an
+    /// alert.
     pub(crate) const fn alert(self) -> Option<[u8; 2]> {
         let description = match self {
             Self::Unexpected => 10,
@@ -94,23 +95,23 @@ pub(crate) fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     }
 }
 
-/// The traffic secret and keys of one direction, and the number of its next record.
+/// The state of one direction: the traffic secret, the keys, and the number of the next record.
 struct Direction {
     /// The AEAD algorithm.
     cipher: Cipher,
-    /// The present key.
+    /// The present key of the AEAD.
     key: aead::LessSafeKey,
-    /// The present initialisation vector.
+    /// The present initialization vector.
     iv: [u8; 12],
     /// The number of the next record under the present key.
     sequence: u64,
-    /// The traffic secret of the present key.
+    /// The traffic secret from which the present keys are derived.
     secret: Secret,
 }
 
 impl Direction {
-    /// Creates the state of a direction. `sequence` is the number of the next record. `None` if the library rejects the
-    /// key.
+    /// Creates the state of a direction. `sequence` is the number of the next record under these keys. `None` if the
+    /// library rejects the key.
     fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let key = aead::UnboundKey::new(keys.cipher().algorithm(), keys.key()).ok()?;
         Some(Self {
@@ -130,8 +131,8 @@ impl Direction {
         aead::Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Derives the current keys from the secret. `None` if they are not the keys in use: the secret belongs to another
-    /// connection.
+    /// Derives the current keys from the secret. `None` if they are not the keys in use, since the secret belongs to
+    /// another connection.
     fn keys(&self) -> Option<TrafficKeys> {
         self.secret.keys(self.cipher).filter(|keys| *keys.iv() == self.iv)
     }
@@ -139,7 +140,7 @@ impl Direction {
     /// Replaces the secret and the keys by the next ones (RFC 8446 §7.2). Sequence numbers begin at 0 again.
     ///
     /// # Errors
-    /// [`RecordError::Internal`] if the secret does not belong to the keys.
+    /// [`RecordError::Internal`] if the secret does not belong to the keys in use, or the next ones cannot be derived.
     fn advance_keys(&mut self) -> Result<(), RecordError> {
         self.keys().ok_or(RecordError::Internal)?;
         let next = self.secret.updated(self.cipher).ok_or(RecordError::Internal)?;
@@ -149,14 +150,15 @@ impl Direction {
     }
 }
 
-/// The meaning of a record that was decrypted.
+/// The meaning of a decrypted record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReceivedRecord {
-    /// This many bytes of content, at least one.
+    /// Content of this many bytes, at least one.
     Content(usize),
-    /// No content, and nothing is to be done.
+    /// No content, and no action is necessary: an empty record, a `user_canceled` alert, or a KeyUpdate that is
+    /// incomplete or requests nothing.
     Nothing,
-    /// A KeyUpdate of the peer that requests one in return.
+    /// A KeyUpdate of the peer that requests one in return. The receiving keys were updated.
     AsksForKeys,
     /// The end of the peer's output (`close_notify`).
     End,
@@ -166,7 +168,7 @@ pub(crate) enum ReceivedRecord {
 pub(crate) struct RecordOpener {
     /// The keys and the number of the next record.
     direction: Direction,
-    /// The number of successive records without content.
+    /// The number of successive records without content, up to the last one.
     fruitless: u8,
     /// The received part of a handshake message that spans records.
     message: [u8; KEY_UPDATE.len() + 1],
@@ -175,7 +177,8 @@ pub(crate) struct RecordOpener {
 }
 
 impl RecordOpener {
-    /// Creates the receiving side. `sequence` is the number of the next record. `None` if the library rejects the key.
+    /// Creates the receiving side. `sequence` is the number of the next record under these keys. `None` if the library
+    /// rejects the key.
     pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
         Some(Self { direction, fruitless: 0, message: [0; 5], filled: 0 })
@@ -184,7 +187,7 @@ impl RecordOpener {
     /// Decrypts a complete record in place. Its content then begins behind the header.
     ///
     /// # Errors
-    /// [`RecordError`] if it is not authentic or not permitted.
+    /// [`RecordError`] if the record is not authentic or not permitted. It cannot be decrypted again.
     pub(crate) fn open_in_place(&mut self, record: &mut [u8]) -> Result<ReceivedRecord, RecordError> {
         let (head, body) = record.split_first_chunk_mut::<HEAD>().ok_or(RecordError::Decode)?;
         let nonce = self.direction.nonce();
@@ -197,8 +200,8 @@ impl RecordOpener {
         self.take_content(kind, &inner[..length])
     }
 
-    /// Decrypts a complete record to the beginning of `out`. Returns `None`, without any effect, if `out` is too short
-    /// or the record has no tag.
+    /// Decrypts a complete record to the beginning of `out`. Returns `None`, without any effect, if `out` is shorter
+    /// than the encrypted content with type and padding, or the record has no complete header or tag.
     ///
     /// # Errors
     /// [`RecordError`] if the record is not authentic or not permitted.
@@ -216,10 +219,12 @@ impl RecordOpener {
         Some(inner.and_then(|(kind, length)| self.take_content(kind, &out[..length])))
     }
 
-    /// Handles the content of a decrypted record by its type, `kind`.
+    /// Handles the content of a decrypted record by its content type, `kind`, and returns its meaning. A KeyUpdate
+    /// updates the receiving keys.
     ///
     /// # Errors
-    /// [`RecordError`] if the record is not permitted, too many without content follow each other, or it is an alert.
+    /// [`RecordError`] if the record is not permitted, more than [`MAX_EMPTY_RECORDS`] without content follow each
+    /// other, or it is an alert other than close_notify and user_canceled.
     fn take_content(&mut self, kind: u8, content: &[u8]) -> Result<ReceivedRecord, RecordError> {
         // No other type may come in the middle of a message (RFC 8446 §5.1).
         if self.filled > 0 && kind != HANDSHAKE {
@@ -245,11 +250,12 @@ impl RecordOpener {
         }
     }
 
-    /// Handles a part of a handshake message, which can only be a KeyUpdate (RFC 8446 §4.6.3). When it is complete, the
-    /// receiving keys are updated.
+    /// Handles a part of a handshake message, which can only be a KeyUpdate (RFC 8446 §4.6.3). When it is complete,
+    /// the receiving keys are updated. [`ReceivedRecord::AsksForKeys`] if it requests a KeyUpdate in return, else
+    /// [`ReceivedRecord::Nothing`].
     ///
     /// # Errors
-    /// [`RecordError`] for any other message, or bytes behind it.
+    /// [`RecordError`] for any other message, a malformed KeyUpdate, bytes behind it, or keys that cannot be updated.
     fn take_key_update(&mut self, piece: &[u8]) -> Result<ReceivedRecord, RecordError> {
         let filled = self.filled + piece.len();
         // New keys begin with a new record, so nothing may follow the message.
@@ -277,10 +283,11 @@ impl RecordOpener {
     }
 }
 
-/// Returns the content type and the content's length of a decrypted record, without its padding (RFC 8446 §5.4).
+/// Returns the content type of a decrypted record, and the length of its content without padding (RFC 8446 §5.4).
 ///
 /// # Errors
-/// [`RecordError::Overflow`] if the content is too long, [`RecordError::Unexpected`] if it consists of zeros only.
+/// [`RecordError::Overflow`] if the record is longer than the maximum, [`RecordError::Unexpected`] if it consists of
+/// zeros only.
 fn inner_type(inner: &[u8]) -> Result<(u8, usize), RecordError> {
     if inner.len() > MAX_CONTENT + 1 {
         return Err(RecordError::Overflow);
@@ -300,32 +307,34 @@ pub(crate) struct RecordSealer {
 }
 
 impl RecordSealer {
-    /// Creates the sending side. `sequence` is the number of the next record. `None` if the library rejects the key.
+    /// Creates the sending side. `sequence` is the number of the next record under these keys. `None` if the library
+    /// rejects the key.
     pub(crate) fn new(secret: Secret, keys: &TrafficKeys, sequence: u64) -> Option<Self> {
         let direction = Direction::new(secret, keys, sequence)?;
         Some(Self { direction, owes_keys: false, records: keys.cipher().max_records() })
     }
 
-    /// Schedules one KeyUpdate before the next content, however often it is called before.
+    /// Schedules a KeyUpdate before the next content. Repeated calls before that schedule only one.
     pub(crate) const fn owe_keys(&mut self) {
         self.owes_keys = true;
     }
 
-    /// Returns the state for another sender: the secret, its keys, and the number of the next record. `None` if a
-    /// KeyUpdate is due, or the secret does not belong to the keys.
+    /// Returns the state with which another sender continues: the secret, its keys, and the number of the next record.
+    /// `None` if a KeyUpdate is due, or the secret does not belong to the keys in use.
     pub(crate) fn export(&self) -> Option<(Secret, TrafficKeys, u64)> {
         let keys = self.direction.keys().filter(|_| !self.owes_keys)?;
         Some((self.direction.secret.clone(), keys, self.direction.sequence))
     }
 
-    /// Returns the maximum total length of the records for this many content bytes, with a KeyUpdate before them.
+    /// Returns the maximum total length in bytes of the records for this many content bytes, with a KeyUpdate before
+    /// them.
     pub(crate) const fn max_sealed_len(content: usize) -> usize {
         let update = KEY_UPDATE.len() + 1 + OVERHEAD;
         content + content.div_ceil(MAX_CONTENT) * OVERHEAD + update
     }
 
-    /// Appends the content of `parts` to `out` as records, as few as possible. A KeyUpdate precedes them if one is due,
-    /// or if the limit of records is reached.
+    /// Appends the content of `parts` to `out` as records, as few as possible. A KeyUpdate precedes a record if one is
+    /// due or the limit of records of the key is reached. Appends nothing without content.
     ///
     /// # Errors
     /// [`RecordError::Internal`] if the keys cannot be updated or encryption fails.
@@ -369,7 +378,8 @@ impl RecordSealer {
         Ok(())
     }
 
-    /// Appends one record of the content type `kind` to `out`. `content` must fit into one record.
+    /// Appends one record of the content type `kind` to `out`. `content` must fit into one record, which is not
+    /// checked.
     ///
     /// # Errors
     /// [`RecordError::Internal`] if encryption fails.

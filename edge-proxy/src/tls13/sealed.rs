@@ -12,15 +12,15 @@ use tokio::io::AsyncWrite;
 const SMALL_SIZE: usize = 20 * 1024;
 /// The size of a large buffer in bytes, enough for the content of one write. Larger buffers are multiples of it.
 const LARGE_SIZE: usize = 72 * 1024;
-/// The highest number of small buffers that a worker keeps for reuse.
+/// The highest number of unused small buffers that a worker stores for reuse.
 const MAX_POOLED_SMALL: usize = 64;
-/// The highest number of large buffers that a worker keeps for reuse.
+/// The highest number of unused large buffers that a worker stores for reuse.
 const MAX_POOLED_LARGE: usize = 32;
 
 thread_local! {
-    /// The free small buffers of the thread.
+    /// The unused small buffers of the thread.
     static SMALLS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    /// The free large buffers of the thread.
+    /// The unused large buffers of the thread.
     static LARGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -29,9 +29,9 @@ thread_local! {
 pub(crate) struct RecordBuffer {
     /// The memory that contains the bytes.
     memory: Vec<u8>,
-    /// The offset of the first byte in `memory` that is not written.
+    /// The offset in `memory` of the first byte that is not written.
     start: usize,
-    /// The offset after the last byte in `memory`.
+    /// The offset in `memory` behind the last pending byte.
     end: usize,
 }
 
@@ -41,7 +41,7 @@ impl RecordBuffer {
         self.start == self.end
     }
 
-    /// Returns the number of bytes that are not written.
+    /// Returns the number of bytes that are not written yet.
     pub(crate) const fn len(&self) -> usize {
         self.end - self.start
     }
@@ -53,7 +53,7 @@ impl RecordBuffer {
     }
 
     /// Reserves space for this many bytes behind the pending ones, so that the buffer does not move while they are
-    /// appended.
+    /// appended. Takes memory of the worker's pool if there is some of sufficient size.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         let needed = self.end + bytes;
         if needed <= self.memory.len() {
@@ -74,8 +74,8 @@ impl RecordBuffer {
         (self.memory, self.start, self.end) = (memory, 0, end);
     }
 
-    /// Returns `bytes` bytes of arbitrary content behind the pending ones, to be overwritten. [`RecordBuffer::commit`]
-    /// makes them pending.
+    /// Returns `bytes` bytes of unspecified content behind the pending ones, to be overwritten. They become pending by
+    /// [`RecordBuffer::commit`].
     pub(crate) fn claim(&mut self, bytes: usize) -> &mut [u8] {
         self.reserve(bytes);
         &mut self.memory[self.end..self.end + bytes]

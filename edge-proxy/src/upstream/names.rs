@@ -88,7 +88,7 @@ struct CachedName {
 /// The decision whether the cached addresses of a name are used, or a lookup is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resolution {
-    /// The cached addresses are used.
+    /// The cached addresses are used at once.
     Use,
     /// There are no cached addresses; the exchange waits for the lookup.
     UseFrom(Instant),

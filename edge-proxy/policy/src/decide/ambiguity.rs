@@ -7,16 +7,17 @@ use crate::config::Action;
 /// The highest number of readings of one path, itself included, for which the authentication service is queried.
 const MAX_AUTH_READINGS: usize = 4;
 
-/// The error for a path with a reading that is subject to other access rules, or with too many readings.
+/// The error for a path that must be refused because of its readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ambiguous;
 
-/// Checks the readings of a path, and returns the other request targets that the authentication service must be queried
-/// for. `path` is the path of `target`. `asks` is true for forward authentication; otherwise the result is empty.
+/// Checks the readings of a path, and returns the other request targets for which the authentication service must be
+/// queried. `path` is the path of `target`. `asks` is true for forward authentication; otherwise the result is empty.
 ///
 /// # Errors
 /// [`Ambiguous`] if the path must be refused: a reading of it has other access rules, letter case would relax a rule,
-/// it belongs to a handler and has other readings, or it has too many.
+/// it belongs to a handler and has other readings, or it has more readings than are computed or, with `asks`, than
+/// [`MAX_AUTH_READINGS`].
 pub(super) fn readings(
     snapshot: &Snapshot,
     site: usize,

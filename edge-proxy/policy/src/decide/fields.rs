@@ -12,14 +12,16 @@ use edge_http::{
 
 /// Prepares a received head for forwarding. Must be called exactly once, after [`decide()`](super::decide()).
 ///
-/// First, hop-by-hop fields are removed. Then the fields that only a proxy may set are replaced. Then the edits of the
-/// site and of the route, `strip_prefix` and `add_prefix` are applied. `TE: trailers` is kept: the HTTP/1.1 writer
-/// nominates it in Connection or omits it, and adds the fields of an upgrade.
+/// First, hop-by-hop fields are removed, except `TE: trailers`, and then the fields that only a proxy may set:
+/// identity fields, the custom address field unless a trusted proxy reported the client by it, `Proxy`, names with
+/// characters other than letters, digits, `-` and `_`, and other spellings of known names, such as `X_Forwarded_For`.
+/// Sec-WebSocket-Key remains only for an upgrade, other X-Forwarded-* fields only from a trusted proxy.
 ///
-/// X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently. The scheme, host
-/// and port that a trusted hop reported are kept. `Early-Data: 1` is added if `still_early`, that is, while the
-/// handshake is incomplete (RFC 8470 §5.1). Other spellings of these names, such as `X_Forwarded_For`, are removed from
-/// every request, as are `Proxy` and names with characters other than letters, digits, `-` and `_`.
+/// Then X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently, with the
+/// scheme, host and port that a trusted proxy reported. The tailnet identity and the fields of the client certificate
+/// are added as configured. `Early-Data: 1` is added if `still_early`, that is, while the handshake is incomplete (RFC
+/// 8470 §5.1). Last, the edits of the site and of the route, `strip_prefix` and `add_prefix` are applied. The writer
+/// of HTTP/1.1 nominates `TE: trailers` in Connection or omits it, and adds the fields of an upgrade.
 pub fn request_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -68,10 +70,11 @@ pub fn request_fields(
     }
 }
 
-/// Prepares a response head of an upstream, or of the proxy itself, for the client: removes hop-by-hop fields and the
-/// upstream's Alt-Svc, which names an address that the client cannot reach, adds Strict-Transport-Security to final
-/// responses on secure transports, and applies the edits and cookie rules of the site and the route. `alt_svc` is the
-/// value that is advertised to clients on TLS over TCP (RFC 7838), in final responses other than 421 (§6).
+/// Prepares a response head of an upstream, or of the proxy itself, for the client: removes hop-by-hop fields, TE and
+/// the upstream's Alt-Svc, which names an address that the client cannot reach, adds the site's
+/// Strict-Transport-Security to final responses on secure transports, and applies the edits of the site, and the
+/// cookie rules and the edits of the route. `alt_svc` is the value that is advertised to clients on TLS over TCP (RFC
+/// 7838), in final responses other than 421 (§6), unless the site is not served over HTTP/3.
 pub fn response_fields(
     decision: &Decision<'_>,
     facts: &RequestContext<'_>,
@@ -103,8 +106,8 @@ pub fn response_fields(
     }
 }
 
-/// Returns the request trailers to forward: those that are allowed in a trailer section, without the fields that only a
-/// proxy may set and those that the site or the route edits.
+/// Returns the request trailers to forward: those that are allowed in a trailer section, without the fields that only
+/// a proxy may set, the custom address field, and those that the site or the route edits.
 ///
 /// A backend that merges trailers into the head thereby receives no field that was removed from the head.
 pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
@@ -120,8 +123,8 @@ pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
     kept
 }
 
-/// Removes the fields that only a proxy may set, other spellings of them and of the fields in `edits`, and names that
-/// backends interpret differently.
+/// Removes the fields that only a proxy may set ([`is_forwarded`]), other spellings of the fields in `edits`, and the
+/// custom address field unless a trusted proxy reported the client's address by it.
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {
     // Whatever else begins with X-Forwarded- stays only if a trusted hop wrote it.
     let trusted = decision.client.is_by_hop();
@@ -163,9 +166,8 @@ const SPECIAL_NAMES: NameSet = NameSet::of(&[
 
 /// Returns whether a client's field is forwarded, apart from edits. `trusted` is true if a trusted proxy sent the
 /// request. Not forwarded are names that are not portable, fields of the authenticated identity, fields that the proxy
-/// sets itself, Proxy (which CGI programs take for a setting), and names that become a known one if `_` is read as `-`.
-/// Other X-Forwarded-* fields are forwarded only
-/// from a trusted proxy, and Sec-WebSocket-Key only for an upgrade.
+/// sets itself, Proxy (which CGI programs take for a setting), and names that become a known one if `_` is read as
+/// `-`. Other X-Forwarded-* fields are forwarded only from a trusted proxy, and Sec-WebSocket-Key only for an upgrade.
 fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> bool {
     let Field { id, name, class, .. } = field;
     if !class.is_portable() {
@@ -193,7 +195,9 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
 }
 
 /// Appends the fields by which upstreams learn the client's address, host, port and scheme: X-Forwarded-For, -Proto,
-/// -Host and -Port, X-Real-IP and Forwarded.
+/// -Host and -Port, X-Real-IP and Forwarded. Host, port and scheme are those that a trusted proxy reported, else those
+/// of the request; without a host, X-Forwarded-Host is omitted. Only the client's address is listed if the upstream is
+/// configured so, else the chain of proxies as well.
 fn write_origin(decision: &Decision<'_>, facts: &RequestContext<'_>, authority: &str, fields: &mut Fields) {
     let client = &decision.client;
     let https = client.forwarded.https.unwrap_or_else(|| facts.transport.is_secure());

@@ -6,15 +6,19 @@ use crate::Snapshot;
 use crate::config::{Reject, Satisfy, Site};
 use std::net::IpAddr;
 
-/// Decides at the ClientHello, before anything is sent, which site the connection belongs to. Returns its index.
+/// Decides at the ClientHello, before anything is sent, which site the connection belongs to. Returns the index of the
+/// site.
 ///
-/// `listener` is the name of the listener that accepted the connection. `client` is the peer, or the source in its
-/// PROXY header; `None` while the address is not validated (RFC 9000 §8). `sni` is the server name. Clients in trusted
-/// ranges are not rejected by address, since the address of the real client is known only from a request head. Sites
-/// with `passthrough` or client certificates are not served over QUIC.
+/// `listener` is the name of the listener that accepted the connection, `None` if it has no name. `client` is the
+/// address of the peer, or the source in its PROXY header; `None` while the address is not validated (RFC 9000 §8),
+/// which skips the address lists. `sni` is the server name. Clients in trusted ranges are not rejected by address
+/// unless TLS is passed through, since the address of the real client is known only from a request head, nor are
+/// clients of a site with `satisfy = any`. Sites with `passthrough` or client certificates are not served over QUIC.
 ///
 /// # Errors
-/// [`Rejection`] with the reason and the form of the rejection.
+/// [`Rejection`] if the name is missing, an IP address or unknown, the site is not served over QUIC, or its address
+/// lists deny the client. Rejections for the name have the configured form of `reject`, those for the address that of
+/// the site, those of QUIC are silent.
 pub fn hello(
     snapshot: &Snapshot,
     transport: Transport,

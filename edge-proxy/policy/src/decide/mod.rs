@@ -61,15 +61,15 @@ pub struct RequestContext<'a> {
     pub transport: Transport,
     /// The peer address of the connection.
     pub peer: SocketAddr,
-    /// The source address in an accepted PROXY header. `None` without one.
+    /// The source address in the connection's PROXY header, if it was accepted. `None` without one.
     pub proxied: Option<SocketAddr>,
     /// The interface that the connection arrived on. `None` if it is not known.
     pub interface: Option<&'a str>,
     /// The name of the listener that accepted the connection. `None` if it has no name.
     pub listener: Option<&'a str>,
-    /// The tailnet identities of the source address and of hops in the header.
+    /// The tailnet identities of the source address and of hops in the forwarding header.
     pub identities: Identities<'a>,
-    /// The client certificate of the connection.
+    /// The state of the client certificate of the connection.
     pub certificate: CertificateContext<'a>,
     /// The server name in the ClientHello (RFC 6066 §3). `None` without TLS or without a name.
     pub sni: Option<&'a str>,
@@ -105,7 +105,7 @@ impl<'a> RequestContext<'a> {
     }
 }
 
-/// The decision about a request, with the facts that it is based on.
+/// The decision about a request, with the properties of the request that it is based on.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Decision<'s> {
@@ -116,13 +116,13 @@ pub struct Decision<'s> {
     pub site: Option<(usize, &'s Site)>,
     /// The route of the request and its index in [`Site::routes`]. `None` if no route matches.
     pub route: Option<(usize, &'s Route)>,
-    /// The handling with regard to early data.
+    /// The handling of the request if it arrived in early data.
     pub early: EarlyDataVerdict,
-    /// The protocol that the request may switch to, such as `websocket`. `None` if it requests none or none that is
-    /// allowed; Upgrade is then removed from the request.
+    /// The protocol that the request may switch to, such as `websocket`. `None` if the request asks for none that is
+    /// allowed; Upgrade is then removed from it.
     pub upgrade: Option<&'s str>,
-    /// The largest request content in bytes, to be enforced while content of unknown length is received. `None` means
-    /// no limit.
+    /// The highest number of request content bytes, to be enforced while content of unknown length is received. `None`
+    /// means no limit, also for requests that are not forwarded.
     pub body_limit: Option<u64>,
     /// The authentication required by the route or the site. `None` if none is required, or if the client's address
     /// suffices by `satisfy = any`.
@@ -132,13 +132,13 @@ pub struct Decision<'s> {
     pub readings: Vec<String>,
     /// The custom field in which trusted proxies report the client's address. `None` if none is configured.
     pub address_field: Option<&'s str>,
-    /// True if the site is served over HTTP/3.
+    /// True if the site is served over HTTP/3 by some listener. False without a site.
     pub http3: bool,
-    /// Names of the fields that carry identities on any site and that only the proxy may set.
+    /// The names of the fields that carry identities on any site and that only the proxy may set.
     pub identities: &'s [String],
-    /// True if the client's tailnet identity is sent to upstreams.
+    /// True if the tailnet identity of the client is sent to upstreams.
     pub tells: bool,
-    /// The content of X-Forwarded-For and Forwarded.
+    /// The addresses that X-Forwarded-For and Forwarded contain.
     pub forwarded: ForwardedAs,
     /// The action to take.
     pub verdict: Verdict<'s>,
@@ -157,12 +157,12 @@ pub enum Verdict<'s> {
         /// The index in [`Config::upstreams`](crate::config::Config::upstreams).
         upstream: usize,
     },
-    /// Call the handler of the route.
+    /// Call the handler of the route, which responds or lets the request be forwarded.
     Handle {
         /// The handler of the route.
         handler: &'s HandlerRef,
         /// The index in [`Config::upstreams`](crate::config::Config::upstreams) of the upstream for requests that the
-        /// handler does not answer. `None` without one.
+        /// handler does not answer. `None` if there is none.
         upstream: Option<usize>,
     },
     /// Redirect the client.
@@ -179,7 +179,7 @@ pub enum Verdict<'s> {
         /// The reason for the refusal.
         why: Reason,
     },
-    /// Send a configured response.
+    /// Send this response of the configuration.
     Respond(&'s Response),
 }
 
@@ -190,7 +190,8 @@ impl Decision<'_> {
         of_route.or_else(|| self.site.and_then(|(_, site)| site.timeouts))
     }
 
-    /// Returns the compression settings of the route, or else those of the site. `None` if compression is disabled.
+    /// Returns the compression settings of the route, or else those of the site. `None` if compression is disabled for
+    /// the route, or neither has settings.
     pub fn compression(&self) -> Option<&Compression> {
         match self.route.map(|(_, route)| &route.compression) {
             Some(RouteCompression::Off) => None,
@@ -199,8 +200,8 @@ impl Decision<'_> {
         }
     }
 
-    /// Returns the value of Allow (RFC 9110 §10.2.1), if the request was refused with [`Reason::MethodNotAllowed`].
-    /// `None` otherwise.
+    /// Returns the value of Allow (RFC 9110 §10.2.1) for a request that was refused with [`Reason::MethodNotAllowed`]:
+    /// the methods of the route, and HEAD if it accepts GET. `None` for other requests.
     pub fn allowed_methods(&self) -> Option<String> {
         let (_, route) = self.route?;
         let wrong_method = self.verdict.reason() == Some(Reason::MethodNotAllowed);
@@ -223,7 +224,7 @@ impl Verdict<'_> {
     }
 }
 
-/// Formats as `forwarded to upstream 0` or `refused with 421: …`.
+/// Formats the verdict as text such as `forwarded to upstream 0` or `refused with 421: …`.
 impl fmt::Display for Verdict<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

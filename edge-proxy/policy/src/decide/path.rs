@@ -6,19 +6,19 @@
 
 /// The highest number of readings that are computed for a path.
 const MAX_READINGS: usize = 128;
-/// The highest total length of those readings in bytes.
+/// The highest total length of the computed readings of a path in bytes.
 const MAX_READING_BYTES: usize = 256 * 1024;
 /// The highest number of times that a backend is assumed to decode escapes.
 const MAX_DECODINGS: u8 = 2;
 
-/// The error for a path with more readings than are computed.
+/// The error for a path with more readings, or longer ones in total, than are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooManyReadings;
 
-/// Returns the readings of a path that differ from it, without duplicates.
+/// Returns the readings of a path that differ from it, decoded and without duplicates. Empty for an unambiguous path.
 ///
 /// # Errors
-/// There are more readings than are computed.
+/// [`TooManyReadings`] if there are more than [`MAX_READINGS`], or more than [`MAX_READING_BYTES`] bytes in total.
 pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
     if is_unambiguous(path) {
         return Ok(Vec::new());
@@ -63,11 +63,10 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
 }
 
 /// Returns the other paths that a program may read this one as, each as it is written in a URI: escapes decoded once
-/// or twice, slashes merged, dot segments resolved, and so on. `None` if there are more than 128; such a path is
-/// refused where access depends on the path.
+/// or twice, slashes merged, dot segments resolved, and so on. `None` if there are more than 128, or more than 256 KiB
+/// in total; such a path is refused where access depends on the path.
 ///
-/// ```
-/// use edge_policy::decide::other_readings;
+/// ``` use edge_policy::decide::other_readings;
 ///
 /// assert_eq!(other_readings("/x/..%2fadmin").unwrap(), ["/x/../admin", "/admin"]);
 /// assert!(other_readings("/admin").unwrap().is_empty());
@@ -83,17 +82,17 @@ pub fn other_readings(path: &str) -> Option<Vec<String>> {
     Some(all)
 }
 
-/// Returns whether every backend reads the path as received: it has no escape, special character, double slash or
-/// segment that begins with a dot. True for most paths.
+/// Returns whether every backend reads the path as received: it contains no escape, backslash, `;`, `#`, `?`, space or
+/// control character, no double slash, and no segment that begins with a dot. True for most paths.
 fn is_unambiguous(path: &[u8]) -> bool {
     let special = |b: u8| matches!(b, b'%' | b'\\' | b';' | b'#' | b'?') || b <= b' ';
     !path.iter().any(|b| special(*b)) && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
-/// A normalisation step. `None` if it does not change the path.
+/// A normalization step: returns the changed path, or `None` if the step does not change it.
 type PathStep = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// The normalisation steps of backends, besides decoding.
+/// The normalization steps that backends may take, besides decoding.
 const STEPS: [PathStep; 7] = [
     replace_backslashes,
     remove_parameters,
@@ -140,7 +139,7 @@ fn remove_parameters(path: &[u8]) -> Option<Vec<u8>> {
     if_changed(path, path.split(|b| *b == b'/').map(name).collect::<Vec<_>>().join(&b'/'))
 }
 
-/// Replaces each sequence of slashes by one slash. `None` if there is none.
+/// Replaces each sequence of slashes by one slash. `None` if there is no sequence of at least two.
 fn merge_slashes(path: &[u8]) -> Option<Vec<u8>> {
     let mut reading = path.to_vec();
     reading.dedup_by(|b, before| *b == b'/' && *before == b'/');
@@ -169,18 +168,18 @@ fn resolve_dot_segments(path: &[u8]) -> Option<Vec<u8>> {
     if_changed(path, reading)
 }
 
-/// Cuts the path before its first NUL. `None` without one.
+/// Returns the path before its first NUL. `None` if it contains none.
 fn cut_at_nul(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| *b == 0).map(|at| path[..at].to_vec())
 }
 
-/// Cuts the path before its first `?` or `#`, which ends the path for a backend that decodes first. `None` without
-/// one.
+/// Returns the path before its first `?` or `#`, which ends the path for a backend that decodes first. `None` if it
+/// contains neither.
 fn cut_at_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|b| matches!(b, b'?' | b'#')).map(|at| path[..at].to_vec())
 }
 
-/// Removes spaces and control characters at the end. `None` if there are none.
+/// Removes spaces and ASCII control characters at the end. `None` if there are none.
 fn trim_end(path: &[u8]) -> Option<Vec<u8>> {
     let end = path.iter().rposition(|b| *b > b' ').map_or(0, |at| at + 1);
     if_changed(path, path[..end].to_vec())

@@ -6,7 +6,7 @@ use crate::config::Reject;
 /// A rejection of a connection before HTTP is spoken on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The form of the rejection.
+    /// The form of the rejection: silent or by an alert.
     pub how: Reject,
     /// The reason for the rejection.
     pub why: Reason,

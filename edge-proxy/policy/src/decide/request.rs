@@ -14,28 +14,25 @@ use edge_http::{BodyLength, Method, RequestHead, Version};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Decides about a request. The first rule that refuses it determines the reason. The rules are, in order: the host and
-/// the server name of the handshake, plain HTTP, the site's address lists, the method and the target, a handshake that
-/// did not request a client certificate, ambiguous paths, the route, a missing client certificate, the route's address
-/// lists, the methods of the route, maintenance of the site, upgrades and the length of the content.
+/// Decides about a request. The first rule that refuses or redirects it determines the verdict. The rules are, in
+/// order: the host and the server name of the handshake; TLS that is to be passed through; plain HTTP where it is
+/// refused; the site's address lists; the method and the target; the redirection of plain HTTP; a handshake that did
+/// not request the site's client certificate; ambiguous paths; the route; a missing client certificate; the address
+/// lists in connection with authentication; the methods of the route; maintenance of the site; then the route's
+/// action, and for forwarded requests upgrades and the length of the content.
 ///
-/// ```
-/// use edge_policy::config::{Config, PlainHttp, Route, Site, Target, Upstream};
-/// use edge_policy::decide::{RequestContext, Verdict, decide};
-/// use edge_http::{RequestHead, Version};
-/// use edge_policy::{Reason, Snapshot};
+/// ``` use edge_policy::config::{Config, PlainHttp, Route, Site, Target, Upstream}; use
+/// edge_policy::decide::{RequestContext, Verdict, decide}; use edge_http::{RequestHead, Version}; use
+/// edge_policy::{Reason, Snapshot};
 ///
 /// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
-/// site.plain = PlainHttp::Serve;
-/// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
-/// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
-/// let snapshot = Snapshot::new(config).unwrap();
-/// let facts = RequestContext::plain("192.0.2.1:40000".parse().unwrap());
-/// let mut head = RequestHead::new(Version::Http11);
-/// (head.authority, head.target) = ("git.example.org".into(), "/".into());
-/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
-/// head.authority = "198.51.100.7".into();
-/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress });
+/// site.plain = PlainHttp::Serve; let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 }; let config =
+/// Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() }; let snapshot
+/// = Snapshot::new(config).unwrap(); let facts = RequestContext::plain("192.0.2.1:40000".parse().unwrap()); let mut
+/// head = RequestHead::new(Version::Http11); (head.authority, head.target) = ("git.example.org".into(), "/".into());
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 }); head.authority =
+/// "198.51.100.7".into(); assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress
+/// });
 /// ```
 pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &RequestHead) -> Decision<'s> {
     let config = snapshot.config();
@@ -69,7 +66,8 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
     decision
 }
 
-/// Returns the client's address, restored from the connection's PROXY header and the head's forwarding header.
+/// Returns the client's address, restored from the connection's PROXY header and, as far as the proxies are trusted,
+/// the head's forwarding header, with the source of that address.
 fn restore_client(config: &Config, facts: &RequestContext<'_>, head: &RequestHead) -> ClientAddress {
     let source = facts.proxied.unwrap_or(facts.peer);
     let mut client =
@@ -80,10 +78,11 @@ fn restore_client(config: &Config, facts: &RequestContext<'_>, head: &RequestHea
     client
 }
 
-/// Applies the rules in their order and returns the verdict. Intermediate results are stored in `decision`.
+/// Applies the rules of [`decide`] in their order and returns the verdict. Intermediate results are stored in
+/// `decision`.
 ///
 /// # Errors
-/// The verdict of the rule that refuses or redirects the request, which ends the evaluation.
+/// The verdict of the rule that refuses, drops or redirects the request, which ends the evaluation.
 fn evaluate<'s>(
     snapshot: &'s Snapshot,
     facts: &RequestContext<'_>,
@@ -150,15 +149,15 @@ fn evaluate<'s>(
     apply_action(snapshot, (index, site), (number, route), head, &host, decision)
 }
 
-/// Applies the address lists of the site and of the route, and returns the authentication that is then required. `None`
-/// if none is.
+/// Applies the address lists of the site and of the route, and returns the authentication that is then required,
+/// `None` if none is.
 ///
-/// Each list belongs to its level. With `satisfy = all` it must permit the client. With `any`, a client that it permits
-/// is excused from the authentication of the same level, and one that it does not permit needs the authentication in
-/// force, whichever level that is from.
+/// Each list belongs to its level, site or route. With `satisfy = all` it must permit the client. With `any`, a client
+/// that it permits is excused from the authentication of the same level, and one that it does not permit needs the
+/// authentication in force, whichever level that is from.
 ///
 /// # Errors
-/// The verdict on a client that is denied.
+/// The verdict on a client that is denied: 403 or a drop, by the site's `reject`.
 fn authentication<'s>(
     site: &'s Site,
     route: &'s Route,
@@ -183,8 +182,8 @@ fn authentication<'s>(
     Ok(auth.filter(|_| stands_in || !excused))
 }
 
-/// Returns whether the route accepts the method: it lists the method or none, or GET for HEAD. Extended CONNECT counts as GET, the
-/// method of the same handshake over HTTP/1.1 (RFC 8441 §5, RFC 9220 §3).
+/// Returns whether the route accepts the method of the request: the route lists it, or no method at all, or GET for
+/// HEAD. Extended CONNECT counts as GET, the method of the same handshake over HTTP/1.1 (RFC 8441 §5, RFC 9220 §3).
 fn accepts_method(route: &Route, head: &RequestHead) -> bool {
     let named = |name: &str| route.methods.iter().any(|taken| taken == name);
     let is_extended = head.method == Method::Connect && head.upgrade.is_some();
@@ -193,7 +192,8 @@ fn accepts_method(route: &Route, head: &RequestHead) -> bool {
     route.methods.is_empty() || named(method.as_str()) || (*method == Method::Head && named("GET"))
 }
 
-/// Returns the index of the request's site and the normalised host, in lower case and without a trailing dot.
+/// Returns the index of the request's site, and the normalized host: a name in lower case without a trailing dot, or
+/// an IP address in its canonical form.
 ///
 /// # Errors
 /// The verdict if the authority is missing or invalid, no site has the host, or the handshake was for another site.
@@ -234,7 +234,8 @@ fn site_of<'h, 's>(
 /// Checks the method and the target of a request, independent of its site.
 ///
 /// # Errors
-/// The verdict on TRACE, CONNECT other than for WebSocket, and targets that are too long or malformed.
+/// The verdict on TRACE (405), extended CONNECT other than for WebSocket (501), other CONNECT (405), and targets that
+/// are too long (414) or malformed (400). `*` is permitted with OPTIONS only.
 fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>> {
     if head.method == Method::Trace {
         return Err(refuse(405, Reason::Trace));
@@ -257,11 +258,12 @@ fn check_head<'s>(config: &Config, head: &RequestHead) -> Result<(), Verdict<'s>
     Ok(())
 }
 
-/// Returns the verdict for the action of the route, and stores the upgrade, the content limit and the forwarded
-/// addresses in `decision`.
+/// Returns the verdict for the action of the route. For a forwarded or handled request, stores the upgrade, the
+/// content limit and the forwarded addresses in `decision`.
 ///
 /// # Errors
-/// The verdict if the route drops requests, or the upgrade or the length of the content is not acceptable.
+/// The verdict if the route drops requests, the upgrade comes with content (400) or an extended CONNECT is not allowed
+/// (501), or the declared content is too long (413).
 fn apply_action<'s>(
     snapshot: &'s Snapshot,
     (index, site): (usize, &'s Site),
@@ -303,7 +305,8 @@ fn apply_action<'s>(
     }
 }
 
-/// Returns the verdict to redirect (308) to the same URL with https, at the configured HTTPS port.
+/// Returns the verdict to redirect (308) to the URL with the scheme https, this host and this target, at the
+/// configured HTTPS port. `*` becomes `/`.
 fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     let target = if target == "*" { "/" } else { target };
     let port = match config.https_port {
@@ -318,8 +321,9 @@ fn to_https<'s>(config: &Config, host: &str, target: &str) -> Verdict<'s> {
     Verdict::Redirect { status: 308, location }
 }
 
-/// Returns the URL of a redirect: `to` with `{host}`, `{path}` and `{query}` replaced in a single pass. A URL that
-/// begins with `{path}` begins with exactly one slash, so that it never names another host.
+/// Returns the URL of a redirect: `to` with `{host}`, `{path}` and `{query}` (with its `?`) replaced in a single pass.
+/// IPv6 addresses are bracketed. If `to` begins with `{path}`, the URL begins with exactly one slash, so that it never
+/// names another host.
 fn expand(to: &str, host: &str, target: &str) -> String {
     let (path, query) = if target == "*" { ("/", "") } else { route::split(target) };
     let bracketed;
@@ -356,12 +360,12 @@ fn expand(to: &str, host: &str, target: &str) -> String {
     location
 }
 
-/// Returns the verdict to refuse the request with this status.
+/// Returns the verdict to refuse the request with this status and reason.
 const fn refuse<'s>(status: u16, why: Reason) -> Verdict<'s> {
     Verdict::Refuse { status, why }
 }
 
-/// Returns the verdict to reject the request: silently, or with this status.
+/// Returns the verdict to reject the request in this form: drop it silently, or refuse it with this status.
 const fn reject<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
     match how {
         Reject::Silent => Verdict::Drop { why },

@@ -3,27 +3,30 @@
 use crate::config::{CookieRules, PrefixRule};
 use edge_http::Fields;
 
-/// Returns the value with its prefix replaced by the rule with the longest matching prefix. `None` if no rule matches.
+/// Returns the value with its prefix replaced by the rule with the longest matching prefix. Prefixes are compared
+/// exactly. `None` if no rule matches.
 fn replace_longest_prefix(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let matching = rules.iter().filter(|rule| value.starts_with(rule.from.as_bytes()));
     let rule = matching.max_by_key(|rule| rule.from.len())?;
     Some([rule.to.as_bytes(), &value[rule.from.len()..]].concat())
 }
 
-/// Replaces the prefix of each value of the field `name` by the longest matching rule.
+/// Replaces the prefix of each value of the field `name` by the rule with the longest matching prefix. Values without
+/// one are retained.
 pub(super) fn replace(name: &str, rules: &[PrefixRule], fields: &mut Fields) {
     map_values(fields, name.as_bytes(), |value| replace_longest_prefix(value, rules));
 }
 
-/// Rewrites the Set-Cookie fields of a response.
+/// Rewrites Path and Domain of the Set-Cookie fields of a response. No effect without rules.
 pub(super) fn cookies(rules: &CookieRules, fields: &mut Fields) {
     if !rules.is_empty() {
         map_values(fields, b"set-cookie", |value| rewrite_cookie(value, rules));
     }
 }
 
-/// Replaces each value of the field `name` by the result of `change`; a value for which that is `None` is kept. The
-/// relative order of fields of one name is kept. Nothing is done if no value changes.
+/// Replaces each value of the field `name` by the result of `change`; a value for which that is `None` is retained.
+/// The order of the fields of this name is preserved, but they move behind all others. Nothing is done if no value
+/// changes.
 fn map_values(fields: &mut Fields, name: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let own = |field: &edge_http::Field<'_>| field.name.eq_ignore_ascii_case(name);
     if !fields.iter().any(|field| own(&field) && change(field.value).is_some()) {
@@ -73,7 +76,7 @@ fn rewrite_cookie(value: &[u8], rules: &CookieRules) -> Option<Vec<u8>> {
     changed.then_some(written)
 }
 
-/// Returns the name and value of an attribute, without surrounding whitespace. The value is empty without `=`.
+/// Returns the name and value of a cookie's attribute, without surrounding whitespace. The value is empty without `=`.
 fn attribute(part: &[u8]) -> (&[u8], &[u8]) {
     let at = part.iter().position(|byte| *byte == b'=');
     let (name, value) = at.map_or((part, &b""[..]), |at| (&part[..at], &part[at + 1..]));
@@ -81,7 +84,7 @@ fn attribute(part: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Returns the replacement of the first rule for this whole domain, compared without a leading dot and without regard
-/// to case. `None` if no rule matches.
+/// to letter case. `None` if no rule matches.
 fn rewrite_domain(value: &[u8], rules: &[PrefixRule]) -> Option<Vec<u8>> {
     let bare = |name: &[u8]| name.strip_prefix(b".").unwrap_or(name).to_ascii_lowercase();
     let rule = rules.iter().find(|rule| bare(rule.from.as_bytes()) == bare(value))?;

@@ -3,8 +3,8 @@
 use crate::Snapshot;
 use crate::config::{Access, Action, Auth, PathMatch, Route, Satisfy, Site};
 
-/// Returns the index of the most specific route of this site for a path: an exact match, or else the longest prefix.
-/// `None` if no route matches.
+/// Returns the index of the most specific route of this site for a path: an exact match, or else the longest prefix;
+/// of equal ones, that which considers letter case. `None` if no route matches.
 pub(super) fn most_specific(snapshot: &Snapshot, site: usize, path: &[u8]) -> Option<usize> {
     let routes = &snapshot.config().sites[site].routes;
     snapshot.by_specificity(site).iter().copied().find(|i| {
@@ -13,8 +13,9 @@ pub(super) fn most_specific(snapshot: &Snapshot, site: usize, path: &[u8]) -> Op
     })
 }
 
-/// Returns whether a pattern matches the path. A prefix matches only up to the end of a path segment, unless it ends in
-/// `/`. If `ignore_case` is true, ASCII letter case is ignored.
+/// Returns whether a pattern matches the path. A [`PathMatch::Prefix`] matches only up to the end of a path segment,
+/// unless it ends in `/`; [`PathMatch::Begins`] matches anywhere. If `ignore_case` is true, ASCII letter case is
+/// ignored.
 fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     let same = |a: &[u8], b: &[u8]| if ignore_case { a.eq_ignore_ascii_case(b) } else { a == b };
     match pattern {
@@ -30,29 +31,29 @@ fn matches(pattern: &PathMatch, path: &[u8], ignore_case: bool) -> bool {
     }
 }
 
-/// The rules of a route that determine who has access, for comparison with those of other routes.
+/// The rules of a route that determine who has access, to be compared with those of other routes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct AccessRules<'s> {
     /// The address lists of the route.
     access: &'s Access,
-    /// The combination of the address lists with authentication.
+    /// The combination of the route's address lists with authentication.
     satisfy: Satisfy,
     /// The authentication in force: the route's own, or else the site's. `None` if neither has one.
     auth: Option<&'s Auth>,
-    /// True if a client that the address list of the site permits needs no authentication, by `satisfy = any`.
+    /// True if a client that the site's address lists permit needs no authentication, by `satisfy = any` of the site.
     is_excused_by_site: bool,
-    /// True if authentication can replace an address list of the site or the route, by `satisfy = any`.
+    /// True if authentication can replace an address list of the site or of the route, by `satisfy = any`.
     may_stand_in: bool,
-    /// The accepted methods. Empty for all.
+    /// The accepted methods. Empty if all are accepted.
     methods: &'s [String],
     /// True if a client certificate is required.
     requires_certificate: bool,
-    /// The decision of the action itself ([`access_decision`]).
+    /// The access decision of the route's action ([`access_decision`]). `None` if it does not restrict access.
     decides: Option<u16>,
 }
 
 impl<'s> AccessRules<'s> {
-    /// Returns the rules of a route of the site.
+    /// Returns the access rules of a route of the site.
     fn of(site: &'s Site, route: &'s Route) -> Self {
         Self {
             access: &route.access,
@@ -68,8 +69,8 @@ impl<'s> AccessRules<'s> {
         }
     }
 
-    /// Returns whether these rules deny every client that `other`, rules of the same site, deny. False if they cannot
-    /// be compared.
+    /// Returns whether these rules deny every client that `other`, rules of the same site, deny. Also false if that
+    /// cannot be determined.
     fn keeps_out_as(&self, other: &Self) -> bool {
         let same_lists =
             self.access == other.access && (self.satisfy == Satisfy::All || self.satisfy == other.satisfy);
@@ -86,7 +87,7 @@ impl<'s> AccessRules<'s> {
     }
 }
 
-/// Returns the access rules that apply to a path. `None` without a route.
+/// Returns the access rules that apply to a path of the site. `None` if no route matches.
 pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8]) -> Option<AccessRules<'s>> {
     let found = most_specific(snapshot, site, path)?;
     let site = &snapshot.config().sites[site];
@@ -94,9 +95,10 @@ pub(super) fn access_rules<'s>(snapshot: &'s Snapshot, site: usize, path: &[u8])
 }
 
 /// Returns whether a path is permitted by a route only because the route ignores letter case: compared exactly, the
-/// path would belong to a route whose rules deny other clients, or to none.
+/// path would belong to a route whose rules deny other clients, or to none. False for a route that refuses every
+/// request.
 ///
-/// Letter case is ignored so that a restriction holds for other spellings, never to replace another one.
+/// Letter case is ignored so that a restriction holds for other spellings, never to replace another restriction.
 pub(super) fn relaxes_by_case(snapshot: &Snapshot, site: usize, path: &[u8]) -> bool {
     let own = &snapshot.config().sites[site];
     let routes = snapshot.by_specificity(site).iter().map(|i| &own.routes[*i]);
@@ -119,9 +121,9 @@ pub(super) fn relaxes_by_case(snapshot: &Snapshot, site: usize, path: &[u8]) -> 
 /// The value of [`access_decision`] for a route with a handler.
 const HANDLED: u16 = 1;
 
-/// Returns the decision about access that the action of a route makes by itself, as a number to compare: the status
-/// with which it refuses every request, 0 if it drops them, [`HANDLED`] if a handler decides. `None` if the action does
-/// not restrict access.
+/// Returns the access decision that the action of a route makes by itself, as a number to be compared: the status with
+/// which the action refuses every request, 0 if it drops them, [`HANDLED`] if a handler decides. `None` if the action
+/// does not restrict access.
 pub(crate) const fn access_decision(route: &Route) -> Option<u16> {
     match &route.action {
         Action::Handle { .. } => Some(HANDLED),
@@ -134,8 +136,9 @@ pub(super) fn split(target: &str) -> (&str, &str) {
     target.split_at(target.find('?').unwrap_or(target.len()))
 }
 
-/// Returns the request target without the prefix of its path. The result begins with `/`. If `ignore_case` is true,
-/// ASCII letter case is ignored. `None` if the path does not have the prefix on a segment boundary.
+/// Returns the request target without the prefix of its path; a `/` at the end of the prefix is not removed. The
+/// result begins with `/` and retains the query. If `ignore_case` is true, ASCII letter case is ignored. `None` if the
+/// path does not have the prefix up to the end of a segment.
 pub(super) fn strip_prefix(target: &str, prefix: &str, ignore_case: bool) -> Option<String> {
     let (path, query) = split(target);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);

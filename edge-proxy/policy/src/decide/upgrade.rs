@@ -3,12 +3,13 @@
 use edge_http::websocket::is_websocket;
 use edge_http::{BodyLength, Method, Name, RequestHead, Version};
 
-/// The outcome of a request's Upgrade.
+/// The decision about the protocol upgrade that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upgrade<'s> {
-    /// No upgrade is requested, or none is allowed. The request continues without it, which a server may always decide.
+    /// The request asks for no upgrade, or none that is allowed. It continues without one, which a server may always
+    /// decide.
     None,
-    /// The request may switch to this protocol, spelt as in the configuration.
+    /// The request may switch to this protocol, spelled as in the configuration.
     Pass(&'s str),
     /// The request has content, so both sides could disagree about where the new protocol begins, and the request must
     /// be refused.
@@ -16,12 +17,13 @@ pub(super) enum Upgrade<'s> {
 }
 
 /// Decides about a protocol switch by the protocols that the site or the route allows. Names are compared without
-/// regard to case.
+/// regard to letter case.
 ///
-/// HTTP/2 and HTTP/3 support WebSocket only (RFC 8441, RFC 9220); HTTP/1.1 supports every allowed protocol with any
-/// method but CONNECT, except that a WebSocket handshake must be a GET (RFC 6455 §4.1) with at most one
-/// Sec-WebSocket-Key. Of several protocols the first allowed one is used. HTTP is never allowed: a request inside such
-/// a tunnel would bypass every rule. [`Upgrade::Content`] is returned if an HTTP/1.1 request has content.
+/// HTTP/2 and HTTP/3 support WebSocket by extended CONNECT only (RFC 8441, RFC 9220); HTTP/1.1 supports every allowed
+/// protocol with any method but CONNECT, except that a WebSocket handshake must be a GET (RFC 6455 §4.1) with at most
+/// one Sec-WebSocket-Key. Of several protocols the first allowed one is used. HTTP and TLS are never allowed: a
+/// request inside such a tunnel would bypass every rule. [`Upgrade::Content`] is returned if an HTTP/1.1 request with
+/// an allowed protocol has content.
 pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     let Some(wish) = head.upgrade.as_deref() else { return Upgrade::None };
     let find = |wanted: &str| {
@@ -46,7 +48,8 @@ pub(super) fn of<'s>(head: &RequestHead, allowed: &'s [String]) -> Upgrade<'s> {
     }
 }
 
-/// Returns whether the request is an extended CONNECT for a protocol other than WebSocket (RFC 8441, RFC 9220).
+/// Returns whether the request is an extended CONNECT over HTTP/2 or HTTP/3 for a protocol other than WebSocket (RFC
+/// 8441, RFC 9220).
 pub(super) fn is_unknown(head: &RequestHead) -> bool {
     let extended = head.version >= Version::Http2 && head.method == Method::Connect;
     extended && head.upgrade.as_deref().is_some_and(|wish| !is_websocket(wish))

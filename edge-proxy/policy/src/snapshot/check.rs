@@ -13,7 +13,8 @@ use edge_http::grammar::is_token;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// Returns every error of the configuration.
+/// Returns all errors of the configuration, in the order listeners, global settings, sites, upstreams. Empty if it is
+/// valid.
 pub(super) fn all(config: &Config) -> Vec<ConfigError> {
     let mut errors = Errors(Vec::new());
     for (i, listener) in config.listeners.iter().enumerate() {
@@ -40,8 +41,8 @@ pub(super) fn all(config: &Config) -> Vec<ConfigError> {
 struct Errors(Vec<ConfigError>);
 
 impl Errors {
-    /// Returns the part of the configuration at this location, for adding its errors to the list. `part` is the
-    /// location for display.
+    /// Returns the part of the configuration at this location, by which its errors are added to the list. `part` is
+    /// the location as text for messages.
     fn part(&mut self, place: ConfigPath, part: String) -> ConfigPart<'_> {
         ConfigPart { errors: self, place, part }
     }
@@ -51,14 +52,15 @@ impl Errors {
 struct ConfigPart<'a> {
     /// The list to which errors are added.
     errors: &'a mut Errors,
-    /// The position of the part in the configuration.
+    /// The location of the part in the configuration.
     place: ConfigPath,
-    /// The name of the part in messages, such as ``site `NAME` ``.
+    /// The location as text for messages, such as ``site `NAME` ``.
     part: String,
 }
 
 impl ConfigPart<'_> {
-    /// Adds an error about the setting `key` of this part. `fix` states the problem and what to write.
+    /// Adds an error about the setting `key` of this part. `value` is the rejected value, empty if it is missing;
+    /// `fix` states the problem and what to write.
     fn add_error(&mut self, key: &'static str, value: impl Into<String>, fix: impl Into<String>) {
         let (place, part) = (self.place, self.part.clone());
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
@@ -81,8 +83,9 @@ impl ConfigPart<'_> {
     }
 }
 
-/// Checks the interface, name, forward and PROXY ranges of the listener with the index `at`, and that no earlier one
-/// has the same address and interface. A PROXY range of all addresses is an error.
+/// Checks the listener with the index `at`: its interface name, its name (1 to 64 visible ASCII characters), its
+/// forward, that no earlier listener has the same address (other than port 0) and interface, and that no PROXY range
+/// contains all addresses.
 fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
     part.interface(interface.as_deref());
@@ -111,8 +114,8 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     }
 }
 
-/// Checks the settings that belong to no listener, site or upstream: trusted proxies, tailnet, request identifier, port
-/// of HTTPS, limits and timeouts.
+/// Checks the settings that belong to no listener, site or upstream: trusted proxies, tailnet, request identifier,
+/// port of HTTPS, limits and timeouts.
 fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     let trust = &config.trust;
     part.interface(trust.interface.as_deref());
@@ -185,8 +188,8 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
 }
 
 /// Checks the name of a custom field in which trusted proxies report the client's address: it must be a token of at
-/// most 256 bytes without another meaning. `nobody_is_trusted` is true without trusted ranges, which makes the setting
-/// an error too.
+/// most 256 bytes, and not a field that is known to the proxy. `nobody_is_trusted` is true without trusted ranges,
+/// with which the setting is an error, too.
 fn check_custom_header(part: &mut ConfigPart<'_>, name: &str, nobody_is_trusted: bool) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.add_error("trust.header", name, "not a valid field name: write one such as CF-Connecting-IP");
@@ -223,8 +226,8 @@ fn check_timeouts(part: &mut ConfigPart<'_>, timeouts: &crate::config::Timeouts)
     }
 }
 
-/// Returns the advice for an unknown upstream name: to write an address with its scheme if the name looks like one, or
-/// else to add the upstream.
+/// Returns the advice for an unknown upstream name: to write an address with its scheme if the name looks like a port,
+/// an address with a port or an absolute path, or else to add the upstream.
 fn missing_upstream(name: &str) -> String {
     let port = name.rsplit_once(':').map_or(name, |(_, port)| port);
     let is_port = port.parse::<u16>().is_ok();
@@ -237,15 +240,13 @@ fn missing_upstream(name: &str) -> String {
     }
 }
 
-/// Returns the candidate closest to a misspelt word, for a suggestion in an error message. `None` if no candidate is
-/// within an edit distance of 2, or of 1 for words of fewer than five characters. A transposition of neighbours counts
-/// once.
+/// Returns the candidate closest to a misspelled word, for a suggestion in an error message; of equally close ones,
+/// the first in alphabetical order. `None` if no candidate is within an edit distance of 2, or of 1 for words of fewer
+/// than five characters. A transposition of neighbors counts once.
 ///
-/// ```
-/// assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));
-/// assert_eq!(edge_policy::nearest("rwa", ["raw", "tls"]), Some("raw"));
-/// assert_eq!(edge_policy::nearest("colour", ["address", "tls"]), None);
-/// assert_eq!(edge_policy::nearest("path", ["auth", "hosts"]), None);
+/// ``` assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));
+/// assert_eq!(edge_policy::nearest("rwa", ["raw", "tls"]), Some("raw")); assert_eq!(edge_policy::nearest("colour",
+/// ["address", "tls"]), None); assert_eq!(edge_policy::nearest("path", ["auth", "hosts"]), None);
 /// ```
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates

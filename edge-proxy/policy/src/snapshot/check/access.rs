@@ -12,7 +12,7 @@ use std::collections::HashSet;
 const YEAR: u64 = 31_536_000;
 
 /// Checks the authentication, the limit of concurrent requests, the client certificates, HSTS and compression of a
-/// site.
+/// site. The limit must not be 0; `preload` needs `include_subdomains` and a `max-age` of at least a year.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     if let Some(auth) = &site.auth {
         check_auth(part, config, auth);
@@ -42,7 +42,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     }
 }
 
-/// Checks that there is at least one coding, and that none is listed twice.
+/// Checks that compression has at least one coding, and that none is listed twice.
 pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compression) {
     let mut seen = HashSet::new();
     if compression.codings.is_empty() {
@@ -55,7 +55,8 @@ pub(super) fn check_compression(part: &mut ConfigPart<'_>, compression: &Compres
     }
 }
 
-/// Checks the files and fields of a site's client certificates, and that no request of the site can bypass them.
+/// Checks that the files of a site's client certificates are absolute paths, that their fields may be edited and are
+/// not listed twice, and that the site has neither plain HTTP, by which requests would bypass them, nor early data.
 fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCertificates) {
     for (key, path) in
         [("client_certificates.ca", Some(&asked.ca)), ("client_certificates.crl", asked.crl.as_ref())]
@@ -82,7 +83,8 @@ fn check_certificates(part: &mut ConfigPart<'_>, site: &Site, asked: &ClientCert
 }
 
 /// Checks the settings of authentication. Basic authentication must have a user, a realm of printable ASCII without
-/// quotation marks and backslashes, and a valid field for the user's name, if one is set.
+/// quotation marks and backslashes, and a valid field for the user's name, if one is set. Forward authentication is
+/// checked by [`check_forward`].
 pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth) {
     match auth {
         Auth::Open => {}
@@ -110,8 +112,8 @@ pub(super) fn check_auth(part: &mut ConfigPart<'_>, config: &Config, auth: &Auth
     }
 }
 
-/// Checks that the upstream of forward authentication exists and speaks HTTP, that its path is valid, and that the
-/// copied fields may be edited.
+/// Checks that the upstream of forward authentication exists and is not for raw TCP, that its path is a valid request
+/// target, and that the copied fields may be edited.
 fn check_forward(part: &mut ConfigPart<'_>, config: &Config, forward: &ForwardAuth) {
     let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
     if !names().any(|name| name == forward.upstream) {

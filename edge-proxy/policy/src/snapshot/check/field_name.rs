@@ -5,7 +5,8 @@ use edge_http::Name;
 use edge_http::grammar::is_token;
 
 /// Checks that a field name is a token of at most 256 bytes, and is neither Host nor one that frames messages or
-/// belongs to a connection. `key` is the setting that contains it.
+/// belongs to a connection: Connection, Content-Length, Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding
+/// and Upgrade. `key` is the setting that contains the name.
 pub(super) fn check_name(part: &mut ConfigPart<'_>, key: &'static str, name: &str) {
     if !is_token(name.as_bytes()) || name.len() > 256 {
         part.add_error(key, name, "not a valid field name: expected letters, digits and -");

@@ -4,8 +4,8 @@ use super::{ConfigPart, nearest};
 use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, RateLimits, Site};
 use std::time::Duration;
 
-/// Checks that a listener for TCP, and no other, has a forward, whose upstream is for TCP, whose idle timeout is from 1
-/// ms to 30 days, and whose limits of open connections are not 0.
+/// Checks that a listener for TCP, and no other, has a forward. Its upstream must exist and be for TCP, its idle
+/// timeout be from 1 ms to 30 days, and its limits of concurrent connections not be 0.
 pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listener: &Listener) {
     match (listener.kind, &listener.forward) {
         (ListenerKind::Tcp, None) => {
@@ -43,7 +43,7 @@ pub(super) fn check_listener(part: &mut ConfigPart<'_>, config: &Config, listene
 }
 
 /// Checks that the upstream of a passthrough exists and is for TCP, and that the site has no settings that need
-/// requests. Returns false if the site has no passthrough.
+/// requests. Returns true, also if there are errors. Returns false without a check if the site has no passthrough.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) -> bool {
     let Some(upstream) = &site.passthrough else { return false };
     check_upstream(part, "passthrough", config, upstream);
@@ -68,7 +68,7 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     true
 }
 
-/// Checks that the upstream of this name exists and is for TCP.
+/// Checks that the upstream of this name exists and is for TCP. `key` is the setting that contains the name.
 fn check_upstream(part: &mut ConfigPart<'_>, key: &'static str, config: &Config, name: &str) {
     let names = || config.upstreams.iter().map(|upstream| upstream.name.as_str());
     match config.upstreams.iter().find(|upstream| upstream.name == name) {

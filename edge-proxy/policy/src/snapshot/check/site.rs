@@ -13,7 +13,7 @@ use edge_http::host::HostPattern;
 use std::collections::{HashMap, HashSet};
 
 /// Checks the site with the index `i`, and its routes. `names` and `hosts` contain the names and hosts of earlier
-/// sites, and get those of this one.
+/// sites, and those of this site are added.
 pub(super) fn check<'a>(
     errors: &mut Errors,
     config: &'a Config,
@@ -93,7 +93,7 @@ pub(super) fn check<'a>(
 }
 
 /// Checks a route: its paths, timeouts, compression, cookies, fields, methods, authentication, protocols and action.
-/// `path` is the text of its pattern.
+/// `path` is the text of its path pattern.
 fn check_route(part: &mut ConfigPart<'_>, config: &Config, route: &Route, path: &str) {
     if !path.starts_with('/') || !is_target(path.as_bytes()) || path.contains(['?', '#']) {
         part.add_error(
@@ -187,7 +187,8 @@ fn check_listen(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     }
 }
 
-/// Checks that `satisfy = any` has both an address list and authentication on its level.
+/// Checks that `satisfy = any` has both an address list and an authentication of the same level, site or route.
+/// `satisfy = all` is always valid.
 fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access), auth: Option<&Auth>) {
     if satisfy == Satisfy::All {
         return;
@@ -200,7 +201,7 @@ fn check_satisfy(part: &mut ConfigPart<'_>, (satisfy, access): (Satisfy, &Access
     }
 }
 
-/// Checks that the methods are tokens without lower-case letters, not CONNECT or TRACE, and not listed twice.
+/// Checks that the methods are tokens without lowercase letters, not CONNECT or TRACE, and not listed twice.
 fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
     let mut seen = HashSet::new();
     for method in methods {
@@ -215,7 +216,7 @@ fn check_methods(part: &mut ConfigPart<'_>, methods: &[String]) {
 }
 
 /// Checks that the protocols to which clients may switch have the form of RFC 9110 §7.8, at most 64 bytes, are not
-/// HTTP, and are not listed twice, regardless of case.
+/// HTTP or TLS, and are not listed twice, regardless of letter case.
 fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
     let mut seen = HashSet::new();
     for protocol in protocols {
@@ -240,7 +241,7 @@ fn check_upgrade(part: &mut ConfigPart<'_>, protocols: &[String]) {
 }
 
 /// Checks that the status is from 200 to 599, that there is no content with 204, 205 and 304, and that the media type
-/// is valid. It may be empty without content.
+/// is a valid field value. The media type may be empty only without content.
 fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     if !(200..=599).contains(&response.status) {
         part.add_error("status", response.status.to_string(), "not a final status: expected 200 to 599");
@@ -261,8 +262,8 @@ fn check_response(part: &mut ConfigPart<'_>, response: &Response) {
     }
 }
 
-/// Checks that an error page has statuses from 400 to 599 without another page, and a valid media type. `seen` contains
-/// the statuses of earlier pages of the site, and gets those of this one.
+/// Checks that an error page has statuses, from 400 to 599 and without another page, and a media type that is a valid
+/// field value. `seen` contains the statuses of earlier pages of the site, and those of this page are added.
 fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u16>) {
     if page.statuses.is_empty() {
         part.add_error("error_page.status", "", "empty: write the statuses that the page is for");
@@ -284,8 +285,8 @@ fn check_page(part: &mut ConfigPart<'_>, page: &ErrorPage, seen: &mut HashSet<u1
     }
 }
 
-/// Checks that the rules for cookies have valid attribute values without `;` and `,`, that none replaces an empty one,
-/// and that replaced paths begin with `/`.
+/// Checks that the rules for cookies have valid attribute values without `;` and `,`, that none replaces an empty
+/// value, and that the replacements of paths begin with `/`.
 fn check_cookies(part: &mut ConfigPart<'_>, rules: &CookieRules) {
     let fine = |text: &str| is_value(text) && !text.contains([';', ',']);
     for (key, rules) in [("cookies.path", &rules.path), ("cookies.domain", &rules.domain)] {
@@ -314,8 +315,7 @@ fn check_location(part: &mut ConfigPart<'_>, to: &str) {
     }
 }
 
-/// Checks the names and values of the field edits in the setting `key`.
-/// The keys of the edits of one kind of message: `replace`, `remove`, `set` and `add`.
+/// The keys of the edits of one kind of message, in the order `replace`, `remove`, `set`, `add`.
 type EditKeys = [&'static str; 4];
 
 /// The keys of the edits of requests.
@@ -325,7 +325,8 @@ const REQUEST_EDITS: EditKeys =
 const RESPONSE_EDITS: EditKeys =
     ["response_fields.replace", "response_fields.remove", "response_fields.set", "response_fields.add"];
 
-/// Checks the names and values of the field edits, whose keys are given.
+/// Checks that the names of the edited fields may be edited, that the values are valid field values, and that no
+/// replaced prefix is empty. Errors have the given keys.
 fn check_edits(part: &mut ConfigPart<'_>, [replace, remove, set, add]: EditKeys, edits: &FieldEdits) {
     for (key, pairs) in [(set, &edits.set), (add, &edits.add)] {
         for (name, value) in pairs {
@@ -357,7 +358,7 @@ fn check_edits(part: &mut ConfigPart<'_>, [replace, remove, set, add]: EditKeys,
     }
 }
 
-/// Returns whether `value` is a valid field value without surrounding whitespace.
+/// Returns whether `value` is empty, or a valid field value without spaces and tabs at its ends.
 fn is_value(value: &str) -> bool {
     value.is_empty() || is_field_value(value.as_bytes()) && value.trim_matches([' ', '\t']) == value
 }

@@ -9,8 +9,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Checks the upstream with the index `i`: its name, targets, weights, health checks, retries and TLS, and that they
-/// suit its protocol. `names` contains the names of earlier upstreams, and gets that of this one.
+/// Checks the upstream with the index `i`: its name, its targets (1 to 64, without duplicates), weights, backups,
+/// sticky cookie, host, health checks, idle timeout (up to 1 day), retries and TLS, and that they suit its protocol.
+/// `names` contains the names of earlier upstreams, and that of this one is added.
 pub(super) fn check<'a>(
     errors: &mut Errors,
     (i, upstream): (usize, &'a Upstream),
@@ -110,8 +111,9 @@ fn check_shares(part: &mut ConfigPart<'_>, upstream: &Upstream) {
     }
 }
 
-/// Checks that the ejection and the interval of checks are at least 100 ms, the thresholds at least 1, the timeout of
-/// checks at most 60 s, and that path, host and range of statuses of checks are valid.
+/// Checks that ejections, if they are enabled, and the interval of checks are at least 100 ms, that rise and fall are
+/// at least 1, that the timeout of checks is above 0 and at most 60 s, and that path, host and range of statuses
+/// (within 100 to 599) of checks are valid.
 fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     let rules = &health.rules;
     if rules.failures > 0 && rules.eject < Duration::from_millis(100) {
@@ -151,7 +153,7 @@ fn check_health(part: &mut ConfigPart<'_>, health: &HealthConfig) {
     }
 }
 
-/// Checks that the statuses are from 400 to 599, and that the budget is at most 100 %.
+/// Checks that the statuses of retries are from 400 to 599, and that the retry budget is at most 100 %.
 fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     for status in &retry.statuses {
         if !(400..600).contains(status) {
@@ -164,8 +166,8 @@ fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
     }
 }
 
-/// Checks that the address of a target has a valid host and a port, or is an absolute path of at most 107 bytes. TLS to
-/// a Unix socket needs a server name.
+/// Checks that the address of a target has a valid host and a port other than 0, or is an absolute path of at most 107
+/// bytes. TLS to a Unix socket needs a server name.
 fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&UpstreamTls>) {
     match target {
         Target::Tcp { host, port } => {
@@ -202,7 +204,7 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
 }
 
 /// Checks that the client certificate and its key are set together, that `ca` and pins are not, and that the server
-/// name is a name or address without a port, or `{host}`.
+/// name, if it is set, is a name or address without a port, or `{host}`.
 fn check_tls(part: &mut ConfigPart<'_>, tls: &UpstreamTls) {
     if tls.certificate.is_some() != tls.key.is_some() {
         part.add_error("tls.certificate", "", "incomplete: set both `certificate` and `key`, or neither");
