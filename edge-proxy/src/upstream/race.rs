@@ -14,7 +14,6 @@ use tokio::net::TcpStream;
 /// The delay before the next address is tried while no attempt has succeeded (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The address of the last successful connection by host and port. It is tried first.
 thread_local! {
     /// The address of the last successful connection by host and port. It is tried first.
     static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());

@@ -17,7 +17,6 @@ const MAX_GROWTH: usize = 64 * 1024 * 1024;
 /// The payload of the PING that measures a round trip.
 pub(super) const PING: &[u8; 8] = b"measures";
 
-/// The number of bytes by which the receive windows of the worker's connections exceed the initial ones.
 thread_local! {
     /// The number of bytes by which the connection windows of the worker exceed the initial ones.
     static GROWN: Cell<usize> = const { Cell::new(0) };
