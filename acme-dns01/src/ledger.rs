@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// A rate limit over a sliding window: at most `count` events within any period of length `within`.
+/// A rate limit over a sliding window: at most `count` events within any period of the length `within`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Number of events allowed.
@@ -25,7 +25,7 @@ pub struct Rate {
 pub struct Limits {
     /// New orders per authority, whether a certificate was issued or not.
     pub orders: Rate,
-    /// New certificates per registered domain (public suffix and one label).
+    /// New certificates per registered domain, which is a public suffix and one label before it.
     pub domain: Rate,
     /// New certificates per exact set of names.
     pub same: Rate,
@@ -45,7 +45,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns limits that never refuse, for a private CA.
+    /// Returns limits that no number of orders exceeds, for a private CA.
     #[must_use]
     pub const fn none() -> Self {
         let rate = Rate { count: usize::MAX, within: Duration::ZERO };
@@ -53,7 +53,7 @@ impl Limits {
     }
 }
 
-/// An entry of the ledger.
+/// An entry of the ledger: a request to a CA, or a result of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -115,8 +115,8 @@ pub struct Ledger {
     index: Index,
 }
 
-/// Sequence numbers of the rows that count for each set of names, each registered domain and each name of a failed
-/// authorization.
+/// Sequence numbers of the rows for each set of names, each registered domain and each name of a failed authorization,
+/// in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
     /// Sequence number of the first stored row. A row's position is its sequence number minus this one.
@@ -127,7 +127,7 @@ struct Index {
 }
 
 impl Index {
-    /// Adds a row with this sequence number.
+    /// Adds a row with this sequence number, which must be the highest.
     fn add(&mut self, number: u64, row: &Row) {
         match &row.entry {
             Entry::Order { names, .. } => self.same.entry(names.clone()).or_default().push_back(number),
@@ -139,7 +139,7 @@ impl Index {
         }
     }
 
-    /// Removes the first row from the index. `row` must be that row.
+    /// Removes the first stored row from the index. `row` must be that row.
     fn remove(&mut self, row: &Row) {
         self.first += 1;
         match &row.entry {
@@ -153,7 +153,8 @@ impl Index {
     }
 }
 
-/// Removes the first sequence number of a key, and the key after its last one.
+/// Removes the first sequence number of a key, and the key itself if no number is left. Does nothing for an unknown
+/// key.
 fn take_first<K, Q>(numbers: &mut HashMap<K, VecDeque<u64>>, key: &Q)
 where
     K: Borrow<Q> + Eq + Hash,
@@ -189,7 +190,7 @@ impl From<Ledger> for Vec<Entry> {
     }
 }
 
-/// A request that would exceed a limit, with the earliest time at which it is permitted.
+/// Refusal of a request that would exceed a limit, with the earliest time at which the request is permitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("not before {until}: {limit}")]
@@ -200,7 +201,7 @@ pub struct Refusal {
     pub limit: Limit,
 }
 
-/// A rate limit, with the name that it applies to.
+/// A limit that a request would exceed, with the name that it applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
@@ -244,8 +245,9 @@ impl Ledger {
         self.rows.iter().map(|row| &row.entry).chain(&self.waits)
     }
 
-    /// Records an entry. Drops orders and failures older than the longest window of `limits` or from the future, and
-    /// Retry-After entries that are no longer in force. An exempt order is not stored.
+    /// Records an entry. First drops the oldest orders and failures, as long as they are older than the longest window
+    /// of `limits` or lie in the future, and Retry-After entries that are no longer in force. An exempt order is not
+    /// stored, and [`Entry::Void`] only changes the latest order for its names.
     pub fn record(&mut self, entry: Entry, now: Time, limits: &Limits) {
         if let Entry::Void { authority: by, names: of } = &entry {
             let numbers = self.index.same.get(of).into_iter().flatten().rev().copied();
@@ -283,7 +285,8 @@ impl Ledger {
         self.push(entry);
     }
 
-    /// Adds an entry to the rows or the Retry-After entries. Exempt orders and [`Entry::Void`] are not stored.
+    /// Adds an entry to the rows or the Retry-After entries, without dropping others. Exempt orders and [`Entry::Void`]
+    /// are not stored.
     fn push(&mut self, entry: Entry) {
         match &entry {
             Entry::Order { exempt: true, .. } | Entry::Void { .. } => {}
@@ -304,13 +307,14 @@ impl Ledger {
         self.rows.push_back(row);
     }
 
-    /// Returns the position of a row by its sequence number. `None` for a row that was removed.
+    /// Returns the position of a row by its sequence number. `None` for a row that was removed. The position may be
+    /// past the last row.
     fn place(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.index.first)?).ok()
     }
 
     /// Returns the times of the rows with these sequence numbers that belong to the authority `of`. Void orders are
-    /// left out.
+    /// left out. Empty for `None`.
     fn times(&self, numbers: Option<&VecDeque<u64>>, of: &str) -> Vec<Time> {
         let places = numbers.into_iter().flatten().filter_map(|number| self.place(*number));
         let rows = places.filter_map(|place| self.rows.get(place));
@@ -345,11 +349,12 @@ impl Ledger {
         }
     }
 
-    /// Checks that an order for these names, which must be sorted, is within every limit at `now`. An `exempt` order is
-    /// checked for Retry-After only.
+    /// Checks that an order for these names, which must be sorted, is within every limit at `now`, and that no
+    /// Retry-After is in force. An `exempt` order is checked for Retry-After only.
     ///
     /// # Errors
-    /// Returns the [`Refusal`] with the latest `until` among the limits that would be exceeded.
+    /// Returns the [`Refusal`] of a Retry-After, or else that with the latest `until` among the limits that would be
+    /// exceeded.
     pub fn permit(
         &self,
         now: Time,
@@ -399,17 +404,17 @@ impl Row {
     }
 }
 
-/// Maximum Retry-After that is respected: four weeks.
+/// Longest Retry-After that is respected: four weeks.
 pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(28 * 86_400);
 
-/// Returns `true` if a Retry-After that was recorded at `at` and ends at `until` is in force at `now`. It is not if it
-/// was recorded in the future or ends more than four weeks after `now`.
+/// Returns `true` if a Retry-After that was recorded at `at`, `None` if that is unknown, and ends at `until` is in
+/// force at `now`. `false` if it has ended, was recorded in the future, or ends more than four weeks after `now`.
 fn retry_after_in_force(until: Time, at: Option<Time>, now: Time) -> bool {
     until > now && until <= now.after(LONGEST_RETRY_AFTER) && at.is_none_or(|at| !at.is_ahead_of(now))
 }
 
-/// Returns the earliest time at which one more event is within the rate. `None` if that is at `now`. Events outside the
-/// window or in the future do not count.
+/// Returns the earliest time at which one more event is within the rate. `None` if that is the case at `now`. Events
+/// outside the window or in the future do not count.
 fn free_at(mut times: Vec<Time>, now: Time, rate: Rate) -> Option<Time> {
     times.retain(|at| now.since(*at) < rate.within && !at.is_ahead_of(now));
     if times.len() < rate.count {

@@ -70,13 +70,14 @@ impl From<CertificateSpec> for Certificate {
     }
 }
 
-/// Returns `true` if `key` is the private key of the issued certificate that the state records.
+/// Returns `true` if `key` is a valid private key that belongs to the certificate that the state records as issued.
+/// `false` if none is recorded.
 fn fits(state: &State, key: &secrecy::SecretString) -> bool {
     let key = KeyPair::from_pem(key);
     state.held.as_ref().zip(key.ok()).is_some_and(|(held, key)| held.public_key == key.public_key())
 }
 
-/// State of a certificate, in its journal and in its folder.
+/// State of a certificate, from its journal and its stored files.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CertificateStatus {
@@ -86,7 +87,7 @@ pub struct CertificateStatus {
     pub stored: StoredPair,
     /// State replayed from the journal. A certificate of a CA that another program installed counts as issued.
     pub state: State,
-    /// Time of the next renewal, with its reason. It does not take a pause after a failure into account.
+    /// Time from which the certificate is due, with the reason. A pause after a failure is not considered.
     pub due: RenewalTime,
     /// End of the pause after a failure. `None` if no pause is in force.
     pub paused_until: Option<Time>,
@@ -141,7 +142,7 @@ impl Engine {
     }
 
     /// Adds a DNS provider under the name that [`CertificateSpec::providers`](crate::CertificateSpec) uses. A provider
-    /// that has exactly the record's zone is preferred to others, and an earlier one to a later one.
+    /// that has exactly the zone of a record is preferred to others; otherwise an earlier one to a later one.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
         self.locator.providers.push((name.into(), provider));
@@ -156,14 +157,14 @@ impl Engine {
     }
 
     /// Sets the rustls resolver that serves the certificates in this process. Without one, certificates are only stored
-    /// and deployed.
+    /// and deployed to other programs.
     #[must_use]
     pub fn live(mut self, live: Arc<LiveCertificates>) -> Self {
         self.deployer.live = Some(live);
         self
     }
 
-    /// Sets the observer, which receives the certificate's id with each event.
+    /// Sets the observer, which receives each event with the certificate's id. Replaces an earlier observer.
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> Self {
         self.reporter.observer = Some(observer);
@@ -202,7 +203,8 @@ impl Engine {
         Checker::new(self)
     }
 
-    /// Returns the certificate with the directory URLs of the engine's authorities, where the specification has none.
+    /// Returns the certificate, with the directory URL of each of the engine's authorities added to the specification
+    /// where that has none for the name.
     fn with_directories(&self, certificate: &Certificate) -> Certificate {
         let mut certificate = certificate.clone();
         for (name, url) in self.accounts.directories() {
@@ -211,9 +213,9 @@ impl Engine {
         certificate
     }
 
-    /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, at most
-    /// [`parallel`](Self::parallel) concurrently. With `force`, certificates are renewed before they are due. Returns
-    /// the results sorted by id. An error of the preparation is reported as an event only.
+    /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, concurrently up to the limit
+    /// of [`parallel`](Self::parallel). With `force`, certificates are renewed before they are due. Returns the results
+    /// sorted by id. An error of the preparation is reported as an event only.
     pub async fn run_once(
         self: &Arc<Self>,
         certificates: &[Certificate],
@@ -232,8 +234,8 @@ impl Engine {
         found
     }
 
-    /// Runs the rounds of these certificates until [`stop`](Self::stop), follows the changes of a shared store, and
-    /// removes the TXT records of certificates in the store that are not among these.
+    /// Runs the rounds of these certificates until [`stop`](Self::stop). Meanwhile follows the changes of a shared
+    /// store, and removes the TXT records of certificates in the store that are not among these.
     pub async fn run(self: &Arc<Self>, certificates: &[Certificate]) {
         let mut tasks = tokio::task::JoinSet::new();
         for certificate in certificates.iter().cloned() {
@@ -251,7 +253,8 @@ impl Engine {
     /// attempts. A certificate that another process has locked is skipped.
     ///
     /// # Errors
-    /// Returns a [`StoreError`]. A record that cannot be removed is reported as an event and an alert instead.
+    /// Returns a [`StoreError`] if the store fails. A record that cannot be removed is reported as an event and an
+    /// alert instead.
     pub async fn sweep(&self, configured: &[Certificate]) -> Result<(), StoreError> {
         sweep::sweep(self, configured).await
     }
@@ -267,7 +270,7 @@ impl Engine {
         *self.stopping.borrow()
     }
 
-    /// Sleeps for `pause`. Returns `false` at once if the engine is or was stopped, otherwise `true` after the pause.
+    /// Sleeps for `pause`. Returns `true` after the pause, and `false` as soon as the engine is or was stopped.
     async fn sleep(&self, pause: Duration) -> bool {
         let mut stopping = self.stopping.subscribe();
         tokio::select! {
@@ -276,7 +279,7 @@ impl Engine {
         }
     }
 
-    /// Prepares a certificate, when it is its turn under the limit of [`parallel`](Self::parallel). An error is
+    /// Prepares a certificate, after waiting for its turn under the limit of [`parallel`](Self::parallel). An error is
     /// reported as an event.
     async fn prepare_or_report(&self, certificate: &Certificate) {
         // The semaphore is never closed.
@@ -286,7 +289,7 @@ impl Engine {
         }
     }
 
-    /// Performs the due actions of one certificate until none is left, when it is its turn under the limit of
+    /// Performs the due actions of one certificate until none is left, after waiting for its turn under the limit of
     /// [`parallel`](Self::parallel). With `force`, the certificate is renewed before it is due.
     pub async fn round(&self, certificate: &Certificate, force: bool) -> CertificateRound {
         let certificate = self.with_directories(certificate);
@@ -298,11 +301,11 @@ impl Engine {
 
     /// Ensures that a pair can be served: corrects owner, group and mode of the files, installs a self-signed
     /// placeholder where the store has no usable pair (unless placeholders are disabled), and puts the pair into use in
-    /// this process.
+    /// this process. Files that cannot be corrected are reported as an event only.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the store fails or no key can be generated. If only a shared store fails, the copy
-    /// on this host is put into use instead.
+    /// Returns a [`StoreError`] if the store fails, no key can be generated, or the pair cannot be used. If only a
+    /// shared store fails, the copy on this host is put into use instead.
     pub async fn prepare(&self, certificate: &Certificate) -> Result<(), StoreError> {
         let id = &certificate.spec.id;
         match self.store.correct(id).await {
@@ -327,7 +330,7 @@ impl Engine {
     }
 
     /// Puts the copy of the pair on this host into use without a query to a shared store, so that a server can start
-    /// while the database is unreachable. Without a usable copy it acts as [`prepare`](Self::prepare).
+    /// while the database is unreachable. Without a usable copy, does the same as [`prepare`](Self::prepare).
     /// [`run`](Self::run) later puts a newer pair of the store into use.
     ///
     /// # Errors
@@ -351,9 +354,9 @@ impl Engine {
         }
     }
 
-    /// Returns the pair in the store. If none is usable, installs a self-signed placeholder and returns it; waits up to
-    /// 10 s for another process that holds the lock, and returns a placeholder that is not installed if that process
-    /// does not finish. `None` if no pair is usable and placeholders are disabled.
+    /// Returns the pair in the store. If none is usable, installs a self-signed placeholder and returns it. Waits up to
+    /// 10 s for another process that holds the lock to install a pair; after that, returns a placeholder that is not
+    /// installed. `None` if no pair is usable and placeholders are disabled.
     ///
     /// # Errors
     /// Returns an error if the store fails, or the placeholder cannot be generated.
@@ -391,7 +394,9 @@ impl Engine {
     }
 
     /// Records in the journal that the issued pair was lost, before a placeholder replaces what is left of it. If the
-    /// certificate can be downloaded again, its key is saved as the pending key first.
+    /// certificate can be downloaded again, its key is saved as the pending key first, and the restoration is recorded.
+    /// Does nothing if no issued certificate is recorded, the pair is not lost, an attempt has issued a new one, or a
+    /// restoration is recorded already.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -431,7 +436,7 @@ impl Engine {
         Ok(self.certificate_status(certificate).await?.state)
     }
 
-    /// Returns the state of a certificate, with the condition of the pair in place and the time of the next renewal.
+    /// Returns the state of a certificate, with the condition of the pair in place and the time from which it is due.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if journal or files cannot be read.
@@ -463,14 +468,15 @@ impl Engine {
     }
 
     /// Imports the accounts and certificates of another client that these certificates need. A valid certificate in
-    /// place and a registered account are not replaced. With `dry`, nothing is changed. Returns a finding for each.
+    /// place and a registered account are not replaced. With `dry`, nothing is changed. Returns a finding for each
+    /// account and certificate.
     pub async fn adopt(&self, found: &ClientFolder, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
         Adopter::new(self, found, dry).run(&certificates).await
     }
 
-    /// Returns the account at a CA, and registers it if it does not exist. `authority` is the CA's configured name.
+    /// Returns the account at a CA, and registers one if there is none. `authority` is the CA's configured name.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the name is unknown, the terms of service are not agreed to, or the CA or the store
@@ -495,11 +501,13 @@ impl Engine {
         self.accounts.deactivate(authority).await
     }
 
-    /// Revokes the certificate in the store at the CA that issued it. The next round replaces it. `reason` is a reason
-    /// code of RFC 5280 §5.3.1.
+    /// Revokes the certificate in the store at the CA that issued it, and records that in the journal, so that the next
+    /// round replaces the certificate. `reason` is a reason code of RFC 5280 §5.3.1, `None` for unspecified. Waits up
+    /// to 10 s for the lock.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if there is no certificate, the CA refuses, or the revocation cannot be recorded.
+    /// Returns an [`AcmeError`] if there is no certificate, the CA refuses, or the revocation cannot be recorded; in
+    /// the last case the certificate is revoked all the same.
     pub async fn revoke(&self, certificate: &Certificate, reason: Option<u8>) -> Result<(), AcmeError> {
         let local = |why: String| AcmeError::new(ErrorKind::Local, why);
         let id = &certificate.spec.id;
@@ -517,10 +525,10 @@ impl Engine {
         written
     }
 
-    /// Waits up to 10 s for the lock of a certificate.
+    /// Waits up to 10 s for the lock of a certificate, and returns it.
     ///
     /// # Errors
-    /// Returns [`StoreError::Busy`] if another process still holds the lock then.
+    /// Returns [`StoreError::Busy`] if another process still holds the lock then, or another error if the store fails.
     async fn wait_for_lock(&self, id: &str) -> Result<crate::store::Lock, StoreError> {
         for _ in 0..100 {
             if let Some(lock) = self.store.lock(id).await? {
@@ -533,7 +541,7 @@ impl Engine {
 
     /// Abandons the attempt of a certificate, ends its pause after a failure, and removes its TXT records. The
     /// certificate need not be configured any more. Returns the names of records that could not be removed, each with
-    /// the error.
+    /// the error; empty if all were.
     ///
     /// # Errors
     /// Returns a [`StoreError`], which is [`StoreError::Busy`] if another process holds the lock for 10 s.
@@ -552,7 +560,7 @@ impl Engine {
     }
 
     /// Abandons the attempt of a certificate and removes its TXT records, then its journal and its pending key. The
-    /// certificate's folder is kept. If a TXT record cannot be removed, journal and key are kept too, and the names of
+    /// certificate's folder remains. If a TXT record cannot be removed, journal and key remain too, and the names of
     /// such records are returned, each with the error.
     ///
     /// # Errors

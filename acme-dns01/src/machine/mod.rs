@@ -27,10 +27,10 @@ use retry::TRIES;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Interval of queries for renewal information, if the CA sends no Retry-After.
+/// Interval between queries for renewal information, if the CA sends no Retry-After.
 const RENEWAL_INFO_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// Phase of the machine: the action to request next, or idle.
+/// Phase of the machine: the action that [`Machine::poll`] returns next, or idle.
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
     Idle,
@@ -62,11 +62,11 @@ enum Phase {
 pub struct Machine {
     spec: CertificateSpec,
     state: State,
-    /// Actions that take precedence: journal records, ledger entries, alerts.
+    /// Actions to request before that of the phase, in this order: journal records, ledger entries and alerts.
     queue: VecDeque<Action>,
     phase: Phase,
     work: OrderProgress,
-    /// Earliest time of the next action within an attempt, with the reason. `None` without a wait.
+    /// Earliest time of the next action of the phase, with the reason. `None` without a wait.
     hold: Option<(Time, String)>,
     /// Earliest time at which a failed journal write is retried, with the error. `None` if the last write succeeded.
     unwritten: Option<(Time, String)>,
@@ -77,11 +77,13 @@ pub struct Machine {
     skew: i64,
     unpublish_hold: Option<Time>,
     unpublish_tries: u32,
+    /// Time of the last alert about expiry. `None` before the first.
     warned: Option<Time>,
     /// `true` if a request was already repeated with a newly registered account, because the CA did not know the old
     /// one.
     reregistered: bool,
-    /// The pair in place. `None` if it was not reported.
+    /// The pair in place, as last reported by [`observe`](Self::observe). `None` if it was not reported, or has been
+    /// replaced since.
     stored: Option<StoredPair>,
 }
 
@@ -109,8 +111,8 @@ impl Machine {
         }
     }
 
-    /// Sets the pair in place, as read from the store. The machine restores or replaces a certificate that is missing
-    /// or cannot be used.
+    /// Reports the pair in place, as read from the store. If it is missing, damaged or not the issued one, the machine
+    /// restores or replaces the certificate.
     pub fn observe(&mut self, stored: StoredPair) {
         self.stored = Some(stored);
     }
@@ -127,14 +129,14 @@ impl Machine {
         &self.state
     }
 
-    /// Requests a renewal before the certificate is due. Cancels a pause after a failure.
+    /// Makes the certificate due at once, whatever its lifetime. Cancels a pause after a failure.
     pub fn force(&mut self) {
         self.forced = true;
         self.state.until = None;
     }
 
-    /// Returns the time from which the certificate is due, with the reason: at once if it was forced, is missing, lost
-    /// or revoked, otherwise by [`due`].
+    /// Returns the time from which the certificate is due, with the reason: the epoch, so at once, if the renewal was
+    /// forced or the certificate is missing, self-signed, lost or revoked, otherwise as [`due`] computes it.
     #[must_use]
     pub fn due(&self) -> RenewalTime {
         if self.forced {
@@ -160,15 +162,16 @@ impl Machine {
         due(Some(held), state.ari.as_ref(), &self.spec.requirements(), &self.spec.renewal_policy)
     }
 
-    /// Returns `true` if the machine is idle with no action queued, so that it can be dropped and later created from
-    /// its journal.
+    /// Returns `true` if the machine is idle and no action is queued, so that it can be dropped and later created from
+    /// its journal without loss.
     #[must_use]
     pub fn rests(&self) -> bool {
         self.phase == Phase::Idle && self.queue.is_empty()
     }
 
     /// Returns the next action: a queued one, a wait, or that of the current phase. Repeated calls return the same
-    /// action until [`handle`](Self::handle) is called. The ledger is consulted before requests to the CA.
+    /// action, apart from waits that end, until [`handle`](Self::handle) is called. A request to the CA becomes a wait
+    /// while a Retry-After in `ledger` is in force, and a new order while a limit would be exceeded.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         if let Some(first) = self.queue.front() {
             return match &self.unwritten {
@@ -214,7 +217,8 @@ impl Machine {
         }
     }
 
-    /// Applies the result of the last action. An event that does not answer that action is ignored.
+    /// Applies the result of the last action. An event that is not a result of that action is ignored. A failed journal
+    /// write is retried after a pause; a failed alert or ledger entry is dropped.
     pub fn handle(&mut self, event: Event, now: Time) {
         if let Some(first) = self.queue.front() {
             let journal = matches!(first, Action::Journal(_));
@@ -328,9 +332,10 @@ impl Machine {
         }
     }
 
-    /// Returns the next action while the machine is idle: abandons or repairs what the journal left over, deploys,
-    /// removes TXT records, alerts, queries renewal information, resumes an attempt, or begins one that is due.
-    /// Otherwise waits, at most a day.
+    /// Returns the next action while the machine is idle. In this order: abandons an attempt whose configuration
+    /// changed, replaces or restores a lost certificate, deploys an undeployed one, removes TXT records, alerts about
+    /// expiry, resumes an attempt, queries renewal information, or begins an attempt that is due and that the ledger
+    /// permits. Otherwise returns a wait, at most of a day, with the reason.
     fn idle(&mut self, now: Time, ledger: &Ledger) -> Action {
         let mut wake = now.after(DAY);
         let mut why = String::from("nothing is due");
@@ -433,8 +438,8 @@ impl Machine {
         }
     }
 
-    /// Abandons the attempt in progress, which does not count as a failure. The TXT records of the attempt are removed
-    /// afterwards.
+    /// Abandons the attempt in progress and records the reason `why`. It does not count as a failure, and its order, if
+    /// it issued nothing, becomes void in the ledger. The TXT records of the attempt are removed afterwards.
     pub fn abandon(&mut self, why: String, now: Time) {
         let in_vain = |attempt: &Attempt| attempt.order.is_some() && attempt.issued.is_none();
         if let Some(attempt) = self.state.attempt.as_ref().filter(|attempt| in_vain(attempt)) {
@@ -445,9 +450,9 @@ impl Machine {
         self.rest(now);
     }
 
-    /// Returns the condition of the pair in place if the issued certificate is lost: missing, damaged or replaced by
-    /// another. `None` otherwise, if the pair was not reported, or while a new certificate is being installed or
-    /// deployed.
+    /// Returns the condition of the pair in place if an issued certificate is recorded and lost: missing, damaged or
+    /// replaced by another. `None` otherwise, if the pair was not reported, or while a new certificate is being
+    /// installed or deployed.
     fn loss(&self, now: Time) -> Option<Condition> {
         let state = &self.state;
         let stored = self.stored.as_ref()?;
@@ -461,8 +466,8 @@ impl Machine {
         Some(Condition::of(&self.spec, state, stored, now)).filter(Condition::is_lost)
     }
 
-    /// Returns the end of the pause after a failure. `None` if there is no pause, or the configuration has changed
-    /// since the failure.
+    /// Returns the end of the pause after a failure. `None` if there is no pause, or if no attempt is in progress and
+    /// the configuration has changed since the last order.
     fn paused_until(&self, now: Time) -> Option<Time> {
         let other = |request: &OrderSpec| self.spec.difference(request).is_some();
         self.state.paused_until(now).filter(|_| {
@@ -470,8 +475,8 @@ impl Machine {
         })
     }
 
-    /// Begins an attempt after the directory was fetched. Returns to idle instead if the certificate is not yet due by
-    /// the CA's clock.
+    /// Begins an attempt after the directory was fetched, and records it. Returns to idle instead if the certificate is
+    /// not yet due by the CA's clock.
     fn begin(&mut self, now: Time) {
         let due = self.due();
         if now.shifted(self.skew) < due.at {
@@ -488,7 +493,8 @@ impl Machine {
         self.write(Record::Began { at: now, authority, why: due.reason.to_string(), replaces, request });
     }
 
-    /// Returns `true` if the certificate in place was installed by another program: the journal contains no order.
+    /// Returns `true` if the certificate in place was installed by another program: the journal contains no order, and
+    /// the certificate has neither a directory nor a profile.
     fn is_adopted(&self) -> bool {
         self.state.held.as_ref().is_some_and(|held| held.directory.is_none() && held.profile.is_none())
             && self.state.last_request.is_none()
@@ -517,7 +523,7 @@ impl Machine {
 
     /// Returns the name of the authority to use: that of the certificate while its renewal information is queried or it
     /// is restored, else that of the attempt in progress, else the configured one at the position of the number of
-    /// failures, cyclically.
+    /// failures modulo the number of authorities. Empty if none is configured.
     fn authority(&self) -> String {
         if matches!(self.phase, Phase::RenewalInfo | Phase::Restore)
             && let Some(authority) = self.state.held.as_ref().and_then(|held| held.authority.clone())
@@ -576,7 +582,8 @@ impl Machine {
         self.queue.push_back(Action::Alert(alert));
     }
 
-    /// Returns to idle and discards the volatile progress of the attempt. The returned wait ends at once.
+    /// Returns to idle and discards the progress of the attempt that is not in the journal. The returned wait ends at
+    /// once.
     fn rest(&mut self, now: Time) -> Action {
         self.phase = Phase::Idle;
         self.work = OrderProgress::default();
@@ -585,8 +592,8 @@ impl Machine {
     }
 }
 
-/// Returns the time from which a certificate in this state is due, with the reason. `stored` is the pair in place,
-/// `None` if not known.
+/// Returns the time from which a certificate in this state is due, with the reason, as [`Machine::due`]. `stored` is
+/// the pair in place, `None` if it is not known.
 #[must_use]
 pub fn renewal_due(spec: &CertificateSpec, state: &State, stored: Option<StoredPair>) -> RenewalTime {
     let mut machine = Machine::new(spec.clone(), state.clone());

@@ -13,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// Credentials for the API.
+/// Credentials for Cloudflare's API.
 pub enum CloudflareAuth {
     /// A scoped API token with Zone:Read and DNS:Edit for the zones, or one with DNS:Edit and a second one with
     /// Zone:Read.
@@ -23,7 +23,7 @@ pub enum CloudflareAuth {
         /// Token for looking up zones. `None` if `dns` has Zone:Read, or all zones are configured by identifier.
         zone: Option<SecretString>,
     },
-    /// E-mail address and Global API Key of the account. The key has every permission, so a token is preferable.
+    /// E-mail address and Global API Key of the account. This key has every permission, so a token is preferable.
     GlobalKey {
         /// E-mail address of the account.
         email: String,
@@ -73,13 +73,13 @@ struct FoundZone {
     active: bool,
 }
 
-/// Successful response of the API: its result, and the number of pages.
+/// Successful response of the API: its result, and the total number of pages, which is 1 without pagination.
 struct Page {
     result: Value,
     pages: u64,
 }
 
-/// Error of an API call: one with the API's error codes, or another without.
+/// Error of an API call: one that the API reported, with its codes, or any other.
 enum CallError {
     Codes(Vec<u64>, ProviderError),
     Other(ProviderError),
@@ -123,7 +123,7 @@ struct ResultInfo {
 }
 
 impl Cloudflare {
-    /// Creates a provider for the public API at `api.cloudflare.com`. Records have a TTL of 120 s.
+    /// Creates a provider for the public API at `api.cloudflare.com`. New records have a TTL of 120 s.
     #[must_use]
     pub fn new(http: Http, auth: CloudflareAuth) -> Self {
         let base = "https://api.cloudflare.com/client/v4".to_owned();
@@ -137,7 +137,8 @@ impl Cloudflare {
         self
     }
 
-    /// Sets the identifier of a zone, so that the zone is not looked up and no token needs Zone:Read for it.
+    /// Sets the identifier of a zone, so that the zone is not looked up and no token needs Zone:Read for it. The name
+    /// may be in Unicode.
     #[must_use]
     pub fn pin(mut self, zone: impl Into<String>, id: impl Into<String>) -> Self {
         self.pinned.insert(ascii(&zone.into()), id.into());
@@ -147,7 +148,7 @@ impl Cloudflare {
     /// Sends a request to the API. With `for_zones`, the token for zones is used, if there is one.
     ///
     /// # Errors
-    /// Returns an error if the API cannot be reached, or reports a failure.
+    /// Returns an error if the API cannot be reached, or the response does not report success.
     async fn call(
         &self,
         for_zones: bool,
@@ -179,9 +180,9 @@ impl Cloudflare {
         read(&response, &format!("{method} {path}"))
     }
 
-    /// Finds a zone by its name, which must be in A-labels and lower case. `None` if the credentials reach no such
-    /// zone. An active zone is preferred to a pending one, and only active zones are cached. The API may write names in
-    /// Unicode or as A-labels, so both are queried.
+    /// Finds a zone by its name, which must be in A-labels and lower case. A configured zone is returned without a
+    /// request. `None` if the credentials reach no such zone. An active zone is preferred to a pending one, and only
+    /// active zones are cached. The API may write names in Unicode or as A-labels, so both are queried.
     ///
     /// # Errors
     /// Returns an error if the API cannot be reached or rejects the request.
@@ -221,7 +222,8 @@ impl Cloudflare {
         Ok(best)
     }
 
-    /// Returns the identifiers of the TXT records of a name with this value.
+    /// Returns the identifiers of the TXT records in a zone that have exactly this name and value. `zone` is the
+    /// identifier of the zone. Empty if there are none.
     ///
     /// # Errors
     /// Returns an error if the API cannot be reached or rejects the request.
@@ -254,8 +256,8 @@ impl Cloudflare {
         Ok(ids)
     }
 
-    /// Verifies a token at Cloudflare, which may belong to a user or to an account. Returns findings about its state
-    /// and expiry.
+    /// Verifies the token for records at Cloudflare, which may belong to a user or to an account. Returns a line about
+    /// its state, and one about its expiry if it has one.
     ///
     /// # Errors
     /// Returns an error if the token cannot be verified or is not active.
@@ -312,7 +314,7 @@ impl Cloudflare {
         None
     }
 
-    /// Lists the zones that the credentials can read, sorted by name.
+    /// Lists the zones that the credentials can read, sorted by name, over all pages of the API.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the zones cannot be listed.
@@ -454,7 +456,7 @@ fn ascii(name: &str) -> String {
     idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
 }
 
-/// Returns the forms in which the API may write a name: as given, and in Unicode if that differs.
+/// Returns the forms in which the API may write a name: as given, and also in Unicode if that differs.
 fn spellings(name: &str) -> Vec<String> {
     let (unicode, _) = idna::domain_to_unicode(name);
     let mut all = vec![name.to_owned()];
@@ -464,7 +466,7 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-/// Percent-encodes a name for the query of a URL.
+/// Percent-encodes a name for the query of a URL: every byte except ASCII letters, digits and `-._*`.
 fn percent_encode(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
     name.bytes()
@@ -472,7 +474,8 @@ fn percent_encode(name: &str) -> String {
         .collect()
 }
 
-/// Removes the quotes of TXT content, which the API returns both with and without quotes, and joins its strings.
+/// Returns the content of a TXT record without quotes, which the API returns both with and without them, and with its
+/// several strings joined.
 fn unquote(content: &str) -> String {
     let Some(inner) = content.strip_prefix('"').and_then(|content| content.strip_suffix('"')) else {
         return content.to_owned();
@@ -482,6 +485,10 @@ fn unquote(content: &str) -> String {
 }
 
 /// Parses a response of the API. `what` names the request in errors, which include advice for known error codes.
+///
+/// # Errors
+/// Returns an error unless the status is successful and the API reports success. It is transient for the statuses 429
+/// and 5xx, and then has the Retry-After of the response.
 fn read(response: &Response, what: &str) -> Result<Page, CallError> {
     let status = response.status.as_u16();
     let envelope: Result<Envelope, _> = serde_json::from_slice(&response.body);

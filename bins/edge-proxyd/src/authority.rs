@@ -91,7 +91,7 @@ impl Authority {
     }
 
     /// Generates a key pair, signs a certificate for it with these parameters, and writes both to `key.pem` and
-    /// `fullchain.pem` in `folder`, which is created if it does not exist.
+    /// `fullchain.pem` in `folder`, which is created if it does not exist. `fullchain.pem` has this certificate only.
     ///
     /// # Errors
     /// The certificate could not be signed, or a file could not be written.

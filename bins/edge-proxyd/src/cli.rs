@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The paths of the configuration file if `--config` is not given: the first that exists.
+/// The default paths of the configuration file, if `--config` is not given: the first that exists is used.
 pub(crate) const CONFIG: [&str; 2] = ["/etc/edge-proxyd/edge.toml", "/etc/edge-proxyd/edge-proxyd.toml"];
 
 /// An edge proxy: HTTP/1.1, 2 and 3, deny by default, the real client address.
@@ -276,7 +276,7 @@ impl ExplainArgs {
     }
 }
 
-/// The outcome of a command. Converted into [`ExitCode`], it is 0, 1, 2 or 3, in the order of the variants.
+/// The outcome of a command, which determines the exit code: 0, 1, 2 or 3 in the order of the variants.
 #[derive(Clone, Copy)]
 pub(crate) enum Exit {
     /// The command succeeded: exit code 0.

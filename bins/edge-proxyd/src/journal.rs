@@ -13,7 +13,7 @@ pub(crate) fn warning(text: impl Display) {
     Priority::Warning.print("edge-proxyd", text);
 }
 
-/// Prints a message of the priority "info" about normal operation. Nothing is printed with `--quiet`.
+/// Prints a message of the priority "info" about normal operation, unless `--quiet` is given.
 pub(crate) fn info(text: impl Display) {
     if !cli_support::verbosity::is_quiet() {
         Priority::Info.print("edge-proxyd", text);

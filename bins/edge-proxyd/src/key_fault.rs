@@ -12,8 +12,8 @@ pub(crate) struct KeyFault {
     section: &'static str,
     /// The name of the key in the section, such as `secret` or `headers.Authorization`.
     key: String,
-    /// The value of the key, for the message. `None` if it would add nothing, as `why` names the file or the variable,
-    /// or if it is the secret itself.
+    /// The value of the key, for the message. `None` if `why` names the file or the variable already, or if the value
+    /// is the secret itself.
     value: Option<String>,
     /// The cause and the fix, without the key and its value. Contains no part of a secret.
     pub(crate) why: String,
@@ -33,8 +33,8 @@ impl KeyFault {
         self
     }
 
-    /// Creates the fault of a key whose secret could not be read, with a fix if the file is missing or not readable.
-    /// `denied` is true if permission was denied.
+    /// Creates the fault of a key whose secret could not be read, with a fix if the file does not exist or permission
+    /// to read it was denied. In the latter case `denied` is true.
     pub(crate) fn of_secret(section: &'static str, key: impl Into<String>, why: &SecretError) -> Self {
         let kind = if let SecretError::Read { why, .. } = why { Some(why.kind()) } else { None };
         let fix = match kind {

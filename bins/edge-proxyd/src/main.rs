@@ -27,7 +27,7 @@ use clap::CommandFactory;
 use std::process::ExitCode;
 
 /// Runs the launcher if this process was started as one; otherwise parses the command line and runs the command. Every
-/// command but `run` exits when its output is no longer read.
+/// command except `run` exits when its output can no longer be written because the reader closed the pipe.
 fn main() -> ExitCode {
     if let Some(code) = service::serve_as_launcher() {
         return code;

@@ -20,7 +20,8 @@ pub(crate) struct CertificateRenewer {
 
 impl CertificateRenewer {
     /// Builds the engine: reads the secrets, opens the store of certificates, and makes sure that every certificate has
-    /// files to serve. Faults of single certificates are logged, and the others go on.
+    /// files to serve. Faults of some of the certificates are logged, and the others are prepared. Events of the engine
+    /// are logged from then on.
     ///
     /// # Errors
     /// A message that begins with `[acme]`: the settings cannot be used, or none of the certificates could be prepared.
@@ -63,9 +64,9 @@ impl CertificateRenewer {
     }
 
     /// Obtains and renews the certificates, and never returns. After a renewal, the proxy at the address `tls` must
-    /// serve the new certificate; otherwise the old one is restored. An unspecified address is replaced by the loopback
-    /// address of its family. Without `tls`, nothing is verified. Dropping the future interrupts orders, which continue
-    /// at the next start.
+    /// serve the new certificate in a TLS handshake; otherwise the old one is restored. An unspecified address is
+    /// replaced by the loopback address of its family. With `None`, nothing is verified. Dropping the future interrupts
+    /// orders, which continue at the next start.
     pub(crate) async fn run(&self, tls: Option<SocketAddr>) {
         let mut certificates = self.certificates.clone();
         for certificate in &mut certificates {

@@ -23,8 +23,8 @@ impl AcmeSection {
         self.settings.folder.clone()
     }
 
-    /// Returns the files that the section names: values that are absolute paths, the files of secrets, and the
-    /// identities that decrypt them with age.
+    /// Returns the files and folders that the section names: values that are absolute paths, the files of secrets, and
+    /// the identities that decrypt them with age.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         self.written.values().for_each(|value| collect_paths(value, &mut paths));
@@ -38,7 +38,8 @@ impl AcmeSection {
         certificates.iter().flat_map(|one| one.spec.names.iter().map(ToString::to_string)).collect()
     }
 
-    /// Returns the names of the keys of the section that make the engine run external programs, such as `post_run`.
+    /// Returns those of the keys `alert.command`, `post_run`, `provider` and `reload_services` by which the engine runs
+    /// external programs. Empty if it runs none.
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let settings = &self.settings;
         let certificates = &settings.certificate;
@@ -52,8 +53,8 @@ impl AcmeSection {
     }
 }
 
-/// Appends the files that a value names to `paths`, including those in nested lists and tables: text that begins with
-/// `/`, and the files of references to secrets.
+/// Appends the paths that a value names to `paths`, including those in nested lists and tables: text that begins with
+/// `/`, and the files and identities of references to secrets.
 fn collect_paths(value: &toml::Value, paths: &mut Vec<PathBuf>) {
     match value {
         toml::Value::String(text) => match text.parse() {
@@ -87,10 +88,10 @@ pub(crate) fn schema() -> serde_json::Value {
 }
 
 /// Reads the section `[acme]` from `text`, the whole configuration. `file` is the name of the file in errors, and
-/// `folder` that of `[certificates]`, which replaces the folder of the section.
+/// `folder` that of `[certificates]`, which replaces the folder of the section; `None` leaves it.
 ///
 /// # Errors
-/// All errors of the section, each with its line and column.
+/// The errors of the section, each with its line and column, or that the text is not valid TOML.
 pub(crate) fn read(file: &str, text: &str, folder: Option<&Path>) -> Result<AcmeSection, Findings> {
     let source = Source::parse(file, text, acme_dns01_config::WORDS)?;
     let mut settings = Settings::read(&source, "acme")?;

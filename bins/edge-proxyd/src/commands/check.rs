@@ -18,7 +18,8 @@ use serde_json::json;
 use std::path::Path;
 
 /// Runs the command and prints the result. Returns [`Exit::Wrong`] if there are errors, [`Exit::Differs`] if there are
-/// only warnings, unless `--errors-only` is given, and [`Exit::Done`] otherwise.
+/// only warnings, unless `--errors-only` is given, and [`Exit::Done`] otherwise. With `--no-files`, files that the
+/// configuration names are not read, and errors of reading them are ignored.
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     let file = args.config.display().to_string();
     let loaded = config::text(&args.config)
@@ -90,7 +91,8 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     }
 }
 
-/// Prints the findings for people: warnings and errors to standard error; without errors, a summary to standard output.
+/// Prints the findings as text: warnings and errors to standard error; and, if there are no errors, a summary to
+/// standard output.
 fn report(file: &Path, (errors, warnings): (&[Finding], &[Finding]), config: &Config) {
     let file = file.display();
     for warning in warnings {

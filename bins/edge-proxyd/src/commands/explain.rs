@@ -20,7 +20,8 @@ use edge_proxy::Snapshot;
 use serde::Serialize;
 use std::fmt;
 
-/// Runs the command and prints the explanation. Returns [`Exit::Wrong`] if the arguments or the configuration are not
+/// Runs the command and prints the explanation. Sites under maintenance are read from the state folder, unless
+/// `--no-files` is given. Returns [`Exit::Done`], or [`Exit::Wrong`] if the arguments or the configuration are not
 /// valid.
 pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     if let Some(url) = args.url.take()
@@ -70,7 +71,7 @@ pub(crate) fn run(mut args: ExplainArgs) -> Exit {
     Exit::Done
 }
 
-/// Prints a report to standard output, as JSON or for people.
+/// Prints a report to standard output, as indented JSON or as text.
 fn print(report: &(impl Serialize + fmt::Display), as_json: bool) {
     if as_json {
         // Contains only text and numbers, so serialisation cannot fail.

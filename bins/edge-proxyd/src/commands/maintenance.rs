@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The longest wait for the response of the running process.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sends the request to the running process, and prints its response.
+/// Sends the request to the running process, and prints its response. Returns as [`send_request`].
 pub(crate) fn run(args: &MaintenanceArgs) -> Exit {
     let maintenance = MaintenanceRequest { site: args.site.clone(), on: args.switch == Switch::On };
     let request = ControlContent::Maintenance { maintenance };

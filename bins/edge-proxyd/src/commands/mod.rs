@@ -12,7 +12,8 @@ pub(crate) mod status;
 use crate::cli::Exit;
 use cli_support::outcome::Failure;
 
-/// Reports the failure of a command, in words or as one JSON document, and returns the exit code that it determines.
+/// Prints the failure of a command, as text to standard error or as one JSON document, and returns [`Exit::Failed`] if
+/// its code is 1, otherwise [`Exit::Wrong`].
 pub(crate) fn fail(command: &str, json: bool, failure: &Failure) -> Exit {
     failure.print(&format!("edge-proxyd {command}"), json);
     if failure.code() == 1 { Exit::Failed } else { Exit::Wrong }

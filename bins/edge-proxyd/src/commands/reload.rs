@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// The longest wait for the response. A takeover must finish sooner.
+/// The longest wait for the response. A takeover must finish within this time.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Sends the request to the running process, and prints its response.
+/// Makes the running process reload, and prints its response. Returns as [`send_request`].
 pub(crate) fn run(args: &ReloadArgs) -> Exit {
     let request = ControlContent::Reload(ReloadRequest { takeover: args.takeover });
     send_request("reload", (args.control.as_deref(), args.json), &request, OUTCOME_TIMEOUT)
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ReloadArgs) -> Exit {
 
 /// Sends a request to the running process over the control socket, and prints its response, as JSON if `json` is true.
 /// `command` is the name of the command in messages, `control` the path of the socket, or `None` for the default, and
-/// `patience` the longest wait.
+/// `patience` the longest wait for the response.
 ///
 /// Returns [`Exit::Done`] on success, [`Exit::Differs`] if a part of the change takes effect only in a new process,
 /// [`Exit::Wrong`] if the configuration or the request is not valid, and [`Exit::Failed`] otherwise.
@@ -53,7 +53,8 @@ pub(super) fn send_request(
     }
 }
 
-/// Returns an answer as a document with the fields that those of all programs have: `error` and `code` if it is a failure, `findings`.
+/// Returns a response as JSON, with the fields that the documents of all programs share: `error`, `code` and those of a
+/// failure, or `findings` with a warning for each section that takes effect only in a new process.
 fn document(command: &str, answer: &ControlAnswer) -> Value {
     // Contains only text and numbers, so serialisation cannot fail.
     let mut document = serde_json::to_value(answer).unwrap_or_default();

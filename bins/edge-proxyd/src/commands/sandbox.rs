@@ -9,8 +9,9 @@ use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Enters the sandbox, makes the attempts of `--try` in it, and prints the results. Returns [`Exit::Failed`] if the
-/// sandbox cannot be entered, and [`Exit::Done`] even if attempts were denied.
+/// Enters the sandbox, makes the attempts of `--try` in it, and prints the results. Returns [`Exit::Wrong`] if the
+/// configuration is not valid, [`Exit::Failed`] if the sandbox cannot be entered, and [`Exit::Done`] even if attempts
+/// were denied.
 pub(crate) fn run(args: &SandboxArgs) -> Exit {
     let settings = match config::load(&args.config) {
         Ok((settings, _)) => settings,

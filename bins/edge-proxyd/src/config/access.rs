@@ -10,7 +10,7 @@ use edge_proxy::config::{
 };
 
 /// Known authentication services: the name, the path of the authentication request, and the response fields that are
-/// copied to the request by default.
+/// copied to the request, both unless configured otherwise.
 const SERVICES: [(&str, &str, &[&str]); 2] = [
     ("authelia", "/api/authz/forward-auth", &["Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email"]),
     (
@@ -89,7 +89,7 @@ pub(super) const COMPRESSION: Kind = Kind::Either(&[
 
 /// The word of `auth` that admits everyone.
 const OPEN: [(&str, ()); 1] = [("open", ())];
-/// The words of `service`, with their index in [`SERVICES`].
+/// The words of `service`, each with its index in [`SERVICES`].
 const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
 /// The words of `codings`, the content codings of compression.
 const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
@@ -104,7 +104,7 @@ pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<U
 }
 
 /// Reads the key `auth`: `"open"`, or a table with `users` for passwords, or with `upstream` for an authentication
-/// service. `None` if the key is missing or not valid; the latter is reported.
+/// service. `None` if the key is missing or not valid, or has neither or both; all but the first are reported.
 pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let value = table.get("auth")?;
     if value.value.as_str().is_some() {
@@ -130,8 +130,9 @@ pub(super) fn auth(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Opti
     auth
 }
 
-/// Reads authentication by password: `file` is the value of `users`, a file in the format of htpasswd, which is read.
-/// The realm is `restricted` by default. `None` if the file cannot be read or is not valid, which is reported.
+/// Reads authentication by password: `file` is the value of `users`, the path of a file in the format of htpasswd,
+/// which is read. The realm is `restricted` by default. `None` if the file cannot be read or is not valid, which is
+/// reported.
 fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
     let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
     let (realm, user_field) = (text("realm"), text("user_header"));
@@ -149,9 +150,9 @@ fn basic(table: &Table<'_, '_>, file: &Value<'_, '_>) -> Option<Auth> {
     }
 }
 
-/// Reads authentication by a service. `path` and `copy` have defaults for a known `service`. An upstream that is named
-/// by its address is appended to `upstreams`. `None` if the path is missing or the upstream is not valid, which is
-/// reported.
+/// Reads authentication by a service. `path` and `copy` have defaults for a known `service`; otherwise nothing is
+/// copied by default. An upstream that is named by its address is appended to `upstreams`. `None` if the path is
+/// missing or the upstream is not valid, which is reported.
 fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Auth> {
     let service = table.get("service").and_then(|value| value.one_of(&NAMES)).map(|at| SERVICES[at]);
     let path = table.get("path").and_then(|value| value.text());
@@ -172,7 +173,7 @@ fn forward(table: &Table<'_, '_>, upstream: &Value<'_, '_>, upstreams: &mut Vec<
     Some(Auth::Forward(ForwardAuth { upstream, path: path.to_owned(), copy }))
 }
 
-/// Reads the table `rate` of a site.
+/// Reads the table `rate` of a site. A limit that is missing or not valid is `None`; the latter is reported.
 fn rates(table: &Table<'_, '_>) -> RateLimits {
     let limits = RateLimits {
         client: rate(table, "client", "client_burst"),
@@ -183,7 +184,8 @@ fn rates(table: &Table<'_, '_>) -> RateLimits {
     limits
 }
 
-/// Reads the table `rate` of a listener that forwards TCP.
+/// Reads the table `rate` of a listener that forwards TCP. A limit that is missing or not valid is `None`; the latter
+/// is reported.
 pub(super) fn connection_limits(table: &Table<'_, '_>) -> ConnectionLimits {
     let limits = ConnectionLimits {
         client: rate(table, "client", "client_burst"),
@@ -194,8 +196,8 @@ pub(super) fn connection_limits(table: &Table<'_, '_>) -> ConnectionLimits {
     limits
 }
 
-/// Reads a rate under `key`, and its burst under `burst_key`. `None` without a valid rate. A burst without a rate is
-/// reported.
+/// Reads a rate under `key`, and its burst under `burst_key`; without a burst it is that of the rate by default. `None`
+/// without a valid rate. A burst without a rate is reported.
 fn rate(table: &Table<'_, '_>, key: &'static str, burst_key: &'static str) -> Option<Rate> {
     let form = "not a valid rate: expected one such as 10/s, 600/m or 100/h";
     let rate: Option<Rate> = table.get(key).and_then(|value| value.parse(form));
@@ -214,7 +216,7 @@ fn count(table: &Table<'_, '_>, key: &'static str) -> Option<u32> {
     table.get(key).and_then(|value| value.number()).map(|count| count as u32)
 }
 
-/// Reads the table `hsts`. `max_age` is a year by default; the other keys are false.
+/// Reads the table `hsts`. `max_age` is 365 days by default; the other keys are false.
 fn hsts(table: &Table<'_, '_>) -> Hsts {
     let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
     let hsts = Hsts {
@@ -229,8 +231,8 @@ fn hsts(table: &Table<'_, '_>) -> Hsts {
     hsts
 }
 
-/// Reads the value of `compression`: `true` for the defaults, `false`, or a table. `None` if it is `false` or not
-/// valid; the latter is reported.
+/// Reads the value of `compression`: `true` for the defaults, `false`, or a table, whose missing keys have the
+/// defaults. `None` if it is `false` or not valid; the latter is reported.
 pub(super) fn compression(value: &Value<'_, '_>) -> Option<Compression> {
     if let Some(on) = value.value.as_bool() {
         return on.then(Compression::default);

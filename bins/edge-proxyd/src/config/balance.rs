@@ -49,8 +49,8 @@ pub(super) fn balance(table: &Table<'_, '_>) -> Balance {
     table.get("balance").and_then(|value| value.one_of(&BALANCES)).unwrap_or_default()
 }
 
-/// Reads the table `weights`. Returns one weight for each of `targets`, which are as written in the file; 1 if the
-/// table does not have the target. Empty without the table. A weight of an unknown target is reported.
+/// Reads the table `weights`. Returns one weight for each of `targets`, which are as written in the file; 1 for targets
+/// that the table does not have. Empty without the table. A weight of an unknown target is reported.
 pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
     let Some(table) = table.table("weights") else { return Vec::new() };
     let mut weights = vec![1; targets.len()];
@@ -64,8 +64,8 @@ pub(super) fn weights(table: &Table<'_, '_>, targets: &[&str]) -> Vec<u16> {
     weights
 }
 
-/// Reads the key `sticky`: the cookie that binds a client to a target. `None` if it is missing or not valid; the latter
-/// is reported.
+/// Reads the key `sticky`: the cookie that binds a client to a target, as its name or as a table. `None` if it is
+/// missing or not valid; the latter is reported. The name itself is only checked in a table.
 pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     let value = table.get("sticky")?;
     if let Some(name) = value.value.as_str() {
@@ -90,8 +90,8 @@ pub(super) fn sticky(table: &Table<'_, '_>) -> Option<StickyCookie> {
     Some(cookie)
 }
 
-/// Reads the table `health`. Without `path` there are no active checks, and the keys that apply only to them are
-/// reported.
+/// Reads the table `health`. Missing keys have their defaults. Without `path` there are no active checks, and the keys
+/// `host`, `interval`, `timeout` and `status`, which apply only to them, are reported.
 pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     let mut health = HealthConfig::default();
     let rules = &mut health.rules;
@@ -132,8 +132,8 @@ pub(super) fn health(table: &Table<'_, '_>) -> HealthConfig {
     health
 }
 
-/// Parses one status, or a range of statuses with a dash, into the first and the last. `None` if it is neither, which
-/// is reported.
+/// Parses one status, or two with a dash between them, into the first and the last of the range, both inclusive. `None`
+/// if the text is neither, which is reported.
 fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     let text = value.text()?;
     let (low, high) = text.split_once('-').unwrap_or((text, text));
@@ -144,7 +144,7 @@ fn statuses(value: &Value<'_, '_>) -> Option<(u16, u16)> {
     range
 }
 
-/// Reads the table `retry`.
+/// Reads the table `retry`. Missing keys have their defaults.
 pub(super) fn retry(table: &Table<'_, '_>) -> Retry {
     let mut retry = Retry::default();
     if let Some(attempts) = table.get("attempts").and_then(|value| value.number()) {

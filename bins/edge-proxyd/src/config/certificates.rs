@@ -4,7 +4,7 @@ use super::document::Table;
 use super::keys::{Key, Kind, words};
 use edge_proxy::config::{CertificateField, CertificateMode, ClientCertificates};
 
-/// The keys of the table.
+/// The keys of `client_certificates` of a site.
 pub(super) static KEYS: &[Key] = &[
     Key::required("ca", Kind::Path),
     Key::new("mode", Kind::Word(&const { words(&MODES) })),
@@ -16,7 +16,7 @@ pub(super) static KEYS: &[Key] = &[
 const MODES: [(&str, CertificateMode); 2] =
     [("required", CertificateMode::Required), ("optional", CertificateMode::Optional)];
 
-/// The words for the parts of a certificate that a header field can have.
+/// The words of `headers` for the parts of a client certificate that a request field can carry.
 const FIELDS: [(&str, CertificateField); 9] = [
     ("certificate", CertificateField::Certificate),
     ("chain", CertificateField::Chain),
@@ -29,8 +29,8 @@ const FIELDS: [(&str, CertificateField); 9] = [
     ("verified", CertificateField::Verified),
 ];
 
-/// Reads the table `client_certificates` of a site. `None` without it. If `ca` is missing or not valid, that is
-/// reported, and the path is empty.
+/// Reads the table `client_certificates` of a site. `None` if there is none. Missing keys have their defaults, so that
+/// certificates are required. If `ca` is missing or not valid, that is reported, and the path is empty.
 pub(super) fn read(table: &Table<'_, '_>) -> Option<ClientCertificates> {
     let table = table.table("client_certificates")?;
     let ca = table.get("ca");

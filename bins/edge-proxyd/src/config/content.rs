@@ -2,9 +2,10 @@
 
 use super::document::Table;
 
-/// Reads the keys `body` or `file`, and `content_type`. Returns the content and its media type, which is by default
-/// `text/html` for a file with the extension `.html`, otherwise `text/plain`, both in UTF-8. Empty without either key.
-/// Both keys, or a file that cannot be read, are reported.
+/// Reads the keys `body` or `file`, which is read at once, and `content_type`. Returns the content and its media type,
+/// which is by default `text/html` for a file with the extension `.html`, otherwise `text/plain`, both in UTF-8. The
+/// content is empty without either key. Reported are both keys together, in which case the file counts, a file that
+/// cannot be read, and an empty media type.
 pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
     let text = |key| table.get(key).and_then(|value| value.text());
     let mut body = text("body").unwrap_or_default().as_bytes().to_vec();

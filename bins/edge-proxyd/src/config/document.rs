@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A parsed configuration file, with the errors that were found in it so far.
+/// A parsed configuration file, with the errors found in it so far.
 pub(super) struct Document<'t> {
     /// The name of an included file; `None` for the main file.
     file: Option<String>,
@@ -23,9 +23,9 @@ pub(super) struct Document<'t> {
     root: Option<Spanned<DeTable<'t>>>,
     /// The errors so far, in the order in which they were found.
     problems: RefCell<Vec<Problem>>,
-    /// The positions of the parts of the configuration, for errors that the library reports.
+    /// The positions of the parts of the configuration, by which errors of the library are placed in the file.
     places: RefCell<HashMap<ConfigPath, Spans>>,
-    /// The files and folders that values name.
+    /// The files and folders that values name, in the order in which the values were read.
     files: RefCell<Vec<NamedFile>>,
 }
 
@@ -36,7 +36,7 @@ struct Spans {
     path: String,
     /// The offset of the table.
     whole: usize,
-    /// The offset of the value of each key, and of each key of a table in it, such as `health.eject`.
+    /// The offset of the value of each key; also of each key of a table in it, such as `health.eject`.
     keys: HashMap<String, usize>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Table<'d, 't> {
     document: &'d Document<'t>,
     /// The path of the table, such as `site[0]`; empty for the top level.
     path: String,
-    /// The byte offset of the table.
+    /// The byte offset of the table in the text.
     at: usize,
     /// The entries in the file.
     entries: &'d DeTable<'t>,
@@ -78,7 +78,7 @@ pub(super) struct Value<'d, 't> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses the main file. Syntax errors are recorded as errors of the document.
+    /// Parses the main file. Syntax errors are recorded as errors of the document, which then has no root.
     pub(super) fn new(text: &'t str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let problems = errors.iter().map(|error| {
@@ -103,7 +103,7 @@ impl<'t> Document<'t> {
         document
     }
 
-    /// Returns true if this file has a part of the configuration whose position was recorded by [`Table::place`].
+    /// Returns true if a table of this file was recorded by [`Table::place`] as the part `place` of the configuration.
     pub(super) fn has(&self, place: ConfigPath) -> bool {
         self.places.borrow().contains_key(&place)
     }
@@ -120,18 +120,19 @@ impl<'t> Document<'t> {
         })
     }
 
-    /// Returns true if no errors were found so far.
+    /// Returns true if no errors have been found so far.
     pub(super) fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
-    /// Returns the keys that have an error so far.
+    /// Returns the paths of the keys that have an error so far, with repetitions. An error of syntax has an empty path.
     pub(super) fn faulty_keys(&self) -> Vec<String> {
         self.problems.borrow().iter().map(|problem| problem.key.clone()).collect()
     }
 
-    /// Returns true if an error of the library is about a part of the configuration in which nothing else is wrong, and refers to no
-    /// upstream in which something is. `faulty` has the keys with an error in all files.
+    /// Returns true if an error of the library does not follow from errors of the file: its part of the configuration
+    /// has no faulty key, nor has the upstream that it names. `faulty` are the paths of the keys with an error in all
+    /// files. False if the file has an error of syntax.
     pub(super) fn is_independent(&self, error: &ConfigError, faulty: &[String]) -> bool {
         let path = self.places.borrow().get(&error.place).map(|spans| spans.path.clone()).unwrap_or_default();
         // Settings outside the lists are independent by their first key, such as `limits`.
@@ -144,7 +145,7 @@ impl<'t> Document<'t> {
         faulty.iter().all(|key| !key.is_empty() && !below(key, part) && !below(key, &named))
     }
 
-    /// Records a file or folder, with the value that names it.
+    /// Records a file or folder, with the position of the value that names it.
     pub(super) fn name_file(&self, path: PathBuf, value: &Value<'_, '_>) {
         let (line, column) = position(self.text, value.span.start);
         let (key, file) = (value.path.clone(), self.file.clone());
@@ -156,18 +157,19 @@ impl<'t> Document<'t> {
         self.files.borrow().clone()
     }
 
-    /// Returns the errors, in the order in which they were found.
+    /// Returns the errors, in the order in which they were added.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
 
-    /// Records the position of the top-level table, for errors of settings outside the lists.
+    /// Records the position of the top-level table and its keys, for errors of settings outside the lists.
     pub(super) fn place_root(&self, root: &Table<'_, '_>) {
         root.place(ConfigPath::Config);
     }
 
     /// Adds an error that the library found, at the position of the key. Keys that have another name in the file than
-    /// in the library are renamed. If the key is not in the file, the position is that of the table.
+    /// in the library are renamed. If the key is not in the file, the position is that of the table; if the table is
+    /// not, it is the beginning of the file.
     pub(super) fn report(&self, error: &ConfigError) {
         let places = self.places.borrow();
         let key = match error.key {
@@ -198,8 +200,8 @@ impl<'t> Document<'t> {
         self.report_error(at, &path, in_backticks(&error.value), error.fix.to_string());
     }
 
-    /// Adds an error at the byte offset `at`. `key` is the path of the key, and `value` the value as written, if it is
-    /// to be shown.
+    /// Adds an error at the byte offset `at`. `key` is the path of the key, and `value` the value as written, `None` if
+    /// it is not to be shown.
     fn report_error(&self, at: usize, key: &str, value: Option<String>, message: String) {
         let (line, column) = position(self.text, at);
         let file = self.file.clone();
@@ -213,8 +215,8 @@ impl<'t> Document<'t> {
 }
 
 impl<'d, 't> Table<'d, 't> {
-    /// Returns the value of a key, which must be one of the valid keys of the table. `None` if the file does not have
-    /// it.
+    /// Returns the value of a key. `None` if the file does not have it. Panics in debug builds if the key is not a
+    /// valid one of the table.
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
         let AllowedEntries::Keys(keys) = self.may else { return None };
         let known = keys.iter().find(|known| known.name == key);
@@ -229,7 +231,8 @@ impl<'d, 't> Table<'d, 't> {
         self.get(key)?.table()
     }
 
-    /// Returns all entries of a table with arbitrary names, as pairs of name and value.
+    /// Returns all entries of a table with arbitrary names, as pairs of name and value. Empty, or a panic in debug
+    /// builds, for a table with fixed keys.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'d str, Value<'d, 't>)> {
         let kind = match self.may {
             AllowedEntries::Names(kind) => Some(kind),
@@ -245,20 +248,20 @@ impl<'d, 't> Table<'d, 't> {
         })
     }
 
-    /// Creates a value of this table, with its path.
+    /// Creates the value of a key of this table, with its path and the kind that it must have.
     fn value(&self, key: &str, value: &'d Spanned<DeValue<'t>>, kind: &'static Kind) -> Value<'d, 't> {
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
         Value { document: self.document, path, span: value.span(), value: value.get_ref(), kind }
     }
 
-    /// Adds an error at the value of a key, or at the table if the key is missing.
+    /// Adds an error at the value of a key, or at the table if the key is missing. The value is not shown.
     pub(super) fn report_error(&self, key: &str, message: &str) {
         let at = self.entries.get(key).map_or(self.at, |value| value.span().start);
         let path = if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) };
         self.document.report_error(at, &path, None, message.into());
     }
 
-    /// Records the position of this table and its keys for errors that the library reports about `place`.
+    /// Records the position of this table and its keys, for errors of the library about the part `place`.
     pub(super) fn place(&self, place: ConfigPath) {
         let mut keys = HashMap::new();
         for (key, value) in self.entries {
@@ -272,7 +275,8 @@ impl<'d, 't> Table<'d, 't> {
         self.document.places.borrow_mut().insert(place, spans);
     }
 
-    /// Reports the keys of the table that are not valid, each with the likely fix.
+    /// Reports the keys of the table that are not valid, each with the likely fix: the advice for a key of another
+    /// proxy, the most similar key, or all keys. Does nothing for a table with arbitrary names.
     pub(super) fn finish(&self) {
         let AllowedEntries::Keys(keys) = self.may else { return };
         let known = || keys.iter().map(|known| known.name);
@@ -294,7 +298,7 @@ impl<'d, 't> Table<'d, 't> {
 }
 
 impl<'d, 't> Value<'d, 't> {
-    /// Adds an error at the value, and shows the first 80 characters of the value.
+    /// Adds an error at the value, which shows the first line of the value, up to 80 characters.
     pub(super) fn report_error(&self, message: &str) {
         let written = self.document.text.get(self.span.clone()).unwrap_or_default();
         let line = written.lines().next().unwrap_or_default();
@@ -302,7 +306,7 @@ impl<'d, 't> Value<'d, 't> {
         self.document.report_error(self.span.start, &self.path, Some(short), message.into());
     }
 
-    /// Adds an error at the value without showing it, since it may be a secret that was written in place of a
+    /// Adds an error at the value without showing the value, since it may be a secret that was written in place of a
     /// reference.
     pub(super) fn report_secret_error(&self, message: &str) {
         self.document.report_error(self.span.start, &self.path, None, message.into());
@@ -327,8 +331,8 @@ impl<'d, 't> Value<'d, 't> {
         }
     }
 
-    /// Returns the tables of an array of tables, `[[key]]`. Empty if it is not an array, which is reported. Items that
-    /// are not tables are reported and left out.
+    /// Returns the tables of an array of tables, `[[key]]`. Empty if the value is not an array, which is reported.
+    /// Items that are not tables are reported and left out.
     pub(super) fn tables(&self) -> Vec<Table<'d, 't>> {
         if self.value.as_array().is_none() {
             self.report_error(
@@ -360,8 +364,8 @@ fn in_backticks(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| format!("`{value}`"))
 }
 
-/// Returns the entries that are valid in a table of this kind, or in the tables of a list. `None` if the kind has no
-/// tables.
+/// Returns the entries that are valid in a table of this kind, or in the tables of a list of this kind. `None` if the
+/// kind has no tables.
 fn allowed_entries(kind: &'static Kind) -> Option<AllowedEntries> {
     match kind {
         Kind::Table(keys) | Kind::Tables(keys) => Some(AllowedEntries::Keys(keys)),

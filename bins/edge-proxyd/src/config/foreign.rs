@@ -1,7 +1,8 @@
 //! Keys of other proxies, and what to write here. The advice depends on the table that a key stands in.
 
-/// Returns the advice for a key of nginx, Caddy, Traefik or HAProxy, compared without regard to case. `table` is the path of the
-/// table that it stands in, such as `site[0].route[1]`. `None` if it is of none of them.
+/// Returns the advice for a key of nginx, Caddy, Traefik or HAProxy, compared without regard to case. `table` is the
+/// path of the table that contains the key, such as `site[0].route[1]`. The advice names `[[site]]` if it applies to
+/// another table. `None` for unknown words.
 pub(super) fn hint_for(word: &str, table: &str) -> Option<String> {
     let table = kind(table);
     let here = OF_TABLE.iter().find(|(of, known, _)| *of == table && known.eq_ignore_ascii_case(word));
@@ -17,7 +18,7 @@ pub(super) fn hint_for(word: &str, table: &str) -> Option<String> {
     Some(place.map_or_else(|| (*write).to_owned(), |place| format!("in {place}, {write}")))
 }
 
-/// Returns the path of a table without numbers and names: `site.route`, `upstream`, `upstream.health`.
+/// Returns the path of a table without indices and names of upstreams: `site.route`, `upstream`, `upstream.health`.
 fn kind(path: &str) -> String {
     let mut parts: Vec<&str> =
         path.split('.').map(|part| part.split('[').next().unwrap_or_default()).collect();
@@ -31,16 +32,18 @@ fn kind(path: &str) -> String {
     parts.join(".")
 }
 
-/// The tables that the keys of an advice belong to.
+/// The table to which the keys in an advice belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Home {
     /// The advice names its table.
     Anywhere,
+    /// `[[site]]`.
     Site,
+    /// `[[site]]` or `[[site.route]]`.
     SiteOrRoute,
 }
 
-/// Advice for words in one table.
+/// Advice for words in one table: the kind of the table, the word, and the advice. It precedes that of [`KEYS`].
 const OF_TABLE: &[(&str, &str, &str)] = &[
     ("", "upstreams", "write [upstream.NAME]"),
     ("listen", "bind", "write address"),
@@ -98,7 +101,7 @@ const OF_TABLE: &[(&str, &str, &str)] = &[
     ("upstream", "url", "write target = \"http://127.0.0.1:3000\""),
 ];
 
-/// Words, the table of the keys in their advice, and the advice.
+/// Advice for words in any table: the word, the table to which the keys in the advice belong, and the advice.
 const KEYS: &[(&str, Home, &str)] = &[
     ("acl", Home::Anywhere, "write [[site]] with [[site.route]]"),
     ("add_header", Home::SiteOrRoute, "write response_headers"),

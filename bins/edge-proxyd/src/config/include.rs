@@ -12,16 +12,17 @@ pub(super) static INCLUDED: &[Key] = &[
     Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
 ];
 
-/// An included file.
+/// A file that the main file includes.
 pub(super) struct IncludedFile {
-    /// The path, as in errors.
+    /// The path of the file, as it is shown in errors.
     pub(super) name: String,
     /// The text of the file.
     pub(super) text: String,
 }
 
-/// Reads the files that `include` names, in its order, and those of a pattern sorted by name. Each file is read once.
-/// Relative paths are below the folder of the main file `main`. Files that cannot be read are reported.
+/// Reads the files that `include` names, in its order, and those of a pattern sorted by name. Each file is read once,
+/// and the main file is left out. Relative paths are below the folder of the main file `main`. Files and folders that
+/// cannot be read are reported and left out.
 pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -> Vec<IncludedFile> {
     let folder = Path::new(main).parent().unwrap_or(Path::new(""));
     let mut found: Vec<IncludedFile> = Vec::new();
@@ -48,8 +49,8 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
     found
 }
 
-/// Returns the files that a path matches whose last part may contain `*`, sorted by name. Hidden files and folders do
-/// not match. A path without `*` is returned as it is.
+/// Returns the files that a pattern with `*` in its last part matches, sorted by name. Hidden files and folders do not
+/// match. A path without `*` there is returned unchanged, whether or not it exists.
 ///
 /// # Errors
 /// The folder of the pattern cannot be read.
@@ -71,7 +72,7 @@ fn matching_files(pattern: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Returns true if a name matches a pattern in which each `*` stands for any text.
+/// Returns true if the whole name matches a pattern in which each `*` stands for any text, including none.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
     let Some((begin, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(left) = name.strip_prefix(begin) else { return false };

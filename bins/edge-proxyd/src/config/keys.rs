@@ -8,7 +8,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// The kind of its value.
     pub(super) kind: Kind,
-    /// True if the table must have the key. The schema requires it; the reader of the table reports a missing key.
+    /// True if the table must have the key. The schema requires it; the reader of the table reports that it is missing.
     pub(super) required: bool,
 }
 
@@ -52,9 +52,9 @@ pub(super) enum Kind {
     Share,
     /// A number of bytes, or text such as `16KiB`.
     Size,
-    /// A table with these keys.
+    /// A table with no other keys than these.
     Table(&'static [Key]),
-    /// An array of tables, `[[name]]`, each with these keys.
+    /// An array of tables, `[[name]]`, each with no other keys than these.
     Tables(&'static [Key]),
     /// Text without further restrictions.
     Text,
@@ -62,10 +62,10 @@ pub(super) enum Kind {
     Word(&'static [&'static str]),
 }
 
-/// The regular expression of an IP address with a port.
+/// The regular expression of an IP address with a port: IPv6 in brackets, optionally with a zone.
 pub(super) const ADDRESS: &str = r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[^\]\s]+)?\]):\d{1,5}$";
 
-/// Returns the words of a list of pairs of word and value.
+/// Returns the words, the first parts, of a list of pairs of word and value, in their order.
 pub(super) const fn words<T: Copy, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
     let mut words = [""; N];
     let mut at = 0;

@@ -50,7 +50,7 @@ pub(super) static TAILNET: &[Key] = &[
     Key::new("tell", Kind::Boolean),
 ];
 
-/// The kind of a limit. The bound only ensures that the number fits its type: the library checks the valid range.
+/// The kind of a limit. The bound only ensures that the number fits its type; the library checks the valid range.
 const COUNT: Kind = Kind::Number(0, u32::MAX as u64);
 
 /// The keys of `[limits]`.
@@ -70,7 +70,7 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("rate_table", COUNT),
 ];
 
-/// The keys of `timeouts`, at the top level, in a site and in a route.
+/// The keys of `timeouts`: at the top level, in a site and in a route.
 pub(super) static TIMEOUTS: &[Key] = &[
     Key::new("handshake", Kind::Duration),
     Key::new("header", Kind::Duration),
@@ -98,8 +98,8 @@ pub(super) static LOG: &[Key] = &[
 const FORMATS: [(&str, Format); 3] =
     [("json", Format::Json), ("combined", Format::Combined), ("off", Format::Off)];
 
-/// Reads the listeners, one for each address of a `[[listen]]`. An upstream that `forward` names by its address is
-/// appended to `upstreams`.
+/// Reads the listeners, one for each address of a `[[listen]]`. Listeners without a valid address are left out. Errors
+/// are reported. An upstream that `forward` names by its address is appended to `upstreams`.
 pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for table in root.get("listen").map(|value| value.tables()).unwrap_or_default() {
@@ -175,18 +175,19 @@ fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
     }
 }
 
-/// Returns the index of a network interface.
+/// Returns the index of the network interface with this name.
 ///
 /// # Errors
-/// No interface has this name.
+/// No interface has this name, or a socket could not be created.
 fn interface_index(name: &str) -> std::io::Result<u32> {
     use rustix::net::{AddressFamily, SocketType, netdevice, socket};
     let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     Ok(netdevice::name_to_index(any, name)?)
 }
 
-/// Reads the key `forward` of a listener, and the keys that apply only to it. `None` if the listener has no such key
-/// and thus serves HTTP; then the other keys are reported.
+/// Reads the key `forward` of a listener, and the keys that apply only with it. `None` if the listener does not have
+/// `forward` and thus serves HTTP; then the other keys are reported. An upstream that is not valid is reported, and its
+/// name is empty.
 fn forward(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Forward> {
     let Some(value) = table.get("forward") else {
         for key in ["allow", "deny", "idle", "rate"] {
@@ -224,8 +225,8 @@ pub(super) fn trust(table: &Table<'_, '_>) -> Trust {
 }
 
 /// Parses the name of the header that trusted proxies set: `X-Forwarded-For`, `Forwarded` or `X-Real-IP` in any case,
-/// or another field that has one address. `None` if the value is not text, or resembles one of the three names, which
-/// is reported.
+/// or any other field, which has one address. `None` if the value is not text, or is a likely misspelling of one of the
+/// three names; both are reported.
 fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
     let name = value.text()?;
     let usual = [TrustedHeader::XForwardedFor, TrustedHeader::Forwarded, TrustedHeader::XRealIp];
@@ -243,7 +244,7 @@ fn trusted_header(value: &Value<'_, '_>) -> Option<TrustedHeader> {
     Some(TrustedHeader::Custom(name.into()))
 }
 
-/// Reads the table `tailnet`. Keys that are missing or not valid have their defaults; the latter are reported.
+/// Reads the table `tailnet`. A key that is missing or not valid has its default; the latter is reported.
 pub(super) fn tailnet(table: &Table<'_, '_>) -> Tailnet {
     let mut tailnet = Tailnet::default();
     if let Some(socket) = table.get("socket").and_then(|value| value.path()) {
@@ -301,7 +302,7 @@ pub(super) fn limits(table: &Table<'_, '_>) -> Limits {
     limits
 }
 
-/// The words of `kernel_tls`: true if kernel TLS is used where possible.
+/// The words of `kernel_tls`, each with true if kernel TLS is used where possible.
 const KERNEL_TLS: [(&str, bool); 2] = [("auto", true), ("off", false)];
 /// The kind of `kernel_tls`.
 pub(super) const KERNEL_TLS_KIND: Kind = Kind::Word(&const { words(&KERNEL_TLS) });
@@ -312,13 +313,14 @@ pub(super) const CONGESTION: Kind = Kind::Word(&const { words(&CONTROLLERS) });
 /// The words of `congestion`.
 const CONTROLLERS: [(&str, Congestion); 2] = [("bbr", Congestion::Bbr), ("cubic", Congestion::Cubic)];
 
-/// Reads the key `congestion`, the congestion control of QUIC.
+/// Reads the key `congestion`, the congestion control of QUIC. The default of [`Congestion`] if the key is missing or
+/// not valid; the latter is reported.
 pub(super) fn congestion(root: &Table<'_, '_>) -> Congestion {
     root.get("congestion").and_then(|value| value.one_of(&CONTROLLERS)).unwrap_or_default()
 }
 
-/// Reads the keys `kernel_tls` and `kernel_tls_after`, the bytes that a connection sends before the kernel encrypts.
-/// The latter is reported if the former is `off`.
+/// Reads the keys `kernel_tls`, by default `auto`, and `kernel_tls_after`, the bytes that a connection sends before the
+/// kernel encrypts. The latter is reported if the former is `off`.
 pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
     let mode = root.get("kernel_tls").and_then(|value| value.one_of(&KERNEL_TLS));
     let after = root.get("kernel_tls_after");
@@ -334,7 +336,7 @@ pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
     }
 }
 
-/// Reads a table of timeouts. Keys that are missing have the values of `timeouts`.
+/// Reads a table of timeouts. A key that is missing or not valid has the value in `timeouts`; the latter is reported.
 pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeouts {
     let slots = [
         ("handshake", &mut timeouts.handshake),
@@ -378,7 +380,7 @@ pub(super) fn status(table: &Table<'_, '_>) -> Option<StatusAddress> {
     address
 }
 
-/// Reports the keys of `log.sites` that are not names of sites.
+/// Reports the keys of `log.sites` that are not names of sites in `proxy`, with the most similar name.
 pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_proxy::config::Config) {
     let known = || proxy.sites.iter().map(|site| site.name.as_str());
     for (site, _) in log.sites.iter().filter(|(site, _)| !known().any(|name| name == site)) {
@@ -390,8 +392,8 @@ pub(super) fn log_sites(table: &Table<'_, '_>, log: &LogSettings, proxy: &edge_p
     }
 }
 
-/// Reads the table `log`. A template excludes `format`, which is reported. Keys that are missing or not valid have
-/// their defaults; the latter are reported.
+/// Reads the table `log`. `format` beside a template is reported. A key that is missing or not valid has its default;
+/// the latter is reported.
 pub(super) fn log(table: &Table<'_, '_>) -> LogSettings {
     let sites = table.table("sites").map(|table| {
         table.all().filter_map(|(name, value)| Some((name.to_owned(), value.path()?))).collect()

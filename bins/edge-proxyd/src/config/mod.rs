@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     pub(crate) certificates: Option<PathBuf>,
     /// The certificates that sites name by their files, without duplicates.
     pub(crate) certificate_files: Vec<CertificateFiles>,
-    /// The chain of each site that names one, by the name of the site.
+    /// The path of the certificate chain of each site that names one, by the name of the site.
     pub(crate) site_certificates: BTreeMap<String, PathBuf>,
     /// The certificates that the proxy obtains itself. `None` without `[acme]`.
     pub(crate) acme: Option<crate::acme::AcmeSection>,
@@ -71,13 +71,14 @@ pub(crate) struct Settings {
 /// The address of the status page, which is not reachable from other hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StatusAddress {
-    /// A loopback address with its port.
+    /// A loopback address and port.
     Loopback(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// Reads and validates a configuration file, and the files that it includes.
+/// Reads and validates a configuration file, and the files that it includes. Returns the settings, and the snapshot
+/// that the library made of `settings.proxy`.
 ///
 /// # Errors
 /// All errors that were found, or that the file cannot be read.
@@ -85,7 +86,7 @@ pub(crate) fn load(path: &Path) -> Result<(Settings, Snapshot), Problems> {
     text(path).and_then(|text| read(&path.display().to_string(), &text))
 }
 
-/// Returns the text of a configuration file.
+/// Reads the text of a configuration file.
 ///
 /// # Errors
 /// The file cannot be read, or is not UTF-8.
@@ -94,10 +95,11 @@ pub(crate) fn text(path: &Path) -> Result<String, Problems> {
 }
 
 /// Reads and validates the text of a configuration file, and the files that it includes. `name` is the path of the
-/// file, for errors and relative includes.
+/// file, for errors and relative includes. Returns the settings, and the snapshot that the library made of
+/// `settings.proxy`.
 ///
 /// # Errors
-/// All errors of the files. The library validates the configuration only if the files have no errors of their own.
+/// All errors of the files, and those errors of the library that do not follow from them.
 pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Problems> {
     let main = Document::new(text);
     let included = main.root(ROOT).map(|root| include::files(&main, &root, name)).unwrap_or_default();
@@ -151,8 +153,8 @@ static ROOT: &[Key] = &[
     Key::new("upstream", Kind::Named(&Kind::Table(upstream::UPSTREAM))),
 ];
 
-/// Builds the settings from the main file and the included files. Errors are added to the documents. `name` and `text`
-/// are those of the main file.
+/// Builds the settings from the main file and the included files. Errors are added to the documents; values that are
+/// not valid have their defaults. `name` and `text` are those of the main file.
 fn settings(
     document: &Document<'_>,
     root: &Table<'_, '_>,

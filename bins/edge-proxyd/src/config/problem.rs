@@ -17,13 +17,14 @@ pub(crate) struct Problem {
     pub(crate) key: String,
     /// The value as written; `None` if there is none to show, or it may be a secret.
     pub(crate) value: Option<String>,
-    /// The cause, and mostly the fix.
+    /// The cause, and in most cases the fix.
     pub(crate) message: String,
 }
 
 impl Problem {
-    /// Converts the error into the common form of findings of the programs of the workspace. `file` is the name of the
-    /// main file.
+    /// Converts the error into a finding, the form that the programs of the workspace share. Its code follows from the
+    /// line and the beginning of the message: `unreadable`, `unknown-key`, `missing`, `type`, `syntax` or `value`.
+    /// `file` is the name of the main file.
     fn finding(&self, file: &str) -> Finding {
         let Self { line, column, key, value, message, .. } = self;
         let file = self.file.as_deref().unwrap_or(file);
@@ -64,22 +65,22 @@ impl Problems {
         Self { file: file.into(), list }
     }
 
-    /// Creates the error of a file that cannot be read.
+    /// Creates the error of a main file that cannot be read, on line 0.
     pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
         Self::new(file, vec![Problem { message: format!("cannot be read: {why}"), ..Problem::default() }])
     }
 
-    /// Converts the errors into the common form of findings of the programs of the workspace.
+    /// Converts the errors into findings, the form that the programs of the workspace share.
     pub(crate) fn findings(&self) -> Findings {
         Findings::new(self.list.iter().map(|problem| problem.finding(&self.file)).collect())
     }
 
-    /// Logs the errors.
+    /// Logs all errors as one message of the priority "error".
     pub(crate) fn tell(&self) {
         crate::journal::error(self);
     }
 
-    /// Prints the errors: as JSON to standard output, or for people to standard error.
+    /// Prints the errors: as one JSON document to standard output if `json`, otherwise as text to standard error.
     pub(crate) fn report(&self, json: bool) {
         if json {
             let list = self.list.iter().map(|problem| {
@@ -112,7 +113,8 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Returns the line and the column, in characters, of a byte offset. Both count from 1.
+/// Returns the line and the column, in characters, of a byte offset. Both count from 1. An offset beyond the text
+/// counts as its end.
 pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);

@@ -3,8 +3,8 @@
 use super::document::Table;
 use edge_proxy::config::Access;
 
-/// Reads the address lists `allow` and `deny` of a listener, a site or a route. An empty `allow` is reported, since it
-/// would allow everyone.
+/// Reads the address lists `allow` and `deny` of a listener, a site or a route. A missing list is empty. An empty
+/// `allow` in the file is reported, since it would allow everyone.
 pub(super) fn access(table: &Table<'_, '_>) -> Access {
     let ranges = |key| table.get(key).map(|value| value.ranges());
     // An empty list would allow everyone, which is never the intention.

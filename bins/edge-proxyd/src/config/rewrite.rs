@@ -27,7 +27,8 @@ pub(super) static ERROR_PAGE: &[Key] = &[
 /// The kind of a table of prefixes, each with its replacement.
 const PREFIXES: Kind = Kind::Named(&Kind::Text);
 
-/// Reads a table of header edits under `key`. Without the table, there are none.
+/// Reads a table of header edits under `key`. There are no edits if the table is missing or not valid. Values that are
+/// not valid are reported and left out.
 pub(super) fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {
     let Some(table) = table.table(key) else {
         return FieldEdits::default();
@@ -54,7 +55,8 @@ pub(super) fn edits(table: &Table<'_, '_>, key: &'static str) -> FieldEdits {
     edits
 }
 
-/// Reads a table of prefixes with their replacements.
+/// Reads a table of prefixes with their replacements. Empty if the value is not a table, which is reported; so are
+/// replacements that are not text, which are left out.
 fn prefixes(value: &Value<'_, '_>) -> Vec<PrefixRule> {
     let Some(table) = value.table() else { return Vec::new() };
     let rule = |(from, to): (&str, Value<'_, '_>)| to.text().map(|to| PrefixRule::new(from, to));
@@ -80,18 +82,18 @@ pub(super) fn cookies(table: &Table<'_, '_>) -> CookieRules {
     rules
 }
 
-/// Returns true if the path is an empty file. False if it is not a file or cannot be examined.
+/// Returns true if an empty file is at the path. False if it is not a regular file or cannot be examined.
 fn is_empty(path: &std::path::Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
-/// Reads the error pages of a site.
+/// Reads the error pages of a site. Empty if there are none.
 pub(super) fn error_pages(table: &Table<'_, '_>) -> Vec<ErrorPage> {
     let tables = table.get("error_page").map(|value| value.tables()).unwrap_or_default();
     tables.iter().map(error_page).collect()
 }
 
-/// Reads an error page. Missing statuses, and missing or empty content, are reported.
+/// Reads an error page. Missing statuses, and missing or empty content, are reported. `intercept` is false by default.
 fn error_page(table: &Table<'_, '_>) -> ErrorPage {
     let statuses = table.get("status").map(|value| value.list()).unwrap_or_default();
     if statuses.is_empty() {

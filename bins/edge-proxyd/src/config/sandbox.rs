@@ -7,13 +7,13 @@ use std::path::PathBuf;
 /// The settings of the sandbox that the process enters before it serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sandbox {
-    /// Whether there is a sandbox, and how strict it is.
+    /// Whether the process enters a sandbox, and whether it must be complete.
     pub(crate) mode: Mode,
     /// The TCP ports to which the process may connect.
     pub(crate) connect: Connect,
-    /// Additional folders from which the process may read.
+    /// Additional files and folders that the process may read.
     pub(crate) read: Vec<PathBuf>,
-    /// Additional folders to which the process may write.
+    /// Additional folders in which the process may create files and append to them.
     pub(crate) write: Vec<PathBuf>,
 }
 
@@ -32,10 +32,11 @@ pub(crate) enum Mode {
 /// The TCP ports to which the process may connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Connect {
-    /// All ports, so that a reload may add any upstream.
+    /// All ports, so that a reload may add an upstream with any port.
     #[default]
     Any,
-    /// The ports of the upstreams and services in the configuration.
+    /// The ports of the targets of upstreams and of the collector of traces in the configuration, and 53 for DNS. All
+    /// ports with `[acme]` or `[shared]`.
     Configured,
 }
 

@@ -5,7 +5,7 @@ use super::keys::{Key, Kind};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// The text of CONFIG.md, which describes every key.
+/// The text of CONFIG.md, which describes every key of the configuration.
 const MEANINGS: &str = include_str!("../../CONFIG.md");
 
 /// Returns the JSON Schema of the configuration.
@@ -18,7 +18,8 @@ pub(crate) fn schema() -> Value {
     schema
 }
 
-/// Returns the schema of a table with these keys. `path` is the path of the table, empty for the top level.
+/// Returns the schema of a table with these keys, in which others are not allowed. `path` is the path of the table,
+/// empty for the top level.
 fn table(keys: &[Key], path: &str, meanings: &Meanings<'_>) -> Value {
     let mut properties = Map::new();
     for key in keys {
@@ -37,7 +38,7 @@ fn table(keys: &[Key], path: &str, meanings: &Meanings<'_>) -> Value {
     schema
 }
 
-/// Returns the schema of a value of this kind. `path` is the path of its key.
+/// Returns the schema of a value of this kind, without a description. `path` is the path of its key.
 fn kind(found: &Kind, path: &str, meanings: &Meanings<'_>) -> Value {
     match found {
         Kind::Boolean => json!({ "type": "boolean" }),
@@ -112,8 +113,8 @@ impl<'t> Meanings<'t> {
         Self(all)
     }
 
-    /// Returns the description of a key, or, for a table with arbitrary names, that of `NAME` in it. `None` if there is
-    /// none.
+    /// Returns the description of the key at this path, or else that of `NAME` below it, for a table with arbitrary
+    /// names. `None` if there is none.
     pub(super) fn of(&self, path: &str) -> Option<&'t str> {
         self.0.get(path).or_else(|| self.0.get(&format!("{path}.NAME"))).copied()
     }

@@ -21,7 +21,8 @@ pub(super) static SHARED: &[Key] = &[
 ];
 
 /// Reads the table `shared`. `wait` is 200 ms by default, and the schedule of ticket keys that of [`TicketSchedule`].
-/// `None` if a required key is missing or the schedule is not valid, which is reported.
+/// `None` if a required key is missing or not valid, or the schedule is not valid, which is reported; so is a `wait`
+/// that is not from 1 ms to 5 s.
 pub(super) fn shared(table: &Table<'_, '_>) -> Option<SharedSection> {
     let (database, secret) = (reference(table, "database"), reference(table, "secret"));
     let usual = TicketSchedule::default();

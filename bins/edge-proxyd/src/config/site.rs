@@ -81,7 +81,7 @@ static ROUTE: &[Key] = &[
 
 /// The kind of the status of a redirect.
 const REDIRECT_STATUS: Kind = Kind::Number(300, 399);
-/// The kind of the status of a response from the configuration.
+/// The kind of the status of a response that the configuration defines.
 const ANSWER_STATUS: Kind = Kind::Number(200, 599);
 
 /// The keys of `respond`.
@@ -118,8 +118,9 @@ const SATISFIES: [(&str, Satisfy); 2] = [("all", Satisfy::All), ("any", Satisfy:
 /// The words of `reject`.
 const REJECTS: [(&str, Reject); 2] = [("silent", Reject::Silent), ("alert", Reject::Alert)];
 
-/// Reads the files of certificates that sites name, and which site has which. `sites` are those of this part of the
-/// configuration, in its order.
+/// Reads the certificate files that the sites of a file name: appends them to `all` without repetitions, and the chain
+/// of each site to `of_sites` by its name. `sites` are the sites of this file, in its order. A certificate without its
+/// key, or a key without certificate, is reported.
 pub(super) fn certificate_files(
     root: &Table<'_, '_>,
     sites: &[Site],
@@ -162,8 +163,9 @@ pub(super) fn sites(
     }
 }
 
-/// Reads a site. `i` is its index among the sites of all files. Its name is by default that of its first host. An
-/// action outside the routes becomes the last route, which matches every path.
+/// Reads a site. `i` is its index among the sites of all files. Its name is by default its first host, or `site N` with
+/// its number from 1. An action outside the routes becomes the last route, for the prefix `/`. Errors are reported, and
+/// values that are not valid left out.
 fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: Timeouts) -> Site {
     table.place(ConfigPath::Site(i));
     let hosts = table.get("hosts").map(|value| value.list()).unwrap_or_default();
@@ -212,7 +214,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
 }
 
 /// Reads a route. `inherited` are the timeouts of its site. A route without a path or an action is reported, and gets
-/// `/` or `drop` in its place.
+/// the prefix `/` or the action `drop` in its place. Several paths are reported too.
 fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeouts) -> Route {
     let text = |key| table.get(key).and_then(|value| value.text()).map(String::from);
     let path = match (text("path"), text("exact"), text("begins")) {
@@ -267,14 +269,16 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
     route
 }
 
-/// Reads the key `upgrade`, the protocols to which clients may switch. `None` if it is missing.
+/// Reads the key `upgrade`, the protocols to which clients may switch; an empty list forbids all. `None` if the key is
+/// missing.
 fn upgrade(table: &Table<'_, '_>) -> Option<Vec<String>> {
     let list = table.get("upgrade")?.list();
     Some(list.iter().filter_map(Value::text).map(String::from).collect())
 }
 
-/// Reads the action of a site or a route: `upstream`, `redirect`, `respond` or `drop`. `None` if it has none. If it has
-/// several, that is reported, and the first in this order is returned.
+/// Reads the action of a site or a route: `upstream`, `redirect`, `respond` or `drop = true`. `None` if there is none.
+/// Several actions are reported, and the first in this order is returned. A redirect has the status 308 by default;
+/// `status` without `redirect` is reported.
 fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let mut actions = Vec::new();
     if let Some(value) = table.get("upstream") {
@@ -304,7 +308,7 @@ fn action(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<Action
     actions.into_iter().next()
 }
 
-/// Reads a response: its status, `usual` by default, and its content.
+/// Reads a response: its status, `usual` if it is missing or not valid, and its content.
 fn response(table: &Table<'_, '_>, usual: u64) -> Response {
     let status = table.get("status").map_or(Some(usual), |status| status.number()).unwrap_or(usual);
     let (body, content_type) = content(table);
@@ -332,7 +336,7 @@ fn satisfy(table: &Table<'_, '_>) -> Satisfy {
     table.get("satisfy").and_then(|value| value.one_of(&SATISFIES)).unwrap_or_default()
 }
 
-/// Reads a list of text. Empty if the key is missing.
+/// Reads a list of strings. Empty if the key is missing. Items that are not strings are reported and left out.
 fn texts(table: &Table<'_, '_>, key: &'static str) -> Vec<String> {
     let values = table.get(key).map(|value| value.list()).unwrap_or_default();
     values.iter().filter_map(Value::text).map(String::from).collect()

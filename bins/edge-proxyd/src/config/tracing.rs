@@ -26,21 +26,22 @@ pub(super) static TRACING: &[Key] = &[
     Key::new("timeout", Kind::Duration),
 ];
 
-/// The header fields of requests to the collector that the proxy sets itself, in lower case.
+/// The header fields of requests to the collector that the configuration cannot set, since the proxy sets them itself,
+/// in lower case.
 const OURS: [&str; 6] =
     ["connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent"];
 
-/// The settings of tracing, with references to secrets that were not read yet.
+/// The settings of tracing, with references to secrets that have not been read.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Traces {
     /// The settings of the library, without the header fields.
     pub(crate) tracing: Tracing,
-    /// The names of the additional header fields, and references to their values, which are secrets.
+    /// The names of the additional header fields, each with the reference to its value, which is a secret.
     fields: Vec<(String, Reference)>,
 }
 
 impl Traces {
-    /// Reads the secrets, and returns the settings with all header fields.
+    /// Reads the secrets, and returns the settings with the additional header fields.
     ///
     /// # Errors
     /// The fault of the first secret that cannot be read or is not a valid field value.
@@ -53,12 +54,14 @@ impl Traces {
         Ok(tracing)
     }
 
-    /// Reads the secrets, and returns a fault for each that cannot be read or is not a valid field value.
+    /// Tries to read the secrets, and returns a fault for each that cannot be read or is not a valid field value. Empty
+    /// if there is none.
     pub(crate) fn faults(&self) -> Vec<KeyFault> {
         self.fields.iter().filter_map(|(name, reference)| read_field(name, reference).err()).collect()
     }
 
-    /// Returns the files of the secrets, and the identities that decrypt them with age.
+    /// Returns the files of secrets: of each file reference the file, and of each age reference the age file and the
+    /// identity. Credentials and environment variables have none.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let paths = |reference: &Reference| match reference {
             Reference::Age { file, identity } => vec![file.clone(), identity.clone()],
@@ -84,7 +87,8 @@ fn read_field(name: &str, reference: &Reference) -> Result<SecretString, KeyFaul
     Ok(secret)
 }
 
-/// Reads the table `tracing`. `None` if the collector is missing or not valid, which is reported.
+/// Reads the table `tracing`. Missing keys have the defaults of [`Tracing`], the service is `edge-proxyd` and the ratio
+/// 1. `None` if the collector is missing or not valid, or the ratio or service is not valid, which is reported.
 pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     let collector = upstream_by_address(table, "collector");
     if table.get("collector").is_none() {
@@ -128,7 +132,8 @@ pub(super) fn tracing(table: &Table<'_, '_>) -> Option<Traces> {
     Some(Traces { tracing, fields: fields.unwrap_or_default() })
 }
 
-/// Reports what is wrong with the TLS to a collector, by the rules for upstreams.
+/// Reports the faults of the TLS settings of a collector: those that the rules for upstreams find, and a server name
+/// that is the host of requests.
 fn check_tls(collector: &Upstream, tls: &Table<'_, '_>) {
     let config = Config { upstreams: vec![collector.clone()], ..Config::default() };
     for error in Snapshot::new(config).err().into_iter().flat_map(|errors| errors.0) {
@@ -141,7 +146,8 @@ fn check_tls(collector: &Upstream, tls: &Table<'_, '_>) {
     }
 }
 
-/// Reads the path of requests to the collector. `None` if it is not valid, which is reported.
+/// Reads the path of requests to the collector. `None` if it does not begin with `/` or is not a valid target, which is
+/// reported.
 fn path(value: &Value<'_, '_>) -> Option<String> {
     let text = value.text()?;
     if text.starts_with('/') && is_target(text.as_bytes()) {

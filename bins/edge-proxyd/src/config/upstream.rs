@@ -53,7 +53,8 @@ pub(super) fn read_sections(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>)
     }
 }
 
-/// Reads an upstream. The protocol is that of the first target; a target with another scheme is reported.
+/// Reads an upstream; backups are its last targets. The protocol is that of the first valid target; a target with
+/// another scheme is reported, and so is a missing one.
 fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     let mut upstream = Upstream { name: name.into(), targets: Vec::new(), ..bare() };
     let written = [table.get("target"), table.get("targets")].into_iter().flatten();
@@ -99,7 +100,8 @@ fn upstream(name: &str, table: &Table<'_, '_>) -> Upstream {
     upstream
 }
 
-/// Reads the table `tls` of an upstream. `None` if it is missing. It is reported if `scheme` does not use TLS.
+/// Reads the table `tls` of an upstream. `None` if it is missing or not a table. It is reported if `scheme` neither
+/// uses TLS nor is a Unix socket.
 fn tls(table: &Table<'_, '_>, scheme: Scheme) -> Option<UpstreamTls> {
     let tls = table.table("tls")?;
     if !scheme.is_tls() && scheme != Scheme::Unix {
@@ -130,8 +132,8 @@ fn pins(value: &Value<'_, '_>) -> Vec<Pin> {
     pins
 }
 
-/// Reads an upstream whose only target is the address under `key`, which is also its name, with the settings in the
-/// table `tls`. `None` if the address is missing or not valid; the latter is reported.
+/// Reads an upstream whose only target is the address under `key`, and whose TLS settings are in the table `tls`. Its
+/// name is `key`. `None` if the address is missing or not valid; the latter is reported.
 pub(super) fn upstream_by_address(table: &Table<'_, '_>, key: &'static str) -> Option<Upstream> {
     let address = table.get(key).and_then(|value| address(&value));
     // Errors in the table are reported even without a valid address.
@@ -146,9 +148,9 @@ pub(super) fn upstream_by_address(table: &Table<'_, '_>, key: &'static str) -> O
     })
 }
 
-/// Returns the name of the upstream to which a site or route refers. For an address instead of a name, the address is
-/// the name, and the upstream is appended to `upstreams`, unless it is there. `None` if the address is not valid, which
-/// is reported.
+/// Returns the name of the upstream to which a site or route refers. An address in place of a name is itself the name,
+/// and an upstream for it is appended to `upstreams` unless there is one. `None` if the value is not text or the
+/// address is not valid, which is reported. Whether a name exists is not checked.
 pub(super) fn upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if !text.contains("://") && !text.starts_with("unix:") {
@@ -167,9 +169,9 @@ pub(super) fn upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>
     Some(text.into())
 }
 
-/// Returns the name of the upstream to which TCP connections are forwarded. For an address instead of a name, the
-/// upstream is appended to `upstreams`, unless it is there. `None` if the address is not valid for TCP, which is
-/// reported.
+/// Returns the name of the upstream to which TCP connections are forwarded. For a `tcp://` address or a Unix socket in
+/// place of a name, an upstream is appended to `upstreams` unless there is one; that of a socket is named
+/// `tcp+unix:PATH`. `None` if the address is not valid for TCP, which is reported.
 pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstream>) -> Option<String> {
     let text = value.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
@@ -192,7 +194,7 @@ pub(super) fn tcp_upstream_name(value: &Value<'_, '_>, upstreams: &mut Vec<Upstr
     upstream_name(value, upstreams)
 }
 
-/// Returns an upstream with default settings, without a name and targets.
+/// Returns an upstream with default settings, an empty name and no targets.
 fn bare() -> Upstream {
     Upstream { targets: Vec::new(), ..Upstream::new("", Target::Unix(PathBuf::new())) }
 }
@@ -215,7 +217,7 @@ enum Scheme {
 }
 
 impl Scheme {
-    /// Returns the protocol of the upstream.
+    /// Returns the protocol that is spoken to targets of this scheme.
     const fn protocol(self) -> Protocol {
         match self {
             Self::H2 | Self::H2c => Protocol::Http2,
@@ -234,12 +236,12 @@ impl Scheme {
 struct Address {
     /// The scheme, which determines the protocol.
     scheme: Scheme,
-    /// The target itself.
+    /// The host and port, or the path of the socket.
     target: Target,
 }
 
-/// Parses the address of a target. Without a port, it is 80 or 443 by the scheme; `tcp://` needs one. `None` if it is
-/// not valid, which is reported.
+/// Parses the address of a target. Without a port, it is 80 or 443 by the scheme; `tcp://` needs one. A final `/` is
+/// dropped. `None` if the value is not valid, which is reported.
 fn address(value: &Value<'_, '_>) -> Option<Address> {
     let text = value.text()?;
     let address = if let Some(path) = text.strip_prefix("unix:") {

@@ -17,7 +17,7 @@ impl<'d> Value<'d, '_> {
         text
     }
 
-    /// Returns the value as a boolean. `None` if it is not one, which is reported.
+    /// Returns the value as a boolean. `None` if it is not a boolean, which is reported.
     pub(super) fn boolean(&self) -> Option<bool> {
         debug_assert!(self.may_be(|kind| matches!(kind, Kind::Boolean)), "{}: {:?}", self.path, self.kind);
         let value = self.value.as_bool();
@@ -27,7 +27,8 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// Returns the value as a whole number within the bounds of its kind. `None` if it is not one, which is reported.
+    /// Returns the value as a whole number within the bounds of its kind, which are inclusive. `None` if it is not one,
+    /// which is reported.
     pub(super) fn number(&self) -> Option<u64> {
         let (low, high) = if let Kind::Number(low, high) = self.kind { (*low, *high) } else { (0, u64::MAX) };
         debug_assert!(
@@ -44,7 +45,7 @@ impl<'d> Value<'d, '_> {
         number
     }
 
-    /// Returns the value as a number from 0 to 1. `None` if it is not one, which is reported.
+    /// Returns the value as a number from 0 to 1, inclusive. `None` if it is not one, which is reported.
     pub(super) fn share(&self) -> Option<f64> {
         debug_assert!(matches!(self.kind, Kind::Share), "{}: {:?}", self.path, self.kind);
         let number = match (self.value.as_float(), self.value.as_integer()) {
@@ -72,7 +73,7 @@ impl<'d> Value<'d, '_> {
         None
     }
 
-    /// Returns the second part of the pair in `choices` whose word is the value. `None` if there is none, which is
+    /// Returns the second part of the pair in `choices` whose word is the value. `None` if no word is, which is
     /// reported, with the most similar word.
     pub(super) fn one_of<T: Copy, const N: usize>(&self, choices: &[(&'static str, T); N]) -> Option<T> {
         let words = words(choices);
@@ -92,7 +93,8 @@ impl<'d> Value<'d, '_> {
         found.map(|(_, value)| *value)
     }
 
-    /// Parses text by its `FromStr`. `None` if that fails, which is reported with the message `form`.
+    /// Parses text by its `FromStr`. `None` if the value is not text or cannot be parsed; the latter is reported with
+    /// the message `form`.
     pub(super) fn parse<T: FromStr>(&self, form: &str) -> Option<T> {
         debug_assert!(matches!(self.kind, Kind::Form(_) | Kind::Range), "{}: {:?}", self.path, self.kind);
         let value = self.text()?.parse().ok();
@@ -102,7 +104,7 @@ impl<'d> Value<'d, '_> {
         value
     }
 
-    /// Returns the items of a list. A single value is returned as a list with that value.
+    /// Returns the items of a list. A value that is not an array is returned as a list with that value.
     pub(super) fn list(&self) -> Vec<Self> {
         let Kind::List(kind) = self.kind else {
             debug_assert!(false, "{}: {:?}", self.path, self.kind);
@@ -121,7 +123,7 @@ impl<'d> Value<'d, '_> {
     }
 
     /// Returns a list of CIDR ranges; a single address is a range of one. Ranges that are not valid are reported and
-    /// left out; one with bits set beyond its prefix is reported and truncated.
+    /// left out; a range with bits set beyond its prefix is reported, and returned without these bits.
     pub(super) fn ranges(&self) -> Vec<ipnet::IpNet> {
         let form = "not a valid CIDR range: expected one such as 100.64.0.0/10 or 2001:db8::1";
         let range = |item: &Self| {
@@ -138,7 +140,7 @@ impl<'d> Value<'d, '_> {
         self.list().iter().filter_map(range).collect()
     }
 
-    /// Returns true if `such` is true for the kind of the value, or for one of the kinds that it may be.
+    /// Returns true if `such` is true for the kind of the value, or, if that is a choice, for one of its kinds.
     fn may_be(&self, such: impl Fn(&Kind) -> bool) -> bool {
         match self.kind {
             Kind::Either(kinds) => kinds.iter().any(such),
@@ -209,8 +211,8 @@ fn size(text: &str) -> Option<u64> {
     })
 }
 
-/// Splits off the decimal number at the beginning. Returns the number and the rest. `None` if there is no digit, or the
-/// number exceeds 64 bits.
+/// Splits off the decimal number at the beginning. Returns the number and the rest. `None` if the text does not begin
+/// with a digit, or the number exceeds 64 bits.
 fn number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))

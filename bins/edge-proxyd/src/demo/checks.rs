@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A check, which returns its observation as text.
+/// A check, which makes requests to the lab and returns its observation as text, or an error.
 type CheckFn = for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = Outcome<String>> + 'a>>;
 
 macro_rules! checks {
@@ -40,17 +40,18 @@ checks! {
     "reload without a lost request" => reload,
 }
 
-/// Returns an error with the text of `otherwise` unless `holds` is true.
+/// Returns an error with the text that `otherwise` returns, unless `holds` is true.
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome<()> {
     if holds { Ok(()) } else { Err(otherwise().into()) }
 }
 
-/// Returns a GET request of HTTP/1.1 without content.
+/// Returns the text of a GET request of HTTP/1.1 without content.
 fn get(host: &str, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
-/// Makes two HTTP/1.1 requests on one TLS connection, and checks that the service sees the client's address.
+/// Makes two HTTP/1.1 requests on one TLS connection, and checks that both are answered with 200, and that the service
+/// sees the client's address.
 async fn http1(lab: &Lab) -> Outcome<String> {
     let config = tls(&lab.root, &[b"http/1.1"], false)?;
     let mut client = Tls::new(lab.tls, "app.localhost", &config)?;
@@ -63,7 +64,7 @@ async fn http1(lab: &Lab) -> Outcome<String> {
     Ok(format!("200, 200 on one connection, {version}, {}", group.unwrap_or_default()))
 }
 
-/// Makes 8 concurrent HTTP/2 requests on one connection.
+/// Makes 8 concurrent HTTP/2 requests on one connection, and checks that all are answered with 200.
 async fn http2(lab: &Lab) -> Outcome<String> {
     let mut send = client::http2(lab.tls, "app.localhost", &lab.root).await?;
     let mut answers = Vec::new();
@@ -79,7 +80,7 @@ async fn http2(lab: &Lab) -> Outcome<String> {
     Ok("8 concurrent streams, all 200".into())
 }
 
-/// Makes an HTTP/3 request, and checks that it reaches the service as HTTP/1.1.
+/// Makes an HTTP/3 request, and checks that it is answered with 200 and reaches the service as HTTP/1.1.
 async fn http3(lab: &Lab) -> Outcome<String> {
     let endpoint = client::quic(&lab.root)?;
     let connection = endpoint.connect(lab.tls, "app.localhost")?.await?;
@@ -99,7 +100,7 @@ async fn redirect(lab: &Lab) -> Outcome<String> {
     Ok(format!("308, {location}"))
 }
 
-/// Returns a masked WebSocket text frame (RFC 6455 §5.2). The text must be shorter than 126 bytes.
+/// Returns a masked WebSocket text frame with a fixed mask (RFC 6455 §5.2). The text must be shorter than 126 bytes.
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 1, 2, 3, 4];
     frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]));
@@ -137,7 +138,7 @@ async fn websocket_http2(lab: &Lab) -> Outcome<String> {
     Ok("200 to CONNECT, 5 bytes echoed".into())
 }
 
-/// Makes a gRPC request, and checks its content and the trailer `grpc-status`.
+/// Makes a gRPC request, and checks the length of the echoed content, and that the trailer `grpc-status` arrives.
 async fn grpc(lab: &Lab) -> Outcome<String> {
     let mut send = client::http2(lab.tls, "grpc.localhost", &lab.root).await?;
     let request = http::Request::post("https://grpc.localhost/demo.Echo/Say")
@@ -170,7 +171,11 @@ async fn resumption(lab: &Lab) -> Outcome<String> {
     Ok("full, then resumed".into())
 }
 
-/// Resumes a session, sends this request in early data, and returns the client before its handshake is complete.
+/// Obtains a ticket, resumes the session, sends this request in early data, and returns the client before its handshake
+/// is complete.
+///
+/// # Errors
+/// A connection failed, or the ticket allows no early data.
 fn with_early_data(lab: &Lab, request: &str) -> Outcome<Tls> {
     let config = tls(&lab.root, &[b"http/1.1"], true)?;
     Tls::new(lab.tls, "early.localhost", &config)?
@@ -213,7 +218,7 @@ async fn early_tcp_post(lab: &Lab) -> Outcome<String> {
 }
 
 /// Resumes a QUIC session, and sends a request in early data while the packets of the edge are delayed by 100 ms.
-/// Returns the response, and whether the edge accepted the early data.
+/// Returns the status and content of the response, and true if the edge accepted the early data.
 async fn quic_early(lab: &Lab, request: http::Request<()>, body: &'static [u8]) -> Outcome<(String, bool)> {
     let endpoint = client::quic(&lab.root)?;
     let first = endpoint.connect(lab.tls, "early.localhost")?.await?;
@@ -252,7 +257,7 @@ async fn early_quic_post(lab: &Lab) -> Outcome<String> {
 }
 
 /// Sends the pending data, and returns the number of bytes that the edge sends until it closes or resets the
-/// connection.
+/// connection. A timeout is an error.
 fn count_bytes(mut client: Tls) -> Outcome<usize> {
     client.flush()?;
     let mut bytes = Vec::new();
@@ -281,7 +286,7 @@ async fn no_sni(lab: &Lab) -> Outcome<String> {
 }
 
 /// Starts a UDP relay to the edge that delays each datagram of the edge by `after`. Returns the address of the relay,
-/// and the number of datagrams that the edge sent so far.
+/// and the counter of the datagrams that the edge has sent.
 async fn relay(
     edge: std::net::SocketAddr,
     after: Duration,
@@ -338,7 +343,8 @@ async fn unknown_host(lab: &Lab) -> Outcome<String> {
     Ok("closed, 0 bytes came back".into())
 }
 
-/// Checks that the service sees the client's address that a trusted proxy reports.
+/// Checks that the service sees the client's address that a trusted proxy reports in `X-Forwarded-For`: the last entry,
+/// not one left of it.
 async fn trusted_hop(lab: &Lab) -> Outcome<String> {
     let request =
         "GET /hop HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n\r\n";
@@ -349,7 +355,7 @@ async fn trusted_hop(lab: &Lab) -> Outcome<String> {
     Ok("198.51.100.7 as the trusted proxy reported; the entry left of it ignored".into())
 }
 
-/// Checks that an address in the fields of a client that is no trusted proxy does not reach the service.
+/// Checks that an address in the fields of a client that is not a trusted proxy does not reach the service.
 async fn spoofed(lab: &Lab) -> Outcome<String> {
     let request = "GET /spoofed HTTP/1.1\r\nHost: node.localhost\r\nX-Forwarded-For: 198.51.100.7\r\n\
                    X-Real-IP: 198.51.100.7\r\nForwarded: for=198.51.100.7\r\n\r\n";
@@ -360,7 +366,8 @@ async fn spoofed(lab: &Lab) -> Outcome<String> {
     Ok(format!("the origin saw {}", seen.field("x-real-ip").unwrap_or_default()))
 }
 
-/// Reloads the configuration five times under load, and checks that no request fails.
+/// Reloads the configuration five times while four clients send requests, and checks that none of more than 20 requests
+/// fails.
 async fn reload(lab: &Lab) -> Outcome<String> {
     let stop = AtomicBool::new(false);
     let (served, lost) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -17,7 +17,7 @@ pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns a TLS client configuration that trusts only the certificate `root`, in PEM, and stores session tickets.
-/// `alpn` are the protocols that it offers; it sends early data if `early`.
+/// `alpn` are the protocols that the client offers; it sends early data if `early`.
 pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(root.as_bytes())?)?;
@@ -31,7 +31,8 @@ pub(super) fn tls(root: &str, alpn: &[&[u8]], early: bool) -> Outcome<Arc<Client
     Ok(Arc::new(config))
 }
 
-/// Opens a TCP connection from the local address `from`.
+/// Opens a TCP connection from the local address `from`, within [`STEP_TIMEOUT`], which is also the timeout for
+/// reading.
 pub(super) fn connect_from(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -44,7 +45,7 @@ pub(super) fn connect_from(to: SocketAddr, from: IpAddr) -> Outcome<TcpStream> {
 
 /// A TLS connection over TCP, whose steps the caller controls.
 pub(super) struct Tls {
-    /// The state of TLS.
+    /// The state of the TLS connection.
     pub(super) tls: ClientConnection,
     /// The TCP connection.
     pub(super) tcp: TcpStream,
@@ -61,7 +62,7 @@ impl Tls {
         })
     }
 
-    /// Sends the pending TLS records.
+    /// Sends the pending TLS records over the TCP connection.
     pub(super) fn flush(&mut self) -> Outcome<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.tcp)?;
@@ -69,14 +70,14 @@ impl Tls {
         Ok(())
     }
 
-    /// Sends a request, and returns the text received until `enough` is true for it, or the connection ends.
+    /// Sends a request, and returns the text received until `enough` is true for all of it, or the connection ends.
     pub(super) fn ask(&mut self, request: &str, enough: impl Fn(&str) -> bool) -> Outcome<String> {
         self.tls.writer().write_all(request.as_bytes())?;
         self.read(enough)
     }
 
-    /// Returns the text received until `enough` is true for it, or the connection ends. Completes the handshake before,
-    /// if necessary.
+    /// Returns the text received until `enough` is true for all of it, or the connection ends. Completes the handshake
+    /// first, if necessary. Invalid UTF-8 is replaced by U+FFFD.
     pub(super) fn read(&mut self, enough: impl Fn(&str) -> bool) -> Outcome<String> {
         let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
         let mut text = Vec::new();
@@ -92,7 +93,8 @@ impl Tls {
     }
 }
 
-/// Returns true if the text has a response head and the content that its `Content-Length` announces.
+/// Returns true if the text has a response head and at least the content that its `Content-Length` announces, which is
+/// none without the field.
 pub(super) fn is_complete_response(text: &str) -> bool {
     let Some((head, content)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {
@@ -103,7 +105,7 @@ pub(super) fn is_complete_response(text: &str) -> bool {
 }
 
 /// Sends a request without TLS from the local address `from`, and returns the text received until the response is
-/// complete or the connection ends.
+/// complete, or the connection is closed or reset.
 pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<String> {
     let mut stream = connect_from(to, from)?;
     stream.write_all(request.as_bytes())?;
@@ -124,7 +126,7 @@ pub(super) fn plain(to: SocketAddr, from: IpAddr, request: &str) -> Outcome<Stri
 }
 
 /// Opens an HTTP/2 connection over TLS for the server name `name`, trusting the certificate `root` in PEM. A spawned
-/// task drives it.
+/// task drives the connection.
 pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2::client::SendRequest<Bytes>> {
     let config = tls(root, &[b"h2"], false)?;
     let tcp = tokio::net::TcpStream::connect(to).await?;
@@ -137,7 +139,8 @@ pub(super) async fn http2(to: SocketAddr, name: &str, root: &str) -> Outcome<h2:
     Ok(send.ready().await?)
 }
 
-/// Creates a QUIC client that stores session tickets, sends early data and trusts the certificate `root` in PEM.
+/// Creates a QUIC endpoint on 127.0.0.1 whose clients store session tickets, send early data and trust the certificate
+/// `root` in PEM.
 pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
     let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let mut config = Arc::unwrap_or_clone(tls(root, &[b"h3"], true)?);
@@ -147,8 +150,8 @@ pub(super) fn quic(root: &str) -> Outcome<quinn::Endpoint> {
     Ok(endpoint)
 }
 
-/// Sends an HTTP/3 request on a connection, which may still be in its handshake. Returns the status, a line break and
-/// the content of the response.
+/// Sends an HTTP/3 request with this content on a connection, which may still be in its handshake. Returns the status,
+/// a line break and the content of the response.
 pub(super) async fn http3(
     connection: quinn::Connection,
     request: http::Request<()>,

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The local address that the edge trusts as that of a proxy.
+/// The local address of clients that the edge trusts as a proxy.
 pub(super) const TRUSTED: [u8; 4] = [127, 0, 0, 2];
 
-/// An observer that records rejected connections: whether each was QUIC, and the reason.
+/// An observer that records rejected connections, and requests that got no response: true if over QUIC, and the reason.
 #[derive(Debug, Default)]
 pub(super) struct Watcher(Mutex<Vec<(bool, Reason)>>);
 
@@ -31,7 +31,8 @@ impl Observer for Watcher {
 }
 
 impl Watcher {
-    /// Returns how many connections were rejected for this reason, over QUIC if `quic`, otherwise over TCP.
+    /// Returns how many connections were rejected, or requests dropped, for this reason: over QUIC if `quic`, otherwise
+    /// over TCP.
     pub(super) fn count(&self, quic: bool, reason: &str) -> usize {
         let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.iter().filter(|(was_quic, why)| *was_quic == quic && why.as_str() == reason).count()
@@ -65,6 +66,9 @@ fn tcp(address: SocketAddr) -> Target {
 
 impl Lab {
     /// Starts the services and the edge on 127.0.0.1. The port 0 stands for any free port.
+    ///
+    /// # Errors
+    /// A port could not be bound, or certificates could not be issued or written.
     pub(super) async fn start(tls_port: u16, http_port: u16) -> Result<Self, Box<dyn Error>> {
         let (app, memory) = origin::http1().await?;
         let grpc = origin::grpc().await?;
@@ -118,7 +122,7 @@ impl Lab {
         })
     }
 
-    /// Returns the path of the certificate of the authority.
+    /// Returns the path of the PEM file with the certificate of the authority.
     pub(super) fn root_path(&self) -> PathBuf {
         self.folder.path().join("root.pem")
     }

@@ -38,7 +38,8 @@ struct Capability {
     took: Duration,
 }
 
-/// Runs the checks and prints the table. Without `--once`, waits for SIGINT then. Successful if every check passed.
+/// Runs the checks and prints the table. Without `--once`, then waits for SIGINT. Returns success if every check
+/// passed, and failure otherwise or if the edge could not start. A check fails after 20 s.
 pub(crate) fn run(arguments: &DemoArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -97,7 +98,7 @@ fn print(line: &Capability) {
     println!("{mark}  {:<42} {text}", line.capability);
 }
 
-/// Returns the table as JSON.
+/// Returns the table as a JSON array.
 fn json(lines: &[Capability]) -> String {
     let rows: Vec<_> = lines
         .iter()

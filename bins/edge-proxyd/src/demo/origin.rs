@@ -21,12 +21,12 @@ mod base64_accept {
 pub(super) struct RecordedRequest {
     /// The request line, without the line break.
     pub(super) line: String,
-    /// Names and values of the header fields, in order.
+    /// Names and values of the header fields, in their order.
     pub(super) fields: Vec<(String, String)>,
 }
 
 impl RecordedRequest {
-    /// Returns the value of the first field with this name in any case. `None` if there is none.
+    /// Returns the value of the first field with this name, ignoring case. `None` if there is none.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -70,7 +70,8 @@ pub(super) async fn http1() -> io::Result<(SocketAddr, Memory)> {
     Ok((address, memory))
 }
 
-/// Serves a connection: records each request and responds with its head as content, or switches to WebSocket.
+/// Serves a connection until it ends: records each request and responds with its head as content, or switches to
+/// WebSocket if the request has `Sec-WebSocket-Key`, and echoes frames.
 async fn http1_connection(stream: TcpStream, memory: Memory) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -111,7 +112,8 @@ async fn http1_connection(stream: TcpStream, memory: Memory) -> io::Result<()> {
     }
 }
 
-/// Echoes every frame (RFC 6455 §5.2) until the client sends a close frame. A ping is answered by a pong.
+/// Echoes every frame without its mask (RFC 6455 §5.2), until a close frame has been echoed. A ping is answered by a
+/// pong.
 async fn websocket_echo(mut stream: BufReader<TcpStream>) -> io::Result<()> {
     loop {
         let first = stream.read_u8().await?;
@@ -167,7 +169,7 @@ pub(super) async fn grpc() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Serves a connection until it ends.
+/// Serves an HTTP/2 connection until it ends: echoes the content of each request, followed by the trailer.
 async fn grpc_connection(stream: TcpStream) -> Result<(), h2::Error> {
     let mut connection = h2::server::handshake(stream).await?;
     while let Some(request) = connection.accept().await {

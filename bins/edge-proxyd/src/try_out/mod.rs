@@ -39,7 +39,7 @@ pub(crate) struct TryArgs {
     json: bool,
 }
 
-/// Serves until SIGINT or SIGTERM. Returns [`Exit::Failed`] if the proxy cannot start.
+/// Serves until SIGINT or SIGTERM. Returns [`Exit::Done`] then, and [`Exit::Failed`] if the proxy cannot start.
 pub(crate) fn run(args: &TryArgs) -> Exit {
     match serve(args) {
         Ok(()) => Exit::Done,
@@ -47,10 +47,11 @@ pub(crate) fn run(args: &TryArgs) -> Exit {
     }
 }
 
-/// Starts the proxy, and serves until SIGINT or SIGTERM.
+/// Writes the certificate of a new authority to `ca.pem`, starts the proxy, and serves until SIGINT or SIGTERM;
+/// requests in flight then have a second.
 ///
 /// # Errors
-/// A file could not be written, or the proxy could not be started.
+/// A file could not be written, a name is not valid, or the proxy could not be started.
 fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::Builder::new().prefix("edge-proxyd-try-").tempdir()?;
     let folder = args.folder.as_deref().unwrap_or(temporary.path());
@@ -76,15 +77,16 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns whether the result of a bind shows that this machine has the address. A port that another program uses is an error
-/// of the start: clients that try this address first would get to that program.
+/// Returns true if the result of a bind shows that this machine has the address: it succeeded, or the port is in use or
+/// not permitted. A port that another program uses is an error of the start: clients that try this address first would
+/// reach that program.
 fn has_address<T>(bound: &std::io::Result<T>) -> bool {
     use std::io::ErrorKind::{AddrInUse, PermissionDenied};
     bound.as_ref().err().is_none_or(|why| matches!(why.kind(), AddrInUse | PermissionDenied))
 }
 
-/// Returns the configuration, and a certificate for its names, which is issued into `folder`. It also listens on the
-/// IPv6 loopback address, if this machine has it and the port is not 0.
+/// Returns the configuration, and a certificate for `localhost` and the names of the arguments, which is issued into
+/// `folder`. The proxy also listens on the IPv6 loopback address, if this machine has it and the port is not 0.
 ///
 /// # Errors
 /// A name is not valid, or the certificate could not be issued or read.
@@ -117,7 +119,8 @@ fn site(
     Ok((config, certificates))
 }
 
-/// Prints the URL and the path of the authority's certificate, and warns if the service cannot be reached.
+/// Prints the URL and the path of the authority's certificate to standard output, as JSON with `--json`, and warns on
+/// standard error if the service cannot be reached.
 fn tell(args: &TryArgs, port: u16, root: &Path) {
     let root = root.display();
     if args.json {

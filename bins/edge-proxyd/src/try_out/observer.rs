@@ -31,7 +31,8 @@ impl Observer for PrintingObserver {
     }
 }
 
-/// Prints a line. Errors are ignored, so that a closed terminal does not stop the proxy.
+/// Prints a line to standard output and flushes it. Errors are ignored, so that a closed terminal does not stop the
+/// proxy.
 fn print(line: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();

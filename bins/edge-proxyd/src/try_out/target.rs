@@ -18,8 +18,9 @@ pub(super) enum LocalService {
 }
 
 impl LocalService {
-    /// Returns the upstream of the service. Each address of a name is a target; those where nothing answers now are backups. A name
-    /// without an address is left to the proxy, which looks it up in DNS again.
+    /// Returns the upstream of the service. Each address of a host name is a target; those that do not accept a
+    /// connection within a second are backups, unless none does. A name without an address is itself the target, which
+    /// the proxy resolves again by DNS.
     pub(super) fn upstream(&self, name: &str) -> Upstream {
         let (host, port) = match self {
             Self::Tcp { host, port } => (host, *port),
@@ -37,10 +38,10 @@ impl LocalService {
         upstream
     }
 
-    /// Connects once, to each address of a name until one answers, to say early when there is nothing.
+    /// Connects to the service once, to each address of a name until one accepts, to warn early if nothing listens.
     ///
     /// # Errors
-    /// The error of the last connection, with its address where there are several; or of the name's resolution.
+    /// The error of the last connection, with its address if there are several; or of the resolution of the name.
     pub(super) fn reach(&self) -> io::Result<()> {
         let (host, port) = match self {
             Self::Tcp { host, port } => (host, *port),
@@ -61,12 +62,16 @@ impl LocalService {
     }
 }
 
+/// Opens and closes a TCP connection.
+///
+/// # Errors
+/// The connection failed or took longer than a second.
 fn connect(address: SocketAddr) -> io::Result<()> {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).map(drop)
 }
 
-/// Returns the addresses of a host, each once, as programs of this machine resolve it: by /etc/hosts and whatever else nsswitch.conf
-/// names. localhost and names below it are the loopback addresses also where nothing there knows them (RFC 6761).
+/// Returns the addresses of a host, each once, as programs of this machine resolve it (nsswitch.conf). For `localhost`
+/// and names below it the loopback addresses are appended, even if the resolution fails (RFC 6761).
 ///
 /// # Errors
 /// The error of the resolution.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 const UNIT: &str = "edge-proxyd.service";
 
 /// Adds a warning for each file that the account of the unit cannot read, if root checks the configuration of the unit
-/// by hand. `file` is the path of the configuration.
+/// by hand: not under systemd, and `file`, the path of the configuration, is that of the unit. Does nothing if the
+/// account is not known.
 pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     // Below systemd this is the unit itself, or something else that root runs.
     let by_hand = geteuid().is_root() && std::env::var_os("INVOCATION_ID").is_none();
@@ -38,7 +39,8 @@ pub(super) fn find(settings: &Settings, file: &Path, findings: &mut Findings) {
     }
 }
 
-/// Returns the paths at which the private keys in the folder of certificates are. Not all exist.
+/// Returns the paths `key.pem` and `privkey.pem` in each entry of the folder of certificates, whether or not they
+/// exist.
 fn keys(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.flat_map(|entry| ["key.pem", "privkey.pem"].map(|name| entry.path().join(name))).collect()

@@ -8,8 +8,9 @@ use edge_proxy::ClientCertificatesError as Fault;
 use std::io;
 use std::time::SystemTime;
 
-/// Adds a finding for each fault of the authorities and revocation lists of sites. A file that only this user cannot
-/// read is a warning.
+/// Adds a finding for each fault of the authorities and revocation lists of sites. A file that this user may not read
+/// is a warning, unless this process is the service; so are certificates that are no authorities, and expired
+/// revocation lists.
 pub(super) fn find(settings: &Settings, findings: &mut Findings) {
     let now = SystemTime::now();
     for site in &settings.proxy.sites {

@@ -13,17 +13,18 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Adds an error without a place: a fault that prevents `run` from starting.
+    /// Adds an error without a position: a fault that prevents `run` from starting.
     pub(super) fn error(&mut self, text: impl Into<String>) {
         self.push(Finding::error("unusable", Place::default(), text));
     }
 
-    /// Adds a warning without a place: a fault despite which `run` starts and serves the rest.
+    /// Adds a warning without a position: a fault despite which `run` starts and serves the rest.
     pub(super) fn warning(&mut self, text: impl Into<String>) {
         self.push(warning(Place::default(), text));
     }
 
-    /// Adds an error or a warning about a file, at the place of the key that names it.
+    /// Adds a finding about a file, at the position of the key that names it: an error, or a warning for any other
+    /// severity.
     pub(super) fn of_file(&mut self, named: &NamedFile, severity: Severity, text: impl Into<String>) {
         let place = Place {
             file: named.file.clone().unwrap_or_default(),
@@ -38,8 +39,8 @@ impl Findings {
         self.push(finding.value(Some(format!("{:?}", named.path.display().to_string()))));
     }
 
-    /// Adds an error or a warning about the file at `path`, at the place of `key`, which names it. Without such a key,
-    /// the finding has no place, and the text begins with the key.
+    /// Adds an error or a warning about the file at `path`, at the position of `key`, which names it. Without such a
+    /// key, the finding has no position, and its text begins with the key.
     pub(super) fn of_key(
         &mut self,
         settings: &Settings,
@@ -55,8 +56,8 @@ impl Findings {
         }
     }
 
-    /// Adds an error or a warning about the value of a key. `source` is the main file of the configuration, and `key`
-    /// the path of the key, such as `shared.secret`.
+    /// Adds an error or a warning at the value of a key. `source` is the main file of the configuration, and `key` the
+    /// path of the key, such as `shared.secret`.
     pub(super) fn at_key(&mut self, source: &Source<'_>, key: &str, severity: Severity, text: &str) {
         let Finding { place, value, message, .. } = source.fault_at(key, text);
         let finding = match severity {
@@ -66,14 +67,15 @@ impl Findings {
         self.push(finding.value(value));
     }
 
-    /// Adds a finding, unless an equal one is already there.
+    /// Adds a finding, unless an equal one is in the list.
     fn push(&mut self, finding: Finding) {
         if !self.list.contains(&finding) {
             self.list.push(finding);
         }
     }
 
-    /// Returns the findings of this severity. Those without a file get `file`, the name of the configuration.
+    /// Returns the findings of this severity, in the order in which they were added. Those without a file get `file`,
+    /// the name of the configuration.
     pub(super) fn with(&self, severity: Severity, file: &str) -> Vec<Finding> {
         let of = self.list.iter().filter(|finding| finding.severity == severity).cloned();
         of.map(|mut finding| {
@@ -85,8 +87,8 @@ impl Findings {
         .collect()
     }
 
-    /// Returns all findings in the common form of the programs of the workspace, errors first. Those without a file get
-    /// `file`, the name of the configuration.
+    /// Returns all findings in the form that the programs of the workspace share, errors before warnings. Those without
+    /// a file get `file`, the name of the configuration.
     pub(super) fn of(&self, file: &str) -> finding::Findings {
         let of = |severity| self.with(severity, file);
         finding::Findings::new([of(Severity::Error), of(Severity::Warning)].concat())
@@ -100,7 +102,8 @@ fn warning(place: Place, text: impl Into<String>) -> Finding {
     finding
 }
 
-/// Returns the text of a finding without its place: the key and its value, as far as they are known, and the message.
+/// Returns the text of a finding without its position: the key and its value, as far as they are known, and the
+/// message.
 pub(super) fn without_place(finding: &Finding) -> String {
     let key = &finding.place.key;
     match (&finding.value, key.is_empty()) {

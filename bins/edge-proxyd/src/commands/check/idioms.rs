@@ -3,7 +3,8 @@
 use super::findings::Findings;
 use edge_proxy::config::{Action, Config, ListenerKind, PathMatch};
 
-/// Variables of nginx, each with its placeholder in a redirect.
+/// Variables of nginx, each with its placeholder in a redirect. Longer ones do not precede shorter ones; the first that
+/// a text contains counts.
 const VARIABLES: &[(&str, &str)] = &[
     ("$host", "{host}"),
     ("$http_host", "{host}"),
@@ -13,7 +14,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$is_args$args", "{query}"),
 ];
 
-/// Adds a warning for each such value, and one if there are no sites although a listener serves HTTP.
+/// Adds a warning for each host `_`, each path that ends in `*`, and each redirect with `$`; and one if there are no
+/// sites although a listener serves HTTP.
 pub(super) fn find(config: &Config, findings: &mut Findings) {
     let serves = |kind: ListenerKind| !matches!(kind, ListenerKind::Tcp);
     if config.sites.is_empty() && config.listeners.iter().any(|listener| serves(listener.kind)) {

@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Adds the first fault of the TLS files of each upstream and of the collector, at the key that names the file.
+/// Adds the first fault of the TLS files of each upstream and of the collector of traces, at the key that names the
+/// file.
 pub(super) fn find(settings: &Settings, findings: &mut Findings) {
     for upstream in &settings.proxy.upstreams {
         of_upstream(upstream, &format!("upstream.{}.tls", upstream.name), settings, findings);
@@ -22,7 +23,8 @@ pub(super) fn find(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Adds the first fault of the TLS files of an upstream. `section` is the path of its TLS table, such as
-/// `upstream.NAME.tls`.
+/// `upstream.NAME.tls`. A fault of permission is a warning, unless this process is the service. Does nothing without
+/// TLS.
 fn of_upstream(upstream: &Upstream, section: &str, settings: &Settings, findings: &mut Findings) {
     let Some(tls) = &upstream.tls else { return };
     let Err(why) = check_upstream_tls(tls) else { return };
@@ -60,7 +62,7 @@ fn of_upstream(upstream: &Upstream, section: &str, settings: &Settings, findings
     }
 }
 
-/// Returns the key that names the file `path`, and the expected content for the message.
+/// Returns the key that names the file `path` in `tls`, and a description of the expected content.
 fn purpose(path: &Path, tls: &UpstreamTls) -> (&'static str, &'static str) {
     let is = |named: &Option<PathBuf>| named.as_deref() == Some(path);
     // In the order in which they are read.

@@ -19,7 +19,7 @@ impl Answer {
     }
 }
 
-/// Writes an answer as a line that begins with its name, padded to a column. Writes nothing for `None`.
+/// Writes an answer as a line: `name`, padded to a column, the decision and the reason. Writes nothing for `None`.
 pub(super) fn line(f: &mut fmt::Formatter<'_>, name: &str, answer: Option<&Answer>) -> fmt::Result {
     match answer {
         Some(Answer { what, why }) => writeln!(f, "{name:<11}  {what}: {why}"),

@@ -6,21 +6,21 @@ use cli_support::outcome::chain;
 use edge_proxy::Certificates;
 use std::sync::Arc;
 
-/// The server certificates from which an explanation tells whether a handshake has one.
+/// The server certificates by which an explanation tells whether a handshake has one.
 pub(super) enum CertificateSource {
-    /// The valid certificates. Those that are missing or not valid are left out; none was left out for lack of
+    /// The valid certificates. Those that are missing or not valid are left out; none is left out for lack of
     /// permission.
     Loaded(Arc<Certificates>),
     /// Permission to read a certificate was denied, or the folder could not be read, for this reason: nothing is known
-    /// about a name.
+    /// about any name.
     Unknown(String),
-    /// The configuration has no certificates, or they were not to be read.
+    /// The configuration has no certificates, or they are not to be read (`--no-files`).
     Unneeded,
 }
 
 impl CertificateSource {
-    /// Loads the certificates of a configuration. If permission to read one of them is denied, the result is `Unknown`,
-    /// since the server may have it.
+    /// Loads the certificates of a configuration. If permission to read one of them is denied, or the folder cannot be
+    /// read, the result is `Unknown`, since the service may be able to.
     pub(super) fn load(settings: &Settings) -> Self {
         if settings.certificates.is_none() && settings.certificate_files.is_empty() {
             return Self::Unneeded;

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 pub(super) struct HandshakeOutcome {
     /// The decision and its reason, for the report.
     pub(super) answer: Answer,
-    /// True if the handshake succeeds, so that the client can send a request.
+    /// True if the handshake succeeds at this proxy, so that the client can send a request to it.
     pub(super) goes_on: bool,
     /// The code of the reason for a rejection. `None` if the connection is accepted or passed through.
     pub(super) code: Option<&'static str>,
@@ -30,8 +30,9 @@ impl HandshakeOutcome {
     }
 }
 
-/// Returns the outcome of the TLS handshake for the facts of a request. `source` is the client's address, from the
-/// PROXY header if there is one.
+/// Returns the outcome of the TLS handshake for the facts of a request: it is rejected by the policy, passed through,
+/// accepted, or rejected for lack of a client certificate. `source` is the client's address, from the PROXY header if
+/// there is one.
 pub(super) fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source: IpAddr) -> HandshakeOutcome {
     let site = match hello(snapshot, facts.transport, facts.listener, Some(source), facts.sni) {
         Ok(site) => &snapshot.config().sites[site],
@@ -73,14 +74,14 @@ pub(super) fn handshake(snapshot: &Snapshot, facts: &RequestContext<'_>, source:
     }
 }
 
-/// Returns true if a listener has this name, or this address with its port.
+/// Returns true if a listener has this name, or this address and port.
 pub(super) fn is_called(listener: &Listener, name: &str) -> bool {
     listener.name.as_deref() == Some(name) || listener.address.to_string() == name
 }
 
-/// Returns the listener that accepts the request, among those of the transport and of the interface in `--interface`,
-/// and of the name in `--listener` if it is given: the first that serves `host`, or else the first. `None` if there is
-/// none.
+/// Returns the listener that accepts the request, among those of the transport and, if they are given, of the name or
+/// address in `--listener`; a listener that is bound to another interface than `--interface` is left out. Of these the
+/// first that serves `host`, or else the first. `None` if there is none.
 pub(super) fn listener<'s>(
     snapshot: &'s Snapshot,
     args: &ExplainArgs,

@@ -7,20 +7,20 @@ use edge_proxy::{Reason, RequestHead, Snapshot};
 use serde::Serialize;
 use std::fmt;
 
-/// A path that a service may take the path of the request for.
+/// A path that a service may read the path of the request as.
 #[derive(Serialize)]
 pub(super) struct Reading {
     /// The path after decoding or normalisation.
     path: String,
     /// The path of the route that matches this reading. `None` if no route does.
     route: Option<String>,
-    /// True if this reading has the same route and the same rejection, if any, as the path of the request. The
-    /// rejection is not compared if the request is rejected because its path is ambiguous.
+    /// True if the decision has the same route, and the same reason for a refusal or none, as that about the path of
+    /// the request. Only the routes are compared if the request is refused because its path is ambiguous.
     same: bool,
 }
 
 /// Returns the readings of the request's path that differ from the path itself, each with its decision. Empty if there
-/// are more than the proxy considers.
+/// are none, or more than the proxy considers.
 pub(super) fn readings(
     snapshot: &Snapshot,
     facts: &RequestContext<'_>,

@@ -4,10 +4,12 @@ use crate::cli::ExplainArgs;
 use edge_http::grammar::{decimal, is_field_value, is_target, is_token, trim};
 use edge_proxy::{BodyLength, Method, Name, RequestHead, Version};
 
-/// Sets `plain`, `host` and `path` of the arguments from a URL. The fragment is dropped.
+/// Sets `plain`, `host` and `path` of the arguments from a URL. The path includes the query, and is `/` if the URL has
+/// none. The fragment is dropped.
 ///
 /// # Errors
-/// The URL is not one of http or https, has user information, or is one of http together with `--quic` or `--early`.
+/// The URL is not one of http or https, has no host, has user information, or is one of http together with `--quic` or
+/// `--early`.
 pub(super) fn take_url(url: &str, args: &mut ExplainArgs) -> Result<(), String> {
     let wrong = || format!("`{url}` is not a valid URL: expected https://git.example.org/path or http://…");
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
@@ -29,7 +31,8 @@ pub(super) fn take_url(url: &str, args: &mut ExplainArgs) -> Result<(), String> 
     Ok(())
 }
 
-/// Builds the head of the request from the arguments: HTTP/3 with `--quic`, otherwise HTTP/1.1.
+/// Builds the head of the request from the arguments: HTTP/3 with `--quic`, otherwise HTTP/1.1. `Content-Length`,
+/// `Transfer-Encoding` and, in HTTP/1.1, `Upgrade` are not among its fields, as in the parser's result.
 ///
 /// # Errors
 /// The method, the path or a header field is not valid, or `Host` is given as a field.

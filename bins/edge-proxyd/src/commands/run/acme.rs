@@ -18,9 +18,9 @@ pub(super) async fn prepare(section: &AcmeSection) -> Result<CertificateRenewer,
     CertificateRenewer::prepare(section).await
 }
 
-/// Spawns a task on `runtime` that runs the engine. If `prepared` is an error, it is logged once for each reason, and
-/// the task tries again after the pauses in [`PAUSES`] until the engine can be prepared. `addresses` are the bound
-/// addresses of the listeners. Does nothing without `[acme]`.
+/// Spawns a task on `runtime` that runs the engine. While `prepared` is an error, that is logged when its text changes,
+/// and the task tries again after the pauses in [`PAUSES`]. `addresses` are the bound addresses of the listeners. Does
+/// nothing without `[acme]`.
 pub(super) fn start(
     prepared: Result<CertificateRenewer, String>,
     runtime: &tokio::runtime::Runtime,

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 /// Shuts the proxy down, and waits until the requests in flight are finished, at most for `grace`. If SIGTERM or SIGINT
-/// arrives meanwhile, it waits at most for `stop` from then on.
+/// arrives meanwhile, it waits at most for `stop` from then on. Blocks the thread.
 ///
 /// # Errors
 /// A runtime, thread or signal handler could not be created.

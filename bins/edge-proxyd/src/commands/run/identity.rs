@@ -9,12 +9,12 @@ use std::path::PathBuf;
 pub(super) struct FolderIdentity {
     /// The path. `None` if no folder is configured.
     path: Option<PathBuf>,
-    /// The device and inode of the folder. `None` if there was none at the path.
+    /// The device and inode of the folder that was seen last. `None` if there was none.
     found: Option<(u64, u64)>,
 }
 
 impl FolderIdentity {
-    /// Records the folder that is at the path now.
+    /// Records the folder that is at the path now. Without a path, nothing is ever detected.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
         let mut identity = Self { path, found: None };
         identity.found = identity.stat();
@@ -22,8 +22,8 @@ impl FolderIdentity {
     }
 
     /// Returns the path if another folder is there than at the last call, and records the new one. `None` if nothing
-    /// changed, if nothing is there now, or if nothing was there before: the sandbox allows a folder that is created
-    /// later in its parent.
+    /// changed, if nothing is there now, or if nothing was there before: the sandbox gives access to a folder that is
+    /// created later in its parent.
     pub(super) fn detect_change(&mut self) -> Option<&PathBuf> {
         let found = self.stat();
         if found.is_none() || found == self.found {

@@ -8,17 +8,19 @@ use crate::service::Launcher;
 
 /// The sandbox of this process, and the launcher outside it.
 pub(super) struct ProcessSandbox {
-    /// The resources that the sandbox allows. `None` if it does not restrict files.
+    /// The resources to which the sandbox restricts the process. `None` if it does not restrict files.
     needs: Option<Needs>,
     /// The process that starts a successor outside the sandbox. `None` with `mode = "off"`.
     pub(super) launcher: Option<Launcher>,
 }
 
 impl ProcessSandbox {
-    /// Starts the launcher and enters the sandbox, as configured in `[sandbox]`. The process must not have other threads yet.
+    /// Starts the launcher and enters the sandbox, as configured in `[sandbox]`, and logs what is enforced. Does
+    /// neither with `mode = "off"`. The process must not have other threads yet.
     ///
     /// # Errors
-    /// The launcher could not be started, or the sandbox could not be entered, although the configuration requires it.
+    /// The launcher could not be started, a rule of the sandbox failed, or a restriction is not enforced although the
+    /// configuration requires it.
     pub(super) fn enter(args: &RunArgs, settings: &Settings) -> Result<Self, Box<dyn std::error::Error>> {
         if settings.sandbox.mode == Mode::Off {
             journal::info("sandbox: off");
@@ -40,8 +42,8 @@ impl ProcessSandbox {
         self.needs.is_some()
     }
 
-    /// Returns descriptions of the resources that a new configuration needs and the sandbox does not allow. Empty if it
-    /// allows all.
+    /// Returns the resources that a new configuration needs and the sandbox does not allow, each as a phrase such as
+    /// `listen on port 443`. Empty if it allows all, or does not restrict files.
     pub(super) fn lacks(&self, args: &RunArgs, settings: &Settings) -> Vec<String> {
         let Some(needs) = &self.needs else { return Vec::new() };
         needs.lacks(&Needs::new(settings, &args.config, &Environment::read()))

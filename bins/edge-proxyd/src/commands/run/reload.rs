@@ -15,7 +15,8 @@ pub(super) struct ReloadOutcome {
 }
 
 impl ReloadOutcome {
-    /// Creates the outcome of a reload that changed nothing, with these lines as the explanation.
+    /// Creates the outcome of a reload that applied nothing. `lines` are the explanation, and `successor_helps` whether
+    /// a new process could apply the configuration.
     fn refused(lines: Vec<String>, successor_helps: bool) -> Self {
         Self { answer: ControlAnswer { lines, ..ControlAnswer::default() }, successor_helps }
     }
@@ -35,7 +36,8 @@ impl ReloadOutcome {
     }
 }
 
-/// Returns the advice to let a new process take over, for changes that this process cannot apply.
+/// Returns the advice to let a new process take over, with the process ID of this one, for changes that this process
+/// cannot apply.
 fn successor_advice() -> String {
     format!(
         "have a new process take over, without dropping connections: edge-proxyd reload --takeover (or kill -USR2 {})",
@@ -44,7 +46,8 @@ fn successor_advice() -> String {
 }
 
 /// Returns the names of the sections that differ from the configuration of the start and that are read only then.
-/// `watched` is false if the process was started without certificates, so that certificate files cannot be added.
+/// `watched` is false if the process was started without certificates: certificate files then count as a change of
+/// `certificates`.
 fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool) -> Vec<String> {
     [
         ("acme", settings.acme != started.acme),
@@ -68,9 +71,10 @@ fn sections_read_at_start(started: &Settings, settings: &Settings, watched: bool
 impl Supervisor<'_> {
     /// Reloads the configuration, and records for the status whether that succeeded. Nothing is applied if the
     /// configuration is not valid, needs what the sandbox of this process does not allow, or is rejected by the proxy.
+    ///
     /// Sections that are read only at start wait for a new process: if `whole` is true, nothing is applied then either;
-    /// otherwise the rest is, and the outcome names them. After a success the service manager gets the listening
-    /// sockets.
+    /// otherwise the rest is, and the outcome names them. After a success the listening sockets are stored at the
+    /// service manager.
     pub(super) fn reload(&mut self, whole: bool) -> ReloadOutcome {
         let reloaded = self.attempt(whole);
         self.watched.reloads.record(reloaded.answer.ok);
