@@ -24,8 +24,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Maximum number of calls of instant-acme for one request while the CA rejects the nonce. instant-acme sends each up
-/// to three times.
+/// Maximum number of calls of instant-acme for one request while the CA rejects the nonce. instant-acme sends each
+/// request up to three times.
 const MAX_CALLS: u32 = 20;
 /// Number of order handles at which the cache is cleared before another one is added. An order that is not cached is
 /// fetched again.
@@ -36,7 +36,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The HTTP client given to instant-acme. `last` is the result of the last POST, or the error of the last request.
+/// The HTTP client given to instant-acme. `last` is the response to the last POST, or the error of the last request;
+/// `None` if it was taken.
 #[derive(Clone, Debug)]
 struct Transport {
     acme: Acme,
@@ -60,7 +61,10 @@ impl Transport {
     }
 
     /// Answers a request of instant-acme: GET with the cached directory, HEAD with a nonce of [`Acme`], and every other
-    /// method by sending the request to the CA. Stores the CA's response, or the error, in `last`.
+    /// method by sending the request to the CA. Stores the CA's response, or any error, in `last`.
+    ///
+    /// # Errors
+    /// Returns the error of the request, reduced to its reason.
     async fn exchange(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let (head, body) = request.into_parts();
         let given = match head.method {
@@ -101,8 +105,8 @@ impl Transport {
         }
     }
 
-    /// Takes the stored response to the last call `called`. `None` if the CA rejected the nonce, so that the caller
-    /// repeats the call. `missing` is the kind of the error for status 404.
+    /// Takes the stored response to the last call, whose result is `called`. `None` if the CA rejected the nonce, so
+    /// that the caller repeats the call. `missing` is the kind of the error for status 404.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] for an error response, or if there was no response; `url` is named in the message.
@@ -126,7 +130,7 @@ impl Transport {
 /// Header of a nonce in a response (RFC 8555 §6.5.1).
 const REPLAY_NONCE: http::HeaderName = http::HeaderName::from_static("replay-nonce");
 
-/// Returns the transient error for a request to `url` whose nonces were all rejected.
+/// Returns the transient error for a request to `url` for which every nonce was rejected.
 fn refused_nonces(url: &str) -> AcmeError {
     let why = format!("{url}: the authority refused {} nonces in a row", MAX_CALLS * 3);
     AcmeError::new(ErrorKind::Transient, why)
@@ -138,8 +142,8 @@ struct OpenOrder {
     transport: Transport,
 }
 
-/// The order path of an account whose key is ES256, the only algorithm that instant-acme 0.8 signs with. `open` caches
-/// order handles by order URL.
+/// The order path of an account whose key is ES256, the only algorithm that instant-acme 0.8 signs with. `url` is the
+/// account URL, and `open` caches order handles by order URL.
 pub(super) struct OrderPath {
     acme: Acme,
     url: String,
@@ -174,7 +178,7 @@ impl OrderPath {
         })
     }
 
-    /// Adds an order handle to the cache, which is cleared before if it is full.
+    /// Adds an order handle to the cache, and returns it. A full cache is cleared first.
     fn keep(&self, order: Order, transport: Transport) -> Arc<tokio::sync::Mutex<OpenOrder>> {
         let url = order.url().to_owned();
         let kept = Arc::new(tokio::sync::Mutex::new(OpenOrder { order, transport }));
@@ -245,8 +249,8 @@ impl OrderPath {
         self.open(url).await.map(|(response, _)| response)
     }
 
-    /// Fetches an order and caches its handle. Returns the CA's response, and the handle unless instant-acme cannot
-    /// parse the order.
+    /// Fetches an order and caches its handle. Returns the CA's response, and the handle, which is `None` if
+    /// instant-acme cannot parse the order.
     ///
     /// # Errors
     /// Returns an error if the CA cannot be reached or rejects the request. Status 404 is [`ErrorKind::OrderGone`].
@@ -315,8 +319,9 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Indicates to the CA that a DNS-01 challenge of an order is ready for validation. Returns `false`, without a
-    /// request, if instant-acme cannot parse the order or an authorization, or no authorization has the challenge.
+    /// Indicates to the CA that the DNS-01 challenge with the URL `challenge` is ready for validation. `order` is the
+    /// URL of the order. Returns `true` after the request, and `false`, without it, if instant-acme cannot parse the
+    /// order or an authorization, or no authorization has the challenge.
     ///
     /// # Errors
     /// Returns an error if the CA cannot be reached or rejects the request. Status 404 of the challenge is
@@ -346,8 +351,11 @@ impl OrderPath {
         Err(refused_nonces(challenge))
     }
 
-    /// Finalizes an order with a certificate signing request in DER. `url` is named in errors. `None` if instant-acme
-    /// cannot parse the order.
+    /// Finalizes an order with a certificate signing request in DER. `url` is named in errors. Returns the CA's
+    /// response; `None`, without a request, if instant-acme cannot parse the order.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request.
     pub(super) async fn finalize(
         &self,
         order: &str,
@@ -366,8 +374,8 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Downloads the chain at `url` of an order, and removes the order from the cache. `None` if the order is not
-    /// cached, or its certificate has another URL.
+    /// Downloads the chain at `url` of an order, and removes the order from the cache. `None`, without a request, if
+    /// the order is not cached, or its certificate has another URL.
     ///
     /// # Errors
     /// Returns an error if the CA cannot be reached or rejects the request. Status 404 is [`ErrorKind::OrderGone`].
@@ -387,7 +395,11 @@ impl OrderPath {
         Err(refused_nonces(url))
     }
 
-    /// Revokes a certificate in DER. `url` is that of the revokeCert resource, named in errors.
+    /// Revokes a certificate in DER. `url` is that of the revokeCert resource, which is named in errors. Without
+    /// `reason`, none is sent.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached or rejects the request.
     pub(super) async fn revoke(
         &self,
         url: &str,

@@ -10,12 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 
 impl Dns {
     /// Finds the zone of a name by SOA queries to the resolvers, for the name and then each parent up to the registered
-    /// domain. A name that begins with `_` is not itself queried, since a resolver would cache its absence. The zone is
-    /// in lower case, without a trailing dot.
+    /// domain. A name that begins with `_` is not itself queried, since a resolver would cache its absence. The
+    /// returned zone is in lower case, without a trailing dot.
     ///
     /// # Errors
-    /// Returns [`DnsError::NoZone`] if no zone of two or more labels is found, [`DnsError::NoResolver`] if no resolver is
-    /// configured, or the last error if no resolver responds with NOERROR or NXDOMAIN.
+    /// Returns [`DnsError::NoZone`] if no zone of two or more labels is found, [`DnsError::NoResolver`] if no resolver
+    /// is configured, or the last error if no resolver responds with NOERROR or NXDOMAIN.
     pub async fn zone(&self, name: &str) -> Result<String, DnsError> {
         let name = name.trim_end_matches('.');
         let new = name.starts_with('_');
@@ -54,9 +54,9 @@ impl Dns {
         }
     }
 
-    /// Looks up the IPv4 and IPv6 addresses of name servers, and returns those to which there is a route. A server
-    /// without any is in the result once, without an address; its `error` is `None` if it has addresses that merely
-    /// have no route.
+    /// Looks up the IPv4 and IPv6 addresses of name servers, and returns those to which there is a route, each once. A
+    /// server without such an address is in the result once, without an address; its `error` is `None` if it has
+    /// addresses that merely have no route.
     async fn addresses(&self, names: &[String]) -> Vec<NameServer> {
         let mut found: Vec<NameServer> = Vec::new();
         for server in names {
@@ -188,8 +188,8 @@ impl Dns {
         Err(last)
     }
 
-    /// Reads a referral from `zone` to a zone at or above `name`, with the names of its name servers and their
-    /// addresses in the additional section. `None` if the message contains none.
+    /// Reads a referral from `zone` to a zone below it, at or above `name`, with the names of its name servers and
+    /// their addresses in the additional section. `None` if the message contains none.
     fn referral(&self, message: &Message, zone: &str, name: &str) -> Option<ServerReply> {
         let inside = |child: &str| {
             child.len() > zone.len() && (same(child, name) || name.ends_with(&format!(".{child}")))
@@ -215,7 +215,7 @@ impl Dns {
     }
 
     /// Queries the SOA record of a name's zone at every address of every authoritative name server, or at every
-    /// resolver, by [`mode`](Self::mode), and returns each with the error found.
+    /// resolver, by [`mode`](Self::mode). Returns each address with the error found, and servers without an address.
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the zone or its name servers cannot be found.
@@ -297,7 +297,7 @@ pub struct Target {
 pub struct NameServer {
     /// Host name of the server.
     pub server: String,
-    /// IP address with port. `None` if the server has no address to which there is a route.
+    /// IP address and port. `None` if the server has no address to which there is a route.
     pub address: Option<SocketAddr>,
     /// Description of the error. `None` if the server answers correctly, or was not queried because there is no route
     /// to it.
@@ -306,13 +306,13 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Creates an answer of a server that has neither an error nor a lookup yet.
+    /// Creates the entry of a server at an address, without an error.
     fn new(server: &str, address: Option<SocketAddr>) -> Self {
         Self { server: server.to_owned(), address, error: None, lookup: None }
     }
 }
 
-/// An authoritative answer, the zone that it is from and all servers of that zone.
+/// An authoritative answer, the zone that gave it, and all servers of that zone as pairs of host name and address.
 pub(super) struct AuthorityAnswer {
     pub(super) message: Box<Message>,
     pub(super) zone: String,
@@ -326,8 +326,8 @@ enum ServerReply {
     Referral { child: String, names: Vec<String>, glue: Vec<(String, SocketAddr)> },
 }
 
-/// Returns the child zone of `zone` that an answer is from, by its SOA record. `None` if the SOA record is not of a
-/// zone below `zone` at or above `name`.
+/// Returns the child zone of `zone` that an answer is from, by its SOA record. `None` without an SOA record of a zone
+/// below `zone` that is at or above `name`.
 fn child_zone(message: &Message, zone: &str, name: &str) -> Option<String> {
     let records = message.answers.iter().chain(&message.authorities);
     records
@@ -345,8 +345,8 @@ fn address(record: &Record) -> Option<IpAddr> {
     }
 }
 
-/// Returns the host names in NS records, in order, lower case and without duplicates. With `owner`, only records of
-/// that name count.
+/// Returns the host names in NS records, in their order, in lower case and without duplicates. With `owner`, only
+/// records of that name count.
 fn name_servers<'r>(records: impl Iterator<Item = &'r Record>, owner: Option<&str>) -> Vec<String> {
     let mut names = Vec::new();
     for record in records {

@@ -21,14 +21,14 @@ pub struct Authority {
     pub contact: Vec<String>,
     /// External account binding (RFC 8555 §7.3.4) for a new account. `None` if the CA requires none.
     pub external_account: Option<ExternalAccount>,
-    /// Whether the user agreed to the CA's terms of service. Without it no account is registered. [`Authority::new`]
+    /// `true` if the user agreed to the CA's terms of service. If `false`, no account is registered. [`Authority::new`]
     /// sets `true`.
     pub terms_agreed: bool,
     account: tokio::sync::Mutex<Option<Arc<Account>>>,
 }
 
 impl Authority {
-    /// Creates an authority without contacts, whose terms of service are agreed to.
+    /// Creates an authority without contacts and external account binding, whose terms of service are agreed to.
     #[must_use]
     pub fn new(acme: Acme) -> Self {
         Self {
@@ -49,13 +49,14 @@ pub fn account_key(directory: &str) -> String {
     bare.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' }).collect()
 }
 
-/// Returns scheme, host and port of a URL, or the whole URL if it has no path.
+/// Returns scheme, host and port of a URL, which is everything before its path, or the whole URL if it has no path.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url.get(host..).and_then(|rest| rest.find('/')).and_then(|end| url.get(..host + end)).unwrap_or(url)
 }
 
-/// Converts a store error: transient errors stay transient, others are local.
+/// Converts a store error with its causes: a transient error to [`ErrorKind::Transient`], any other to
+/// [`ErrorKind::Local`].
 pub(super) fn store_error(error: &StoreError) -> AcmeError {
     let kind = if error.is_transient() { ErrorKind::Transient } else { ErrorKind::Local };
     AcmeError::new(kind, crate::error_chain(error))
@@ -91,15 +92,15 @@ impl AccountKeeper {
         self.authorities.iter().map(url).collect()
     }
 
-    /// Returns the account URL from the store, without a request to the CA. `None` if no account is registered, or the
-    /// store or the name cannot be read.
+    /// Returns the account URL from the store, without a request to the CA. `None` if no account is registered, the
+    /// authority is not configured, or the store fails.
     pub(super) async fn known_url(&self, name: &str) -> Option<String> {
         let authority = self.authority(name).ok()?;
         self.load_stored(name, authority).await.ok().flatten().and_then(|account| account.url)
     }
 
     /// Waits up to a minute for the lock of an account, which another process holds during a registration or key
-    /// change.
+    /// change, and returns it.
     ///
     /// # Errors
     /// Returns a local error if the lock is still held then, or the store's error.
@@ -116,7 +117,8 @@ impl AccountKeeper {
     }
 
     /// Reads the stored account of a CA: under its directory URL, or else under its configured name, as older versions
-    /// stored it. The latter only counts if its account URL has the directory's origin. `None` if there is none.
+    /// stored it. The latter only counts if it has no account URL, or one of the directory's origin. `None` if there is
+    /// no account.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -148,11 +150,12 @@ impl AccountKeeper {
     }
 
     /// Returns the account at an authority: from memory, from the store, or registered with a new key that is stored
-    /// before. Completes or reverts an interrupted key change. With `forgotten`, the CA no longer knows the account, so
-    /// it is registered again.
+    /// first. Completes or reverts an interrupted key change. If `forgotten`, the CA no longer knows the account, so it
+    /// is registered again with its key.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the terms of service are not agreed to, or the store or the CA fails.
+    /// Returns an [`AcmeError`] if the authority is not configured, the terms of service are not agreed to, or the
+    /// store or the CA fails.
     pub(super) async fn ensure(&self, name: &str, forgotten: bool) -> Result<Arc<Account>, AcmeError> {
         let authority = self.authority(name)?;
         let mut known = authority.account.lock().await;
@@ -212,11 +215,11 @@ impl AccountKeeper {
         Ok(account)
     }
 
-    /// Stores the account of another client at this CA, unless one is registered already. `found` is searched for an
-    /// account URL of the directory's origin. With `dry`, nothing is stored. Returns a description of the result.
+    /// Stores the account of another client at this CA, unless one is registered already. Of `found`, the first account
+    /// whose URL has the directory's origin is taken. If `dry`, nothing is stored. Returns a description of the result.
     ///
     /// # Errors
-    /// Returns an error if the authority is not configured, or the store or the CA fails.
+    /// Returns an error if the authority is not configured, or the store fails.
     pub(super) async fn adopt(
         &self,
         name: &str,
@@ -323,7 +326,10 @@ fn key(text: &SecretString) -> Result<AccountKey, AcmeError> {
         .map_err(|error| AcmeError::new(ErrorKind::Local, format!("the account key in the store: {error}")))
 }
 
-/// Generates an account key. A failure is a local error.
+/// Generates an account key.
+///
+/// # Errors
+/// Returns an error of kind [`ErrorKind::Local`] if that fails.
 fn generate() -> Result<AccountKey, AcmeError> {
     AccountKey::generate()
         .map_err(|error| AcmeError::new(ErrorKind::Local, format!("a new account key: {error}")))

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 /// Maximum number of names that [`Checker::preflight`] checks concurrently.
 const MAX_CONCURRENT: usize = 8;
 
-/// Checks of the configuration against CA, DNS, providers and store.
+/// Checks of the engine's configuration against CA, DNS, providers and store.
 pub(super) struct Checker<'e> {
     engine: &'e Engine,
 }
@@ -28,7 +28,7 @@ impl<'e> Checker<'e> {
     }
 
     /// Checks before an order, for every name of a certificate, that CAA permits the authority to issue, and that a
-    /// provider has the zone of the TXT record.
+    /// provider has the zone of the TXT record. Names are checked concurrently.
     ///
     /// # Errors
     /// Returns the first error.
@@ -63,11 +63,11 @@ impl<'e> Checker<'e> {
         self.engine.locator.locate(&name.challenge(), &certificate.spec.providers).await
     }
 
-    /// Checks that CAA permits the authority to issue for a name. Returns a description of the records.
+    /// Checks that CAA permits the authority to issue for a name. Returns a description of the records found.
     ///
     /// # Errors
     /// Returns [`ErrorKind::Refused`] if CAA forbids issuance, [`ErrorKind::Local`] if the resolver does not support
-    /// CAA queries, and [`ErrorKind::Transient`] for other lookup errors.
+    /// CAA queries, [`ErrorKind::Transient`] for other lookup errors, and the error of fetching the directory.
     async fn caa(&self, authority: &str, name: &Name) -> Result<String, AcmeError> {
         let directory = self.engine.accounts.authority(authority)?.acme.directory().await?.directory;
         let failed = |error: DnsError| {
@@ -124,7 +124,8 @@ impl<'e> Checker<'e> {
     }
 
     /// Checks, for each authority that a certificate uses, that its directory can be fetched, that the local clock
-    /// differs by 60 s at most, that its terms are agreed to, and its known limits.
+    /// differs by at most 60 s, that its terms, if it has any, are agreed to, and its known limits. Returns a finding
+    /// for each check.
     async fn authorities(&self, certificates: &[Certificate]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (name, authority) in &self.engine.accounts.authorities {
@@ -169,9 +170,9 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Checks the store's files of a certificate, and the condition of the pair in place. A condition that the next run
-    /// replaces because of a fault (such as a missing key) is a fault; a missing, differing or placeholder certificate
-    /// is not.
+    /// Checks the store's files of a certificate, and the condition of the pair in place. A missing, staging or
+    /// placeholder certificate, and one whose names, key type, profile or issuer differ from the configuration, is
+    /// fine; any other condition that the next run corrects, such as a missing key, is a fault.
     async fn files(&self, certificate: &Certificate) -> Vec<Finding> {
         let id = &certificate.spec.id;
         let about = format!("{id}: files");
@@ -207,8 +208,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Checks the zone and provider of a name's challenge, access to the zone by a probe (`dry`) or by a trial record,
-    /// and the name servers.
+    /// Checks the zone and provider of a name's challenge, access to the zone by a probe (if `dry`) or by a trial
+    /// record, and the name servers. Returns a finding for each check.
     async fn challenge(&self, certificate: &Certificate, name: &Name, dry: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let located = self.locate(certificate, name).await;
@@ -234,8 +235,9 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Queries every address of every authoritative name server, or every resolver, for the zone of `at`. An address
-    /// that fails is a fault only if no other address of the same server works.
+    /// Queries every address of every authoritative name server, or every resolver, for the zone of `at`. Returns one
+    /// finding, a fault if a server has no working address. An address that fails beside a working one of the same
+    /// server is only mentioned.
     async fn name_servers(&self, name: &Name, at: &str) -> Finding {
         let dns = &self.engine.locator.dns;
         let about = match dns.mode {
@@ -271,8 +273,8 @@ impl<'e> Checker<'e> {
     }
 }
 
-/// Checks that the CA offers the profile and, for Let's Encrypt only, the number of names and their public suffixes.
-/// Returns a fault for each violation; empty if there is none.
+/// Checks that the CA offers the profile and, for Let's Encrypt only, the number of names (at most 25 or 100, by the
+/// profile) and that they have public suffixes. Returns a fault for each violation; empty if there is none.
 fn limits(certificate: &Certificate, authority: &str, url: &str, directory: &Directory) -> Vec<Finding> {
     let spec = &certificate.spec;
     let mut findings = Vec::new();

@@ -10,17 +10,17 @@ use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machin
 use crate::store::{CertificatePair, StoreError};
 use std::sync::Arc;
 
-/// Creates a local error, which is not retried.
+/// Creates an error of the kind [`ErrorKind::Local`].
 fn local(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::Local, why.to_string())
 }
 
-/// Creates an error for an order that cannot be continued, so that a new one is needed.
+/// Creates an error of the kind [`ErrorKind::OrderGone`]: the order cannot be continued, and a new one is needed.
 fn loss_error(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::OrderGone, why.to_string())
 }
 
-/// Converts the error of a store operation.
+/// Converts an error of the store, for `map_err`.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn durable(error: StoreError) -> AcmeError {
     store_error(&error)
@@ -46,12 +46,15 @@ impl<'e> Issuer<'e> {
     /// Returns the account at the authority of an attempt, registered if necessary.
     ///
     /// # Errors
-    /// Returns an error if the account cannot be loaded or registered.
+    /// Returns an error if the authority is not configured, or the account cannot be loaded or registered.
     async fn account(&self, attempt: &Attempt) -> Result<Arc<Account>, AcmeError> {
         self.engine.accounts.ensure(&attempt.authority, false).await
     }
 
-    /// Performs an action, and returns the event that answers it. The caller reports an error as [`Event::Error`].
+    /// Performs an action of the machine, and returns the event that is its result. A wait returns at once.
+    ///
+    /// # Errors
+    /// Returns the error of the action, which the caller reports as [`Event::Error`].
     pub(super) async fn perform(&self, machine: &Machine, action: Action) -> Result<Event, AcmeError> {
         let (spec, id, store) = (&self.certificate.spec, self.id(), &self.engine.store);
         let attempt = machine.state().attempt.clone().unwrap_or_default();
@@ -137,9 +140,13 @@ impl<'e> Issuer<'e> {
         Ok(Event::Done)
     }
 
-    /// Replaces the key of an account that another client created by an ES256 key. The account URL, which CAA's
-    /// `accounturi` may name, does not change. No effect while an order of any certificate at this authority is in
-    /// progress, since its challenges contain the thumbprint of the old key. A refusal by the CA is only reported.
+    /// Replaces the key of an account that another client created by an ES256 key, and reports that as a note. The
+    /// account URL, which CAA's `accounturi` may name, does not change. Does nothing while an order of any certificate
+    /// at this authority is in progress, since its challenges contain the thumbprint of the old key. A refusal by the
+    /// CA is only reported.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails, or the CA fails otherwise than by refusing.
     async fn modernize(&self, authority: &str) -> Result<(), AcmeError> {
         let store = &self.engine.store;
         for id in store.ids().await.map_err(durable)? {
@@ -163,8 +170,11 @@ impl<'e> Issuer<'e> {
         Ok(())
     }
 
-    /// Fetches the renewal information of a certificate. A CA that does not know the certificate is
-    /// [`Event::UnknownCertificate`], not an error.
+    /// Fetches the renewal information of a certificate, by its ARI identifier. If the CA does not know the
+    /// certificate, the result is [`Event::UnknownCertificate`], not an error.
+    ///
+    /// # Errors
+    /// Returns an error if the authority is not configured, or the request fails.
     async fn renewal_info(&self, authority: &str, certificate: &str) -> Result<Event, AcmeError> {
         let acme = &self.engine.accounts.authority(authority)?.acme;
         match acme.renewal_info(certificate).await {
@@ -179,8 +189,8 @@ impl<'e> Issuer<'e> {
         }
     }
 
-    /// Queries the name servers for pairs of name and TXT value. A failed lookup counts as not visible. Addresses that
-    /// did not answer are reported as a note.
+    /// Queries the name servers for pairs of name and TXT value. Returns [`Event::Visible`], or [`Event::NotVisible`]
+    /// with the reason, also if a lookup fails. Addresses that did not respond are reported as a note.
     async fn verify(&self, wanted: &[(String, String)]) -> Event {
         match self.engine.locator.dns.visible(wanted).await {
             Ok(crate::dns::Visibility::Complete { unreachable }) => {
@@ -195,10 +205,12 @@ impl<'e> Issuer<'e> {
         }
     }
 
-    /// Finalizes an order with the pending key.
+    /// Finalizes an order with a certificate signing request by the pending key. `order` is the URL of the order, and
+    /// `url` its finalize URL.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::OrderGone`] if the pending key is missing, damaged or not the one recorded for the attempt.
+    /// Returns [`ErrorKind::OrderGone`] if the pending key is missing, damaged or not the one recorded for the attempt,
+    /// and other kinds if the store or the CA fails.
     async fn finalize(&self, attempt: &Attempt, order: &str, url: &str) -> Result<Event, AcmeError> {
         let key = self.engine.store.pending_key(self.id()).await.map_err(durable)?;
         let key = key.ok_or_else(|| loss_error("the key for the order is gone from the store"))?;
@@ -210,8 +222,9 @@ impl<'e> Issuer<'e> {
         self.account(attempt).await?.finalize(order, url, &request).await.map(Event::Order)
     }
 
-    /// Returns the key for the next order: the pending key if its type is as configured, else the current key if it is
-    /// to be reused and its type is as configured, else a new key. Stores the key as pending.
+    /// Returns the public key for the next order: of the pending key if its type is as configured, else of the current
+    /// key if it is to be reused and its type is as configured, else of a new key. The current or new key is stored as
+    /// pending.
     ///
     /// # Errors
     /// Returns an error if the store fails, or the key cannot be generated.
@@ -240,8 +253,9 @@ impl<'e> Issuer<'e> {
         Ok(Event::Key { public_key: key.public_key() })
     }
 
-    /// Downloads a chain: the first one (default, then alternates) whose last certificate was issued by the preferred
-    /// issuer, or else the default one, which is reported as a note.
+    /// Downloads a chain as PEM: the first one (default, then alternates) whose last certificate was issued by the
+    /// preferred issuer, or else the default one, which is reported as a note. Without a preferred issuer, the default
+    /// one.
     ///
     /// # Errors
     /// Returns an error if a chain cannot be downloaded.
@@ -268,11 +282,12 @@ impl<'e> Issuer<'e> {
         Ok(chain.pem)
     }
 
-    /// Downloads the chain of an attempt, verifies it against the pending key (or the key in place) and the ordered
-    /// names, and stages the pair.
+    /// Downloads the chain of an attempt, verifies it against the pending key (or, without one, the key in place) and
+    /// the ordered names, and stages the pair.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::OrderGone`] if the key is missing or does not match.
+    /// Returns [`ErrorKind::OrderGone`] if the key is missing or damaged, or the chain is not valid or does not match
+    /// key and names, and other kinds if the store or the CA fails.
     async fn download(&self, attempt: &Attempt, url: &str) -> Result<Event, AcmeError> {
         let (spec, store) = (&self.certificate.spec, &self.engine.store);
         let account = self.account(attempt).await?;
@@ -300,8 +315,8 @@ impl<'e> Issuer<'e> {
     /// Downloads the lost certificate again and stages it with its key, the one in place or the pending one.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::OrderGone`] if no key of the certificate is left or the CA returns another certificate, and
-    /// other kinds if the store or the CA fails.
+    /// Returns [`ErrorKind::OrderGone`] if no certificate was issued, no key of it is left, or the CA returns another
+    /// certificate, and other kinds if the store or the CA fails.
     async fn restore(&self, machine: &Machine, authority: &str, url: &str) -> Result<(), AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let held = machine.state().held.as_ref().ok_or_else(|| loss_error("nothing was issued"))?;
@@ -335,11 +350,12 @@ impl<'e> Issuer<'e> {
         Ok(inspect(&contents).info().map(|info| info.serial.clone()))
     }
 
-    /// Puts the issued certificate into use and runs its deployment. After a roll-back, the previous and the new pair
-    /// are exchanged first. Without an issued certificate there is nothing to do.
+    /// Puts the issued certificate into use in this process and runs its deployment. If another pair is in place, as
+    /// after a roll-back, the previous and the current pair are exchanged first. Returns [`Event::Done`], also without
+    /// an issued certificate; [`Event::Lost`] if the issued pair is not found; or [`Event::NotServed`].
     ///
     /// # Errors
-    /// Returns an error if the store fails, or this process cannot use the certificate.
+    /// Returns an error if the store fails, this process cannot use the certificate, or a reload fails.
     async fn deploy(&self, machine: &Machine) -> Result<Event, AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let Some(held) = &machine.state().held else { return Ok(Event::Done) };
@@ -360,8 +376,11 @@ impl<'e> Issuer<'e> {
         }
     }
 
-    /// Restores the previous pair, puts it into use and reloads the servers. No effect if the new pair is not in place
-    /// or there is no previous one. A failed reload is reported as an event and an alert, not as an error.
+    /// Restores the previous pair, puts it into use and reloads the servers. Does nothing if the new pair is not in
+    /// place or there is no previous one. A failed reload is reported as an event and an alert, not as an error.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails, or this process cannot use the previous pair.
     async fn roll_back(&self, machine: &Machine) -> Result<(), AcmeError> {
         let (id, store) = (self.id(), &self.engine.store);
         let serial = machine.state().held.as_ref().map(|held| held.serial.clone());

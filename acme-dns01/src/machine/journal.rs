@@ -25,7 +25,7 @@ pub struct TxtRecord {
     pub published: bool,
 }
 
-/// One record of the journal. Written durably before the action that it announces, or after the event that it reports.
+/// One record of the journal, written durably before the action that it announces, or after the event that it reports.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -74,7 +74,7 @@ pub enum Record {
         /// Time of the event.
         at: Time,
     },
-    /// The certificate was revoked.
+    /// The certificate was revoked, and is due for replacement.
     Revoked {
         /// Time of the event.
         at: Time,
@@ -90,7 +90,7 @@ pub enum Record {
         /// Time of the next attempt.
         until: Time,
     },
-    /// The certificate's private key was stored.
+    /// The private key for the order was stored.
     Key {
         /// SHA-256 digest of the public key, in hexadecimal digits.
         public_key: String,
@@ -187,11 +187,11 @@ pub struct OrderSpec {
     pub names: Vec<Name>,
     /// Key type, as [`KeyType::as_str`](crate::KeyType::as_str) returns it.
     pub key_type: String,
-    /// ACME profile, if any.
+    /// ACME profile. `None` for the CA's default.
     pub profile: Option<String>,
     /// Configured name of the authority.
     pub authority: String,
-    /// Directory URL of the authority, if known.
+    /// Directory URL of the authority. `None` if it is not known.
     pub directory: Option<String>,
     /// Configured names of the DNS providers. All providers if empty.
     pub providers: Vec<String>,
@@ -230,62 +230,67 @@ pub struct Attempt {
 pub struct State {
     /// Properties of the issued certificate in the store. `None` before the first issuance and after a loss.
     pub held: Option<CertificateInfo>,
-    /// Renewal information of the certificate.
+    /// Renewal information of the certificate. `None` if it was not queried yet.
     pub ari: Option<Ari>,
-    /// The attempt in progress, if any.
+    /// The attempt in progress, which may be suspended. `None` without one.
     pub attempt: Option<Attempt>,
     /// TXT records that this program created or may have created, and has not removed.
     pub txt: Vec<TxtRecord>,
     /// `true` if the certificate in the store still has to be deployed.
     pub undeployed: bool,
-    /// Consecutive roll-backs of a deployment because the new certificate was not served.
+    /// Roll-backs since the last successful deployment because a new certificate was not served.
     pub refused: u32,
-    /// Attempts that failed or were suspended since the last success.
+    /// Attempts that failed or were suspended since the last installed certificate or abandoned attempt.
     pub failures: u32,
-    /// Earliest time of the next attempt, as recorded. See [`State::paused_until`].
+    /// Earliest time of the next attempt, as recorded; it may have passed. `None` without a recorded pause. See
+    /// [`State::paused_until`].
     pub until: Option<Time>,
-    /// Earliest time of the next deployment, as recorded. See [`State::deploy_paused_until`].
+    /// Earliest time of the next deployment, as recorded; it may have passed. `None` without a recorded pause. See
+    /// [`State::deploy_paused_until`].
     pub deploy_until: Option<Time>,
-    /// Human-readable reason of the last failure.
+    /// Human-readable reason of the last failure. `None` if there was none since the last installed certificate or
+    /// abandoned attempt.
     #[cfg_attr(feature = "serde", serde(rename = "trouble"))]
     pub last_error: Option<String>,
-    /// Kind of the last failure.
+    /// Kind of the last failure. `None` without a failure, or in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
     pub last_error_kind: Option<ErrorKind>,
-    /// Time at which `until` was recorded.
+    /// Time at which `until` was recorded. `None` if it was not, or in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
     pub paused_at: Option<Time>,
-    /// Time at which `deploy_until` was recorded.
+    /// Time at which `deploy_until` was recorded. `None` if it was not, or in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_paused_at: Option<Time>,
-    /// Human-readable reason of the last failed deployment.
+    /// Human-readable reason of the last failed deployment or roll-back. `None` after a successful one.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_error: Option<String>,
-    /// Consecutive deployments that failed without a roll-back.
+    /// Deployments that failed without a roll-back since the last successful one.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
-    /// Condition for which the issued certificate was declared lost, until another is installed.
+    /// Condition for which the issued certificate was declared lost. `None` unless it was, and again after another is
+    /// installed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub lost: Option<String>,
     /// URL of the certificate in the store, from which it can be downloaded again. `None` if not known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub url: Option<String>,
-    /// `true` while the certificate is being downloaded again.
+    /// `true` from the beginning of a restoration until the certificate is restored, lost or replaced.
     #[cfg_attr(feature = "serde", serde(default))]
     pub restoring: bool,
     /// Serial number of the certificate that was revoked. `None` if none was.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
-    /// Configuration of the last attempt. A pause after a failure applies to the same configuration only.
+    /// Configuration of the last attempt. `None` without one. A pause after a failure applies to the same configuration
+    /// only.
     #[cfg_attr(feature = "serde", serde(default))]
     pub last_request: Option<Box<OrderSpec>>,
 }
 
-/// Maximum length of a recorded pause: the maximum Retry-After, four weeks.
+/// Maximum length of a recorded pause: the longest Retry-After that is respected, four weeks.
 const MAX_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
 
-/// Returns the end `until` of a pause that was recorded at `at`. `None` if it has passed, is more than four weeks ahead
-/// of `now`, or was recorded in the future.
+/// Returns the end `until` of a pause that was recorded at `at`, `None` if that is unknown. Returns `None` without a
+/// pause, or if it has passed, ends more than four weeks after `now`, or was recorded in the future.
 fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
     until
         .filter(|until| now < *until && *until <= now.after(MAX_PAUSE))
@@ -293,7 +298,7 @@ fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
 }
 
 impl State {
-    /// Replays records, oldest first, from the default state.
+    /// Returns the state after these records, oldest first, which begin from the default state.
     pub fn replay<'r>(records: impl IntoIterator<Item = &'r Record>) -> Self {
         let mut state = Self::default();
         for record in records {
@@ -409,7 +414,7 @@ impl State {
         }
     }
 
-    /// Counts a failed or suspended attempt, with the pause until the next one.
+    /// Counts a failed or suspended attempt, and records its reason and the pause until the next one.
     fn fail(&mut self, at: Time, why: &str, until: Time, kind: Option<ErrorKind>) {
         self.failures = self.failures.saturating_add(1);
         (self.until, self.paused_at) = (Some(until), Some(at));

@@ -7,41 +7,42 @@ use crate::lifetime::CertificateInfo;
 use crate::time::Time;
 use std::time::Duration;
 
-/// Volatile progress of the attempt, which can be rebuilt from the journal and the CA.
+/// Progress of the attempt that is not in the journal, and can be rebuilt from the journal and the CA.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OrderProgress {
     pub(super) renewal_info: bool,
     pub(super) exempt: bool,
     pub(super) staged: Option<Box<CertificateInfo>>,
-    /// Description of the certificate served instead of the new one.
+    /// Description of the certificate that is served instead of the new one. Empty unless a deployment was just
+    /// refused.
     pub(super) refusal: String,
     order: Option<Order>,
     unread: Vec<String>,
     pending: Vec<OpenAuthorization>,
-    /// Time at which polling or verifying began. `None` before.
+    /// Time at which verifying the TXT records, polling the authorizations or polling the order began. `None` before.
     since: Option<Time>,
     polls: u32,
     without_replaces: bool,
 }
 
-/// An authorization that is not valid yet, with its TXT record once located.
+/// An authorization that is not valid yet, with its TXT record once that has been located.
 #[derive(Clone, Debug)]
 struct OpenAuthorization {
     authorization: Authorization,
     txt: Option<TxtRecord>,
-    /// `true` if the challenge was triggered, now or before a restart.
+    /// `true` if the challenge was, or may have been, triggered, now or before a restart.
     triggered: bool,
     polls: u32,
 }
 
-/// Consecutive server errors of a newOrder request with `replaces` after which `replaces` is omitted.
+/// Consecutive transient errors of a newOrder request with `replaces` after which `replaces` is omitted.
 const MAX_REPLACES_ERRORS: u32 = 2;
 /// Polls of a pending challenge after which it is located, verified and triggered again.
 const RETRIGGER_AFTER_POLLS: u32 = 4;
 
 impl Machine {
-    /// Enters the phase in which the attempt in the journal continues: download, order, search for a lost order, or
-    /// preflight.
+    /// Enters the phase in which the attempt in the journal continues: download of an issued certificate, the known
+    /// order, search for an order that may have been placed, or preflight.
     pub(super) fn resume(&mut self) {
         let began = self.state.attempt.clone().unwrap_or_default();
         self.phase = match began {
@@ -59,7 +60,7 @@ impl Machine {
     }
 
     /// Returns the next action of the phases from [`Phase::NewOrder`] to [`Phase::Download`]. Advances over phases in
-    /// which nothing is left to do.
+    /// which nothing is left to do. In any other phase, returns to idle.
     pub(super) fn poll_order(&mut self, now: Time) -> Action {
         let attempt = self.state.attempt.clone().unwrap_or_default();
         match self.phase {
@@ -218,8 +219,9 @@ impl Machine {
         }
     }
 
-    /// Applies an order that the CA returned: selects the phase by its status, or suspends the machine while the CA
-    /// processes it.
+    /// Applies an order that the CA returned, by its status: fetches its authorizations, finalizes, polls while the CA
+    /// processes it, or downloads the certificate. An invalid order, or a valid one without a certificate, fails the
+    /// attempt; one that is processed for longer than the time limit suspends it.
     fn on_order(&mut self, order: Order, now: Time) {
         let retry_after = order.retry_after;
         match order.status {
@@ -281,8 +283,8 @@ impl Machine {
         }
     }
 
-    /// Continues after the last authorization was fetched: with [`Phase::Watch`] if every challenge is triggered, else
-    /// with [`Phase::Locate`]. Returns the next action.
+    /// Continues after the last authorization was fetched, and returns the next action: with [`Phase::Watch`] if every
+    /// challenge is triggered, after a pause if no authorization is pending, else with [`Phase::Locate`].
     fn after_authorizations(&mut self, now: Time) -> Action {
         if self.work.pending.iter().all(|pending| pending.triggered) {
             // Without any pending authorization the order is fetched again after a pause.
@@ -299,7 +301,7 @@ impl Machine {
         }
     }
 
-    /// Enters [`Phase::Watch`], and restarts its time limit and its polls.
+    /// Enters [`Phase::Watch`], and restarts its time limit and the count of polls.
     fn watch(&mut self, now: Time) {
         self.phase = Phase::Watch;
         (self.work.since, self.work.polls) = (Some(now), 0);
@@ -348,7 +350,7 @@ impl Machine {
     }
 
     /// Suspends the machine until the next poll. The pause begins with the configured one and doubles with each poll,
-    /// up to 16 times that; `retry_after` replaces it, with at least 50 ms. `why` is the reason shown meanwhile.
+    /// up to 16 times that; `retry_after` replaces it, with at least 50 ms. `why` is the reason given for the wait.
     fn poll_later(&mut self, now: Time, retry_after: Option<Duration>, why: String) {
         let doubled = self.spec.timeouts.look * 2_u32.pow(self.work.polls.min(4));
         self.work.polls += 1;
@@ -362,7 +364,7 @@ impl Machine {
         self.work.pending.iter_mut().find(|pending| !pending.triggered && pending.txt.is_none())
     }
 
-    /// Returns the TXT records in the journal of the challenges that are not triggered yet.
+    /// Returns the TXT records in the journal for the challenges that are not triggered yet.
     fn challenge_records(&self) -> Vec<TxtRecord> {
         let values = self.work.pending.iter().filter(|pending| !pending.triggered);
         values
@@ -372,8 +374,10 @@ impl Machine {
             .collect()
     }
 
-    /// Handles an error in the phases from [`Phase::NewOrder`] to [`Phase::Download`]: retries, orders again without
-    /// `replaces`, registers a forgotten account again, or ends the attempt as failed or suspended.
+    /// Handles an error in the phases from [`Phase::Directory`] to [`Phase::Download`], by its kind and phase: retries
+    /// after a pause, searches for an order whose response was lost, orders again without `replaces`, registers a
+    /// forgotten account once more, polls a challenge that was triggered already, or ends the attempt as failed or
+    /// suspended. Without an attempt, raises an alert and pauses.
     pub(super) fn order_error(&mut self, error: AcmeError, now: Time) {
         let ordered = self.state.attempt.as_ref().is_some_and(|attempt| attempt.order.is_some());
         let replaces = self.phase == Phase::NewOrder

@@ -16,24 +16,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The folders within the private folder.
+/// The names of the folders in the private folder.
 const PARTS: [&str; 3] = ["accounts", "certificates", "locks"];
 
 /// Ownership of certificate files.
 #[derive(Clone, Debug, Default)]
 pub struct Ownership {
-    /// User id that owns the files. `None` leaves the account that runs the program.
+    /// User id that owns the files. `None` for the account that runs the program.
     pub user: Option<u32>,
-    /// Id of the group that may read certificates. `None` leaves the account's. A folder created by another program, or
-    /// whose group was changed later, is not given to this group.
+    /// Id of the group that may read certificates. `None` for the group of the account. A folder created by another
+    /// program, or whose group was changed later, is not given to this group.
     pub group: Option<u32>,
-    /// Ids of the groups of single certificates, by certificate id. Applied even in folders created by another program.
+    /// Ids of the groups of single certificates, by certificate id. They precede `group`, and apply even in folders
+    /// created by another program.
     pub groups: BTreeMap<String, u32>,
 }
 
 impl Ownership {
-    /// Returns the id of a group: the number itself, or that of the entry with this name in `/etc/group`. `None` if
-    /// there is no entry or the file cannot be read.
+    /// Returns the id of a group: `name` itself if it is a number, or the id of the entry with this name in
+    /// `/etc/group`. `None` if there is no entry or the file cannot be read.
     #[must_use]
     pub fn group_named(name: &str) -> Option<u32> {
         if let Ok(number) = name.parse() {
@@ -63,7 +64,8 @@ pub(super) struct Inner {
 }
 
 impl FileStore {
-    /// Opens the store in this folder, which is created with mode 0755 if it does not exist.
+    /// Opens the store in this folder, which is created with mode 0755 and this ownership if it does not exist. A
+    /// relative path is made absolute.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the folder cannot be created or accessed.
@@ -83,13 +85,13 @@ impl FileStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Takes the store in `folder` over for a user: one that another account made, such as root by hand or another ACME client, with
-    /// the folders of the certificates of these ids. For root, before the user opens the store. A missing folder is created with
-    /// mode 0755 and the user's `group`.
+    /// Takes the store in `folder` over for a user, with the folders of the certificates of these ids: a store that
+    /// another account made, such as root by hand, or another ACME client. To be called by root, before the user opens
+    /// the store. A missing folder is created with mode 0755 and the user's `group`.
     ///
-    /// Files keep their groups, and lose the permissions of others. Only names that the store itself gives are touched, never a
-    /// whole tree. A symbolic link and a file with several names stay as they are. Returns a finding for each change, and a fault for
-    /// whatever stays.
+    /// Files keep their groups, and lose the permissions of others. Only names that the store itself gives are touched,
+    /// never a whole tree. Symbolic links and files with several names are left unchanged. Returns a finding for each
+    /// change, and a fault for whatever is left.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if a file operation fails.
@@ -97,8 +99,9 @@ impl FileStore {
         super::claim::claim(folder, (user, group), ids)
     }
 
-    /// Returns the first part of the store in `folder` that this process cannot write to, with the error. `None` if it can write to
-    /// all. Of a store that does not exist yet, that part is the nearest folder that does. Leaves nothing behind.
+    /// Returns the first part of the store in `folder` that this process cannot write to, with the error. `None` if it
+    /// can write to all parts that exist. If the store does not exist yet, the part is the nearest existing folder
+    /// above. Leaves nothing behind.
     #[must_use]
     pub fn obstacle(folder: &Path) -> Option<(PathBuf, std::io::Error)> {
         let private = folder.join(PRIVATE);
@@ -109,7 +112,7 @@ impl FileStore {
             .find_map(|part| disk::probe(&part).err().map(|why| (part, why)))
     }
 
-    /// Runs a blocking operation on a thread of the blocking pool.
+    /// Runs a blocking operation on a thread of Tokio's blocking pool, and waits for it.
     ///
     /// # Errors
     /// Returns the error of the operation, or [`StoreError::Damaged`] if it panics.
@@ -125,7 +128,7 @@ impl FileStore {
     }
 }
 
-/// A locked file, which is unlocked explicitly when dropped, since a child process that is being started may have
+/// A locked file. It is unlocked explicitly when dropped, since a child process that is being started may have
 /// inherited the descriptor for a moment.
 struct FileLock(File);
 
@@ -142,7 +145,7 @@ impl Inner {
         self.folder.join(PRIVATE).join("certificates").join(id)
     }
 
-    /// Locks the lock file of a name. With `wait` it waits until the lock is free, otherwise it returns `None` if the
+    /// Locks the lock file of a name. If `wait`, blocks until the lock is free; otherwise returns `None` at once if the
     /// lock is held.
     ///
     /// # Errors
@@ -197,10 +200,10 @@ impl Inner {
         Ok(records)
     }
 
-    /// Appends a record to the journal of a certificate and syncs it. An incomplete last line is removed first.
+    /// Appends a record to the journal of a certificate and syncs it to disk. An incomplete last line is removed first.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the journal cannot be written. The record is then removed as far as possible.
+    /// Returns a [`StoreError`] if the journal cannot be written. The record is then removed again as far as possible.
     fn append(&self, id: &str, record: &Record) -> Result<(), StoreError> {
         let folder = self.private(id);
         let path = folder.join("journal");
@@ -227,7 +230,8 @@ impl Inner {
         if fresh { disk::sync(&folder) } else { Ok(()) }
     }
 
-    /// Returns the folder of an account, whose key is reduced to characters that are safe in a file name.
+    /// Returns the folder of an account, named by its key with all characters other than ASCII letters, digits, `-`,
+    /// `.` and `_` replaced by `_`.
     fn account_folder(&self, authority: &str) -> PathBuf {
         let safe: String = authority
             .chars()
@@ -236,7 +240,7 @@ impl Inner {
         self.folder.join(PRIVATE).join("accounts").join(safe)
     }
 
-    /// Reads the ledger. The default if there is none.
+    /// Reads the ledger. An empty one if there is no file.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the file cannot be read or is not a valid ledger.
@@ -431,7 +435,7 @@ impl Store for FileStore {
     }
 }
 
-/// Returns a journal record as one line of JSON.
+/// Returns a journal record as one line of JSON, including its line feed.
 ///
 /// # Errors
 /// Returns [`StoreError::Damaged`] if the record cannot be serialized.
@@ -441,7 +445,7 @@ fn line(record: &Record) -> Result<String, StoreError> {
         .map_err(|why| StoreError::Damaged { path: "journal".to_owned(), why: why.to_string() })
 }
 
-/// Truncates a file after its last line end, and seeks to that position, which is returned.
+/// Truncates a file after its last line feed, or to nothing without one, and seeks to that position, which is returned.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read or truncated.

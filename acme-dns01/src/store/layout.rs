@@ -14,8 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 impl Inner {
-    /// Writes a pair to the folder `staged`. A pair that is in place already is not staged; an interrupted installation
-    /// is then completed instead.
+    /// Writes a pair to the folder `staged`, with the files of the store's layout, and syncs it. A pair that is in
+    /// place already is not staged; an interrupted installation is completed instead.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if a file or folder cannot be written.
@@ -75,8 +75,9 @@ impl Inner {
         disk::sync(from.parent().unwrap_or(from))
     }
 
-    /// Puts the staged folder in place, keeps the replaced pair as the previous one, and removes the pending key if it
-    /// belongs to the installed pair. Completes an interrupted installation.
+    /// Puts the staged folder in place, makes the replaced pair the previous one, and removes the pending key if it
+    /// belongs to the installed pair. What other programs added to the folder is carried over. Without a staged folder,
+    /// an interrupted installation is completed.
     ///
     /// # Errors
     /// Returns an error if no pair is staged or in place, or a file operation fails.
@@ -107,7 +108,8 @@ impl Inner {
     }
 
     /// Copies to a new folder what other programs added to the certificate's folder: symbolic links, files (as hard
-    /// links, or as copies where links are refused) and access control lists. Folders are omitted, and existing entries are not replaced.
+    /// links, or as copies where links are refused) and access control lists, also those of the store's own files.
+    /// Folders are omitted, and existing entries are not replaced.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if an entry cannot be created, or a list cannot be set.
@@ -140,7 +142,7 @@ impl Inner {
     }
 
     /// Moves the folders that other programs created beside the certificate from the previous pair to the pair in
-    /// place.
+    /// place, except where a folder or file of that name exists.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if a folder cannot be moved.
@@ -156,15 +158,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the group of a certificate's files: the one configured for the certificate, or that of a folder that
-    /// another program created or changed, or that of the store. `None` leaves the account's group.
+    /// Returns the group of a certificate's files: the one configured for the certificate, else that of a folder that
+    /// another program created or changed, else that of the store. `None` for the account's group.
     fn group(&self, id: &str) -> Option<u32> {
         let given = self.owner.groups.get(id).copied();
         given.or_else(|| self.adopted_group(id)).or(self.owner.group)
     }
 
-    /// Returns the group of a certificate's folder that another program created, or whose group was changed since. `None` if there
-    /// is no folder, or its group is the noted one, or that of root, which nobody chose for a service.
+    /// Returns the group of a certificate's folder that another program created, or whose group was changed since.
+    /// `None` if there is no folder, or its group is the one that the store recorded, or that of root, which is not a
+    /// deliberate choice.
     fn adopted_group(&self, id: &str) -> Option<u32> {
         let found = std::fs::symlink_metadata(self.folder.join(id)).ok()?;
         let chosen = found.is_dir() && found.gid() != 0 && self.noted_group(id) != Some(found.gid());
@@ -190,18 +193,20 @@ impl Inner {
         disk::replace(&folder.join("group"), format!("{group}\n").as_bytes(), FileAttributes::private(0o600))
     }
 
-    /// Returns the attributes of a certificate's file or folder with this mode.
+    /// Returns the attributes of a certificate's file or folder: this mode, the configured user and the group of
+    /// [`group`](Self::group).
     fn rights(&self, id: &str, mode: u32) -> FileAttributes {
         FileAttributes { mode, user: self.owner.user, group: self.group(id) }
     }
 
-    /// Corrects group and mode of a certificate's files. A folder that another program created keeps its group, unless a
-    /// group is configured for the certificate; the permissions of others are removed there too, since the files hold a
-    /// private key. Returns a description of each correction.
+    /// Corrects group and mode of a certificate's folder and files. A folder that another program created keeps its
+    /// group, unless a group is configured for the certificate; the permissions of others are removed there too, since
+    /// the files hold a private key. Modes of files with an access control list, and symbolic links, are left
+    /// unchanged. Returns a description of each correction; empty without a folder.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if group or mode of a file cannot be set, as of one of another account. All other files are
-    /// corrected nevertheless.
+    /// Returns a [`StoreError`] if group or mode of a file cannot be set, as of a file of another account. All other
+    /// files are corrected nevertheless.
     pub(super) fn correct(&self, id: &str) -> Result<Vec<String>, StoreError> {
         let target = self.folder.join(id);
         if !target.is_dir() {
@@ -236,7 +241,8 @@ impl Inner {
         fault.map_or(Ok(corrected), Err)
     }
 
-    /// Returns the private key's file of a certificate that everybody on this machine can read. `None` if there is none.
+    /// Returns the first file with the private key of a certificate that every account on this machine can read,
+    /// through folders that every account can enter. `None` if there is none.
     fn open_key(&self, id: &str) -> Option<PathBuf> {
         let target = self.folder.join(id);
         let for_others =
@@ -248,7 +254,8 @@ impl Inner {
     }
 
     /// Checks, by creating and removing an empty file in the store's and the certificate's folder, that files can be
-    /// written and given to their group. Returns one finding.
+    /// written and given to their group, and that the private key is not readable by every account. Returns exactly one
+    /// finding.
     pub(super) fn check(&self, id: &str) -> Vec<Finding> {
         let about = format!("{id}: permissions");
         let target = self.folder.join(id);
@@ -287,8 +294,11 @@ impl Inner {
         vec![Finding::fine(about, format!("files can be written{group}"))]
     }
 
-    /// Reads the chain and key in place. A file that exists but cannot be read is reported in `unreadable`, not as an
-    /// error.
+    /// Reads the chain and key in place; `None` each for a missing file. A file that exists but cannot be read is
+    /// reported in `unreadable`, not as an error.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] for errors other than missing files and denied permission.
     pub(super) fn contents(&self, id: &str) -> Result<Contents, StoreError> {
         let path = self.folder.join(id);
         // The folder is opened once, so that both files belong to the same pair even if the folder is exchanged
@@ -320,7 +330,7 @@ impl Inner {
         Ok(Contents { chain, key: key.map(Into::into), unreadable })
     }
 
-    /// Returns the pair in place. `None` if a file is missing.
+    /// Returns the pair in place. `None` if one of its files, or the folder, is missing.
     ///
     /// # Errors
     /// Returns [`StoreError::Damaged`] if a file cannot be read.
@@ -333,7 +343,8 @@ impl Inner {
     }
 }
 
-/// Moves the replaced pair from `staged` to `previous`. An incomplete staged pair is removed.
+/// Moves the replaced pair from `staged` to `previous`, where it replaces an older one. An incomplete staged pair is
+/// removed instead. `folder` is the private folder of the certificate.
 ///
 /// # Errors
 /// Returns a [`StoreError`] if a folder cannot be removed or moved.

@@ -73,7 +73,8 @@ pub enum Encryption {
 impl Encryption {
     /// Returns the encryption that connection parameters select: TLS for `sslmode=require`, with `roots` (PEM) in
     /// addition to the system's; none for `sslmode=disable`, or if every host is a Unix-domain socket or a loopback
-    /// address. Returns `None` if unencrypted data would cross a network without `sslmode=disable`.
+    /// address. Returns `None` for any other parameters: unencrypted data would cross a network without
+    /// `sslmode=disable`.
     #[must_use]
     pub fn of(config: &Config, roots: Option<String>) -> Option<Self> {
         let here = |host: &Host| match host {
@@ -118,7 +119,8 @@ impl Drop for AdvisoryLock {
     }
 }
 
-/// Converts an error of the client to [`StoreError::Database`]: the server's message, or the error with its cause.
+/// Converts an error of the client to [`StoreError::Database`], with the server's message, or else the error and its
+/// cause.
 fn failed(why: &tokio_postgres::Error) -> StoreError {
     let words = why.as_db_error().map_or_else(
         || {
@@ -136,9 +138,9 @@ fn damaged(why: &serde_json::Error) -> StoreError {
 }
 
 impl PostgresStore {
-    /// Creates a store in this database. With several hosts, the first that accepts writes is used, so that a promoted
-    /// replica is found. TLS is determined by `encryption` and not by `config`. The connection is made on first use,
-    /// and again after it breaks or the server stops responding. Missing tables are then created.
+    /// Creates a store in this database, without connecting. With several hosts, the first that accepts writes is used,
+    /// so that a promoted replica is found. TLS is determined by `encryption` and not by `config`. The connection is
+    /// made on first use, and again after it breaks or the server stops responding. Missing tables are then created.
     ///
     /// # Errors
     /// Returns [`StoreError::Database`] if the root certificates are not valid.
@@ -147,7 +149,7 @@ impl PostgresStore {
         Ok(Self { connection: Connection::new(database), locks: Arc::default() })
     }
 
-    /// Returns the connection, opened if necessary.
+    /// Returns the connection, for exclusive use, opened if necessary.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the connection cannot be opened.
@@ -163,12 +165,13 @@ impl PostgresStore {
         self.held().await?.query_opt(sql, &[&id]).await.map_err(|why| failed(&why))
     }
 
-    /// Executes a statement in a transaction, if this process still holds the certificate's lock. `$1` is the id;
-    /// `more` are the parameters from `$2` on. With `notify`, listening hosts are notified of the certificate. Returns
+    /// Executes a statement in a transaction, if this process still holds the certificate's lock. `$1` is the id, and
+    /// `more` are the parameters from `$2` on. If `notify`, listening hosts are notified of the certificate. Returns
     /// the number of changed rows.
     ///
     /// # Errors
-    /// Returns [`StoreError::LockLost`] without the lock, and [`StoreError::Database`] if a statement fails.
+    /// Returns [`StoreError::LockLost`], without an effect, if the lock is not held, and [`StoreError::Database`] if
+    /// the connection or a statement fails.
     async fn execute_fenced(
         &self,
         id: &str,
