@@ -10,26 +10,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The size of a read buffer in bytes: the largest request head, or four TLS records.
 pub(crate) const SIZE: usize = 64 * 1024;
-/// The number of reads in one call of [`ReadBuffer::poll_drain`] after which other tasks run.
+/// The number of reads of one call of [`ReadBuffer::poll_drain`] after which other tasks run.
 const MAX_DRAINS: usize = 16;
-/// The highest number of free buffers that a worker keeps for reuse, of each kind. 64 read buffers are 4 MiB.
+/// The highest number of unused buffers that a worker stores for reuse, of each kind. 64 read buffers are 4 MiB.
 const MAX_FREE_BUFFERS: usize = 64;
 
 thread_local! {
-    /// The free read buffers of the thread.
+    /// The unused read buffers of the thread.
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
-    /// The free write buffers of the thread.
+    /// The unused write buffers of the thread.
     static OUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns a buffer of [`SIZE`] bytes from the thread's free list, or a new one if the list is empty. Its content is
-/// arbitrary.
+/// Returns a buffer of [`SIZE`] bytes from the thread's unused ones, or a new one if there is none. Its content is
+/// unspecified.
 fn whole() -> Box<[u8]> {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into_boxed_slice())
 }
 
-/// Returns a buffer to the thread's free list. It is freed instead if the list is full, its size is not [`SIZE`], or
-/// the thread is ending.
+/// Stores a buffer among the thread's unused ones. It is freed instead if [`MAX_FREE_BUFFERS`] are stored, its size is
+/// not [`SIZE`], or the thread is ending.
 fn recycle(memory: Box<[u8]>) {
     // A thread that ends has no use for it.
     let _ = POOL.try_with(|pool| {
@@ -40,7 +40,7 @@ fn recycle(memory: Box<[u8]>) {
     });
 }
 
-/// A read buffer that is returned to the free list of the thread that drops it.
+/// A read buffer that is stored for reuse by the thread that drops it.
 struct PooledBuffer(Box<[u8]>);
 
 impl AsRef<[u8]> for PooledBuffer {
@@ -55,14 +55,15 @@ impl Drop for PooledBuffer {
     }
 }
 
-/// Bytes that were read and are not consumed yet. Memory is taken from the free list only while there is input.
+/// Bytes that were read and are not consumed yet. A whole buffer is in use only while there is input or a read is
+/// tried.
 #[derive(Default)]
 pub(crate) struct ReadBuffer {
-    /// The memory that contains the input. `None` while there is none.
+    /// The memory that contains the input. `None` if no memory is in use.
     memory: Option<Box<[u8]>>,
     /// The offset of the first byte in `memory` that is not consumed.
     start: usize,
-    /// The offset after the last byte of the input in `memory`.
+    /// The offset in `memory` behind the last byte of the input.
     end: usize,
 }
 
@@ -77,13 +78,13 @@ impl ReadBuffer {
         self.memory.as_deref_mut().map_or(&mut [], |memory| &mut memory[self.start..self.end])
     }
 
-    /// Returns true if there is no input.
+    /// Returns true if there is no input that was not consumed.
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Copies the input into an allocation of exactly its length and returns the whole buffer to the free list, for
-    /// input whose rest may take long to arrive. Does nothing if more than half a buffer is filled.
+    /// Copies the input into an allocation of exactly its length and releases the whole buffer, for input whose rest
+    /// may take long to arrive. No effect if more than half a buffer is filled.
     pub(crate) fn park(&mut self) {
         if self.end - self.start > SIZE / 2 {
             return;
@@ -98,7 +99,7 @@ impl ReadBuffer {
     }
 
     /// Stores `bytes`, which were read elsewhere, as the input. The buffer must be empty. Bytes beyond [`SIZE`] are
-    /// discarded.
+    /// discarded. No effect if there are none.
     pub(crate) fn preset(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             let memory = self.memory.get_or_insert_with(whole);
@@ -108,12 +109,12 @@ impl ReadBuffer {
         }
     }
 
-    /// Returns whether [`SIZE`] bytes wait to be consumed, so that no more fit.
+    /// Returns whether [`SIZE`] bytes of input wait to be consumed, so that no more fit.
     pub(crate) fn is_full(&self) -> bool {
         self.end - self.start >= SIZE
     }
 
-    /// Removes `n` bytes from the front of the input.
+    /// Removes `n` bytes from the front of the input, which must have as many. The memory remains in use.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start += n;
         debug_assert!(self.start <= self.end);
@@ -142,7 +143,7 @@ impl ReadBuffer {
         bytes
     }
 
-    /// Returns the memory to the free list if no input is left. Does nothing otherwise.
+    /// Releases the memory for reuse if no input is left. No effect otherwise.
     pub(crate) fn release(&mut self) {
         if self.is_empty()
             && let Some(memory) = self.memory.take()
@@ -153,9 +154,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Reads and discards input until the client closes or reading fails. Closing with unread input would reset the
-    /// connection before the client reads the last response (RFC 9112 §9.6). Calls `came` for each successful read, and
-    /// yields to other tasks after [`MAX_DRAINS`] reads.
+    /// Reads and discards input until the peer closes the connection or reading fails. Closing with unread input would
+    /// reset the connection before the client reads the last response (RFC 9112 §9.6). Calls `came` for each
+    /// successful read, and yields to other tasks after [`MAX_DRAINS`] reads.
     pub(crate) fn poll_drain(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
@@ -175,8 +176,8 @@ impl ReadBuffer {
         Poll::Pending
     }
 
-    /// Reads once and appends to the input. Returns the number of bytes; `Ok(0)` is the end of the stream, and also the
-    /// result for a full buffer. If nothing is available and there is no input, the memory returns to the free list.
+    /// Reads once and appends to the input. Returns the number of bytes; `Ok(0)` is the end of the stream, and also
+    /// the result for a full buffer. If nothing is available and there is no input, the memory is released.
     ///
     /// # Errors
     /// The error of `io`.
@@ -220,17 +221,17 @@ impl Drop for ReadBuffer {
     }
 }
 
-/// The total length in bytes from which parts are written directly, without a copy into the buffer.
+/// The total length in bytes from which on parts are written directly, without a copy into the buffer.
 const MIN_DIRECT_WRITE: usize = 8 * 1024;
 
-/// A sink that accepts as much as it can without blocking.
+/// A sink that accepts as many bytes as it can without blocking.
 pub(crate) trait ImmediateWrite {
     /// Writes as many bytes of these parts, in their order, as are accepted now, and returns their number. Returns 0
-    /// after an error, which the next ordinary write reports.
+    /// if none are accepted, also after an error, which the next ordinary write reports.
     fn put(&mut self, parts: &[&[u8]]) -> usize;
 }
 
-/// Output that is not written yet. Memory is taken from a free list of the thread while there is output.
+/// Output that is not written yet. Memory of the thread is in use only while there is output.
 #[derive(Default)]
 pub(crate) struct WriteBuffer {
     /// The output, including the part that was written.
@@ -249,8 +250,8 @@ impl WriteBuffer {
         &mut self.bytes
     }
 
-    /// Appends three parts to the output. If they are at least 8 KiB together, the pending output and then the parts
-    /// are first written to `wire` as far as it accepts them now, and only the rest is buffered.
+    /// Appends three parts to the output. If they are at least [`MIN_DIRECT_WRITE`] bytes together, the pending output
+    /// and then the parts are first written to `wire` as far as it accepts them now, and only the rest is buffered.
     pub(crate) fn append_or_write(&mut self, wire: &mut impl ImmediateWrite, parts: [&[u8]; 3]) {
         let mut taken = 0;
         if parts.iter().map(|part| part.len()).sum::<usize>() >= MIN_DIRECT_WRITE {
@@ -277,7 +278,7 @@ impl WriteBuffer {
         self.bytes.len() - self.written
     }
 
-    /// Writes all pending output, then returns the memory to the free list. Completes only when nothing is pending.
+    /// Writes all pending output, then releases the memory for reuse. Completes only when nothing is pending.
     ///
     /// # Errors
     /// The error of `io`, or `WriteZero` if it accepts no bytes.
@@ -303,8 +304,8 @@ impl WriteBuffer {
         Poll::Ready(Ok(()))
     }
 
-    /// Removes the written bytes from the vector once they are at least 32 KiB, so that it does not grow while a client
-    /// never accepts all of the output.
+    /// Removes the written bytes from the vector once they are at least 32 KiB, so that the vector does not grow while
+    /// a client never accepts all of the output.
     fn compact(&mut self) {
         if self.written >= SIZE / 2 {
             self.bytes.drain(..self.written);
@@ -312,8 +313,8 @@ impl WriteBuffer {
         }
     }
 
-    /// Discards the pending output and returns the memory to the free list, or frees it if it is larger than 256 KiB or
-    /// the list is full.
+    /// Discards the pending output and stores the memory for reuse, or frees it if it is larger than 256 KiB or
+    /// [`MAX_FREE_BUFFERS`] are stored.
     pub(crate) fn release(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         self.written = 0;

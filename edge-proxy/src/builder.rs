@@ -26,13 +26,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A builder that configures and starts a proxy: see [`Proxy::builder`].
 pub struct Builder {
+    /// The configuration.
     config: Config,
+    /// The resolver of server certificates.
     certificates: Arc<dyn ResolvesServerCert>,
+    /// The source of certificates that belong to single sites. `None` if there is none.
     site_certificates: Option<Arc<dyn SiteCertificates>>,
+    /// The observer of events.
     observer: Arc<dyn Observer>,
+    /// The number of workers, from 1 to 64.
     workers: usize,
+    /// The sockets that listeners use instead of opening their own.
     inherited: InheritedSockets,
+    /// The state shared with other edges. `None` if the state belongs to this process.
     shared: Option<Shared>,
+    /// The settings of trace export. `None` if spans are disabled.
     #[cfg(feature = "opentelemetry")]
     tracing: Option<Tracing>,
 }
@@ -42,7 +50,8 @@ pub struct Builder {
 pub struct Proxy(());
 
 impl Proxy {
-    /// Returns a builder with the default configuration: no listeners, sites, upstreams or certificates.
+    /// Returns a builder with the default configuration: no listeners, sites, upstreams or certificates, an observer
+    /// that ignores all events, and one worker per CPU core, at most 64.
     pub fn builder() -> Builder {
         Builder {
             config: Config::default(),
@@ -59,8 +68,8 @@ impl Proxy {
 }
 
 impl Builder {
-    /// Sets the configuration. It replaces everything configured before, including listeners, sites and upstreams that
-    /// were added.
+    /// Sets the configuration. It replaces the whole configuration set before, including listeners, sites and
+    /// upstreams that were added.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -89,30 +98,30 @@ impl Builder {
     }
 
     /// Sets the resolver of server certificates: [`Certificates`](crate::Certificates), or any resolver of rustls.
-    /// Default: no certificates.
+    /// Without this call there are no certificates.
     #[must_use]
     pub fn certificates(mut self, certificates: Arc<dyn ResolvesServerCert>) -> Self {
         self.certificates = certificates;
         self
     }
 
-    /// Sets the source of certificates that belong to single sites, before those of [`Builder::certificates`]. Default: every
-    /// certificate is chosen by the server name alone.
+    /// Sets the source of certificates that belong to single sites, which precede those of [`Builder::certificates`].
+    /// Without this call every certificate is chosen by the server name alone.
     #[must_use]
     pub fn site_certificates(mut self, certificates: Arc<dyn SiteCertificates>) -> Self {
         self.site_certificates = Some(certificates);
         self
     }
 
-    /// Sets the observer of events. Default: [`NoopObserver`](crate::NoopObserver).
+    /// Sets the observer of events. Without this call it is [`NoopObserver`](crate::NoopObserver).
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Sets the state shared with other edges that serve the same names: ticket keys, and the sessions for early data.
-    /// Without this call the state belongs to this process.
+    /// Sets the state shared with other edges that serve the same names: ticket keys, and the sessions for early data
+    /// over TCP. Without this call the state belongs to this process.
     #[must_use]
     pub fn shared(mut self, shared: Shared) -> Self {
         self.shared = Some(shared);
@@ -128,16 +137,18 @@ impl Builder {
         self
     }
 
-    /// Sets the number of workers. Values outside 1 to 64 are clamped. Default: one per CPU core, at most 64.
+    /// Sets the number of workers. Values outside 1 to 64 are clamped. Without this call there is one per CPU core, at
+    /// most 64.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.clamp(1, 64);
         self
     }
 
-    /// Sets inherited sockets, from a service manager or a predecessor ([`ProxyHandle::sockets`]). A listener uses the
-    /// sockets bound to its address. The number of workers is raised to the highest number of sockets of one address,
-    /// at most 64, so that no connection waits on an unused socket. Must be called after [`Builder::workers`].
+    /// Sets inherited sockets, from a service manager or a predecessor ([`ProxyHandle::sockets`]), in place of those
+    /// set before. A listener uses the sockets bound to its address; others are closed. The number of workers is
+    /// raised to the highest number of TCP sockets of one address, at most 64, so that no connection waits on an
+    /// unused socket. Must be called after [`Builder::workers`].
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = InheritedSockets { tcp, udp };
@@ -146,12 +157,13 @@ impl Builder {
     }
 
     /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners, or fails after
-    /// 10 s. A listener whose interface or address does not exist yet is not an error: it is served once both exist,
-    /// and reported to [`Observer::listener`]. With [`Builder::shared`], waits up to 2 s for the first keys. Blocks: in
-    /// an asynchronous runtime, call it by `spawn_blocking`.
+    /// 10 s without a reply. A listener whose interface or address does not exist yet is not an error: it is served
+    /// once both exist, and reported to [`Observer::listener`]. With [`Builder::shared`], waits up to 2 s for the
+    /// first keys. Blocks: in an asynchronous runtime, call it by `spawn_blocking`.
     ///
     /// # Errors
-    /// [`StartError`] if the configuration is invalid or cannot be applied, or an address is in use. Nothing runs then.
+    /// [`StartError`] if the configuration is invalid or cannot be applied, an address is in use, or a thread cannot
+    /// be started. Nothing runs then.
     pub fn start(mut self) -> Result<ProxyHandle, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();
@@ -215,8 +227,8 @@ impl Builder {
     }
 }
 
-/// Starts the thread of worker `number`, without listeners. A worker that ends by an error or a panic is recorded in
-/// `state`, which closes its retained sockets, and reported to the observer.
+/// Starts the thread of the worker with the index `number`, without listeners. A worker that ends by an error or a
+/// panic is recorded in `state`, which closes its retained sockets, and reported to the observer.
 ///
 /// # Errors
 /// [`StartError::Thread`] if the thread cannot be started.

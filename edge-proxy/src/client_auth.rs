@@ -28,15 +28,15 @@ pub enum ClientCertificatesError {
         /// The error of the system call.
         source: io::Error,
     },
-    /// A file contains no object of the expected kind in PEM, or a damaged one.
+    /// A file contains no object of the expected kind in PEM, or a malformed one.
     #[error("{}: not a valid PEM file: expected {expected}", path.display())]
     Pem {
-        /// The path of the file.
+        /// The kind of object that is missing or malformed.
         path: PathBuf,
         /// The kind of object that is missing or damaged.
         expected: &'static str,
     },
-    /// A certificate in the file cannot be used as a certificate authority.
+    /// A certificate in the file of the authorities cannot be parsed as a trust anchor.
     #[error("{}: a certificate cannot be used as an authority", path.display())]
     Authority {
         /// The path of the file.
@@ -44,8 +44,8 @@ pub enum ClientCertificatesError {
         /// The error of rustls.
         source: rustls::Error,
     },
-    /// A certificate in the file of the authorities is not one of an authority: no certificate of a client is verified
-    /// by it.
+    /// A certificate in the file of the authorities is not that of an authority: no certificate of a client is
+    /// verified by it.
     #[error("{}: the certificate of {subject} is not that of an authority", path.display())]
     NotAuthority {
         /// The path of the file.
@@ -69,15 +69,15 @@ pub enum ClientCertificatesError {
     Verifier(#[from] VerifierBuilderError),
 }
 
-/// The rules that a certificate was verified under: the content of the files and the mode. Two rules are equal if these
-/// are equal, so a changed file changes the rules.
+/// The rules that a client certificate was verified under: the content of the files and the mode. Two values are equal
+/// if these are equal, so a changed file changes the rules.
 #[derive(Debug, PartialEq, Eq)]
 struct CertificateRules {
     /// The content of the file of authorities.
     authorities: Vec<u8>,
     /// The content of the file of revocation lists. `None` if none is configured.
     revoked: Option<Vec<u8>>,
-    /// Whether clients must present a certificate.
+    /// The mode: whether clients must present a certificate or may.
     mode: CertificateMode,
 }
 
@@ -85,7 +85,7 @@ impl CertificateRules {
     /// Reads the files of the settings without parsing them.
     ///
     /// # Errors
-    /// [`ClientCertificatesError::File`].
+    /// [`ClientCertificatesError::File`] if a file cannot be read.
     fn read(asked: &ClientCertificates) -> Result<Self, ClientCertificatesError> {
         Ok(Self {
             authorities: read(&asked.ca)?,
@@ -94,9 +94,9 @@ impl CertificateRules {
         })
     }
 
-    /// Creates the verifier of client certificates. It rejects certificates if a revocation list has expired, and
-    /// accepts a client without a certificate in the optional mode. `asked` are the settings that the rules were read
-    /// from; their paths are named in errors.
+    /// Creates the verifier of client certificates. The verifier rejects certificates if a revocation list has
+    /// expired, and accepts a client without a certificate in the optional mode. `asked` are the settings that the
+    /// rules were read from; their paths are named in errors.
     ///
     /// # Errors
     /// [`ClientCertificatesError`] if a file has no valid objects, or the authorities or lists are rejected.
@@ -125,17 +125,18 @@ impl CertificateRules {
 /// The client certificate settings of one site, with its TLS configuration.
 #[derive(Debug)]
 pub(crate) struct ClientAuth {
+    /// The rules under which the certificates of this configuration are verified.
     rules: Arc<CertificateRules>,
     /// The TLS configuration of the site, which requests a client certificate.
     pub(crate) tls: Arc<ServerConfig>,
 }
 
 impl ClientAuth {
-    /// Reads the files, and creates a TLS configuration that requests certificates and never resumes sessions. `server`
-    /// creates a configuration with a verifier; ALPN, key log and secret extraction are copied from `base`.
+    /// Reads the files, and creates a TLS configuration that requests certificates and never resumes sessions.
+    /// `server` creates a configuration with a verifier; ALPN, key log and secret extraction are copied from `base`.
     ///
     /// # Errors
-    /// [`ClientCertificatesError`] if a file cannot be read or used.
+    /// [`ClientCertificatesError`] if a file cannot be read or used, or `server` fails.
     pub(crate) fn new(
         asked: &ClientCertificates,
         base: &ServerConfig,
@@ -154,15 +155,16 @@ impl ClientAuth {
     }
 
     /// Returns the client certificate of a handshake under this configuration, with the rules it was verified under.
-    /// `chain` begins with the client's certificate and is empty if the client sent none.
+    /// `chain` is the verified chain, which begins with the client's certificate, and empty if the client sent none.
     pub(crate) fn proven(&self, chain: &[CertificateDer<'_>]) -> ProvenCertificate {
         ProvenCertificate { rules: self.rules.clone(), certificate: client_certificate(chain) }
     }
 }
 
-/// The verified client certificate of a connection, or that none was sent, with the rules of that handshake.
+/// The verified client certificate of a connection, or the fact that none was sent, with the rules of that handshake.
 #[derive(Debug)]
 pub(crate) struct ProvenCertificate {
+    /// The rules under which the handshake verified the certificate.
     rules: Arc<CertificateRules>,
     /// The verified certificate. `None` if the client sent none.
     certificate: Option<ClientCertificate>,
@@ -170,8 +172,8 @@ pub(crate) struct ProvenCertificate {
 
 impl ProvenCertificate {
     /// Returns the certificate as the context of a request. `in_force` are the site's present settings. If they are
-    /// `None`, or their rules differ from those of the handshake, the result is `NotAsked`; else `Absent` if the client
-    /// sent none.
+    /// `None`, or their rules differ from those of the handshake, the result is `NotAsked`; else it is `Verified`, or
+    /// `Absent` if the client sent no certificate.
     pub(crate) fn under(&self, in_force: Option<&ClientAuth>) -> CertificateContext<'_> {
         match in_force {
             Some(auth) if Arc::ptr_eq(&auth.rules, &self.rules) || *auth.rules == *self.rules => {
@@ -182,28 +184,28 @@ impl ProvenCertificate {
     }
 }
 
-/// Reads a file; the error names its path.
+/// Reads a file whose path the error names.
 ///
 /// # Errors
-/// [`ClientCertificatesError::File`] if it cannot be read.
+/// [`ClientCertificatesError::File`] if the file cannot be read.
 fn read(path: &Path) -> Result<Vec<u8>, ClientCertificatesError> {
     std::fs::read(path).map_err(|source| ClientCertificatesError::File { path: path.into(), source })
 }
 
-/// Parses the certificates of a PEM file. `path` is named in the error. A file without any is an error.
+/// Parses the certificates of a PEM file, in their order. `path` is named in the error.
 ///
 /// # Errors
-/// [`ClientCertificatesError::Pem`] if it is malformed or has none.
+/// [`ClientCertificatesError::Pem`] if the file is malformed or has no certificate.
 fn authorities(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ClientCertificatesError> {
     let wrong = || ClientCertificatesError::Pem { path: path.into(), expected: "at least one certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| wrong())?;
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
 }
 
-/// Parses the revocation lists of a PEM file. `path` is named in the error. A file without any is an error.
+/// Parses the revocation lists of a PEM file, in their order. `path` is named in the error.
 ///
 /// # Errors
-/// [`ClientCertificatesError::Pem`] if it is malformed or has none.
+/// [`ClientCertificatesError::Pem`] if the file is malformed or has no revocation list.
 fn revocation_lists(
     path: &Path,
     pem: &[u8],
@@ -216,8 +218,8 @@ fn revocation_lists(
 }
 
 /// Returns the parts of a verified chain that policies and request fields use: the chain in DER, the SHA-256
-/// fingerprint in lower-case hexadecimal, subject and issuer by RFC 4514, the first common name, and the serial number
-/// in upper-case hexadecimal. `None` if the chain is empty. The names and the number stay empty if the certificate
+/// fingerprint in lowercase hexadecimal, subject and issuer by RFC 4514, the first common name, and the serial number
+/// in uppercase hexadecimal. `None` if the chain is empty. The names and the number are empty if the certificate
 /// cannot be parsed.
 fn client_certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
     let leaf = chain.first()?;

@@ -10,14 +10,14 @@ thread_local! {
     static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// Appends a Date field with the current time (RFC 9110 §5.6.7) unless the fields have one.
+/// Appends a Date field with the current time (RFC 9110 §5.6.7). No effect if the fields contain one.
 pub(super) fn add(fields: &mut Fields) {
     if !fields.contains(Name::Date) {
         add_at(SystemTime::now(), fields);
     }
 }
 
-/// Appends a Date field for the time `now`, without a check for one that is present.
+/// Appends a Date field for the time `now`, also if one is present.
 fn add_at(now: SystemTime, fields: &mut Fields) {
     let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     LAST.with_borrow_mut(|(last, text)| {

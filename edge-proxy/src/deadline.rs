@@ -9,30 +9,30 @@ use std::time::{Duration, Instant};
 /// The interval at which deadlines are checked.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The time that a connection without a request has for its first one once the worker drains. Its client may have sent the
-/// request before it could know.
+/// The time that a connection without a request has for its first one once the worker drains. Its client may have sent
+/// the request before it could know.
 pub(crate) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// The value of a deadline that is not set.
 const NEVER: u64 = u64::MAX;
 
-/// The time of a deadline, and the task to wake when it has passed.
+/// The time of a deadline, and the task that is woken when it has passed.
 struct DeadlineCell {
     /// The deadline in milliseconds since the worker's start. [`NEVER`] if it is not set.
     at: Cell<u64>,
-    /// The task to wake. `None` if none waits.
+    /// The task to wake. `None` if none waits for the deadline.
     waker: RefCell<Option<Waker>>,
 }
 
-/// The clock of a worker, with a resolution of 250 ms, and the list of its deadlines.
+/// The clock of a worker, with a resolution of [`SWEEP_INTERVAL`], and the list of the worker's deadlines.
 pub(crate) struct DeadlineSweeper {
     /// The time at which the worker was started.
     start: Instant,
     /// The time of the last sweep, in milliseconds since `start`.
     now: Cell<u64>,
-    /// True if the worker is draining: it accepts no new requests.
+    /// True if the worker is draining: it finishes requests in flight and begins no new ones.
     draining: Cell<bool>,
-    /// The deadlines of the worker. One whose owner is gone is removed by a sweep.
+    /// The deadlines of the worker. Those whose owner is gone are removed by a sweep.
     slots: RefCell<Vec<Weak<DeadlineCell>>>,
 }
 
@@ -47,7 +47,7 @@ impl DeadlineSweeper {
         })
     }
 
-    /// Updates the clock every 250 ms and wakes the tasks whose deadline has passed. Never completes.
+    /// Updates the clock every [`SWEEP_INTERVAL`] and wakes the tasks whose deadline has passed. Never completes.
     pub(crate) async fn run(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -65,13 +65,13 @@ impl DeadlineSweeper {
         self.wake(|_| true);
     }
 
-    /// Returns whether the worker is draining: it accepts no new requests.
+    /// Returns whether the worker is draining: it finishes requests in flight and begins no new ones.
     pub(crate) fn draining(&self) -> bool {
         self.draining.get()
     }
 
-    /// Wakes the tasks of all deadlines whose time in milliseconds satisfies `due`, and removes deadlines that were
-    /// dropped.
+    /// Wakes the tasks of all deadlines for whose time, in milliseconds since the worker's start, `due` returns true.
+    /// Removes deadlines whose owner is gone.
     fn wake(&self, due: impl Fn(u64) -> bool) {
         self.slots.borrow_mut().retain(|slot| {
             let Some(slot) = slot.upgrade() else { return false };
@@ -84,7 +84,7 @@ impl DeadlineSweeper {
         });
     }
 
-    /// Creates a deadline that is not set.
+    /// Creates a deadline of this worker that is not set.
     pub(crate) fn deadline(self: &Rc<Self>) -> Deadline {
         let slot = Rc::new(DeadlineCell { at: Cell::new(NEVER), waker: RefCell::new(None) });
         self.slots.borrow_mut().push(Rc::downgrade(&slot));
@@ -94,32 +94,35 @@ impl DeadlineSweeper {
 
 /// A deadline of a connection or exchange.
 pub(crate) struct Deadline {
+    /// The clock of the worker.
     sweep: Rc<DeadlineSweeper>,
+    /// The time of the deadline and the task that waits for it.
     slot: Rc<DeadlineCell>,
 }
 
 impl Deadline {
-    /// Sets the deadline to `duration` from now, rounded up by the interval of the sweep, so that it is never early.
+    /// Sets the deadline to `duration` from now, plus [`SWEEP_INTERVAL`], by which the clock may be late, so that the
+    /// deadline never passes early.
     pub(crate) fn set(&self, duration: Duration) {
         self.slot
             .at
             .set(self.sweep.now.get() + duration.as_millis() as u64 + SWEEP_INTERVAL.as_millis() as u64);
     }
 
-    /// Sets the deadline to `duration` from now unless it is earlier already.
+    /// Sets the deadline to `duration` from now as [`Deadline::set`] does, unless it is earlier already.
     pub(crate) fn sooner(&self, duration: Duration) {
         let before = self.slot.at.get();
         self.set(duration);
         self.slot.at.set(before.min(self.slot.at.get()));
     }
 
-    /// Clears the deadline: it never passes.
+    /// Clears the deadline, so that it never passes.
     pub(crate) fn clear(&self) {
         self.slot.at.set(NEVER);
     }
 
     /// Completes if the deadline has passed. Otherwise registers the task, which is woken when the deadline passes and
-    /// when the worker begins to drain; only the last task that polled is woken.
+    /// when the worker begins to drain; of several tasks only the last one that polled is woken.
     pub(crate) fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.slot.at.get() <= self.sweep.now.get() {
             return Poll::Ready(());
@@ -133,14 +136,14 @@ impl Deadline {
     }
 
     /// Runs `future` until it completes, or until `duration` or the deadline that was set before has passed. Returns
-    /// `None` if the time passed first. The previous deadline is restored afterwards, so that time limits can be
+    /// `None` if the time passed first. The previous deadline is set again afterwards, so that time limits can be
     /// nested.
     pub(crate) async fn within<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
         self.limit(duration, false, future).await
     }
 
-    /// Runs `future` as [`Deadline::within`] does, for at most [`FIRST_REQUEST_GRACE`] once the worker drains. Returns `None`
-    /// if the time passed first.
+    /// Runs `future` as [`Deadline::within`] does, but once the worker drains, for at most [`FIRST_REQUEST_GRACE`]
+    /// more. Returns `None` if the time passed first.
     pub(crate) async fn within_first<T>(
         &self,
         duration: Duration,
@@ -149,6 +152,9 @@ impl Deadline {
         self.limit(duration, true, future).await
     }
 
+    /// Runs `future` for at most `duration` and the deadline set before; if `until_drained` is true, also for at most
+    /// [`FIRST_REQUEST_GRACE`] once the worker drains. Returns `None` if the time passed first. The previous deadline
+    /// is set again afterwards.
     async fn limit<T>(
         &self,
         duration: Duration,

@@ -8,16 +8,16 @@ const RESERVED_DIVISOR: u64 = 4;
 /// The minimum number of reserved descriptors, also where a fourth is less.
 const MIN_RESERVED: u64 = 16;
 
-/// Returns the first descriptor number that is reserved, from the soft limit of open files (`RLIMIT_NOFILE`). The
-/// kernel assigns the lowest free number, so a client connection with a number at or above this one shows that nearly
-/// all are in use. `RawFd::MAX` without a limit.
+/// Returns the lowest descriptor number that is reserved, from the soft limit of open files (`RLIMIT_NOFILE`). The
+/// kernel assigns the lowest free number, so a client connection with a number at or above this one shows that all
+/// lower ones are in use. `RawFd::MAX` without a limit.
 pub(crate) fn ceiling() -> RawFd {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     below(limit)
 }
 
-/// Returns the [`ceiling`] for a limit of descriptors: the limit less a fourth of it, but at least 16. `None` means no
-/// limit.
+/// Returns the [`ceiling`] for a limit of descriptors: the limit less a fourth of it, but at least [`MIN_RESERVED`]
+/// less. `None` means no limit, for which the result is `RawFd::MAX`.
 fn below(limit: Option<u64>) -> RawFd {
     let Some(limit) = limit else { return RawFd::MAX };
     let kept = (limit / RESERVED_DIVISOR).max(MIN_RESERVED);

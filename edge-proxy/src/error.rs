@@ -6,7 +6,8 @@ use edge_policy::ConfigErrors;
 use std::io;
 use std::net::SocketAddr;
 
-/// The error of a start or a reload, which then has no effect. [`source`](std::error::Error::source) returns the cause.
+/// The error of a start or a reload, which then has no effect. [`source`](std::error::Error::source) returns the
+/// cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -21,7 +22,7 @@ pub enum StartError {
         /// The error of the system call.
         source: io::Error,
     },
-    /// The TLS settings of an upstream cannot be applied.
+    /// The TLS settings of an upstream cannot be applied, such as a file that cannot be read.
     #[error("TLS to the upstream `{upstream}` cannot be set up")]
     UpstreamTls {
         /// The name of the upstream.
@@ -29,7 +30,7 @@ pub enum StartError {
         /// The underlying error.
         source: UpstreamTlsError,
     },
-    /// The client certificate settings of a site cannot be applied.
+    /// The client certificate settings of a site cannot be applied, such as a file that cannot be read.
     #[error("client certificates of the site `{site}` cannot be asked for")]
     ClientCertificates {
         /// The name of the site.
@@ -49,24 +50,24 @@ pub enum StartError {
     /// The settings of trace export cannot be applied.
     #[error("tracing: {why}")]
     Tracing {
-        /// The problem and how to fix it. Does not contain the values of fields.
+        /// The problem and how to solve it. Does not contain the values of header fields.
         why: String,
     },
     /// Starting a thread failed.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
-    /// A worker could not open its listeners, did not respond within 10 s, or has ended.
+    /// A worker could not open its listeners, did not reply within 10 s, or has ended.
     #[error("worker {number} does not serve")]
     Worker {
         /// The zero-based index of the worker.
         number: usize,
-        /// The error of the worker.
+        /// The error of the worker, or that it did not reply.
         source: io::Error,
     },
 }
 
-/// Returns advice on a bind error, to be appended to its message: for a privileged port, an address in use, or an
-/// address that no interface has. Empty for other errors.
+/// Returns advice on a bind error, to be appended to its message: for a permission error of a port below 1024, an
+/// address in use, or an address that no interface has. Empty for other errors.
 fn bind_advice(address: SocketAddr, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied if address.port() < 1024 => {

@@ -21,26 +21,29 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The interval at which interfaces are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The thread that watches interfaces. Dropping it stops the thread and waits for its end.
+/// The thread that watches interfaces. Dropping it ends the thread and waits for its end.
 pub(super) struct WatcherThread {
     /// True if the thread is to end.
     ended: Arc<AtomicBool>,
-    /// The thread. `None` once its end was waited for.
+    /// The thread. `None` once its end is awaited.
     thread: Option<JoinHandle<()>>,
 }
 
-/// The data of the watching thread: the state of the proxy, the command channels of the workers by their index, and the
-/// observer.
+/// The data of the watching thread.
 pub(super) struct InterfaceWatcher {
+    /// The state of the proxy.
     pub(super) state: Arc<Mutex<ProxyState>>,
-    /// Locked during a reload.
+    /// The lock of reloads: locked during a reload and while changes are applied.
     pub(super) reloading: Arc<Mutex<()>>,
+    /// The command channels of the workers, by their index.
     pub(super) workers: Vec<UnboundedSender<Command>>,
+    /// The observer that changes are reported to.
     pub(super) observer: Arc<dyn Observer>,
 }
 
 impl WatcherThread {
-    /// Starts a thread that checks the interfaces now and every 500 ms until this handle is dropped.
+    /// Starts a thread that checks the interfaces now and every [`CHECK_INTERVAL`] until the returned value is
+    /// dropped.
     ///
     /// # Errors
     /// The error of starting the thread.
@@ -69,19 +72,22 @@ impl Drop for WatcherThread {
     }
 }
 
-/// A listener whose interface or address has appeared, disappeared, or been replaced.
+/// A possible change of a listener: its interface or address may have appeared, disappeared, or been replaced.
 struct Change {
+    /// The listener of the configuration.
     listener: Listener,
-    /// Duplicates of the inherited sockets that wait for the interface.
+    /// Duplicates of the inherited sockets that wait for the interface or address.
     spare: InheritedSockets,
-    /// The index of the interface now.
+    /// The present index of the listener's interface. `None` if the listener has none, or the interface does not
+    /// exist.
     index: Option<u32>,
+    /// True if the listener has sockets.
     was_serving: bool,
 }
 
 impl InterfaceWatcher {
     /// Checks once: opens listeners whose interface or address has appeared, and closes those whose interface is gone
-    /// or was replaced. Reports each change to the observer without holding a lock, so that it may use the proxy.
+    /// or was replaced. Reports each change to the observer without a lock, so that the observer may use the proxy.
     fn look(&self) {
         for (listener, address, why) in self.apply_changes() {
             let interface = listener.interface.as_deref();
@@ -89,12 +95,14 @@ impl InterfaceWatcher {
         }
     }
 
+    /// Locks and returns the state of the proxy, also after a panic of another thread.
     fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies all changes. Returns those to report, with the error while a listener is not served. A reload in progress
-    /// decides about listeners itself, and the changes are found by the next check.
+    /// Applies all changes. Returns those to report: the listener, its address, and the reason while it is not served,
+    /// `None` if it is served. Empty while a reload is in progress, which decides about listeners itself; the changes
+    /// are found by the next check.
     fn apply_changes(&self) -> Vec<(Listener, SocketAddr, Option<String>)> {
         let _no_reload = match self.reloading.try_lock() {
             Ok(guard) => guard,
@@ -105,7 +113,9 @@ impl InterfaceWatcher {
         changes.into_iter().filter_map(|change| self.apply(change)).collect()
     }
 
-    /// Opens or closes the sockets of a listener. `None` if that is nothing new.
+    /// Opens or closes the sockets of a listener for all workers. Returns the listener, its address, and the reason it
+    /// is not served, `None` if it is served. Returns `None` if the listener is still not served, or is no longer in
+    /// the configuration.
     fn apply(&self, change: Change) -> Option<(Listener, SocketAddr, Option<String>)> {
         let Change { listener, spare, index, was_serving } = change;
         let opened = match (&listener.interface, index) {
@@ -141,7 +151,10 @@ impl InterfaceWatcher {
         (why.is_none() || was_serving).then_some((listener, held.address, why))
     }
 
-    /// Opens the sockets of a listener for all workers.
+    /// Opens the sockets of a listener for all workers, with `inherited` ones or, if these cannot be used, new ones.
+    ///
+    /// # Errors
+    /// The error of opening the sockets, also that the interface or address does not exist.
     fn open(&self, listener: &Listener, mut inherited: InheritedSockets) -> std::io::Result<Vec<Sockets>> {
         let workers = self.workers.len();
         // Those that somebody else opened can still be bound where they never were.
@@ -153,7 +166,7 @@ impl InterfaceWatcher {
         Ok(places(listener, opened, workers))
     }
 
-    /// Sends each worker its sockets, or none.
+    /// Sends each worker its sockets of a listener, or the command to close the listener if there are none.
     fn tell(&self, listener: &Listener, mut sockets: Vec<Sockets>) {
         for commands in &self.workers {
             let sockets = sockets.pop().map(Box::new);
@@ -163,7 +176,8 @@ impl InterfaceWatcher {
     }
 }
 
-/// Returns the change of a listener. `None` if it is served by its present interface.
+/// Returns the possible change of a listener. `None` if the listener is served on its present interface or has none
+/// and is served, or its inherited sockets cannot be duplicated.
 fn change(held: &RetainedSockets) -> Option<Change> {
     let was_serving = held.is_serving();
     let index = held.listener.interface.as_deref().and_then(sys::interface_index);

@@ -34,49 +34,58 @@ pub(crate) struct Sockets {
     pub(crate) tcp: TcpListener,
     /// The UDP socket of the worker, and its membership in the group of engines. `None` without HTTP/3.
     pub(crate) quic: Option<(UdpSocket, h3::Handover)>,
-    /// True if another process opened the sockets, possibly for another interface.
+    /// True if another process opened the TCP socket, possibly for another interface.
     pub(crate) inherited: bool,
 }
 
-/// A command to a worker.
+/// Opens these listeners for a configuration without accepting connections. The worker replies with its index and the
+/// result.
 pub(crate) enum Command {
     /// Opens these listeners for a configuration without accepting connections. The reply is the worker's index and the
     /// result.
     Prepare { runtime: Arc<Runtime>, opened: Vec<Sockets>, reply: std_mpsc::Sender<(usize, io::Result<()>)> },
-    /// Serves the prepared configuration and its listeners, and closes `closed`. No effect if nothing is prepared.
+    /// Serves the prepared configuration and its listeners, and closes the listeners in `closed`. No effect if nothing
+    /// is prepared.
     Commit { closed: Vec<Listener> },
-    /// Discards the prepared configuration and closes its listeners.
+    /// Discards the prepared configuration and closes its listeners. No effect if nothing is prepared.
     Abandon,
-    /// Serves a listener on these sockets in place of its previous ones, or closes it if there are none.
+    /// Serves a listener on these sockets in place of its previous ones, or only closes it if `sockets` is `None`.
     Relisten { listener: Listener, sockets: Option<Box<Sockets>> },
-    /// Stops accepting connections, finishes requests in flight, and ends the worker when there are none, or after this
-    /// duration.
+    /// Stops accepting connections, finishes requests in flight, and ends the worker when there are none, or after
+    /// this duration.
     Drain(Duration),
 }
 
-/// A QUIC engine that is not running yet.
+/// The future that runs a QUIC engine.
 type EngineTask = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 /// A listener that is open but does not accept connections yet.
 struct PreparedListener {
+    /// The listener of the configuration.
     listener: Rc<Listener>,
+    /// The local address, with the port that was chosen for port 0.
     address: SocketAddr,
+    /// The listening TCP socket, registered with the runtime.
     tcp: AsyncFd<TcpListener>,
+    /// True if another process opened the TCP socket, possibly for another interface.
     inherited: bool,
     /// The control of the QUIC engine, and the future that runs it. `None` without HTTP/3.
     engine: Option<(EngineHandle, EngineTask)>,
 }
 
-/// The control of one listener's QUIC engine, and the way of datagrams to it.
+/// The control of one listener's QUIC engine, and the queues of the engines of its group.
 struct EngineHandle {
+    /// The sender of commands to the engine.
     control: h3::EngineControl,
+    /// The queues by which datagrams are passed to the engines of the group.
     router: h3::Router,
 }
 
-/// The running tasks of one listener: the accept loop, and the QUIC engine if it has HTTP/3.
+/// The running tasks of one listener: the task that accepts TCP connections, and the QUIC engine if it has HTTP/3.
 struct ActiveListener {
+    /// The listener of the configuration.
     listener: Rc<Listener>,
-    /// The actual address, also for port 0.
+    /// The local address, with the port that was chosen for port 0.
     address: SocketAddr,
     /// The task that accepts TCP connections.
     accepting: JoinHandle<()>,
@@ -88,15 +97,19 @@ struct ActiveListener {
 
 /// The QUIC engine of a removed listener, which finishes its connections.
 struct EndingEngine {
+    /// The local address of the listener.
     address: SocketAddr,
+    /// The interface that the listener was bound to. `None` if it was bound to none.
     interface: Option<String>,
+    /// The control of the engine.
     engine: EngineHandle,
+    /// The task that runs the engine.
     task: JoinHandle<()>,
 }
 
 impl ActiveListener {
     /// Stops accepting connections, except those in the queue. Returns the engine, whose connections have
-    /// [`REMOVED_LISTENER_TIMEOUT`] to finish.
+    /// [`REMOVED_LISTENER_TIMEOUT`] to finish. `None` without HTTP/3.
     fn end(self) -> Option<EndingEngine> {
         let Self { listener, address, accepting: _, stop, engine } = self;
         drop(stop);
@@ -105,9 +118,11 @@ impl ActiveListener {
         Some(EndingEngine { address, interface: listener.interface.clone(), engine, task })
     }
 
-    /// Passes datagrams between this listener's engine and a removed one at the same address: the kernel chooses among the
-    /// sockets of both, and also a client's later datagrams may arrive at the other. A listener that is bound to an
-    /// interface gets none from one that is not bound to it.
+    /// Passes datagrams between this listener's engine and a removed one at the same address: the kernel chooses among
+    /// the sockets of both, and also a client's later datagrams may arrive at the other. Of two listeners with
+    /// different interfaces, datagrams of unknown clients are passed only to the one without an interface, and those
+    /// of connections only to an engine without an interface. No effect if the addresses differ, this listener has no
+    /// HTTP/3, or the other engine has ended.
     fn connect(&self, ending: &EndingEngine) {
         let Some((engine, _)) = &self.engine else { return };
         let interface = &self.listener.interface;
@@ -124,8 +139,8 @@ impl ActiveListener {
     }
 }
 
-/// Runs a worker on this thread until it is drained or its command channel is closed. It has no listeners before the
-/// first [`Command::Commit`]. The worker with index 0 performs the active health checks for all.
+/// Runs a worker on this thread until it is drained or its command channel is closed. The worker has no listeners
+/// before the first [`Command::Commit`]. The worker with index 0 performs the active health checks for all workers.
 ///
 /// # Errors
 /// The error of creating the asynchronous runtime.
@@ -196,7 +211,8 @@ pub(crate) fn run(
     })
 }
 
-/// Ends the listeners for which `which` is true. Their engines are added to `ending`.
+/// Ends the listeners for which `which` returns true. Their engines are added to `ending`, from which engines that
+/// have ended are removed.
 fn end(
     listening: &mut Vec<ActiveListener>,
     ending: &mut Vec<EndingEngine>,
@@ -207,7 +223,7 @@ fn end(
     ending.extend(ended.filter_map(ActiveListener::end));
 }
 
-/// Closes idle upstream connections that are no longer needed, every [`TRIM_INTERVAL`]. Never completes.
+/// Closes idle upstream connections that are not needed, every [`TRIM_INTERVAL`]. Never completes.
 async fn trim(worker: Rc<Worker>) {
     let mut periods = tokio::time::interval(TRIM_INTERVAL);
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -245,7 +261,8 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
 }
 
 impl PreparedListener {
-    /// Starts accepting connections. `ending` are the engines of removed listeners.
+    /// Starts accepting connections and running the QUIC engine. `ending` are the engines of removed listeners, with
+    /// which datagrams are exchanged at the same address.
     fn start(self, worker: &Rc<Worker>, ending: &[EndingEngine]) -> ActiveListener {
         let Self { listener, address, tcp, inherited, engine } = self;
         let (stop, stopped) = oneshot::channel();
@@ -267,7 +284,9 @@ impl PreparedListener {
     }
 }
 
-/// Finishes the requests in flight, and those of connections that have not sent their first one yet.
+/// Stops accepting connections and waits until the worker has no connection and its engines have ended, or `within`
+/// has passed. Requests in flight finish, and connections that have not sent their first request have a short time for
+/// it.
 async fn drain(
     worker: &Rc<Worker>,
     listening: Vec<ActiveListener>,

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 /// The length of the accept queue in connections, which the kernel caps by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// The size requested for each of the two kernel buffers of a QUIC socket in bytes. The kernel may give less.
+/// The size requested for each of the two kernel buffers of a QUIC socket in bytes. The kernel may provide less.
 const UDP_BUFFER: usize = 2 * 1024 * 1024;
-/// The number of attempts to find a port that is free for both TCP and UDP, when port 0 is configured.
+/// The number of attempts to find a port that is free for both TCP and UDP, if port 0 is configured.
 const PORT_ATTEMPTS: usize = 16;
 
-/// Creates an unbound socket as [`exclusive_socket`] does, but one that shares its port with those of other workers
-/// (`SO_REUSEPORT`).
+/// Creates an unbound socket as [`exclusive_socket`] does, but one that shares its port with the sockets of other
+/// workers (`SO_REUSEPORT`).
 ///
 /// # Errors
 /// The error of creating or configuring the socket.
@@ -25,8 +25,8 @@ fn shared_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::Res
     Ok(socket)
 }
 
-/// Creates an unbound, non-blocking socket of the listener's address family that does not share its port. It is
-/// confined to the listener's interface, if one is configured, and IPv6 sockets accept IPv6 only.
+/// Creates an unbound, non-blocking socket of the listener's address family that does not share its port. The socket
+/// is bound to the listener's interface, if one is configured, and an IPv6 socket accepts IPv6 only.
 ///
 /// # Errors
 /// The error of creating or configuring the socket.
@@ -44,8 +44,9 @@ fn exclusive_socket(listener: &Listener, kind: Type, protocol: Protocol) -> io::
     Ok(socket)
 }
 
-/// Enables TCP keep-alive: probes after 60 s, then every 15 s, and the connection fails after 4 of them, so that a
-/// vanished peer is detected within two minutes, however long tunnels may be idle. Errors are ignored.
+/// Enables TCP keep-alive: the first probe is sent after 60 s without data, then one every 15 s, and the connection
+/// fails after 4 of them, so that a vanished peer is detected within two minutes, however long tunnels may be idle.
+/// Errors are ignored.
 pub(crate) fn keep_alive(socket: &SockRef<'_>) {
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -81,7 +82,7 @@ impl InheritedSockets {
         self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(same).max().unwrap_or(0)
     }
 
-    /// Returns duplicates of the TCP and UDP sockets with exactly this address and port.
+    /// Returns duplicates of the TCP and UDP sockets that are bound to exactly this address and port.
     ///
     /// # Errors
     /// The error of duplicating a descriptor.
@@ -103,8 +104,8 @@ impl InheritedSockets {
         })
     }
 
-    /// Removes the sockets with this address from `sockets` and returns them. For port 0, all sockets of that IP
-    /// address match. `of` returns the address of a socket.
+    /// Removes the sockets with this address from `sockets` and returns them. For port 0, all sockets of the IP
+    /// address match. `of` returns the local address of a socket.
     fn take<S>(
         sockets: &mut Vec<S>,
         address: SocketAddr,
@@ -119,11 +120,14 @@ impl InheritedSockets {
         mine
     }
 
-    /// Returns at least one socket per worker. If there are fewer sockets than workers, they are duplicated by `again`,
-    /// in turn. `found` must not be empty.
+    /// Returns at least one socket per worker. If there are fewer sockets than workers, they are duplicated by
+    /// `again`, each in turn. `found` must not be empty.
     ///
     /// # Errors
     /// The error of `again`.
+    ///
+    /// # Panics
+    /// If `found` is empty and `workers` is not 0.
     fn spread<S>(found: Vec<S>, workers: usize, again: impl Fn(&S) -> io::Result<S>) -> io::Result<Vec<S>> {
         let more = (found.len()..workers).map(|at| again(&found[at % found.len()]));
         let more: Vec<S> = more.collect::<io::Result<_>>()?;
@@ -131,9 +135,9 @@ impl InheritedSockets {
     }
 }
 
-/// Checks that no other process listens on these addresses. Sockets that share a port (`SO_REUSEPORT`) would hide that:
-/// each process would get a part of the connections. Not checked are port 0, addresses with inherited sockets, and
-/// listeners whose interface or address does not exist yet.
+/// Checks that no other process has bound these addresses. Sockets that share a port (`SO_REUSEPORT`) would hide that:
+/// each process would get a part of the connections. UDP is checked for listeners with HTTP/3. Not checked are port 0,
+/// addresses with inherited sockets, and listeners whose interface or address does not exist yet.
 ///
 /// # Errors
 /// The first address that cannot be bound, with the error.
@@ -166,7 +170,7 @@ pub(crate) fn probe(
     Ok(())
 }
 
-/// The sockets of one listener: one TCP socket per worker, and one UDP socket per worker with HTTP/3.
+/// The sockets of one listener: at least one TCP socket per worker, and as many UDP sockets with HTTP/3.
 pub(crate) struct OpenSockets {
     /// The address, with the port that was chosen for port 0.
     pub(crate) address: SocketAddr,
@@ -179,10 +183,10 @@ pub(crate) struct OpenSockets {
 }
 
 /// Opens the sockets of a listener for `workers` workers, or takes those of `inherited` with its address. For port 0,
-/// up to 16 ports are tried until one is free for both TCP and UDP.
+/// up to [`PORT_ATTEMPTS`] ports are tried until one is free for both TCP and UDP.
 ///
 /// # Errors
-/// The error of creating, binding or configuring a socket.
+/// The error of creating, binding, configuring or duplicating a socket.
 pub(crate) fn open(
     listener: &Listener,
     workers: usize,
@@ -208,7 +212,7 @@ pub(crate) fn open(
 }
 
 /// Returns whether an error of [`open`] means that the listener's address or interface does not exist yet, rather than
-/// a failure. A missing device counts only if the listener names an interface.
+/// a failure. A missing device counts only if the listener is bound to an interface.
 pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
     match why.raw_os_error() {
         Some(libc::EADDRNOTAVAIL) => true,
@@ -217,12 +221,12 @@ pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
     }
 }
 
-/// Binds an inherited socket to the listener's interface. Does nothing if the listener has none, or the socket is bound
+/// Binds an inherited socket to the listener's interface. No effect if the listener has none, or the socket is bound
 /// to it already.
 ///
 /// # Errors
-/// An error that names the setting of the unit if the socket is bound to another interface and the process may not
-/// change that; else the error of the system call.
+/// An error that names the setting of the unit if the process may not bind the socket to the interface; else the error
+/// of the system call.
 fn confine(socket: &SockRef<'_>, listener: &Listener) -> io::Result<()> {
     let Some(interface) = &listener.interface else { return Ok(()) };
     if socket.device().is_ok_and(|bound| bound.as_deref() == Some(interface.as_bytes())) {
@@ -242,9 +246,9 @@ fn is_deaf(socket: &SockRef<'_>) -> bool {
     socket.device().is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
 }
 
-/// Opens the TCP sockets of one listener, one for each worker, or takes the inherited ones of its address, except those
-/// bound to an interface that no longer exists. Returns the address with its actual port, the sockets, and true if they
-/// were inherited.
+/// Opens the TCP sockets of one listener, one for each worker, or takes the inherited ones of its address, except
+/// those bound to an interface that no longer exists. Returns the address with its actual port, the sockets, and true
+/// if they were inherited.
 ///
 /// # Errors
 /// The error of creating, binding, configuring or duplicating a socket.

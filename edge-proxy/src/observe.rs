@@ -11,31 +11,33 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Receives events of the proxy. Methods are called synchronously on the workers' threads unless stated otherwise, and
-/// from several threads at once. They must not block: increment a counter, or append to a buffer. The default
-/// implementations do nothing.
+/// The receiver of events of the proxy. Methods are called synchronously on the workers' threads unless stated
+/// otherwise, and from several threads at once. They must not block: increment a counter, or append to a buffer. The
+/// default implementations do nothing.
 pub trait Observer: Send + Sync + 'static {
-    /// Receives the record of a request that has ended: served, refused, dropped or aborted.
+    /// Receives the record of a request that has ended: it was served, refused, dropped or aborted.
     fn access(&self, _record: &AccessRecord<'_>) {}
 
-    /// Receives the record of a TCP connection forwarded byte for byte that has ended or could not be forwarded.
+    /// Receives the record of a TCP connection that was forwarded byte for byte and has ended, or could not be
+    /// forwarded since its upstream could not be reached.
     fn forwarded(&self, _record: &ForwardRecord<'_>) {}
 
     /// Receives a rejected connection, or a request rejected because its head is malformed, too large or too slow.
     /// These have no access record.
     fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
 
-    /// Receives that a listener of a worker stops accepting connections, or accepts them again.
+    /// Receives that a listener of a worker stops accepting connections, or accepts them again. Repeated failures in
+    /// between are not reported.
     fn accepting(&self, _event: &AcceptEvent<'_>) {}
 
     /// Receives that a listener is not served because its interface or address is missing or its sockets cannot be
     /// opened, or that it is served again. Not called on a worker's thread.
     fn listener(&self, _event: &ListenerEvent<'_>) {}
 
-    /// Receives that a target of an upstream becomes unavailable, or is available again.
+    /// Receives that a target of an upstream was ejected or is down, or is healthy again.
     fn target(&self, _event: &TargetEvent<'_>) {}
 
-    /// Receives that the store of shared state became unreachable, or is reached again. Not called on a worker's
+    /// Receives that the store of shared state cannot be reached, or is reached again. Not called on a worker's
     /// thread.
     fn shared(&self, _event: &SharedEvent) {}
 
@@ -49,7 +51,7 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent<'a> {
-    /// Accepting a connection failed.
+    /// Accepting connections failed.
     Failed {
         /// The listener's address.
         local: SocketAddr,
@@ -62,7 +64,7 @@ pub enum AcceptEvent<'a> {
         /// The listener's address.
         local: SocketAddr,
     },
-    /// Connections are accepted again.
+    /// Connections have been accepted without a failure for a while.
     Recovered {
         /// The listener's address.
         local: SocketAddr,
@@ -95,58 +97,59 @@ impl Observer for NoopObserver {}
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// The restored address of the client.
+    /// The address of the client, restored through trusted proxies.
     pub client: IpAddr,
     /// The peer address of the connection.
     pub peer: SocketAddr,
     /// The HTTP version of the request.
     pub version: Version,
-    /// The version and cipher suite of TLS. `None` without TLS.
+    /// The negotiated version and cipher suite of TLS. `None` without TLS, and if they were not negotiated yet.
     pub tls: Option<TlsParameters>,
     /// The method of the request.
     pub method: &'a Method,
-    /// The host, with a port if the client sent one.
+    /// The authority of the request: the host, with a port if the client sent one.
     pub authority: &'a str,
-    /// The request target in origin form. For a forwarded request, after `strip_prefix` and `add_prefix`.
+    /// The request target. For a forwarded request it is that after `strip_prefix` and `add_prefix`.
     pub target: &'a str,
     /// The name of the site. `None` if no site matched.
     pub site: Option<&'a str>,
-    /// The name of the upstream. `None` if the request was not forwarded.
+    /// The name of the upstream. `None` if the request was not to be forwarded.
     pub upstream: Option<&'a str>,
     /// The status of the final response sent to the client. `None` if the client received none.
     pub status: Option<u16>,
-    /// The number of content bytes received from the client, without framing.
+    /// The number of content bytes received from the client, without framing. 0 if the request was not forwarded.
     pub received: u64,
     /// The number of content bytes sent to the client, without framing.
     pub sent: u64,
-    /// The time from the complete request head to the end of the response.
+    /// The time from the complete request head to the end of the exchange.
     pub duration: Duration,
-    /// The reason of a refusal or abort. `None` for a request that was served.
+    /// The reason of a refusal, drop, abort or failure. `None` for a request that was served.
     pub reason: Option<Reason>,
-    /// The failure of the upstream as text: the target and the cause. `None` if no attempt failed.
+    /// The upstream failure that ended the exchange, as text: the target, if known, and the cause. `None` if none did,
+    /// also if only an earlier attempt failed.
     pub error: Option<&'a str>,
     /// True if the request arrived in TLS early data, even if it then waited for the handshake.
     pub early: bool,
-    /// The description of the connection in its PROXY header, if that had one. `None` otherwise.
+    /// The extensions in the connection's PROXY header, which describe the connection. `None` if there were none.
     pub proxy_header: Option<&'a Extensions>,
     /// The identifier of the request. `None` unless [`Config::request_id`](crate::config::Config::request_id) is set.
     pub request_id: Option<&'a str>,
-    /// The request head, as forwarded if the request was forwarded, or else as received.
+    /// The request head, as sent to the upstream if the request was forwarded, else as received.
     pub head: &'a RequestHead,
 }
 
-/// The event that a listener is served, or is no longer or not yet served.
+/// The event that a listener is served again, or is not served.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerEvent<'a> {
     /// The address of the listener.
     pub address: SocketAddr,
-    /// The interface that the listener is bound to. `None` without one.
+    /// The interface that the listener is bound to. `None` if it is bound to none.
     pub interface: Option<&'a str>,
     /// The reason the listener is not served, as text. `None` if it is served.
     pub why: Option<&'a str>,
 }
 
-/// The record of a TCP connection that was forwarded byte for byte.
+/// The record of a TCP connection that was forwarded byte for byte, or was to be.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ForwardRecord<'a> {
@@ -158,12 +161,12 @@ pub struct ForwardRecord<'a> {
     pub local: SocketAddr,
     /// The name of the listener. `None` if it has no name.
     pub listener: Option<&'a str>,
-    /// The server name in the ClientHello. `None` unless TLS was passed through by name.
+    /// The server name in the ClientHello. `None` unless TLS was passed through by its name.
     pub sni: Option<&'a str>,
-    /// The description of the connection in its PROXY header, if that had one. `None` otherwise.
+    /// The extensions in the connection's PROXY header, which describe the connection. `None` if there were none.
     pub proxy_header: Option<&'a Extensions>,
-    /// The identifier of the connection, if the configuration asks for identifiers of requests: that of its PROXY
-    /// header, or a random one. `None` if it does not.
+    /// The identifier of the connection: that of its PROXY header, or a random one. `None` if the configuration asks
+    /// for no identifiers of requests.
     pub unique_id: Option<&'a str>,
     /// The name of the upstream, also if no connection to it could be established.
     pub upstream: &'a str,
@@ -171,12 +174,12 @@ pub struct ForwardRecord<'a> {
     pub received: u64,
     /// The number of bytes forwarded from the upstream to the client.
     pub sent: u64,
-    /// The number of bytes of both directions that the kernel passed from socket to socket, without a copy in this
+    /// The number of bytes of both directions that the kernel moved from socket to socket, without a copy in this
     /// process.
     pub spliced: u64,
-    /// The time from accepting the connection to its end.
+    /// The time from the decision to forward the connection to its end.
     pub duration: Duration,
-    /// The reason the connection ended. `None` if both sides closed it.
+    /// The reason the connection ended or could not be forwarded. `None` if both sides closed it.
     pub reason: Option<Reason>,
 }
 
@@ -188,7 +191,7 @@ pub struct ConnectionRejected<'a> {
     pub peer: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,
-    /// The server name in the ClientHello. `None` if none was read.
+    /// The server name in the ClientHello. `None` if there was none or it was not read.
     pub sni: Option<&'a str>,
     /// True if the client used QUIC, false for TCP.
     pub quic: bool,

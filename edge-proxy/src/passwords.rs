@@ -17,35 +17,35 @@ use tokio::sync::oneshot;
 
 /// The time for which a correct password is not verified again.
 const CACHE_TTL: Duration = Duration::from_secs(300);
-/// The highest number of passwords that wait for or are in verification, each of which takes about a tenth of a second.
-/// For clients whose password was verified before, the limit is twice as high.
+/// The highest number of passwords of all clients that wait for or are in verification, each of which takes about a
+/// tenth of a second. For clients whose password was verified before, the limit is twice as high.
 const MAX_WAITING: usize = 64;
 /// The highest number of passwords of one client that wait for or are in verification.
 const MAX_WAITING_PER_CLIENT: usize = 4;
-/// The highest number of threads that verify passwords; there is at most one per CPU.
+/// The highest number of threads that verify passwords. There is at most one per CPU.
 const MAX_THREADS: usize = 4;
 
-/// The result of the verification of credentials.
+/// The user exists, and the password is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordVerdict {
     /// The password is right.
     Right,
     /// The password is wrong, or there is no such user.
     Wrong,
-    /// Nothing was verified, because too many passwords wait or no thread runs.
+    /// Nothing was verified: too many passwords wait, no thread runs, or the verification did not end in time.
     Busy,
     /// Nothing was verified, because the client or its user name has failed too often. Contains the time until the next
     /// attempt is allowed.
     TooOften(Duration),
 }
 
-/// Verifies credentials against the users. A password that was verified for this client less than 300 s ago is right
-/// without a check. Others are first charged to `client` and the user name in `guard`, if there is one; a right
-/// password, or one that could not be verified, is not charged in the end. Above the limit nothing is verified, except
-/// for a client that had this password right before. An unknown user takes as long as a known one.
+/// Verifies credentials against the users. A password that was verified for this client less than [`CACHE_TTL`] ago is
+/// right without a check. Others are first charged to `client` and the user name in `guard`, if there is one; the
+/// charge is reverted for a right password, or one that was not verified. Above the limit of charges nothing is
+/// verified, except for a client that had this password right before. An unknown user takes as long as a known one.
+/// Without users, every password is wrong.
 ///
-/// The charge is settled when the password is verified, also if nobody waits for the result any more: a client that
-/// disconnects has as many guesses as one that stays.
+/// The charge is settled when the verification ends, also if the client has disconnected after its beginning.
 pub(crate) async fn verify(
     users: &[User],
     given: &Credentials,
@@ -81,22 +81,29 @@ pub(crate) async fn verify(
     }
 }
 
-/// A password that counts as wrong. Dropping it reverts that.
+/// A charge for a password: it counts as wrong for its client and user name. Dropping it reverts that.
 struct Charge {
+    /// The limiter of the site.
     guard: Arc<SiteLimiter>,
+    /// The client that sent the password.
     client: IpAddr,
+    /// The user name that was sent.
     user: String,
+    /// True if the charge is reverted when it is dropped.
     reverts: bool,
 }
 
 impl Charge {
-    /// Counts a password as wrong. Returns the time to wait as the error if the client may not send one.
+    /// Charges a password to its client and user name.
+    ///
+    /// # Errors
+    /// The time to wait if the client or the user name may not try a password now. Nothing is charged then.
     fn new(guard: &Arc<SiteLimiter>, client: IpAddr, given: &Credentials) -> Result<Self, Duration> {
         guard.charge(client, &given.user)?;
         Ok(Self { guard: guard.clone(), client, user: given.user.clone(), reverts: true })
     }
 
-    /// Lets the password count for good.
+    /// Makes the charge permanent, since the password was wrong.
     fn keep(mut self) {
         self.reverts = false;
     }
@@ -110,24 +117,24 @@ impl Drop for Charge {
     }
 }
 
-/// The number of buckets of the cache.
+/// The number of buckets of the password cache.
 const BUCKETS: usize = 1 << 10;
 /// The number of cells in a bucket.
 const BUCKET_CELLS: usize = 8;
 
-/// Recently verified passwords, as HMAC-SHA256 tags of client, user, password and hash. The key is random and ends with
-/// the process, so no password can be derived from the cache.
+/// Recently verified passwords, as HMAC-SHA256 tags of client, user, password and hash. The key is random and ends
+/// with the process, so no password can be derived from the cache.
 struct PasswordCache {
     /// The random key of the tags.
     key: hmac::Key,
     /// The time at which the cache was created.
     epoch: Instant,
-    /// A part of the tag, and the time of the last verification in milliseconds since `epoch`, at least 1; 0 marks a
-    /// free cell. [`BUCKET_CELLS`] cells form a bucket.
+    /// The cells: a part of the tag, and the time of the last verification in milliseconds since `epoch` plus 1; 0
+    /// marks a free cell. [`BUCKET_CELLS`] successive cells form a bucket.
     cells: Box<[(AtomicU64, AtomicU64)]>,
 }
 
-/// The cache of the process.
+/// The password cache of the process.
 static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     let mut key = [0; 32];
     // Without random numbers there is no TLS either, and nothing here is sent anywhere.
@@ -139,7 +146,7 @@ static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
     }
 });
 
-/// The keyed hash of a client's credentials: the index of its bucket, and the 64 bits that are compared.
+/// The keyed hash of a client's credentials: the index of its bucket, and 64 bits that are compared.
 #[derive(Clone, Copy)]
 struct Tag {
     /// The index of the bucket.
@@ -150,15 +157,15 @@ struct Tag {
 
 impl PasswordCache {
     /// Returns the user whose hash the password of an unknown name is verified against, so that the time does not
-    /// reveal which names exist. It is chosen by a keyed hash, so it is always the same for a name. `None` without
-    /// users.
+    /// reveal which names exist. The user is chosen by a keyed hash, so it is always the same for a name and the same
+    /// users. `None` without users.
     fn stand_in_user<'u>(&self, users: &'u [User], name: &str) -> Option<&'u User> {
         let signed = hmac::sign(&self.key, name.as_bytes());
         let number = signed.as_ref().iter().take(8).fold(0usize, |all, byte| all << 8 | usize::from(*byte));
         users.get(number.checked_rem(users.len())?)
     }
 
-    /// Returns the keyed hash of the client's address or prefix, its credentials, and the hash that they are verified
+    /// Returns the keyed hash of the client's address or prefix, the credentials, and the hash that they are verified
     /// against.
     fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
@@ -185,7 +192,7 @@ impl PasswordCache {
     }
 
     /// Returns the time since the password of this tag was last verified, however long ago. `None` if the cache does
-    /// not have it.
+    /// not contain the tag.
     fn since(&self, tag: Tag) -> Option<Duration> {
         self.cells(tag).iter().find_map(|(known, at)| {
             let at = at.load(Acquire);
@@ -194,8 +201,8 @@ impl PasswordCache {
         })
     }
 
-    /// Stores a correct password with the present time. Replaces the oldest entry of its bucket if it is not stored
-    /// yet.
+    /// Stores the tag of a correct password with the present time. If the tag is not stored yet, it replaces the
+    /// oldest entry of its bucket.
     fn keep(&self, tag: Tag) {
         let cells = self.cells(tag);
         let own = cells.iter().find(|(known, _)| known.load(Acquire) == tag.tag);
@@ -209,20 +216,20 @@ impl PasswordCache {
     }
 }
 
-/// The number of passwords that wait for or are in verification, by client.
+/// The number of passwords that wait for or are in verification, by the key of the client.
 static WAIT: LazyLock<Mutex<HashMap<u64, usize>>> = LazyLock::new(Mutex::default);
 
-/// Locks the count of waiting passwords.
+/// Locks and returns the count of waiting passwords, also after a panic of another thread.
 fn wait() -> MutexGuard<'static, HashMap<u64, usize>> {
     WAIT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A counted place in the queue of passwords. Contains the key of the client; dropping it frees the place.
+/// A counted place in the queue of passwords, with the key of its client. Dropping it frees the place.
 struct QueueSlot(u64);
 
 impl QueueSlot {
-    /// Takes a place for this client. `right_before` doubles the limit of all clients together. `None` if the client
-    /// has four already, or all clients together have too many.
+    /// Takes a place for this client. If `right_before` is true, the limit of all clients together is doubled. `None`
+    /// if the client has [`MAX_WAITING_PER_CLIENT`] places already, or all clients together have too many.
     fn take(client: IpAddr, right_before: bool) -> Option<Self> {
         let client = client_key(client);
         let mut waiting = wait();
@@ -246,15 +253,17 @@ impl Drop for QueueSlot {
     }
 }
 
-/// A password to verify. The place is freed when the verification ends, even if the client has gone.
+/// A password to be verified by a thread.
 struct Job {
     /// The hash against which the password is verified.
     hash: String,
     /// The password of the client.
     password: Vec<u8>,
-    /// The place of the password in the cache. `None` if no user has this name, so that it is never correct.
+    /// The tag by which the password is stored in the cache if it is right. `None` if no user has this name, so that
+    /// the password is never right.
     tag: Option<Tag>,
-    /// The charge, which is reverted unless the password is verified and wrong. `None` if it was right before.
+    /// The charge, which is reverted unless the password is verified and wrong. `None` if nothing is charged, because
+    /// there is no limiter or the password was right before.
     charge: Option<Charge>,
     /// The channel of the result: true if the password is right.
     answer: oneshot::Sender<bool>,
@@ -262,18 +271,18 @@ struct Job {
     place: QueueSlot,
 }
 
-/// The time for which a password waits at most until it is verified.
+/// The longest time for which the verification of a password is awaited.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Verifies a password on a thread of the pool. `None` if there is no thread, or if it takes longer than
-/// [`QUEUE_TIMEOUT`].
+/// Verifies a password on a thread of the pool. Returns true if it is right. `None` if there is no thread, or the
+/// verification takes longer than [`QUEUE_TIMEOUT`].
 async fn verify_on_pool(job: Job, answered: oneshot::Receiver<bool>) -> Option<bool> {
     let sent = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
     sent.ok()?;
     tokio::time::timeout(QUEUE_TIMEOUT, answered).await.ok()?.ok()
 }
 
-/// The queue of the threads that verify passwords, which are started at the first use.
+/// The queue of the threads that verify passwords, which are started at its first use.
 static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     let (sender, receiver) = channel();
     let receiver = Arc::new(Mutex::new(receiver));
@@ -288,8 +297,8 @@ static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     Mutex::new(sender)
 });
 
-/// Waits for the next password of the queue, verifies it unless nobody waits for the result, and sends the result.
-/// `None` if the queue is closed.
+/// Waits for the next password of the queue, verifies it unless nobody waits for the result any more, and sends the
+/// result. A right password is stored in the cache, a wrong one keeps its charge. `None` if the queue is closed.
 fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
     let Job { hash, password, tag, charge, answer, place } = job;
@@ -309,8 +318,8 @@ fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     Some(())
 }
 
-/// Returns whether the password matches a hash of Argon2 (PHC format) or bcrypt. False for a malformed hash. Slow by
-/// design.
+/// Returns whether the password matches a hash of Argon2 (PHC format) or bcrypt. False for a malformed hash. Takes
+/// long by design.
 fn matches(hash: &str, password: &[u8]) -> bool {
     if hash.starts_with("$argon2") {
         let argon2 = argon2::Argon2::default();

@@ -28,16 +28,17 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct WorkerStatus {
     /// The zero-based index of the worker.
     pub number: usize,
-    /// The error that ended the worker, as text. `None` while it serves.
+    /// The error that ended the worker, as text. `None` while the worker runs.
     pub error: Option<String>,
 }
 
 /// The status of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerStatus {
-    /// The address of the listener. A configured port 0 is replaced by the port that was chosen.
+    /// The address of the listener. A configured port 0 is replaced by the port that was chosen, once there are
+    /// sockets.
     pub address: SocketAddr,
-    /// The interface that the listener is bound to. `None` without one.
+    /// The interface that the listener is bound to. `None` if it is bound to none.
     pub interface: Option<String>,
     /// True if the listener is served. False while it waits for its address or interface.
     pub serving: bool,
@@ -51,7 +52,7 @@ pub(super) struct WorkerHandle {
     pub(super) thread: JoinHandle<()>,
 }
 
-/// The longest time that a reply of a worker is awaited when listeners are opened.
+/// The longest time for which the next reply of a worker is awaited when listeners are opened.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The handle of a running proxy. Dropping it closes all connections and blocks until the workers have ended;
@@ -61,17 +62,18 @@ pub struct ProxyHandle {
     pub(super) workers: Vec<WorkerHandle>,
     /// The state that changes at run time.
     pub(super) state: Arc<Mutex<ProxyState>>,
-    /// The thread that watches network interfaces. `None` if none is needed.
+    /// The thread that watches network interfaces. `None` before it is started and during a shutdown.
     pub(super) watch: Option<WatcherThread>,
-    /// Locked during a reload, so that reloads do not overlap and the interface watch does not interfere.
+    /// The lock of reloads: locked during a reload, so that reloads do not overlap and the interface watch does not
+    /// interfere.
     pub(super) reloading: Arc<Mutex<()>>,
     /// The resolver of server certificates.
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
-    /// The source of certificates that belong to single sites. `None` without one.
+    /// The source of certificates that belong to single sites. `None` if there is none.
     pub(super) site_certificates: Option<Arc<dyn SiteCertificates>>,
     /// The state that survives reloads.
     pub(super) lasting: ReloadSurvivors,
-    /// The exporter of spans. `None` without tracing.
+    /// The exporter of spans. `None` if spans are disabled.
     #[cfg(feature = "opentelemetry")]
     pub(super) exporter: Option<Exporter>,
 }
@@ -83,18 +85,18 @@ impl std::fmt::Debug for ProxyHandle {
 }
 
 impl ProxyHandle {
-    /// Locks and returns the state that changes at run time.
+    /// Locks and returns the state that changes at run time, also after a panic of another thread.
     fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the addresses of the listeners, in the order of the configuration. A configured port 0 is replaced by
-    /// the port that was chosen.
+    /// the port that was chosen, once there are sockets.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
     }
 
-    /// Returns the number of workers, including those that have failed.
+    /// Returns the number of workers, including those that have failed. 0 during a shutdown.
     pub const fn workers(&self) -> usize {
         self.workers.len()
     }
@@ -111,13 +113,13 @@ impl ProxyHandle {
         state.listeners.iter().filter_map(of).collect()
     }
 
-    /// Returns duplicates of the listening sockets, for a process that takes over
+    /// Returns duplicates of the listening TCP sockets and of the UDP sockets, for a process that takes over
     /// ([`Builder::sockets`](crate::Builder::sockets)). Both processes accept connections from the same queues until
     /// one closes its sockets, so no connection is refused. A QUIC connection whose packets reach the other process
     /// ends, and its client opens a new one.
     ///
     /// # Errors
-    /// [`io::Error`] if the process is out of descriptors.
+    /// [`io::Error`] if a socket cannot be duplicated, such as for lack of descriptors.
     pub fn sockets(&self) -> io::Result<(Vec<TcpListener>, Vec<UdpSocket>)> {
         let state = self.state();
         let tcp = state.held.iter().flat_map(RetainedSockets::tcp).map(TcpListener::try_clone);
@@ -148,7 +150,7 @@ impl ProxyHandle {
         self.state().runtime.snapshot().config().clone()
     }
 
-    /// Returns the state of each target of each upstream, in the order of the configuration in effect.
+    /// Returns the status of each target of each upstream, in the order of the configuration in effect.
     pub fn targets(&self) -> Vec<TargetStatus> {
         let runtime = self.state().runtime.clone();
         let upstreams = runtime.snapshot().config().upstreams.iter();
@@ -167,8 +169,12 @@ impl ProxyHandle {
             .collect()
     }
 
-    /// Prepares `runtime` with these sockets on every worker, for [`ProxyHandle::commit`]. If one worker cannot prepare, all
-    /// discard it.
+    /// Prepares `runtime` with these sockets on every worker, for [`ProxyHandle::commit`]. `sockets` contains, for
+    /// each listener, those of the workers, the last worker first. If one worker cannot prepare, all workers discard
+    /// the preparation.
+    ///
+    /// # Errors
+    /// [`StartError::Worker`] if a worker has failed or ended, or does not reply.
     pub(super) fn prepare(
         &self,
         runtime: &Arc<Runtime>,
@@ -194,7 +200,7 @@ impl ProxyHandle {
         prepared
     }
 
-    /// Commits the prepared configuration on all workers. `closed` are the listeners that are no longer served.
+    /// Makes all workers serve the prepared configuration. `closed` are the listeners that are no longer served.
     pub(super) fn commit(&self, closed: &[Listener]) {
         for worker in &self.workers {
             let _ = worker.commands.send(Command::Commit { closed: closed.to_vec() });
@@ -204,7 +210,7 @@ impl ProxyHandle {
     /// Waits until every worker has replied that it is prepared.
     ///
     /// # Errors
-    /// [`StartError::Worker`] if one has failed or ended, or if no reply arrives for 10 s.
+    /// [`StartError::Worker`] if a worker has failed or ended, or if no reply arrives for [`START_TIMEOUT`].
     fn wait_until_prepared(
         &self,
         replies: &mpsc::Receiver<(usize, io::Result<()>)>,
@@ -233,10 +239,10 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Replaces the configuration; returns when every worker was told to serve it. Requests in flight finish under the
-    /// old one, and open connections stay open, except QUIC connections of removed listeners, which have 30 s to
-    /// finish. Listeners present in both configurations are not touched. Concurrent calls are executed one after the
-    /// other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
+    /// Replaces the configuration; returns when every worker was told to serve the new one. Requests in flight finish
+    /// under the old one, and open connections stay open, except QUIC connections of removed listeners, which have 30
+    /// s to finish. Listeners present in both configurations are not changed. Concurrent calls are executed one after
+    /// the other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
     ///
     /// # Errors
     /// [`StartError`] if the configuration is invalid or cannot be applied. The old one then stays in effect.
@@ -286,8 +292,9 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Returns duplicates of the sockets of the closed listener that `added` replaces at the same address and interface, so
-    /// that no connection waits in the queue of a socket that is closed. Empty if it replaces none.
+    /// Returns duplicates of the sockets of the closed listener that `added` replaces at the same address and
+    /// interface, so that no connection waits in the queue of a socket that is closed. Empty if `added` replaces none,
+    /// and for port 0.
     ///
     /// # Errors
     /// [`StartError::Listen`] if a socket cannot be duplicated.
@@ -309,8 +316,9 @@ impl ProxyHandle {
         Ok(sockets)
     }
 
-    /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has passed,
-    /// when the rest are aborted. Then exports pending spans for the rest of that time, at least half a second.
+    /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has
+    /// passed, when the rest are aborted. Then exports pending spans for the rest of that time, but at least half a
+    /// second.
     pub fn shutdown(mut self, within: Duration) {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;

@@ -8,10 +8,10 @@ use edge_policy::CertificateContext;
 use edge_policy::config::{ProxyOut, Upstream};
 use std::borrow::Cow;
 
-/// Returns the extensions (TLVs) of the PROXY header to an upstream. They begin as those that a proxy in front
-/// reported. For a connection whose TLS ended here, ALPN, SNI and the TLS parameters are replaced by this proxy's; for
-/// TLS that is passed through, the SNI only. `request_id` replaces the unique ID. Empty unless the upstream uses
-/// version 2.
+/// Returns the extensions (TLVs) of the PROXY header to an upstream. They begin as those in the client's PROXY header.
+/// For a connection whose TLS ended here, ALPN, server name and the TLS parameters are replaced by those of this
+/// proxy; for TLS that is passed through, the server name only. `request_id`, if given, replaces the unique ID. Empty
+/// unless the upstream receives version 2.
 pub(crate) fn proxy_extensions(
     upstream: &Upstream,
     connection: &Connection,
@@ -37,8 +37,8 @@ pub(crate) fn proxy_extensions(
     extensions
 }
 
-/// Returns the TLS extension of a connection whose TLS ended at this proxy: version, cipher suite, and for a verified
-/// client certificate that it was sent and verified, and its common name.
+/// Returns the TLS extension of a connection whose TLS ended at this proxy: version and cipher suite, and for a
+/// verified client certificate the facts that it was sent and verified, and its common name.
 fn tls_extension(tls: TlsParameters, certificate: CertificateContext<'_>) -> TlsExtension {
     let cipher = tls.cipher.map(|name| openssl_name(name).into_owned());
     let mut extensions = TlsExtension::over_tls(tls.version, cipher);
@@ -49,8 +49,8 @@ fn tls_extension(tls: TlsParameters, certificate: CertificateContext<'_>) -> Tls
     extensions
 }
 
-/// Returns OpenSSL's name of a cipher suite from its IANA name, as receivers of PROXY headers expect it. The names of
-/// TLS 1.3 and unknown ones are returned unchanged.
+/// Returns OpenSSL's name of a cipher suite from its IANA name, as receivers of PROXY headers expect. The names of TLS
+/// 1.3 and names of another form are returned unchanged.
 fn openssl_name(registered: &str) -> Cow<'_, str> {
     let Some((exchange, cipher)) = registered.strip_prefix("TLS_").and_then(|name| name.split_once("_WITH_"))
     else {

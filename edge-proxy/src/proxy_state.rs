@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub(super) struct ProxyState {
     /// The listeners of the configuration in effect, in its order.
     pub(super) listeners: Vec<Listener>,
+    /// The address of each listener, in the same order. A configured port 0 is replaced by the port that was chosen,
+    /// once there are sockets.
     pub(super) addresses: Vec<SocketAddr>,
     /// The configuration in effect.
     pub(super) runtime: Arc<Runtime>,
@@ -27,7 +29,8 @@ impl ProxyState {
         self.held.iter_mut().for_each(|held| held.release(worker));
     }
 
-    /// Returns the recorded error of the worker with this index, or "the worker has ended" if none is recorded.
+    /// Returns the recorded error of the worker with this index, or the error "the worker has ended" if none is
+    /// recorded.
     pub(super) fn failure_of(&self, worker: usize) -> io::Error {
         let found = self.failures.iter().find(|(number, _)| *number == worker);
         io::Error::other(found.map_or("the worker has ended", |(_, error)| error.as_str()).to_owned())

@@ -25,12 +25,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// Relays the connection of a client of a forwarding listener, if its address is allowed and its limits are not
-/// reached. Returns when the connection has ended. `first` was read from the client already and is sent to the upstream
-/// first. The idle timeout is that of the listener, or else the one for tunnels.
+/// Relays the connection of a client of a forwarding listener, if the client's address is allowed and the limits are
+/// not reached. Returns when the connection has ended. `first` was read from the client already and is sent to the
+/// upstream first. The idle timeout is that of the listener, or else the one for tunnels.
 ///
 /// # Errors
-/// The reason the client may not connect. Nothing was sent to the client or the upstream then.
+/// The reason the client may not connect: its address is denied or a limit is reached. Nothing was sent to the client
+/// or the upstream then.
 pub(crate) async fn forward(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -48,9 +49,10 @@ pub(crate) async fn forward(
     Ok(())
 }
 
-/// Relays a client's connection to the upstream of this name until both directions have ended, and then reports its
-/// record to the observer. `first` was read from the client already. The connection ends after `idle` without a byte in
-/// either direction. If it ends for a reason other than that, the client's connection is reset.
+/// Relays a client's connection to the upstream of this name until both directions have ended, and then reports the
+/// record of the connection to the observer. `first` was read from the client already. The connection ends after
+/// `idle` without a byte in either direction. If it ends abnormally for another reason, such as an upstream that
+/// cannot be reached, the client's connection is reset.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -123,8 +125,8 @@ pub(crate) async fn run(
     });
 }
 
-/// Returns the identifier of a connection: `told`, that of its PROXY header, if it consists of visible ASCII characters
-/// and is not empty, or else a random one.
+/// Returns the identifier of a connection: `told`, that of its PROXY header, if it is not empty and consists of
+/// visible ASCII characters, or else a random one.
 fn identifier(told: Option<&[u8]>) -> String {
     let told = told.and_then(|id| std::str::from_utf8(id).ok());
     let told = told.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -140,8 +142,8 @@ fn key(client: SocketAddr) -> u64 {
     }
 }
 
-/// Copies in both directions until both have ended, one side can no longer be written to, or no byte moved for `idle`.
-/// Returns the reason of an abnormal end; `None` if both sides closed the connection.
+/// Copies bytes in both directions until both have ended, one side can no longer be written to, or no byte was moved
+/// for `idle`. Returns the reason of an abnormal end; `None` if both sides closed the connection.
 async fn between(
     client: &mut Socket,
     service: &mut UpstreamTransport,

@@ -25,8 +25,8 @@ use std::time::Instant;
 
 /// The highest number of early data bytes on one TCP connection, which suffices for one request.
 const MAX_EARLY_DATA: u32 = 16 * 1024;
-/// The highest number of sessions in memory that can be resumed with early data, for TCP and for QUIC each. Each is
-/// used once.
+/// The highest number of sessions in memory that can be resumed with early data, for TCP and for QUIC each. Each can
+/// be resumed once.
 const MAX_SESSIONS: usize = 32 * 1024;
 
 /// The state that survives a reload: tickets and sessions, the health of targets, limiters, counters and the connection
@@ -40,11 +40,11 @@ pub(crate) struct ReloadSurvivors {
     early_quic: Arc<dyn StoresServerSessions>,
     /// The targets of upstreams, with their health.
     targets: Targets,
-    /// The limiters of sites.
+    /// The limiters of sites, by site.
     guards: SiteLimiters,
-    /// The limiters of listeners that forward TCP connections.
+    /// The limiters of listeners that forward TCP connections, by listener.
     forwards: ForwardLimiters,
-    /// The number of connections by client.
+    /// The estimated number of connections by client.
     clients: Arc<CountMinSketch>,
     /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
@@ -52,13 +52,13 @@ pub(crate) struct ReloadSurvivors {
     pub(crate) started: Instant,
     /// The counters of each worker that belong to no site.
     pub(crate) counts: Arc<Shards<Shard>>,
-    /// The counters of requests for no site.
+    /// The counters of requests that matched no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
 }
 
 impl ReloadSurvivors {
-    /// Creates the state of a proxy with this number of workers. With `shared`, tickets and the TCP sessions for early
-    /// data are shared with other edges; sessions of QUIC always stay in this process.
+    /// Creates the state of a proxy with this number of workers. If `shared` is given, tickets and the TCP sessions
+    /// for early data are shared with other edges; sessions of QUIC always stay in this process.
     ///
     /// # Errors
     /// [`rustls::Error`] if no ticket key can be generated.
@@ -94,15 +94,16 @@ impl ReloadSurvivors {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooManyConnections;
 
-/// A configuration ready to serve, shared by all workers.
+/// A configuration ready to be served, shared by all workers.
 pub(crate) struct Runtime {
     /// The validated configuration.
     snapshot: Snapshot,
-    /// The TLS configuration of sites without early data: sessions are resumed by tickets.
+    /// The TLS configuration of sites without early data, whose sessions are resumed by tickets.
     tls: Arc<ServerConfig>,
-    /// The TLS configuration of sites with early data: stored, single-use sessions (RFC 8446 §8.1).
+    /// The TLS configuration of sites with early data, whose sessions are stored and single-use (RFC 8446 §8.1).
     early_tls: Arc<ServerConfig>,
-    /// The TLS configurations of sites with a certificate of their own, in the order of the configuration.
+    /// The TLS configurations of each site with certificates of its own, in the order of the configuration. `None` for
+    /// other sites.
     site_tls: Vec<Option<SiteTls>>,
     /// The QUIC configuration. `None` if no listener has HTTP/3.
     pub(crate) quic: Option<Arc<quic::ServerConfig>>,
@@ -117,13 +118,13 @@ pub(crate) struct Runtime {
     pub(crate) guards: Vec<Arc<SiteLimiter>>,
     /// The limiters of the listeners that forward TCP connections.
     forwards: Vec<Arc<ForwardLimiter>>,
-    /// The number of connections by client.
+    /// The estimated number of connections by client.
     clients: Arc<CountMinSketch>,
     /// The counters of each worker that belong to no site.
     pub(crate) counts: Arc<Shards<Shard>>,
-    /// The counters of requests for no site.
+    /// The counters of requests that matched no site.
     pub(crate) nowhere: Arc<Shards<SiteShard>>,
-    /// The value of Alt-Svc for each listener with TLS, by its bound address. `None` without HTTP/3.
+    /// The value of Alt-Svc of each listener with TLS, with its bound address. `None` for a listener without HTTP/3.
     alt_svc: Vec<(SocketAddr, Option<String>)>,
     /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
@@ -132,9 +133,10 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Creates a runtime: builds the TLS configurations, reads the files of client and upstream certificates, and takes
-    /// the limiters and targets from `lasting`. `addresses` are the bound addresses of the configuration's listeners,
-    /// in their order.
+    /// Creates a runtime: builds the TLS configurations, reads the files of client and upstream certificates, and
+    /// takes the limiters and targets from `lasting`. `certificates` is the resolver of certificates, and `of_sites`
+    /// the source of those of single sites. `addresses` are the bound addresses of the configuration's listeners, in
+    /// their order.
     ///
     /// # Errors
     /// [`StartError`] if a part of the configuration cannot be applied.
@@ -262,8 +264,9 @@ impl Runtime {
         })
     }
 
-    /// Returns the TLS configuration of a site: the one that requests client certificates, or else that for early data, if
-    /// `by_session`, or that without.
+    /// Returns the TLS configuration of the site with this index: the one that requests client certificates if the
+    /// site does, else that for early data if `by_session` is true, else that without early data. A site with its own
+    /// certificates has its own.
     pub(crate) fn tls_of(&self, site: usize, by_session: bool) -> &Arc<ServerConfig> {
         match (&self.client_auth[site], &self.site_tls[site]) {
             (Some(auth), _) => &auth.tls,
@@ -274,8 +277,8 @@ impl Runtime {
         }
     }
 
-    /// Returns the number of content bytes after which a response may be spliced. `None` if splicing is disabled:
-    /// kernel TLS is disabled or not supported.
+    /// Returns the number of sent content bytes from which on a response may be spliced. `None` if splicing is
+    /// disabled, since kernel TLS is disabled or not supported.
     pub(crate) const fn splice_after(&self) -> Option<u64> {
         match (self.kernel_tls, self.snapshot.config().kernel_tls) {
             (Some(_), KernelTls::Auto { after }) => Some(after),
@@ -283,8 +286,8 @@ impl Runtime {
         }
     }
 
-    /// Returns the limit of concurrent connections of this peer. `None` if its connections are not counted: there is no
-    /// limit, or the peer is a trusted proxy, whose connections carry many clients.
+    /// Returns the limit of concurrent connections of this peer. `None` if its connections are not counted: there is
+    /// no limit, or the peer is in the range of a trusted proxy, whose connections carry requests of many clients.
     fn connection_limit(&self, peer: IpAddr) -> Option<u32> {
         let config = self.snapshot.config();
         let limit = config.limits.connections_per_client;
@@ -292,8 +295,8 @@ impl Runtime {
         (limit > 0 && !hop).then_some(limit)
     }
 
-    /// Counts a connection of this client until the returned permit is dropped. `Ok(None)` if its connections are not
-    /// counted.
+    /// Counts a connection of this client until the returned permit is dropped. `Ok(None)` if the client's connections
+    /// are not counted.
     ///
     /// # Errors
     /// [`TooManyConnections`] if the client has reached its limit.
@@ -310,8 +313,8 @@ impl Runtime {
         self.connection_limit(client).is_some_and(|limit| self.clients.of(client) >= limit)
     }
 
-    /// Returns the limiter of the forwarding listeners with this name and upstream. `None` if there is none, as after a
-    /// reload that removed them.
+    /// Returns the limiter of the forwarding listeners with this name and upstream. `None` if there is none, such as
+    /// after a reload that removed them.
     pub(crate) fn forward_limiter(
         &self,
         listener: Option<&str>,
@@ -326,8 +329,9 @@ impl Runtime {
     }
 
     /// Returns the Alt-Svc value for connections that were accepted at this address: that of the listener with the
-    /// address, or else with the unspecified address and the port. `None` if that does not serve HTTP/3. Another port
-    /// or address family is not advertised, since clients may not reach it.
+    /// address, or else with the unspecified address of the family and the port. `None` if there is none or that
+    /// listener does not serve HTTP/3. Another port or address family is not advertised, since clients may not reach
+    /// it.
     pub(crate) fn alt_svc(&self, local: SocketAddr) -> Option<&str> {
         let same_port = || self.alt_svc.iter().filter(|(address, _)| address.port() == local.port());
         let at_address = same_port().find(|(address, _)| address.ip() == local.ip());
@@ -340,7 +344,7 @@ impl Runtime {
 }
 
 /// Creates the client certificate settings of each site, in the order of the configuration. `None` for a site without
-/// them.
+/// them. `own` are the certificate resolvers of single sites, in place of `certificates`.
 ///
 /// # Errors
 /// [`StartError::ClientCertificates`] with the name of the first site whose settings cannot be applied.
@@ -364,8 +368,9 @@ fn client_auth(
     snapshot.config().sites.iter().zip(own).map(of).collect()
 }
 
-/// Returns the limits of the HTTP/3 engine from the configuration's limits and timeouts; others have their defaults.
-/// The limit of a field section is that of the header fields and of the request target together.
+/// Returns the limits of the HTTP/3 engine from the configuration's limits and timeouts; limits that the configuration
+/// does not have are the default ones. The limit of a field section is that of the header fields and of the request
+/// target together.
 pub(crate) fn h3_limits(config: &edge_policy::config::Config) -> h3::QuicLimits {
     let mut limits =
         h3::QuicLimits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// The queue of streams that wait to send: ordered by urgency, the most urgent (0) first, and among equals by the order
-/// in which they were added.
+/// The queue of streams that wait to send. The most urgent (0) is the first, and among equally urgent ones that which
+/// was added first.
 #[derive(Debug)]
 pub(crate) struct SendQueue<K> {
     /// The waiting streams with their urgency, in the order in which they were added.
@@ -22,8 +22,8 @@ impl<K: Copy + PartialEq> SendQueue<K> {
         self.queue.push_back((stream, urgency));
     }
 
-    /// Puts a stream that [`SendQueue::pop`] returned and that could not send back in front of those of the same
-    /// urgency.
+    /// Adds a stream in front of the waiting ones of the same urgency: one that [`SendQueue::pop`] returned and that
+    /// could not send.
     pub(crate) fn push_front(&mut self, stream: K, urgency: u8) {
         self.queue.push_front((stream, urgency));
     }
@@ -35,7 +35,7 @@ impl<K: Copy + PartialEq> SendQueue<K> {
     }
 
     /// Changes the urgency of a waiting stream, whose position among streams of the new urgency is by the time it was
-    /// added. No effect if it does not wait.
+    /// added. No effect if the stream does not wait.
     pub(crate) fn set_urgency(&mut self, stream: K, urgency: u8) {
         self.queue.iter_mut().filter(|(waiting, _)| *waiting == stream).for_each(|(_, of)| *of = urgency);
     }

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected stream socket.
+/// A newly accepted connection that is registered with the runtime only when it has to wait. A client that is rejected
+/// for its first bytes thereby costs only accept, read and close. `None` after registration failed.
 pub(crate) enum Socket {
     /// A newly accepted connection that is registered with the runtime only when it has to wait. A client that is
     /// rejected for its first bytes thereby costs only accept, read and close. `None` after registration failed.
@@ -21,8 +22,9 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-/// Runs a system call on a socket that is not registered with the runtime, again if it is interrupted. `None` if it
-/// would block. `NotConnected` if `stream` is `None`.
+/// Runs a system call on a non-blocking socket that is not registered with the runtime, again whenever it is
+/// interrupted. Returns `None` if the call would block, else its result. The result is `NotConnected` if `stream` is
+/// `None`.
 fn at_once<T>(
     stream: &Option<std::net::TcpStream>,
     mut call: impl FnMut(&std::net::TcpStream) -> io::Result<T>,
@@ -43,10 +45,10 @@ impl Socket {
         Self::Fresh(Some(stream))
     }
 
-    /// Registers a newly accepted socket with the runtime, so that readiness can be awaited. Does nothing for others.
+    /// Registers a newly accepted socket with the runtime, so that readiness can be awaited. No effect on others.
     ///
     /// # Errors
-    /// The error of the registration; the connection is closed then.
+    /// The error of the registration, `NotConnected` if it has failed before; the connection is closed then.
     pub(crate) fn register(&mut self) -> io::Result<()> {
         if let Self::Fresh(stream) = self {
             let stream = stream.take().ok_or(io::ErrorKind::NotConnected)?;
@@ -64,8 +66,8 @@ impl Socket {
         }
     }
 
-    /// Sets SO_LINGER to 0, so that closing the socket sends a TCP reset, by which the peer recognises a truncated
-    /// response. No effect on Unix sockets.
+    /// Sets SO_LINGER to 0, so that closing the socket sends a TCP reset, by which the peer recognizes a truncated
+    /// response. No effect on Unix sockets. Errors are ignored.
     pub(crate) fn reset_on_close(&self) {
         let option = Some(std::time::Duration::ZERO);
         // If it fails, the peer gets an ordinary end, and its framing still shows the truncation.
@@ -76,8 +78,8 @@ impl Socket {
         };
     }
 
-    /// Completes when the peer has acknowledged all output, or the state of the queue cannot be read any more. Checks
-    /// every 10 ms. Completes at once for a Unix socket.
+    /// Completes when the peer has acknowledged all output, or the send queue can no longer be queried. Checks every
+    /// 10 ms. Completes at once for a Unix socket.
     pub(crate) async fn wait_acknowledged(&self) {
         let queued = || match self {
             Self::Fresh(Some(stream)) => unacknowledged(stream.as_fd()),
@@ -90,7 +92,7 @@ impl Socket {
     }
 
     /// Makes the kernel acknowledge received data at once instead of with the next output (TCP_QUICKACK). No effect on
-    /// Unix sockets.
+    /// Unix sockets. Errors are ignored.
     pub(crate) fn acknowledge(&self) {
         // If it fails, the kernel delays the acknowledgement.
         let _ = match self {
@@ -100,8 +102,8 @@ impl Socket {
         };
     }
 
-    /// Limits the unsent bytes in the kernel's send queue (TCP_NOTSENT_LOWAT), so that more urgent output is not queued
-    /// behind them. No effect on Unix sockets.
+    /// Limits the number of unsent bytes in the kernel's send queue (TCP_NOTSENT_LOWAT), so that more urgent output is
+    /// not queued behind them. No effect on Unix sockets. Errors are ignored.
     pub(crate) fn limit_unsent(&self, bytes: u32) {
         // Without the option, more bytes wait in the kernel.
         let _ = match self {
@@ -123,7 +125,8 @@ impl Socket {
         }
     }
 
-    /// Runs the system call `call` when the socket is ready for `interest`, again whenever it would block.
+    /// Runs the system call `call` when the socket is ready for `interest` (`READABLE`, else writable), again whenever
+    /// the call would block, and returns its result.
     ///
     /// # Errors
     /// `Unsupported` if the socket is not registered with the runtime; else the error of the call.
@@ -158,7 +161,8 @@ impl Socket {
         }
     }
 
-    /// Writes to a socket that is not registered. If that would block, registers it and waits.
+    /// Writes to a socket that is not registered with the runtime and returns the number of bytes. If that would
+    /// block, registers the socket and waits.
     ///
     /// # Errors
     /// The error of the socket, or of registering it.

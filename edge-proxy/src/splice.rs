@@ -9,14 +9,14 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 
-/// The requested capacity of a pipe in bytes, and the highest number of bytes of one move. A pipe is smaller where the
+/// The requested capacity of a pipe in bytes, and the highest number of bytes of one move. A pipe is smaller if the
 /// user's limit for pipes is reached.
 const PIPE_SIZE: usize = 256 * 1024;
-/// The highest number of empty pipes that a worker keeps for reuse.
+/// The highest number of empty pipes that a worker stores for reuse.
 const MAX_POOLED_PIPES: usize = 16;
 
 thread_local! {
-    /// The free pipes of the thread, for reuse.
+    /// The empty pipes of the thread, for reuse.
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -29,10 +29,10 @@ struct Pipe {
 }
 
 impl Pipe {
-    /// Creates a non-blocking pipe.
+    /// Creates a non-blocking pipe, of [`PIPE_SIZE`] bytes if the system permits.
     ///
     /// # Errors
-    /// The error of opening it.
+    /// The error of opening the pipe.
     fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // A smaller one does too: users have a limit for all their pipes.
@@ -41,9 +41,9 @@ impl Pipe {
     }
 }
 
-/// A pipe with the count of the bytes in it. An empty one is kept for reuse when it is dropped.
+/// A pipe with the count of the bytes in it. An empty one is stored for reuse when it is dropped.
 pub(crate) struct SplicePipe {
-    /// The pipe. `None` once it was returned for reuse.
+    /// The pipe. `None` once it was stored for reuse.
     pipe: Option<Pipe>,
     /// The number of bytes in the pipe.
     held: usize,
@@ -64,8 +64,9 @@ impl SplicePipe {
         self.held
     }
 
-    /// Moves at most `most` bytes from a socket into the pipe as soon as the socket is readable. Returns their number;
-    /// 0 is the end of the stream. The pipe must be empty: otherwise the cause of blocking would be unknown.
+    /// Moves at most `most` bytes, and at most [`PIPE_SIZE`], from a socket into the pipe as soon as the socket is
+    /// readable. Returns the number of bytes; 0 is the end of the stream. The pipe must be empty: otherwise the cause
+    /// of blocking would be unknown.
     ///
     /// # Errors
     /// The error of the system call, or `BrokenPipe` if the pipe is no longer there.
@@ -86,11 +87,12 @@ impl SplicePipe {
         Poll::Ready(Ok(n))
     }
 
-    /// Moves bytes from the pipe, which must not be empty, to a socket as soon as that is writable. Returns their
-    /// number, which may be less than the pipe has.
+    /// Moves bytes from the pipe, which must not be empty, to a socket as soon as the socket is writable. Returns the
+    /// number of bytes, which may be less than the pipe contains.
     ///
     /// # Errors
-    /// The error of the system call, or `WriteZero` if the socket accepts nothing.
+    /// The error of the system call, `WriteZero` if the socket accepts nothing, or `BrokenPipe` if the pipe is no
+    /// longer there.
     pub(crate) fn poll_out(&mut self, cx: &mut Context<'_>, to: &Socket) -> Poll<io::Result<usize>> {
         let Some(pipe) = &self.pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let moved = |socket: BorrowedFd<'_>| {

@@ -28,13 +28,13 @@ const TLS_CIPHER_AES_GCM_256: u16 = 52;
 /// The kernel's number for ChaCha20-Poly1305 (`linux/tls.h`).
 const TLS_CIPHER_CHACHA20_POLY1305: u16 = 54;
 
-/// The size of the largest `tls12_crypto_info_*` in bytes.
+/// The size of the largest structure `tls12_crypto_info_*` in bytes.
 const MAX_CRYPTO_INFO: usize = 56;
 /// The size in bytes of the record sequence number at the end of `tls12_crypto_info_*`.
 const SEQUENCE: usize = 8;
 
-/// Returns the kernel's structure `tls12_crypto_info_*` (linux/tls.h) for these traffic keys, and its length in bytes.
-/// `sequence` is the number of the next record. TLS 1.3 uses the same structures.
+/// Returns the kernel's structure `tls12_crypto_info_*` (linux/tls.h) for these traffic keys, followed by zeros, and
+/// its length in bytes. `sequence` is the number of the next record. TLS 1.3 uses the structures of TLS 1.2.
 fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MAX_CRYPTO_INFO]>, usize) {
     let (kind, salt) = match keys.cipher() {
         Cipher::Aes128Gcm => (TLS_CIPHER_AES_GCM_128, 4),
@@ -58,7 +58,10 @@ fn crypto_info(keys: &TrafficKeys, sequence: u64) -> (Zeroizing<[u8; MAX_CRYPTO_
     (bytes, length)
 }
 
-/// Converts the result of a system call: 0 is success, anything else fails with the thread's `errno`.
+/// Converts the returned value of a system call: 0 is success.
+///
+/// # Errors
+/// The thread's `errno` for any other value.
 fn done(returned: libc::c_int) -> io::Result<()> {
     if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -81,7 +84,7 @@ pub(super) fn attach(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// Sets the keys with which the kernel encrypts all further output of a socket that [`attach`] was called for.
+/// Sets the keys by which the kernel encrypts all further output of a socket that [`attach`] was called for.
 /// `sequence` is the number of the next record.
 ///
 /// # Errors
@@ -118,7 +121,7 @@ pub(super) fn sequence(socket: BorrowedFd<'_>, keys: &TrafficKeys) -> io::Result
 }
 
 /// Writes a record of the content type `kind` that contains `content` without blocking, on a socket whose output the
-/// kernel encrypts. Returns the number of bytes written.
+/// kernel encrypts. Returns the number of bytes of `content` that were written.
 ///
 /// # Errors
 /// The error of the system call, `WouldBlock` if the send queue is full.
@@ -154,12 +157,13 @@ pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> 
 /// bytes and 2 of 8 precede it.
 const BYTES_ACKED: usize = (8 + 24 * 4 + 2 * 8) / 8;
 
-/// Returns the total number of bytes written to a TCP socket since a fixed start: those acknowledged, and those in the
-/// send queue. While acknowledgements arrive it may be too low, but never too high.
+/// Returns the total number of bytes written to a TCP socket, counted from an unspecified but fixed start: those
+/// acknowledged, and those in the send queue. While acknowledgements arrive the result may be too low, but never too
+/// high.
 ///
 /// # Errors
-/// `NotConnected` if the connection is closed, `Unsupported` if the kernel does not report the count, or the error of a
-/// system call.
+/// `NotConnected` if the connection is closed, `Unsupported` if the kernel does not report the count, or the error of
+/// a system call.
 pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u64; BYTES_ACKED + 1];
     let mut length = size_of_val(&info) as libc::socklen_t;
@@ -184,7 +188,7 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info[BYTES_ACKED] + u64::from(unacknowledged(socket)?))
 }
 
-/// Returns the number of bytes in the send queue that the peer has not acknowledged (SIOCOUTQ).
+/// Returns the number of bytes in the send queue of a socket that the peer has not acknowledged (SIOCOUTQ).
 ///
 /// # Errors
 /// The error of the system call.
@@ -195,7 +199,7 @@ pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(waiting.unsigned_abs())
 }
 
-/// Returns the index of the interface with this name. `None` if there is none.
+/// Returns the index of the interface with this name. `None` if there is none, or the name contains a NUL.
 pub(super) fn interface_index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: the name is a string with its end, which is only read.
@@ -203,7 +207,7 @@ pub(super) fn interface_index(name: &str) -> Option<u32> {
     (index != 0).then_some(index)
 }
 
-/// Returns the name of the interface with this index. `None` if there is none.
+/// Returns the name of the interface with this index. `None` if there is none, or the name is not UTF-8.
 pub(super) fn interface_name(index: u32) -> Option<String> {
     let mut name = [0u8; libc::IF_NAMESIZE];
     // SAFETY: at most IF_NAMESIZE bytes are written, the end included.
@@ -214,8 +218,8 @@ pub(super) fn interface_name(index: u32) -> Option<String> {
     CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
 }
 
-/// The index of the loopback interface in every network namespace. A packet whose source is the address it is sent to
-/// comes from this machine over loopback, although the kernel reports the interface that has the address.
+/// The index of the loopback interface in every network namespace. A packet whose source is the address that it is
+/// sent to comes from this machine over loopback, although the kernel reports the interface that has the address.
 pub(super) const LOOPBACK: u32 = 1;
 
 /// Returns the index of the interface that a TCP connection arrived on, as the kernel recorded it. `v6` is true for an

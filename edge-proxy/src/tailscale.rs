@@ -20,11 +20,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The time limit of a query. tailscaled answers from memory.
+/// The time limit of a query. tailscaled responds from memory.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for which a failed query is cached: the address counts as unreachable without another query.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// The highest number of addresses in a worker's cache. Further results are not cached until entries expire.
+/// The highest number of addresses in a worker's cache. Further results are not cached until entries have expired.
 const MAX_CACHED: usize = 4096;
 /// The highest number of bytes of a response of tailscaled that are read.
 const MAX_RESPONSE: usize = 256 * 1024;
@@ -36,12 +36,12 @@ pub(crate) enum WhoisResult {
     Known(Rc<Node>),
     /// No node has the address.
     Nobody,
-    /// tailscaled did not answer in time, or its response was an error or malformed.
+    /// tailscaled did not respond in time, or its response was an error or malformed.
     Unreachable,
 }
 
 impl WhoisResult {
-    /// Returns the identity for the policy's decision.
+    /// Returns the identity in the form that the policy decides by.
     pub(crate) fn identity(&self) -> TailnetIdentity<'_> {
         match self {
             Self::Known(node) => TailnetIdentity::Known(node),
@@ -57,7 +57,7 @@ pub(crate) struct WhoIs {
     tailnet: Tailnet,
     /// The connections to the socket of tailscaled.
     pool: Pool,
-    /// The results by address, each with the time of its query.
+    /// The results by address, each with the time at which it expires.
     cache: RefCell<HashMap<IpAddr, (Instant, WhoisResult)>>,
 }
 
@@ -77,13 +77,14 @@ impl WhoIs {
         }
     }
 
-    /// Returns whether this client was created for equal settings, so that it can be kept across a reload.
+    /// Returns whether this client was created for equal settings, so that a reload can retain it.
     pub(crate) fn serves(&self, tailnet: &Tailnet) -> bool {
         self.tailnet == *tailnet
     }
 
-    /// Returns the identity of an address, from the cache or by a query of at most 2 s. A result is cached for the
-    /// configured time, a failure for 1 s. `None` if the address is outside the tailnet's ranges.
+    /// Returns the identity of an address, from the cache or by a query of at most [`QUERY_TIMEOUT`]. A result is
+    /// cached for the configured time, a failure for [`PAUSE_AFTER_FAILURE`]. `None` if the address is outside the
+    /// tailnet's ranges.
     pub(crate) async fn look_up(&self, who: SocketAddr, deadline: &Deadline) -> Option<WhoisResult> {
         let address = who.ip().to_canonical();
         if !self.tailnet.ranges.iter().any(|range| range.contains(&address)) {
@@ -111,8 +112,8 @@ impl WhoIs {
         Some(said)
     }
 
-    /// Queries tailscaled's local API (`/localapi/v0/whois`) for the node of an address. Retries once on a new
-    /// connection if a reused one was closed.
+    /// Queries tailscaled's local API (`/localapi/v0/whois`) for the node of an address. Repeats the query once on a
+    /// new connection if a reused one was closed.
     ///
     /// # Errors
     /// [`UpstreamError`] if the query fails, the status is neither 200 nor 404, or the content is malformed.
@@ -162,7 +163,7 @@ impl WhoIs {
     }
 }
 
-/// Formats an address and port for a query string: the brackets of an IPv6 address are percent-encoded.
+/// Formats an address and port for a query string. The brackets of an IPv6 address are percent-encoded.
 fn query_value(who: SocketAddr) -> String {
     who.to_string().replace('[', "%5B").replace(']', "%5D")
 }
@@ -207,9 +208,9 @@ struct WhoisUser {
     picture: String,
 }
 
-/// Parses the JSON content of a whois response. `None` if it is malformed. [`WhoisResult::Nobody`] if it has no node.
-/// The node's name is its short one, without the tailnet's domain. A node with tags, or whose login is empty, has no
-/// user.
+/// Parses the JSON content of a whois response. `None` if it is malformed. [`WhoisResult::Nobody`] if it contains no
+/// node. The node's name is the short one, without the tailnet's domain. A node with tags, or whose login name is
+/// empty, has no user.
 fn parse_whois(content: &[u8]) -> Option<WhoisResult> {
     let answer: WhoisResponse = serde_json::from_slice(content).ok()?;
     let Some(node) = answer.node else { return Some(WhoisResult::Nobody) };

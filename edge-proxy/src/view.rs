@@ -20,7 +20,8 @@ pub(crate) struct View {
 
 impl View {
     /// Creates the view of a runtime, and sets the worker's budget of upstream buffers. Pools, and the client of
-    /// tailscaled, are taken over from the view `before` if their settings are unchanged.
+    /// tailscaled, are taken over from the view `before` if their settings are unchanged; `None` if there is no
+    /// earlier view.
     pub(crate) fn new(runtime: Arc<Runtime>, before: Option<&Self>) -> Rc<Self> {
         let config = runtime.snapshot().config();
         set_budget(config.limits.upstream_buffer);
