@@ -40,7 +40,7 @@ class Lab:
             if name.lower().endswith("_proxy"):
                 del self.environment[name]
         self.ca = f"{folder}/ca.pem"
-        self.directives, self.servers = {}, []
+        self.directives, self.servers, self.postgres = {}, [], None
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -49,10 +49,10 @@ class Lab:
         """A path of the clients' own, for each way that they go."""
         return self.path(f"{name}-{self.through}")
 
-    def site(self, name, port, edge="", node="", scheme="http", nginx=None):
-        """Adds a site for an application at this port of loopback. The texts are further keys of the site at each hop, and the
-        directives of nginx's server, by default those that pass everything on."""
-        self.sites[name] = (port, edge, node, scheme)
+    def site(self, name, port, edge="", node="", scheme="http", upstream="", nginx=None):
+        """Adds a site for an application at this port of loopback. The texts are further keys of the site at each hop, of the
+        application as the node's upstream, and the directives of nginx's server, by default those that pass everything on."""
+        self.sites[name] = (port, edge, node, scheme, upstream)
         usual = f"location / {{ {USUAL} proxy_pass http://127.0.0.1:{port}; }}"
         self.directives[name] = usual if nginx is None else nginx
 
@@ -100,8 +100,10 @@ class Lab:
             raise RuntimeError(f"{' '.join(command[:4])} ended with {done.returncode}: {output[-2000:]}")
         return output
 
-    def fact(self, name, ok, detail=""):
-        """Prints and keeps a fact. Through nginx it is kept to be compared."""
+    def fact(self, name, ok, detail="", compared=True):
+        """Prints and keeps a fact. Through nginx it is kept to be compared, unless no proxy has to do with it."""
+        if not compared:
+            self.beside[name] = (bool(ok), "")
         if self.through == "nginx":
             self.beside[name] = (bool(ok), str(detail)[:200])
             return
@@ -174,10 +176,11 @@ h2c = true
 [trust]
 ranges = "100.64.0.0/10"
 """
-        for name, (port, at_edge, at_node, scheme) in self.sites.items():
+        for name, (port, at_edge, at_node, scheme, upstream) in self.sites.items():
             host = f'[[site]]\nhosts = "{name}.{DOMAIN}"\n'
             edge += f'{host}upstream = "{scheme}://{NODE}:80"\n{at_edge}\n'
-            node += f'{host}plain = "serve"\nupstream = "{scheme}://127.0.0.1:{port}"\n{at_node}\n'
+            node += f'{host}plain = "serve"\nupstream = "{name}"\n{at_node}\n'
+            node += f'[upstream.{name}]\ntarget = "{scheme}://127.0.0.1:{port}"\n{upstream}\n'
         for name, text, address in [("node", node, (NODE, 80)), ("edge", edge, ("127.0.0.1", 443))]:
             with open(self.path(f"{name}.toml"), "w") as file:
                 file.write(text)

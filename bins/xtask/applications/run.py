@@ -11,13 +11,15 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--edge", required=True, help="the program edge-proxyd")
 parser.add_argument("--tools", required=True, help="the folder of the tools")
 parser.add_argument("--quick", action="store_true", help="less content, and without what takes long to start")
-parser.add_argument("--only", help="one application")
+parser.add_argument("--only", help="applications, with commas between them")
 arguments = parser.parse_args()
 for folder in ["python-applications-long", "python-applications", "python"]:
     sys.path.insert(0, f"{arguments.tools}/{folder}")
 
 import calendars  # noqa: E402
+import databases  # noqa: E402
 import lab as labs  # noqa: E402
+import notifications  # noqa: E402
 import repositories  # noqa: E402
 import streams  # noqa: E402
 
@@ -31,6 +33,9 @@ APPLICATIONS = {
     "grpc": streams.grpc,
     "headscale": streams.headscale,
     "jupyter": streams.jupyter,
+    "ntfy": notifications.ntfy,
+    "miniflux": databases.miniflux,
+    "synapse": databases.synapse,
 }
 # The differences between nginx by each documentation and edge-proxyd, by the name of the fact.
 EXPLAINED = {
@@ -40,7 +45,7 @@ EXPLAINED = {
 # Applications that take long to install or to start are left to the long form.
 SLOW = {"jupyter", "npm"}
 
-names = [arguments.only] if arguments.only else [n for n in APPLICATIONS if not (arguments.quick and n in SLOW)]
+names = arguments.only.split(",") if arguments.only else [n for n in APPLICATIONS if not (arguments.quick and n in SLOW)]
 labs.own_hosts(names)
 began = time.monotonic()
 with tempfile.TemporaryDirectory(prefix="applications-") as folder:
