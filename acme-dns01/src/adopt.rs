@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub struct FoundCertificate {
     /// Path of the file that contains the certificate chain.
     pub path: PathBuf,
-    /// The leaf and its issuers in PEM.
+    /// The certificate chain in PEM, end-entity certificate first.
     pub chain: String,
     /// Private key in PEM.
     pub key: SecretString,
@@ -47,19 +47,19 @@ pub struct ClientFolder {
     pub certificates: Vec<FoundCertificate>,
     /// Accounts whose URL and key were found.
     pub accounts: Vec<FoundAccount>,
-    /// Paths of files that could not be used, each with the reason.
+    /// Paths of files and folders that could not be used, each with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Maximum depth of nested folders below the given one that is searched. Deeper folders are ignored.
+/// Number of levels of nested folders below the given one that are searched. Deeper folders are ignored.
 const MAX_DEPTH: usize = 8;
 /// Maximum size of a certificate, key or account file, in bytes. A larger file is skipped.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// Reads certificates and accounts from the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`,
-/// Caddy's data folder, or `/var/lib/acme`. Folders are searched recursively in the order of their names, without those
-/// that contain former versions (`archive`, `backup`), requests (`csr`) or this crate's own state. Files that cannot be
-/// used, and folders below that cannot be read, are listed as skipped.
+/// Caddy's data folder, or `/var/lib/acme`. Folders are searched recursively in the order of their names, up to eight
+/// levels deep, without those that contain former versions (`archive`, `backup`), requests (`csr`) or this crate's own
+/// state. Files that cannot be used, and nested folders that cannot be read, are listed as skipped.
 ///
 /// # Errors
 /// Returns an error if `folder` itself cannot be read.
@@ -126,7 +126,10 @@ fn key_of(path: &Path, name: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|key| key.is_file())
 }
 
-/// Reads a text file. The error describes a file that is larger than [`MAX_FILE_SIZE`], unreadable or not UTF-8.
+/// Reads a text file.
+///
+/// # Errors
+/// Returns a description of the error if the file is larger than [`MAX_FILE_SIZE`], unreadable or not UTF-8.
 fn text(path: &Path) -> Result<String, String> {
     let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size > MAX_FILE_SIZE {
@@ -195,7 +198,10 @@ fn account(path: &Path, name: &str) -> Option<(String, Result<SecretString, Stri
     }
 }
 
-/// Reads an account key in PEM. The error describes a file that cannot be read, or a key that is not supported.
+/// Reads an account key in PEM.
+///
+/// # Errors
+/// Returns a description of the error if the file cannot be read, or the key is not supported.
 fn pem(path: &Path) -> Result<SecretString, String> {
     let text = text(path)?;
     AccountKey::from_pem(&text).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -18,7 +18,7 @@ pub struct CaaRequest<'a> {
     pub identities: &'a [String],
     /// URL of the ACME account. `None` before registration; no `accounturi` parameter then matches.
     pub account: Option<&'a str>,
-    /// Whether the certificate is for a wildcard name, so that `issuewild` applies.
+    /// `true` if the certificate is for a wildcard name, so that `issuewild` applies.
     pub wildcard: bool,
 }
 
@@ -144,7 +144,7 @@ struct Property {
 }
 
 /// Parses the value of a CAA property, `[issuer-domain-name] *(";" tag "=" value)` (RFC 8659 §4.2). If a parameter has
-/// no `=`, the issuer is empty and there are no parameters, so that no CA is authorized.
+/// no `=`, the value is malformed: the issuer is empty and there are no parameters, so that no CA is authorized.
 fn property(value: &str) -> Property {
     let mut parts = value.split(';').map(str::trim);
     let issuer = parts.next().unwrap_or_default().trim_end_matches('.').to_owned();

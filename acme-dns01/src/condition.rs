@@ -24,7 +24,8 @@ pub enum StoredPair {
 }
 
 impl StoredPair {
-    /// Returns the properties of the certificate in place, even if the private key is missing or does not match.
+    /// Returns the properties of the certificate in place if a key is in place too, even one that does not match.
+    /// `None` if either is missing or cannot be read.
     #[must_use]
     pub fn info(&self) -> Option<&CertificateInfo> {
         match self {
@@ -34,15 +35,15 @@ impl StoredPair {
     }
 }
 
-/// Condition of the certificate and key in place, compared with the journal and the configuration. Where several apply,
-/// [`of`](Self::of) returns the first in its order of checks: files, issuer, validity, revocation, identity,
+/// Condition of the certificate and key in place, compared with the journal and the configuration. If several apply,
+/// [`of`](Self::of) returns the first in the order of its checks: files, issuer, validity, revocation, identity,
 /// configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
     /// There is neither certificate nor key, and the journal knows of none.
     Missing,
-    /// A certificate was issued, but the folder is missing or contains neither file.
+    /// A certificate was issued or lost before, but the folder is missing or contains neither file.
     FolderDeleted,
     /// The private key is missing.
     KeyMissing,
@@ -52,24 +53,24 @@ pub enum Condition {
     Unreadable(String),
     /// The private key does not match the certificate.
     KeyMismatch,
-    /// The certificate was not issued by a CA; its origin.
+    /// The certificate was not issued by a CA. The value is its origin.
     SelfSigned(Origin),
-    /// The certificate has expired, at this time.
+    /// The certificate has expired. The value is the end of its validity.
     Expired(Time),
     /// The certificate was revoked through this program, as the journal records.
     Revoked,
-    /// The certificate is not the one in the journal (another serial number or public key), or the journal had lost its
-    /// certificate before; the serial number of the one in place.
+    /// The certificate is not the one in the journal (another serial number or public key), or the journal recorded the
+    /// loss of its certificate. The value is the serial number of the certificate in place.
     Foreign(String),
     /// The certificate is the issued one, but the chain differs from the issued one.
     ChainAltered,
-    /// The names differ from the configured ones; the names in the certificate, separated by commas.
+    /// The names differ from the configured ones. The value is the names in the certificate, separated by commas.
     WrongNames(String),
-    /// The key type differs from the configured one; the type of the key in place.
+    /// The key type differs from the configured one. The value is the type of the key in place.
     WrongKeyType(String),
     /// The certificate in the journal was ordered with another ACME profile than the configured one.
     WrongProfile,
-    /// The certificate was not issued by a configured CA; the name of its CA.
+    /// The certificate was not issued by a configured CA. The value is the directory URL or the name of its CA.
     OtherIssuer(String),
     /// The certificate was issued by a staging environment, which clients do not trust.
     Staging,
@@ -78,8 +79,8 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Compares the pair in place with the journal and the specification at the time `now`. After a roll-back, where
-    /// the previous certificate is in place, it is not compared with the journal's.
+    /// Compares the pair in place with the journal and the specification at the time `now`. While a certificate still
+    /// has to be deployed, as after a roll-back, the pair in place is not compared with the issued one.
     #[must_use]
     pub fn of(spec: &CertificateSpec, state: &State, stored: &StoredPair, now: Time) -> Self {
         let info = match stored {
@@ -138,7 +139,8 @@ impl Condition {
         Self::Valid
     }
 
-    /// Returns the stable, machine-readable name: `valid`, `missing`, `key_missing`, …
+    /// Returns the stable, machine-readable name: `valid`, `missing`, `folder_deleted`, `key_missing` and so on;
+    /// `placeholder`, `minica` or `self_signed` for a certificate that no CA issued.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

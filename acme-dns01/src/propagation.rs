@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Response of one address of a name server to a TXT query.
+/// Outcome of a TXT query at one address of a name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Host name of the server, or `resolver`.
@@ -28,7 +28,7 @@ pub enum Reply {
         /// Values of the TXT records, each with its strings concatenated.
         values: Vec<String>,
     },
-    /// No response was received; the reason.
+    /// No response was received, for this reason.
     Silence(String),
 }
 
@@ -46,7 +46,7 @@ pub enum LookupMode {
 pub enum Verdict {
     /// Every value is present.
     Complete,
-    /// The listed values are missing.
+    /// These values are missing.
     Missing(Vec<String>),
     /// The server is not authoritative for the name: a lame delegation.
     Lame,
@@ -54,7 +54,7 @@ pub enum Verdict {
     Hijacked,
     /// The server responded with this code, which is neither NOERROR nor NXDOMAIN.
     Failed(u16),
-    /// The server did not respond; the reason.
+    /// The server did not respond, for this reason.
     Silent(String),
 }
 
@@ -64,8 +64,8 @@ pub enum Propagation {
     /// Every server has every value. An address without a response is ignored if another address of the same server has
     /// every value.
     Complete,
-    /// At least one server lacks a value; the incomplete servers, as `server (address)`, with their verdicts. Empty
-    /// without any answer.
+    /// At least one server lacks a value. The list has the incomplete servers, as `server (address)`, with their
+    /// verdicts; it is empty if no server was queried.
     Incomplete(Vec<(String, Verdict)>),
     /// Every response is from a recursive resolver on the path: port 53 is intercepted, so that authoritative name
     /// servers cannot be queried.
@@ -96,9 +96,9 @@ pub fn judge(answer: &Answer, wanted: &[String], mode: LookupMode) -> Verdict {
     if missing.is_empty() { Verdict::Complete } else { Verdict::Missing(missing) }
 }
 
-/// Evaluates the responses of all servers for one name, whose TXT records must include the values `wanted`. An address
-/// without a response does not count if another address of the same authoritative server has every value. Without any
-/// response the result is `Incomplete`.
+/// Evaluates the responses of all servers for one name, whose TXT records must include the values `wanted`. With
+/// [`LookupMode::Authorities`], an address without a response does not count if another address of the same server has
+/// every value. Without any server the result is `Incomplete`.
 #[must_use]
 pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> Propagation {
     let verdicts: Vec<(&Answer, Verdict)> =
@@ -149,7 +149,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Formats the incomplete servers with their verdicts on one line, separated by semicolons, for display.
+/// Formats the incomplete servers with their verdicts on one line, separated by semicolons; `no name server is known`
+/// if there are none.
 #[must_use]
 pub fn report(verdicts: &[(String, Verdict)]) -> String {
     if verdicts.is_empty() {

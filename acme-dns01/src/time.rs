@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
-/// Difference of clocks, in seconds, up to which a later time does not count as in the future.
+/// Number of seconds by which a time may be after the current one without counting as in the future.
 const CLOCK_TOLERANCE: u64 = 300;
 
 /// The length of a day.
@@ -45,32 +45,32 @@ impl Time {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns `true` if this time is more than five minutes after `now`, which means that a clock that was ahead
-    /// recorded it.
+    /// Returns `true` if this time is more than five minutes after `now`: it was recorded while the clock was ahead.
     #[must_use]
     pub const fn is_ahead_of(self, now: Self) -> bool {
         self.since(now).as_secs() > CLOCK_TOLERANCE
     }
 
-    /// Returns the time `later` after this one. Saturates.
+    /// Returns the time that is `later` after this one. Saturates at the largest time.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Returns the time `earlier` before this one, at least 1970-01-01.
+    /// Returns the time that is `earlier` before this one, or 1970-01-01 if that is earlier.
     #[must_use]
     pub fn before(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Returns the time moved by a signed number of milliseconds. Saturates.
+    /// Returns the time moved by a signed number of milliseconds. Saturates at 1970-01-01 and the largest time.
     #[must_use]
     pub const fn shifted(self, milliseconds: i64) -> Self {
         Self(self.0.saturating_add_signed(milliseconds))
     }
 
-    /// Returns year, month (1 to 12) and day (1 to 31) in UTC, for a certificate. The year is at most 9999.
+    /// Returns year, month (1 to 12) and day (1 to 31) in UTC, in the types of certificate libraries. Years after 9999
+    /// become 9999.
     #[cfg(feature = "client")]
     pub(crate) fn date(self) -> (i32, u8, u8) {
         let (year, month, day) = self.civil();
@@ -96,8 +96,8 @@ impl Time {
         (year, month, day + 1)
     }
 
-    /// Parses an RFC 3339 timestamp from the years 1970 to 9999, such as `2026-11-23T12:45:56.5+01:00`, to the
-    /// millisecond. Returns `None` if it is not valid.
+    /// Parses an RFC 3339 timestamp from the years 1970 to 9999, such as `2026-11-23T12:45:56.5+01:00`, truncated to
+    /// the millisecond. `T` may be lower case or a space. `None` if the text is not valid.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let number = |from: usize, to: usize| -> Option<u64> {
@@ -154,8 +154,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// Formats a duration for display: in days, days and hours, hours, hours and minutes, or minutes (rounded down), or in
-/// seconds below a minute.
+/// Formats a duration for display, rounded down: as days, days and hours, hours, hours and minutes, or minutes; below a
+/// minute as seconds. An example is `2 d 3 h`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -190,7 +190,7 @@ const fn days_of(year: u64, month: u64) -> u64 {
     }
 }
 
-/// Returns the number of days from 1970-01-01 to a date.
+/// Returns the number of days from 1970-01-01 to a date, 0 for that day. The year must not be before 1970.
 fn days_before(year: u64, month: u64, day: u64) -> u64 {
     (1970..year).map(days_in).sum::<u64>() + (1..month).map(|month| days_of(year, month)).sum::<u64>() + day
         - 1

@@ -67,8 +67,8 @@ impl Account {
         &self.url
     }
 
-    /// Sends a request signed by the account. An empty `payload` makes it POST-as-GET. Status 404 is
-    /// [`ErrorKind::Refused`].
+    /// Sends a request signed by the account. An empty `payload` makes it POST-as-GET. Returns a successful response.
+    /// Status 404 is [`ErrorKind::Refused`].
     ///
     /// # Errors
     /// Returns an error if the CA cannot be reached or rejects the request.
@@ -162,12 +162,12 @@ impl Account {
         order(&response, url.to_owned())
     }
 
-    /// Searches the last 50 orders of the account's order list for a pending or ready order with exactly these names,
-    /// which must be sorted. Returns `None` if none matches or the CA does not list orders.
+    /// Searches the last 50 orders of the account's order list, the newest first, for a pending or ready order with
+    /// exactly these names, which must be sorted. `None` if none matches or the CA does not list orders.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request. A page of the list that cannot be
-    /// fetched ends the list.
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses a request. A page of the list that cannot be
+    /// fetched ends the list instead.
     pub async fn find_order(&self, names: &[Name]) -> Result<Option<Order>, AcmeError> {
         let response = self.post(&self.url, "").await?;
         let object: Value = read(&response)?;
@@ -201,8 +201,9 @@ impl Account {
         Ok(None)
     }
 
-    /// Fetches an authorization, and computes the TXT value of its DNS-01 challenge. Without such a challenge its
-    /// status is [`Status::Invalid`]. `of` is the URL of the order.
+    /// Fetches an authorization, and computes the TXT value of its DNS-01 challenge. Without such a challenge,
+    /// `challenge` is `None`, `challenge_status` is [`Status::Invalid`] and `value` is empty. `of` is the URL of the
+    /// order.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.
@@ -299,7 +300,7 @@ impl Account {
     }
 
     /// Downloads a certificate chain with the URLs of its alternates (RFC 8555 §7.4.2). `of` is the URL of the order,
-    /// `None` if it is not known.
+    /// `None` if it is not known or the chain is an alternate.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.

@@ -37,9 +37,9 @@ pub struct ExternalAccount {
 pub struct OrderRequest<'a> {
     /// Names of the certificate, sorted and without duplicates.
     pub names: &'a [Name],
-    /// ACME profile to request, if any.
+    /// ACME profile to request. `None` for the CA's default.
     pub profile: Option<&'a str>,
-    /// ARI identifier of the certificate that the order replaces (RFC 9773 §5).
+    /// ARI identifier of the certificate that the order replaces (RFC 9773 §5). `None` if it replaces none.
     pub replaces: Option<&'a str>,
 }
 
@@ -57,7 +57,7 @@ pub struct DirectoryResponse {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RenewalInfoResponse {
-    /// The suggested window. `None` if it is malformed, or the CA does not support ARI.
+    /// The suggested window. `None` if it is absent or malformed, or the CA does not support ARI.
     pub info: Option<RenewalInfo>,
     /// Time to wait before the next query, from Retry-After. `None` without the field. One day if the CA does not
     /// support ARI.
@@ -78,7 +78,8 @@ struct CachedDirectory {
 }
 
 impl CachedDirectory {
-    /// Returns `true` if the entry is younger than an hour and the wall clock has not been set since.
+    /// Returns `true` if the entry is younger than [`DIRECTORY_LIFETIME`] and the wall clock has not been set since it
+    /// was fetched.
     fn holds(&self) -> bool {
         let (elapsed, by_clock) = (self.at.elapsed(), now().since(self.wall));
         elapsed < DIRECTORY_LIFETIME && elapsed.abs_diff(by_clock) < CLOCK_CHANGE
@@ -114,7 +115,8 @@ impl Acme {
         &self.inner.url
     }
 
-    /// Returns the directory. It is cached for an hour, or until the local clock is set.
+    /// Returns the directory. It is fetched if it is not cached; it is cached for an hour, or until the local clock is
+    /// set.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the directory cannot be fetched or parsed.
@@ -155,12 +157,13 @@ impl Acme {
         Ok(self.inner.directory.lock().await.as_ref().map(|known| known.body.clone()).unwrap_or_default())
     }
 
-    /// Locks the pool of unused nonces.
+    /// Locks the pool of unused nonces, even if a thread panicked while it held the lock.
     fn nonces(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.inner.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the Replay-Nonce of a response to the pool of unused nonces, which holds 64 at most.
+    /// Adds the Replay-Nonce of a response, if it has one, to the pool of unused nonces, unless the pool has 64
+    /// already.
     fn keep_nonce(&self, response: &Response) {
         if let Some(nonce) = response.header("replay-nonce") {
             let mut nonces = self.nonces();
@@ -189,6 +192,9 @@ impl Acme {
     }
 
     /// Sends a signed request by POST, and adds the nonce of the response to the pool. An error status is not an error.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached.
     pub(super) async fn exchange(&self, url: &str, body: Vec<u8>) -> Result<Response, AcmeError> {
         let headers = [
             ("content-type", "application/jose+json"),
@@ -215,8 +221,11 @@ impl Acme {
         self.send(key, account, url, payload, ErrorKind::Refused).await
     }
 
-    /// Sends a signed request like [`post`](Self::post), again with a new nonce up to 60 times while the CA rejects the
-    /// nonce. `missing` is the kind of the error for status 404.
+    /// Sends a signed request like [`post`](Self::post), up to [`MAX_NONCES`] times with a new nonce each while the CA
+    /// rejects the nonce. `missing` is the kind of the error for status 404.
+    ///
+    /// # Errors
+    /// Returns an error if the CA cannot be reached, rejects the request, or rejects every nonce.
     pub(super) async fn send(
         &self,
         key: &AccountKey,
@@ -295,7 +304,7 @@ impl Acme {
     }
 
     /// Fetches the renewal information of a certificate by an unsigned request. `certificate` is its ARI identifier
-    /// (RFC 9773 §4.1). Without ARI support at the CA no request is made.
+    /// (RFC 9773 §4.1). If the CA does not support ARI, no request is made, and the next query is due in a day.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request. A refusal with status 4xx is
@@ -325,7 +334,7 @@ impl Acme {
     }
 }
 
-/// Returns the current wall-clock time in milliseconds since 1970. 0 if the clock is before 1970.
+/// Returns the current wall-clock time, to the millisecond; 1970-01-01 if the clock is before that.
 #[must_use]
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -65,8 +65,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// Returns the value of a header field, the first one if there are several. `None` if it is missing or not visible
-    /// ASCII.
+    /// Returns the first value of a header field with this name, in any case. `None` if there is none or it is not
+    /// visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -79,7 +79,7 @@ impl Response {
         self.said_retry_after().map(|after| after.min(crate::ledger::LONGEST_RETRY_AFTER))
     }
 
-    /// Returns the delay of Retry-After without an upper limit.
+    /// Returns the delay of Retry-After like [`retry_after`](Self::retry_after), without an upper limit.
     fn said_retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?;
         if let Ok(seconds) = value.trim().parse() {

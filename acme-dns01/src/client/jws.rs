@@ -38,7 +38,7 @@ pub struct AccountKey {
     pem: SecretString,
 }
 
-/// The key pair, with the JWS algorithm and the curve name of an ECDSA key.
+/// The key pair of an account, with the JWS algorithm and the curve name of an ECDSA key.
 enum SigningKey {
     Ecdsa { pair: EcdsaKeyPair, algorithm: &'static str, curve: &'static str },
     Rsa(rsa::KeyPair),
@@ -110,7 +110,7 @@ impl AccountKey {
         }
     }
 
-    /// Returns the private key in PEM.
+    /// Returns the private key in PEM, as it was read or generated.
     #[must_use]
     pub const fn pem(&self) -> &SecretString {
         &self.pem
@@ -135,7 +135,7 @@ impl AccountKey {
         }
     }
 
-    /// Returns the JWK thumbprint (RFC 7638): SHA-256, base64url without padding.
+    /// Returns the JWK thumbprint (RFC 7638): SHA-256, in base64url without padding.
     #[must_use]
     pub fn thumbprint(&self) -> String {
         // RFC 7638 §3.3 requires the members in lexicographic order.
@@ -143,8 +143,8 @@ impl AccountKey {
         encode(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     }
 
-    /// Returns the TXT record value for a challenge's token (RFC 8555 §8.4): the SHA-256 digest of the key
-    /// authorization, base64url without padding.
+    /// Returns the value of the TXT record for a challenge's token (RFC 8555 §8.4): the SHA-256 digest of the key
+    /// authorization, in base64url without padding.
     #[must_use]
     pub fn txt_value(&self, token: &str) -> String {
         let authorization = format!("{token}.{}", self.thumbprint());
@@ -152,7 +152,8 @@ impl AccountKey {
     }
 
     /// Signs a request to `url` as a flattened JWS (RFC 8555 §6.2). `account` is the account URL (`kid`), or `None` to
-    /// include the public key (`jwk`). `nonce` is `None` for the inner JWS of a key change.
+    /// include the public key (`jwk`). `nonce` is `None` for the inner JWS of a key change. An empty `payload` is that
+    /// of POST-as-GET.
     ///
     /// # Errors
     /// Returns [`KeyError::Crypto`] if the signature fails.
@@ -209,7 +210,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Encodes DER as PEM with this label, in lines of 64 characters.
+/// Encodes DER as PEM with this label, in lines of 64 characters, with a line feed at the end.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
     let lines: Vec<&str> = (0..body.len()).step_by(64).map(|at| &body[at..body.len().min(at + 64)]).collect();

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-/// Error of a certificate or key.
+/// Error of a certificate or its key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
@@ -42,7 +42,7 @@ pub enum CertificateError {
     },
 }
 
-/// A private key of a certificate, with its public key.
+/// The key pair of a certificate.
 pub struct KeyPair {
     pair: rcgen::KeyPair,
 }
@@ -54,7 +54,7 @@ impl std::fmt::Debug for KeyPair {
 }
 
 impl KeyPair {
-    /// Generates a key. Blocks the thread; RSA takes up to seconds.
+    /// Generates a key of this type. Blocks the thread; RSA takes up to seconds.
     ///
     /// # Errors
     /// Returns [`CertificateError::Key`] if the generation fails.
@@ -84,7 +84,7 @@ impl KeyPair {
         self.pair.serialize_pem().into()
     }
 
-    /// Returns the SHA-256 digest of the public key (SubjectPublicKeyInfo), in hexadecimal digits.
+    /// Returns the SHA-256 digest of the public key (SubjectPublicKeyInfo), in lowercase hexadecimal digits.
     #[must_use]
     pub fn public_key(&self) -> String {
         hex(digest::digest(&digest::SHA256, &self.pair.subject_public_key_info()).as_ref())
@@ -161,7 +161,8 @@ fn parse<'d>(der: &'d CertificateDer<'_>) -> Result<X509Certificate<'d>, Certifi
         .map_err(|why| CertificateError::Chain(why.to_string()))
 }
 
-/// Returns the serial number of a certificate in DER, in lowercase hexadecimal digits without leading zeros.
+/// Returns the serial number of a certificate in DER, in lowercase hexadecimal digits without leading zeros; empty for
+/// 0.
 ///
 /// # Errors
 /// Returns [`CertificateError::Chain`] if it is not a valid certificate.
@@ -194,11 +195,11 @@ pub fn chain_issuers(pem: &str) -> Vec<String> {
 }
 
 /// Reads the properties of a chain's first certificate, and the digest of the whole chain.
-/// [`CertificateInfo::authority`] is an empty string for a certificate of a CA, since the configured name is not part
-/// of the certificate.
+/// [`CertificateInfo::authority`] is an empty string for a certificate of a CA and `None` for any other; profile and
+/// directory are `None`, since they are not part of the certificate. Names that are not valid DNS names are left out.
 ///
 /// # Errors
-/// Returns [`CertificateError::Chain`] if the text contains no valid certificate.
+/// Returns [`CertificateError::Chain`] if the text is not valid PEM or its first certificate is missing or not valid.
 pub fn describe(pem: &str) -> Result<CertificateInfo, CertificateError> {
     let ders = certificates(pem)?;
     let leaf = ders
@@ -275,7 +276,7 @@ pub fn verify_pair(
     Ok((clean, held))
 }
 
-/// Returns the type of a public key: `rsa` or `ec` followed by its size in bits, or `unknown`.
+/// Returns the type of a public key: `rsa` or `ec` followed by its size in bits, such as `ec256`, or `unknown`.
 fn key_type(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> String {
     match key.parsed() {
         Ok(PublicKey::RSA(rsa)) => format!("rsa{}", rsa.key_size()),

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// A DNS client: resolvers, lookup mode and time limit.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    /// Recursive resolvers, queried in this order until one responds.
+    /// Recursive resolvers, queried in this order until one responds with NOERROR or NXDOMAIN.
     pub resolvers: Vec<SocketAddr>,
     /// Servers that are queried for CNAME records of the challenge name and for its TXT record. Default:
     /// [`LookupMode::Authorities`].
@@ -58,7 +58,8 @@ impl Dns {
         Self { resolvers, mode: LookupMode::Authorities, authority_port: 53, within: Duration::from_secs(5) }
     }
 
-    /// Queries the resolvers in order, and returns the first response with the code NOERROR or NXDOMAIN.
+    /// Queries the resolvers in order, with recursion, and returns the first response with the code NOERROR or
+    /// NXDOMAIN.
     ///
     /// # Errors
     /// Returns the error of the last resolver, or [`DnsError::NoResolver`] if none is configured.
@@ -120,7 +121,8 @@ impl Dns {
     }
 
     /// Returns the servers to query for a name's TXT record, by [`mode`](Self::mode): each address of each
-    /// authoritative name server with its host name, or the resolvers under the name `resolver`.
+    /// authoritative name server with its host name, even if none answers correctly, or the resolvers under the name
+    /// `resolver`.
     ///
     /// # Errors
     /// Returns an error if the zone or its name servers cannot be determined. Never with [`LookupMode::Resolvers`].
@@ -174,9 +176,9 @@ impl Dns {
         Ok(asked.join_all().await)
     }
 
-    /// Checks that every TXT value is visible at its name on every server. `wanted` holds pairs of name and value. If
-    /// queries to authoritative name servers are intercepted, resolvers are queried instead. Stops at the first name
-    /// with a missing value.
+    /// Checks that every TXT value is visible at its name on every server. `wanted` has pairs of name and value. If
+    /// queries to authoritative name servers are intercepted, resolvers are queried instead. Stops at the first name,
+    /// in alphabetical order, with a missing value.
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
@@ -258,7 +260,7 @@ pub enum Visibility {
         /// Addresses that did not answer, of name servers that answered at another address.
         unreachable: Vec<String>,
     },
-    /// A server lacks a value, or queries are intercepted; a human-readable report.
+    /// A server lacks a value, or queries are intercepted. The text is a human-readable report.
     Incomplete(String),
 }
 

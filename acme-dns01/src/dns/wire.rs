@@ -113,9 +113,9 @@ pub(crate) async fn ask(
     Ok(answer)
 }
 
-/// Sends a message and returns the response with this `id`, parsed and as bytes. With `reliably` over TCP only;
-/// otherwise over UDP, twice with half of the time limit each, and then over TCP if the response was truncated or none
-/// arrived.
+/// Sends a message and returns the response, parsed and as bytes. If `reliably`, over TCP only; otherwise over UDP,
+/// twice with half of the time limit each, and then over TCP if the response was truncated or none arrived. Responses
+/// over UDP must have this `id`; others are ignored. `within` is the time limit per transport.
 ///
 /// # Errors
 /// Returns [`DnsError::Unreachable`] without a response within the time limit.

@@ -15,7 +15,7 @@ use std::time::Duration;
 const MAX_WAIT: Duration = Duration::from_secs(120);
 /// Consecutive failures to write the journal after which a round ends.
 const MAX_WRITE_FAILURES: u32 = 3;
-/// Pause before the next round after the lock was lost to another process.
+/// Pause before the next round after the lock was lost.
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before the next round after a permanent store failure.
 const STORE_PAUSE: Duration = Duration::from_secs(60);
@@ -62,14 +62,14 @@ pub enum RoundOutcome {
 }
 
 impl RoundOutcome {
-    /// Creates a failed result, to be repeated at `retry_at`.
+    /// Creates a failed outcome, to be retried at `retry_at`.
     fn failed(retry_at: Time, kind: ErrorKind, reason: impl Into<String>) -> Self {
         Self::Failed { retry_at, kind, reason: reason.into() }
     }
 }
 
-/// The run of one certificate's machine under the certificate's lock. `unwritten` counts consecutive failures to write
-/// the journal.
+/// The run of one certificate's machine under the certificate's lock. `issued` is `true` once a certificate was
+/// installed, and `unwritten` counts consecutive failures to write the journal.
 pub(super) struct Round<'e> {
     engine: &'e Engine,
     certificate: &'e Certificate,
@@ -79,8 +79,9 @@ pub(super) struct Round<'e> {
 }
 
 impl<'e> Round<'e> {
-    /// Performs the due actions of one certificate until none is left. With `force`, the certificate is renewed before
-    /// it is due. An error of the store becomes a failed outcome, and an alert if it persists.
+    /// Performs the due actions of one certificate until none is left. If `force`, the certificate is renewed before it
+    /// is due. An error of the store becomes a failed outcome; it is reported, with an alert, if it persists or is
+    /// permanent. A lost lock is not reported.
     pub(super) async fn run(engine: &'e Engine, certificate: &'e Certificate, force: bool) -> RoundOutcome {
         let id = &certificate.spec.id;
         match Self::work(engine, certificate, force).await {
@@ -106,8 +107,9 @@ impl<'e> Round<'e> {
         }
     }
 
-    /// Takes the lock, replays the journal, compacts it if it is long, and runs the machine until it is idle. Forgets
-    /// the local deployment record if the certificate still has to be deployed or an attempt is in progress.
+    /// Takes the lock, replays the journal, compacts it if it is long, and runs the machine until it is idle. Returns
+    /// [`RoundOutcome::Locked`] if the lock is held by another. After an error, or if the certificate still has to be
+    /// deployed or an attempt is in progress, forgets what this process had planned to deploy.
     ///
     /// # Errors
     /// Returns an error if the store fails.
@@ -139,11 +141,11 @@ impl<'e> Round<'e> {
     }
 
     /// Performs the machine's actions and feeds back their results, until the machine is idle, has to wait longer than
-    /// two minutes, or the engine is stopped.
+    /// [`MAX_WAIT`], or the engine is stopped. Returns the outcome.
     ///
     /// # Errors
-    /// Returns [`StoreError::LockLost`] if the lock is lost, [`StoreError::Unwritten`] if the journal cannot be written
-    /// repeatedly.
+    /// Returns [`StoreError::LockLost`] if the lock is lost, and [`StoreError::Unwritten`] if the journal cannot be
+    /// written [`MAX_WRITE_FAILURES`] times in a row.
     async fn drive(&mut self, machine: &mut Machine) -> Result<RoundOutcome, StoreError> {
         let id = &self.certificate.spec.id;
         let issuer = Issuer::new(self.engine, self.certificate);
@@ -195,8 +197,8 @@ impl<'e> Round<'e> {
         }
     }
 
-    /// Returns the outcome of an idle machine: failed if a deployment or an attempt failed and is paused, else issued
-    /// or not due.
+    /// Returns the outcome of an idle machine: failed if the last deployment or attempt failed, else issued if this
+    /// round installed a certificate, else not due. `until` and `why` are those of the machine's wait.
     fn outcome_at_rest(&self, machine: &Machine, until: Time, why: String) -> RoundOutcome {
         let state = machine.state();
         if let Some(error) = &state.deploy_error {
@@ -211,8 +213,9 @@ impl<'e> Round<'e> {
     }
 }
 
-/// Treats a certificate of a CA that another program installed as issued by the first configured authority, with the
-/// configured profile, unless the journal records an issued or lost certificate.
+/// Returns the state, in which a certificate of a CA that is in place, and that the journal records neither as issued
+/// nor as lost, counts as issued by the first configured authority with the configured profile. Any other state is
+/// returned unchanged.
 pub(super) fn adopt(spec: &CertificateSpec, mut state: State, stored: &StoredPair) -> State {
     if state.held.is_none()
         && state.lost.is_none()
@@ -241,8 +244,11 @@ pub(super) async fn placeholder(spec: &CertificateSpec) -> Result<CertificatePai
     Ok(CertificatePair { chain, key })
 }
 
-/// Removes the TXT records that a state contains from the DNS, and records each removal in the journal. Returns the
-/// names of those that could not be removed, each with the error.
+/// Removes the TXT records in a state from the DNS, and records each removal in the journal. Returns the names of those
+/// that could not be removed, each with the error.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the journal cannot be written.
 pub(super) async fn remove_records(
     engine: &Engine,
     id: &str,

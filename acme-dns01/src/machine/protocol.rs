@@ -7,7 +7,7 @@ use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::time::Time;
 use std::time::Duration;
 
-/// The next action. Each one except [`Wait`](Self::Wait) is answered by one event or by [`Event::Error`], and may be
+/// The next action. Each one except [`Wait`](Self::Wait) has one event or [`Event::Error`] as its result, and may be
 /// performed again after an interruption.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -217,15 +217,15 @@ pub enum Event {
     },
     /// Every queried server has every value.
     Visible,
-    /// At least one server lacks a value; a human-readable report.
+    /// At least one server lacks a value. The text is a human-readable report.
     NotVisible(String),
-    /// The pair was staged; the properties of the certificate.
+    /// The pair was staged. The value is the properties of the certificate.
     Staged(Box<CertificateInfo>),
-    /// A server presents another certificate than the installed one; a description.
+    /// A server presents another certificate than the installed one. The text describes it.
     NotServed(String),
-    /// The issued certificate is missing from the store; the reason.
+    /// The issued certificate is missing from the store. The text is the reason.
     Lost(String),
-    /// The CA does not know the certificate whose renewal information was requested; the reason.
+    /// The CA does not know the certificate whose renewal information was requested. The text is the reason.
     UnknownCertificate(String),
     /// The action failed.
     Error(AcmeError),
@@ -241,7 +241,7 @@ pub enum Alert {
         why: String,
         /// Time of the next attempt.
         next: Time,
-        /// Number of consecutive failures.
+        /// Number of failures since the last success.
         failures: u32,
     },
     /// A certificate has less than a sixth of its lifetime left, or has expired.
@@ -283,7 +283,8 @@ pub enum Alert {
 }
 
 impl Alert {
-    /// Returns the stable, machine-readable name: `failing`, `expiring`, …
+    /// Returns the stable, machine-readable name: `failing`, `expiring`, `rolled_back`, `undeployed`, `leftover`,
+    /// `account_forgotten`, `clock` or `recovered`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -10,12 +10,12 @@ use crate::time::{DAY, Time};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// A xorshift pseudo-random generator, whose quality is sufficient here. The state must not be 0.
+/// A xorshift pseudo-random generator. It holds the state, which must not be 0.
 #[derive(Clone, Debug)]
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    /// Returns a pseudo-random number from 0 to `sides` − 1. 0 for `sides` ≤ 1.
+    /// Returns a pseudo-random number from 0 to `sides` − 1, and advances the generator. 0 for `sides` ≤ 1.
     pub(super) fn below(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -55,11 +55,11 @@ pub(super) struct Environment {
     /// `true` if the CA lists the orders of an account, so that an interrupted order can be found again.
     pub(super) lists_orders: bool,
     pub(super) lifetime: Duration,
-    /// End of the CA's outage. No outage if it is in the past.
+    /// End of the CA's outage. There is no outage if this time is in the past.
     pub(super) away: Time,
     /// `true` if the CA offers renewal information.
     pub(super) ari: bool,
-    /// Certificates valid from before this time are revoked: the renewal window lies in the past.
+    /// Certificates whose validity began before this time count as revoked: their renewal window lies in the past.
     pub(super) revoked_before: Time,
     /// The CA's own ledger of orders, by which it enforces the rate limits.
     pub(super) served: Ledger,
@@ -71,8 +71,8 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Creates a CA with lifetimes of 90 days and ARI, and an empty DNS. With `lists_orders`, the CA lists the orders
-    /// of an account.
+    /// Creates a CA with lifetimes of 90 days, ARI and no reuse of authorizations, and an empty DNS. If `lists_orders`,
+    /// the CA lists the orders of an account.
     pub(super) fn new(lists_orders: bool) -> Self {
         Self {
             orders: Vec::new(),
@@ -120,7 +120,8 @@ impl Environment {
         self.open.get(names).copied()
     }
 
-    /// Creates an order, or returns the open one for these names if the CA does not list orders.
+    /// Creates an order, or returns the open one for these names if the CA does not list orders. An `exempt` order does
+    /// not count towards rate limits.
     ///
     /// # Errors
     /// Returns an error of the kind [`ErrorKind::RateLimited`] if a rate limit is reached.
@@ -153,7 +154,8 @@ impl Environment {
         Ok(self.order(self.orders.len() - 1))
     }
 
-    /// Returns the lifetime of a new certificate: fixed for the profile `shortlived`, at most 45 days for `tlsserver`.
+    /// Returns the lifetime of a new certificate: 160 hours for the profile `shortlived`, at most 45 days for
+    /// `tlsserver`, and that of the environment otherwise.
     fn lifetime_of(&self, spec: &CertificateSpec) -> Duration {
         match spec.profile.as_deref() {
             Some("shortlived") => Duration::from_secs(160 * 3600),
@@ -162,8 +164,8 @@ impl Environment {
         }
     }
 
-    /// Performs an action on CA, DNS and store, and returns the event that answers it. While the CA is away, requests
-    /// to it fail.
+    /// Performs an action on CA, DNS and store, and returns the event that is its result. While the CA is away,
+    /// requests to it fail with a transient error.
     pub(super) fn answer(
         &mut self,
         action: &Action,
@@ -325,7 +327,7 @@ impl Environment {
     }
 }
 
-/// The store, which persists when a machine is killed.
+/// The simulated store, which persists when a machine is killed. Keys are represented by numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedStore {
     pub(super) journal: Vec<Record>,

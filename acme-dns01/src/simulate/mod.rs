@@ -19,20 +19,22 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Number of orders.
+    /// Number of orders that the CA created.
     pub orders: u64,
-    /// Maximum number of orders within any seven days. Zero under [`simulate_clock_skew`].
+    /// Maximum number of orders within any seven days. 0 under [`simulate_clock_skew`].
     pub most_orders_a_week: u64,
-    /// Shortest remaining lifetime of a certificate when it was replaced, or at any time under [`simulate_clock_skew`].
-    /// Without a replacement, the initial bound: ten years, or the lifetime under [`simulate_clock_skew`].
+    /// Shortest remaining lifetime of a certificate when it was replaced, or at the end of any wait under
+    /// [`simulate_clock_skew`]. Without a replacement, the initial bound: ten years, or the lifetime under
+    /// [`simulate_clock_skew`].
     pub shortest_remaining: Duration,
-    /// Number of certificates that expired before they were replaced, or would expire before the end.
+    /// Number of certificates that expired before they were replaced, or have expired or are missing at the end. Under
+    /// [`simulate_clock_skew`], the number of waits that ended with an expired certificate.
     pub expired: u64,
     /// Number of orders that the CA refused because of a rate limit.
     pub rate_limited: u64,
-    /// Number of waits because the ledger withheld an order.
+    /// Number of waits because the ledger withheld an order; 0 under [`simulate_clock_skew`].
     pub withheld: u64,
-    /// Number of TXT records that were not removed.
+    /// Number of TXT records that were not removed by the end.
     pub leftover: usize,
     /// Changes of the environment, and alerts about a deviating clock, in order, each with its time.
     pub events: Vec<(Time, &'static str)>,
@@ -60,7 +62,7 @@ pub enum IncidentKind {
     Expired,
     /// The CA refused an order because of a rate limit.
     Refused,
-    /// The ledger withheld an order; the limit, for display.
+    /// The ledger withheld an order. The text describes the limit.
     Withheld(String),
 }
 
@@ -89,7 +91,7 @@ impl Report {
     }
 }
 
-/// A change of the simulated environment: its time, a description, its effect.
+/// A change of the simulated environment: its time, a description, and the function that applies it at that time.
 type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
 
 /// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the
@@ -235,8 +237,8 @@ pub fn simulate_scenario(specs: &[CertificateSpec], scenario: Scenario, begin: T
     result
 }
 
-/// Performs the actions of a machine at the time `now` until it waits, and adds their results to `result`. Returns the
-/// end of the wait.
+/// Performs the actions of a machine at the time `now` until it waits, and adds expiries, refused and withheld orders
+/// to `result`. Returns the end of the wait.
 fn step(
     machine: &mut Machine,
     store: &mut SimulatedStore,

@@ -15,21 +15,21 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Files of an account.
+/// Names of the files in the folder of an account.
 const ACCOUNT: [&str; 3] = ["key.pem", "next-key.pem", "url"];
-/// Private files of a certificate.
+/// Names of the files in the private folder of a certificate.
 const CERTIFICATE: [&str; 3] = ["group", "journal", "pending-key.pem"];
-/// Folders of a certificate that hold pairs.
+/// Names of the folders in the private folder of a certificate that contain pairs.
 const PAIRS: [&str; 2] = ["previous", "staged"];
-/// Bits of a mode that are for others.
+/// Bits of a mode with the permissions of others.
 const OTHERS: u32 = 0o007;
 
-/// Takes the store in `folder` over for a user, with the folders of these certificates. Files keep their groups, and lose what is
-/// for others. A missing folder is created with mode 0755 and the user's `group`. Returns a finding for each change, and a fault
-/// for whatever is refused and left as it is.
+/// Takes the store in `folder` over for a user, with the folders of these certificates. Files keep their groups, and
+/// lose the permissions of others. A missing folder is created with mode 0755 and the user's `group`. Returns a finding
+/// for each change, and a fault for whatever is refused and left unchanged.
 ///
 /// # Errors
-/// A [`StoreError`] if a file operation fails, such as for the lack of permission.
+/// Returns a [`StoreError`] if a file operation fails, such as for lack of permission.
 pub(super) fn claim(
     folder: &Path,
     (user, group): (u32, u32),
@@ -55,11 +55,16 @@ pub(super) fn claim(
     Ok(claim.findings)
 }
 
+/// Opens a folder, following symbolic links.
+///
+/// # Errors
+/// Returns an error if it cannot be opened or is not a folder.
 fn open(folder: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
     Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
 }
 
+/// Returns a mode without the permissions of others.
 const fn without_others(mode: u32) -> u32 {
     mode & !OTHERS
 }
@@ -70,21 +75,28 @@ struct OpenEntry {
     path: PathBuf,
 }
 
+/// A takeover in progress: the id of the user, and the findings so far.
 struct Claim {
     user: u32,
     findings: Vec<Finding>,
 }
 
 impl Claim {
+    /// Adds a finding about a change at a path.
     fn tell(&mut self, path: &Path, what: &str) {
         self.findings.push(Finding::fine(path.display().to_string(), what));
     }
 
+    /// Adds a fault about a file that is left unchanged.
     fn refuse(&mut self, path: &Path, why: &str) {
         self.findings.push(Finding::fault(path.display().to_string(), why));
     }
 
-    /// Takes over what only the store itself reads: accounts, journals, keys, former pairs, locks.
+    /// Takes over the private folder of the store, if there is one: ledger, accounts, journals, keys, staged and
+    /// previous pairs, and locks.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file operation fails.
     fn private(&mut self, top: &OpenEntry) -> Result<(), StoreError> {
         let closed = |_| 0o700;
         let Some(private) = self.folder(top, PRIVATE, closed)? else { return Ok(()) };
@@ -114,15 +126,27 @@ impl Claim {
         Ok(())
     }
 
-    /// Takes over the files of a certificate. `cert.pem` is a link.
+    /// Takes over the four files of a pair. The link `cert.pem` is left unchanged.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file operation fails.
     fn pair(&mut self, folder: &OpenEntry) -> Result<(), StoreError> {
         self.files(folder, &FILES[..4])
     }
 
+    /// Takes over the files with these names in a folder, as far as they exist.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file operation fails.
     fn files(&mut self, folder: &OpenEntry, names: &[impl AsRef<str>]) -> Result<(), StoreError> {
         names.iter().try_for_each(|name| self.file(folder, name.as_ref()))
     }
 
+    /// Takes over a folder, and returns it. `mode` returns the new mode for the old one. `None` if it does not exist or
+    /// is refused.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file operation fails.
     fn folder(
         &mut self,
         parent: &OpenEntry,
@@ -134,6 +158,11 @@ impl Claim {
         Ok(Some(entry))
     }
 
+    /// Takes over a file, if it exists. Refused are files that are not regular, and files of another user with several
+    /// names.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file operation fails.
     fn file(&mut self, parent: &OpenEntry, name: &str) -> Result<(), StoreError> {
         let Some(entry) = self.look(parent, name, OFlags::empty())? else { return Ok(()) };
         let found = fstat(&entry.file).map_err(|why| failed(&entry.path)(why.into()))?;
@@ -150,7 +179,11 @@ impl Claim {
         Ok(())
     }
 
-    /// Opens a part of a folder. `None` if it is not there, or refused.
+    /// Opens an entry of a folder without following symbolic links. `None` if it does not exist; also if it is a
+    /// symbolic link, a socket or not a folder, which is refused.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the entry cannot be opened.
     fn look(
         &mut self,
         parent: &OpenEntry,
@@ -178,6 +211,11 @@ impl Claim {
         }
     }
 
+    /// Gives an open entry to the user, and sets its mode to the result of `mode` for the old one. Adds a finding if
+    /// something was changed.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if owner or mode cannot be set.
     fn correct(&mut self, entry: &OpenEntry, mode: impl Fn(u32) -> u32) -> Result<(), StoreError> {
         let OpenEntry { file, path } = entry;
         let failed = |why: Errno| failed(path)(why.into());
@@ -199,7 +237,10 @@ impl Claim {
     }
 }
 
-/// Returns the names in a folder.
+/// Returns the names in a folder, sorted, without those that are not UTF-8.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the folder cannot be read.
 fn names(folder: &OpenEntry) -> Result<Vec<String>, StoreError> {
     let failed = |why: Errno| failed(&folder.path)(why.into());
     let entries = Dir::read_from(&folder.file).map_err(failed)?;

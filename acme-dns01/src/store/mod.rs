@@ -36,7 +36,8 @@ pub struct CertificatePair {
     pub key: SecretString,
 }
 
-/// Content of a certificate's files in place. A file that does not exist is `None`.
+/// Content of a certificate's files in place, which need not be valid. A file that does not exist, or cannot be read,
+/// is `None`.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Contents {
@@ -92,7 +93,7 @@ pub enum StoreError {
     /// A database operation failed.
     #[error("the database: {0}")]
     Database(String),
-    /// The journal could not be written repeatedly, so the round ended.
+    /// The journal could not be written several times in a row, so the round ended.
     #[error("{why}; nothing is done that is not written down before")]
     Unwritten {
         /// Reason of the last failed write.
@@ -142,7 +143,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Creates a lock that cannot be lost. Dropping the lock drops `held`, which must release it.
+    /// Creates a lock that cannot be lost. Dropping the lock drops `held`, whose `Drop` must release it.
     pub fn new(held: impl Any + Send + Sync) -> Self {
         Self { held: Box::new(held), lost: Box::new(|| false) }
     }
@@ -166,7 +167,7 @@ impl fmt::Debug for Lock {
     }
 }
 
-/// Change of a shared store by another host.
+/// Change of a shared store by any host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -185,7 +186,7 @@ pub type Changes = mpsc::UnboundedReceiver<Change>;
 /// share rejects writes without the lock ([`StoreError::LockLost`]).
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
-    /// Takes the lock of a name. Returns `None` if another process holds it; does not wait.
+    /// Takes the lock of a name. Returns `None`, without waiting, if another process or task holds it.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails; not if the lock is held.
@@ -215,16 +216,17 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// Returns a [`StoreError`] if the key cannot be written durably.
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
-    /// Stages a pair, so that [`install`](Self::install) can put it in place.
+    /// Stages a pair, so that [`install`](Self::install) can put it in place. Replaces a pair staged before.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the pair cannot be written durably.
     async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError>;
-    /// Puts the staged pair in place atomically, and keeps the replaced one as the previous pair. Removes the pending
-    /// key if it belongs to the installed pair. No change if nothing is staged and a pair is in place.
+    /// Puts the staged pair in place atomically, and makes the replaced one the previous pair. Removes the pending key
+    /// if it belongs to the installed pair. Changes nothing if nothing is staged and a pair is in place.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the exchange fails, or nothing is staged and no pair is in place.
+    /// Returns a [`StoreError`] if the exchange fails, or, for a store in files, nothing is staged and no pair is in
+    /// place.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
     /// Exchanges the pair in place with the previous pair. Returns `false`, without a change, if there is no previous
     /// pair.
@@ -266,8 +268,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         let _ = id;
         None
     }
-    /// Corrects owner, group and mode of a certificate's files. Returns a description of each correction; none by
-    /// default.
+    /// Corrects owner, group and mode of a certificate's files. Returns a description of each correction. By default
+    /// does nothing.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if owner, group or mode cannot be set.
@@ -275,7 +277,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         let _ = id;
         Ok(Vec::new())
     }
-    /// Checks that a certificate's files can be written and given to their group. Returns findings; none by default.
+    /// Checks that a certificate's files can be written and given to their group. Returns findings. By default checks
+    /// nothing and returns none.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the check itself fails.
@@ -304,8 +307,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Returns a [`StoreError`] if the ledger cannot be read or written.
     async fn note(&self, entry: Entry, now: Time, limits: &Limits) -> Result<Ledger, StoreError>;
 
-    /// Updates the copy of a shared store's certificate in the files of this host. Returns `true` if the copy changed;
-    /// `false` by default.
+    /// Updates the copy of a shared store's certificate in the files of this host. Returns `true` if the copy changed.
+    /// By default does nothing and returns `false`.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the shared store cannot be read, or the files cannot be written.
@@ -320,8 +323,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn local(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.current(id).await
     }
-    /// Subscribes to changes of a shared store from now on. Returns `None` if the store is not shared. The subscription
-    /// survives reconnections, and ends when the receiver is dropped.
+    /// Subscribes to changes of a shared store from now on. Returns `None` if the store is not shared, which is the
+    /// default. The subscription survives reconnections, and ends when the receiver is dropped.
     fn changes(&self) -> Option<Changes> {
         None
     }
