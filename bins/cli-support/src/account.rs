@@ -17,14 +17,15 @@ pub struct Account {
 }
 
 impl Account {
-    /// Looks up a user by name, by running `id`. `None` if there is no such user.
+    /// Looks up a user by name, or by a number in its place, by running `id`. `None` if there is no such user, or `id`
+    /// cannot be run.
     pub fn by_name(name: &str) -> Option<Self> {
         let uid = ids("-u", name)?.first().copied()?;
         Some(Self { name: name.to_owned(), uid, gids: ids("-G", name)? })
     }
 
-    /// Looks up the account that owns a file. An owner without a name is called `user UID`, and has the file's group
-    /// only. `None` if the file cannot be examined.
+    /// Looks up the account that owns a file; symbolic links are followed. An owner without a name is called `user
+    /// UID`, and has only the group of the file. `None` if the file cannot be examined.
     pub fn owner_of(path: &Path) -> Option<Self> {
         let about = std::fs::metadata(path).ok()?;
         let (uid, gid) = (about.uid(), about.gid());
@@ -32,7 +33,9 @@ impl Account {
         Some(name.unwrap_or_else(|| Self { name: format!("user {uid}"), uid, gids: vec![gid] }))
     }
 
-    /// Looks up the account of a service of systemd, by the program `systemctl`. `None` if there is no such service, or it is root's.
+    /// Looks up the account as which a systemd service runs, from the property `User` that `systemctl show` prints.
+    /// `None` if `systemctl` cannot be run, the service does not exist or sets no user, or the user does not exist or
+    /// is root.
     pub fn of_unit(unit: &str) -> Option<Self> {
         let output =
             Command::new("systemctl").args(["show", "--value", "--property=User", unit]).output().ok()?;
@@ -40,9 +43,10 @@ impl Account {
         Self::by_name(name.trim()).filter(|account| account.uid != 0)
     }
 
-    /// Returns the reason for which the account cannot read a file, judged by owner, group and mode of the file and of
-    /// its folders, after symbolic links are resolved. `None` if it can. Access control lists are not taken into
-    /// account.
+    /// Returns the reason for which the account cannot read a file, `None` if it can. Symbolic links are resolved
+    /// first; then owner, group and mode decide: every folder from the file's up to `/` must be searchable, and the
+    /// file readable. The text names the first folder that is not searchable, or else describes the file. Access
+    /// control lists are not taken into account.
     ///
     /// # Errors
     /// Returns an error if the file or one of its folders cannot be examined.
@@ -59,8 +63,8 @@ impl Account {
         Ok((!self.may(&about, 0o4)).then(|| format!("it is {}", describe(&about))))
     }
 
-    /// Returns `true` if the account has the permission `bit` (4 read, 1 search) by owner, group and mode. User 0 has
-    /// every permission.
+    /// Returns `true` if the account has the permission `bit` (4 read, 1 search) by the mode. As in the kernel only one
+    /// class counts: that of the owner, else that of the group, else that of others. User 0 has every permission.
     fn may(&self, about: &Metadata, bit: u32) -> bool {
         let shift = match () {
             () if self.uid == 0 => return true,
@@ -72,17 +76,20 @@ impl Account {
     }
 }
 
-/// Describes owner, group and mode of a file.
+/// Returns owner, group and mode of a file as text: `of user 0, group 0, mode 0600`, with numeric IDs and an octal
+/// mode.
 fn describe(about: &Metadata) -> String {
     format!("of user {}, group {}, mode {:04o}", about.uid(), about.gid(), about.mode() & 0o7777)
 }
 
-/// Returns the IDs that `id OPTION NAME` prints. `None` if it fails, or prints something else than numbers.
+/// Returns the numbers that `id OPTION NAME` prints, separated by blanks. `None` if it fails, cannot be run, or prints
+/// something other than numbers, and for names that [`output`] does not accept.
 fn ids(option: &str, name: &str) -> Option<Vec<u32>> {
     output(option, name)?.split_whitespace().map(|number| number.parse().ok()).collect()
 }
 
-/// Returns the trimmed output of `id OPTION NAME`. `None` if it fails, or the name is empty or begins with `-`.
+/// Returns the trimmed output of `id OPTION NAME`. `None` if the name is empty or begins with `-`, `id` cannot be run
+/// or fails, or its output is not UTF-8.
 fn output(option: &str, name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with('-') {
         return None;

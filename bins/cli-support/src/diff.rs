@@ -2,7 +2,8 @@
 
 use similar::TextDiff;
 
-/// Returns a unified diff with three lines of context, or an empty string if the texts are equal.
+/// Returns a unified diff from `old` to `new` with three lines of context, or an empty string if the texts are equal.
+/// `name` is the file name in both lines of the header.
 ///
 /// ```
 /// let text = cli_support::diff::unified("a\nb\n", "a\nc\n", "app.ini");

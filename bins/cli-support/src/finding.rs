@@ -55,12 +55,13 @@ pub struct Finding {
     pub value: Option<String>,
     /// Description of the error, with its fix.
     pub message: String,
-    /// The fix alone: a part of the message unless set by [`fix`](Self::fix).
+    /// The fix alone: the part of the message that [`fix`] returns, unless [`Finding::fix`](Self::fix) set another.
     pub fix: String,
 }
 
 impl Finding {
-    /// Creates an error without a value. The message has the form `error: fix`.
+    /// Creates a finding of severity error, without a value. The message has the form `error: fix`, from which the fix
+    /// is taken.
     pub fn error(code: impl Into<Cow<'static, str>>, place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
         let fix = fix(&message).to_owned();
@@ -74,14 +75,14 @@ impl Finding {
         self
     }
 
-    /// Sets the fix, if it is not part of the message.
+    /// Sets the fix, for a message that does not contain one. The message stays.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
         self
     }
 
-    /// Sets the value as written in the file.
+    /// Sets the value as written in the file; `None` removes it.
     #[must_use]
     pub fn value(mut self, value: Option<String>) -> Self {
         self.value = value;
@@ -129,7 +130,8 @@ impl Findings {
         Self(list)
     }
 
-    /// Creates the finding of a file that cannot be read because of `why`.
+    /// Creates the finding (code `unreadable`) of a file that cannot be read because of `why`, with a fix for a missing
+    /// file, one that is not UTF-8, and one without permission. The place is the file as a whole.
     pub fn unreadable(file: &str, why: &std::io::Error) -> Self {
         let place = Place { file: file.to_owned(), ..Place::default() };
         let message = match why.kind() {
@@ -141,7 +143,7 @@ impl Findings {
         Self(vec![Finding::error("unreadable", place, message)])
     }
 
-    /// Adds the findings of another part of the same input.
+    /// Returns these findings and `others` in one list, sorted and without duplicates like those of [`new`](Self::new).
     #[must_use]
     pub fn and(self, others: Self) -> Self {
         Self::new([self.0, others.0].concat())
@@ -152,7 +154,7 @@ impl Findings {
         &self.0
     }
 
-    /// Returns the findings as JSON.
+    /// Returns the findings as a JSON array of objects.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!(self.0)
     }

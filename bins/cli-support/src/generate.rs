@@ -48,10 +48,11 @@ pub struct Manual {
 }
 
 impl Generate {
-    /// Prints completions or the man page of a program, or writes all of its pages to a folder.
+    /// Prints a completion script or the man page of a program on standard output, or writes all of its man pages to a
+    /// folder. Ends the process with code 141 if standard output is a pipe without a reader.
     ///
     /// # Errors
-    /// Returns an error if the output cannot be written.
+    /// Returns an error if the output or a page cannot be written.
     pub fn run(&self, mut program: Command, manual: &Manual) -> io::Result<()> {
         let printed = |written: io::Result<()>| written.inspect_err(crate::pipe::exit_if_broken);
         match self {
@@ -83,7 +84,8 @@ impl Generate {
 }
 
 impl Manual {
-    /// Returns the sections EXAMPLES, FILES, SIGNALS, EXIT STATUS and SEE ALSO in roff. Empty ones are omitted.
+    /// Returns the sections EXAMPLES, FILES, SIGNALS, EXIT STATUS and SEE ALSO in roff. Sections without entries are
+    /// omitted; EXIT STATUS always has the entries of [`EXITS`].
     fn roff(&self) -> String {
         let mut text = String::new();
         for (command, purpose) in self.examples {
@@ -121,7 +123,7 @@ pub const EXITS: [(u8, &str); 4] = [
     (3, "There are differences, findings or warnings."),
 ];
 
-/// Escapes text for roff: backslashes, hyphens, and a full stop or apostrophe at the beginning.
+/// Escapes text for roff: every backslash and hyphen, and a full stop or apostrophe at the beginning of the text.
 pub fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
@@ -140,7 +142,8 @@ pub fn completions(program: &mut Command, shell: Shell) -> Vec<u8> {
     text
 }
 
-/// Writes `PROGRAM.1`, `PROGRAM-COMMAND.1` for each command, and the pages of section 5 to a folder.
+/// Writes `PROGRAM.1`, one page for each command (`PROGRAM-COMMAND.1`), and the pages of section 5 to a folder.
+/// Existing pages are replaced. Only `PROGRAM.1` gets the sections of `manual`.
 ///
 /// # Errors
 /// Returns an error if the folder does not exist or a page cannot be written.

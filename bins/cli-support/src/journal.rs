@@ -27,15 +27,16 @@ impl Priority {
         }
     }
 
-    /// Prints a text on standard error, each line preceded by the name of the program.
+    /// Prints a text on standard error; each line is preceded by its priority in the journal, and by the name of the
+    /// program and a colon. An empty text prints nothing.
     pub fn print(self, program: &str, text: impl Display) {
         for line in text.to_string().lines() {
             eprintln!("{}{program}: {line}", self.prefix());
         }
     }
 
-    /// Prints a text on standard error without the name of the program, for lines such as findings, which begin with
-    /// their position.
+    /// Prints a text on standard error; each line is preceded by its priority in the journal, but not by the name of
+    /// the program, for lines such as findings that begin with their position.
     pub fn print_plain(self, text: impl Display) {
         for line in text.to_string().lines() {
             eprintln!("{}{line}", self.prefix());
@@ -43,8 +44,8 @@ impl Priority {
     }
 }
 
-/// Returns `true` if standard error is connected to the journal: `JOURNAL_STREAM` contains its device and inode.
-/// Determined once.
+/// Returns `true` if standard error is connected to the systemd journal: `JOURNAL_STREAM` contains its device and
+/// inode. The first call decides for the whole process.
 fn is_journal() -> bool {
     /// Result of the first call.
     static JOURNAL: OnceLock<bool> = OnceLock::new();

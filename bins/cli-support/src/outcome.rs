@@ -24,7 +24,7 @@ impl From<Done> for ExitCode {
     }
 }
 
-/// A failed run. The text describes the error, its position and the fix.
+/// A failed run. The text describes the error, and contains its position and the fix where they are known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
     /// The usage or the configuration is not valid: exit code 2.
@@ -36,16 +36,16 @@ pub enum Failure {
     /// An input file has errors, each with its position: exit code 2.
     #[error("{0}")]
     Unusable(Findings),
-    /// Some of the work failed. The results of all of it are fields of the same JSON document.
+    /// Some of the work failed. Its JSON document contains the results of all of the work beside the error.
     #[error("{text}")]
     Partial {
         /// The exit code, 1 or 2.
         code: u8,
-        /// The error, its place, and the fix.
+        /// The error as one text, for people.
         text: String,
-        /// The faults in the form of findings; empty if the text is the only one.
+        /// The findings that make up the error; empty if there is only the text.
         findings: Findings,
-        /// The fields of the document beside `error`, `code` and `findings`.
+        /// The fields of the JSON document beside `error`, `code` and `findings`, which replace results of these names.
         results: Map<String, Value>,
     },
 }
@@ -62,7 +62,8 @@ impl Failure {
         Self::Failed(chain(why))
     }
 
-    /// Returns the exit code, 1 or 2.
+    /// Returns the exit code: that of [`Partial`](Self::Partial), 1 for [`Failed`](Self::Failed), 2 for the other
+    /// kinds.
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -71,8 +72,9 @@ impl Failure {
         }
     }
 
-    /// Returns the error as one JSON document: `error`, `code` (the exit code) and `findings`, of which there is at least one. A
-    /// failure without findings of its own is one about the program.
+    /// Returns the error as a JSON object with `error` (the text), `code` (the exit code) and `findings`, to which
+    /// [`Partial`](Self::Partial) adds its results. A failure without findings gets one with the text as message and
+    /// the program as key, of the code `configuration` or `failed`.
     pub fn json(&self, program: &str) -> Value {
         let about = |code, text: &String, advice: &str| {
             let place = Place { key: program.to_owned(), ..Place::default() };
@@ -94,8 +96,9 @@ impl Failure {
         Value::Object(document)
     }
 
-    /// Prints the error: as one document on standard output for programs, or as a line on standard error. The faults of a file
-    /// begin their lines with the place, as editors expect.
+    /// Prints the error: with `json` as one document on standard output, else on standard error. There it is a line
+    /// that begins with the name of the program; only the findings of [`Unusable`](Self::Unusable) are lines of their
+    /// own, which begin with their place.
     pub fn print(&self, program: &str, json: bool) {
         match self {
             _ if json => println!("{}", self.json(program)),
@@ -133,7 +136,8 @@ pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Joins an error and its causes with colons. A cause with which the text ends already is omitted.
+/// Returns the message of an error and those of its causes, joined by `: `. A cause with which the text so far ends is
+/// omitted.
 pub fn chain(why: &dyn std::error::Error) -> String {
     let mut text = why.to_string();
     let mut beneath = why.source();

@@ -3,8 +3,9 @@
 /// Exit code of a program that SIGPIPE terminated, as shells report it.
 const BROKEN_PIPE: i32 = 141;
 
-/// Makes the process exit with code 141, instead of panicking, when it prints to a pipe without a reader, as in `… |
-/// head -1`. Not for daemons, which must continue.
+/// Installs a panic hook that ends the process with code 141, without a message, if printing to standard output or
+/// standard error fails because the pipe has no reader, as in `… | head -1`. Other panics are left to the previous
+/// hook. Not for daemons, which have to continue.
 pub fn exit_on_broken_pipe() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -17,14 +18,14 @@ pub fn exit_on_broken_pipe() {
     }));
 }
 
-/// Exits with code 141 if a write error is that of a pipe without a reader.
+/// Exits with code 141 if a write error is that of a pipe without a reader; returns otherwise.
 pub(crate) fn exit_if_broken(why: &std::io::Error) {
     if why.kind() == std::io::ErrorKind::BrokenPipe {
         std::process::exit(BROKEN_PIPE);
     }
 }
 
-/// Returns `true` if a panic message is that of `print!` to a pipe without a reader.
+/// Returns `true` if a panic message is that of `print!` or `eprint!` to a pipe without a reader.
 fn is_broken_pipe(text: &str) -> bool {
     text.starts_with("failed printing to std") && text.contains("Broken pipe")
 }

@@ -6,14 +6,14 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 /// A display with one line per step. On a terminal, the line of a running step is replaced when the step ends;
-/// elsewhere, each completed step is a plain line. Dropping the display ends a running step as failed.
+/// elsewhere, a plain line is printed for each step that ended. Dropping the display ends a running step as `failed`.
 #[derive(Debug)]
 pub struct Progress {
     shown: DisplayMode,
     running: Option<(String, Instant)>,
 }
 
-/// The form of the display: none, plain lines, or a terminal line that is replaced.
+/// The form of the display: nothing, plain lines, or a line of a terminal that is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DisplayMode {
     Nothing,
@@ -32,7 +32,7 @@ impl Progress {
         Self { shown, running: None }
     }
 
-    /// Begins a step. A step that is still running ends as `done`.
+    /// Begins a step, and shows it on a terminal. A step that is still running ends as `done`.
     pub fn begin(&mut self, what: impl Into<String>) {
         self.end("done");
         let what = what.into();
@@ -44,8 +44,8 @@ impl Progress {
         self.running = Some((what, Instant::now()));
     }
 
-    /// Shows a detail of the running step: on a terminal in its line, or with `--verbose` as a separate line. No effect
-    /// otherwise.
+    /// Shows a detail of the running step: with `--verbose` as a separate line, else on a terminal in the line of the
+    /// step. No effect elsewhere, without a running step, or if nothing is shown.
     pub fn update(&self, detail: &str) {
         match (self.shown, &self.running) {
             (DisplayMode::Nothing, _) | (_, None) => {}
@@ -69,17 +69,19 @@ impl Progress {
         }
     }
 
-    /// Prints a separate line, between steps or within one.
+    /// Prints a separate line, between steps or within one, unless nothing is shown. In the journal it has the priority
+    /// of information.
     pub fn note(&self, text: &str) {
         self.line(Priority::Info, text);
     }
 
-    /// Prints a separate line that has the priority of a warning in the journal.
+    /// Prints a separate line, unless nothing is shown. In the journal it has the priority of a warning.
     pub fn warning(&self, text: &str) {
         self.line(Priority::Warning, text);
     }
 
-    /// Prints a line with this priority, unless nothing is shown.
+    /// Prints a line, unless nothing is shown. On a terminal it takes the place of the line of a running step;
+    /// elsewhere it begins with the priority if it goes to the journal.
     fn line(&self, priority: Priority, text: &str) {
         match self.shown {
             DisplayMode::Nothing => {}

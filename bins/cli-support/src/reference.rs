@@ -3,7 +3,9 @@
 use crate::generate::escape;
 
 /// Returns the man page of a file format in roff. `name` is the title of the page, `program` the program whose file it
-/// is. The Markdown may contain headings, paragraphs, lists, tables whose first column is a key, and fenced code.
+/// is, to which SEE ALSO refers. The Markdown may contain headings of levels 1 to 3, paragraphs, lists with `-`, tables
+/// whose first column is a key, and fenced code. Its first heading is the one-line description; text before it is
+/// omitted.
 pub fn page(name: &str, program: &str, markdown: &str) -> String {
     let mut out = format!(".TH \"{name}\" 5 \"\" \"{program}\" \"File formats\"\n.SH NAME\n{name} \\- ");
     let mut title = true;
@@ -58,8 +60,8 @@ pub fn page(name: &str, program: &str, markdown: &str) -> String {
     out
 }
 
-/// Returns the keys in the tables below a heading of a Markdown reference, such as `[[role]]`, sorted. The heading is
-/// given without `#`.
+/// Returns the keys in the tables below a heading of a Markdown reference, sorted. The heading, such as `[[role]]`, is
+/// given without `#`; backticks do not matter. A cell may contain several keys, separated by commas.
 pub fn keys(markdown: &str, heading: &str) -> Vec<String> {
     let firsts = rows(markdown, heading).into_iter().filter_map(|row| row.into_iter().next());
     let mut keys: Vec<String> = firsts
@@ -69,7 +71,8 @@ pub fn keys(markdown: &str, heading: &str) -> Vec<String> {
     keys
 }
 
-/// Returns the cells of the table rows below a heading whose first cell begins with code.
+/// Returns the cells of each table row below a heading, up to the next heading of any level. Only rows whose first cell
+/// begins with code count.
 fn rows(markdown: &str, heading: &str) -> Vec<Vec<String>> {
     let wanted = heading.replace('`', "");
     let mut inside = false;
@@ -87,18 +90,20 @@ fn rows(markdown: &str, heading: &str) -> Vec<Vec<String>> {
 /// Result of comparing documented defaults with those of a parser.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
-    /// Keys whose documented default is a value or `none`, and is equivalent to the key's absence.
+    /// Keys whose documented default, a value in code or `none`, has the meaning of the key's absence.
     pub same: Vec<String>,
     /// Keys that are documented as required, and whose absence the parser rejects by name.
     pub required: Vec<String>,
-    /// Descriptions of what differs from the documentation.
+    /// Descriptions of the defaults that differ from the documentation.
     pub faults: Vec<String>,
 }
 
-/// Compares the defaults documented in the tables below a heading with those of a parser. `before` is the text of the
-/// file up to the keys of the table, `required` are lines without which the table is not valid, and `read` parses a
-/// file. A default that is a value in code has to be equivalent to the key's absence; so has an empty list or table
-/// where the default is `none`. Defaults described in words are not compared.
+/// Compares the defaults documented in the third column of the tables below a heading with those of a parser. `before`
+/// is the text of the file up to the keys of the table, `required` are lines without which the table is not valid, and
+/// `read` parses a file. The absence of a key whose default is `required` must be an error that contains the key. A
+/// default that is written in code must have the meaning of the key's absence in one of the forms of TOML; so must an
+/// empty list or table for `none`, if the parser accepts one. Defaults described in words are not compared. If the file
+/// with only `required` is not valid, that is the only fault.
 pub fn defaults<T: PartialEq>(
     markdown: &str,
     heading: &str,
@@ -143,8 +148,9 @@ pub fn defaults<T: PartialEq>(
     found
 }
 
-/// Returns the ways to write a default as TOML: a plain value, a string, or a list. Empty for a default described in
-/// words.
+/// Returns the forms in which a documented default can be written as TOML. For values in code, separated by commas,
+/// these are the first as it is, the first as a string, and all as a list of strings; for `none`, an empty list and an
+/// empty table. Empty for a default described in words.
 fn written(default: &str) -> Vec<String> {
     if default == "none" {
         return vec!["[]".to_owned(), "{}".to_owned()];
@@ -159,8 +165,9 @@ fn written(default: &str) -> Vec<String> {
     vec![codes[0].to_owned(), texts[0].clone(), format!("[{}]", texts.join(", "))]
 }
 
-/// Returns the keys that the type `T` has for a table, obtained from the error for an unknown key. `before` is the text
-/// of the file up to the table's keys.
+/// Returns the keys that the type `T` has for a table, taken from the error for an unknown key. Keys with upper-case
+/// letters are omitted. `before` is the text of the file up to the table's keys. A single empty key if there is no such
+/// error.
 pub fn known_keys<T: serde::de::DeserializeOwned>(before: &str) -> Vec<String> {
     let text = format!("{before}zzzzzzzz = 1\n");
     let found = crate::document::read::<T>("", &text, crate::words::Words::default());
@@ -170,7 +177,7 @@ pub fn known_keys<T: serde::de::DeserializeOwned>(before: &str) -> Vec<String> {
     known.unwrap_or_default().split(", ").map(str::to_owned).collect()
 }
 
-/// Returns the trimmed cells of a row of a Markdown table. `\|` stands for a vertical bar in a cell.
+/// Returns the trimmed cells of a row of a Markdown table. `\|` becomes a vertical bar in a cell.
 fn cells(line: &str) -> Vec<String> {
     // A vertical bar in code is escaped, as Markdown requires.
     let line = line.trim().trim_matches('|').replace("\\|", "\u{1}");
@@ -183,7 +190,7 @@ fn capital(word: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Converts a line of Markdown to roff: code becomes bold, and links become their text.
+/// Converts a line of Markdown to roff: code becomes bold, links become their text, and special characters are escaped.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('`').enumerate() {
@@ -197,7 +204,7 @@ fn inline(text: &str) -> String {
     if out.starts_with(['.', '\'']) { format!("\\&{out}") } else { out }
 }
 
-/// Replaces Markdown links by their text.
+/// Replaces links of the form `[text](target)` by their text. The rest of the line is left as it is.
 fn without_links(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -25,13 +25,13 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Creates a replacement that keeps the mode and owner of the old file. A file that did not exist gets mode 0600
-    /// and the owner of the process.
+    /// Creates a replacement that keeps the mode (permission bits) and the owner of the old file. If there is no old
+    /// file, the new one has mode 0600 and the owner of the process.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the mode (permission bits) of the new file.
+    /// Sets the mode of the new file; only the permission, set-ID and sticky bits (0o7777) count.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode & 0o7777);
@@ -45,12 +45,13 @@ impl Replacement {
         self
     }
 
-    /// Replaces the file atomically and durably. If the path is a symbolic link, the file that it points to is
-    /// replaced.
+    /// Replaces the file atomically and durably: the content is written to a new file in the same folder, synced and
+    /// renamed, and the folder is synced. If the path is a symbolic link, the file that it points to is replaced. If
+    /// there is no file, it is created.
     ///
     /// # Errors
-    /// Returns an error if the folder is missing or not writable, the owner or mode cannot be set, or the content
-    /// cannot be written.
+    /// Returns an error if the folder is missing or not writable, the path is a dangling link, the owner or mode cannot
+    /// be set, or the content cannot be written or synced.
     pub fn write(self, path: &Path, content: &[u8]) -> Result<(), ReplaceError> {
         let failed = |step| move |source| ReplaceError { path: path.to_owned(), step, source };
         let real = match path.canonicalize() {
@@ -90,7 +91,7 @@ impl Replacement {
     }
 }
 
-/// Replaces a file, and keeps its mode and owner.
+/// Replaces a file atomically, and keeps its mode and owner.
 ///
 /// # Errors
 /// Returns the errors of [`Replacement::write`].

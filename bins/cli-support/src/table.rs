@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 /// Width, in columns, of output that does not go to a terminal.
 const DEFAULT_WIDTH: usize = 120;
 
-/// Width of the last column, in columns, below which it is not wrapped.
+/// Width in columns that must remain for the last column; a narrower one is not wrapped.
 const MIN_WRAP_WIDTH: usize = 24;
 
 /// A table of rows under headings, aligned when displayed. The last column is wrapped at the width of the terminal.
@@ -45,7 +45,7 @@ impl Table {
         self
     }
 
-    /// Adds a row. Missing cells are empty.
+    /// Adds a row. Missing cells are empty; a row with more cells than the headings adds columns.
     pub fn row<I>(&mut self, cells: I)
     where
         I: IntoIterator,
@@ -54,12 +54,12 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// Returns `true` if there are no rows besides the headings.
+    /// Returns `true` if the table has no rows besides the headings.
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
 
-    /// Returns the width of each column, that of its widest cell.
+    /// Returns the width of each column in terminal columns, that of its widest cell, headings included.
     fn columns(&self) -> Vec<usize> {
         let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         (0..count)
@@ -97,8 +97,8 @@ impl fmt::Display for Table {
     }
 }
 
-/// Wraps text to lines of at most `room` columns, at spaces only: a longer word, such as a path, is not broken, so that
-/// it can be copied. Text is not wrapped if `room` is below [`MIN_WRAP_WIDTH`].
+/// Splits text at line feeds, and wraps each line to at most `room` columns at spaces only: a longer word, such as a
+/// path, is not broken, so that it can be copied. Lines are not wrapped if `room` is below [`MIN_WRAP_WIDTH`].
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {

@@ -14,8 +14,9 @@ pub const EXIT_CODES: &str =
 /// Name that takes the place of the file in findings about the command line.
 pub const COMMAND_LINE: &str = "command line";
 
-/// Parses the command line. Prints help, the version or an error and exits if parsing ends with one of them; errors are
-/// JSON if `--json` is given.
+/// Parses the command line. If it asks for help or the version, these are printed and the process exits with code 0; an
+/// invalid command line is reported on standard error, or with `--json` as a document on standard output, and the
+/// process exits with code 2.
 pub fn parse<A: Parser>(program: &str) -> A {
     A::try_parse().unwrap_or_else(|why| {
         // clap_derive offers no other way to determine an option before parsing succeeded.
@@ -29,20 +30,23 @@ pub fn parse<A: Parser>(program: &str) -> A {
     })
 }
 
-/// Returns the failure for an option whose value the program itself rejects.
+/// Returns the failure for an option whose value the program itself rejects: one finding with this code and message,
+/// whose file is [`COMMAND_LINE`] and whose key is the option.
 pub fn fault(code: &'static str, option: &str, message: &str) -> Failure {
     let place = Place { file: COMMAND_LINE.to_owned(), key: option.to_owned(), ..Place::default() };
     Findings::new(vec![Finding::error(code, place, message)]).into()
 }
 
-/// Returns the default path of a file: the first of these paths that exists, else the first. The later ones are those
-/// of earlier versions.
+/// Returns the default path of a file: the first of these paths that exists, or the first if none does. The later ones
+/// are those of earlier versions. Empty if there are no paths.
 pub fn default_file(paths: &[&str]) -> PathBuf {
     let found = paths.iter().find(|path| std::path::Path::new(path).exists());
     PathBuf::from(found.or(paths.first()).copied().unwrap_or_default())
 }
 
-/// Converts an error of clap to findings. The rejected value is included if clap knows it.
+/// Converts an error of clap to one finding about the command line, with the code `unknown-option`, `unknown-command`,
+/// `missing`, `value`, `conflict` or, for other errors, `usage`. The key is the option or command, the value the
+/// rejected one; both are left out if clap does not know them.
 pub fn findings(why: &Error) -> Findings {
     let text = |kind| match why.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -98,7 +102,8 @@ pub fn findings(why: &Error) -> Findings {
     Findings::new(vec![Finding::error(code, place, message).value(value)])
 }
 
-/// Returns the message for a value that the parser of an option rejects. For numbers it names the fix.
+/// Returns the message for a value that the parser of an option rejects: for numbers of a wrong form, or out of range,
+/// with the fix, otherwise the parser's own message.
 fn validation(why: &(dyn std::error::Error + 'static)) -> String {
     match why.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
         Some(IntErrorKind::PosOverflow) => "too large: write a smaller number".to_owned(),

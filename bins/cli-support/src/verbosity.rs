@@ -25,7 +25,7 @@ pub struct Verbosity {
 }
 
 impl Verbosity {
-    /// Sets the amount of output for the whole process.
+    /// Sets the amount of output for the whole process, also back to normal if neither option is given.
     pub fn apply(self) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => QUIET,
@@ -46,7 +46,7 @@ pub fn is_verbose() -> bool {
     LEVEL.load(Ordering::Relaxed) == VERBOSE
 }
 
-/// Prints a note on standard error, unless the process is quiet.
+/// Prints `note: TEXT` on standard error, with the priority of information in the journal, unless the process is quiet.
 pub fn note(text: &str) {
     if !is_quiet() {
         eprintln!("{}note: {text}", Priority::Info.prefix());

@@ -15,21 +15,22 @@ pub struct Words {
 }
 
 impl Words {
-    /// Returns the advice for a key or value in a list, compared without regard to case. `None` if it is not in the
-    /// list.
+    /// Returns the advice for a key or value in a list, compared without regard to ASCII case. `None` if the list does
+    /// not contain it.
     pub(crate) fn look_up(list: &'static [(&'static str, &'static str)], word: &str) -> Option<&'static str> {
         list.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, text)| *text)
     }
 
-    /// Returns `true` if the value of this key must not be shown.
+    /// Returns `true` if the value of this key may be a secret and must not be shown.
     pub(crate) fn is_secret(&self, key: &str) -> bool {
         self.secrets.contains(&key)
     }
 }
 
-/// Returns the candidate with the fewest edits, the alphabetically first of several. `None` if it needs more than one
-/// edit, or two for a word of five letters and more. An edit is a missing, additional, wrong or exchanged letter. Case,
-/// `-` and `_` are ignored.
+/// Returns the candidate with the fewest edits, the alphabetically first of several. `None` if it needs more than two
+/// edits, or more than one for a word of fewer than five characters, or as many edits as the shorter of the two has
+/// bytes. An edit is a missing, additional or wrong character, or two exchanged ones. ASCII case, `-` and `_` are
+/// ignored.
 ///
 /// ```
 /// use cli_support::words::nearest;

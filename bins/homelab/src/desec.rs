@@ -4,37 +4,46 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// The name of the API's server.
+/// Host name of deSEC's API.
 pub(crate) const DESEC: &str = "desec.io";
-/// The token that it accepts.
+/// API token that the mock accepts.
 const TOKEN: &str = "desec-token";
 
-/// The record sets by the part of their names before the zone.
+/// A mock with one zone, whose TXT record sets are stored by the part of their names before the zone.
 pub(crate) struct DesecMock {
     zone: &'static str,
     sets: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
-/// A response, and the record set that the request changed.
+/// A response of the mock, and the record set that the request changed.
 pub(crate) struct DesecResponse {
     pub(crate) status: &'static str,
     pub(crate) body: Value,
-    /// The full name, and the values in quotes; none if the set was deleted.
+    /// Full name of the changed record set, and its values in quotes, which are empty if the set was deleted. `None` if
+    /// nothing changed.
     pub(crate) changed: Option<(String, Vec<String>)>,
 }
 
 impl DesecResponse {
+    /// Creates a response with this status (`200 OK`) and content that changed nothing.
     const fn new(status: &'static str, body: Value) -> Self {
         Self { status, body, changed: None }
     }
 }
 
 impl DesecMock {
+    /// Creates a mock of this zone without records.
     pub(crate) fn new(zone: &'static str) -> Self {
         Self { zone, sets: Mutex::default() }
     }
 
-    /// Answers a request by its method and path, such as `GET /api/v1/domains/example.org/`, its Authorization and its content.
+    /// Responds to a request, given by its method and path (`GET /api/v1/domains/example.org/`), its field
+    /// Authorization and its content, and changes the record sets as it demands. Without the token the status is 401,
+    /// for an unknown zone, set or path 404, for a set that exists already or is not valid 400, and for an unsupported
+    /// method on a set 405.
+    ///
+    /// # Panics
+    /// Panics if another request panicked.
     pub(crate) fn answer(&self, line: &str, authorization: Option<&str>, body: &[u8]) -> DesecResponse {
         if authorization != Some(&format!("Token {TOKEN}")) {
             return DesecResponse::new("401 Unauthorized", json!({"detail": "Invalid token."}));
@@ -73,6 +82,9 @@ impl DesecMock {
         }
     }
 
+    /// Stores the record set of a request under `name`, and returns a response with `status` and the set. Status 400,
+    /// without a change, if the type is not TXT, there are no values, a value is empty or not in quotes, or the TTL is
+    /// missing or below 3600 s.
     fn put(
         &self,
         sets: &mut BTreeMap<String, Vec<String>>,
@@ -95,10 +107,12 @@ impl DesecMock {
         DesecResponse { changed: Some((self.full(name), values)), ..DesecResponse::new(status, body) }
     }
 
+    /// Returns the full name of a record set, without a final full stop.
     fn full(&self, name: &str) -> String {
         format!("{name}.{}", self.zone)
     }
 
+    /// Returns a record set as JSON, as the API does, with fixed times and a TTL of 3600 s.
     fn set(&self, name: &str, values: &[String]) -> Value {
         let time = "2026-12-01T00:00:00.000000Z";
         json!({"created": time, "touched": time, "domain": self.zone, "subname": name, "name": format!("{}.", self.full(name)),

@@ -18,7 +18,7 @@ const REST: &[(&str, &str)] = &[
     ),
 ];
 
-/// Servers of the internet: the CA, the HTTPS server in front of it, the DNS provider's API, and the name server.
+/// Servers of the internet: the CA, the HTTPS server in front of it, the API of Cloudflare, and the name server.
 pub(crate) struct ExternalServers {
     pub(crate) front: Arc<Front>,
     pub(crate) cloudflare: CloudflareMock,
@@ -29,19 +29,26 @@ pub(crate) struct ExternalServers {
 }
 
 impl ExternalServers {
-    /// Starts the servers on the host of the internet. All names of the zone get the edges' addresses; `more` are
-    /// additional records.
+    /// Starts the servers on the host of the internet. All names of the zone get the addresses of `edges`; `more` are
+    /// additional records in zone file format.
     ///
     /// # Errors
-    /// Returns a description if a server cannot be started.
+    /// Returns a description if the HTTPS server cannot be started.
+    ///
+    /// # Panics
+    /// Panics if another server cannot be started.
     pub(crate) fn start(topology: &Topology, edges: &[Address], more: &str) -> Result<Self, String> {
         topology.internet.run_inside(|| Self::start_here(&topology.public_authority, edges, more))
     }
 
-    /// Starts the servers in the network of this thread, with certificates of this authority.
+    /// Starts the servers in the network of this thread, with certificates of `authority`. All names of the zone get
+    /// the addresses of `edges`; `more` are additional records in zone file format.
     ///
     /// # Errors
-    /// Returns a description if a server cannot be started.
+    /// Returns a description if the HTTPS server cannot be started.
+    ///
+    /// # Panics
+    /// Panics if another server cannot be started.
     pub(crate) fn start_here(authority: &Authority, edges: &[Address], more: &str) -> Result<Self, String> {
         let mut owners = String::new();
         for name in ["@", "*", "eniac", "*.eniac"] {
@@ -67,7 +74,10 @@ impl ExternalServers {
         self.front.count("POST /order-plz")
     }
 
-    /// Makes the CA suggest the immediate replacement of this chain (ARI, RFC 9773).
+    /// Makes the CA suggest the immediate replacement of a certificate, whose chain is in PEM (ARI, RFC 9773).
+    ///
+    /// # Panics
+    /// Panics if the CA rejects the request.
     pub(crate) fn suggest_renewal(&self, topology: &Topology, chain: &str) {
         /// Renewal information with a window in the past.
         const PAST: &str =

@@ -29,7 +29,8 @@ impl Facts {
         Self { began: Instant::now(), all: Mutex::default(), failed: AtomicUsize::new(0) }
     }
 
-    /// Runs a check, prints its result at once, and returns `true` if it passed. A panic is a failure.
+    /// Runs a check, prints its result at once, stores it under the chapter and the description `what`, and returns
+    /// `true` if it passed. `look` returns the observation, or the reason for the failure; a panic is a failure.
     pub(crate) fn fact(
         &self,
         chapter: &'static str,
@@ -62,7 +63,7 @@ impl Facts {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Returns the time since the start of the lab.
+    /// Returns the time since [`new`](Self::new).
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
@@ -75,10 +76,11 @@ impl Facts {
     }
 }
 
-/// Repeats a check every 100 ms until it passes or `within` has elapsed.
+/// Repeats a check every 100 ms until it passes or `within` has elapsed; it runs at least once. Returns the result of
+/// the check.
 ///
 /// # Errors
-/// Returns the last error of the check.
+/// Returns the last error of the check, preceded by the time in seconds.
 pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let end = Instant::now() + within;
     loop {
@@ -95,7 +97,7 @@ pub(crate) fn until<T>(within: Duration, mut look: impl FnMut() -> Result<T, Str
 /// Checks a condition.
 ///
 /// # Errors
-/// Returns this message unless it holds.
+/// Returns the text of `words` if `holds` is `false`.
 pub(crate) fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(words()) }
 }

@@ -17,12 +17,13 @@ use std::sync::{Arc, Mutex};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::{Authority, CloudflareMock, tls_client};
 
-/// Names that are served.
+/// Host name of the CA's ACME server, that of Let's Encrypt.
 const CA: &str = "acme-v02.api.letsencrypt.org";
 /// Host name of Cloudflare's API.
 const CLOUDFLARE: &str = "api.cloudflare.com";
 
-/// The HTTPS server in front of the CA and the DNS provider's API, and the failures that it injects.
+/// The HTTPS server in front of the CA and the APIs of Cloudflare and deSEC. It injects failures of the CA, and
+/// publishes the records of both APIs on the name server.
 pub(crate) struct Front {
     ca: SocketAddr,
     ca_client: Arc<ClientConfig>,
@@ -31,7 +32,7 @@ pub(crate) struct Front {
     zone: &'static str,
     names: Mutex<BTreeSet<String>>,
     requests: Mutex<Vec<String>>,
-    /// Number of orders to which the CA still responds with 500.
+    /// Number of new orders to which the CA responds with 500 from now on.
     pub(crate) failures: AtomicUsize,
 }
 
@@ -42,7 +43,9 @@ struct Message {
 }
 
 impl Front {
-    /// Starts the server in the network of this thread, at the address `at`.
+    /// Starts the server in the network of this thread, at the address `at`, with certificates of `authority`, valid
+    /// from 2020 to 2039, for the names of the CA, Cloudflare and deSEC. `ca` is the address and the root certificate
+    /// of the ACME server. It runs until the process exits.
     ///
     /// # Errors
     /// Returns a description if the address cannot be bound or a certificate is not valid.
@@ -56,7 +59,7 @@ impl Front {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut certificates = ResolvesServerCertUsingSni::new();
         for name in [CA, CLOUDFLARE, DESEC] {
-            // As others, they are valid for a time: a machine whose clock is wrong finds them not to be.
+            // They are valid for a limited time, so that a machine whose clock is wrong rejects them.
             let (chain, key) = authority.pair_between(&[name], 2020, 2039);
             let key = provider.key_provider.load_private_key(key).map_err(|why| why.to_string())?;
             certificates.add(name, CertifiedKey::new(chain, key)).map_err(|why| why.to_string())?;
@@ -96,17 +99,22 @@ impl Front {
         Ok(front)
     }
 
-    /// Returns the number of requests, to both servers, that begin with `begin`, such as `POST /order-plz`.
+    /// Returns the number of requests, to the CA and to both APIs, whose method and path begin with `begin`, such as
+    /// `POST /order-plz`.
     pub(crate) fn count(&self, begin: &str) -> usize {
         self.requests.lock().expect("no panic").iter().filter(|line| line.starts_with(begin)).count()
     }
 
-    /// Returns all requests so far, as `POST /path`.
+    /// Returns method and path of all requests so far, such as `POST /path`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("no panic").clone()
     }
 
-    /// Returns the response to a request. `None` if there is none, which closes the connection.
+    /// Records a request and returns the response to it. A request for Cloudflare is forwarded to the mock, and changed
+    /// records are published; one for deSEC is answered by its mock, and the changed records are published; any other
+    /// is forwarded to the CA, `/directory` as `/dir`, unless it is a new order that has to fail with 500. A
+    /// `Retry-After` of six hours becomes one second. `None` if the mock or the CA does not respond, which closes the
+    /// connection.
     fn answer(&self, request: &Message) -> Option<Vec<u8>> {
         let line = request.head.lines().next().unwrap_or_default();
         let line = line.rsplit_once(' ').map_or(line, |(line, _)| line).to_owned();
@@ -149,7 +157,8 @@ impl Front {
         Some(whole(&answer))
     }
 
-    /// Publishes the values of every name that a request to the API has written, on the name server.
+    /// Publishes the records of every name that requests to Cloudflare's API have written so far on the name server.
+    /// `line` is the method and path of a request, `body` its content. No effect for GET.
     fn publish(&self, line: &str, body: &[u8]) {
         if line.starts_with("GET ") {
             return;
@@ -164,7 +173,8 @@ impl Front {
         self.update(&lines);
     }
 
-    /// Sends lines of an update to the name server.
+    /// Sends lines of a signed update of the zone to the name server. A missing knsupdate is reported on standard
+    /// error; other errors are ignored.
     fn update(&self, lines: &str) {
         let server = crate::topology::NAME_SERVER.replace(':', " ");
         let script = format!("server {server}\nzone {}\n{lines}send\n", self.zone);
@@ -183,13 +193,15 @@ impl Front {
     }
 }
 
-/// Returns the lines of an update that replaces the TXT records of a name by these values, in quotes.
+/// Returns the lines of an update that replaces the TXT records of a name by these values, which are in quotes, with a
+/// TTL of 120 s.
 fn replacement(name: &str, values: &[String]) -> String {
     let add = |value: &String| format!("add {name}. 120 TXT {value}\n");
     format!("del {name}. TXT\n{}", values.iter().map(add).collect::<String>())
 }
 
-/// Forwards a TCP port of this thread's network to another address. Runs until the process exits.
+/// Forwards a TCP port of this thread's network (`from` is `ADDRESS:PORT`) to another address. Runs until the process
+/// exits.
 ///
 /// # Errors
 /// Returns a description if the port cannot be bound.
@@ -210,7 +222,8 @@ pub(crate) fn forward(from: &str, to: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the value of a header field, compared case-insensitively. `None` if it is missing.
+/// Returns the value of the first header field with a name, compared case-insensitively, without surrounding white
+/// space. `None` if it is missing.
 fn field(head: &str, name: &str) -> Option<String> {
     head.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -218,8 +231,8 @@ fn field(head: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Reads a message whose content has the length of `Content-Length`, or is empty without it. `None` if the connection
-/// ends before.
+/// Reads a message whose content has the length of `Content-Length`, or is empty without that field. `None` if the
+/// connection ends or fails before.
 fn read(stream: &mut impl Read) -> Option<Message> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
@@ -238,8 +251,8 @@ fn read(stream: &mut impl Read) -> Option<Message> {
     }
 }
 
-/// Sends a request with `Connection: close`, and reads the whole response. `None` if the connection fails before the
-/// end of the response's head.
+/// Sends a request with `Connection: close`, and reads the response until its `Content-Length` is reached or the
+/// connection ends. `None` if the connection fails or ends before the end of the response's head.
 fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Message> {
     let head: Vec<&str> =
         head.lines().filter(|line| !line.to_lowercase().starts_with("connection:")).collect();
@@ -268,7 +281,7 @@ fn exchange(mut stream: impl Read + Write, head: &str, body: &[u8]) -> Option<Me
     })
 }
 
-/// Returns a message as bytes, with `Content-Length` instead of chunks.
+/// Returns a message as bytes, with `Content-Length` in place of chunks and without the field Connection.
 fn whole(message: &Message) -> Vec<u8> {
     let kept = |line: &&str| {
         let line = line.to_lowercase();
@@ -284,7 +297,7 @@ fn whole(message: &Message) -> Vec<u8> {
     bytes
 }
 
-/// Returns the content of a chunked body.
+/// Returns the content of a chunked body, up to its last chunk or the first that is not valid.
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {

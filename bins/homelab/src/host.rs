@@ -18,7 +18,7 @@ pub(crate) struct Host {
     /// its /run.
     pub(crate) folder: PathBuf,
     holder: Mutex<Child>,
-    /// Process ID of its first process, outside its namespace.
+    /// Process ID of the host's first process, as seen from outside its namespaces.
     pid: u32,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct HostResources<'a> {
     pub(crate) folder: &'a Path,
     /// Root certificates that the host trusts, in PEM.
     pub(crate) roots: &'a str,
-    /// Content of /etc/hosts, besides the host itself.
+    /// Lines of /etc/hosts, besides the host itself.
     pub(crate) names: &'a str,
     /// Folder that is mounted at /usr/local/bin.
     pub(crate) programs: &'a Path,
@@ -38,7 +38,7 @@ pub(crate) struct HostResources<'a> {
     pub(crate) configurations: &'a Path,
 }
 
-/// A program that runs in the background on a host, with its standard error. It is killed when dropped.
+/// A program that runs in the background on a host, with the lines of its standard error. It is killed when dropped.
 pub(crate) struct Running {
     child: Child,
     said: Receiver<String>,
@@ -55,7 +55,8 @@ pub(crate) const MEMBER: u32 = 61_952;
 pub(crate) const STRANGER: u32 = 61_953;
 
 impl Host {
-    /// Boots a host, with what an earlier one of the same name left in its folder.
+    /// Boots a host. Its folder is `name` in the given folder; what an earlier host of the same name left there is
+    /// kept. Its /etc is a copy of the machine's, with its own roots, hosts, resolver and accounts.
     ///
     /// # Errors
     /// Returns a description if the files cannot be written, or the namespaces cannot be created, which requires root.
@@ -138,7 +139,7 @@ impl Host {
         self.pid
     }
 
-    /// Returns a shell command that runs in the namespaces of the host.
+    /// Returns a command that runs a shell script in the namespaces of the host, without input.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--uts", "--ipc", "--pid"]);
@@ -146,7 +147,7 @@ impl Host {
         command
     }
 
-    /// Runs a shell command to its end, and returns its output and its status, which may be a failure.
+    /// Runs a shell script on the host to its end, and returns its output and its status, which may be a failure.
     ///
     /// # Panics
     /// Panics if nsenter is not installed.
@@ -154,10 +155,10 @@ impl Host {
         self.shell(script).output().expect("nsenter, of util-linux, runs")
     }
 
-    /// Runs a shell command, and returns its standard output without trailing white space.
+    /// Runs a shell script on the host, and returns its standard output without trailing white space.
     ///
     /// # Errors
-    /// Returns the output and the status if the command fails.
+    /// Returns the output and the status if the script fails.
     pub(crate) fn ask(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
@@ -168,10 +169,10 @@ impl Host {
         Err(format!("{}: {script}: {} {} {}", self.name, output.status, out, err.trim_end()))
     }
 
-    /// Runs a shell command that must fail, and returns its standard error.
+    /// Runs a shell script on the host that must fail, and returns its standard error without surrounding white space.
     ///
     /// # Errors
-    /// Returns the output if the command succeeds.
+    /// Returns the output if the script succeeds.
     pub(crate) fn expect_failure(&self, script: &str) -> Result<String, String> {
         let output = self.run(script);
         let out = String::from_utf8_lossy(&output.stdout);
@@ -181,8 +182,8 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 
-    /// Writes a secret and a line feed to a file with mode 0400, as agenix or systemd does. `path` is relative to the
-    /// host's folder, `owner` a user ID.
+    /// Writes a secret and a line feed to a file with mode 0400, as agenix or systemd does. Missing folders are
+    /// created. `path` is relative to the host's folder, `owner` a user ID.
     ///
     /// # Errors
     /// Returns the error of the file system.
@@ -194,10 +195,11 @@ impl Host {
         chown(&path, Some(owner), None)
     }
 
-    /// Starts a program in the background. Its standard output is discarded unless the script redirects it.
+    /// Starts a program in the background on the host; `script` is its command line for the shell. Its standard output
+    /// is discarded unless the script redirects it.
     ///
     /// # Errors
-    /// Returns a description if it cannot be started.
+    /// Returns a description if nsenter cannot be started. A program that ends at once is not an error.
     pub(crate) fn start(&self, script: &str) -> Result<Running, String> {
         let mut child = self
             .shell(&format!("exec {script}"))
@@ -248,14 +250,14 @@ impl Drop for Host {
     }
 }
 
-/// Returns /etc/passwd or /etc/group without the lines of these names: a machine may have such accounts, and the first
-/// line of a name applies.
+/// Returns the text of /etc/passwd or /etc/group without the lines of these names: a machine may have such accounts,
+/// and the first line of a name applies.
 fn remove_accounts(text: &str, names: &[&str]) -> String {
     let own = |line: &&str| line.split(':').next().is_none_or(|name| !names.contains(&name));
     text.lines().filter(own).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Reads lines in a thread, and returns their receiver.
+/// Starts a thread that reads lines until the end of the output, and returns the channel on which they arrive.
 fn hear(errors: ChildStderr) -> Receiver<String> {
     let (sender, said) = channel();
     std::thread::spawn(move || {
@@ -267,10 +269,10 @@ fn hear(errors: ChildStderr) -> Receiver<String> {
 }
 
 impl Running {
-    /// Waits for new output that contains `words`. Returns its line.
+    /// Waits for a line that contains `words` among those that no earlier call has passed. Returns the line.
     ///
     /// # Errors
-    /// Returns the last lines if there is none within `within`, or the program has ended.
+    /// Returns the last 12 lines if there is no such line within `within`, or the program has ended.
     pub(crate) fn wait_for_output(&mut self, words: &str, within: Duration) -> Result<String, String> {
         let until = Instant::now() + within;
         while let Ok(line) = self.said.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -287,7 +289,7 @@ impl Running {
         ))
     }
 
-    /// Returns all output since the start.
+    /// Returns all lines of standard error since the start.
     pub(crate) fn all(&mut self) -> &[String] {
         self.all.extend(self.said.try_iter());
         &self.all
@@ -312,7 +314,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs as the first process of a host: reaps children until the program that booted it exits.
+/// Runs as the first process of a host: reaps children until the program that booted the host exits, that is until
+/// standard input ends, and then exits with code 0.
 pub(crate) fn init() -> ! {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

@@ -25,7 +25,8 @@ const DELEGATED: &str = "_acme-challenge.delegated CNAME registration";
 /// Interval at which the interface is looked up.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Serves until standard input ends.
+/// Waits for the interface, starts the servers, writes root certificates and the mail password into `folder`, and
+/// returns when standard input ends. Prints `waiting` at first, and `ready` once the servers run.
 ///
 /// # Errors
 /// Returns a description if the interface does not appear within 30 s, or a server cannot be started.
@@ -61,7 +62,7 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns `true` if the interface exists.
+/// Returns `true` if the interface `eth0` exists in the network of this process.
 fn is_connected() -> bool {
     std::fs::read_to_string("/proc/self/net/dev").is_ok_and(|all| all.contains("eth0:"))
 }

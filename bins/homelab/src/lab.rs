@@ -24,19 +24,19 @@ pub(crate) const MAIL_KEY: &str = "0123456789abcdef0123456789abcdef";
 /// Public IPv4 address of the edge.
 pub(crate) const EDGE_ADDRESS: &str = PACMAN.v4;
 
-/// The lab with one edge: its hosts, the servers of the internet, and the programs under test.
+/// The lab with one edge: its hosts, the servers of the internet, and the running programs.
 pub(crate) struct Lab {
     pub(crate) topology: Topology,
     pub(crate) external: ExternalServers,
     pub(crate) stalwart: Postfix,
     pub(crate) mailjet: Postfix,
     pub(crate) edge: Mutex<Option<Running>>,
-    /// Held for writing while Vaultwarden's database is away, and for reading by checks that need its site meanwhile.
+    /// Locked for writing while Vaultwarden's database is unavailable, and for reading by checks that need its site.
     pub(crate) vault_outage: RwLock<()>,
     services: Mutex<Vec<Running>>,
 }
 
-/// DNS records for mail.
+/// DNS records for mail, in zone file format.
 pub(crate) const MAIL: &str = "mail A 203.0.113.25\n@ MX 10 mail\n\
     @ TXT \"v=spf1 ip4:203.0.113.25 include:spf.mailjet.com -all\"\n\
     _dmarc TXT \"v=DMARC1; p=reject; adkim=s\"";
@@ -58,7 +58,8 @@ pub(crate) fn domain_keys() -> Result<String, String> {
 }
 
 impl Lab {
-    /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
+    /// Starts the servers of the internet and of mail, and writes the secrets and certificates. None of the programs
+    /// under test runs yet.
     ///
     /// # Errors
     /// Returns a description of what could not be started or written.
@@ -89,7 +90,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Writes the secrets, as agenix or systemd does.
+    /// Writes the secrets of the hosts, as agenix or systemd does, and their certificates.
     ///
     /// # Errors
     /// Returns an error if a file cannot be written.
@@ -106,10 +107,10 @@ impl Lab {
         self.topology.lay_out(&self.external.issuing_root)
     }
 
-    /// Starts the edge, with additional environment variables as `NAME=value` for env(1).
+    /// Starts the edge, with additional environment variables as `NAME=value` for env(1). An edge that runs is killed.
     ///
     /// # Errors
-    /// Returns a description if it cannot be started.
+    /// Returns a description if the program cannot be started.
     pub(crate) fn start_edge(&self, environment: &str) -> Result<(), String> {
         let edge = programs::edge(&self.topology.vps, "/srv/vps-pacman/edge.toml", environment)?;
         *self.edge.lock().expect("no panic") = Some(edge);
@@ -149,10 +150,11 @@ impl Lab {
         self.services.lock().expect("no panic").push(running);
     }
 
-    /// Runs curl with HTTP/3 on the client's host, and returns version, status and content of the response.
+    /// Runs curl on the client's host, with these arguments, the CA as the only root and a limit of 15 s. Returns the
+    /// content of the response and, on a line of its own, version and status, such as `3 200`.
     ///
     /// # Errors
-    /// Returns the output if curl fails or takes longer than 15 s.
+    /// Returns the output if curl fails.
     pub(crate) fn curl(&self, arguments: &str) -> Result<String, String> {
         self.curl_from(&self.topology.client, arguments)
     }
@@ -188,15 +190,16 @@ impl Lab {
         format!("{}; {}", last(&self.topology.vps), last(&self.topology.matrix))
     }
 
-    /// Returns the TLS configuration of a client that trusts the CA and offers HTTP/1.1.
+    /// Returns the TLS configuration of a client that trusts only the CA and offers HTTP/1.1.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::new(tls_client(&self.external.issuing_root, &[b"http/1.1"]))
     }
 
-    /// Sends a request over HTTP/1.1 on its own connection, from this thread's network. Returns status and content.
+    /// Sends a request to the edge over HTTP/1.1 on its own connection, from this thread's network; one with the method
+    /// POST has an empty body. Returns status and content.
     ///
     /// # Errors
-    /// Returns the reason if there is no response within 70 s.
+    /// Returns the reason if the connection fails, or there is no status. Each read may take 70 s.
     pub(crate) fn request(
         &self,
         tls: &Arc<ClientConfig>,
@@ -232,10 +235,11 @@ impl Lab {
         postgres::sql(&self.topology.matrix, database, statement)
     }
 
-    /// Waits until a site responds with a status. Returns the content.
+    /// Requests a path of a site from the client's host until the status of the response is `status`, at most for
+    /// `within`. Returns the content.
     ///
     /// # Errors
-    /// Returns the last response after `within`.
+    /// Returns the last response or error.
     pub(crate) fn wait_for_status(
         &self,
         host: &str,

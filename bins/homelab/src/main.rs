@@ -116,7 +116,7 @@ fn run() -> Result<bool, String> {
     Ok(facts.failed() == 0)
 }
 
-/// Result of a scenario, which is an error if it ended early, and its report as HTML.
+/// Result of a scenario, an error if it ended early, and its report as HTML.
 type ScenarioResult = (Result<(), String>, String);
 
 /// Runs the scenario with one edge.

@@ -2,8 +2,8 @@
 
 use crate::host::Host;
 
-/// Returns the folder of PostgreSQL's programs on the hosts, for a major version: that of the tools, or its copy if
-/// other accounts cannot enter that.
+/// Returns the folder of PostgreSQL's programs on the hosts, for a major version: that of the tools at /opt, or a copy
+/// if other accounts cannot enter the tools folder.
 pub(crate) fn programs(major: u32) -> String {
     // The 17 with ICU is from a suite with newer fixes than those of the 18; pg_upgrade rejects that combination.
     let version = if major == 17 { "17".to_owned() } else { format!("{major}-icu") };
@@ -12,8 +12,8 @@ pub(crate) fn programs(major: u32) -> String {
     if is_copy { readable.display().to_string() } else { format!("/opt/postgresql-{version}/bin") }
 }
 
-/// Returns a command that runs another one as the PostgreSQL account, without capabilities and with the credentials of
-/// the unit pg-ensure.
+/// Returns a shell command that runs another one as the PostgreSQL account, without capabilities and with the
+/// credentials of the unit pg-ensure.
 pub(crate) fn as_account(command: &str) -> String {
     format!(
         "setpriv --reuid postgres --regid postgres --clear-groups --inh-caps=-all --ambient-caps=-all \
@@ -26,10 +26,11 @@ pub(crate) fn postgres_uid(host: &Host) -> u32 {
     host.ask("id -u postgres").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Creates a cluster in `/var/lib/postgresql/MAJOR` with a certificate and its key in PEM, without starting it.
+/// Creates a cluster in `/var/lib/postgresql/MAJOR` with a certificate chain and its key in PEM, without starting it.
+/// It listens on all addresses and accepts the local superuser only.
 ///
 /// # Errors
-/// Returns the output of the command that failed.
+/// Returns the output of the command that failed, or the error of writing a file.
 pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Result<(), String> {
     folders(host)?;
     let data = host.folder.join(format!("var-lib/postgresql/{major}"));
@@ -49,7 +50,7 @@ pub(crate) fn init(host: &Host, major: u32, (chain, key): (&str, &str)) -> Resul
     std::fs::write(&conf, text + settings).map_err(|why| why.to_string())
 }
 
-/// Creates the folders that the Debian package creates.
+/// Creates the folders of data and sockets, owned by the PostgreSQL account, that the Debian package creates.
 ///
 /// # Errors
 /// Returns the output and the status if a command fails.
@@ -60,10 +61,11 @@ pub(crate) fn folders(host: &Host) -> Result<(), String> {
     .map(drop)
 }
 
-/// Starts, stops or promotes a server, and waits for it: `verb` is that of `pg_ctl`.
+/// Starts, stops, restarts or promotes a server, and waits for the end of it: `verb` is that of `pg_ctl`. A stop does
+/// not wait for clients.
 ///
 /// # Errors
-/// Returns the status if the command fails.
+/// Returns the status if `pg_ctl` fails.
 pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String> {
     let command = format!(
         "{}/pg_ctl -D /var/lib/postgresql/{major} -m fast -w -l /var/lib/postgresql/log {verb} >/dev/null 2>&1",
@@ -72,10 +74,11 @@ pub(crate) fn control(host: &Host, major: u32, verb: &str) -> Result<(), String>
     host.ask(&as_account(&command)).map(drop)
 }
 
-/// Executes a statement as superuser, and returns the result.
+/// Executes SQL as superuser in a database, by psql, and returns the values without headings and alignment. The
+/// statement must not contain double quotes, `$` or backquotes, since it is passed through a shell.
 ///
 /// # Errors
-/// Returns the message of the server.
+/// Returns the output of psql if it fails.
 pub(crate) fn sql(host: &Host, database: &str, statement: &str) -> Result<String, String> {
     let psql = format!("{}/psql", programs(18));
     let command = format!(

@@ -3,7 +3,8 @@
 use crate::host::{Host, Running};
 
 /// Starts the edge as its systemd unit does: with its own account in the group `acme`, which may bind ports below 1024.
-/// Its access log is `/run/access.log`.
+/// `config` is the path of its configuration, `environment` are additional variables as `NAME=value`. Its access log is
+/// appended to `/run/access.log`.
 ///
 /// # Errors
 /// Returns a description if the program cannot be started.
@@ -15,7 +16,8 @@ pub(crate) fn edge(host: &Host, config: &str, environment: &str) -> Result<Runni
     ))
 }
 
-/// Starts the edge of a node, with the configuration named after the host.
+/// Starts the edge of a node as root, with the configuration in `/srv/HOST`. Its access log is appended to
+/// `/run/access.log`.
 ///
 /// # Errors
 /// Returns a description if the program cannot be started.
@@ -26,8 +28,8 @@ pub(crate) fn node(host: &Host) -> Result<Running, String> {
     ))
 }
 
-/// Starts an application, which is restarted whenever it exits. `arguments` are those of `service.py`: name, address,
-/// and options.
+/// Starts an application, which is restarted 0.1 s after it exits. `arguments` are those of `service.py`: name,
+/// address, and options.
 ///
 /// # Errors
 /// Returns a description if the script cannot be written or started.

@@ -67,12 +67,12 @@ pub(crate) const TWO_EDGES: ReportTemplate = ReportTemplate {
     postgres: &[18],
 };
 
-/// Escapes text for HTML content.
+/// Escapes `&`, `<` and `>` for HTML content.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Returns the diagram as SVG.
+/// Returns the diagram of the hosts and their links as SVG.
 fn picture(form: &ReportTemplate) -> String {
     let mut svg =
         String::from("<svg viewBox='0 0 960 240' role='img' aria-label='the hosts and their networks'>");
@@ -91,7 +91,8 @@ fn picture(form: &ReportTemplate) -> String {
     svg + "</svg>"
 }
 
-/// Returns a table of checks.
+/// Returns an HTML table of checks, one row each: whether it passed, its description, the observation or the reason for
+/// the failure, and the time that it took.
 fn rows(facts: &[&Fact]) -> String {
     let mut text =
         String::from("<table><tr><th>passed</th><th>check</th><th>observation</th><th>time</th></tr>");
@@ -111,7 +112,8 @@ fn rows(facts: &[&Fact]) -> String {
     text + "</table>"
 }
 
-/// Returns the page of a report.
+/// Returns the page of a report: numbers of checks and requests, the diagram, a table of checks for each chapter in the
+/// order of their first checks, and the versions of the programs, which are asked on the client's host.
 pub(crate) fn html(
     form: &ReportTemplate,
     facts: &Facts,

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use testkit::Authority;
 
-/// Host, interface, network and addresses of each connection.
+/// Host, interface, network and addresses with prefix lengths of each connection.
 const PLACES: &[(&str, &str, &str, &[&str])] = &[
     ("vps-pacman", "eth0", "public", &["203.0.113.1/24", "2001:db8::1/64"]),
     ("vps-pacman", "tailscale0", "tailnet", &["100.64.0.1/10", "fd7a:115c:a1e0::1/48"]),
@@ -34,24 +34,24 @@ const PLACES: &[(&str, &str, &str, &[&str])] = &[
 const TAILNET_NAMES: &str =
     "100.64.0.1 vps-pacman\n100.64.0.2 lab-matrix\n100.64.0.3 id3-eniac\n100.64.0.4 vps-galaga\n";
 
-/// Addresses of a host on the public network.
+/// Addresses of a host on the public network, IPv4 and IPv6.
 pub(crate) struct Address {
     pub(crate) v4: &'static str,
     pub(crate) v6: &'static str,
 }
 
-/// The edge, or the first edge of the scenario with two.
+/// Addresses of the host `vps-pacman`: the edge, or the first edge of the scenario with two.
 pub(crate) const PACMAN: Address = Address { v4: "203.0.113.1", v6: "2001:db8::1" };
-/// The host `vps-galaga`, or the second edge of the scenario with two.
+/// Addresses of the host `vps-galaga`, the second edge of the scenario with two.
 pub(crate) const GALAGA: Address = Address { v4: "203.0.113.3", v6: "2001:db8::3" };
 
 /// Name server of the internet, which resolves every external name that the hosts use.
 pub(crate) const NAME_SERVER: &str = "203.0.113.53:53";
-/// Address of the CA and of Cloudflare's API.
+/// Address and port of the CA and of the APIs of Cloudflare and deSEC.
 pub(crate) const WEB: &str = "203.0.113.80:443";
-/// Address of the Stalwart of this network.
+/// Address and port of the mail server Stalwart of this network.
 pub(crate) const STALWART: &str = "203.0.113.25:465";
-/// Address of the submission server of Mailjet.
+/// Address and port of the submission server of Mailjet.
 pub(crate) const MAILJET: &str = "203.0.113.26:465";
 
 /// All hosts and networks. They end when this is dropped.
@@ -120,7 +120,8 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Connects a host to its networks, with an MTU of 1280 on the tailnet and 1500 on the public one.
+    /// Connects a host to the networks that [`PLACES`] lists for it, with an MTU of 1280 on the tailnet and 1500 on the
+    /// public one.
     ///
     /// # Errors
     /// Returns the command that failed.
@@ -147,8 +148,9 @@ impl Topology {
         Ok(())
     }
 
-    /// Writes certificates and roots: the second node's pair of the tailnet's CA, that CA's root and the certificate
-    /// folder for the edges, the issuing root for clients, and client certificates.
+    /// Writes certificates and roots: the second node's certificate of the tailnet's CA, the roots of the tailnet's CA
+    /// and of the household's and the certificate folder for the edges, the root of issued certificates for the client,
+    /// the attacker and the laptop, and client certificates for the client.
     ///
     /// # Errors
     /// Returns the error of the file system.
@@ -179,7 +181,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Connects a host to a network if `up`, or else disconnects it.
+    /// Connects a host to a network if `up` is `true`, or else disconnects it, by the state of its port at the switch.
     ///
     /// # Errors
     /// Returns the output and the status if `ip` fails.
@@ -188,7 +190,7 @@ impl Topology {
         self.switch.ask(&format!("ip link set {} {state}", port(host, network))).map(drop)
     }
 
-    /// Boots the second node again after its power was cut, with the content of its disk.
+    /// Boots the second node again after its power was cut, with the files that it had, and connects it.
     ///
     /// # Errors
     /// Returns a description if the host cannot be started or connected.
@@ -207,7 +209,7 @@ fn configurations() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hosts"))
 }
 
-/// Returns the resources of the hosts.
+/// Returns the resources of the hosts, with the names that MagicDNS resolves.
 fn given<'a>(
     folder: &'a Path,
     roots: &'a str,
@@ -218,7 +220,8 @@ fn given<'a>(
     HostResources { folder, roots, names: TAILNET_NAMES, programs, tools, configurations }
 }
 
-/// Returns the interface name of a host's port at the switch of a network, at most 12 characters.
+/// Returns the interface name of a host's port at the switch of a network, at most 12 characters: the first three of
+/// the network, `-`, and the first eight letters and digits of the host.
 pub(crate) fn port(host: &str, network: &str) -> String {
     let short: String = host.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     format!("{}-{short}", &network[..3])

@@ -11,7 +11,7 @@ const USERNAME: &str = "c36f50e8-4632-44f0-83fe-e070fef28a10";
 /// Password of the registration.
 const PASSWORD: &str = "htB9mR9DYgcu9bX_afHF62erXaH2TS7bg9KW3F7Z";
 
-/// A running mock with one registration. It runs until the test's process exits.
+/// A running mock with one registration. It runs until the test's process exits, also after it is dropped.
 #[derive(Debug)]
 pub struct AcmeDnsMock {
     base: String,
@@ -19,7 +19,9 @@ pub struct AcmeDnsMock {
 }
 
 impl AcmeDnsMock {
-    /// Starts a mock whose registration publishes at `full_domain`, in the zone `zone` of a name server.
+    /// Starts a mock on a free loopback port. Each accepted update sets the TXT records of `full_domain`, in the zone
+    /// `zone` of the name server, to the last two accepted values. A request other than `POST /update` with the
+    /// credentials of the registration gets status 401, a value that is not 43 bytes long 400.
     #[must_use]
     pub fn start(knot: &KnotServer, zone: &str, full_domain: &str) -> Self {
         let values: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -62,7 +64,7 @@ impl AcmeDnsMock {
         Self { base: format!("http://{}", origin.address()), values }
     }
 
-    /// Returns the base URL, without a trailing slash.
+    /// Returns the base URL (`http://127.0.0.1:PORT`), without a trailing slash.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base

@@ -21,8 +21,9 @@ pub const TSIG_NAME: &str = "acme-key";
 pub const TSIG_SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=";
 
 impl KnotServer {
-    /// Starts a server at 127.0.0.1 and a free port, with these zones and `test`, each with additional records in zone
-    /// file format. The name server of each zone is `ns.<zone>` at 127.0.0.1. The TTL is 5 s.
+    /// Starts a server at 127.0.0.1 and a free port, with these zones, and with the zone `test` if it is not one of
+    /// them. A zone is its name and additional records in zone file format, to which SOA, NS and the address of the
+    /// name server are added. The name server of each zone is `ns.<zone>` at 127.0.0.1. The TTL is 5 s.
     ///
     /// # Panics
     /// Panics if Knot is not installed or does not respond within 20 s.
@@ -35,8 +36,8 @@ impl KnotServer {
         Self::start_at(Ipv4Addr::LOCALHOST, free_port(), &all, &[])
     }
 
-    /// Starts a server at another address of this machine, with these zones only. The zones in `missing` have no
-    /// content; queries for them get SERVFAIL.
+    /// Starts a server at an address of this machine, with these zones (name and additional records) only. The zones in
+    /// `missing` have no content; queries for them get SERVFAIL.
     ///
     /// # Panics
     /// Panics if Knot is not installed or does not respond within 20 s.
@@ -94,12 +95,12 @@ impl KnotServer {
         self.address
     }
 
-    /// Returns the argument of kdig for the server's address.
+    /// Returns the argument of kdig for the server's IP address, `@ADDRESS`.
     fn at(&self) -> String {
         format!("@{}", self.address.ip())
     }
 
-    /// Sends `knsupdate` commands, signed by the key: `zone …`, `add …`, `del …`.
+    /// Sends one signed update by `knsupdate`. The lines are its commands: `zone …`, `add …`, `del …`.
     ///
     /// # Panics
     /// Panics if the update is rejected or knsupdate is not installed.
@@ -107,7 +108,7 @@ impl KnotServer {
         self.updater()(lines);
     }
 
-    /// Returns a function that does the same as [`update`](Self::update) without borrowing the server.
+    /// Returns a function that does what [`update`](Self::update) does, without borrowing the server.
     pub(crate) fn updater(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let address = self.address;
         move |lines| {
@@ -121,8 +122,8 @@ impl KnotServer {
         }
     }
 
-    /// Runs kdig with arguments, without retries and with a timeout of 2 s. Returns its output as one line, without
-    /// comments other than `;; From`.
+    /// Runs kdig with arguments, without retries and with a timeout of 2 s. Returns the lines of its output joined
+    /// without separators, except for comments (`;;`) other than `;; From`.
     ///
     /// # Panics
     /// Panics if kdig is not installed.
@@ -139,7 +140,8 @@ impl KnotServer {
             .collect()
     }
 
-    /// Returns the TXT values at a name, sorted, without quotes.
+    /// Returns the TXT values at a name, sorted, without quotes. Empty if there are none or the server does not
+    /// respond.
     ///
     /// # Panics
     /// Panics if kdig is not installed.

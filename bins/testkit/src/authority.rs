@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A certificate authority with its own key. All methods panic if a name is not valid.
+/// A certificate authority with its own key. Its methods panic if a name is not valid or a file cannot be written.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: String,
@@ -51,7 +51,8 @@ impl Authority {
         &self.root
     }
 
-    /// Issues a certificate for DNS names or IP addresses. Returns chain and private key in PEM.
+    /// Issues a certificate for DNS names or IP addresses; the first is the common name as well. It is valid from 1975
+    /// to 4096. Returns chain and private key in PEM; the chain is the certificate only.
     pub fn issue(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().expect("a key");
@@ -62,13 +63,14 @@ impl Authority {
         (chain, key.serialize_pem())
     }
 
-    /// Issues a certificate that expired in 2020. Returns chain and private key in PEM.
+    /// Issues a certificate for these names that was valid from January 1, 2019 to January 1, 2020. Returns chain and
+    /// private key in PEM.
     pub fn issue_expired(&self, names: &[&str]) -> (String, String) {
         self.issue_between(names, 2019, 2020)
     }
 
-    /// Issues a certificate that is valid from January 1 of one year to January 1 of another. Returns chain and private
-    /// key in PEM.
+    /// Issues a certificate for these names that is valid from January 1 of the year `from` to January 1 of the year
+    /// `until`. Returns chain and private key in PEM.
     pub fn issue_between(&self, names: &[&str], from: i32, until: i32) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -78,7 +80,8 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 
-    /// Issues a client certificate with this common name and serial number. Returns chain and private key in PEM.
+    /// Issues a client certificate with this common name, the organization `Example, Ltd.` and this serial number.
+    /// Returns chain and private key in PEM.
     pub fn issue_client(&self, name: &str, serial: u64) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
@@ -111,8 +114,8 @@ impl Authority {
         params.signed_by(&self.issuer).expect("a revocation list").pem().expect("PEM")
     }
 
-    /// Issues a certificate, and writes it in the layout of `/var/lib/acme/<name>`: `fullchain.pem`, and `key.pem` with
-    /// mode 0640. The folder is created.
+    /// Issues a certificate for these names, and writes it in the layout of `/var/lib/acme/<name>`: `fullchain.pem`,
+    /// and `key.pem` with mode 0640. The folder is created if it does not exist; existing files are replaced.
     pub fn write(&self, folder: &Path, names: &[&str]) {
         let (chain, key) = self.issue(names);
         std::fs::create_dir_all(folder).expect("a folder");
@@ -121,12 +124,13 @@ impl Authority {
         std::fs::write(folder.join("fullchain.pem"), chain).expect("a chain file");
     }
 
-    /// Issues a certificate. Returns chain and private key as types of rustls.
+    /// Issues a certificate like [`issue`](Self::issue). Returns chain and private key as types of rustls.
     pub fn pair(&self, names: &[&str]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         ders(&self.issue(names))
     }
 
-    /// Issues a certificate that is valid between two new years, and its key, as types of rustls.
+    /// Issues a certificate like [`issue_between`](Self::issue_between). Returns chain and private key as types of
+    /// rustls.
     pub fn pair_between(
         &self,
         names: &[&str],
@@ -137,14 +141,20 @@ impl Authority {
     }
 }
 
-/// Returns a chain and its key, in PEM, as types of rustls.
+/// Converts a chain and its private key from PEM to types of rustls.
+///
+/// # Panics
+/// Panics if one of them is not valid PEM.
 fn ders((chain, key): &(String, String)) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|found| found.expect("PEM")).collect();
     (chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM"))
 }
 
-/// Returns the TLS configuration of a client that trusts only `root`, a certificate in PEM, and offers these ALPN
-/// protocols.
+/// Returns the TLS configuration of a client that trusts only `root`, a certificate in PEM, has no certificate of its
+/// own, and offers these ALPN protocols.
+///
+/// # Panics
+/// Panics if `root` is not a certificate.
 pub fn tls_client(root: &str, alpn: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes()).expect("PEM")).expect("a root");

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 /// API token that the mock accepts.
 pub const TOKEN: &str = "cloudflare-token";
 
-/// Content of the mock: zones by ID and name, records, number of created records, requests so far, and pending faults.
+/// Content of the mock: zones by ID and name, records, number of records that were ever created, requests so far
+/// (method and path), and pending faults.
 #[derive(Debug, Default)]
 struct State {
     zones: Vec<(String, String)>,
@@ -19,7 +20,8 @@ struct State {
     faults: Vec<(String, String, Value)>,
 }
 
-/// A server that responds as Cloudflare's DNS API does. Clones share their content.
+/// A server that responds as Cloudflare's DNS API does. Clones share its content. It runs until the test's process
+/// exits.
 #[derive(Clone)]
 pub struct CloudflareMock {
     origin: Arc<Origin>,
@@ -65,8 +67,9 @@ impl CloudflareMock {
         self.origin.address()
     }
 
-    /// Responds to the next request whose line begins with `line` (`POST /zones`) with a status (`200 OK`) and an
-    /// envelope. Faults are used in the order in which they were added.
+    /// Adds a fault: the next request whose method and path begin with `line` (such as `POST /zones`) gets this status
+    /// (such as `200 OK`) and this envelope, and has no effect. A fault is used once; of several that match, the first
+    /// added is used. A JSON string as envelope is sent as plain text.
     ///
     /// # Panics
     /// Panics if the server panicked.
@@ -75,7 +78,7 @@ impl CloudflareMock {
         self.state.lock().expect("no panic").faults.push(fault);
     }
 
-    /// Adds a TXT record that the program under test did not create.
+    /// Adds a TXT record to a zone, given by its name, that the program under test did not create.
     ///
     /// # Panics
     /// Panics if the server panicked.
@@ -88,7 +91,7 @@ impl CloudflareMock {
         );
     }
 
-    /// Returns the values at a name, without quotes, in the order of their creation.
+    /// Returns the values of the records at a name in all zones, without quotes, in the order of their creation.
     ///
     /// # Panics
     /// Panics if the server panicked.
@@ -101,7 +104,7 @@ impl CloudflareMock {
             .collect()
     }
 
-    /// Returns the requests so far, as `POST /zones/…`.
+    /// Returns the requests so far, as method and path below the base URL: `POST /zones/…`.
     ///
     /// # Panics
     /// Panics if the server panicked.
@@ -111,20 +114,22 @@ impl CloudflareMock {
     }
 }
 
-/// Returns the envelope of a successful response.
+/// Returns the envelope of a successful response with the only page of a list; `count` is the number of its entries.
 fn envelope(result: &Value, count: usize) -> Value {
     json!({"success": true, "errors": [], "messages": [], "result": result,
         "result_info": {"page": 1, "per_page": 2, "count": count, "total_count": count, "total_pages": 1}})
 }
 
-/// Returns the envelope of a failed response.
+/// Returns the envelope of a failed response with one error of this code and message.
 fn refused(code: u64, message: &str) -> Value {
     json!({"success": false, "errors": [{"code": code, "message": message}], "messages": [], "result": null})
 }
 
 impl State {
-    /// Records a request, changes the zones as it demands, and returns the whole response: an injected fault if one
-    /// matches, 403 without the token.
+    /// Records a request, applies it to the records, and returns the whole response. The first pending fault that
+    /// matches is used up and returned instead, without any effect. Other requests need the token; without it the
+    /// status is 403. A list of records has two per page. A record that exists already gets status 400, the deletion of
+    /// an unknown one and an unknown path 404, and a query for a zone of another name 403.
     fn serve(&mut self, head: &str, body: &[u8]) -> Vec<u8> {
         let mut parts = head.lines().next().unwrap_or_default().split(' ');
         let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -213,12 +218,13 @@ impl State {
     }
 }
 
-/// Returns a response of status 200.
+/// Returns a response of status 200 with this content.
 fn ok(body: &Value) -> Vec<u8> {
     answer(&body.to_string())
 }
 
-/// Returns a response of a status. A JSON string is sent as plain text.
+/// Returns a response with this status (`404 Not Found`) and content. A JSON string is sent as plain text, without
+/// quotes.
 fn with_status(status: &str, body: &Value) -> Vec<u8> {
     let body = if let Value::String(text) = body { text.clone() } else { body.to_string() };
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()

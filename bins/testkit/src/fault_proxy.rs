@@ -13,18 +13,22 @@ use std::time::{Duration, Instant};
 pub enum Fault {
     /// Forwards the request and its response.
     Pass,
-    /// Responds without forwarding: status line after the version, fields with their line endings, content.
+    /// Responds without forwarding: with a status (code and reason), fields, each with its line ending, and content.
+    /// The field `Content-Length` is added.
     Answer(String, String, String),
-    /// Forwards the request, and closes the connection without a response.
+    /// Forwards the request, discards the response, and closes the connection.
     Swallow,
-    /// Forwards the request, and replaces a text in the response, head included.
+    /// Forwards the request, and replaces every occurrence of the first text in the response, head included, by the
+    /// second. `Content-Length` is adapted.
     Replace(String, String),
 }
 
-/// Function that selects the fault. Its arguments are `POST /path` and the number of earlier requests of the same kind.
+/// Function that selects the fault. Its arguments are the method and path of the request (`POST /path`), and the number
+/// of earlier requests of the same kind, that is with the same method and first segment of the path.
 type FaultScript = dyn Fn(&str, usize) -> Fault + Send + Sync;
 
-/// A proxy in front of an ACME server, which injects faults. It runs until the test's process exits.
+/// A TLS proxy in front of an ACME server, with a certificate of its own for `localhost`, which injects faults. It runs
+/// until the test's process exits.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -33,7 +37,9 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Starts a proxy for the server on `localhost` at this address, whose certificate chains to `root`.
+    /// Starts a proxy on a free loopback port for the server on `localhost` at the address `to`, whose certificate
+    /// chains to `root`, in PEM. `script` selects the treatment of each request by its method and path and the number
+    /// of earlier requests of the same kind.
     ///
     /// # Panics
     /// Panics if no port is free or `root` is not a certificate.
@@ -127,13 +133,13 @@ impl FaultProxy {
         format!("https://localhost:{}/dir", self.address.port())
     }
 
-    /// Returns the root certificate of the proxy's own certificate, in PEM.
+    /// Returns the certificate of the authority that issued the proxy's certificate, in PEM.
     #[must_use]
     pub fn root(&self) -> &str {
         self.authority.root()
     }
 
-    /// Returns the requests so far, as `POST /path`.
+    /// Returns method and path of the requests so far, such as `POST /path`, in the order in which they were received.
     ///
     /// # Panics
     /// Panics if recording panicked.
@@ -143,14 +149,16 @@ impl FaultProxy {
         all.iter().map(|(_, line)| line.clone()).collect()
     }
 
-    /// Returns the number of requests of this kind, such as `POST /order-plz`.
+    /// Returns the number of requests of a kind, given as method and first segment of the path, such as `POST
+    /// /order-plz`.
     #[must_use]
     pub fn count(&self, line: &str) -> usize {
         self.requests().iter().filter(|found| kind(found) == line).count()
     }
 }
 
-/// Returns the method and the first segment of the path.
+/// Returns the beginning of a text such as `POST /order/1` up to the end of the first segment of the path: `POST
+/// /order`.
 fn kind(line: &str) -> &str {
     let at = line.find('/').map_or(line.len(), |first| {
         line[first + 1..].find('/').map_or(line.len(), |second| first + 1 + second)
@@ -158,7 +166,8 @@ fn kind(line: &str) -> &str {
     &line[..at]
 }
 
-/// Reads a request. Returns head and body; `None` if the connection ends before.
+/// Reads a request. Returns its head, without the empty line, and its body, whose length `Content-Length` determines (0
+/// without it). `None` if the connection ends or fails before.
 fn read_request(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut part = [0; 16_384];
@@ -180,7 +189,8 @@ fn read_request(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
     }
 }
 
-/// Forwards a request on a new connection. Returns the whole response; `None` if there is none within 20 s.
+/// Forwards a request, head and body, to the server `localhost` at an address, on a new connection. Returns the whole
+/// response, or its part up to a pause of 20 s. `None` if the connection fails or nothing arrives.
 fn forward(
     to: SocketAddr,
     client: &Arc<rustls::ClientConfig>,

@@ -4,14 +4,15 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// Severities. The last two are those of an upgrade: it needs consent, or cannot begin.
+/// Severities that a finding may have. `consent` and `blocker` are those of an upgrade, which needs consent or cannot
+/// begin.
 const SEVERITIES: [&str; 5] = ["note", "warning", "error", "consent", "blocker"];
 
 /// Returns the findings in the output of a program: `{"findings": [{code, severity, place: {file, line, column, key},
-/// message, fix}]}`.
+/// message, fix}]}`. `value` and further members are not checked.
 ///
 /// # Panics
-/// Panics if there are none, or one lacks a part.
+/// Panics if there are no findings, or one lacks a member.
 pub fn findings(answer: &Value) -> Vec<Value> {
     let found = answer["findings"].as_array().unwrap_or_else(|| panic!("no findings: {answer}"));
     assert!(!found.is_empty(), "no findings: {answer}");
@@ -23,11 +24,13 @@ pub fn findings(answer: &Value) -> Vec<Value> {
     found.clone()
 }
 
-/// Runs a program with `--json` in a folder, and returns its answer. `FOLDER` in the arguments stands for the folder.
+/// Runs a program in a folder with these arguments and `--json`, and returns its output. `FOLDER` in the arguments
+/// stands for the path of the folder. `code` is the expected exit code.
 ///
 /// # Panics
-/// The exit code is another one, or standard output has anything but one JSON document. An object has to have `findings` where the
-/// code is not 0, and `error` and `code` where it is 1 or 2.
+/// Panics if the program cannot be run or has another exit code, or if standard output is not exactly one JSON
+/// document. An object must have valid `findings` if the code is not 0. If it is 1 or 2, the document must have `error`
+/// and the same `code`.
 pub fn document(program: &str, folder: &Path, args: &[&str], code: i32) -> Value {
     let args: Vec<String> =
         args.iter().map(|arg| arg.replace("FOLDER", &folder.display().to_string())).collect();
@@ -45,10 +48,11 @@ pub fn document(program: &str, folder: &Path, args: &[&str], code: i32) -> Value
     answer
 }
 
-/// Checks that a finding in JSON has code, message, known severity, fix, and a place with file or key, line and column.
+/// Checks that a finding in JSON has a code and a message, both not empty, a severity of [`SEVERITIES`], a fix, and a
+/// place with a line, a column, a file and a key, of which file and key are not both empty.
 ///
 /// # Errors
-/// Returns a description of the part that it lacks.
+/// Returns a description of the first part that is missing or not valid.
 pub(crate) fn shape(finding: &Value) -> Result<(), String> {
     let text = |value: &Value, name: &str| {
         value[name].as_str().map(str::to_owned).ok_or(format!("a finding has no {name}: {finding}"))

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// First process of the guest. It loads the given modules of the kernel, runs the test, and powers the guest off.
+/// Script that is the first process of the guest. It loads the kernel modules `$LOAD`, runs the test `$TEST` of
+/// `$PROGRAM`, prints `/proc/net/tls_stat` and the exit code of the test, and powers the guest off.
 const INIT: &str = r#"#!/bin/sh
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
 mkdir -p /run/tmp /run/kernel/lib; cd /run/tmp
@@ -23,7 +24,7 @@ echo "guest: ended with $code"
 busybox poweroff -f
 "#;
 
-/// A kernel of user-mode Linux.
+/// A kernel of user-mode Linux, with its modules.
 #[derive(Debug)]
 pub struct Guest {
     program: PathBuf,
@@ -35,9 +36,9 @@ pub struct Guest {
 impl Guest {
     /// Returns the kernel of the distribution, Linux 6.1, for the test of this name.
     ///
-    /// `None` on processors with AMX. Their registers exceed this kernel's buffer for them, so that it ends at its
-    /// first process (`ptrace set fp regs failed`); since Linux 6.8 the size is queried. That a test is left out is
-    /// written to standard error past the test harness, which would hide it.
+    /// `None` on processors with AMX, whose registers exceed this kernel's buffer for them, so that it ends at its
+    /// first process (`ptrace set fp regs failed`); since Linux 6.8 the size is queried. In this case a line that names
+    /// the test is written directly to standard error, since the test harness would hide printed output.
     ///
     /// # Panics
     /// Panics if the kernel is not installed.
@@ -52,7 +53,7 @@ impl Guest {
         Some(Self { program, modules, libraries: None }.installed())
     }
 
-    /// Returns the kernel of a newer suite, Linux 7, from the tools folder.
+    /// Returns the kernel of a newer suite, Linux 7, from the tools folder, with the libraries to which it is linked.
     ///
     /// # Panics
     /// Panics if the kernel is not installed.
@@ -62,21 +63,22 @@ impl Guest {
             .installed()
     }
 
-    /// Checks that the kernel is installed.
+    /// Returns the kernel if its program exists.
     ///
     /// # Panics
-    /// Panics if it is not.
+    /// Panics if it does not exist.
     fn installed(self) -> Self {
         let program = self.program.display();
         assert!(self.program.exists(), "{program} is missing: cargo xtask tools installs it");
         self
     }
 
-    /// Runs the test of this name of this program in the guest, with this role and these kernel modules. Returns its
-    /// output, with `/proc/net/tls_stat` at the end.
+    /// Runs the test `test` of this program in the guest, with the role `role` ([`crate::role`]) and these kernel
+    /// modules, separated by spaces. `limit` is cut to whole seconds. Returns the output of the guest, with
+    /// `/proc/net/tls_stat` after that of the test.
     ///
     /// # Panics
-    /// Panics if the test fails in the guest, or exceeds the limit.
+    /// Panics if the test fails in the guest, or takes longer than `limit`.
     pub fn run(&self, test: &str, role: &str, modules: &str, limit: Duration) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let init = folder.path().join("init");

@@ -4,13 +4,16 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
-/// Environment variable with the file to which the names of left out tests are appended. `cargo xtask test` sets it.
+/// Environment variable with the path of the file to which the names of tests are appended that need root and were left
+/// out. `cargo xtask test` sets it.
 const FILE: &str = "TESTS_LEFT_OUT";
 
-/// Returns `true` if this process runs as root. If not, the test is recorded as left out, and must return.
+/// Returns `true` if this process runs as root. Otherwise the name of the test is appended to the file of left out
+/// tests; the test must return then.
 ///
 /// # Panics
-/// Panics if the environment variable is not set, so that the test would be skipped silently.
+/// Panics if this process is not root, and the environment variable [`FILE`] is not set, so that the test would be
+/// skipped silently, or the file cannot be written.
 pub fn needs_root(test: &str) -> bool {
     // The folder of a process belongs to its account.
     if std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {

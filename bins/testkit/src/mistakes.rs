@@ -14,7 +14,7 @@ const ANSWERS: &str = "MISTAKES_ANSWERS";
 pub struct Mistake {
     /// Content of the file. Empty for a mistake on the command line.
     pub text: &'static str,
-    /// Whole command line of a mistake on the command line.
+    /// Whole command line of a mistake on the command line; empty for a mistake in a file.
     pub args: &'static [&'static str],
     /// Line that must be named, from 1. 0 for the command line.
     pub line: u64,
@@ -24,21 +24,25 @@ pub struct Mistake {
     pub fix: &'static str,
 }
 
-/// Creates a mistake in a file.
+/// Creates a mistake in line `line` of a file with the content `text`; `value` is a part of the key or value, `fix` a
+/// part of the fix, both of which must be named.
 pub const fn file(line: u64, text: &'static str, value: &'static str, fix: &'static str) -> Mistake {
     Mistake { text, args: &[], line, value, fix }
 }
 
-/// Creates a mistake on the command line.
+/// Creates a mistake on the command line `args`; `value` is a part of the option or value, `fix` a part of the fix,
+/// both of which must be named.
 pub const fn usage(args: &'static [&'static str], value: &'static str, fix: &'static str) -> Mistake {
     Mistake { text: "", args, line: 0, value, fix }
 }
 
-/// Runs a program on each mistake. `FILE` in the arguments stands for the file, which is named `name`.
+/// Runs a program on each mistake, with and without `--json`. `args` are the arguments for a mistake in a file, in
+/// which `FILE` stands for the path of the file, which is named `name`; a mistake on the command line has its own. If
+/// `cargo xtask mistakes` asks for it, the output for each mistake is saved as well.
 ///
 /// # Panics
-/// Panics if the output for programs or for people lacks the file, the line, the column, the value or the fix, a
-/// mistake of the table lacks one of them, or the exit code is neither 2 nor 3.
+/// Panics if, for some mistake, the output with or without `--json` lacks the file, the line, the column, the value or
+/// the fix, the exit codes differ or are neither 2 nor 3, or the table contains no value or fix.
 pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
@@ -60,11 +64,13 @@ pub fn check(program: &str, name: &str, args: &[&str], mistakes: &[Mistake]) {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), mistakes.len(), wrong.join("\n\n"));
 }
 
-/// Runs a program on a file with several mistakes, of form and of meaning, and returns the number of findings. `FILE` in the arguments
-/// stands for the file.
+/// Runs a program on a file with several errors, of syntax and of meaning, with and without `--json`, and returns the
+/// number of findings. `FILE` in the arguments stands for the path of the file, which is named `name` and contains
+/// `text`; `wanted` are the line and the key of findings that must be there.
 ///
 /// # Panics
-/// The answer, for programs or for people, lacks the finding of one of these lines and keys, or the exit code is not 2.
+/// Panics if the exit code is not 2, a finding of `wanted` is missing in the JSON output, or no line of the other
+/// output begins with its place.
 pub fn together(program: &str, name: &str, args: &[&str], text: &str, wanted: &[(u64, &str)]) -> usize {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
@@ -90,7 +96,8 @@ pub fn together(program: &str, name: &str, args: &[&str], text: &str, wanted: &[
     findings.len()
 }
 
-/// Runs the program on a mistake, and returns the mistake, the command and its whole output as text.
+/// Runs the program on a mistake in its folder, without `--json`. Returns the content of the file, indented, the
+/// command, its output and its exit code as text. `FILE` in the arguments becomes the name of the file.
 fn whole(program: &str, (folder, name): (&Path, &str), args: &[&str], mistake: &Mistake) -> String {
     let given = if mistake.text.is_empty() { mistake.args } else { args };
     let given: Vec<&str> = given.iter().map(|arg| if *arg == "FILE" { name } else { arg }).collect();
@@ -108,10 +115,11 @@ fn whole(program: &str, (folder, name): (&Path, &str), args: &[&str], mistake: &
     text
 }
 
-/// Runs the program on a mistake, with and without `--json`, and checks its output.
+/// Writes a mistake to the file at `path`, runs the program with and without `--json`, and checks exit codes and
+/// output.
 ///
 /// # Errors
-/// Returns a description of what is missing.
+/// Returns a description of the first condition that does not hold.
 fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Result<(), String> {
     if mistake.value.is_empty() || mistake.fix.is_empty() {
         return Err("the table has no value, or no fix".to_owned());
@@ -159,8 +167,9 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
     for_people(&said, &file, mistake, found)
 }
 
-/// Compares the output for people with a finding of the output for programs: a line begins with file, line and column,
-/// as editors read them, and contains the fix. For the command line, the key and the value or the fix suffice.
+/// Compares the output without `--json` with a finding of the output with it: a line must begin with file, line and
+/// column, as editors read them, and the fix must follow. For a mistake on the command line, the key, and the value or
+/// the fix, suffice.
 ///
 /// # Errors
 /// Returns a description of what is missing.

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Function that creates responses. Its argument is all bytes of the connection that have no response yet. It returns
-/// the response and the number of bytes to which it responds; `None` waits for more bytes, and an empty response closes
-/// the connection.
+/// the response and the number of bytes that it consumed; `None` waits for more bytes. An empty response, or 0 consumed
+/// bytes, closes the connection.
 type ResponseScript = dyn Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync;
 
-/// A TCP server on a free loopback port. It runs until the test's process exits. Clones share it.
+/// A TCP server on a free loopback port. It runs until the test's process exits. Clones share it. Its methods panic if
+/// recording panicked.
 #[derive(Clone)]
 pub struct Origin {
     address: SocketAddr,
@@ -23,7 +24,8 @@ pub fn answer(content: &str) -> Vec<u8> {
 }
 
 impl Origin {
-    /// Starts an origin that responds to each complete request with 200 and `ok`.
+    /// Starts an origin that responds to each complete HTTP/1.1 request with status 200 and the content `ok`. The
+    /// length of the body is that of `Content-Length` or of its chunks.
     pub fn simple() -> Self {
         Self::scripted(|bytes| {
             let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
@@ -40,8 +42,8 @@ impl Origin {
     }
 
     /// Starts an origin that responds by a script. The script receives the bytes without a response so far, and returns
-    /// the response and the number of bytes that it consumed; `None` if it needs more. An empty response closes the
-    /// connection.
+    /// the response and the number of bytes that it consumed; `None` if it needs more. An empty response, or 0 consumed
+    /// bytes, closes the connection.
     pub fn scripted(script: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -66,17 +68,17 @@ impl Origin {
         self.connections.lock().expect("no panic while recording").concat()
     }
 
-    /// Returns all bytes received, as text.
+    /// Returns all bytes received as text, as [`bytes`](Self::bytes) orders them; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Returns the number of accepted connections.
+    /// Returns the number of connections accepted so far, also closed ones.
     pub fn connections(&self) -> usize {
         self.connections.lock().expect("no panic while recording").len()
     }
 
-    /// Waits up to 5 s until the received text satisfies `enough`. Returns `true` if it does.
+    /// Waits until `enough` returns `true` for the received text, at most 5 s. Returns `false` if it did not.
     pub fn wait(&self, enough: impl Fn(&str) -> bool) -> bool {
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until {

@@ -33,8 +33,8 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// Starts a Pebble that uses this name server. `knobs` are environment variables, in addition to the settings that
-    /// make it fast.
+    /// Starts a Pebble that resolves names by the name server `dns`. `knobs` are environment variables, which override
+    /// the settings that make it fast: no random delays, no rejected nonces, and no reuse of authorizations.
     ///
     /// # Panics
     /// Panics if Pebble is not installed or does not respond within 20 s.
@@ -43,7 +43,8 @@ impl Pebble {
         Self::start_with(version, dns, knobs, "")
     }
 
-    /// Starts a Pebble with additional configuration: JSON members, each with a trailing comma.
+    /// Starts a Pebble like [`start`](Self::start) with additional members of its configuration `more`: JSON, each
+    /// member with a trailing comma.
     ///
     /// # Panics
     /// Panics if Pebble is not installed or does not respond within 20 s.
@@ -78,8 +79,11 @@ impl Pebble {
         pebble
     }
 
-    /// Starts Pebble with the configuration in `folder`, the DNS server `dns` and additional environment variables.
-    /// Output goes to the file `log`.
+    /// Starts the program with the configuration in `folder`, the name server `dns` and additional environment
+    /// variables. Output goes to the file `log` in `folder`, which is emptied.
+    ///
+    /// # Panics
+    /// Panics if the program cannot be run or the log cannot be created.
     fn spawn(program: &Path, folder: &Path, dns: SocketAddr, knobs: &[(String, String)]) -> Child {
         let log = std::fs::File::create(folder.join("log")).expect("a log");
         Command::new(program)
@@ -97,10 +101,11 @@ impl Pebble {
             .expect("pebble runs")
     }
 
-    /// Restarts it at the same address, without any of its state.
+    /// Kills Pebble and starts it again at the same address, without any of its state, also without its issuing root.
+    /// The log begins anew.
     ///
     /// # Panics
-    /// Panics if it does not respond within 20 s.
+    /// Panics if Pebble does not respond within 20 s.
     pub fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -108,10 +113,10 @@ impl Pebble {
         self.wait();
     }
 
-    /// Waits until both servers respond.
+    /// Waits until the ACME server and the management server respond.
     ///
     /// # Panics
-    /// Panics after 20 s.
+    /// Panics if they do not within 20 s.
     fn wait(&mut self) {
         let until = Instant::now() + Duration::from_secs(20);
         while self.try_get(self.management, "/roots/0").is_none() || self.try_get(self.port, "/dir").is_none()
@@ -133,13 +138,13 @@ impl Pebble {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Returns the root certificate of the server's own TLS certificate, in PEM.
+    /// Returns the root certificate to which the certificate of the ACME server itself chains, in PEM.
     #[must_use]
     pub fn tls_root(&self) -> &str {
         &self.root
     }
 
-    /// Returns the root certificate of the certificates that it issues, in PEM.
+    /// Returns the root certificate to which issued certificates chain, in PEM.
     ///
     /// # Panics
     /// Panics if the server does not respond.
@@ -180,7 +185,8 @@ impl Pebble {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// Returns the status of a certificate by its serial number in hexadecimal, and the reason if it is revoked.
+    /// Returns the response of the management server about a certificate with this serial number in hexadecimal: JSON
+    /// with its status, and the reason if it is revoked.
     ///
     /// # Panics
     /// Panics if the server does not know the certificate.
@@ -190,7 +196,8 @@ impl Pebble {
         self.try_get(self.management, &format!("/cert-status-by-serial/{even}")).expect("pebble knows it")
     }
 
-    /// Returns the content of a response of status 200. `None` for any other outcome.
+    /// Returns the content of the response to a GET request at a port of Pebble. `None` if its status is not 200, or
+    /// there is none.
     fn try_get(&self, port: u16, path: &str) -> Option<String> {
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: testkit\r\n\r\n");
         let answer = self.exchange(port, &request)?;
@@ -198,7 +205,9 @@ impl Pebble {
         head.contains(" 200 ").then(|| body.to_owned())
     }
 
-    /// Sends a request, and reads the response. `None` if the connection fails.
+    /// Sends a request on a new TLS connection to a port of Pebble, and reads the response until the connection ends or
+    /// pauses for 5 s; the text is empty if nothing arrives. `None` if the connection fails or the request cannot be
+    /// sent.
     fn exchange(&self, port: u16, request: &str) -> Option<String> {
         let mut tcp = TcpStream::connect(("127.0.0.1", port)).ok()?;
         tcp.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

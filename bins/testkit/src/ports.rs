@@ -13,14 +13,14 @@ const FROM: u16 = 20_000;
 /// Number of ports in the range.
 const COUNT: u16 = 12_000;
 
-/// Ports that this process has returned.
+/// Ports that [`free_port`] has returned in this process.
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// Returns a port that is free for TCP and UDP, and another one each time. A test in another process may get the same
-/// one of 12,000 by chance.
+/// Returns a port of 20000 to 31999 that is free for TCP and UDP at 127.0.0.1, and was not returned before in this
+/// process. A test in another process may choose the same port by chance.
 ///
 /// # Panics
-/// Panics if none is free.
+/// Panics if 200 random ports are not free.
 #[must_use]
 pub fn free_port() -> u16 {
     for _ in 0..200 {
@@ -36,7 +36,7 @@ pub fn free_port() -> u16 {
     panic!("no port from {FROM} on is free for both")
 }
 
-/// Returns an address of this machine without a listener.
+/// Returns an address of 127.0.0.1 with a port on which nothing listens.
 ///
 /// # Panics
 /// Panics if no port is free.

@@ -4,17 +4,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Environment variable with the role of a process.
+/// Environment variable with the role of a helper process.
 pub(crate) const ROLE: &str = "TESTKIT_ROLE";
-/// Prefix of lines for the parent.
+/// Prefix of the lines that a helper process sends to its parent, among other output.
 const MARK: &str = "@@ ";
 
-/// Returns the role of this process, as a helper of a test. `None` in the test itself.
+/// Returns the role of this process if it is a helper that a test started. `None` in the test itself.
 pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Sends a line to the parent.
+/// Sends a line to the parent of this helper process, on standard output.
 ///
 /// # Panics
 /// Panics if the parent has ended.
@@ -24,7 +24,8 @@ pub fn say(line: &str) {
     std::io::stdout().flush().expect("a parent that listens");
 }
 
-/// Keeps this process running until its parent exits or drops it, and then exits.
+/// Waits until the parent of this helper process ends or drops its [`Process`], that is until standard input ends, and
+/// then exits with code 0.
 pub fn serve_until_parent_ends() -> ! {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     std::process::exit(0)
@@ -39,18 +40,18 @@ pub struct Memory {
     pub peak: usize,
 }
 
-/// A process with a role. It is killed when dropped.
+/// A helper process with a role. It is killed when dropped.
 pub struct Process {
     child: Child,
     said: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// Starts this program again for the test of this name, with additional environment variables and the maximum limit
-    /// of open files.
+    /// Starts this program again to run the test `test` with a role, additional environment variables, and the maximum
+    /// limit of open files.
     ///
     /// # Panics
-    /// Panics if it cannot be started.
+    /// Panics if the process cannot be started.
     pub fn start(test: &str, role: &str, environment: &[(&str, String)]) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new("sh")
@@ -76,7 +77,7 @@ impl Process {
         writeln!(input, "{line}").expect("a process that listens");
     }
 
-    /// Returns the next line that the process sent. Blocks until there is one.
+    /// Returns the next line that the process sent by [`say`]. Other output is skipped. Blocks until there is one.
     ///
     /// # Panics
     /// Panics if the process has ended.
@@ -91,7 +92,7 @@ impl Process {
         }
     }
 
-    /// Returns the memory usage of the process.
+    /// Returns the current and the highest memory usage of the process.
     ///
     /// # Panics
     /// Panics if the process has ended.
@@ -113,10 +114,11 @@ impl Drop for Process {
     }
 }
 
-/// Runs a program whose standard output has no reader, as in `… | head -1`. It must exit with 141 and without a panic.
+/// Runs a program whose standard output is a pipe without a reader, as in `… | head -1`, and checks that it exits with
+/// code 141 and without a panic.
 ///
 /// # Panics
-/// Panics if the program exits otherwise.
+/// Panics if the program exits otherwise or cannot be run.
 pub fn assert_ends_quietly_without_a_reader(program: &str, args: &[&str]) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

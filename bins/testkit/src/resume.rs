@@ -7,28 +7,28 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// TLS configuration, stored sessions and timeouts of a client. Clones share the sessions.
+/// TLS configuration, stored sessions and timeouts of a client that resumes sessions. Clones share the sessions.
 #[derive(Clone)]
 pub struct ResumingClient {
     tls: Arc<ClientConfig>,
     /// Timeout for connecting. Default: 60 s.
     pub connect: Duration,
-    /// Timeout for the next bytes. Default: 60 s.
+    /// Timeout of each read. Default: 60 s.
     pub patience: Duration,
 }
 
 /// Response to a request, and how the connection was established.
 #[derive(Debug)]
 pub struct RequestOutcome {
-    /// Whether an earlier session was resumed.
+    /// `true` if an earlier session was resumed.
     pub resumed: bool,
-    /// Whether the server accepted the request as early data.
+    /// `true` if the request was sent as early data and the server accepted it.
     pub early: bool,
     /// Status code of the response.
     pub status: u16,
-    /// Content of the response.
+    /// Content of the response, without its head.
     pub content: String,
-    /// All bytes that the client sent.
+    /// All bytes that the client sent on the connection, encrypted.
     pub flight: Vec<u8>,
     /// Time from connecting to the end of the response.
     pub took: Duration,
@@ -39,7 +39,7 @@ pub struct RequestOutcome {
 pub enum RequestError {
     /// The connection could not be established.
     Unreached(io::Error),
-    /// The connection was closed or timed out before a response; the reason.
+    /// The connection was closed, failed or timed out before the status line of a response; the reason.
     Cut(String),
 }
 
@@ -68,7 +68,8 @@ impl Write for RecordingStream {
 }
 
 impl ResumingClient {
-    /// Creates an HTTP/1.1 client with this configuration that stores its sessions, with timeouts of 60 s.
+    /// Creates an HTTP/1.1 client with this TLS configuration, in which early data is enabled, with timeouts of 60 s.
+    /// It stores its sessions in that of the configuration.
     #[must_use]
     pub fn new(mut config: ClientConfig) -> Self {
         config.enable_early_data = true;
@@ -76,7 +77,7 @@ impl ResumingClient {
         Self { tls: Arc::new(config), connect: minute, patience: minute }
     }
 
-    /// Begins a connection to a host name.
+    /// Creates a TLS connection to a host name, without any network traffic.
     ///
     /// # Panics
     /// Panics if the name is not valid.
@@ -85,11 +86,15 @@ impl ResumingClient {
         ClientConnection::new(self.tls.clone(), name).expect("a client")
     }
 
-    /// Sends a GET request on its own connection: as early data if possible, and again after the handshake if the
-    /// server rejects that.
+    /// Sends a GET request on its own connection, and reads the response until the connection ends: as early data if a
+    /// stored session allows it, and after the handshake otherwise or if the server rejects early data.
     ///
     /// # Errors
-    /// Returns a [`RequestError`] if there is no response.
+    /// Returns [`RequestError::Unreached`] if the connection cannot be established within [`connect`](Self::connect),
+    /// [`RequestError::Cut`] if the handshake fails or there is no response.
+    ///
+    /// # Panics
+    /// Panics if the host name is not valid.
     pub fn ask(&self, address: SocketAddr, host: &str, path: &str) -> Result<RequestOutcome, RequestError> {
         let begun = Instant::now();
         let tcp = TcpStream::connect_timeout(&address, self.connect).map_err(RequestError::Unreached)?;
@@ -133,7 +138,8 @@ impl ResumingClient {
         Ok(RequestOutcome { resumed, early, status, content, flight: io.written, took: begun.elapsed() })
     }
 
-    /// Returns the first flight of a client with a stored session, without sending it.
+    /// Returns the first flight of a client with a stored session, with a GET request as early data, without sending
+    /// it.
     ///
     /// # Panics
     /// Panics if there is no session that allows early data.
@@ -150,16 +156,16 @@ impl ResumingClient {
     }
 }
 
-/// Returns the bytes of a GET request.
+/// Returns the bytes of an HTTP/1.1 GET request that asks to close the connection.
 fn request(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
-/// Sends recorded bytes again, and reads until the server closes the connection or nothing arrives for `within`.
-/// Returns the number of bytes read.
+/// Sends recorded bytes on a new connection, closes its sending side, and reads until the server closes the connection
+/// or nothing arrives for `within`, which limits connecting as well. Returns the number of bytes read.
 ///
 /// # Errors
-/// Returns an error if the server cannot be connected to.
+/// Returns an error if the connection cannot be established.
 pub fn replay(address: SocketAddr, flight: &[u8], within: Duration) -> io::Result<usize> {
     let mut tcp = TcpStream::connect_timeout(&address, within)?;
     tcp.set_read_timeout(Some(within))?;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::DeTable;
 
-/// Returns the text with blanks in place of these parts and of everything below them. Line ends are kept. The result may not be valid
-/// TOML.
+/// Returns the text of a file with spaces in place of the nodes in `removed` and of all nodes below them, so that every
+/// other part keeps its position. `root` is the parsed text. Line ends are kept. The result may not be valid TOML.
 pub(super) fn without(text: &str, root: &Spanned<DeTable<'_>>, removed: &BTreeSet<Path>) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let nodes = tree::nodes(root, &Path::new(), &BTreeSet::new());
@@ -17,6 +17,9 @@ pub(super) fn without(text: &str, root: &Spanned<DeTable<'_>>, removed: &BTreeSe
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// Replaces a node by spaces: a value with its key and an adjacent comma, an inline table as a whole, and of a table
+/// with a header the line of the header only. Tables that only dotted keys imply, and lists of tables, are left alone,
+/// since their contents are nodes of their own.
 fn blank(bytes: &mut [u8], node: &Node) {
     let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
     let (mut start, mut end) = (node.key_start().min(node.span.start), node.span.end.min(bytes.len()));
@@ -47,7 +50,7 @@ fn blank(bytes: &mut [u8], node: &Node) {
     fill(bytes, start, end);
 }
 
-/// Replaces bytes by blanks, except for line ends.
+/// Replaces the bytes from `start` up to, and without, `end` by spaces, except for LF and CR.
 fn fill(bytes: &mut [u8], start: usize, end: usize) {
     bytes[start..end].iter_mut().filter(|byte| !matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
 }

@@ -2,23 +2,24 @@
 
 use crate::words::{Words, nearest};
 
-/// A parsed message of a deserialization error of serde.
+/// The message of a deserialization error of serde or the TOML parser, from which the kind of error and its words can
+/// be read.
 pub(super) struct DeserializerMessage<'m> {
     message: &'m str,
 }
 
 impl<'m> DeserializerMessage<'m> {
-    /// Creates a reader of a message of the TOML parser.
+    /// Wraps a message of the deserializer.
     pub(super) fn new(message: &'m str) -> Self {
         Self { message }
     }
 
-    /// Returns the name of the missing key. `None` if the message is about something else.
+    /// Returns the name of the key that the message says is missing. `None` if the message is about something else.
     pub(super) fn missing_key(&self) -> Option<&'m str> {
         self.message.strip_prefix("missing field `")?.split('`').next()
     }
 
-    /// Returns the unknown key. `None` if the message is about something else.
+    /// Returns the key that the message says is unknown. `None` if the message is about something else.
     pub(super) fn unknown_key(&self) -> Option<&'m str> {
         self.unknown("field").map(|(word, _)| word)
     }
@@ -28,8 +29,9 @@ impl<'m> DeserializerMessage<'m> {
         self.unknown_key().is_some() || self.message.starts_with("duplicate field")
     }
 
-    /// Returns `true` if the message can be about the required key `key`, whose value is `written`. For an unknown
-    /// variant, the value must be the unknown word. Otherwise every key but `kind`, the tag of enums, qualifies.
+    /// Returns `true` if the message can be about the key `key`, whose value is `written`. For an unknown variant, the
+    /// value without its quotes must be the unknown word. For other messages it is every key but `kind`, the tag of
+    /// enums.
     pub(super) fn may_be_of(&self, key: &str, written: &str) -> bool {
         match self.unknown("variant") {
             Some((word, _)) => written.trim_matches(['"', '\'']) == word,
@@ -37,8 +39,8 @@ impl<'m> DeserializerMessage<'m> {
         }
     }
 
-    /// Returns the unknown word and the known ones, where `what` is `field` or `variant`. `None` if the message is
-    /// about something else.
+    /// Returns the unknown word and the known ones of a message such as "unknown field `a`, expected `b` or `c`", where
+    /// `what` is `field` or `variant`. `None` if the message has another form.
     fn unknown(&self, what: &str) -> Option<(&'m str, Vec<&'m str>)> {
         let rest = self.message.strip_prefix("unknown ")?.strip_prefix(what)?.strip_prefix(" `")?;
         let (word, rest) = rest.split_once('`')?;
@@ -46,8 +48,9 @@ impl<'m> DeserializerMessage<'m> {
         Some((word, known))
     }
 
-    /// Returns the code of the finding, and its message: the error, then the fix. `written` is the value as written,
-    /// `key` its key. With `secret`, the message contains no part of the value.
+    /// Returns the code of the finding (`value`, `unknown-key`, `missing`, `duplicate` or `type`) and its text, which
+    /// states the error and, if it is known, the fix. `written` is the value as written, `key` its key. With `secret`,
+    /// the value is not repeated; the caller passes an empty `written` then.
     pub(super) fn message(
         &self,
         written: &str,
@@ -104,8 +107,9 @@ impl<'m> DeserializerMessage<'m> {
     }
 }
 
-/// Returns the fix for an unknown key: the advice for a key of another program, the nearest known key, or the list of
-/// known keys.
+/// Returns the fix for an unknown key: the advice for a key of another program, else the nearest known key, else the
+/// list of known keys, else that nothing can be written here. `known` is sorted, and loses the keys with upper-case
+/// letters, which are aliases.
 fn unknown_key(word: &str, known: &mut Vec<&str>, words: &Words) -> String {
     if let Some(write) = Words::look_up(words.foreign, word) {
         return write.to_owned();
@@ -120,7 +124,9 @@ fn unknown_key(word: &str, known: &mut Vec<&str>, words: &Words) -> String {
     }
 }
 
-/// Returns the message for a value of a wrong type: `found` and `expected` are serde's descriptions of the types.
+/// Returns the message for a value of a wrong type, with its fix. `found` and `expected` are serde's descriptions of
+/// the two types, `written` is the value as written, `key` its key. An expected type without a text of its own yields
+/// `not a valid value: write EXPECTED`.
 fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
     let quoted = found.starts_with("string");
     if let Some(text) = number(expected) {
@@ -156,8 +162,8 @@ fn wrong_type(found: &str, expected: &str, written: &str, key: &str) -> String {
     }
 }
 
-/// Returns the message for an integer type of Rust, with its range. `None` if `expected` is not the name of such a
-/// type.
+/// Returns the message for an integer type of Rust: with its range for `u8`, `u16`, `a nonzero u16`, `u32` and `i32`,
+/// and with an example for `u64`, `usize` and `i64`. `None` for every other text.
 fn number(expected: &str) -> Option<String> {
     let (low, high) = match expected {
         "u8" => (0, u64::from(u8::MAX)),
@@ -171,7 +177,8 @@ fn number(expected: &str) -> Option<String> {
     Some(format!("expected a whole number: write one from {low} to {high}"))
 }
 
-/// Returns the message for a syntax error of TOML, with a fix for known kinds of errors.
+/// Returns the message for a syntax error of TOML, on one line, with a fix: a specific one for duplicate keys, values
+/// without quotes, unclosed quotes or brackets, and keys without a value, or else the general forms of TOML.
 pub(super) fn syntax(message: &str) -> String {
     let message = message.replace('\n', "; ");
     let fix = match message.as_str() {

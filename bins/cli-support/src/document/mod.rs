@@ -19,11 +19,11 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 use tree::{Node, Path, Step};
 
-/// Maximum number of findings of one run.
+/// Number of findings after which deserialization looks for no more.
 const MAX_FINDINGS: usize = 200;
 
-/// A parser of a file format: from the text to its table, with the position of every value, or to the syntax errors. An error is a byte
-/// offset and a description, which contains the fix.
+/// A parser of a file format. It returns the table of the text, with the byte range of every value, or else the syntax
+/// errors, each as a byte offset and a description that contains the fix.
 pub type Parser = for<'t> fn(&'t str) -> Result<Spanned<DeTable<'t>>, Vec<(usize, String)>>;
 
 /// A parsed file, whose parts can be located by key and position.
@@ -36,7 +36,10 @@ pub struct Source<'t> {
     parser: Parser,
 }
 
-/// The parser of TOML.
+/// Parses TOML.
+///
+/// # Errors
+/// Returns all syntax errors, each with the byte offset at which it begins, 0 if the parser knows none.
 fn toml_parser<'t>(text: &'t str) -> Result<Spanned<DeTable<'t>>, Vec<(usize, String)>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -57,18 +60,19 @@ pub fn read<T: DeserializeOwned>(file: &str, text: &str, words: Words) -> Result
 }
 
 impl<'t> Source<'t> {
-    /// Parses a TOML file. `words` provides hints for messages.
+    /// Parses a TOML file. `file` is its name for messages, `words` provides hints for messages.
     ///
     /// # Errors
-    /// Returns all syntax errors.
+    /// Returns all syntax errors, with the code `syntax`.
     pub fn parse(file: &str, text: &'t str, words: Words) -> Result<Self, Findings> {
         Self::parse_with(file, text, words, toml_parser)
     }
 
-    /// Parses a file of another format. `words` provides hints for messages.
+    /// Parses a file of another format with `parser`. `file` is its name for messages, `words` provides hints for
+    /// messages.
     ///
     /// # Errors
-    /// Returns the syntax errors that the parser reports.
+    /// Returns the syntax errors that the parser reports, with the code `syntax`.
     pub fn parse_with(file: &str, text: &'t str, words: Words, parser: Parser) -> Result<Self, Findings> {
         let root = parser(text).map_err(|errors| {
             let fault = |(at, message): (usize, String)| {
@@ -94,11 +98,12 @@ impl<'t> Source<'t> {
         self.deserialize_part(&[])
     }
 
-    /// Deserializes one table of the file; `part` are the keys that lead to it. A missing table is deserialized as an
-    /// empty one.
+    /// Deserializes one table of the file; `part` are the keys that lead to it, none for the whole file. A missing
+    /// table is deserialized as an empty one.
     ///
     /// # Errors
-    /// Returns the errors of keys and values, at most 200. A key that is missing in the table itself ends the search.
+    /// Returns the errors of keys and values, at most 200, or one error if there is something other than a table at
+    /// `part`. A key that is missing in the table itself ends the search.
     pub fn deserialize_part<T: DeserializeOwned>(&self, part: &[&str]) -> Result<T, Findings> {
         let part: Path = part.iter().map(|key| Step::Key((*key).to_owned())).collect();
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
@@ -115,8 +120,9 @@ impl<'t> Source<'t> {
         read.filter(|_| found.is_empty()).ok_or_else(|| Findings::new(found))
     }
 
-    /// Deserializes a table without its faulty parts. Returns the value, which is `None` where reading cannot go on, the faults, and
-    /// the parts that were set aside.
+    /// Deserializes the table at `part`. After each error, the node that is at fault is removed and the rest is
+    /// deserialized again. Returns the value of the rest, the findings, and the paths of the removed nodes. The value
+    /// is `None` if an error is about the table itself, the same node is at fault twice, or there are 200 findings.
     fn deserialize_rest<T: DeserializeOwned>(
         &self,
         part: &Path,
@@ -146,7 +152,7 @@ impl<'t> Source<'t> {
         }
     }
 
-    /// Deserializes a table without the removed nodes.
+    /// Deserializes the table at `part` without the removed nodes.
     ///
     /// # Errors
     /// Returns the first error of the deserializer.
@@ -160,8 +166,10 @@ impl<'t> Source<'t> {
         T::deserialize(Deserializer::from(Spanned::new(span, kept)))
     }
 
-    /// Returns the node that an error of the deserializer is about: of the table at `part`, without the removed nodes.
-    /// Inside an enum, where serde loses the position, it is the node whose removal changes the error.
+    /// Returns the node that the error `why`, whose message is `said`, is about, among the nodes of the table at `part`
+    /// that are not removed. Inside an enum, where serde loses the position, it is the first value whose removal
+    /// changes the error; a value that is required itself is taken only if there is no other and the message can be
+    /// about it. If no removal changes the error, it is the enum.
     fn faulty_node<T: DeserializeOwned>(
         &self,
         part: &Path,
@@ -206,7 +214,8 @@ impl<'t> Source<'t> {
         required.unwrap_or(node)
     }
 
-    /// Creates the finding for a node and a message. The value is shown unless it is a secret, a list or a table.
+    /// Creates the finding for a node and a message. A missing key is appended to the path of the node. The value is
+    /// included unless it is secret, a list or a table, or the message is about the key.
     fn fault(&self, node: &Node, said: &DeserializerMessage<'_>) -> Finding {
         let mut key = tree::display(&node.path);
         if let Some(missing) = said.missing_key() {
@@ -223,25 +232,26 @@ impl<'t> Source<'t> {
         Finding::error(code, place, message).value(value)
     }
 
-    /// Returns `true` if a key of the path is one whose values are secret.
+    /// Returns `true` if a key of the path is one of [`Words::secrets`].
     fn is_secret(&self, path: &Path) -> bool {
         path.iter().any(|step| matches!(step, Step::Key(key) if self.words.is_secret(key)))
     }
 
-    /// Returns the first line of a value as written, at most 80 characters.
+    /// Returns the first line of the value at a byte range of the text as written, at most 80 characters of it.
     fn excerpt(&self, span: &Range<usize>) -> String {
         let written = self.text.get(span.clone()).unwrap_or_default();
         written.lines().next().unwrap_or_default().chars().take(80).collect()
     }
 
-    /// Returns the place of a byte offset, with the path of its key.
+    /// Returns the place of a byte offset of the text, with `key` as the path of its key.
     fn place_at(&self, at: usize, key: String) -> Place {
         let (line, column) = position(self.text, at);
         Place { file: self.file.clone(), line, column, key }
     }
 
-    /// Creates the finding of an error in the value of a key, such as `incoming.host` or `certificate[1].names`. For a
-    /// missing key, the position is that of the nearest table that contains it.
+    /// Creates the finding of an error (code `value`) in the value of a key, given by its path such as `incoming.host`
+    /// or `certificate[1].names`. The value is included unless it is secret or a table. For a missing key, the position
+    /// is that of the nearest table or list that contains it, and there is no value.
     pub fn fault_at(&self, key: &str, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let node = tree::nearest_node(&nodes, key);
@@ -251,7 +261,8 @@ impl<'t> Source<'t> {
         Finding::error("value", place, message).value(value)
     }
 
-    /// Creates the finding of an error in the value at a byte offset of the file.
+    /// Creates the finding of an error (code `value`) at a byte offset of the file. Its key and its value are those of
+    /// the node there; the value is left out if it is secret or a table.
     pub fn fault_at_byte(&self, at: usize, message: impl Into<String>) -> Finding {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let node = tree::node_at(&nodes, &(at..at), false);
@@ -259,14 +270,15 @@ impl<'t> Source<'t> {
         Finding::error("value", self.place_at(at, tree::display(&node.path)), message).value(value)
     }
 
-    /// Creates the finding of an error in the value at a line and a column in bytes, both from 1.
+    /// Creates the finding of an error like [`fault_at_byte`](Self::fault_at_byte), at a line and a column in bytes,
+    /// both from 1. A line behind the end counts as the end of the file.
     pub fn fault_at_position(&self, line: usize, column: usize, message: impl Into<String>) -> Finding {
         let start = self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
         self.fault_at_byte(start + column.saturating_sub(1), message)
     }
 
-    /// Returns the path of the first string equal to `text` among the nodes whose path begins with `key`, such as
-    /// `tailnet_ranges[1]`. `None` if there is none.
+    /// Returns the path, such as `tailnet_ranges[1]`, of a string equal to `text`: the first among the nodes whose path
+    /// as text begins with `key`. `None` if there is none.
     pub fn path_of_text(&self, key: &str, text: &str) -> Option<String> {
         let nodes = tree::nodes(&self.root, &Path::new(), &BTreeSet::new());
         let below = nodes.iter().filter(|node| tree::display(&node.path).starts_with(key));

@@ -7,12 +7,13 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 
 impl Source<'_> {
-    /// Deserializes one table of the file and interprets it. If the file has faults, the rest of it is interpreted all the same, so
-    /// that its faults of meaning are named in the same run; those that follow from what was set aside are left out. `interpret` is
-    /// given the file without the faulty parts, in which everything else has its position.
+    /// Deserializes the table of the file at `part` and passes it to `interpret`, which checks its meaning. If keys or
+    /// values have errors, `interpret` is called with the rest of the file, without the parts at fault, so that one run
+    /// reports errors of both kinds; findings that follow from the removed parts are dropped. The source passed to
+    /// `interpret` is the text with spaces in place of the removed parts, so that positions are those of the file.
     ///
     /// # Errors
-    /// The faults of keys and values, and of their meaning.
+    /// Returns the errors of keys and values, and those that `interpret` returns.
     pub fn interpret<T: DeserializeOwned, R>(
         &self,
         part: &[&str],
@@ -36,7 +37,7 @@ impl Source<'_> {
     }
 }
 
-/// The parts that were set aside, by the names under which others refer to them.
+/// The removed parts of a file, and the names by which other parts refer to them.
 struct SetAside {
     keys: Vec<String>,
     names: BTreeSet<String>,
@@ -44,6 +45,7 @@ struct SetAside {
 }
 
 impl SetAside {
+    /// Collects the paths of the removed nodes, and the names of removed tables: their keys, and every string in them.
     fn new(source: &Source<'_>, removed: &BTreeSet<Path>) -> Self {
         let nodes = tree::nodes(&source.root, &Path::new(), &BTreeSet::new());
         let mut names = BTreeSet::new();
@@ -62,7 +64,10 @@ impl SetAside {
         Self { keys: removed.iter().map(tree::display).collect(), names, nodes }
     }
 
-    /// Returns a finding about the rest as one about the whole file. `None` if it follows from what was set aside.
+    /// Converts a finding about the rest of the file to one about the whole file, in which the items of lists have
+    /// other indices. Returns `None` if the finding follows from a removed part: its key is removed or below a removed
+    /// key, its message quotes the last key of a removed path, or its value or message contains the name of a removed
+    /// table. A finding about another file is returned unchanged.
     fn relevant(&self, source: &Source<'_>, rest: &Source<'_>, finding: &Finding) -> Option<Finding> {
         let mut finding = finding.clone();
         if finding.place.file != source.file {
@@ -88,7 +93,9 @@ impl SetAside {
         (!follows).then_some(finding)
     }
 
-    /// Returns the key in the whole file of one in the rest, where lists may be shorter.
+    /// Returns the path in the whole file of a path in the rest, where lists may have lost items. Nodes of the two
+    /// correspond if they begin at the same byte and their paths have the same keys. A path without a counterpart is
+    /// returned unchanged.
     fn original_key(&self, rest: &Source<'_>, key: &str) -> String {
         let nodes = tree::nodes(&rest.root, &Path::new(), &BTreeSet::new());
         let node = tree::nearest_node(&nodes, key);

@@ -31,23 +31,25 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Returns the byte offset of the key, or of the value for a list item.
+    /// Returns the byte offset of the key, or, for a list item and the root, that of the value.
     pub(super) fn key_start(&self) -> usize {
         self.key.as_ref().map_or(self.span.start, |key| key.start)
     }
 
-    /// Returns whether the node has a key, so that it is no item of a list.
+    /// Returns `true` if the node has a key, `false` for an item of a list and for the table at which the listing
+    /// began.
     pub(super) fn has_key(&self) -> bool {
         self.key.is_some()
     }
 
-    /// Returns the value as written in `text`, the text of the file.
+    /// Returns the value as written in `text`, the text of the file; empty if the text does not contain the range.
     pub(super) fn text<'t>(&self, text: &'t str) -> &'t str {
         text.get(self.span.clone()).unwrap_or_default()
     }
 }
 
-/// Returns the table at a path with its span; an empty one if there is no table.
+/// Returns a copy of the table at a path, with its byte range. A path ends at its first index of a list. If there is no
+/// table at the path, the table is empty, and the range is that of the last value on the path.
 pub(super) fn part<'t>(root: &Spanned<DeTable<'t>>, path: &Path) -> (Range<usize>, DeTable<'t>) {
     let mut span = root.span();
     let mut table = root.get_ref();
@@ -61,7 +63,8 @@ pub(super) fn part<'t>(root: &Spanned<DeTable<'t>>, path: &Path) -> (Range<usize
     (span, table.clone())
 }
 
-/// Returns a table at `path` without the removed nodes. `path` is unchanged afterwards.
+/// Returns the table at `path` without the removed nodes and everything below them. `path` changes during the call, and
+/// is restored before it returns.
 pub(super) fn prune<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<Path>) -> DeTable<'t> {
     let mut kept = DeTable::new();
     for (key, value) in table {
@@ -74,7 +77,7 @@ pub(super) fn prune<'t>(table: DeTable<'t>, path: &mut Path, removed: &BTreeSet<
     kept
 }
 
-/// Returns a copy of the value at `path` without the nodes in `removed`.
+/// Returns the value at `path` without the removed nodes. Items of a list behind a removed one move up.
 fn pruned_value<'t>(
     value: Spanned<DeValue<'t>>,
     path: &mut Path,
@@ -99,7 +102,8 @@ fn pruned_value<'t>(
     Spanned::new(span, value)
 }
 
-/// Returns the table at a path and all nodes below it that are not removed, the table itself first.
+/// Returns the table at a path, which comes first, and the nodes below it, except for removed nodes and what is below
+/// these. If the table itself is removed, the result is empty.
 pub(super) fn nodes(root: &Spanned<DeTable<'_>>, path: &Path, removed: &BTreeSet<Path>) -> Vec<Node> {
     let (span, table) = part(root, path);
     let mut found =
@@ -153,8 +157,12 @@ enum Open<'d, 't> {
     Array(&'d DeArray<'t>),
 }
 
-/// Returns the node at a span: one whose key (preferred with `key`) or value is exactly there, else the deepest that
-/// begins there, else the smallest that contains it, else the first node.
+/// Returns the node for a byte range: one whose key or value has exactly this range, else the deepest whose value
+/// begins there, else the smallest whose value contains the start of the range, else the first node. If a key and a
+/// value have the range, `key` selects the node of the key.
+///
+/// # Panics
+/// Panics if `nodes` is empty.
 pub(super) fn node_at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
     let by_key = nodes.iter().find(|node| node.key.as_ref() == Some(span));
     let by_value = || nodes.iter().filter(|node| node.span == *span).max_by_key(|node| node.path.len());
@@ -168,7 +176,10 @@ pub(super) fn node_at(nodes: &[Node], span: &Range<usize>, key: bool) -> Node {
     found.unwrap_or(&nodes[0]).clone()
 }
 
-/// Returns the node of a key path, or of the nearest table or list that contains it.
+/// Returns the node with a path as text, else the deepest node on the way to it, else the first node.
+///
+/// # Panics
+/// Panics if `nodes` is empty.
 pub(super) fn nearest_node<'n>(nodes: &'n [Node], key: &str) -> &'n Node {
     let contains = |node: &&Node| {
         let path = display(&node.path);

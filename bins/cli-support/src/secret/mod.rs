@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 /// Environment variable that systemd sets to the folder of a unit's credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// Maximum length of a secret in bytes, more than any password or key has.
+/// Maximum length of a secret in bytes, 64 KiB, which is more than any password or key has.
 pub const MAX_SECRET_SIZE: u64 = 64 * 1024;
 
 /// Source of a secret. Displayed and serialized as the reference, never as the secret.
@@ -136,7 +136,7 @@ pub enum SecretError {
     },
 }
 
-/// Returns how to provide the variable of systemd's credentials. Empty for other variables.
+/// Returns the part of an error message that says how to set `CREDENTIALS_DIRECTORY`. Empty for other variables.
 fn how(variable: &str) -> &'static str {
     if variable != CREDENTIALS {
         return "";
@@ -155,8 +155,8 @@ impl From<SecretError> for crate::outcome::Failure {
 }
 
 impl Reference {
-    /// Returns the path of the file that contains the unencrypted secret, so that it can be passed to another program.
-    /// `None` for age files and environment variables, and for credentials outside a unit.
+    /// Returns the path of the file that contains the secret unencrypted, so that it can be passed to another program.
+    /// `None` for age files and environment variables, and for credentials if `CREDENTIALS_DIRECTORY` is not set.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Credential(name) => open::credentials().ok().map(|folder| folder.join(name)),
@@ -174,8 +174,9 @@ impl Reference {
         self.line(&self.read_bytes()?)
     }
 
-    /// Reads a secret of one line that belongs to another account: a file may be owned by that account, or readable by
-    /// one of its groups. Other references are read like [`read`](Self::read).
+    /// Reads a secret of one line that belongs to another account. A file may be owned by that account, or readable by
+    /// one of its groups, beside what [`read`](Self::read) accepts. Other kinds of references are read like
+    /// [`read`](Self::read).
     ///
     /// # Errors
     /// Returns the errors of [`read`](Self::read).
@@ -206,7 +207,8 @@ impl Reference {
     /// Reads a secret of at most 64 KiB unchanged, with its line ends, such as a private key.
     ///
     /// # Errors
-    /// Returns a [`SecretError`] if the secret cannot be read, is accessible to others, or is longer than 64 KiB.
+    /// Returns a [`SecretError`] if the secret cannot be read or decrypted, its file is not a regular one or accessible
+    /// to others, or it is longer than 64 KiB.
     pub fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         match self {
             Self::Age { file, identity } => sealed::read(file, identity),
@@ -225,7 +227,8 @@ impl Reference {
         }
     }
 
-    /// Returns the path or variable of the secret, for messages.
+    /// Returns the path of the file or the name of the variable of the secret, for messages; the reference if a
+    /// credential has no folder.
     fn place(&self) -> String {
         match self {
             Self::Environment(name) => name.clone(),

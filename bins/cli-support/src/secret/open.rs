@@ -11,19 +11,20 @@ use zeroize::Zeroizing;
 /// Protection of a file from other users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileProtection {
-    /// By systemd through the folder: credentials have mode 0440 and an access control list. Symbolic links are
-    /// refused.
+    /// By systemd through the folder: credentials have mode 0440 and an access control list. The owner must be root or
+    /// the process's user; the mode is not checked. Symbolic links are refused.
     BySystemd,
-    /// By owner and mode of the file, which are checked.
+    /// By owner and mode. The owner must be root or the process's user. Others must have no access, and the group none
+    /// either, except for reading a file of root.
     Privately,
-    /// None, since the file is encrypted.
+    /// None, since the file is encrypted. Owner and mode are not checked.
     Openly,
 }
 
-/// Returns the folder of the unit's credentials.
+/// Returns the folder of the unit's credentials, from `CREDENTIALS_DIRECTORY`.
 ///
 /// # Errors
-/// Returns [`SecretError::Environment`] outside a unit with credentials.
+/// Returns [`SecretError::Environment`] if the variable is unset or empty, as outside a unit with credentials.
 pub(super) fn credentials() -> Result<PathBuf, SecretError> {
     std::env::var_os(CREDENTIALS)
         .filter(|folder| !folder.is_empty())
@@ -31,8 +32,8 @@ pub(super) fn credentials() -> Result<PathBuf, SecretError> {
         .ok_or_else(|| SecretError::Environment(CREDENTIALS.to_owned()))
 }
 
-/// Reads a file with this protection, at most 64 KiB. All checks use the descriptor that is read, so that nothing can
-/// change in between.
+/// Reads a regular file of at most 64 KiB, whose owner and mode must fit `kept`. All checks use the descriptor that is
+/// read, so that nothing can change in between.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, is larger, is not regular, or its owner or mode does not fit.
@@ -40,7 +41,8 @@ pub(super) fn read(path: &Path, kept: FileProtection) -> Result<Zeroizing<Vec<u8
     read_with(path, kept, None)
 }
 
-/// Reads a file, at most 64 KiB, that may also be owned by an account or be readable by one of its groups.
+/// Reads a file of at most 64 KiB like [`FileProtection::Privately`], but the account `with` may own it, or one of its
+/// groups may read it.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, is larger, is not regular, or its owner or mode does not fit.
@@ -48,12 +50,12 @@ pub(super) fn read_shared(path: &Path, with: &Account) -> Result<Zeroizing<Vec<u
     read_with(path, FileProtection::Privately, Some(with))
 }
 
-/// Reads a file after checking that it is a regular file whose owner and mode fit its protection. `with` is an account
-/// that may own the file, or whose groups may read it.
+/// Reads a file after checking that it is a regular file of at most 64 KiB whose owner and mode fit its protection.
+/// `with` is an account that may own the file as well, or one of whose groups may read it.
 ///
 /// # Errors
-/// Returns an error if the file cannot be read, is larger than 64 KiB, is not regular, or its owner or mode does not
-/// fit.
+/// Returns [`SecretError::Read`] if the file cannot be opened or read, [`SecretError::Refused`] if it is larger, is not
+/// regular, or its owner or mode does not fit.
 fn read_with(
     path: &Path,
     kept: FileProtection,

@@ -8,10 +8,11 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Decrypts `file` with the identities in the file `identity`. The result is at most 64 KiB.
+/// Decrypts `file`, which may be armored, with the identities in the file `identity`. The result is at most 64 KiB.
 ///
 /// # Errors
-/// Returns an error if a file cannot be read, no identity fits, the file is damaged, or the result is larger.
+/// Returns an error if a file cannot be read or is larger than 64 KiB, the identity is not protected or not usable, no
+/// identity fits, the encrypted file is damaged, or the result is larger than 64 KiB.
 pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let identities = identities(identity)?;
     let sealed = read_file(file, FileProtection::Openly)?;
@@ -40,7 +41,7 @@ pub(super) fn read(file: &Path, identity: &Path) -> Result<Zeroizing<Vec<u8>>, S
     Ok(bytes)
 }
 
-/// Reads the age identities or the SSH key in a file.
+/// Reads the age identities or the SSH key in a file. A file that begins with `-----BEGIN` is an SSH key.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, does not pass [`FileProtection::Privately`], or contains neither, or if

@@ -8,7 +8,7 @@ use testkit::RequestError;
 
 /// Time to wait for a connection before the next address is tried, as RFC 8305 recommends.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-/// Time to wait for a response before the other edge is tried.
+/// Time to wait for the next bytes of a response before the other edge is tried.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Counts of a client's requests, by outcome.
@@ -17,16 +17,17 @@ pub(super) struct Tally {
     answered: usize,
     resumed: usize,
     early: usize,
-    /// Attempts that one edge did not accept, after which the other was tried.
+    /// Attempts without a connection, after which the other edge was tried.
     moved: usize,
-    /// Attempts that were cut off, after which the request was sent again.
+    /// Attempts whose connection was cut or timed out before a response, after which the request was sent again.
     again: usize,
     lost: Vec<String>,
     longest: Duration,
 }
 
 impl Tally {
-    /// Checks that no request was lost, and that some attempt met the unavailable edge. Returns the counts in words.
+    /// Checks that no request was lost, that there were at least 10, and that some attempt met the unavailable edge.
+    /// Returns the counts in words.
     ///
     /// # Errors
     /// Returns what does not hold.
@@ -55,8 +56,8 @@ impl Tally {
     }
 }
 
-/// Runs `what` while a client sends requests to both edges, from 0.5 s before to 0.5 s after. Returns the client's
-/// counts, and the result of `what`.
+/// Runs `what` while a client sends requests for `host` to both edges, from 0.5 s before to 0.5 s after. Returns the
+/// client's counts, or an error if the client panicked, and the result of `what`.
 ///
 /// # Panics
 /// Panics if `what` does.
@@ -78,7 +79,8 @@ pub(super) fn ask_while<T>(
     })
 }
 
-/// Sends one request every 25 ms, to both edges in turn, until `stop`. Returns the counts.
+/// Sends requests for `host`, 25 ms after the end of the previous one, until `stop`. Each begins at the other edge than
+/// the one before, and tries both edges twice, until one responds with 200. Returns the counts.
 fn client(edges: &TwoEdgeLab, host: &str, stop: &AtomicBool) -> Tally {
     let mut client = edges.client();
     (client.connect, client.patience) = (CONNECT_TIMEOUT, RESPONSE_TIMEOUT);

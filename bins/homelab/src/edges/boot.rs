@@ -5,12 +5,12 @@ use crate::facts::{Facts, ensure, until};
 use crate::{postgres, programs};
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "One order for both";
 /// Names of the two certificates.
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
-/// Starts all programs, and checks the first certificates.
+/// Starts the databases, nodes, applications and edges, and checks the first certificates.
 ///
 /// # Errors
 /// Returns the reason why the other chapters cannot run.
@@ -63,7 +63,7 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the certificate chain of a name.
+/// Returns the certificate chain of a name in PEM, as both edges have stored it.
 ///
 /// # Errors
 /// Returns an error unless both edges have the same chain and key.
@@ -103,7 +103,8 @@ fn serial(edges: &TwoEdgeLab, name: &str) -> Result<String, String> {
     Ok(serials.swap_remove(0).to_lowercase().replace('=', " "))
 }
 
-/// Checks the renewal of a certificate that the CA suggests to replace, after the promotion of the database.
+/// Checks that the edges together renew a certificate once that the CA suggests to replace, after the promotion of the
+/// database. Adds the result to `facts`.
 pub(super) fn renewal(edges: &TwoEdgeLab, facts: &Facts) {
     facts.fact(
         CHAPTER,

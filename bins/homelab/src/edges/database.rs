@@ -7,7 +7,7 @@ use crate::facts::{Facts, ensure, until};
 use crate::postgres;
 use std::time::{Duration, Instant};
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "The database of both";
 
 /// Password of the replication role.
@@ -17,10 +17,10 @@ pub(super) const REPLICATOR: &str = "of the replica";
 const APPLY: &str = "pg-ensure apply /srv/two-edges/databases.toml --hba /srv/two-edges/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
-/// Creates and starts the primary and its replica, as a chapter of the scenario.
+/// Creates and starts the primary and its replica, and adds the results to `facts`.
 ///
 /// # Errors
-/// Returns the reason why the other chapters cannot run.
+/// Returns an error if one of them does not run, so that the other chapters cannot.
 pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let matrix = &edges.topology.matrix;
     let (chain, key) = edges.topology.public_authority.issue(&["lab-matrix"]);
@@ -57,10 +57,12 @@ pub(super) fn boot(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     ensure(there && follows, || "without a database there is nothing to share".to_owned())
 }
 
-/// Cuts the power of the primary's node under load, and promotes the replica.
+/// Cuts the power of the primary's node under load, promotes the replica, and checks sessions and early data before and
+/// after. Adds the results to `facts`.
 ///
 /// # Errors
-/// Returns an error if the promotion fails, so that the other chapters cannot run.
+/// Returns an error if the sessions for the checks cannot be made, or the promotion fails, so that the other chapters
+/// cannot run.
 pub(super) fn lose_primary(edges: &TwoEdgeLab, facts: &Facts) -> Result<(), String> {
     let [one, other] = addresses();
     let topology = &edges.topology;

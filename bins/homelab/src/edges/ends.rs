@@ -5,10 +5,11 @@ use super::{EARLY, TRIES, TwoEdgeLab, addresses};
 use crate::facts::{Facts, ensure, until};
 use std::time::{Duration, Instant};
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Either edge ends";
 
-/// Kills each edge in turn under load, then cuts the power of one.
+/// Kills and restarts each edge in turn under load, then cuts the power of the second, and checks that no request is
+/// lost. Adds the results to `facts`.
 pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let said = |why| format!("{why:?}");
     let (client, address) = (&edges.topology.client, addresses());

@@ -24,12 +24,12 @@ const CONFIG: &str = "/srv/two-edges/edge.toml";
 const EARLY: &str = "eniac.example.org";
 /// Name that the first node serves, without early data.
 const TICKETS: &str = "git.example.org";
-/// Number of attempts for what may be too late on a loaded machine.
+/// Number of attempts for checks that fail if the database is too slow, as on a loaded machine.
 const TRIES: usize = 8;
 /// Name for which the edges themselves respond.
 const APEX: &str = "www.example.org";
 
-/// The lab with two edges: its hosts, the servers of the internet, and the programs under test.
+/// The lab with two edges: its hosts, the servers of the internet, and the running programs.
 pub(crate) struct TwoEdgeLab {
     pub(crate) topology: Topology,
     pub(crate) external: ExternalServers,
@@ -38,7 +38,8 @@ pub(crate) struct TwoEdgeLab {
 }
 
 impl TwoEdgeLab {
-    /// Starts the servers of the internet and writes the secrets. None of the programs under test runs yet.
+    /// Starts the servers of the internet, and writes the secrets and certificates. None of the programs under test
+    /// runs yet.
     ///
     /// # Errors
     /// Returns a description of what could not be started or written.
@@ -75,7 +76,7 @@ impl TwoEdgeLab {
         [&self.topology.vps, self.topology.galaga.as_ref().expect("this form has two edges")]
     }
 
-    /// Starts an edge, by its index.
+    /// Starts an edge, by its index 0 or 1.
     ///
     /// # Errors
     /// Returns a description if the program cannot be started.
@@ -85,14 +86,14 @@ impl TwoEdgeLab {
         Ok(())
     }
 
-    /// Kills an edge, by its index.
+    /// Kills an edge with SIGKILL, by its index. No effect if it does not run.
     fn kill(&self, edge: usize) {
         if let Some(mut running) = self.edges[edge].lock().expect("no panic").take() {
             running.kill();
         }
     }
 
-    /// Returns the log lines of an edge since its start.
+    /// Returns the lines that an edge wrote to standard error since its start. Empty if it does not run.
     fn log_lines(&self, edge: usize) -> Vec<String> {
         let mut running = self.edges[edge].lock().expect("no panic");
         running.as_mut().map(|running| running.all().to_vec()).unwrap_or_default()
@@ -108,17 +109,17 @@ impl TwoEdgeLab {
     /// Returns the value of a metric of an edge. `name` includes the labels.
     ///
     /// # Errors
-    /// Returns an error if the metric is missing.
+    /// Returns an error if the edge does not respond, or the metric is missing or not a whole number.
     fn metric(&self, edge: usize, name: &str) -> Result<u64, String> {
         let said = self.hosts()[edge].ask("curl -sS --max-time 5 http://127.0.0.1:9180/metrics")?;
         let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         line.ok_or_else(|| format!("{name} is missing"))
     }
 
-    /// Waits until an edge reaches a writable database.
+    /// Waits up to `within` until an edge reaches a writable database.
     ///
     /// # Errors
-    /// Returns the last log line of the edge after `within`.
+    /// Returns the last log line of the edge, or the reason why its metrics are missing.
     fn wait_for_database(&self, edge: usize, within: Duration) -> Result<(), String> {
         until(within, || {
             let up = self.metric(edge, "edge_shared_up")?;
@@ -126,10 +127,10 @@ impl TwoEdgeLab {
         })
     }
 
-    /// Creates a client that has sessions of an edge, and waits until the database has them too.
+    /// Creates a client that has at least two sessions of an edge, and waits until the database has them, too.
     ///
     /// # Errors
-    /// Returns an error if the database does not have them within 20 s.
+    /// Returns an error if the edge does not respond, or the database does not have the sessions within 20 s.
     fn client_with_sessions(&self, edge: usize) -> Result<ResumingClient, String> {
         let kept = || self.metric(edge, "edge_shared_sessions_total{result=\"kept\"}");
         let (client, had) = (self.client(), kept()?);
@@ -141,10 +142,10 @@ impl TwoEdgeLab {
         Ok(client)
     }
 
-    /// Sends a request in early data to the edge that did not issue the session, which is `from`. Returns the outcome
-    /// and the request's path. An edge waits at most 200 ms for the database, which a loaded machine may exceed: the
-    /// request then follows a full handshake, and another session is tried. In every case, each request must arrive
-    /// exactly once.
+    /// Sends a request as early data to the edge that did not issue the session; `from` is the index of the one that
+    /// did. The path contains `name`. Returns the outcome and the path of the request. An edge waits at most 200 ms for
+    /// the database, which a loaded machine may exceed: the request then follows a full handshake, and another session
+    /// is tried, up to [`TRIES`] times. In every case, each request must arrive exactly once.
     ///
     /// # Errors
     /// Returns an error if a request does not arrive once, or no session is resumed with early data.
@@ -189,7 +190,7 @@ fn addresses() -> [SocketAddr; 2] {
     [PACMAN, GALAGA].map(|edge| (edge.v4.parse::<Ipv4Addr>().expect("an address"), 443).into())
 }
 
-/// Runs all chapters.
+/// Runs all chapters, and adds the results of their checks to `facts`.
 ///
 /// # Errors
 /// Returns the reason why the remaining chapters cannot run.

@@ -5,12 +5,13 @@ use crate::facts::{Facts, ensure};
 use std::time::Duration;
 use testkit::replay;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Sessions of both";
-/// Metric of the sessions that an edge has taken for early data.
+/// Metric of the number of sessions that an edge has taken from the database to accept early data.
 pub(super) const TAKEN: &str = "edge_shared_takes_total{result=\"taken\"}";
 
-/// Checks that a session of one edge is resumed at the other, and adds the results to `facts`.
+/// Checks that sessions of one edge resume at the other, and that early data is accepted once by both edges together,
+/// also if it is replayed. Adds the results to `facts`.
 pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     let [one, other] = addresses();
     let topology = &edges.topology;
@@ -91,7 +92,8 @@ pub(super) fn run(edges: &TwoEdgeLab, facts: &Facts) {
     );
 }
 
-/// Sends a flight to both edges from the attacker, eight times each, at the same time.
+/// Sends recorded bytes to both edges from the attacker, eight times each, at the same time, and waits for the ends of
+/// the connections.
 pub(super) fn send_volley(edges: &TwoEdgeLab, flight: &[u8]) {
     edges.topology.attacker.run_inside(|| {
         std::thread::scope(|scope| {

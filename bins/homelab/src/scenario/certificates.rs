@@ -11,16 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Certificates";
 
-/// Names of the certificate folders.
+/// Names of the certificates and of their folders.
 const NAMES: [&str; 2] = ["example.org", "eniac.example.org"];
 
-/// Starts the edge, and checks the first certificates.
+/// Starts the edge, and checks the first certificates. Adds the results to `facts`.
 ///
 /// # Errors
-/// Returns an error if there are none, so that the other chapters cannot run.
+/// Returns an error if the edge does not start or gets no certificates within 60 s, so that the other chapters cannot
+/// run.
 pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_edge("")?;
     let issued = facts.fact(
@@ -87,10 +88,11 @@ pub(crate) fn issue(lab: &Lab, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// Sends requests until `stop`, on one connection and on new ones. Returns the number of each.
+/// Sends requests until `stop`, every 20 ms on one connection, and with every fifth one on a new connection. Returns
+/// the number of requests on the one connection, and of those on new ones.
 ///
 /// # Errors
-/// Returns the first request that failed.
+/// Returns a description of the first request that failed or had another status than 200.
 fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
     let tls = lab.tls();
     let name = rustls::pki_types::ServerName::try_from("git.example.org").map_err(|why| why.to_string())?;
@@ -118,7 +120,8 @@ fn load(lab: &Lab, stop: &AtomicBool) -> Result<(usize, usize), String> {
     Ok((on_one, on_new))
 }
 
-/// Checks the renewal of a certificate that the CA suggests to replace, after two failures of the CA.
+/// Checks that the edge renews a certificate that the CA suggests to replace, after two failures of the CA, without
+/// losing a request. Adds the results to `facts`.
 pub(crate) fn renewal(lab: &Lab, facts: &Facts) {
     let path = lab.topology.vps.folder.join("var-lib/acme/example.org/fullchain.pem");
     let chain = || std::fs::read_to_string(&path).map_err(|why| why.to_string());

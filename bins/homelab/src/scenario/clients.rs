@@ -5,12 +5,13 @@ use crate::lab::{Lab, field};
 use crate::topology::port;
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Clients";
 /// Arguments of curl with forged header fields.
 const SPOOFED: &str = "-H 'X-Forwarded-For: 6.6.6.6' -H 'X-Real-IP: 6.6.6.6' -H 'Forwarded: for=6.6.6.6' -H 'X_Forwarded_For: 6.6.6.6'";
 
-/// Runs the checks.
+/// Checks which client address the application receives, that WebSockets and headscale work through both hops, that the
+/// edge cannot be bypassed, and that double TLS is not readable. Adds the results to `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     through_both_hops(lab, facts);
     websocket(lab, facts);
@@ -27,7 +28,8 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     double_tls(lab, facts);
 }
 
-/// Checks the client address through both hops, over each version of HTTP.
+/// Checks that the application receives the client's address and no forged fields, through both hops, over each version
+/// of HTTP and over IPv6, and that plain HTTP is redirected.
 fn through_both_hops(lab: &Lab, facts: &Facts) {
     for (how, version) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
         facts.fact(CHAPTER, format!("through both hops over HTTP/{version}: the application sees the client's address and none of the forged fields"), || {
@@ -53,7 +55,7 @@ fn through_both_hops(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Checks WebSockets through both hops, over each version of HTTP.
+/// Checks WebSockets through both hops over HTTP/1.1, HTTP/2 and HTTP/3.
 fn websocket(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "a WebSocket through both hops: the application sees the client's address", || {
         let said = lab.topology.client.ask(
@@ -81,7 +83,7 @@ with client.connect('wss://git.example.org/socket', ssl=trust, sock=socket.creat
 }
 
 /// Checks that a client of headscale registers through both hops and stays connected, by the handshake and the frames
-/// of Tailscale's control protocol.
+/// of Tailscale's control protocol, and that an upgrade to another protocol is not passed on.
 fn check_headscale(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -101,7 +103,8 @@ fn check_headscale(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Checks the paths that bypass the edge.
+/// Checks that the node does not respond to the public network, even to a forged tailnet address, and serves a route
+/// that is limited to the tailnet only there.
 fn around_the_edge(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "the node does not respond to the public network, even to a forged tailnet address", || {
         let attacker = &lab.topology.attacker;
@@ -131,7 +134,8 @@ fn around_the_edge(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Checks that the hop with double TLS is not readable on the tailnet.
+/// Checks that the hop with double TLS is not readable on the tailnet, and that its certificate verifies only against
+/// the tailnet's CA.
 fn double_tls(lab: &Lab, facts: &Facts) {
     facts.fact(CHAPTER, "double TLS to the second node: the request is not readable on the tailnet, as it is on the plain hop", || {
         let switch = &lab.topology.switch;

@@ -6,17 +6,19 @@ use crate::lab::Lab;
 use crate::postgres;
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Databases";
 
-/// Command of the systemd unit.
+/// Command that applies the declaration of the databases, as the systemd unit does.
 const APPLY: &str = "pg-ensure apply /srv/lab-matrix/databases.toml --hba /srv/lab-matrix/hba.toml \
     --connect 'host=/run/postgresql user=postgres'";
 
-/// Starts the server, applies the declaration, and starts the applications.
+/// Creates and starts the server, applies the declaration, and starts the applications of both nodes. Adds the results
+/// of the checks to `facts`.
 ///
 /// # Errors
-/// Returns an error if there are no databases, so that the other chapters cannot run.
+/// Returns an error if the server or an application does not start, or there are no databases, so that the other
+/// chapters cannot run.
 pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     let matrix = &lab.topology.matrix;
     let (chain, key) = lab.topology.public_authority.issue(&["lab-matrix", "db.example.org"]);
@@ -48,7 +50,7 @@ pub(crate) fn boot(lab: &Lab, facts: &Facts) -> Result<(), String> {
     lab.start_second_node()
 }
 
-/// Returns a psql command that logs in and prints the current user, with a password if given. `to` is the host, with
+/// Returns a psql command that logs in, with a password if given, and prints the current user. `to` is the host, with
 /// further parameters of libpq.
 fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String {
     let password = password.map(|password| format!("PGPASSWORD='{password}' ")).unwrap_or_default();
@@ -58,7 +60,7 @@ fn login(to: &str, user: &str, database: &str, password: Option<&str>) -> String
     )
 }
 
-/// Runs a login that must succeed.
+/// Runs a login that must succeed, and returns which user it is on which host.
 ///
 /// # Errors
 /// Returns the output and the status if the login fails.
@@ -66,7 +68,10 @@ fn comes_in(host: &Host, command: &str) -> Result<String, String> {
     host.ask(command).map(|user| format!("{} is {user}", host.name))
 }
 
-/// Runs a login that must fail, and returns the server's reason.
+/// Runs a login that must fail, and returns the server's reason: the line after the last `FATAL:`.
+///
+/// # Errors
+/// Returns the output if the login succeeds.
 fn stays_out(host: &Host, command: &str) -> Result<String, String> {
     let why = host.expect_failure(command)?;
     Ok(why.rsplit("FATAL:").next().unwrap_or_default().trim().lines().next().unwrap_or_default().to_owned())
@@ -133,7 +138,8 @@ pub(crate) fn logins(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Checks that after a change of the password file only the new password is valid, and the other passwords remain.
+/// Checks that after a change of a password file and a run of pg-ensure only the new password is valid, and the other
+/// passwords remain. Adds the result to `facts`.
 pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -156,7 +162,8 @@ pub(crate) fn rotation(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// Checks that an application recovers from a restart of the server, and that its data is complete.
+/// Checks that an application recovers from a restart of the server, and that its data is complete. Adds the result to
+/// `facts`.
 pub(crate) fn restart(lab: &Lab, facts: &Facts) {
     facts.fact(
         super::faults::CHAPTER,

@@ -7,16 +7,16 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Early data";
 /// Address of the relay, on the attacker's host.
 const RELAY: &str = "203.0.113.66:8443";
 
-/// A relay on the path that records the bytes of each client connection.
+/// A relay between client and edge that records the bytes that each client connection sends.
 struct TcpRelay(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl TcpRelay {
-    /// Starts the relay in the network of this thread.
+    /// Starts the relay in the network of this thread, at [`RELAY`]. It runs until the process exits.
     ///
     /// # Errors
     /// Returns a description if its address cannot be bound.
@@ -56,8 +56,8 @@ impl TcpRelay {
         Ok(Self(kept))
     }
 
-    /// Replays the bytes of the last connection, and reads the response until nothing arrives for 700 ms. Returns its
-    /// length in bytes.
+    /// Sends the bytes of the last connection to the edge again, and reads the response until the connection ends or
+    /// nothing arrives for 700 ms. Returns the length of the response in bytes.
     ///
     /// # Errors
     /// Returns an error if nothing was recorded, or the edge cannot be connected to.

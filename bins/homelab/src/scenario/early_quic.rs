@@ -13,14 +13,15 @@ const RELAY: &str = "203.0.113.66";
 /// UDP port of the relay.
 const PORT: u16 = 8444;
 
-/// A relay on the path that records the datagrams of each client.
+/// A relay between client and edge that records the datagrams that each client sends.
 struct DatagramRelay(Arc<Mutex<Vec<Vec<Vec<u8>>>>>);
 
 impl DatagramRelay {
-    /// Starts the relay in the network of this thread, for up to eight clients.
+    /// Starts the relay in the network of this thread, for up to eight clients; datagrams of others are dropped. It
+    /// runs until the process exits.
     ///
     /// # Errors
-    /// Returns a description if its address cannot be bound.
+    /// Returns a description if a socket cannot be bound or connected.
     fn start() -> Result<Self, String> {
         let said = |why: std::io::Error| format!("{RELAY}:{PORT}: {why}");
         let front = Arc::new(UdpSocket::bind((RELAY, PORT)).map_err(said)?);
@@ -55,8 +56,8 @@ impl DatagramRelay {
         Ok(Self(kept))
     }
 
-    /// Replays the datagrams of the last client, and reads the response until nothing arrives for 300 ms. Returns the
-    /// number of its datagrams.
+    /// Sends the datagrams of the last client to the edge again, and reads datagrams of the edge until none arrives for
+    /// 300 ms. Returns the number of those read.
     ///
     /// # Errors
     /// Returns an error if nothing was recorded, or sending fails.
@@ -72,7 +73,7 @@ impl DatagramRelay {
     }
 }
 
-/// Creates a socket that is connected to the edge.
+/// Creates a UDP socket at the relay's address that is connected to the edge.
 ///
 /// # Errors
 /// Returns a description if the socket cannot be bound or connected.
@@ -82,7 +83,9 @@ fn towards_the_edge() -> Result<UdpSocket, String> {
     Ok(socket)
 }
 
-/// Runs the checks. `count` returns the number of requests for a path that reached the application.
+/// Checks that a GET and a POST in early data over QUIC reach the application once, also after replays of their
+/// datagrams. `count` returns the number of requests for a path that reached the application. Adds the results to
+/// `facts`.
 pub(super) fn run(
     lab: &Lab,
     facts: &Facts,

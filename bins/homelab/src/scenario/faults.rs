@@ -6,17 +6,18 @@ use crate::lab::{Lab, field};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 pub(crate) const CHAPTER: &str = "Faults";
 
-/// Runs the checks of lost networks and processes, and of the clock.
+/// Checks a loss of the tailnet, a kill of the edge, and jumps of its clock, and adds the results to `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts, pace: &Pace) {
     tailnet_away(lab, facts, pace);
     edge_killed(lab, facts);
     clock_jumps(lab, facts);
 }
 
-/// Checks that after a loss of the tailnet an open WebSocket survives and requests succeed.
+/// Cuts the first node off the tailnet for [`Pace::tailnet_away`], and checks that an open WebSocket survives and
+/// requests succeed afterwards.
 fn tailnet_away(lab: &Lab, facts: &Facts, pace: &Pace) {
     let away = pace.tailnet_away;
     facts.fact(CHAPTER, format!("the tailnet is down for {} s: a WebSocket survives, and requests succeed afterwards", away.as_secs()), || {
@@ -43,7 +44,9 @@ with client.connect('wss://git.example.org/socket', ssl=trust, ping_interval=Non
     });
 }
 
-/// Cuts the power of the second node, and boots it again. Runs in parallel to chapters that do not need it.
+/// Cuts the power of the second node, boots it again, and checks that its site gets the maintenance response and
+/// recovers, while another site is served. Adds the results to `facts`. Chapters that do not need the node may run at
+/// the same time.
 pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
     let died = facts.fact(
         CHAPTER,
@@ -73,7 +76,8 @@ pub(crate) fn node_dies(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Kills the edge with SIGKILL, so that it cannot clean up, and checks that it orders no certificate after its restart.
+/// Kills the edge with SIGKILL, so that it cannot clean up, restarts it, and checks that it serves its stored
+/// certificates and orders none.
 fn edge_killed(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,
@@ -129,7 +133,8 @@ fn edge_killed(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// Checks that the edge keeps its certificates when its clock changes, by libfaketime.
+/// Restarts the edge with libfaketime, sets its clock two days forward, then two days back, then right, and checks that
+/// it keeps serving and orders no certificate.
 fn clock_jumps(lab: &Lab, facts: &Facts) {
     let clock = lab.topology.vps.folder.join("run/clock");
     let set = |text: &str| std::fs::write(&clock, text).map_err(|why| why.to_string());

@@ -4,7 +4,7 @@ use crate::facts::{Facts, ensure};
 use crate::lab::{Lab, MAIL_PASSWORD};
 use testkit::mail::Postfix;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Mail";
 /// Path of the configuration of Forgejo, on the first node.
 const FILE: &str = "/etc/forgejo/app.ini";
@@ -12,7 +12,8 @@ const FILE: &str = "/etc/forgejo/app.ini";
 const BEFORE: &str =
     "APP_NAME = Forge ; ours\n[server]\nDOMAIN = git.example.org\n[security]\nSECRET_KEY = hidden\n";
 
-/// Checks that smtp-config configures Forgejo's mail and that a message arrives, and adds the results to `facts`.
+/// Checks that smtp-config configures Forgejo's mailer for Mailjet and then for Stalwart, and that messages arrive, and
+/// adds the results to `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let matrix = &lab.topology.matrix;
     let path = matrix.folder.join("etc/forgejo/app.ini");
@@ -61,10 +62,13 @@ pub(crate) fn run(lab: &Lab, facts: &Facts) {
     });
 }
 
-/// Sends a test message, and checks that it is delivered.
+/// Sends a test message by smtp-config, and checks that `postfix` delivers it. Returns its sender and subject.
 ///
 /// # Errors
-/// Returns a description if the message is rejected, or has another sender.
+/// Returns a description if sending fails, or the message has another sender.
+///
+/// # Panics
+/// Panics if the message is not delivered within 60 s.
 fn arrives(lab: &Lab, postfix: &Postfix) -> Result<String, String> {
     lab.topology.matrix.ask(&format!("smtp-config send-test --app-ini {FILE} --to someone@example.org"))?;
     let message = postfix.delivered("A test of Forgejo's mailer");

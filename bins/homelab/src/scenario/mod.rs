@@ -25,7 +25,7 @@ pub(crate) struct Pace {
     pub(crate) pages: PathBuf,
 }
 
-/// Runs all chapters; independent ones in parallel.
+/// Runs all chapters, and adds the results of their checks to `facts`; independent chapters run in parallel.
 ///
 /// # Errors
 /// Returns the reason why the remaining chapters cannot run.

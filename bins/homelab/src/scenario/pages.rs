@@ -5,10 +5,11 @@ use crate::facts::{Facts, ensure};
 use crate::lab::Lab;
 use std::path::Path;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Pages";
 
-/// Saves the pages into a folder, and checks their content.
+/// Checks the edge's status page and the access matrix of the first node's PostgreSQL, and saves them as
+/// `homelab-status.html` and `homelab-hba.html` in a folder. Adds the results to `facts`.
 pub(super) fn keep(lab: &Lab, facts: &Facts, folder: &Path) {
     let write = |file: &str, text: &str| {
         let path = folder.join(file);

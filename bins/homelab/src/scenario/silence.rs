@@ -6,10 +6,10 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Silence";
 
-/// Packets that one side sent in a capture: all of them, UDP datagrams, and TCP payload.
+/// Numbers of IPv4 packets that one side sent in a capture.
 #[derive(Default)]
 struct Sent {
     packets: usize,
@@ -18,7 +18,8 @@ struct Sent {
     content: usize,
 }
 
-/// Counts the IPv4 packets of an address in a capture of Ethernet in pcap format.
+/// Counts the IPv4 packets of a sender in a capture of Ethernet in pcap format (little-endian). An incomplete packet at
+/// the end is ignored.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read.
@@ -106,8 +107,8 @@ noise = socket.create_connection(('203.0.113.1', 443)); noise.settimeout(2); noi
     });
 }
 
-/// Captures the packets that match a filter while a script runs on the attacker's host, and until 400 ms later. Returns
-/// the counts of the edge and of the attacker.
+/// Captures the packets that match a filter of tcpdump while a script runs on the attacker's host, and until 400 ms
+/// later. `name` is that of the capture file. Returns the counts of the edge and of the attacker.
 ///
 /// # Errors
 /// Returns an error if the capture does not begin, or contains no packet of the attacker.
@@ -132,7 +133,9 @@ fn capture(lab: &Lab, name: &str, filter: &str, script: &str) -> Result<(Sent, S
     both
 }
 
-/// Runs a script on the attacker's host, and checks that the edge sends no datagram and no TCP payload.
+/// Runs a script on the attacker's host, and checks that the edge sends no datagram and no TCP payload. `name` selects
+/// the packets that count: UDP port 443 for `quic`, TCP port 80 for `plain`, else TCP port 443. Returns the counts in
+/// words.
 ///
 /// # Errors
 /// Returns a description if the edge sends anything, or the attacker sends nothing.

@@ -4,17 +4,19 @@ use crate::facts::{Facts, ensure, until};
 use crate::lab::{Lab, field};
 use std::time::Duration;
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "Sites";
 
-/// Runs the checks.
+/// Checks a site of the tailnet, one that requires a client certificate, and Git over SSH, and adds the results to
+/// `facts`.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     of_the_tailnet(lab, facts);
     with_a_certificate(lab, facts);
     check_git_over_ssh(lab, facts);
 }
 
-/// Checks a site that is served on the tailnet only.
+/// Checks that a site that is limited to the tailnet is served there, over HTTP/2 and HTTP/3, and that its name is
+/// unknown on the public listener.
 fn of_the_tailnet(lab: &Lab, facts: &Facts) {
     let laptop = &lab.topology.laptop;
     let tailnet = "--connect-to grafana.example.org:443:100.64.0.1:443";
@@ -52,7 +54,8 @@ fn of_the_tailnet(lab: &Lab, facts: &Facts) {
     );
 }
 
-/// Checks a site that requires a client certificate.
+/// Checks that a site that requires a client certificate rejects clients with no certificate or one of another CA, and
+/// that the application receives the certificate of the accepted client rather than a forged field.
 fn with_a_certificate(lab: &Lab, facts: &Facts) {
     facts.fact(
         CHAPTER,

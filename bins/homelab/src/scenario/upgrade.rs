@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Chapter of the report.
+/// Chapter of the report to which the checks belong.
 const CHAPTER: &str = "PostgreSQL 17 to 18";
-/// Site of the writing client.
+/// Host name of the site to which the client writes.
 const SITE: &str = "vault.example.org";
 
-/// Results of a client that writes without pause.
+/// Outcomes of the requests of a client that writes rows: the confirmed rows, the number of maintenance responses,
+/// other outcomes, and the longest time between two confirmed rows.
 #[derive(Default)]
 struct WriterTally {
     kept: Vec<u64>,
@@ -22,7 +23,8 @@ struct WriterTally {
     longest: Duration,
 }
 
-/// Writes one row every 30 ms until `stop`, and counts the outcomes.
+/// Writes one row to [`SITE`] after another, 30 ms after the end of the previous one, until `stop`, and counts the
+/// outcomes.
 fn client(lab: &Lab, asked: &Mutex<WriterTally>, stop: &AtomicBool) {
     let tls = lab.tls();
     let (mut number, mut since) = (0, Instant::now());
@@ -45,7 +47,8 @@ fn client(lab: &Lab, asked: &Mutex<WriterTally>, stop: &AtomicBool) {
     }
 }
 
-/// Upgrades the first node's PostgreSQL while a client writes, and adds the results of the checks to `facts`.
+/// Upgrades the first node's PostgreSQL from 17 to 18 while a client writes, and adds the results of the checks to
+/// `facts`. If the server does not run afterwards, it is started, so that the following chapters can run.
 pub(crate) fn run(lab: &Lab, facts: &Facts) {
     let topology = &lab.topology;
     let (asked, stop) = (Mutex::new(WriterTally::default()), AtomicBool::new(false));

@@ -15,7 +15,7 @@ pub enum Stage {
     Ehlo,
     /// After STARTTLS is received.
     StartTls,
-    /// During the TLS handshake after STARTTLS.
+    /// After the response to STARTTLS, before the TLS handshake.
     Handshake,
     /// After AUTH is received.
     Auth,
@@ -29,14 +29,15 @@ pub enum Stage {
     Message,
 }
 
-/// A server that serves any number of connections until the test's process exits.
+/// A server that serves any number of connections until the test's process exits, also after it is dropped.
 pub struct FaultyServer {
     /// TCP port of the server, at 127.0.0.1.
     pub port: u16,
 }
 
 impl FaultyServer {
-    /// Starts a server that offers STARTTLS with this configuration, and stops responding at `stage`.
+    /// Starts a server on a free port that offers STARTTLS with this TLS configuration, and sends nothing any more from
+    /// `stage` on. A connection stays open for 120 s after that.
     pub fn start(stage: Stage, config: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -56,10 +57,12 @@ impl FaultyServer {
     }
 }
 
-/// Serves an SMTP connection that offers STARTTLS, and closes it at the stage.
+/// Serves an SMTP connection that offers STARTTLS, without and then within TLS, until the stage, and returns without a
+/// response then. The caller keeps the connection open. Before TLS every command other than EHLO and STARTTLS ends it
+/// as well.
 ///
 /// # Errors
-/// Returns an error if the client closes the connection or the handshake fails.
+/// Returns an error if the client closes the connection within a line or before TLS, or the handshake fails.
 fn serve(mut stream: TcpStream, stage: Stage, config: Arc<ServerConfig>) -> std::io::Result<()> {
     if stage == Stage::Greeting {
         return Ok(());

@@ -22,7 +22,7 @@ pub struct CertificateFiles {
 }
 
 impl CertificateFiles {
-    /// Writes a chain and its key to `name.pem` and `name.key` in a folder.
+    /// Writes a chain and its private key, both in PEM, to the files `NAME.pem` and `NAME.key` in a folder.
     ///
     /// # Panics
     /// Panics if a file cannot be written.
@@ -35,10 +35,10 @@ impl CertificateFiles {
     }
 }
 
-/// Waits until a condition holds. `what` is its description.
+/// Waits until `holds` returns `true`, calling it every 50 ms. `what` describes the condition for the panic message.
 ///
 /// # Panics
-/// Panics if it does not hold within 60 s.
+/// Panics if the condition does not hold within 60 s.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -52,10 +52,10 @@ fn listening(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Returns the folder into which `cargo xtask tools` installs.
+/// Returns the folder into which `cargo xtask tools` installs: the nearest `tools` beside or above this program.
 ///
 /// # Panics
-/// Panics if it does not exist.
+/// Panics if there is none.
 fn tools() -> PathBuf {
     let executable = std::env::current_exe().expect("the path of this program");
     let found = executable.ancestors().map(|folder| folder.join("tools")).find(|tools| tools.is_dir());

@@ -11,30 +11,30 @@ use tempfile::TempDir;
 /// User ID of `nobody`, which receives the mail.
 const NOBODY: u32 = 65_534;
 
-/// Postfix with one account, which may send only as one address of example.org. Mail for example.org is delivered to a
-/// folder. Requires root, as mail servers do; stops when dropped.
+/// Postfix with one account, which may send only as one address of example.org. Mail for example.org is delivered to
+/// one folder, whatever its recipient. It requires root, listens on 127.0.0.1, and is stopped when dropped.
 pub struct Postfix {
     folder: TempDir,
     master: Child,
     dovecot: Child,
-    /// Port for implicit TLS.
+    /// TCP port for implicit TLS.
     pub smtps: u16,
-    /// Port for STARTTLS, with AUTH only after it.
+    /// TCP port for STARTTLS, which offers AUTH only after it.
     pub submission: u16,
-    /// Port for STARTTLS, with AUTH before it too.
+    /// TCP port for STARTTLS, which offers AUTH before it, too.
     pub careless: u16,
 }
 
 impl Postfix {
-    /// Starts the server for an account that sends as `ACCOUNT@example.org`.
+    /// Starts the server with this certificate for an account, with its password, that sends as `ACCOUNT@example.org`.
     ///
     /// # Panics
-    /// See [`start_for`](Self::start_for).
+    /// Panics like [`start_for`](Self::start_for).
     pub fn start(pair: &CertificateFiles, account: &str, password: &str) -> Self {
         Self::start_for(pair, account, password, account)
     }
 
-    /// Starts the server with this certificate, for one account with its password, which may only send as
+    /// Starts the server with this certificate, for one account with its password, which may send only as
     /// `SENDER@example.org`.
     ///
     /// # Panics
@@ -118,7 +118,7 @@ impl Postfix {
     /// Waits until a message that contains `words` is delivered, and returns its text.
     ///
     /// # Panics
-    /// Panics if none is delivered within 60 s.
+    /// Panics if no such message is delivered within 60 s.
     pub fn delivered(&self, words: &str) -> String {
         let new = self.folder.path().join("mail/box/new");
         let mut found = None;
@@ -154,7 +154,8 @@ impl Drop for Postfix {
     }
 }
 
-/// Returns the configuration of Dovecot.
+/// Returns the configuration of Dovecot: only authentication, by the file `users` in the folder `root`, at the socket
+/// `auth` there.
 fn dovecot(root: &Path) -> String {
     let root = root.display();
     format!(

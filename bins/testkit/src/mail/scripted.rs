@@ -18,7 +18,8 @@ impl Drop for ScriptedServer {
     }
 }
 
-/// Server with Python's aiosmtpd.
+/// Script of a server with Python's aiosmtpd. Its arguments are port, mode, certificate chain, private key, user,
+/// password and flags.
 const AIOSMTPD: &str = r#"
 import asyncio, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -60,7 +61,8 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// Server with Node's smtp-server.
+/// Script of a server with Node's smtp-server. Its arguments are port, mode, certificate chain, private key, user,
+/// password and mechanisms.
 const NODE: &str = r#"
 const fs = require("fs");
 const { SMTPServer } = require("smtp-server");
@@ -77,8 +79,9 @@ new SMTPServer({
 }).on("error", () => {}).listen(Number(port), "127.0.0.1");
 "#;
 
-/// Starts Python's aiosmtpd. `mode` is `smtps` or `starttls`; `flags` is a comma-separated subset of `greylist`,
-/// `refuse-sender`, `careless` and `xoauth2`.
+/// Starts Python's aiosmtpd with one account. `mode` is `smtps` (implicit TLS) or `starttls`. `flags` is a
+/// comma-separated subset of `greylist` (each recipient is rejected with 451 once), `refuse-sender` (MAIL gets 550),
+/// `careless` (AUTH is offered before STARTTLS) and `xoauth2` (PLAIN is not offered); it may be empty.
 ///
 /// # Panics
 /// Panics if aiosmtpd is not installed or does not listen within 60 s.
@@ -96,8 +99,8 @@ pub fn aiosmtpd(
     started(python, mode, pair, user, password, flags)
 }
 
-/// Starts Node's smtp-server. `mode` is `smtps` or `starttls`; `mechanisms` is a comma-separated list of those that are
-/// offered.
+/// Starts Node's smtp-server with one account. `mode` is `smtps` (implicit TLS) or `starttls`; `mechanisms` is the
+/// comma-separated list of the AUTH mechanisms that it offers.
 ///
 /// # Panics
 /// Panics if smtp-server is not installed or does not listen within 60 s.
@@ -116,10 +119,11 @@ pub fn node(
     started(node, mode, pair, user, password, mechanisms)
 }
 
-/// Starts a server, and waits until it listens.
+/// Starts a server by `program`, to which the arguments of the script are appended, on a free port, and waits until it
+/// listens. `flags` is the last argument.
 ///
 /// # Panics
-/// Panics if it does not listen within 60 s.
+/// Panics if the program cannot be run, or does not listen within 60 s.
 fn started(
     mut program: Command,
     mode: &str,

@@ -37,7 +37,8 @@ pub struct Options {
     pub hba: String,
     /// Lines for `postgresql.conf`, after the common settings.
     pub settings: String,
-    /// Whether the server supports TLS, with a generated certificate. The 18 of the tools folder cannot.
+    /// `true` if the server supports TLS, with a generated certificate for `localhost`. The server of version 18 in the
+    /// tools folder cannot.
     pub tls: bool,
 }
 
@@ -55,7 +56,8 @@ impl Options {
 }
 
 impl Postgres {
-    /// Creates a cluster with the superuser `postgres`, UTF-8 and the locale `C`, and starts it.
+    /// Creates a cluster with the superuser `postgres`, UTF-8 and the locale `C`, and starts it on a free port. It
+    /// listens on all addresses and on a Unix-domain socket in its folder.
     ///
     /// # Panics
     /// Panics if the programs are missing, or the server does not start.
@@ -70,7 +72,11 @@ impl Postgres {
         server
     }
 
-    /// Creates the data folder by initdb with the superuser `postgres` and `trust`, and writes the settings.
+    /// Creates the data folder by initdb with the superuser `postgres` and `trust`, and writes settings, `pg_hba.conf`
+    /// and, with TLS, a certificate.
+    ///
+    /// # Panics
+    /// Panics if initdb fails or a file cannot be written.
     fn create(&self, options: &Options) {
         let data = self.data();
         std::fs::create_dir(&data).expect("a data folder");
@@ -115,28 +121,31 @@ impl Postgres {
         self.write_hba(&options.hba);
     }
 
-    /// Creates and starts a streaming standby of a server.
+    /// Creates a streaming standby of a server by pg_basebackup, and starts it on its own port.
     ///
     /// # Panics
-    /// Panics if it cannot be created or started.
+    /// Panics if the standby cannot be created or started.
     #[must_use]
     pub fn standby_of(primary: &Self) -> Self {
         Self::copy_of(primary, &["-R"], "", None)
     }
 
-    /// Starts a copy of a server in archive recovery: it queries an archive by a command, and accepts writes once the
-    /// archive has no more files.
+    /// Starts a copy of a server, made by pg_basebackup, in archive recovery: it fetches files of the write-ahead log
+    /// by `restore_command`, and accepts writes once the command finds no more.
     ///
     /// # Panics
-    /// Panics if it cannot be created or started.
+    /// Panics if the copy cannot be created or started.
     #[must_use]
     pub fn restored_from(origin: &Self, restore_command: &str) -> Self {
         let settings = format!("restore_command = '{}'\n", restore_command.replace('\'', "''"));
         Self::copy_of(origin, &[], &settings, Some("recovery.signal"))
     }
 
-    /// Creates a copy of a server by pg_basebackup, and starts it. `signal` is the name of an additional file in the
-    /// data folder.
+    /// Creates a copy of a server by pg_basebackup with additional arguments, and starts it on its own port. `settings`
+    /// are lines for its configuration, `signal` is the name of an empty file to create in the data folder.
+    ///
+    /// # Panics
+    /// Panics if the copy cannot be created or started.
     fn copy_of(origin: &Self, args: &[&str], settings: &str, signal: Option<&str>) -> Self {
         let (folder, account, port) = place();
         let server = Self {
@@ -177,8 +186,8 @@ impl Postgres {
         self.control(&["-w", "promote"]);
     }
 
-    /// Stops all processes of the server with SIGSTOP, like a paused machine: the port remains open, without any
-    /// response.
+    /// Stops the postmaster and its children with SIGSTOP, like a paused machine: the port remains open, but nothing
+    /// responds. A frozen server is killed when dropped.
     ///
     /// # Panics
     /// Panics if the server does not run.
@@ -187,8 +196,11 @@ impl Postgres {
         self.frozen.store(true, Ordering::Relaxed);
     }
 
-    /// Sends a signal, as an option of `kill`, to all processes of the server. Returns the process ID of the
-    /// postmaster.
+    /// Sends a signal, as an option of `kill` such as `-STOP`, to the postmaster and its children. Errors of `kill` are
+    /// ignored. Returns the process ID of the postmaster.
+    ///
+    /// # Panics
+    /// Panics if the server does not run.
     fn signal(&self, signal: &str) -> String {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a server that runs");
         let pid = file.lines().next().expect("its process").trim().to_owned();
@@ -198,10 +210,10 @@ impl Postgres {
         pid
     }
 
-    /// Kills all processes of the server with SIGKILL.
+    /// Kills the postmaster and its children with SIGKILL, and waits until the postmaster has ended.
     ///
     /// # Panics
-    /// Panics if the server does not run, or does not end within 5 s.
+    /// Panics if the server does not run, or its postmaster does not end within 5 s.
     pub fn kill(&self) {
         let pid = self.signal("-9");
         // PostgreSQL refuses to start while shared memory of the data folder is in use.
@@ -214,10 +226,11 @@ impl Postgres {
         panic!("process {pid} does not end");
     }
 
-    /// Starts the server again after it stopped, for whatever reason, with up to 20 attempts.
+    /// Starts a server that has stopped, for whatever reason, and waits until it accepts connections. Up to 20
+    /// attempts, 250 ms apart.
     ///
     /// # Panics
-    /// Panics if it does not start.
+    /// Panics if no attempt succeeds.
     pub fn restart(&self) {
         let log = self.log_path().display().to_string();
         for _ in 0..20 {
@@ -238,7 +251,7 @@ impl Postgres {
         self.major
     }
 
-    /// Returns the port, for TCP and for the name of the socket.
+    /// Returns the port for TCP, which is also the suffix of the socket's name.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -250,7 +263,7 @@ impl Postgres {
         self.folder.path()
     }
 
-    /// Returns the folder of the programs.
+    /// Returns the folder of the server's programs, such as `psql`.
     #[must_use]
     pub fn programs(&self) -> &Path {
         &self.programs
@@ -279,7 +292,7 @@ impl Postgres {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// Overwrites `pg_hba.conf` and keeps its owner, without a reload.
+    /// Overwrites `pg_hba.conf`, which keeps its owner and mode if it exists. The server does not reload it.
     ///
     /// # Panics
     /// Panics if the file cannot be written.
@@ -287,7 +300,7 @@ impl Postgres {
         std::fs::write(self.hba_path(), text).expect("pg_hba.conf");
     }
 
-    /// Makes the server reload its configuration, and waits until it has.
+    /// Makes the server reload its configuration, by a session of the superuser, and waits until it has.
     ///
     /// # Panics
     /// Panics if it does not reload within about 3 s.
@@ -319,7 +332,7 @@ impl Postgres {
         .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
-    /// Opens a session of the superuser in another database, over the Unix-domain socket.
+    /// Opens a session of the superuser in a database, over the Unix-domain socket.
     ///
     /// # Panics
     /// Panics if the connection fails.
@@ -330,7 +343,7 @@ impl Postgres {
             .unwrap_or_else(|why| panic!("{why}\n{}", self.log()))
     }
 
-    /// Returns a command that runs a program as the server's account.
+    /// Returns a command that runs a program, given by its path, with arguments as the account of the server.
     #[must_use]
     pub fn as_account(&self, program: &str, args: &[&str]) -> Command {
         let mut command = as_account(Path::new(program));
@@ -338,10 +351,10 @@ impl Postgres {
         command
     }
 
-    /// Creates a folder in that of the server, owned by the server's account.
+    /// Creates a folder in the server's temporary folder, owned by the server's account, and returns its path.
     ///
     /// # Panics
-    /// Panics if the folder cannot be created.
+    /// Panics if the folder exists or cannot be created.
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -350,22 +363,25 @@ impl Postgres {
         path
     }
 
-    /// Makes the server's account the owner of a path.
+    /// Makes the server's account the owner of a path; no effect if the server runs as the test's account.
+    ///
+    /// # Panics
+    /// Panics if the owner cannot be changed.
     fn own(&self, path: &Path) {
         if let Some(account) = self.account {
             succeed(Command::new("chown").arg(account).arg(path));
         }
     }
 
-    /// Returns a command that runs one of the server's programs as the server's account.
+    /// Returns a command that runs one of the server's programs, given by its name, as the server's account.
     fn program(&self, program: &str) -> Command {
         as_account(&self.programs.join(program))
     }
 
-    /// Runs pg_ctl.
+    /// Runs `pg_ctl` with these arguments for the data folder.
     ///
     /// # Panics
-    /// Panics if it fails.
+    /// Panics if `pg_ctl` fails.
     fn control(&self, args: &[&str]) {
         let mut command = self.program("pg_ctl");
         command
@@ -403,17 +419,18 @@ fn children_of(pid: &str) -> Vec<String> {
     processes.filter_map(child).collect()
 }
 
-/// Returns a temporary folder, the account of the server, and a free port.
+/// Returns a new temporary folder that everyone may enter, the account that runs servers ([`account`]), and a free
+/// port.
 fn place() -> (TempDir, Option<&'static str>, u16) {
     let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary folder");
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
     (folder, account(), free_port())
 }
 
-/// Returns the folder `tools` inside the target folder of this program.
+/// Returns the folder into which `cargo xtask tools` installs: the nearest `tools` beside or above this program.
 ///
 /// # Panics
-/// Panics if it does not exist.
+/// Panics if there is none.
 #[must_use]
 pub fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
@@ -423,10 +440,10 @@ pub fn tools() -> PathBuf {
     })
 }
 
-/// Runs a command.
+/// Runs a command without input, and returns its output.
 ///
 /// # Panics
-/// Panics if it fails.
+/// Panics if it cannot be run or fails.
 fn succeed(command: &mut Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

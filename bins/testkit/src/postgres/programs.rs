@@ -11,11 +11,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns the folder of the programs of a version (`15`, `17`, `18`, `17-icu`, `18-icu`), readable by every account:
-/// the installed one, or a copy.
+/// Returns the folder of the programs of a version (`15`, `17`, `18`, `17-icu`, `18-icu`), which the account that runs
+/// servers can read: the installed folder, or a copy of it.
 ///
 /// # Panics
-/// Panics if they are not installed, or cannot be copied.
+/// Panics if the programs are not installed, or cannot be copied.
 #[must_use]
 pub fn programs(version: &str) -> PathBuf {
     let home = tools().join(format!("postgresql-{version}"));
@@ -36,10 +36,11 @@ pub fn programs(version: &str) -> PathBuf {
     to.join("bin").canonicalize().expect("it was copied")
 }
 
-/// Returns the path of a program of this workspace that every account can read: itself, or a copy.
+/// Returns the path of a program that the account which runs servers can execute: the given path with symbolic links
+/// resolved, or that of a copy.
 ///
 /// # Panics
-/// Panics if it cannot be copied.
+/// Panics if the program does not exist or cannot be copied.
 #[must_use]
 pub fn readable(program: &Path) -> PathBuf {
     let program = program.canonicalize().expect("the program exists");
@@ -55,7 +56,8 @@ pub fn readable(program: &Path) -> PathBuf {
     .join(name)
 }
 
-/// Returns a command that runs a program as [`account`], since PostgreSQL's programs refuse to run as root.
+/// Returns a command that runs a program as [`account`], without other groups and capabilities and in `/`, since
+/// PostgreSQL's programs refuse to run as root. If this process is not root, the program runs as it is.
 #[must_use]
 pub fn as_account(program: &Path) -> Command {
     let Some(account) = account() else { return Command::new(program) };
@@ -76,13 +78,14 @@ pub fn account() -> Option<&'static str> {
     Some(if passwd.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" })
 }
 
-/// Returns `true` if every account can enter the folders above a path, and the path itself.
+/// Returns `true` if every account can enter the folders above a path and execute or enter the path itself, or if this
+/// process is not root, so that servers run as its own account.
 fn open_to_all(path: &Path) -> bool {
     account().is_none()
         || path.ancestors().all(|part| fs::metadata(part).is_ok_and(|about| about.mode() & 0o001 != 0))
 }
 
-/// Creates the folder of copies, which only this account can write to, and returns its path.
+/// Returns the folder of copies below `/tmp`, which only this account can write to. It is created if it does not exist.
 ///
 /// # Panics
 /// Panics if the folder belongs to another account, or others can write to it.
@@ -100,8 +103,12 @@ fn copies() -> PathBuf {
     folder
 }
 
-/// Returns the path of the copy of `from`, which `copy` creates in the first process that needs it. If `stamp` changes,
-/// another copy is created.
+/// Returns the path of the copy of `from` below [`copies`]. The first process that needs it makes it, by `copy`, under
+/// a lock; the arguments of `copy` are `from`, the path to write to, and the path to which that is renamed afterwards.
+/// If size or time of the file `stamp` change, another copy is made.
+///
+/// # Panics
+/// Panics if `stamp` does not exist, or the copy cannot be made.
 fn copy_once(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) -> PathBuf {
     let folder = copies();
     let about = fs::metadata(stamp).expect("it exists");
@@ -120,8 +127,11 @@ fn copy_once(from: &Path, stamp: &Path, copy: impl FnOnce(&Path, &Path, &Path)) 
     to
 }
 
-/// Rewrites the interpreter and library paths in copied programs that are linked to a C library beside them, from
-/// `from` to `to`; the copy is still at `partial`.
+/// Rewrites the paths of the interpreter and the libraries in the copied programs below `partial`, for programs whose
+/// interpreter is below `from`: `from` becomes `to`, the path that the copy has at the end.
+///
+/// # Panics
+/// Panics if a program cannot be rewritten by `patchelf`.
 fn relocate(from: &Path, partial: &Path, to: &Path) {
     let (old, new) = (from.display().to_string(), to.display().to_string());
     for entry in fs::read_dir(partial.join("bin")).expect("a folder of programs") {
@@ -141,10 +151,10 @@ fn relocate(from: &Path, partial: &Path, to: &Path) {
     }
 }
 
-/// Runs a command.
+/// Runs a command without input.
 ///
 /// # Panics
-/// Panics if it fails.
+/// Panics if it cannot be run or fails.
 fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

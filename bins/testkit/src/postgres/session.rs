@@ -3,7 +3,7 @@
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// A connection that returns values as text.
+/// A blocking connection to PostgreSQL that returns values as text.
 #[derive(Debug)]
 pub struct Session {
     runtime: Runtime,
@@ -29,10 +29,11 @@ impl Session {
         Ok(Self { runtime, client })
     }
 
-    /// Executes one or more statements by the simple query protocol, and returns all rows. A value is `None` for NULL.
+    /// Executes one or more statements by the simple query protocol, and returns the rows of all of them. A value is
+    /// `None` for NULL.
     ///
     /// # Errors
-    /// Returns the message of the server.
+    /// Returns the message of the server or of the connection.
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
         let messages = self.runtime.block_on(self.client.simple_query(sql)).map_err(|why| words(&why))?;
         Ok(messages
@@ -47,7 +48,7 @@ impl Session {
     }
 }
 
-/// Returns the message of the server, or else of the connection.
+/// Returns severity and message of the server's error, or else the message of the connection's error.
 fn words(why: &tokio_postgres::Error) -> String {
     why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string)
 }
