@@ -22,7 +22,7 @@ pub(crate) struct Worker {
     sweep: Rc<DeadlineSweeper>,
     /// The receiver of events and access records.
     observer: Arc<dyn Observer>,
-    /// The number of open client connections.
+    /// The number of open TCP connections of clients.
     connections: Cell<usize>,
     /// The index of the worker.
     number: usize,
@@ -42,12 +42,12 @@ impl Worker {
         *self.view.borrow_mut() = view;
     }
 
-    /// Returns whether the worker has no client connection over TCP. QUIC connections are not counted.
+    /// Returns whether the worker has no TCP connection of a client. QUIC connections are not counted.
     pub(crate) fn is_idle(&self) -> bool {
         self.connections.get() == 0
     }
 
-    /// Returns the configuration in effect.
+    /// Returns the view of the configuration in effect, which stays the same for the caller after a reload.
     pub(crate) fn view(&self) -> Rc<View> {
         self.view.borrow().clone()
     }
@@ -62,12 +62,12 @@ impl Worker {
         &self.tracer
     }
 
-    /// Calls a function with this worker's counters and returns its result.
+    /// Calls a function with this worker's counters that belong to no site, and returns its result.
     pub(crate) fn with_counts<T>(&self, use_them: impl FnOnce(&Shard) -> T) -> T {
         use_them(self.view.borrow().runtime.counts.of(self.number))
     }
 
-    /// Reports to the observer that accepting on a listener paused or continued.
+    /// Reports to the observer that accepting on a listener has paused or continues.
     pub(crate) fn accepting(&self, event: &AcceptEvent<'_>) {
         self.observer.accepting(event);
     }
@@ -91,8 +91,8 @@ impl Worker {
         self.observer.forwarded(record);
     }
 
-    /// Counts a request that has ended, for its site and for its reason if it has one, and reports it to the observer.
-    /// `site` is the site's index in the view's configuration; `None` counts it as for no site.
+    /// Counts a request that has ended for its site, and for its reason if it has one, and reports it to the observer.
+    /// `site` is the site's index in the view's configuration; `None` counts the request as for no site.
     pub(crate) fn access(&self, view: &View, site: Option<usize>, record: &AccessRecord<'_>) {
         let shards = site.map_or(&view.runtime.nowhere, |site| &view.runtime.guards[site].counts);
         let version = match record.version {
@@ -125,7 +125,7 @@ impl Worker {
     }
 }
 
-/// An open TCP connection that counts towards the worker's limit until this is dropped.
+/// A guard that counts an open TCP connection towards the worker's limit until it is dropped.
 pub(crate) struct ConnectionGuard(Rc<Worker>);
 
 impl Drop for ConnectionGuard {

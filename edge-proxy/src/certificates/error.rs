@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// Reading a folder of certificates failed.
+    /// Reading a folder of certificates failed, or the thread that watches it cannot be started.
     #[error("cannot read the folder {}", path.display())]
     Folder {
-        /// The path of the folder.
+        /// The error of the system call.
         path: PathBuf,
         /// The error of the system call.
         source: io::Error,
@@ -25,8 +25,8 @@ pub enum CertificateError {
         /// The error of the system call.
         source: io::Error,
     },
-    /// Users other than the key file's owner and group have access to it: one of the lowest three permission bits is
-    /// set.
+    /// Users other than the key file's owner and group have access to the file: one of the lowest three permission
+    /// bits is set.
     #[error("{}: all users can read this key (mode {mode:04o}): chmod 0640 {}", path.display(), path.display())]
     Readable {
         /// The path of the key file.
@@ -39,7 +39,7 @@ pub enum CertificateError {
     Pem {
         /// The path of the file.
         path: PathBuf,
-        /// The error of the parser as text.
+        /// The fault of the file as text.
         why: String,
     },
     /// The private key does not belong to the certificate, or is of an unsupported kind.
@@ -54,7 +54,7 @@ pub enum CertificateError {
 
 /// Returns advice for a file that the process may not read, in parentheses and after a space: the command that permits
 /// it, from the mode and group of the file or of the nearest folder whose metadata can be read. Empty for any other
-/// error.
+/// error, or if no metadata can be read.
 fn permission_advice(path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
@@ -84,9 +84,9 @@ fn group_name(groups: &str, id: u32) -> Option<&str> {
     })
 }
 
-/// Returns the state of a file or folder and the command that lets the service read or enter it: `chmod` for its group,
-/// `usermod` if the group has access already, or `chgrp` first if the group is root's, which no service should get.
-/// `mode` are its permission bits.
+/// Returns the state of a file or folder and the command that lets the service read or enter it: `chmod` for its
+/// group, `usermod` if the group has access already, or `chgrp` first if the group is root's, which no service should
+/// belong to. `mode` contains the permission bits, and `folder` is true for a folder.
 fn fix(path: &Path, mode: u32, folder: bool, group: &Group<'_>) -> String {
     let path = path.display();
     let (needed, bits) = if folder { (0o050, "g+rx") } else { (0o040, "g+r") };

@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// The loaded certificates, by path and by name. Immutable; a refresh replaces it.
+/// The loaded certificates, by path and by name. A refresh with changes replaces the whole index.
 #[derive(Default)]
 struct NameIndex {
     /// The certificates by path, which is a subfolder or a certificate file.
     pairs: HashMap<PathBuf, Pair>,
-    /// The certificates by DNS name or `*.` pattern. A name has several if their keys are of several kinds.
+    /// The certificates by DNS name or `*.` pattern. A name has several if several pairs contain it, such as with keys
+    /// of several kinds.
     names: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// The pairs that cannot be used, by path, with the version of their files whose error was reported.
     refused: HashMap<PathBuf, Stamps>,
@@ -37,19 +38,19 @@ struct NameIndex {
 /// keys, the capabilities of the client decide. Individual files take precedence over the folder.
 /// [`Certificates::refresh`] reads changed files; a pair that cannot be used leaves the previous one in place.
 pub struct Certificates {
-    /// The folder of certificates. `None` without one.
+    /// The folder of certificates. `None` if there is none.
     folder: Option<PathBuf>,
     /// The individual files besides the folder.
     files: Mutex<Vec<CertificateFiles>>,
-    /// The files of certificates by the name of their site.
+    /// The paths of certificate files by the name of the site that they belong to.
     sites: Mutex<HashMap<String, PathBuf>>,
     /// The loaded certificates.
     index: RwLock<Arc<NameIndex>>,
-    /// The end of the last refresh and its duration. `None` before the first.
+    /// The end of the last refresh, and the duration of that refresh. `None` before the first.
     looked: Mutex<Option<(Instant, Duration)>>,
 }
 
-/// The share of one core that refreshes may take, as its divisor: a hundredth.
+/// The divisor of one core's time for the share that refreshes may take: a hundredth.
 const REFRESH_LOAD_DIVISOR: u32 = 100;
 
 impl fmt::Debug for Certificates {
@@ -102,14 +103,14 @@ impl Certificates {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
-    /// Replaces the list of sites with a certificate of their own: the name of each, and the path of its chain, which is one of
-    /// the individual files. Takes effect when the proxy gets its configuration.
+    /// Replaces the list of sites with a certificate of their own: the name of each site, and the path of its chain,
+    /// which must be one of the individual files. Takes effect at the next start or reload of the proxy.
     pub fn set_sites(&self, sites: HashMap<String, PathBuf>) {
         *self.sites.lock().unwrap_or_else(PoisonError::into_inner) = sites;
     }
 
-    /// Reads changed files as [`Certificates::refresh`], unless the time since the last refresh is less than 100 times
-    /// its duration. The report is empty then. Refreshes thereby take at most a hundredth of a core.
+    /// Reads changed files as [`Certificates::refresh`] does, unless the time since the last refresh is less than 100
+    /// times its duration. The report is empty then. Refreshes thereby take at most a hundredth of a core.
     ///
     /// # Errors
     /// As [`Certificates::refresh`].
@@ -123,7 +124,7 @@ impl Certificates {
 
     /// Creates the certificates of a folder, reads them, and starts a thread that calls
     /// [`Certificates::refresh_if_due`] after each `interval` until the certificates are dropped. `report` is called
-    /// with the result of the first reading, and of later ones that have changes, problems or errors.
+    /// with the result of the first reading, and with those of later ones that have changes, problems or errors.
     ///
     /// # Errors
     /// [`CertificateError::Folder`] if the folder itself cannot be read now, or if the thread cannot be started.
@@ -153,8 +154,9 @@ impl Certificates {
         Ok(found)
     }
 
-    /// Reads the pairs whose files changed since the last refresh, and removes those that no longer exist. A pair that
-    /// cannot be used any more leaves its previous certificate in place. Blocks on file I/O.
+    /// Reads the pairs whose files have changed since the last refresh, and removes those that are no longer listed or
+    /// whose subfolder no longer exists. A pair that can no longer be used leaves its previous certificate in place.
+    /// Blocks on file I/O.
     ///
     /// # Errors
     /// [`CertificateError::Folder`] if the folder itself cannot be read. Nothing changes then. Errors of pairs are in
@@ -244,8 +246,8 @@ impl Certificates {
         names
     }
 
-    /// Returns the details of each certificate in use, sorted by path. Certificates that cannot be parsed for that are
-    /// left out.
+    /// Returns the details of each certificate in use, sorted by path. Certificates that cannot be parsed are left
+    /// out.
     pub fn list(&self) -> Vec<CertificateInfo> {
         let index = self.index();
         let mut all: Vec<_> = index.pairs.iter().filter_map(|(folder, pair)| info(folder, pair)).collect();
@@ -259,22 +261,22 @@ impl Certificates {
         !self.candidates(name).is_empty()
     }
 
-    /// Returns whether the site of this name has a certificate of its own that can be used.
+    /// Returns whether the site of this name has a certificate of its own that is loaded.
     pub fn has_own(&self, site: &str) -> bool {
         self.file_of(site).is_some_and(|path| self.pair_of(&path).is_some())
     }
 
-    /// Returns the path of the certificate of a site. `None` if it has none of its own.
+    /// Returns the path of the certificate that belongs to a site. `None` if the site has none of its own.
     fn file_of(&self, site: &str) -> Option<PathBuf> {
         self.sites.lock().unwrap_or_else(PoisonError::into_inner).get(site).cloned()
     }
 
-    /// Returns the certificate in use of a path. `None` if it could not be read yet.
+    /// Returns the loaded certificate of a path. `None` if none could be read yet.
     fn pair_of(&self, path: &Path) -> Option<Arc<CertifiedKey>> {
         self.index().pairs.get(path).map(|pair| pair.key.clone())
     }
 
-    /// Returns the current index.
+    /// Returns the current index, which stays the same for the caller.
     fn index(&self) -> Arc<NameIndex> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -293,15 +295,16 @@ impl Certificates {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateInfo {
-    /// The path of its folder, or of the certificate file if given individually.
+    /// The path of the certificate's subfolder, or of the certificate file of an individual pair or of a pair of
+    /// files.
     pub folder: PathBuf,
     /// The DNS names in the certificate, in lower case.
     pub names: Vec<String>,
-    /// The serial number in lower-case hexadecimal.
+    /// The serial number in lowercase hexadecimal.
     pub serial: String,
-    /// The beginning of the validity, in seconds since 1970.
+    /// The beginning of the validity period, in seconds since 1970.
     pub not_before: i64,
-    /// The end of the validity, in seconds since 1970.
+    /// The end of the validity period, in seconds since 1970.
     pub not_after: i64,
 }
 

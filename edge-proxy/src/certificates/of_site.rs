@@ -11,8 +11,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A source of certificates for single sites. The site is known before the certificate is chosen, by the server name and the
-/// listener; a certificate of its own is used for every name of the site, whatever names are in it.
+/// A source of certificates for single sites. The site is known before the certificate is chosen, by the server name
+/// and the listener; a certificate of its own is used for every name of the site, whatever names the certificate
+/// contains.
 pub trait SiteCertificates: Send + Sync {
     /// Returns the resolver of the certificate of the site of this name. `None` if the site has none of its own.
     fn of_site(self: Arc<Self>, site: &str) -> Option<Arc<dyn ResolvesServerCert>>;
@@ -25,9 +26,12 @@ impl SiteCertificates for Certificates {
     }
 }
 
-/// The certificate in a file, or while that cannot be used one by name.
+/// The resolver of the certificate of one path. While that is not loaded, or the client does not support its key, a
+/// certificate is chosen by the server name instead.
 struct OfFile {
+    /// The loaded certificates.
     certificates: Arc<Certificates>,
+    /// The path of the certificate file.
     path: PathBuf,
 }
 
@@ -47,13 +51,14 @@ impl ResolvesServerCert for OfFile {
 
 /// The TLS configurations of a site with a certificate of its own.
 pub(crate) struct SiteTls {
+    /// The configuration of connections without early data.
     pub(crate) tls: Arc<ServerConfig>,
-    /// That for early data.
+    /// The configuration of connections with early data.
     pub(crate) early_tls: Arc<ServerConfig>,
 }
 
 impl SiteTls {
-    /// Returns these configurations with another certificate.
+    /// Returns copies of these configurations, without and with early data, with another resolver of certificates.
     pub(crate) fn new(
         (tls, early_tls): (&ServerConfig, &ServerConfig),
         resolver: &Arc<dyn ResolvesServerCert>,
@@ -67,16 +72,20 @@ impl SiteTls {
     }
 }
 
-/// The certificates of connections over QUIC, whose listener is not known here: of sites with the same name at several
-/// listeners, that of the first listener counts.
+/// The resolver of certificates of connections over QUIC, whose listener is not known here: of sites with the same
+/// name at several listeners, that of the first listener with HTTP/3 counts.
 pub(crate) struct ByServerName {
+    /// The resolver of certificates of sites without their own.
     base: Arc<dyn ResolvesServerCert>,
+    /// The configuration, by which the site of a server name is found.
     snapshot: Snapshot,
-    /// The resolvers by site, in the order of the configuration.
+    /// The resolvers by site, in the order of the configuration. `None` for a site without a certificate of its own.
     sites: Vec<Option<Arc<dyn ResolvesServerCert>>>,
 }
 
 impl ByServerName {
+    /// Creates a resolver from that of all certificates, the configuration, and the resolvers of its sites in their
+    /// order.
     pub(crate) fn new(
         base: Arc<dyn ResolvesServerCert>,
         snapshot: Snapshot,

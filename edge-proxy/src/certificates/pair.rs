@@ -20,18 +20,17 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// The location of a pair: its files, and the path that it is reported under, which is a subfolder or the certificate
-/// file.
+/// The location of a pair: its files, and the path by which it is reported.
 pub(super) struct PairLocation {
-    /// The path that the pair is reported under.
+    /// The path by which the pair is reported: a subfolder, or the certificate file.
     pub(super) path: PathBuf,
     /// The files of the certificate chain and the key.
     pub(super) files: CertificateFiles,
 }
 
 /// Returns the locations of the pairs in a folder: each subfolder, as in `/var/lib/acme` and `/etc/letsencrypt/live`,
-/// also if it has no certificate, and each pair of files `NAME.crt` and `NAME.key`, as lego writes them. Names that
-/// begin with a dot, and `*.issuer.crt`, are left out.
+/// also if it contains no certificate, and each pair of files `NAME.crt` and `NAME.key`, as lego writes them. Names
+/// that begin with a dot, `*.issuer.crt`, and `NAME.crt` without a key are left out.
 ///
 /// # Errors
 /// The error of reading the folder.
@@ -67,8 +66,7 @@ type Stamp = (SystemTime, u64, u64);
 /// read.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
-/// One loaded pair: the version of its files, the DNS names of the certificate in lower case, and the chain with the
-/// key.
+/// One loaded pair.
 #[derive(Clone)]
 pub(super) struct Pair {
     /// The version of the files that were loaded.
@@ -90,8 +88,8 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((found.modified().ok()?, found.len(), found.ino()))
 }
 
-/// Reads a pair and checks that the key belongs to the certificate. `stamp` is stored as its version. Validity periods
-/// are not checked.
+/// Reads a pair and checks that the key belongs to the certificate. `stamp` is stored as the version of the files.
+/// Validity periods are not checked.
 ///
 /// # Errors
 /// [`CertificateError`] if a file cannot be read or parsed, other users have access to the key, or the two do not

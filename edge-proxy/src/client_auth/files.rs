@@ -4,11 +4,11 @@ use super::{CertificateRules, ClientCertificatesError, authorities, name, read, 
 use edge_policy::config::ClientCertificates;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Reads the files that client certificates are verified by, and returns their faults at the time `now`. Empty if there
-/// are none. If a file cannot be read or parsed, that is its only fault.
+/// Reads the files that client certificates are verified by, and returns their faults at the time `now`. Empty if
+/// there are none. If a file cannot be read or parsed, that is the only fault reported of the file.
 ///
 /// [`NotAuthority`](ClientCertificatesError::NotAuthority) and [`Expired`](ClientCertificatesError::Expired) do not
-/// keep the proxy from serving; certificates that depend on them are then rejected.
+/// prevent the proxy from serving; certificates that depend on them are then rejected.
 pub fn check_client_certificates(
     asked: &ClientCertificates,
     now: SystemTime,
@@ -29,10 +29,10 @@ pub fn check_client_certificates(
 }
 
 /// Returns the certificates in the file of the authorities that are not certificates of an authority, as faults. Those
-/// before X.509 version 3, which do not state that, are accepted.
+/// before X.509 version 3, which do not contain that information, are accepted.
 ///
 /// # Errors
-/// The fault that keeps the file from being read or parsed.
+/// The fault by which the file cannot be read or parsed.
 fn of_authorities(
     asked: &ClientCertificates,
 ) -> Result<Vec<ClientCertificatesError>, ClientCertificatesError> {
@@ -56,7 +56,7 @@ fn of_authorities(
 /// configured.
 ///
 /// # Errors
-/// The fault that keeps the file from being read or parsed.
+/// The fault by which the file cannot be read or parsed.
 fn of_revocations(
     asked: &ClientCertificates,
     now: i64,

@@ -2,7 +2,7 @@
 
 use x509_parser::x509::X509Name;
 
-/// The short names of attribute types, as pairs of the object identifier and the name.
+/// The short names of attribute types: pairs of the object identifier and the name.
 const SHORT: [(&str, &str); 11] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.4", "SN"),
@@ -17,9 +17,9 @@ const SHORT: [(&str, &str); 11] = [
     ("1.2.840.113549.1.9.1", "emailAddress"),
 ];
 
-/// Formats a distinguished name as RFC 4514 does: the last relative name first, separated by commas. Attribute types
-/// without a known short name are written as object identifiers, values that are not text as `#` and hexadecimal. Bytes
-/// outside printable ASCII become `\XX`, so that the text is a valid field value.
+/// Formats a distinguished name as RFC 4514 does: the last relative name first, separated by commas, its attributes
+/// joined by `+`. Attribute types without a known short name are written as object identifiers, values that are not
+/// text as `#` and hexadecimal. Bytes outside printable ASCII become `\XX`, so that the text is a valid field value.
 pub(super) fn rfc_4514(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
@@ -40,7 +40,7 @@ pub(super) fn rfc_4514(name: &X509Name<'_>) -> String {
     parts.join(",")
 }
 
-/// Formats bytes as `#` and upper-case hexadecimal digits.
+/// Formats bytes as `#` and uppercase hexadecimal digits.
 fn hexadecimal(bytes: &[u8]) -> String {
     format!("#{}", edge_http::encoding::hexadecimal(bytes).to_ascii_uppercase())
 }

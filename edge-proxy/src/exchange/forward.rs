@@ -47,14 +47,12 @@ pub(super) struct Forwarding<'c, 'a> {
     pub(super) handler: Option<&'a HandlerRef>,
 }
 
-/// Forwards the request to a target of the upstream, and the response to the client. Sends the request again at other
-/// targets as the upstream's settings permit, and on a new connection if a reused one was closed or the target did not
-/// process the request, if the client has received no final head and no content was forwarded. If all fails, sends an
-/// error response. `head` is changed to the one that is sent to the upstream. Returns the outcome.
 impl Forwarding<'_, '_> {
-    /// Forwards the request to a target of the upstream, and the response to the client. Retries at other targets as
-    /// the upstream's settings permit, if the client has received nothing. `head` is changed to the one that is sent to
-    /// the upstream.
+    /// Forwards the request to a target of the upstream, and the response to the client. Sends the request again at
+    /// other targets as the upstream's settings permit, and on a new connection if a reused one was closed or the
+    /// target did not process the request, if the client has received no final head and no content was forwarded. If
+    /// all fails, sends an error response. `head` is changed to the one that is sent to the upstream. Returns the
+    /// outcome.
     pub(super) async fn forward<D: Downstream>(&self, head: &mut RequestHead, down: &mut D) -> Outcome {
         let upgrade = self.context.decision.upgrade;
         let idempotent = head.method.is_idempotent();

@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::{Sleep, sleep};
 
-/// The highest number of records after which the kernel's sequence number is read again. It is read earlier if an
-/// eighth of the records that a key may encrypt is less.
+/// The highest estimated number of records after which the kernel's sequence number is read again. It is read earlier
+/// if an eighth of the records that a key may encrypt is less.
 const SEQUENCE_CHECK_RECORDS: u64 = 1 << 21;
 /// The highest number of records that one system call can create: the number of pages of a pipe.
 const MAX_RECORDS_PER_CALL: u64 = 256;
-/// The interval at which it is checked whether the kernel has passed all records to TCP.
+/// The interval at which the kernel is asked whether it has passed all records to TCP.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The state of a connection whose output the kernel encrypts.
@@ -32,17 +32,19 @@ pub(crate) struct Kernel {
     /// True if a KeyUpdate must be sent before further content: the client requested it, or the key's limit of records
     /// is near.
     owes_keys: bool,
-    /// The total number of bytes that were in TCP's send queue so far when the kernel took over.
+    /// The number of bytes that had been written to TCP in total when the kernel took over, as [`sys::queued`] counts
+    /// them.
     base: u64,
-    /// The number of bytes in records since then, without the overhead of encryption.
+    /// The number of content bytes in records since then, without the overhead of encryption.
     content: u64,
-    /// The sequence number of the current key's first record.
+    /// The sequence number of the present key's first record.
     first: u64,
-    /// The number of records since then that were encrypted under earlier keys.
+    /// The number of records since the kernel took over that were encrypted under earlier keys.
     before: u64,
     /// An upper bound of the number of records since the kernel's sequence number was last read.
     unasked: u64,
-    /// The fatal alert to send instead of close_notify, for an error of the client. `None` without such an error.
+    /// The fatal alert to send instead of close_notify, for an error of the client, as its level and description.
+    /// `None` without such an error.
     alert: Option<[u8; 2]>,
     /// True if close_notify or the alert was sent.
     ended: bool,
@@ -54,11 +56,11 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Makes the kernel encrypt all further output of a TCP socket with these keys. All earlier records must be
-    /// written; `sequence` is the number of the next one. `secret` is the traffic secret of the keys.
+    /// written; `sequence` is the number of the next record. `secret` is the traffic secret of the keys.
     ///
     /// # Errors
-    /// The error of a system call, for example if the kernel does not support the cipher. The connection can be used as
-    /// before then.
+    /// The error of a system call, for example if the kernel does not support the cipher. The connection can be used
+    /// as before then.
     pub(crate) fn take_over(
         io: &Socket,
         support: KernelTlsSupport,
@@ -92,8 +94,8 @@ impl Kernel {
         self.owes_keys = true;
     }
 
-    /// Schedules a fatal alert for an error of the client, unless another one is scheduled.
-    /// [`Kernel::poll_close_notify`] sends it.
+    /// Schedules a fatal alert for an error of the client, as its level and description, unless another one is
+    /// scheduled. [`Kernel::poll_close_notify`] sends it.
     pub(crate) fn schedule_alert(&mut self, alert: [u8; 2]) {
         self.alert = self.alert.or(Some(alert));
     }
@@ -144,13 +146,14 @@ impl Kernel {
         if self.alert.is_some() || self.ended { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// Counts content bytes that one call wrote, and the most records they can be in.
+    /// Counts content bytes that one call wrote, and the highest number of records that they can be in.
     pub(crate) fn count_written(&mut self, bytes: usize) {
         self.content += bytes as u64;
         self.unasked += MAX_RECORDS_PER_CALL.min(bytes as u64);
     }
 
-    /// Writes a record of the content type `kind` that contains `content`, as soon as the socket accepts it.
+    /// Writes a record of the content type `kind` that contains `content`, as soon as the socket accepts it, and
+    /// counts its bytes.
     ///
     /// # Errors
     /// The error of the system call.
@@ -181,8 +184,8 @@ impl Kernel {
         Poll::Ready(Ok(()))
     }
 
-    /// Completes when all written records are in TCP's send queue, checked every 5 ms. When the socket is closed, the
-    /// kernel discards records that are not in the queue, but sends those that are.
+    /// Completes when all written records are in TCP's send queue, which is checked every [`DRAIN_CHECK_INTERVAL`].
+    /// When the socket is closed, the kernel discards records that are not in the queue, but sends those that are.
     ///
     /// # Errors
     /// The error of a system call.
@@ -202,7 +205,10 @@ impl Kernel {
     }
 }
 
-/// Returns the descriptor of a registered TCP socket, the only kind with kernel TLS. `Unsupported` for others.
+/// Returns the descriptor of a registered TCP socket, the only kind with kernel TLS.
+///
+/// # Errors
+/// `Unsupported` for other sockets.
 fn socket(io: &Socket) -> io::Result<BorrowedFd<'_>> {
     match io {
         Socket::Tcp(stream) => Ok(stream.as_fd()),

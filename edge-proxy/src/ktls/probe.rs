@@ -13,13 +13,14 @@ use std::os::fd::AsFd;
 pub(crate) struct KernelTlsSupport {
     /// True if keys can be updated (Linux 6.14 and later).
     pub(crate) rekeys: bool,
-    /// The highest number of records encrypted under one key, if the limit of its cipher is not lower.
+    /// The highest number of records that the kernel encrypts under one key. The limit of the cipher applies if it is
+    /// lower.
     pub(crate) records: u64,
 }
 
-/// Probes kernel TLS on a loopback connection. `None` if the kernel has none: it lacks CONFIG_TLS, or the module `tls`
-/// is not loaded. If the connection is not possible, as in a sandbox, only the presence of kernel TLS is checked, and
-/// key updates count as unsupported.
+/// Probes kernel TLS on a loopback connection. `None` if the kernel has none, because it lacks CONFIG_TLS or the
+/// module `tls` is not loaded, or if it does not work as needed. If the connection is not possible, as in a sandbox,
+/// only the presence of kernel TLS is checked, and key updates count as unsupported.
 pub(crate) fn probe() -> Option<KernelTlsSupport> {
     match pair() {
         Ok((stream, peer)) => try_out(&stream, peer).ok(),
@@ -50,7 +51,7 @@ fn pair() -> io::Result<(Socket, Socket)> {
     }
 }
 
-/// Returns whether the kernel has TLS, by its error for a socket that is not connected.
+/// Returns whether the kernel has TLS, which is known from its error for a socket that is not connected.
 pub(super) fn has_tls() -> bool {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     let attached = socket.and_then(|socket| sys::attach(socket.as_fd()));
@@ -58,10 +59,10 @@ pub(super) fn has_tls() -> bool {
 }
 
 /// Sends a record by kernel TLS on a connection, checks the kernel's sequence number and TCP's count of bytes, and
-/// tries to change the keys.
+/// tries to change the keys. Returns the capabilities that were found.
 ///
 /// # Errors
-/// The kernel does not support what is needed.
+/// The error of a system call, or `Unsupported` if the kernel's counts are wrong.
 fn try_out(stream: &Socket, peer: Socket) -> io::Result<KernelTlsSupport> {
     let socket = stream.as_fd();
     sys::attach(socket)?;

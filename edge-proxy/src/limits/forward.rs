@@ -7,15 +7,15 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The limiter of the forwarding listeners with one name and upstream.
+/// The limiter of the forwarding listeners with one name and one upstream.
 pub(crate) struct ForwardLimiter {
-    /// The name of the listeners. `None` for those without a name.
+    /// The name of the listeners. `None` for listeners without a name.
     listener: Option<String>,
     /// The name of the upstream.
     upstream: String,
-    /// The rates of clients. `None` if no forwarding listener limits a rate.
+    /// The rates of clients. `None` if no forwarding listener limits the rate of clients.
     rates: Option<Rates>,
-    /// The number of open connections by client. Not created before the first limit.
+    /// The estimated number of open connections by client, counted only while that is limited. Not created before.
     clients: OnceLock<Arc<CountMinSketch>>,
     /// The number of open connections, counted only while their number is limited.
     open: AtomicU32,
@@ -39,7 +39,8 @@ impl ForwardLimiter {
         self.listener.as_deref() == listener && self.upstream == upstream
     }
 
-    /// Returns whether the limiter's rates are in this table, or both have none, so that it can be kept by a reload.
+    /// Returns whether the limiter's rates are in this table, or neither has any, so that a reload can retain the
+    /// limiter.
     fn suits(&self, table: Option<&Arc<RateTable>>) -> bool {
         match (&self.rates, table) {
             (Some(rates), Some(table)) => rates.are_in(table),
@@ -47,11 +48,11 @@ impl ForwardLimiter {
         }
     }
 
-    /// Applies the limits to a connection of this client: its rate, its number of connections, and the number of all.
-    /// The connection is counted until the returned permit is dropped.
+    /// Applies the limits to a connection of this client, in this order: the client's rate, the client's number of
+    /// connections, and the number of all connections. The connection is counted until the returned permit is dropped.
     ///
     /// # Errors
-    /// The reason of the limit that is exceeded.
+    /// The reason of the limit that is exceeded: `RateOfClient`, `TooManyConnectionsOfClient` or `TooManyConnections`.
     pub(crate) fn admit(
         self: &Arc<Self>,
         limits: &ConnectionLimits,
@@ -80,7 +81,7 @@ impl ForwardLimiter {
     }
 }
 
-/// A forwarded connection that counts towards the limits until this is dropped.
+/// A permit that counts a forwarded connection towards the limits until it is dropped.
 pub(crate) struct ForwardPermit {
     /// The limiter whose `open` count includes the connection. `None` if it is not counted there.
     limiter: Option<Arc<ForwardLimiter>>,
@@ -99,15 +100,16 @@ impl Drop for ForwardPermit {
 /// The limiters of all forwarding listeners. Their state survives reloads.
 #[derive(Default)]
 pub(crate) struct ForwardLimiters {
-    /// The limiters, each for one name and upstream.
+    /// The limiters, each for one name and one upstream.
     known: Mutex<Vec<Arc<ForwardLimiter>>>,
     /// The table of the rates of all clients, present while a limiter needs it.
     table: SharedTable,
 }
 
 impl ForwardLimiters {
-    /// Returns one limiter for each name and upstream of these listeners that forward, and keeps the state of known
-    /// ones. `clients` is the size of the table of rates. All other limiters are discarded.
+    /// Returns one limiter for each name and upstream of those of these listeners that forward. Known limiters retain
+    /// their state unless the table of rates has changed; those of no given listener are discarded. `clients` is the
+    /// number of clients that the table is created for.
     pub(crate) fn of(&self, listeners: &[Listener], clients: usize) -> Vec<Arc<ForwardLimiter>> {
         let forwards =
             || listeners.iter().filter_map(|one| Some((one.name.as_deref(), one.forward.as_ref()?)));

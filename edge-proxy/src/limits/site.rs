@@ -15,8 +15,8 @@ const WRONG_PASSWORDS_PER_USER: Rate = Rate::per_hour(120, 20);
 /// The limit of wrong passwords of one client for all user names: 600 per hour, 100 at once.
 const WRONG_PASSWORDS_PER_CLIENT: Rate = Rate::per_hour(600, 100);
 
-/// Returns the key that wrong passwords for a user name are counted by. It never equals the empty key, which counts all
-/// names.
+/// Returns the key by which wrong passwords for a user name are counted. It never equals the empty key, by which those
+/// for all names are counted.
 fn user_key(user: &str) -> String {
     format!("user:{user}")
 }
@@ -29,7 +29,7 @@ pub(crate) struct SiteLimiter {
     site: SharedRate,
     /// The rates of wrong passwords by client. `None` if the site has no Basic authentication.
     failures: Option<Rates>,
-    /// The number of requests in flight, counted only while it is limited.
+    /// The number of requests in flight, counted only while that is limited.
     under_way: AtomicU32,
     /// The counters of the site for each worker.
     pub(crate) counts: Arc<Shards<SiteShard>>,
@@ -53,8 +53,8 @@ fn has_passwords(site: &Site) -> bool {
 }
 
 impl SiteLimiter {
-    /// Creates a limiter whose rates are in this table, which must exist if the site needs it. `counts` are the site's
-    /// counters.
+    /// Creates a limiter whose rates are in this table, which must be given if the site needs it. `counts` are the
+    /// site's counters.
     fn new(site: &Site, table: Option<&Arc<RateTable>>, counts: Arc<Shards<SiteShard>>) -> Self {
         let rates =
             |needed: bool, kind| table.filter(|_| needed).map(|table| Rates::of(table, &site.name, kind));
@@ -67,8 +67,8 @@ impl SiteLimiter {
         }
     }
 
-    /// Returns whether the limiter has the rates that the site needs, in this table, so that it can be kept by a
-    /// reload.
+    /// Returns whether the limiter has exactly the rates that the site needs, in this table, so that a reload can
+    /// retain it.
     fn suits(&self, site: &Site, table: Option<&Arc<RateTable>>) -> bool {
         let same = |rates: &Rates| table.is_some_and(|table| rates.are_in(table));
         self.clients.is_some() == site.rate.client.is_some()
@@ -76,8 +76,9 @@ impl SiteLimiter {
             && self.clients.iter().chain(&self.failures).all(same)
     }
 
-    /// Applies the limits of `site` to a request: the client's rate, the site's rate, and the number in flight. The
-    /// request counts as in flight until the returned permit is dropped.
+    /// Applies the limits of `site` to a request, in this order: the client's rate, the site's rate, and the number in
+    /// flight. The request counts as in flight until the returned permit is dropped. An event that a rate has admitted
+    /// stays counted even if a later limit is exceeded.
     ///
     /// # Errors
     /// The limit that is exceeded.
@@ -99,7 +100,7 @@ impl SiteLimiter {
     }
 
     /// Counts a wrong password before it is verified: for the client and the user name, and for the client alone, so
-    /// that many names do not evade the limit. [`SiteLimiter::give_back`] reverts it. No effect without Basic
+    /// that many names do not evade the limit. [`SiteLimiter::give_back`] reverts the counts. No effect without Basic
     /// authentication.
     ///
     /// # Errors
@@ -113,7 +114,7 @@ impl SiteLimiter {
             .inspect_err(|_| failures.give_back(client, &user, WRONG_PASSWORDS_PER_USER))
     }
 
-    /// Reverts [`SiteLimiter::charge`], because the password was correct or was not verified.
+    /// Reverts [`SiteLimiter::charge`] with the same arguments, because the password was correct or was not verified.
     pub(crate) fn give_back(&self, client: IpAddr, user: &str) {
         if let Some(failures) = &self.failures {
             failures.give_back(client, &user_key(user), WRONG_PASSWORDS_PER_USER);
@@ -122,7 +123,8 @@ impl SiteLimiter {
     }
 }
 
-/// A request that counts as in flight until this is dropped. `None` if requests in flight are not limited.
+/// A permit that counts a request as in flight until it is dropped. Contains the limiter; `None` if requests in flight
+/// are not limited.
 pub(crate) struct InFlightPermit(Option<Arc<SiteLimiter>>);
 
 impl Drop for InFlightPermit {
@@ -149,8 +151,9 @@ impl SiteLimiters {
         Self { workers, known: Mutex::default(), table: SharedTable::default() }
     }
 
-    /// Returns the limiters of these sites, in their order, reusing those whose limits have not changed. `clients` is
-    /// the size of the table of rates. Limiters of other sites are discarded.
+    /// Returns the limiters of these sites, in their order. Known limiters retain their state if the site needs the
+    /// same rates and the table is unchanged; counters are retained in any case. `clients` is the number of clients
+    /// that the table is created for. Limiters of other sites are discarded.
     pub(crate) fn of(&self, sites: &[Site], clients: usize) -> Vec<Arc<SiteLimiter>> {
         let needed = sites.iter().any(|site| site.rate.client.is_some() || has_passwords(site));
         let table = self.table.of(needed, clients);

@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 /// The number of counters in each of the two rows of a sketch.
 const ROW_LEN: usize = 1 << 15;
 
-/// The keyed hash that chooses the two counters of a client.
+/// The keyed hash by which the two counters of a client are chosen.
 struct RowHasher {
     /// The random key of the hash.
     key: RandomState,
 }
 
 impl RowHasher {
-    /// Returns the indexes of the client's counters, one in each row.
+    /// Returns the indexes of the client's counters, the first in the first row and the second in the second.
     fn of(&self, client: IpAddr) -> (usize, usize) {
         let hash = self.key.hash_one(client_key(client));
         (hash as usize % ROW_LEN, ROW_LEN + (hash >> 32) as usize % ROW_LEN)
@@ -36,11 +36,12 @@ const BUCKET_CELLS: usize = 8;
 const STATE_BITS: u32 = 48;
 /// The mask of the state in a cell.
 const STATE: u64 = (1 << STATE_BITS) - 1;
-/// The factor by which the rate of an IPv6 /48 exceeds that of one client. A /48 may belong to one customer or to many.
+/// The factor by which the rate of an IPv6 /48 exceeds that of one client. A /48 may belong to one customer or to
+/// many.
 const NETWORK_FACTOR: u32 = 64;
 
-/// The rates of clients for one kind of event at one site, in the table of all sites. A client that is not in the table
-/// begins with an unused rate, and takes the cell in its bucket whose rate becomes unused soonest.
+/// The rates of clients for one kind of event at one site, in the table of all sites. A client that is not in the
+/// table begins with an unused rate, and takes the cell in its bucket whose rate becomes unused soonest.
 pub(crate) struct Rates {
     /// The table of all rates.
     table: Arc<RateTable>,
@@ -52,15 +53,17 @@ pub(crate) struct Rates {
 pub(crate) struct RateTable {
     /// The time at which the table was created.
     epoch: Instant,
+    /// The random key of the hash by which cells are chosen.
     key: RandomState,
-    /// The cells, one for each client. [`BUCKET_CELLS`] cells form a bucket.
+    /// The cells, one for each client. [`BUCKET_CELLS`] successive cells form a bucket.
     cells: Box<[AtomicU64]>,
     /// The number of clients for which the table was created.
     clients: usize,
 }
 
 impl RateTable {
-    /// Creates a table for this many clients, rounded up to whole buckets. It occupies 8 bytes per client.
+    /// Creates a table for this many clients, at least one, rounded up to whole buckets. It occupies 8 bytes per
+    /// client.
     pub(crate) fn new(clients: usize) -> Arc<Self> {
         let cells = clients.max(1).next_multiple_of(BUCKET_CELLS);
         Arc::new(Self {
@@ -77,14 +80,14 @@ impl RateTable {
     }
 }
 
-/// A table that several limiters share while one of them needs it. Reloads that do not change its size keep it. `None`
-/// while none needs it.
+/// A table that several limiters share while one of them needs it. Reloads that do not change its size retain it.
+/// `None` while none needs it.
 #[derive(Default)]
 pub(crate) struct SharedTable(Mutex<Option<Arc<RateTable>>>);
 
 impl SharedTable {
-    /// Returns the table for this many clients; creates it if it has another size or does not exist. If it is not
-    /// needed, discards it and returns `None`.
+    /// Returns the table for this many clients, which is created if it has another size or does not exist. If no table
+    /// is needed, discards it and returns `None`.
     pub(crate) fn of(&self, needed: bool, clients: usize) -> Option<Arc<RateTable>> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !needed {
@@ -105,12 +108,15 @@ impl SharedTable {
 /// The keyed hash of a rate's client and scope: the bucket of its cell, and the fingerprint that identifies the cell.
 #[derive(Clone, Copy)]
 struct SketchKey {
+    /// The index of the bucket.
     bucket: usize,
+    /// The 16 bits that identify the cell in its bucket.
     fingerprint: u64,
 }
 
 impl Rates {
-    /// Creates the rates of one kind of event at a site. `kind` separates, for example, requests from passwords.
+    /// Creates the rates of one kind of event at a site, in this table. `kind` separates, for example, requests from
+    /// passwords.
     pub(crate) fn of(table: &Arc<RateTable>, site: &str, kind: &str) -> Self {
         Self { table: table.clone(), scope: table.key.hash_one((site, kind)) }
     }
@@ -120,11 +126,11 @@ impl Rates {
         Arc::ptr_eq(&self.table, table)
     }
 
-    /// Counts an event of a client. An IPv6 client is a /64; its events also count for its /48, whose rate is 64 times
-    /// as high.
+    /// Counts an event of a client. An IPv6 client is a /64; its events also count for its /48, whose rate is
+    /// [`NETWORK_FACTOR`] times as high.
     ///
     /// # Errors
-    /// The time to wait if a rate is exceeded.
+    /// The time to wait if a rate is exceeded. The event is not counted for the client then.
     pub(crate) fn admit(&self, client: IpAddr, rate: Rate) -> Result<(), Duration> {
         let own = self.key(client_key(client));
         if let IpAddr::V6(address) = client {
@@ -138,13 +144,13 @@ impl Rates {
     /// Counts an event of this client and name.
     ///
     /// # Errors
-    /// The time to wait if the rate is exceeded.
+    /// The time to wait if the rate is exceeded. The event is not counted then.
     pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
         self.step(self.key((client_key(client), name)), rate, true)
     }
 
-    /// Reverts an event that [`Rates::charge`] counted with the same arguments. No effect if its cell was replaced in
-    /// the meantime.
+    /// Reverts an event that [`Rates::charge`] counted with the same arguments. No effect if the cell was taken for
+    /// another client in the meantime.
     pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
         let key = self.key((client_key(client), name));
         for cell in self.bucket(key) {
@@ -172,10 +178,10 @@ impl Rates {
         &self.table.cells[key.bucket * BUCKET_CELLS..][..BUCKET_CELLS]
     }
 
-    /// Applies the rate of one key to an event now. The event is counted only if `counts` is true.
+    /// Applies the rate of one key to an event that happens now. The event is counted only if `counts` is true.
     ///
     /// # Errors
-    /// The time to wait if the event exceeds the rate.
+    /// The time to wait if the event exceeds the rate. The event is not counted then.
     fn step(&self, key: SketchKey, rate: Rate, counts: bool) -> Result<(), Duration> {
         // In whole microseconds, so that rounding does not reduce the burst.
         let (now, rate) = (self.table.epoch.elapsed().as_micros() as u64 * 1000, rate.in_micros());
@@ -203,8 +209,8 @@ impl Rates {
     }
 }
 
-/// Returns the number that a client is counted by: its IPv4 address, or the /64 prefix of its IPv6 address. The two
-/// kinds do not overlap.
+/// Returns the number by which a client is counted: its IPv4 address, or the /64 prefix of its IPv6 address with the
+/// highest bit set, so that the two kinds do not overlap.
 pub(crate) const fn client_key(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => address.to_bits() as u64,
@@ -215,11 +221,14 @@ pub(crate) const fn client_key(client: IpAddr) -> u64 {
 
 /// The state of a rate that all clients share.
 pub(crate) struct SharedRate {
+    /// The time at which the rate was created.
     epoch: Instant,
+    /// The state of the rate, in nanoseconds since `epoch`.
     state: AtomicU64,
 }
 
 impl SharedRate {
+    /// Creates an unused rate.
     pub(crate) fn new() -> Self {
         Self { epoch: Instant::now(), state: AtomicU64::new(0) }
     }
@@ -227,7 +236,7 @@ impl SharedRate {
     /// Counts an event.
     ///
     /// # Errors
-    /// The time to wait if the rate is exceeded.
+    /// The time to wait if the rate is exceeded. The event is not counted then.
     pub(crate) fn admit(&self, rate: Rate) -> Result<(), Duration> {
         let now = self.epoch.elapsed().as_nanos() as u64;
         let mut state = self.state.load(Relaxed);
@@ -243,11 +252,14 @@ impl SharedRate {
 
 /// The number of open connections of each client, in a count-min sketch: an estimate that is never too low.
 pub(crate) struct CountMinSketch {
+    /// The hash by which the two counters of a client are chosen.
     places: RowHasher,
+    /// The counters of both rows, the first row first.
     counts: Box<[AtomicU32]>,
 }
 
 impl CountMinSketch {
+    /// Creates a sketch without connections.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             places: RowHasher { key: RandomState::new() },
@@ -255,14 +267,14 @@ impl CountMinSketch {
         })
     }
 
-    /// Returns the number of connections of a client, which may be too high but not too low.
+    /// Returns the estimated number of connections of a client, which may be too high but not too low.
     pub(crate) fn of(&self, client: IpAddr) -> u32 {
         let (a, b) = self.places.of(client);
         self.counts[a].load(Relaxed).min(self.counts[b].load(Relaxed))
     }
 
-    /// Counts a connection of a client until the returned permit is dropped. `None` if the client has `limit`
-    /// connections already.
+    /// Counts a connection of a client until the returned permit is dropped. `None` if the estimated number of the
+    /// client's connections is `limit` or more already.
     pub(crate) fn hold(self: &Arc<Self>, client: IpAddr, limit: u32) -> Option<ConnectionPermit> {
         let (a, b) = self.places.of(client);
         let before = [a, b].map(|at| self.counts[at].fetch_add(1, Relaxed));
@@ -272,9 +284,11 @@ impl CountMinSketch {
     }
 }
 
-/// A connection that counts for its client until dropped.
+/// A permit that counts a connection for its client until it is dropped.
 pub(crate) struct ConnectionPermit {
+    /// The sketch that counts the connection.
     counts: Arc<CountMinSketch>,
+    /// The indexes of the client's counters.
     at: [usize; 2],
 }
 

@@ -5,7 +5,7 @@ use edge_policy::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The inclusive upper bounds of a histogram's buckets in microseconds. The last bucket has none.
+/// The inclusive upper bounds of a histogram's buckets in microseconds. A further bucket, the last one, has none.
 pub(super) const BOUNDS: [u64; 12] = [
     1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
     10_000_000,
@@ -16,12 +16,12 @@ pub(super) const BOUNDS: [u64; 12] = [
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n` to the counter.
+    /// Adds `n` to the counter, which wraps around. Must be called on the thread of one worker only.
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Subtracts `n` from the counter.
+    /// Subtracts `n` from the counter, which wraps around. Must be called on the thread of one worker only.
     pub(crate) fn subtract(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
     }
@@ -47,13 +47,13 @@ pub(crate) struct Shard {
     pub(crate) quic_open: Counter,
     /// The number of TLS handshakes completed on TCP.
     pub(crate) handshakes: Counter,
-    /// The number of those that resumed a session.
+    /// The number of completed TLS handshakes on TCP that resumed a session.
     pub(crate) resumed: Counter,
-    /// The number of responses and tunnels whose content was spliced and encrypted by the kernel.
+    /// The number of responses and tunnels whose content was at least in part spliced and encrypted by the kernel.
     pub(crate) kernel_tls: Counter,
     /// The number of content bytes spliced and encrypted by the kernel.
     pub(crate) kernel_tls_bytes: Counter,
-    /// The number of rejected connections by reason.
+    /// The number of rejected connections and of requests rejected for their heads, by reason.
     pub(super) turned_away: [Counter; Reason::ALL.len()],
     /// The number of requests and forwarded connections that ended for a reason, by reason.
     pub(super) refused: [Counter; Reason::ALL.len()],
@@ -78,12 +78,12 @@ impl Default for Shard {
 }
 
 impl Shard {
-    /// Counts a rejected connection.
+    /// Counts a rejected connection, or a request rejected for its head, by its reason.
     pub(crate) fn turned_away(&self, reason: Reason) {
         self.turned_away[reason as usize].add(1);
     }
 
-    /// Counts a request that was refused or aborted.
+    /// Counts a request that was refused or aborted, or a forwarded connection that ended for a reason.
     pub(crate) fn refused(&self, reason: Reason) {
         self.refused[reason as usize].add(1);
     }
@@ -93,9 +93,10 @@ impl Shard {
 #[repr(align(128))]
 #[derive(Default)]
 pub(crate) struct SiteShard {
-    /// The number of requests by the class of their status: without a response at index 0, then 1xx to 5xx.
+    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without
+    /// a response.
     pub(super) statuses: [Counter; 6],
-    /// The number of requests by version: HTTP/1.0, 1.1, 2, 3.
+    /// The number of requests by version, in the order HTTP/1.0, 1.1, 2, 3.
     pub(super) versions: [Counter; 4],
     /// The number of requests in early data.
     pub(super) early: Counter,
@@ -103,15 +104,16 @@ pub(crate) struct SiteShard {
     pub(super) received: Counter,
     /// The number of content bytes sent to clients.
     pub(super) sent: Counter,
-    /// The number of requests by duration: one bucket for each of [`BOUNDS`], and one above them. Not cumulative.
+    /// The number of requests by duration: one bucket for each of [`BOUNDS`], and one above the last. Not cumulative.
     pub(super) buckets: [Counter; BOUNDS.len() + 1],
     /// The sum of the durations of requests in microseconds.
     pub(super) microseconds: Counter,
 }
 
 impl SiteShard {
-    /// Counts a request that ended. `version` is the index in `versions`, `early` is true for a request in early data,
-    /// and the pair is the content bytes received from and sent to the client. A status of 600 or more counts as 5xx.
+    /// Counts a request that has ended. `status` is `None` without a response; a status of 600 or more counts as 5xx.
+    /// `version` is the index in `versions`, of which 3 is the highest. `early` is true for a request in early data.
+    /// The pair is the content bytes received from and sent to the client. `took` is the duration of the request.
     pub(crate) fn request(
         &self,
         status: Option<u16>,
@@ -131,21 +133,24 @@ impl SiteShard {
     }
 }
 
-/// The counters of all workers, by the worker's index.
+/// The counters of all workers, by the index of the worker.
 pub(crate) struct Shards<T>(Box<[T]>);
 
 impl<T: Default> Shards<T> {
-    /// Creates counters for this number of workers.
+    /// Creates counters of value 0 for this number of workers.
     pub(crate) fn new(workers: usize) -> Self {
         Self((0..workers).map(|_| T::default()).collect())
     }
 
-    /// Returns the counters of the worker with this index. Panics if there is none.
+    /// Returns the counters of the worker with this index.
+    ///
+    /// # Panics
+    /// If there is no worker with this index.
     pub(crate) fn of(&self, worker: usize) -> &T {
         &self.0[worker]
     }
 
-    /// Returns the sum of a counter over all workers.
+    /// Returns the sum of a counter over all workers, which wraps around. `count` selects the counter.
     pub(super) fn sum(&self, count: impl Fn(&T) -> &Counter) -> u64 {
         self.0.iter().fold(0, |sum, shard| sum.wrapping_add(count(shard).get()))
     }

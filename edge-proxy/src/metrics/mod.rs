@@ -9,12 +9,12 @@ use counters::{BOUNDS, Shard, Shards, SiteShard};
 use edge_policy::Reason;
 use std::time::Duration;
 
-/// The metrics of a proxy. Counters begin at its start and are monotonic; those of a site survive reloads that keep the
-/// site's name.
+/// The metrics of a proxy. Counters begin at its start and are monotonic; those of a site survive reloads that retain
+/// the site's name.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// The time since the start.
+    /// The time since the start of the proxy.
     pub uptime: Duration,
     /// The number of TCP connections accepted.
     pub tcp_connections: u64,
@@ -30,24 +30,24 @@ pub struct Metrics {
     pub handshakes: u64,
     /// The number of TLS handshakes on TCP that resumed a session.
     pub resumed: u64,
-    /// The number of responses and tunnels whose content was spliced and encrypted by the kernel.
+    /// The number of responses and tunnels whose content was at least in part spliced and encrypted by the kernel.
     pub kernel_tls: u64,
     /// The number of content bytes spliced and encrypted by the kernel.
     pub kernel_tls_bytes: u64,
     /// The number of rejected connections, and of requests rejected for their heads, by reason. Contains every reason
-    /// of connections, also with 0.
+    /// of connections, also with 0, and others with a count.
     pub turned_away: Vec<(Reason, u64)>,
-    /// The number of requests that ended without the upstream's own complete response, by reason. Contains every reason
-    /// of requests, also with 0.
+    /// The number of requests that ended without the upstream's own complete response, and of forwarded connections
+    /// that ended for a reason, by reason. Contains every reason of requests, also with 0, and others with a count.
     pub refused: Vec<(Reason, u64)>,
     /// The metrics of each site, in the order of the configuration. The last entry, with an empty name, is for requests
     /// of no site.
     pub sites: Vec<SiteMetrics>,
     /// The status of each target of each upstream, in the order of the configuration.
     pub targets: Vec<TargetStatus>,
-    /// The metrics of the state shared with other edges. `None` without shared state.
+    /// The metrics of the state shared with other edges. `None` if no state is shared.
     pub shared: Option<SharedMetrics>,
-    /// The metrics of span export. `None` without tracing.
+    /// The metrics of span export. `None` if spans are disabled.
     pub spans: Option<SpanMetrics>,
 }
 
@@ -67,10 +67,9 @@ pub struct SpanMetrics {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SiteMetrics {
-    /// The name of the site. Empty for requests of no site.
+    /// The name of the site. Empty for the metrics of requests that matched no site.
     pub name: String,
-    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without a
-    /// response.
+    /// The number of requests by version, in the order HTTP/1.0, 1.1, 2, 3.
     pub statuses: [u64; 6],
     /// The number of requests by version: HTTP/1.0, 1.1, 2 and 3.
     pub versions: [u64; 4],
@@ -101,7 +100,7 @@ impl SiteMetrics {
         self.statuses.iter().sum()
     }
 
-    /// Returns the sums over all workers for the site with this name.
+    /// Returns the metrics of the site with this name: the sums over all workers.
     pub(crate) fn of(name: &str, shards: &Shards<SiteShard>) -> Self {
         let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
         Self {
@@ -128,8 +127,8 @@ impl Histogram {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns the upper bound, in seconds, of the bucket that contains the quantile `share`, from 0 to 1; infinite for
-    /// the last bucket. `None` if the histogram is empty.
+    /// Returns the upper bound, in seconds, of the bucket that contains the quantile `share`, from 0 to 1; infinite
+    /// for the last bucket. `None` if the histogram is empty.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
         let wanted = (count as f64 * share).ceil().max(1.0) as u64;
@@ -156,8 +155,8 @@ impl Histogram {
     }
 }
 
-/// Returns the sums over all workers by reason, for every reason with a count, and for those for which `reasons`
-/// returns true also with 0.
+/// Returns the sums over all workers by reason: for every reason with a count, and also with 0 for those for which
+/// `reasons` returns true. `counts` selects the counters.
 fn by_reason(
     shards: &Shards<Shard>,
     reasons: impl Fn(Reason) -> bool,

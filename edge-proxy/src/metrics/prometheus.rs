@@ -6,19 +6,21 @@ use std::fmt::Write;
 
 /// A metric family of the text format, whose samples are appended to the text.
 struct Family<'t> {
+    /// The text to which samples are appended.
     text: &'t mut String,
+    /// The name of the family.
     name: &'static str,
 }
 
 impl<'t> Family<'t> {
-    /// Appends the HELP and TYPE lines of a family.
+    /// Appends the HELP and TYPE lines of a family to the text. `kind` is the type: `counter`, `gauge` or `histogram`.
     fn new(text: &'t mut String, name: &'static str, kind: &str, help: &str) -> Self {
         // Writing to memory does not fail.
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         Self { text, name }
     }
 
-    /// Appends a sample: the family's name with `suffix`, labels whose values are escaped, and the value.
+    /// Appends a sample: the family's name with `suffix`, the labels, whose values are escaped, and the value.
     fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         self.text.push_str(self.name);
         self.text.push_str(suffix);
@@ -97,7 +99,7 @@ impl Metrics {
         std::mem::take(text)
     }
 
-    /// Appends the metrics of the sites.
+    /// Appends the metrics of all sites.
     fn sites(&self, text: &mut String) {
         let mut family =
             Family::new(text, "edge_requests_total", "counter", "Requests, by the class of their status.");
@@ -167,7 +169,7 @@ impl Metrics {
         }
     }
 
-    /// Appends the metrics of the upstreams' targets.
+    /// Appends the metrics of the targets of all upstreams.
     fn upstreams(&self, text: &mut String) {
         let mut family = Family::new(
             text,

@@ -37,7 +37,7 @@ impl RelayEnd for UpstreamTransport {
 #[derive(Debug)]
 pub(super) struct DestinationClosed;
 
-/// The reason that splicing stopped.
+/// The reason splicing stopped.
 enum SpliceEnd {
     /// The source has ended or failed, and all of its bytes were written.
     Ended,
@@ -49,19 +49,20 @@ enum SpliceEnd {
 ///
 /// Bytes between plain sockets are spliced once those that were read before are written, and copied otherwise.
 pub(super) struct RelayDirection {
-    /// The bytes that were read, including the part that was written.
+    /// The number of bytes at the beginning of the buffer that were written.
     buffer: Vec<u8>,
-    /// The number of buffered bytes that were written.
+    /// True if the source has ended or failed.
     start: usize,
-    /// True if the source has ended.
+    /// The result of the direction: true once the end was forwarded to the destination, false once the destination is
+    /// closed. `None` while bytes may still be forwarded.
     ended: bool,
     /// `Some(true)` once the end was forwarded to the destination, `Some(false)` once the destination is closed. `None`
     /// while bytes may still be forwarded.
     finished: Option<bool>,
     /// True unless the kernel has refused to splice.
     splices: bool,
-    /// The pipe with bytes that are not written yet. `None` if all are, so that an idle connection occupies no
-    /// descriptors for it.
+    /// The pipe with bytes that are not written yet. `None` if all are written, so that an idle connection occupies no
+    /// descriptors for the pipe.
     pipe: Option<SplicePipe>,
     /// The number of bytes read plus that of bytes written, by which progress is detected.
     pub(super) moved: u64,
@@ -87,11 +88,11 @@ impl RelayDirection {
         }
     }
 
-    /// Moves available bytes from `from` to `to`. Completes once the source has ended and its end was forwarded by
-    /// shutting down the sending side of `to`.
+    /// Moves available bytes from `from` to `to`. Completes once the source has ended or failed and its end was
+    /// forwarded by shutting down the sending side of `to`. Later calls return the same result.
     ///
     /// # Errors
-    /// [`DestinationClosed`], also in later calls.
+    /// [`DestinationClosed`] if the destination accepts no more bytes.
     pub(super) fn poll<R: RelayEnd, W: RelayEnd>(
         &mut self,
         cx: &mut Context<'_>,
@@ -109,7 +110,7 @@ impl RelayDirection {
         Poll::Ready(outcome)
     }
 
-    /// Moves bytes as [`RelayDirection::poll`], which stores the result.
+    /// Moves bytes as [`RelayDirection::poll`] does, which stores the result.
     ///
     /// # Errors
     /// [`DestinationClosed`] if the destination accepts no more bytes.
@@ -167,7 +168,7 @@ impl RelayDirection {
     /// Splices bytes from socket to socket until the source has ended or the kernel refuses.
     ///
     /// # Errors
-    /// [`DestinationClosed`].
+    /// [`DestinationClosed`] if the destination accepts no more bytes.
     fn splice(
         &mut self,
         cx: &mut Context<'_>,

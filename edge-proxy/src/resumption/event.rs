@@ -6,9 +6,9 @@ use super::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SharedEvent {
-    /// The store does not respond, for this reason. Until it does, sessions of other edges are not resumed.
+    /// The store cannot be reached, for this reason. Until it is reached, sessions of other edges are not resumed.
     Away(StoreError),
-    /// The store responds, for the first time or again.
+    /// The store is reached, for the first time or again.
     Reached,
     /// The store contains keys that were sealed under another secret: the edges do not all have the same secret.
     OtherSecret,

@@ -5,14 +5,16 @@ use aws_lc_rs::{hkdf, hmac};
 use rustls::crypto::{GetRandomFailed, SecureRandom};
 use zeroize::Zeroizing;
 
-/// The number of random bytes at the beginning of an identity. The rest is a MAC under the edges' secret.
+/// The number of random bytes at the beginning of an identity. The rest is a MAC under the secret of the edges.
 const RANDOM_LEN: usize = 24;
 
-/// The MAC key of identities, derived from the edges' secret by HKDF (RFC 5869), so that it is the same at every edge.
+/// The MAC key of identities, derived from the secret of the edges by HKDF (RFC 5869), so that it is the same at every
+/// edge.
 #[derive(Clone)]
 pub(super) struct IdentityMac(hmac::Key);
 
 impl IdentityMac {
+    /// Derives the key from the secret of the edges.
     pub(super) fn new(secret: &[u8]) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);
@@ -38,10 +40,11 @@ impl IdentityMac {
     }
 }
 
-/// A source of random bytes for rustls, which takes session identities from it as 32 bytes at once. A request for 32
-/// bytes therefore returns 24 random bytes and a MAC of 8 bytes, which is indistinguishable from random.
+/// A source of random bytes for rustls, which takes session identities from it as 32 bytes at once. A request for
+/// exactly 32 bytes therefore returns 24 random bytes and a MAC of 8 bytes, which is indistinguishable from random
+/// bytes.
 pub(super) struct IdentityRandom {
-    /// The MAC by which edges recognise their identities.
+    /// The MAC by which edges recognize identities that one of them created.
     mac: IdentityMac,
     /// The source of the random bytes.
     random: &'static dyn SecureRandom,
@@ -54,11 +57,12 @@ impl std::fmt::Debug for IdentityRandom {
 }
 
 impl IdentityRandom {
+    /// Creates a source with the random bytes of aws-lc and this MAC.
     pub(super) fn new(mac: IdentityMac) -> Self {
         Self { mac, random: rustls::crypto::aws_lc_rs::default_provider().secure_random }
     }
 
-    /// Returns the key of the MAC.
+    /// Returns the MAC key of identities.
     pub(super) const fn mac(&self) -> &IdentityMac {
         &self.mac
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::WeakSender;
 use tokio::sync::{Semaphore, mpsc};
 
-/// The highest number of queries that wait in the queue. Further ones fail at once.
+/// The highest number of queries that wait in the queue. Further queries fail at once.
 const MAX_WAITING_QUERIES: usize = 1024;
 /// The highest number of concurrent queries.
 const MAX_RUNNING_QUERIES: usize = 256;
@@ -24,8 +24,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// with shared keys.
 const FIRST_KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Starts the thread that queries the store, and waits up to 2 s for its first response. The thread ends after the
-/// returned client is dropped.
+/// Starts the thread that queries the store, and waits up to [`FIRST_KEYS_TIMEOUT`] for its first attempt to load
+/// keys. The thread ends after the returned client is dropped. `observer` receives changes of the store's state.
 ///
 /// # Errors
 /// The error of starting the thread or its runtime.
@@ -66,7 +66,8 @@ async fn delete_due_sessions(link: Weak<StoreClient>, requests: WeakSender<Store
 }
 
 /// Executes the queries in the queue, at most [`MAX_RUNNING_QUERIES`] at once, until the client is dropped. A failed
-/// query makes the task of the keys query the store soon.
+/// query makes the task of the keys query the store soon. A session that could not be taken or deleted is scheduled
+/// for deletion.
 async fn serve(
     store: Arc<dyn SharedStore>,
     link: Weak<StoreClient>,
@@ -109,10 +110,10 @@ async fn serve(
     }
 }
 
-/// Waits for a response of the store.
+/// Waits for a response of the store for at most [`QUERY_TIMEOUT`].
 ///
 /// # Errors
-/// The error of the store, or one that it did not respond within [`QUERY_TIMEOUT`].
+/// The error of the store, or one that it did not respond in time.
 async fn within<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let late = |_| Err(StoreError("the store does not answer in time".into()));
     tokio::time::timeout(QUERY_TIMEOUT, answer).await.unwrap_or_else(late)
@@ -124,15 +125,15 @@ struct KeyRefresher {
     shared: Shared,
     /// The receiver of changes of the store's state.
     observer: Arc<dyn Observer>,
-    /// The result of the last query. `None` before the first.
+    /// The result of the last query for keys. `None` before the first.
     state: Option<Result<(), StoreError>>,
     /// True if keys under another secret were reported and are still in the store.
     other: bool,
 }
 
 impl KeyRefresher {
-    /// Refreshes the keys at the schedule's interval, and after at most 1 s if a query failed, until the client is
-    /// dropped. Drops `ready` after the first attempt.
+    /// Refreshes the keys at the schedule's interval, after at most [`RETRY_INTERVAL`] if the last refresh failed, and
+    /// soon after a query of a session failed, until the client is dropped. Drops `ready` after the first attempt.
     async fn run(mut self, link: Weak<StoreClient>, ready: SyncSender<()>) {
         let mut ready = Some(ready);
         loop {
@@ -153,8 +154,9 @@ impl KeyRefresher {
         }
     }
 
-    /// Creates the keys of epochs that have none, stores them, loads those of the store into the client, and reports to
-    /// the observer when the store becomes unreachable or reachable, or contains keys under another secret.
+    /// Creates the keys of required epochs that have none, stores them, loads those of the store into the client, and
+    /// reports to the observer when the store can no longer be reached, is reached again, or contains keys under
+    /// another secret.
     async fn refresh(&mut self, link: &StoreClient) {
         let Shared { store, wrapping, schedule, .. } = &self.shared;
         let (now, before) = (store::now(), link.ring());

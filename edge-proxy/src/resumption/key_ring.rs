@@ -13,12 +13,12 @@ const NONCE: usize = 12;
 /// The length of an authentication tag in bytes.
 const TAG: usize = 16;
 
-/// The purpose of sealed data, which is authenticated so that one kind is never accepted as another.
+/// The purpose of sealed data, which is authenticated so that data of one kind is never accepted as the other.
 #[derive(Clone, Copy)]
 pub(super) enum SealedKind<'a> {
     /// A session ticket.
     Ticket,
-    /// A stored session. Contains its key in the store.
+    /// A stored session. Contains the key of the session in the store.
     Session(&'a [u8; 32]),
 }
 
@@ -36,7 +36,7 @@ impl SealedKind<'_> {
 struct Key(RandomizedNonceKey);
 
 impl Key {
-    /// Creates a key. `None` if the library fails.
+    /// Creates a key of these bytes. `None` if the library fails.
     fn new(bytes: &[u8; 32]) -> Option<Self> {
         RandomizedNonceKey::new(&AES_256_GCM, bytes).ok().map(Self)
     }
@@ -60,7 +60,7 @@ impl Key {
     }
 }
 
-/// The ticket keys by epoch, each with its form in the store.
+/// The ticket keys by epoch, each with its sealed form in the store.
 #[derive(Default)]
 pub(super) struct KeyRing {
     /// The keys by epoch: the sealed form in the store, and the key itself.
@@ -73,13 +73,13 @@ impl KeyRing {
         self.keys.len()
     }
 
-    /// Returns whether the key of this epoch is present.
+    /// Returns whether the key of this epoch is in the ring.
     pub(super) fn has(&self, epoch: u64) -> bool {
         self.keys.contains_key(&epoch)
     }
 
-    /// Seals data with the key of the epoch of `now`, in seconds since 1970. Returns the epoch followed by the sealed
-    /// data. `None` if the key is missing or the library fails.
+    /// Seals data for this purpose with the key of the epoch of `now`, in seconds since 1970. Returns the epoch
+    /// followed by the sealed data. `None` if the key is missing or the library fails.
     pub(super) fn seal(
         &self,
         schedule: &TicketSchedule,
@@ -92,8 +92,8 @@ impl KeyRing {
         Some([epoch.to_be_bytes().as_slice(), &sealed].concat())
     }
 
-    /// Opens the output of [`KeyRing::seal`]. `None` if it is not authentic, its key is missing, or the key is no
-    /// longer valid at `now`.
+    /// Opens the output of [`KeyRing::seal`] for this purpose. `None` if it is not authentic, its key is missing, or
+    /// the key is no longer valid at `now`, in seconds since 1970.
     pub(super) fn open(
         &self,
         schedule: &TicketSchedule,
@@ -108,9 +108,10 @@ impl KeyRing {
         key.open(&what.aad(), sealed)
     }
 
-    /// Returns a ring of the keys that are valid at `now`: those of this ring, and those in `found`, the keys in the
-    /// store. Keys that are not in `found` stay, because an edge whose clock is ahead may have deleted them. The second
-    /// value is true if all valid keys in `found` could be opened.
+    /// Returns a ring of the keys that are valid at `now`, in seconds since 1970: those of this ring, and those in
+    /// `found`, the keys in the store, which replace keys of the same epoch. Keys that are not in `found` remain,
+    /// because an edge whose clock is ahead may have deleted them. The second value is true if all valid keys in
+    /// `found` could be opened.
     pub(super) fn merge_stored(
         &self,
         schedule: &TicketSchedule,
@@ -134,12 +135,12 @@ impl KeyRing {
     }
 }
 
-/// The key that seals ticket keys in the store: derived from the edges' secret by HKDF (RFC 5869), and useless without
-/// the content of the store.
+/// The key that seals ticket keys in the store: derived from the secret of the edges by HKDF (RFC 5869), and useless
+/// without the content of the store.
 pub(super) struct WrappingKey(Key);
 
 impl WrappingKey {
-    /// Derives the key from the edges' secret.
+    /// Derives the key from the secret of the edges.
     pub(super) fn new(secret: &[u8]) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"edge-proxy").extract(secret);
@@ -162,7 +163,7 @@ impl WrappingKey {
         Some(SealedKey { epoch, ends: schedule.end(epoch), sealed })
     }
 
-    /// Opens a ticket key of the store. `None` if it was sealed under another secret.
+    /// Opens a ticket key of the store. `None` if it was sealed under another secret or for another epoch.
     fn open(&self, key: &SealedKey) -> Option<Key> {
         let bytes = Zeroizing::new(self.0.open(&Self::aad(key.epoch), &key.sealed)?);
         Key::new(bytes.as_slice().try_into().ok()?)

@@ -36,7 +36,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The future of a store's response.
+/// The future of a store's response to a call.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// The failure of a store as text, which must not contain secrets.
@@ -86,15 +86,16 @@ impl fmt::Debug for SealedSession {
 /// The methods are called on one thread, inside a tokio runtime with time and I/O enabled. Calls may overlap. The
 /// future of a call that takes longer than 5 s is dropped.
 pub trait SharedStore: Send + Sync + 'static {
-    /// Stores each key in `made` whose epoch has no key yet, deletes expired keys, and returns all keys that remain.
+    /// Stores each key in `made` whose epoch has no key yet, deletes expired keys, and returns all keys that remain in
+    /// the store.
     fn keys<'a>(&'a self, made: &'a [SealedKey]) -> StoreFuture<'a, Vec<SealedKey>>;
 
     /// Stores a session, at most once: an attempt with an unknown outcome must not be repeated. A session may be lost
     /// at any time, but must not reappear after it was taken, for example on a lagging replica.
     fn put(&self, session: SealedSession) -> StoreFuture<'_, ()>;
 
-    /// Deletes a session atomically and returns its sealed content. `None` if it does not exist. At most one caller
-    /// ever receives a session.
+    /// Deletes the session with this key atomically and returns its sealed content. `None` if it does not exist. At
+    /// most one caller ever receives a session.
     fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>>;
 }
 
@@ -107,7 +108,7 @@ pub enum SharedError {
     Secret(usize),
 }
 
-/// The minimum length of a secret in bytes.
+/// The minimum length of the secret in bytes.
 const MIN_SECRET_LEN: usize = 32;
 
 /// The settings of state shared with other edges: see [`Builder::shared`](crate::Builder::shared).
@@ -117,11 +118,11 @@ pub struct Shared {
     store: Arc<dyn SharedStore>,
     /// The key that seals ticket keys in the store.
     wrapping: Arc<WrappingKey>,
-    /// The MAC by which edges recognise session identities.
+    /// The MAC by which edges recognize session identities.
     mac: Arc<IdentityMac>,
     /// The lifecycle of ticket keys.
     schedule: TicketSchedule,
-    /// The longest time that a handshake waits for the store.
+    /// The longest time for which a handshake waits for the store.
     wait: Duration,
 }
 
@@ -133,8 +134,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Creates settings with this store and the defaults. `secret` must be random and the same at all edges, at least
-    /// 32 bytes. Keys in the store are sealed under it.
+    /// Creates settings with this store and the default schedule and waiting time. `secret` must be random and the
+    /// same at all edges, at least 32 bytes. Keys in the store are sealed under a key derived from it.
     ///
     /// # Errors
     /// [`SharedError::Secret`] if `secret` has fewer than 32 bytes.
@@ -153,8 +154,8 @@ impl Shared {
         })
     }
 
-    /// Sets the rotation of ticket keys and the lifetime of tickets, which must be the same at all edges. Default:
-    /// [`TicketSchedule::default`].
+    /// Sets the rotation of ticket keys and the lifetime of tickets, which must be the same at all edges. Without this
+    /// call it is [`TicketSchedule::default`].
     #[must_use]
     pub const fn schedule(mut self, schedule: TicketSchedule) -> Self {
         self.schedule = schedule;
@@ -162,7 +163,7 @@ impl Shared {
     }
 
     /// Sets the longest time for which a handshake waits for the store, after which it continues as a full handshake.
-    /// Default: 200 ms.
+    /// Without this call it is 200 ms.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -174,9 +175,10 @@ impl Shared {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedMetrics {
-    /// True if the last query for ticket keys succeeded; false before the first. Queries for sessions do not change it.
+    /// True if the last query for ticket keys succeeded; false before the first. Queries for sessions do not change
+    /// it.
     pub reached: bool,
-    /// The number of ticket keys that are known at present.
+    /// The number of ticket keys that this edge has at present.
     pub keys: u64,
     /// The number of sessions that were stored.
     pub kept: u64,
@@ -184,8 +186,8 @@ pub struct SharedMetrics {
     pub lost: u64,
     /// The number of sessions taken from the store for resumption.
     pub taken: u64,
-    /// The number of sessions that were not in the store (already used, expired, or never stored) or could not be
-    /// opened.
+    /// The number of handshakes whose session was not in the store (already used, expired, or never stored) or could
+    /// not be opened.
     pub missing: u64,
     /// The number of handshakes for which the store did not respond in time.
     pub late: u64,

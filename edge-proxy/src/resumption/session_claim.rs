@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 pub(super) const IDENTITY: usize = 32;
 
 thread_local! {
-    /// The session of the handshake that runs on this thread.
+    /// The session for the handshake that runs on this thread. `None` if there is none or it was taken.
     static CLAIM: RefCell<Option<SessionClaim>> = const { RefCell::new(None) };
 }
 
@@ -21,13 +21,14 @@ pub(crate) struct SessionClaim {
 }
 
 impl SessionClaim {
+    /// Creates a claim of the session, in the encoding of rustls, for the handshake that offers this identity.
     pub(super) fn new(identity: [u8; IDENTITY], session: Vec<u8>) -> Self {
         Self { identity, session: Zeroizing::new(session) }
     }
 }
 
-/// Returns the session that is available to the handshake on this thread, once. `None` if there is none or it has
-/// another identity.
+/// Removes and returns the session that is available to the handshake on this thread. `None` if there is none or its
+/// identity is another one, which leaves it in place.
 pub(super) fn take_claimed(identity: &[u8]) -> Option<Vec<u8>> {
     CLAIM
         .with_borrow_mut(|claim| claim.take_if(|claim| claim.identity == identity))

@@ -14,14 +14,14 @@ use zeroize::Zeroizing;
 pub(crate) struct OfferedSession {
     /// True if the client offers TLS 1.3.
     pub(crate) tls13: bool,
-    /// The identity of the first session that is offered, the only one that can have early data. `None` without one, or
-    /// if it has another length than 32 bytes.
+    /// The identity of the first session that is offered, the only one that can have early data. `None` if none is
+    /// offered, or the identity has a length other than 32 bytes.
     pub(crate) identity: Option<[u8; IDENTITY]>,
 }
 
 impl OfferedSession {
-    /// Parses the offer from the plaintext records of a ClientHello that rustls has accepted. Empty if they cannot be
-    /// parsed.
+    /// Parses the offer from the plaintext records of a ClientHello that rustls has accepted. The default, an empty
+    /// offer, if they cannot be parsed.
     pub(crate) fn of(records: &[u8]) -> Self {
         let mut message = Vec::with_capacity(records.len());
         let mut rest = records;
@@ -44,11 +44,12 @@ impl From<&ClientHello<'_>> for OfferedSession {
     }
 }
 
-/// The session storage of rustls: it queues sessions for the store, and returns the one claimed for the current
-/// handshake.
+/// The session storage of rustls: it queues sessions for the store, and returns the session that was claimed for the
+/// current handshake.
 pub(crate) struct Sessions(Arc<StoreClient>);
 
 impl Sessions {
+    /// Creates a storage above this client of the store.
     pub(crate) const fn new(link: Arc<StoreClient>) -> Self {
         Self(link)
     }

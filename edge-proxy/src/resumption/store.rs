@@ -18,8 +18,8 @@ const PAUSE_AFTER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The delay before the next attempt to delete a session, in milliseconds.
 pub(super) const DELETION_DELAY: u64 = 1500;
 
-/// The sender of the store's response to the handshake that waits for it: the sealed session, `None` if the store has
-/// none.
+/// The sender of the store's response to the handshake that waits for it: the sealed session, `None` if the store does
+/// not have it, or the error of the store.
 pub(super) type ClaimSender = oneshot::Sender<Result<Option<Vec<u8>>, StoreError>>;
 
 /// A query to the store.
@@ -29,7 +29,7 @@ pub(super) enum StoreRequest {
     /// Take the session with this key and send it to a handshake.
     Take([u8; 32], ClaimSender),
     /// Delete the session with this key. Contains the time since which that is attempted, in milliseconds since the
-    /// start.
+    /// client of the store was created.
     Forget([u8; 32], u64),
 }
 
@@ -37,7 +37,7 @@ pub(super) enum StoreRequest {
 pub(crate) struct StoreClient {
     /// The lifecycle of ticket keys.
     schedule: TicketSchedule,
-    /// The longest time that a handshake waits for the store.
+    /// The longest time for which a handshake waits for the store.
     wait: Duration,
     /// The current ticket keys.
     ring: RwLock<Arc<KeyRing>>,
@@ -45,7 +45,8 @@ pub(crate) struct StoreClient {
     wishes: mpsc::Sender<StoreRequest>,
     /// The time at which this client was created.
     started: Instant,
-    /// The time until which handshakes do not query the store, in milliseconds since the start.
+    /// The time until which handshakes do not query the store, in milliseconds since `started`. 0 if that does not
+    /// apply.
     paused: AtomicU64,
     /// Notified when a query fails.
     pub(super) failed: Arc<Notify>,
@@ -57,7 +58,7 @@ pub(crate) struct StoreClient {
     pub(super) used: UsedSessions,
 }
 
-/// The counters of [`SharedMetrics`], with the same names.
+/// The counters of [`SharedMetrics`], by the same names.
 #[derive(Default)]
 pub(super) struct StoreCounters {
     /// True if the last query for ticket keys succeeded; false before the first. Queries for sessions do not change it.
@@ -84,6 +85,8 @@ pub(super) fn now() -> u64 {
 }
 
 impl StoreClient {
+    /// Creates a client without keys. `wait` is the longest time for which a handshake waits, `mac` the MAC of
+    /// identities, and `wishes` the queue of queries. It leaks the source of random bytes.
     pub(super) fn new(
         schedule: TicketSchedule,
         wait: Duration,
@@ -114,7 +117,7 @@ impl StoreClient {
         self.wishes.downgrade()
     }
 
-    /// Returns the time in milliseconds since the start.
+    /// Returns the time in milliseconds since this client was created.
     pub(super) fn clock(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
@@ -124,7 +127,7 @@ impl StoreClient {
         &self.schedule
     }
 
-    /// Returns the current ticket keys.
+    /// Returns the current ticket keys, which stay the same for the caller if they are replaced.
     pub(super) fn ring(&self) -> Arc<KeyRing> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -134,12 +137,12 @@ impl StoreClient {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 
-    /// Seals data with the current key. `None` if there is none.
+    /// Seals data for this purpose with the current key. `None` if there is no current key or the library fails.
     pub(super) fn seal(&self, what: SealedKind<'_>, plain: &[u8]) -> Option<Vec<u8>> {
         self.ring().seal(&self.schedule, now(), what, plain)
     }
 
-    /// Opens sealed data. `None` if it is not authentic, or its key is missing or expired.
+    /// Opens sealed data of this purpose. `None` if it is not authentic, or its key is missing or expired.
     pub(super) fn open(&self, what: SealedKind<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
         self.ring().open(&self.schedule, now(), what, sealed)
     }
@@ -161,7 +164,8 @@ impl StoreClient {
 
     /// Takes the session of this identity from the store, so that no other edge can. Every identity is taken at most
     /// once at this edge. `None` if no edge created the identity or it was used here before, or if the store does not
-    /// have the session, cannot be queried, or does not respond in time; the session is then deleted later.
+    /// have the session, cannot be queried, or does not respond in time; in these latter cases the session is deleted
+    /// later. Also `None` if the session cannot be opened.
     pub(crate) async fn take(&self, identity: [u8; 32]) -> Option<SessionClaim> {
         let since = self.clock();
         let counts = &self.counts;
@@ -206,7 +210,7 @@ impl StoreClient {
         }
     }
 
-    /// Returns a copy of the counters.
+    /// Returns a copy of the counters, with the number of ticket keys.
     pub(crate) fn metrics(&self) -> SharedMetrics {
         let counts = &self.counts;
         SharedMetrics {

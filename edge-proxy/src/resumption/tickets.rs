@@ -6,8 +6,8 @@ use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::Arc;
 
-/// The ticketer of rustls: seals with the current shared key, or with a key of this edge alone while there is none, and
-/// opens both.
+/// The ticketer of rustls: it seals with the current shared key, or with a key of this edge alone while there is none,
+/// and opens both kinds of tickets.
 pub(crate) struct Tickets {
     /// The client of the store, with the shared keys.
     link: Arc<StoreClient>,
@@ -16,6 +16,7 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
+    /// Creates a ticketer from the client of the store and the ticketer of this edge alone.
     pub(crate) const fn new(link: Arc<StoreClient>, own: Arc<dyn ProducesTickets>) -> Self {
         Self { link, own }
     }

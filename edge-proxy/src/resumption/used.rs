@@ -10,7 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The highest number of identities that are remembered, and of deletions that are scheduled. The oldest identity is
-/// forgotten for a new one.
+/// forgotten for a new one; further deletions are not scheduled.
 const MAX_REMEMBERED: usize = 64 * 1024;
 
 /// The time after which a deletion is given up, in milliseconds. It is longer than early data of a session is accepted
@@ -20,11 +20,11 @@ const DELETION_TIMEOUT: u64 = 120_000;
 /// The identity of a session, or its key in the store.
 type Id = [u8; IDENTITY];
 
-/// A session to be deleted from the store: its key, and the times of the first attempt and of the next one.
+/// A session to be deleted from the store. Times are in milliseconds since the client of the store was created.
 struct PendingDeletion {
     /// The key of the session in the store.
     id: Id,
-    /// The time of the first attempt.
+    /// The time from which the deletion is attempted.
     since: u64,
     /// The time of the next attempt.
     due: u64,
@@ -41,17 +41,18 @@ struct UsedState {
     owed: VecDeque<PendingDeletion>,
 }
 
-/// The identities that were used at this edge, and the pending deletions. Times are in milliseconds since the start.
+/// The identities that were used at this edge, and the pending deletions. Times are in milliseconds since the client
+/// of the store was created.
 #[derive(Default)]
 pub(super) struct UsedSessions(Mutex<UsedState>);
 
 impl UsedSessions {
-    /// Locks and returns the state.
+    /// Locks and returns the state, also after a panic of another thread.
     fn state(&self) -> MutexGuard<'_, UsedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a client used this identity. Returns false if it was used before.
+    /// Records that a client used this identity and returns true. Returns false if it was used before.
     pub(super) fn record_use(&self, identity: &Id) -> bool {
         let mut state = self.state();
         if !state.shown.insert(*identity) {
@@ -66,8 +67,8 @@ impl UsedSessions {
         true
     }
 
-    /// Schedules the deletion of a session from the store, from the time `due` on. No effect if [`MAX_REMEMBERED`] are
-    /// scheduled.
+    /// Schedules the deletion of the session with this key from the store, from the time `due` on. `now` is the time
+    /// from which it is attempted. No effect if [`MAX_REMEMBERED`] deletions are scheduled.
     pub(super) fn schedule_deletion(&self, id: Id, now: u64, due: u64) {
         let mut state = self.state();
         if state.owed.len() < MAX_REMEMBERED {
@@ -75,9 +76,9 @@ impl UsedSessions {
         }
     }
 
-    /// Takes at most `most` deletions that are due at `now`, each as the session's key and the time since which the
-    /// deletion is attempted. Those older than [`DELETION_TIMEOUT`] are discarded. A failed one is put back by
-    /// [`UsedSessions::reschedule`].
+    /// Removes and returns at most `most` deletions that are due at `now`, each as the session's key and the time
+    /// since which the deletion is attempted. Those older than [`DELETION_TIMEOUT`] are discarded. A failed one is
+    /// scheduled again by [`UsedSessions::reschedule`].
     pub(super) fn take_due(&self, now: u64, most: usize) -> Vec<(Id, u64)> {
         let mut state = self.state();
         let mut due = Vec::new();
@@ -95,7 +96,8 @@ impl UsedSessions {
         due
     }
 
-    /// Puts back a deletion that failed, for another attempt from `due` on.
+    /// Schedules a deletion that failed for another attempt from `due` on. `since` is as [`UsedSessions::take_due`]
+    /// returned it.
     pub(super) fn reschedule(&self, id: Id, since: u64, due: u64) {
         self.state().owed.push_back(PendingDeletion { id, since, due });
     }

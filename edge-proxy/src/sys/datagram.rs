@@ -15,10 +15,10 @@ pub(crate) struct DatagramNote {
     pub(crate) stride: usize,
     /// The address of the sender.
     pub(crate) remote: SocketAddr,
-    /// The local address that they were sent to. `None` if the kernel did not report it.
+    /// The local address that the datagrams were sent to. `None` if the kernel did not report it.
     pub(crate) local_ip: Option<IpAddr>,
-    /// The index of the interface that they arrived on; loopback if they were sent from the address that they were sent
-    /// to. `None` if the kernel did not report it.
+    /// The index of the interface that the datagrams arrived on; loopback if the sender's address is the one that they
+    /// were sent to. `None` if the kernel did not report it.
     pub(crate) interface: Option<u32>,
     /// The ECN codepoint: the two lowest bits of the traffic class.
     pub(crate) ecn: u8,

@@ -28,26 +28,27 @@ use tokio::time::Instant;
 
 /// The highest number of spans in a batch.
 const MAX_BATCH: usize = 512;
-/// The first and the longest delay before a batch is sent again. The delay doubles from one to the other.
+/// The first and the longest delay before a batch is sent again. The delay doubles from the first to the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// The time after which a batch that the collector has not accepted is discarded.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
-/// The highest number of bytes of the content of a response.
+/// The highest number of bytes of content in a response of the collector. A longer one is an error.
 const MAX_RESPONSE: usize = 64 * 1024;
 
-/// The handle of the exporting thread. Dropping it ends the thread at once, without its pending spans.
+/// The handle of the exporting thread. Dropping it ends the thread at once, without exporting its pending spans.
 pub(crate) struct Exporter {
     /// The counters of spans.
     counts: Arc<SpanCounters>,
-    /// The sender of the time until which the thread exports pending spans before it ends. `None` while it runs.
+    /// The sender of the time until which the thread exports pending spans before it ends. `None` is the value while
+    /// it runs.
     stop: watch::Sender<Option<Instant>>,
-    /// The thread. `None` once its end was waited for.
+    /// The thread. `None` once its end is awaited.
     thread: Option<JoinHandle<()>>,
 }
 
 impl Exporter {
-    /// Starts the exporting thread. Returns its handle, and the queue for the workers. The thread ends when all workers
-    /// have ended.
+    /// Starts the exporting thread. Returns its handle, and the queue for the workers. The thread ends when all
+    /// workers have ended and the queue is empty, or as [`Exporter::end`] requests.
     ///
     /// # Errors
     /// [`StartError`] if the settings are invalid, TLS to the collector cannot be set up, or the thread cannot be
@@ -101,8 +102,8 @@ impl Exporter {
         self.counts.metrics()
     }
 
-    /// Exports the pending spans for at most `within`, and waits for the end of the thread. All workers must have
-    /// ended.
+    /// Exports the pending spans for at most `within`, and waits for the end of the thread. Blocks. All workers must
+    /// have ended.
     pub(crate) fn end(&mut self, within: Duration) {
         self.stop.send_replace(Some(Instant::now() + within));
         if let Some(thread) = self.thread.take() {
@@ -118,10 +119,10 @@ impl Drop for Exporter {
     }
 }
 
-/// Checks that the collector has one target and that path and fields form a valid HTTP request.
+/// Checks that the collector has exactly one target, and that path and fields form a valid HTTP request.
 ///
 /// # Errors
-/// The fault as text.
+/// The fault as text, without the values of fields.
 fn check(tracing: &Tracing) -> Result<(), String> {
     if tracing.collector.targets.len() != 1 {
         return Err("the collector has one target, neither none nor several".into());
@@ -153,7 +154,8 @@ struct ExporterState {
     sweep: Rc<DeadlineSweeper>,
     /// The queue of spans from the workers.
     spans: mpsc::Receiver<Span>,
-    /// The time until which pending spans are exported before the thread ends. `None` while it runs.
+    /// The time until which pending spans are exported before the thread ends. `None` is the value while the thread
+    /// runs.
     stopped: watch::Receiver<Option<Instant>>,
     /// The counters of spans.
     counts: Arc<SpanCounters>,
@@ -162,8 +164,8 @@ struct ExporterState {
 }
 
 impl ExporterState {
-    /// Exports until the queue is closed and empty, or until the time that is set in `deadline` at shutdown. Counts the
-    /// spans that remain as failed.
+    /// Exports until the queue is closed and empty, or until the time that is set in `deadline` at shutdown. Counts
+    /// the spans that remain as failed.
     async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         let counts = self.counts.clone();
         let mut sending = std::pin::pin!(self.run());
@@ -199,7 +201,7 @@ impl ExporterState {
     }
 
     /// Waits for spans, and collects them into `batch` until it is full or the configured interval since the first has
-    /// passed. Returns false if the queue is closed: no more spans can come.
+    /// passed. Returns false if the queue is closed, so that no more spans can come.
     async fn collect(&mut self, batch: &mut Vec<Span>) -> bool {
         if self.spans.recv_many(batch, MAX_BATCH).await == 0 {
             return false;
@@ -217,8 +219,8 @@ impl ExporterState {
     }
 
     /// Sends a batch, and counts its spans as exported or failed. After a connection error, a timeout, or the status
-    /// 429, 502, 503 or 504, it is sent again after a growing delay, for at most [`DELIVERY_TIMEOUT`]; other statuses
-    /// are failures.
+    /// 429, 502, 503 or 504, the batch is sent again after a growing delay, or that of Retry-After if it is longer,
+    /// for at most [`DELIVERY_TIMEOUT`]; other statuses are failures.
     async fn deliver(&mut self, batch: &[Span]) {
         let message = otlp::request(&self.tracing.service, batch);
         let count = batch.len() as u64;
@@ -257,7 +259,8 @@ impl ExporterState {
         self.counts.failed.fetch_add(count, Relaxed);
     }
 
-    /// Sends a batch and reads the response; sends it again on a new connection if a reused one was closed.
+    /// Sends a batch and reads the response. Repeats that once on a new connection if a reused one was closed or the
+    /// collector did not process the request.
     ///
     /// # Errors
     /// [`UpstreamError`] if there is no response.
@@ -300,7 +303,7 @@ impl ExporterState {
         }
     }
 
-    /// Sends a batch once and reads the response.
+    /// Sends a batch once and reads the response. The outcome changes the health of the collector's target.
     ///
     /// # Errors
     /// [`UpstreamError`] if there is no response; `Stale` if a reused connection was closed.
@@ -338,7 +341,7 @@ impl ExporterState {
 struct CollectorResponse {
     /// The status of the response.
     status: u16,
-    /// The delay in Retry-After. `None` if the response has none in seconds.
+    /// The delay that Retry-After demands. `None` if the response has no such field, or not in seconds.
     again: Option<Duration>,
     /// The content of the response.
     content: Vec<u8>,

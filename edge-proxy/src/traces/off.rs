@@ -8,7 +8,7 @@ use edge_policy::config::Upstream;
 use edge_policy::decide::{Decision, RequestContext};
 use std::time::Instant;
 
-/// The trace state shared by all workers.
+/// The trace state shared by all workers, which is empty in a build without tracing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NoTraceSink(());
 

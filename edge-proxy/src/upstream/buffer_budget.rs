@@ -99,11 +99,9 @@ pub(super) fn received(n: usize) {
     });
 }
 
-/// Adds up the buffered bytes. If they exceed the budget, gives up responses and wakes their tasks, those that were
-/// not read for the longest time first, until at most seven eighths of the budget are filled.
 impl BufferBudget {
-    /// Adds up the buffered bytes. If they exceed the budget, gives up responses, those that were not read for the
-    /// longest time first, until seven eighths of the budget are left.
+    /// Adds up the buffered bytes. If they exceed the budget, gives up responses and wakes their tasks, those that
+    /// were not read for the longest time first, until at most seven eighths of the budget are filled.
     fn enforce(&self) {
         let entries = self.entries.borrow();
         let mut holding: Vec<(Instant, usize, &Rc<ShareState>)> = entries

@@ -211,12 +211,10 @@ impl NameResolver {
     }
 }
 
-/// Removes the next waiting name that may be resolved now from its queue, and counts a thread for it. Returns the
-/// name, and true if it is doubtful. `None` if no name waits, or only doubtful ones beyond their limit, or all threads
-/// are in use.
 impl ResolverState {
-    /// Removes a waiting name that may be resolved now from its queue, and counts a thread for it. Returns the name,
-    /// and true if it is doubtful. `None` if no name waits or all threads are in use.
+    /// Removes the next waiting name that may be resolved now from its queue, and counts a thread for it. Returns the
+    /// name, and true if it is doubtful. `None` if no name waits, or only doubtful ones beyond their limit, or all
+    /// threads are in use.
     fn take(&mut self) -> Option<(String, bool)> {
         if self.threads >= MAX_THREADS {
             return None;
