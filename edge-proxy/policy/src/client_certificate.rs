@@ -4,10 +4,10 @@ use crate::config::CertificateField;
 use edge_http::encoding::{base64, hexadecimal};
 use edge_http::sha1;
 
-/// The client certificate of a connection, from the view of a request.
+/// The client certificate of a connection, as seen by a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateContext<'a> {
-    /// The handshake requested no certificate under the rules now in force. The default.
+    /// The handshake requested no certificate, or did so under rules that are no longer in force. The default.
     #[default]
     NotAsked,
     /// The handshake requested a certificate and the client sent none.
@@ -27,11 +27,11 @@ pub struct ClientCertificate {
     pub subject: String,
     /// The distinguished name of the issuer (RFC 4514).
     pub issuer: String,
-    /// The first common name of the subject. `None` if it has none in UTF-8.
+    /// The first common name of the subject. `None` if there is none, or it is not text.
     pub common_name: Option<String>,
-    /// The serial number in upper-case hexadecimal.
+    /// The serial number in uppercase hexadecimal.
     pub serial: String,
-    /// The SHA-256 of the end-entity certificate in DER, in lower-case hexadecimal.
+    /// The SHA-256 of the end-entity certificate in DER, in lowercase hexadecimal.
     pub fingerprint: String,
 }
 
@@ -53,8 +53,8 @@ impl ClientCertificate {
         self.chain.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the value of a request field. `None` if the field is omitted: [`CertificateField::Chain`] for a chain of
-    /// one certificate.
+    /// Returns the value of a request field with this part of the certificate. `None` if the field is omitted: only
+    /// [`CertificateField::Chain`] for a chain of one certificate.
     fn value(&self, field: CertificateField) -> Option<String> {
         Some(match field {
             CertificateField::Certificate => byte_sequence(self.leaf()),
@@ -74,8 +74,9 @@ impl ClientCertificate {
 }
 
 impl CertificateContext<'_> {
-    /// Returns the value of a request field for the upstream. `None` if the field is omitted: every field but
-    /// [`CertificateField::Verified`] without a certificate, and [`CertificateField::Chain`] for a chain of one.
+    /// Returns the value of a request field with this part of the certificate, for the upstream. `None` if the field
+    /// is omitted: every field but [`CertificateField::Verified`] without a certificate, and
+    /// [`CertificateField::Chain`] for a chain of one.
     pub fn value(&self, field: CertificateField) -> Option<String> {
         match self {
             Self::Verified(certificate) => certificate.value(field),

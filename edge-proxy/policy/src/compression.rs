@@ -14,26 +14,27 @@ use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 pub enum SkipReason {
     /// Compression is not configured for the route or the site.
     Off,
-    /// Accept-Encoding accepts none of the configured codings.
+    /// Accept-Encoding is missing, malformed, or accepts none of the configured codings.
     NotAccepted,
     /// The response has no content, or the request is HEAD.
     NoContent,
-    /// The content is shorter than [`Compression::least`].
+    /// The declared length of the content is less than [`Compression::least`].
     Short,
     /// The response has a Content-Encoding, or a media type that does not compress well.
     Incompressible,
-    /// The content must not be transformed: `no-transform`, a range, a digest field, or a status other than 200, 201,
-    /// 203, 4xx and 5xx.
+    /// The content must not be transformed: `no-transform`, Content-Range, a digest field, or a status other than 200,
+    /// 201, 203, 4xx and 5xx.
     Untouchable,
     /// The request is cross-site, or has a cookie or credentials without stating its site, so the length of the
     /// response could reveal a secret.
     Leaks,
 }
 
-/// Chooses the content coding of a response. `compression` is the configuration of the route or the site.
+/// Chooses the content coding of a response. `compression` is the configuration of the route or the site, `None` if
+/// compression is disabled.
 ///
 /// # Errors
-/// [`SkipReason`]: the reason the response is not compressed.
+/// [`SkipReason`]: the first reason found for which the response is not compressed.
 ///
 /// ```
 /// use edge_policy::compression::choose;
@@ -93,8 +94,8 @@ pub fn rewrite(coding: Coding, response: &mut ResponseHead) {
     response.body = BodyLength::Unknown;
 }
 
-/// Adds `Accept-Encoding` to Vary unless it is already present or Vary is `*`. Must be called for uncompressed variants
-/// of the response as well (RFC 9110 §12.5.5).
+/// Adds `Accept-Encoding` to Vary unless Vary contains it or `*`. Must be called for uncompressed variants of the
+/// response as well (RFC 9110 §12.5.5).
 pub fn vary(response: &mut ResponseHead) {
     if !has_token(&response.fields, b"vary", b"accept-encoding")
         && !has_token(&response.fields, b"vary", b"*")
@@ -103,7 +104,8 @@ pub fn vary(response: &mut ResponseHead) {
     }
 }
 
-/// Returns whether content of this media type is worth compressing.
+/// Returns whether content of this media type is worth compressing: text except event streams, JSON, XML, and other
+/// formats that are not compressed already. False for a malformed or missing type.
 fn is_compressible(kind: &[u8]) -> bool {
     let essence =
         kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
@@ -147,8 +149,9 @@ fn may_leak(fields: &Fields) -> bool {
     }
 }
 
-/// Returns the coding with the highest weight in Accept-Encoding (RFC 9110 §12.5.3); among equals, the first of
-/// `codings`. `None` if the client accepts none of them, or the field is missing or malformed.
+/// Returns the coding with the highest weight in Accept-Encoding (RFC 9110 §12.5.3); among codings of equal weight,
+/// the first of `codings`. A coding that is not listed has the weight of `*`. `None` if the client accepts none of
+/// them, or the field is missing or malformed.
 fn preferred_coding(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
     let mut weights: Vec<(Coding, Option<u16>)> = codings.iter().map(|coding| (*coding, None)).collect();
     let mut others = None;
@@ -175,7 +178,7 @@ fn preferred_coding(fields: &Fields, codings: &[Coding]) -> Option<Coding> {
         .map(|(coding, _)| coding)
 }
 
-/// Parses a parameter such as `q=0.5` into thousandths (RFC 9110 §12.4.2). `None` if it is malformed.
+/// Parses a weight such as `q=0.5` (RFC 9110 §12.4.2) into thousandths, 0 to 1000. `None` if it is malformed.
 fn weight(parameter: &[u8]) -> Option<u16> {
     let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let (whole, fraction) = match value {
@@ -194,7 +197,7 @@ fn weight(parameter: &[u8]) -> Option<u16> {
     (sum <= 1000).then_some(sum)
 }
 
-/// Returns whether the fields of this name, as comma-separated lists, contain the token. Case is ignored.
+/// Returns whether the fields of this name, as comma-separated lists, contain the token. Letter case is ignored.
 fn has_token(fields: &Fields, name: &[u8], token: &[u8]) -> bool {
     fields
         .iter()

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 #[allow(clippy::enum_variant_names)] // `NotEarly` says it best
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EarlyDataVerdict {
-    /// The request arrived in early data and may be forwarded with `Early-Data: 1`.
+    /// The request arrived in early data and may be processed at once; it is forwarded with `Early-Data: 1`.
     Allowed,
     /// The request did not arrive in early data.
     NotEarly,
@@ -28,7 +28,7 @@ pub enum EarlyDataVerdict {
 pub enum WaitReason {
     /// The site or the route has address lists.
     AddressRule,
-    /// The request has an Authorization field and arrived over QUIC, where the address is not validated yet.
+    /// The request has an Authorization field and arrived over QUIC, where the client's address is not validated yet.
     Authorization,
     /// The request has content.
     Content,
@@ -39,15 +39,15 @@ pub enum WaitReason {
     /// The site did not opt in to early data.
     SiteNotOptedIn,
     /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit), which QUIC has not
-    /// yet validated (RFC 9000 §8).
+    /// validated yet (RFC 9000 §8).
     UnvalidatedAddress,
     /// The request asks for a protocol upgrade.
     Upgrade,
 }
 
-/// Decides whether a request in early data may be forwarded before the handshake is complete. `None` as the site or
-/// route means that none matches. Does not consider whether the client's address is validated over QUIC: see
-/// [`unvalidated_address`].
+/// Decides whether a request in early data may be processed before the handshake is complete. `None` as the site or
+/// route means that none matches. The first reason to wait that applies is returned. Does not consider whether the
+/// client's address is validated over QUIC: see [`unvalidated_address`].
 pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -> EarlyDataVerdict {
     let (Some(site), Some(route)) = (site, route) else {
         return EarlyDataVerdict::Wait(WaitReason::NoRoute);
@@ -67,8 +67,10 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
-/// Decides whether a request over QUIC may be forwarded before the client's address is validated (RFC 9000 §8). Called
-/// for requests that [`verdict`] allows; `source` is the peer address.
+/// Decides whether a request over QUIC may be processed before the client's address is validated (RFC 9000 §8). It
+/// must wait if the address is in a range of trusted proxies or of the tailnet, the site limits the rate of clients,
+/// or the request has an Authorization field. Called for requests that [`verdict`] allows; `source` is the peer
+/// address.
 pub fn unvalidated_address(
     config: &Config,
     source: IpAddr,

@@ -10,9 +10,9 @@ use std::time::Duration;
 /// A rate limit: a number of events per period, and a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// The interval from one event to the next in nanoseconds, at least 1.
+    /// The interval between two events in nanoseconds, at least 1.
     interval: u64,
-    /// The number of events allowed at once after a pause.
+    /// The number of events allowed at once after a pause, at least 1.
     burst: u32,
 }
 
@@ -30,7 +30,8 @@ impl Rate {
         (interval > 0 && burst > 0).then_some(Self { interval, burst })
     }
 
-    /// Returns a rate of `count` events per hour, of which `burst`, at least 1, may occur at once.
+    /// Returns a rate of `count` events per hour, of which `burst`, which must be at least 1, may occur at once after
+    /// a pause.
     ///
     /// # Panics
     /// If `count` is 0.
@@ -38,15 +39,15 @@ impl Rate {
         Self { interval: 3_600_000_000_000 / count as u64, burst }
     }
 
-    /// Returns the same rate with another burst. 0 is treated as 1.
+    /// Returns the rate with another burst. A burst of 0 is treated as 1.
     #[must_use]
     pub const fn with_burst(mut self, burst: u32) -> Self {
         self.burst = if burst == 0 { 1 } else { burst };
         self
     }
 
-    /// Returns `count` times the rate and the burst, for several clients that share a limit. For a `count` of 0, the
-    /// rate is unchanged and the burst is 1.
+    /// Returns `count` times the rate and the burst, for several clients that share a limit. The interval is at least
+    /// 1 ns. For a `count` of 0, the rate is unchanged and the burst is 1.
     #[must_use]
     pub const fn times(mut self, count: u32) -> Self {
         let interval = self.interval / if count == 0 { 1 } else { count as u64 };
@@ -71,7 +72,8 @@ impl Rate {
         self.burst
     }
 
-    /// Admits one event at `now`, in nanoseconds, and returns the new state. The initial state is 0.
+    /// Admits one event at `now`, in nanoseconds since any fixed moment, and returns the new state. The initial state
+    /// is 0.
     ///
     /// # Errors
     /// The time to wait if the event exceeds the rate. The state is unchanged then.
@@ -100,10 +102,11 @@ impl Rate {
 impl FromStr for Rate {
     type Err = RateError;
 
-    /// Parses `10/s`, `600/m`, `100/h` or `5/d`. The burst is the number of events per second, at least 1.
+    /// Parses a rate such as `10/s`, `600/m`, `100/h` or `5/d`. The burst is the number of events per second, rounded
+    /// down, at least 1.
     ///
     /// # Errors
-    /// [`RateError`] if it is not such a rate, or not valid as in [`Rate::new`].
+    /// [`RateError`] if the text has another form, or is not valid as in [`Rate::new`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, unit) = text.split_once('/').ok_or(RateError)?;
         let seconds = match unit {
@@ -119,7 +122,7 @@ impl FromStr for Rate {
     }
 }
 
-/// Formats as `one per 100ms, burst 10`.
+/// Formats the rate as text such as `one per 100ms, burst 10`.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "one per {:?}, burst {}", Duration::from_nanos(self.interval), self.burst)

@@ -6,11 +6,11 @@ use std::str::FromStr;
 /// The kind of events that a reason applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// Connections that are rejected before a request.
+    /// Connections, before a request is served on them.
     Connection,
-    /// Requests that are refused or aborted.
+    /// Requests, and forwarded connections, that are refused or aborted.
     Request,
-    /// Connections and requests.
+    /// Both connections and requests.
     Both,
 }
 

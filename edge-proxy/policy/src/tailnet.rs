@@ -44,7 +44,7 @@ pub enum TailnetIdentity<'a> {
 }
 
 impl<'a> TailnetIdentity<'a> {
-    /// Returns the machine. `None` if the identity is not known.
+    /// Returns the machine if it is known. `None` for all other results.
     pub const fn node(self) -> Option<&'a Node> {
         match self {
             Self::Known(node) => Some(node),
@@ -64,7 +64,7 @@ pub struct Identities<'a> {
 }
 
 impl<'a> Identities<'a> {
-    /// Returns the identity of a hop in the forwarding header. `None` if it was not looked up.
+    /// Returns the identity of a hop in the forwarding header. `None` if the hop was not looked up.
     pub fn of(self, hop: IpAddr) -> Option<TailnetIdentity<'a>> {
         self.hops.iter().find(|(address, _)| *address == hop).map(|(_, identity)| *identity)
     }
@@ -93,7 +93,8 @@ pub enum IdentityMatcher {
 pub struct IdentityMatcherError;
 
 impl IdentityMatcher {
-    /// Returns whether this machine has the identity. Names are compared without regard to case.
+    /// Returns whether this machine has the identity. Names, tags and logins are compared without regard to letter
+    /// case.
     pub fn is(&self, node: &Node) -> bool {
         match self {
             Self::Node(name) => node.name.eq_ignore_ascii_case(name),
@@ -129,8 +130,8 @@ impl fmt::Display for IdentityMatcher {
     }
 }
 
-/// The request fields that carry a tailnet identity to upstreams: those of `tailscale serve`, then the machine's name
-/// and tags.
+/// The request fields that carry a tailnet identity to upstreams: those of `tailscale serve` (login, name and picture
+/// of the user), then the machine's name and tags.
 pub const FIELDS: [&str; 5] = [
     "Tailscale-User-Login",
     "Tailscale-User-Name",
@@ -139,8 +140,9 @@ pub const FIELDS: [&str; 5] = [
     "Tailscale-Node-Tags",
 ];
 
-/// Returns the identity fields of a machine as names of [`FIELDS`] and values. Empty values are omitted. Non-ASCII text
-/// becomes an encoded word (RFC 2047), as `tailscale serve` writes it.
+/// Returns the identity fields of a machine as pairs of a name of [`FIELDS`] and the value. Tags are joined by commas.
+/// Fields with empty values are omitted. Non-ASCII text becomes an encoded word (RFC 2047), as `tailscale serve`
+/// writes it.
 pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
     let user = node.user.as_ref();
     let values = [
@@ -156,8 +158,8 @@ pub fn fields(node: &Node) -> impl Iterator<Item = (&'static str, String)> {
         .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
 }
 
-/// Encodes a field value: printable ASCII is only trimmed, unless it contains `=?`; anything else becomes one encoded
-/// word in UTF-8 (RFC 2047 §4.2).
+/// Encodes a field value: printable ASCII without `=?` is only trimmed; any other text becomes one encoded word in
+/// UTF-8 (RFC 2047 §4.2).
 fn encode_value(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?") {
         return text.trim().to_owned();

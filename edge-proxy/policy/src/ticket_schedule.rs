@@ -19,7 +19,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// of one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketSchedule {
-    /// The time between two keys, in seconds.
+    /// The duration for which a key seals tickets, in seconds: the length of an epoch.
     rotate: u64,
     /// The lifetime of a ticket, in seconds.
     lifetime: u64,
@@ -50,11 +50,12 @@ impl Default for TicketSchedule {
 }
 
 impl TicketSchedule {
-    /// Creates a schedule in which a key seals tickets for `rotate`, a ticket can be opened for `lifetime`, and the
-    /// clocks of edges differ by at most `skew`. Fractions of seconds are truncated.
+    /// Creates a schedule in which a key seals tickets for `rotate` (2 s to 7 days), a ticket can be opened for
+    /// `lifetime` (1 s to 7 days), and the clocks of edges differ by at most `skew` (up to 1 h). Fractions of seconds
+    /// are truncated.
     ///
     /// # Errors
-    /// [`ScheduleError`], if a duration is out of range.
+    /// [`ScheduleError`] for the first duration that is out of range.
     pub const fn new(rotate: Duration, lifetime: Duration, skew: Duration) -> Result<Self, ScheduleError> {
         let (rotate, lifetime, skew) = (rotate.as_secs(), lifetime.as_secs(), skew.as_secs());
         if rotate < 2 || rotate > MAX_LIFETIME.as_secs() {
@@ -90,7 +91,7 @@ impl TicketSchedule {
         (self.rotate() / 4).min(Duration::from_secs(60))
     }
 
-    /// Returns the epoch whose key seals at `now`, in seconds since 1970.
+    /// Returns the epoch whose key seals tickets at `now`, in seconds since 1970.
     pub const fn sealing_epoch(&self, now: u64) -> u64 {
         now / self.rotate
     }
@@ -107,8 +108,8 @@ impl TicketSchedule {
         (epoch.saturating_add(1)).saturating_mul(self.rotate).saturating_add(self.lifetime + self.skew)
     }
 
-    /// Returns whether the key of an epoch opens tickets at `now`, in seconds since 1970. True for later epochs as
-    /// well, since another edge's clock may be ahead.
+    /// Returns whether the key of an epoch opens tickets at `now`, in seconds since 1970: until the time that
+    /// [`TicketSchedule::end`] returns. True for later epochs as well, since another edge's clock may be ahead.
     pub const fn opens(&self, epoch: u64, now: u64) -> bool {
         now < self.end(epoch)
     }

@@ -26,13 +26,13 @@ const MAX_ATTRIBUTE_LEN: usize = 1024;
 /// The counters of spans.
 #[derive(Default)]
 pub(crate) struct SpanCounters {
-    /// Spans that were put into the queue.
+    /// The number of spans that were put into the queue.
     pub(super) queued: AtomicU64,
-    /// Spans that the collector accepted.
+    /// The number of spans that the collector accepted.
     pub(super) exported: AtomicU64,
-    /// Spans that were discarded because the queue was full.
+    /// The number of spans that were discarded because the queue was full.
     pub(super) dropped: AtomicU64,
-    /// Spans that the collector did not accept.
+    /// The number of spans that the collector rejected, or did not accept in time or before the proxy ended.
     pub(super) failed: AtomicU64,
 }
 
@@ -68,13 +68,14 @@ impl SpanCounters {
 pub(crate) struct Tracer(Option<(SpanQueue, Random)>);
 
 impl Tracer {
-    /// Creates the tracer of a worker.
+    /// Creates the tracer of a worker, which puts spans into the queue of `shared`.
     pub(crate) fn new(shared: TraceSink) -> Self {
         Self(shared.0.map(|sink| (sink, Random::new())))
     }
 
-    /// Begins the trace of a request that was received at `began`. The trace context in its fields is continued only if
-    /// a trusted proxy sent the request. Collects the attributes of the span if the request is sampled.
+    /// Begins the trace of a request that was received at `began`. The trace context in the request's fields is
+    /// continued only if a trusted proxy sent the request. Collects the attributes of the request's span if the
+    /// request is sampled. Returns [`Trace::NONE`] if tracing is disabled.
     pub(crate) fn begin(
         &self,
         decision: &Decision<'_>,
@@ -141,7 +142,7 @@ impl Tracer {
 /// without tracing.
 pub(crate) struct Trace<'t>(Option<Box<ActiveTrace<'t>>>);
 
-/// The state of a request's trace: the identifiers, and the received trace state that is forwarded.
+/// The state of a request's trace.
 struct ActiveTrace<'t> {
     /// The queue for the spans of the request.
     sink: &'t SpanQueue,
@@ -151,15 +152,16 @@ struct ActiveTrace<'t> {
     context: TraceContext,
     /// The received trace state, which is forwarded.
     state: Vec<u8>,
-    /// The spans and attributes so far. `None` if the request is not sampled.
+    /// The spans and attributes collected so far. `None` if the request is not sampled.
     kept: Option<SampledRequest>,
-    /// The span of the present attempt and its start. `None` between attempts, and if the request is not sampled.
+    /// The span of the present attempt, and the start of the attempt. `None` between attempts, and if the request is
+    /// not sampled.
     attempt: Cell<Option<(SpanId, Instant)>>,
 }
 
 /// The data of a sampled request's spans.
 struct SampledRequest {
-    /// The span of the caller. `None` if the request has none.
+    /// The span of the caller, as received from a trusted proxy. `None` if there is none.
     parent: Option<SpanId>,
     /// The name of the request's span.
     name: String,
@@ -169,15 +171,16 @@ struct SampledRequest {
     began: Instant,
     /// The start time of the request in nanoseconds since 1970.
     since: u64,
-    /// The spans of the attempts. The second value is true if the request was sent, false if no connection was
+    /// The spans of the attempts so far. The second value is true if the request was sent, false if no connection was
     /// established.
     attempts: RefCell<Vec<(Span, bool)>>,
-    /// The time at which the last failed connection attempt ended. `None` if none has failed since the last attempt.
+    /// The time at which the last failed connection attempt ended. `None` if none has failed since the last attempt
+    /// was recorded.
     missed: Cell<Option<Instant>>,
 }
 
 impl SampledRequest {
-    /// Returns an instant in nanoseconds since 1970.
+    /// Converts an instant, not before the start of the request, to nanoseconds since 1970.
     fn at(&self, instant: Instant) -> u64 {
         self.since + instant.duration_since(self.began).as_nanos() as u64
     }
@@ -187,7 +190,8 @@ impl Trace<'_> {
     /// A trace that records nothing.
     pub(crate) const NONE: Self = Self(None);
 
-    /// Begins an attempt: sets the trace fields of the request that is about to be sent, with a new span as the parent.
+    /// Begins an attempt: replaces the trace fields of the request that is about to be sent, with a new span as the
+    /// parent of the upstream's. No effect if tracing is disabled.
     pub(crate) fn attempt(&self, head: &mut RequestHead) {
         let Some(begun) = &self.0 else { return };
         let span = SpanId::of(begun.random.next());
@@ -201,8 +205,9 @@ impl Trace<'_> {
         begun.attempt.set(begun.kept.as_ref().map(|_| (span, Instant::now())));
     }
 
-    /// Records the end of an attempt at a target, given by the upstream and its index. `version` is the HTTP version,
-    /// `status` is 0 without a response, `fault` is the reason of a failure.
+    /// Records the end of the present attempt at a target, which is given by the upstream and the target's index.
+    /// `version` is the HTTP version of the attempt, `status` is that of the response, 0 without a response, and
+    /// `fault` is the reason of a failure. No effect if the request is not sampled.
     pub(crate) fn attempted(
         &self,
         to: (&Upstream, usize),
@@ -223,8 +228,8 @@ impl Trace<'_> {
         self.0.as_ref().and_then(|begun| begun.kept.as_ref()).map(|_| Instant::now())
     }
 
-    /// Records a failed connection attempt that began at `since`. No effect if `since` is `None`, as for requests that
-    /// are not sampled.
+    /// Records a failed connection attempt at the target with the index `target`, which began at `since` and failed by
+    /// `why`. No effect if `since` is `None`, as for requests that are not sampled.
     pub(crate) fn missed(
         &self,
         upstream: &Upstream,
@@ -242,8 +247,8 @@ impl Trace<'_> {
         }
     }
 
-    /// Records the end of the request: puts its span and those of its attempts into the queue if it is sampled. Spans
-    /// that do not fit are counted as dropped.
+    /// Records the end of the request: completes its span by the access record, and puts it and those of its attempts
+    /// into the queue if the request is sampled. Spans that do not fit are counted as dropped.
     pub(crate) fn finish(self, record: &AccessRecord<'_>) {
         let Some(begun) = self.0 else { return };
         let ActiveTrace { sink, context, state, kept: Some(kept), .. } = *begun else { return };
@@ -287,8 +292,9 @@ impl Trace<'_> {
 }
 
 impl ActiveTrace<'_> {
-    /// Adds the span of an attempt that began at the given instant. `sent` is the HTTP version and the status; `None`
-    /// if no connection was established. No effect if the request is not sampled.
+    /// Adds the span of an attempt that began at the given instant and ends now, at the target with the given index.
+    /// `sent` is the HTTP version and the status, if there is one; `None` if no connection was established. `fault` is
+    /// the reason of a failure. No effect if the request is not sampled.
     fn tried(
         &self,
         (span, since): (SpanId, Instant),
@@ -349,20 +355,20 @@ impl ActiveTrace<'_> {
     }
 }
 
-/// The reason of a failure by the response's status. The error attribute of its spans is the status.
+/// The reason of a failure by the response's status. The value of `error.type` of its spans is the status instead.
 const STATUS: Reason = UpstreamError::Status(0).reason();
 
-/// Returns the value of `error.type`: the reason, or else the status. `None` without both.
+/// Returns the value of `error.type`: the code of the reason, or else the status. `None` without both.
 fn error(reason: Option<Reason>, status: Option<u16>) -> Option<Value> {
     reason.map(|reason| Value::Word(reason.as_str())).or(status.map(|status| Value::Text(status.to_string())))
 }
 
-/// Returns the method as the name of a span begins: a known one, or `HTTP`.
+/// Returns the method as it begins the name of a span: a known method, or `HTTP` for any other.
 fn verb(method: &Method) -> &str {
     if matches!(method, Method::Other(_)) { "HTTP" } else { method.as_str() }
 }
 
-/// Returns the method as an attribute: a known one, or `_OTHER`.
+/// Returns the attribute `http.request.method`: a known method, or `_OTHER`.
 fn method(method: &Method) -> (&'static str, Value) {
     let word = match method {
         Method::Connect => "CONNECT",
@@ -394,7 +400,8 @@ fn path(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or(target)
 }
 
-/// Returns the pattern of a route as text. It has few values, whatever clients request.
+/// Returns the pattern of a route's path as text, with `*` for what follows a prefix. There are few such texts,
+/// whatever clients request.
 fn template(path: &PathMatch) -> String {
     match path {
         PathMatch::Begins(begin) => format!("{begin}*"),
@@ -403,7 +410,7 @@ fn template(path: &PathMatch) -> String {
     }
 }
 
-/// Returns a text as an attribute value, cut off at [`MAX_ATTRIBUTE_LEN`].
+/// Returns a text as an attribute value, cut off before a character boundary at [`MAX_ATTRIBUTE_LEN`] bytes.
 fn text(text: &str) -> Value {
     let end =
         (0..=MAX_ATTRIBUTE_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

@@ -26,7 +26,7 @@ pub(super) enum Value {
 /// A span to be exported.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Span {
-    /// The trace ID, the span ID, and the flags.
+    /// The trace ID, the span ID, and the flags of the span.
     pub(super) context: TraceContext,
     /// The parent span; the second value is true if it belongs to another service. `None` for a root span.
     pub(super) parent: Option<(SpanId, bool)>,
@@ -42,11 +42,11 @@ pub(super) struct Span {
     pub(super) end: u64,
     /// The attributes, as pairs of name and value.
     pub(super) attributes: Vec<(&'static str, Value)>,
-    /// True if the status is ERROR (`Status.StatusCode`).
+    /// True if the status of the span is ERROR (`Status.StatusCode`), false if it is unset.
     pub(super) failed: bool,
 }
 
-/// Encodes an export request with these spans of the service with this name.
+/// Encodes an export request that contains these spans of the service with this name.
 pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 512 + 256);
     nested(&mut out, 1, |out| {
@@ -69,7 +69,7 @@ pub(super) fn request(service: &str, spans: &[Span]) -> Vec<u8> {
     out
 }
 
-/// Encodes a `Span`.
+/// Appends the fields of a `Span` message.
 fn span(out: &mut Vec<u8>, span: &Span) {
     bytes(out, 1, &span.context.trace.bytes());
     bytes(out, 2, &span.context.span.bytes());
@@ -95,7 +95,7 @@ fn span(out: &mut Vec<u8>, span: &Span) {
     out.extend_from_slice(&flags.to_le_bytes());
 }
 
-/// Encodes a `KeyValue` as the field with this number.
+/// Appends a `KeyValue` message as the field with this number.
 fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &Value) {
     nested(out, field, |out| {
         bytes(out, 1, key.as_bytes());
@@ -107,7 +107,7 @@ fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: &Value) {
     });
 }
 
-/// Appends an integer as a varint.
+/// Appends an integer as a protobuf varint.
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -121,19 +121,19 @@ fn tag(out: &mut Vec<u8>, field: u32, wire: u32) {
     varint(out, u64::from(field << 3 | wire));
 }
 
-/// Appends a varint field.
+/// Appends a field of the wire type varint.
 fn number(out: &mut Vec<u8>, field: u32, value: u64) {
     tag(out, field, 0);
     varint(out, value);
 }
 
-/// Appends a field of 8 bytes.
+/// Appends a field of 8 bytes in little-endian order.
 fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
     tag(out, field, 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends a length-delimited field.
+/// Appends a length-delimited field with these bytes.
 fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     tag(out, field, 2);
     varint(out, value.len() as u64);
@@ -150,8 +150,8 @@ fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     out.splice(at..at, length);
 }
 
-/// Parses an `ExportTraceServiceResponse` and returns the number of spans that the collector rejected. 0 if it cannot
-/// be parsed.
+/// Parses an `ExportTraceServiceResponse` and returns the number of spans that the collector rejected. 0 if the
+/// response contains no such number or cannot be parsed.
 pub(super) fn rejected(response: &[u8]) -> u64 {
     let Some(ProtoField::Bytes(partial)) = field(response, 1) else { return 0 };
     match field(partial, 1) {
@@ -160,14 +160,16 @@ pub(super) fn rejected(response: &[u8]) -> u64 {
     }
 }
 
-/// The value of a field: bytes, or a varint.
+/// The value of a protobuf field.
 enum ProtoField<'m> {
+    /// The content of a length-delimited field, or the bytes of one of fixed size.
     Bytes(&'m [u8]),
+    /// The value of a varint field.
     Number(u64),
 }
 
-/// Returns the value of the last field with the number `wanted`; the last one counts in protobuf. `None` if there is
-/// none, or the message is malformed.
+/// Returns the value of the last field with the number `wanted`, which is the one that counts in protobuf. `None` if
+/// there is no such field, or the message is malformed.
 fn field(mut message: &[u8], wanted: u64) -> Option<ProtoField<'_>> {
     let mut found = None;
     while !message.is_empty() {
@@ -196,7 +198,8 @@ fn skip<'m>(message: &mut &'m [u8], length: usize) -> Option<&'m [u8]> {
     Some(value)
 }
 
-/// Removes a varint from the front of the message and returns it. `None` if it is incomplete or too long.
+/// Removes a varint from the front of the message and returns it. `None` if it is incomplete or longer than 10 bytes;
+/// bits above 64 are discarded.
 fn read_varint(message: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..70).step_by(7) {

@@ -6,7 +6,8 @@ use std::cell::Cell;
 pub(super) struct Random(Cell<[u64; 4]>);
 
 impl Random {
-    /// Creates a generator with a seed from the system. If that fails, the sequence is the same at every start.
+    /// Creates a generator with a seed from the system. If the system has none, the sequence is the same at every
+    /// start.
     pub(super) fn new() -> Self {
         let mut seed = [0; 32];
         // Without randomness the identifiers repeat those of an earlier start, which is only confusing.

@@ -3,10 +3,10 @@
 use edge_http::Fields;
 use std::fmt;
 
-/// The longest credentials that are decoded, in bytes of Base64. Browsers send far less.
+/// The greatest length of the credentials that are decoded, in bytes of Base64. Browsers send far less.
 const MAX_CREDENTIALS_LEN: usize = 1024;
 
-/// The user name and password of a request. `Debug` omits the password.
+/// The user name and password of a request. Its `Debug` output omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user name, in UTF-8 and without control characters.
@@ -22,7 +22,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Returns the credentials of a request. `None` unless it has exactly one Authorization field, with the scheme Basic
-/// and valid base64 of at most 1024 bytes.
+/// and valid Base64 of at most 1024 bytes, whose content has a colon, a user name in UTF-8, and no control characters.
 ///
 /// ```
 /// use edge_http::Fields;
@@ -81,7 +81,7 @@ pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     (bits == 0).then_some(bytes)
 }
 
-/// An entry of a password file. `Debug` omits the hash.
+/// An entry of a password file. Its `Debug` output omits the hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The user name, not empty and without a colon.
@@ -107,7 +107,8 @@ pub struct UsersError {
 }
 
 /// Parses a password file: one `name:hash` per line, as written by `htpasswd -B` and `argon2`. Blank lines and lines
-/// that begin with `#` are skipped. Does not verify that the hash itself is well-formed.
+/// that begin with `#` are skipped, and whitespace around a line is ignored. Of a hash, only the prefix and, for
+/// bcrypt, the length are checked.
 ///
 /// # Errors
 /// [`UsersError`] for the first invalid line: no colon, an empty or duplicate name, or an unsupported hash.

@@ -12,12 +12,13 @@ use crate::config::ForwardAuth;
 use edge_http::field_names::is_same;
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version, hop_by_hop};
 
-/// Builds the authorization subrequest for `head`: a GET for [`ForwardAuth::path`] without content.
+/// Builds the authorization subrequest for `head`: a GET for [`ForwardAuth::path`] without content, with the authority
+/// of `head`.
 ///
-/// The fields of `head` are copied, except those about content, conditions (`If-…`), Range, Expect and TE.
-/// X-Forwarded-Method and X-Forwarded-Uri contain the method and the target of `head`. `head` must have been prepared
-/// by [`request_fields`](crate::decide::request_fields), so that a client cannot forge X-Forwarded-For, -Proto and
-/// -Host.
+/// The fields of `head` are copied, except Content-Length, Content-Type, Content-Encoding, Transfer-Encoding, Expect,
+/// Range, TE and conditions (`If-…`). X-Forwarded-Method and X-Forwarded-Uri contain the method and the target of
+/// `head`. `head` must have been prepared by [`request_fields`](crate::decide::request_fields), so that a client
+/// cannot forge X-Forwarded-For, -Proto and -Host.
 pub fn subrequest(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
     let mut asked = RequestHead::new(Version::Http11);
     asked.method = Method::Get;
@@ -47,12 +48,12 @@ pub fn subrequest(auth: &ForwardAuth, head: &RequestHead) -> RequestHead {
 pub enum AuthAnswer {
     /// The status is 2xx: the request may be forwarded.
     Allowed {
-        /// Fields to set on the forwarded request: those in [`ForwardAuth::copy`].
+        /// The fields to set on the forwarded request: those named in [`ForwardAuth::copy`].
         request: Fields,
-        /// Fields to add to the response to the client: Set-Cookie.
+        /// The fields to add to the response to the client: Set-Cookie, unless it is named in [`ForwardAuth::copy`].
         response: Fields,
     },
-    /// Any other status. This response is sent to the client, without its hop-by-hop fields.
+    /// The status is any other. This response is sent to the client, without its hop-by-hop fields.
     Denied(ResponseHead),
 }
 
@@ -75,8 +76,8 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
 }
 
 /// Sets the identity fields of a request to those that the subrequest returned, `said`. The client's fields of the
-/// names in [`ForwardAuth::copy`], in any spelling that backends treat alike, are removed even if the service returned
-/// none.
+/// names in [`ForwardAuth::copy`], in any spelling that a backend could take for them, are removed even if the service
+/// returned none.
 pub fn set_identity_fields(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
     fields.retain(|field| !auth.copy.iter().any(|name| is_same(field.name, name.as_bytes())));
     for field in said.iter() {

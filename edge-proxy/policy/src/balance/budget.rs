@@ -1,6 +1,6 @@
 //! The retry budget of an upstream.
 
-/// The cost of one retry, in percent of a request.
+/// The cost of one retry, in hundredths of a request.
 const RETRY_COST: u64 = 100;
 
 /// A retry budget: a token bucket that allows one retry per number of requests, so that retries cannot multiply the
@@ -19,17 +19,17 @@ const RETRY_COST: u64 = 100;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// The amount that each request adds, in percent of a request.
+    /// The amount that each request adds, in hundredths of a request.
     percent: u64,
-    /// The amount left. A retry takes [`RETRY_COST`].
+    /// The amount left, in hundredths of a request. A retry takes [`RETRY_COST`].
     left: u64,
-    /// The highest amount that accumulates.
+    /// The highest amount that accumulates, in hundredths of a request.
     most: u64,
 }
 
 impl Budget {
-    /// Creates a budget of `percent` retries per hundred requests, plus `reserve` retries at the start. Values above
-    /// 100 are treated as 100. At most ten times the reserve accumulates, or one retry if the reserve is 0.
+    /// Creates a budget of `percent` retries per hundred requests, plus `reserve` retries at the start. A `percent`
+    /// above 100 is treated as 100. At most ten times the reserve accumulates, or one retry if the reserve is 0.
     pub const fn new(percent: u8, reserve: u16) -> Self {
         let (percent, reserve) = (percent as u64, reserve as u64 * RETRY_COST);
         // Unused budget accumulates up to ten times the reserve only; more would allow a flood of retries at once.
@@ -37,7 +37,7 @@ impl Budget {
         Self { percent: if percent > 100 { 100 } else { percent }, left: reserve, most }
     }
 
-    /// Records a request, which adds to the budget.
+    /// Records a request, which adds its share to the budget up to the highest amount.
     pub const fn request(&mut self) {
         let left = self.left.saturating_add(self.percent);
         self.left = if left > self.most { self.most } else { left };
@@ -48,7 +48,7 @@ impl Budget {
         self.left >= RETRY_COST
     }
 
-    /// Takes a retry from the budget. Returns false if none is left.
+    /// Takes a retry from the budget and returns true. Returns false, and takes nothing, if none is left.
     pub const fn take(&mut self) -> bool {
         let allowed = self.allows();
         if allowed {

@@ -3,18 +3,18 @@
 use super::health::Availability;
 use crate::config::Balance;
 
-/// The set of targets that were tried for a request, by index: a bit set of 64, the highest number of targets of an
+/// The set of targets that were tried for a request, by index: a set of bits for 64 targets, the highest number of an
 /// upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TriedTargets(u64);
 
 impl TriedTargets {
-    /// Adds a target by its index, 0 to 63.
+    /// Adds a target by its index, which must be below 64.
     pub const fn add(&mut self, target: usize) {
         self.0 |= 1 << (target & 63);
     }
 
-    /// Returns whether the target with this index was tried.
+    /// Returns whether the target with this index, which must be below 64, was tried.
     pub const fn contains(self, target: usize) -> bool {
         self.0 >> (target & 63) & 1 == 1
     }
@@ -31,7 +31,7 @@ pub struct Candidate {
     pub identity: u64,
     /// The weight of the target, at least 1.
     pub weight: u16,
-    /// True if the target is used only while no target that is not a backup is available.
+    /// True if the target is used only while no target that is not a backup is healthy or due for a trial.
     pub backup: bool,
 }
 
@@ -41,7 +41,7 @@ impl Candidate {
         Self { availability: Availability::Down, in_flight: 0, identity: 0, weight: 1, backup: false };
 }
 
-/// Hashes bytes by FNV-1a with a finaliser, for rendezvous hashing. The result is the same in every process, so two
+/// Hashes bytes by FNV-1a with a finalizer, for rendezvous hashing. The result is the same in every process, so two
 /// proxies with the same targets choose alike. Not collision-resistant.
 pub fn hash(bytes: &[u8]) -> u64 {
     let fnv = bytes
@@ -50,21 +50,20 @@ pub fn hash(bytes: &[u8]) -> u64 {
     mix(fnv)
 }
 
-/// Mixes the bits of a number by the finaliser of splitmix64, so that each bit of the input affects all bits of the
-/// output.
+/// Mixes the bits of a number by the finalizer of splitmix64, so that each bit of the input affects all bits of the
+/// result.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// Selects the target of a request and returns its index. `None` if there is no target that is not down and was not
-/// tried.
+/// Selects the target of a request and returns its index. `None` if every target is down or was tried.
 ///
 /// Of targets that are not backups, one due for a trial is chosen first, then a healthy one by the balance and the
-/// weights; then backups in the same way. If none is left, an ejected target is used, since it may have recovered. A
-/// target that is down is never used. `turn` is the number of the request, for round robin; `key` is the hash key of
-/// the request for [`Balance::Hash`].
+/// weights; then backups in the same order. If none of these is left, an ejected target is used, since it may have
+/// recovered, one that is not a backup first. A target that is down or was tried is never used. `turn` is the number
+/// of the request, for round robin and ties; `key` is the hash key of the request for [`Balance::Hash`].
 ///
 /// ```
 /// use edge_policy::balance::health::Availability;
@@ -116,8 +115,9 @@ pub fn choose(
     })
 }
 
-/// Returns the index of the usable target whose turn `turn` is by weighted round robin. A round has as many turns as
-/// the weights add up to, and the turns of one target are spread over it. `None` if no target is usable.
+/// Returns the index of the target that weighted round robin selects among the usable ones in the turn `turn`. A round
+/// has as many turns as the sum of the weights, and the turns of one target are spread over it. `None` if no target is
+/// usable.
 fn weighted_round_robin(
     targets: &[Candidate],
     usable: impl Fn(&usize) -> bool,
@@ -133,8 +133,8 @@ fn weighted_round_robin(
     })
 }
 
-/// Returns the step by which the slots of a round are visited, each once: coprime to the round, and close to its golden
-/// section, so that neighbouring slots are far apart in time.
+/// Returns the step by which the slots of a round are visited, each once: coprime to the round, and close to its
+/// golden section, so that neighboring slots are far apart in time.
 fn stride(round: usize) -> usize {
     let divisor = |mut a: usize, mut b: usize| {
         while b > 0 {
@@ -145,7 +145,7 @@ fn stride(round: usize) -> usize {
     (1..=round * 618 / 1000).rev().find(|step| divisor(*step, round) == 1).unwrap_or(1)
 }
 
-/// Returns the score of a target for a key in weighted rendezvous hashing. The highest score wins.
+/// Returns the score of a target for a key in weighted rendezvous hashing, a positive number. The highest score wins.
 fn score(target: &Candidate, key: u64) -> f64 {
     let uniform = ((mix(target.identity ^ key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -f64::from(target.weight.max(1)) / uniform.ln()

@@ -17,18 +17,19 @@ use std::time::Duration;
 pub struct Rules {
     /// The number of consecutive failed requests after which a target is ejected. 0 disables ejection.
     pub failures: u8,
-    /// The duration of the first ejection. It doubles with each failed trial, up to [`MAX_EJECTION`].
+    /// The duration of the first ejection. Each failed trial doubles the duration of the next ejection, up to
+    /// [`MAX_EJECTION`] or this duration, whichever is longer.
     pub eject: Duration,
-    /// The number of consecutive successful checks after which a target that is down counts as up, at least 1.
+    /// The number of consecutive successful checks after which a target that is down is up again, at least 1.
     pub rise: u8,
-    /// The number of consecutive failed checks after which a target counts as down, at least 1.
+    /// The number of consecutive failed checks after which a target is down, at least 1.
     pub fall: u8,
 }
 
 /// The longest ejection: 5 min, unless [`Rules::eject`] is longer.
 pub const MAX_EJECTION: Duration = Duration::from_secs(300);
 
-/// The value of the failure counter during a trial, whose outcome takes effect at once.
+/// The value of the failure counter during a trial, whose failure ejects the target again at once.
 const TRIAL_RUNNING: u8 = u8::MAX;
 
 /// The health of one target. [`Health::to_bits`] encodes it in 64 bits, so that workers can share it in an atomic. The
@@ -43,7 +44,8 @@ pub struct Health {
     streak: u8,
     /// True if active checks have marked the target down.
     down: bool,
-    /// The end of the ejection or of the trial, in tenths of a second.
+    /// The end of the ejection, or of the wait for the outcome of a trial, in tenths of a second since the fixed
+    /// moment.
     until: u32,
 }
 
@@ -52,9 +54,11 @@ pub struct Health {
 pub enum Event {
     /// A request succeeded.
     Succeeded,
-    /// A request failed: connection refused or broken, malformed response, or timeout.
+    /// A request failed: no connection, a broken one, a malformed response, a timeout, or a status that counts as a
+    /// failure.
     Failed,
-    /// A trial request begins. The next trial is allowed once this one has ended, or after [`Rules::eject`].
+    /// A trial request begins. The next trial is allowed once this one has ended, or after [`Rules::eject`]. No effect
+    /// unless a trial is due.
     Trying,
     /// An active check succeeded.
     CheckedUp,
@@ -62,7 +66,7 @@ pub enum Event {
     CheckedDown,
 }
 
-/// A change of a target's availability, to be reported.
+/// A change of a target's availability that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The target is healthy again.
@@ -76,18 +80,18 @@ pub enum Change {
 /// The availability of a target for requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Availability {
-    /// Marked down by active checks. The target receives no requests.
+    /// The target was marked down by active checks. It receives no requests.
     Down,
-    /// Ejected after failures. The target receives requests only if no other target is available.
+    /// The target is ejected after failures. It receives requests only if no other target is available.
     Ejected,
     /// The ejection has ended. The target receives one trial request.
     Trial,
-    /// Healthy: in normal use.
+    /// The target is in normal use.
     Healthy,
 }
 
 impl Availability {
-    /// Returns the stable code in lower case, for metrics and the status page; that of [`Availability::Healthy`] is
+    /// Returns the stable code in lowercase, for metrics and the status page. That of [`Availability::Healthy`] is
     /// `well`.
     pub const fn code(self) -> &'static str {
         match self {
@@ -99,7 +103,7 @@ impl Availability {
     }
 }
 
-/// Converts milliseconds to tenths of a second.
+/// Converts milliseconds to tenths of a second, rounded down.
 const fn tenths(milliseconds: u64) -> u32 {
     // The counter lasts for four hundred million seconds from the start of the process.
     (milliseconds / 100) as u32
@@ -120,7 +124,8 @@ impl Health {
     }
 
     /// Returns the health after an event at `now`, in milliseconds since the same moment as in
-    /// [`Health::availability`].
+    /// [`Health::availability`]. A success ends an ejection; failures eject the target by `rules`, except those of
+    /// earlier requests while it is ejected.
     #[must_use]
     pub fn after(mut self, event: Event, now: u64, rules: &Rules) -> Self {
         match event {
@@ -150,8 +155,8 @@ impl Health {
         self
     }
 
-    /// Returns the change of availability from this health to `after`, for a report. `None` if there is none, or only a
-    /// trial failed.
+    /// Returns the change of availability from this health to `after` that is to be reported. `None` if there is none,
+    /// only a trial failed, or a target has come up that was ejected and still is.
     pub fn change_to(self, after: Self, rules: &Rules) -> Option<Change> {
         let well = |health: Self| !health.down && health.ejections == 0;
         if after.down && !self.down {
@@ -165,8 +170,8 @@ impl Health {
         }
     }
 
-    /// Counts the result of an active check, `down`. After `needed` consecutive results that contradict the state, it
-    /// changes; a target that comes up is also no longer ejected.
+    /// Counts the result of an active check: `down` is true if it failed. After `needed` consecutive results that
+    /// contradict the present state, the state changes; a target that comes up is also no longer ejected.
     fn check(&mut self, down: bool, needed: u8) {
         if self.down == down {
             self.streak = 0;
@@ -183,7 +188,8 @@ impl Health {
         }
     }
 
-    /// Encodes the health as one number, for an atomic. The encoding is not stable across versions.
+    /// Encodes the health as one number, for an atomic. 0 is the default health. The encoding is not stable across
+    /// versions.
     pub const fn to_bits(self) -> u64 {
         (self.failures as u64)
             | (self.ejections as u64) << 8

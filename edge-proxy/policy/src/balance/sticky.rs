@@ -4,24 +4,27 @@ use super::hash;
 use crate::config::StickyCookie;
 use edge_http::Fields;
 
-/// The most upstreams that one cookie has a target of. The least recently bound ones are forgotten beyond it.
+/// The highest number of upstreams for which one cookie binds the client. Beyond it, the least recent binding is
+/// removed.
 const MAX_BINDINGS: usize = 8;
 
-/// The targets that a client is bound to, one for each upstream of the site with this cookie.
+/// The targets that a client is bound to by one cookie, at most one for each upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bindings {
-    /// Keys of upstreams and identities of targets, the last bound first.
+    /// The bindings: pairs of the key of an upstream and the identity of a target, the most recent first.
     entries: Vec<(u32, u64)>,
 }
 
 impl Bindings {
-    /// Returns the identity of the target that the client is bound to at the upstream of this name. `None` if there is none.
+    /// Returns the identity of the target that the client is bound to at the upstream of this name. `None` if the
+    /// client is not bound.
     pub fn target_of(&self, upstream: &str) -> Option<u64> {
         let key = key(upstream);
         self.entries.iter().find(|(known, _)| *known == key).map(|(_, identity)| *identity)
     }
 
-    /// Binds the client to the target with this identity at the upstream of this name.
+    /// Binds the client to the target with this identity at the upstream of this name, in place of an earlier binding
+    /// there. Beyond 8 upstreams, the least recent binding is removed.
     pub fn bind(&mut self, upstream: &str, identity: u64) {
         let key = key(upstream);
         self.entries.retain(|(known, _)| *known != key);
@@ -29,7 +32,8 @@ impl Bindings {
         self.entries.truncate(MAX_BINDINGS);
     }
 
-    /// Adds the entries of a cookie's value for upstreams that have none yet. Malformed ones are ignored.
+    /// Adds the bindings in a cookie's value for upstreams that have none yet, up to [`MAX_BINDINGS`] in total.
+    /// Malformed ones are ignored.
     fn read(&mut self, value: &[u8]) {
         for entry in value.split(|byte| *byte == b'.').take(MAX_BINDINGS) {
             if let Some((key, identity)) = parse_entry(entry)
@@ -42,7 +46,8 @@ impl Bindings {
     }
 }
 
-/// Removes the cookie of this name from a request and returns its content. Empty if the cookie is missing or malformed.
+/// Removes all cookies of this name from a request and returns their bindings. Empty if there is no such cookie or all
+/// are malformed. The other cookies remain.
 pub fn take(name: &str, fields: &mut Fields) -> Bindings {
     let mut found = Bindings::default();
     let mut rest: Vec<Vec<u8>> = Vec::new();
@@ -64,7 +69,7 @@ pub fn take(name: &str, fields: &mut Fields) -> Bindings {
     found
 }
 
-/// Returns the value in a cookie pair `NAME=VALUE` if it has this name. `None` otherwise.
+/// Returns the value in a cookie pair `NAME=VALUE` with this name, which is compared exactly. `None` for other pairs.
 fn value<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
     pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
@@ -74,7 +79,8 @@ fn key(upstream: &str) -> u32 {
     (hash(upstream.as_bytes()) >> 32) as u32
 }
 
-/// Parses the key of an upstream and the identity of a target. `None` unless they are exactly 24 hexadecimal digits.
+/// Parses an entry of a cookie: the key of an upstream and the identity of a target. `None` unless it consists of
+/// exactly 24 hexadecimal digits.
 fn parse_entry(entry: &[u8]) -> Option<(u32, u64)> {
     let text = std::str::from_utf8(entry).ok().filter(|text| text.len() == 24)?;
     if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -84,7 +90,8 @@ fn parse_entry(entry: &[u8]) -> Option<(u32, u64)> {
     u32::from_str_radix(key, 16).ok().zip(u64::from_str_radix(identity, 16).ok())
 }
 
-/// Returns the Set-Cookie value that binds a client to these targets: `Path=/`, HttpOnly, SameSite=Lax, and Secure if `secure`.
+/// Returns the Set-Cookie value that binds a client to these targets, with `Path=/`, HttpOnly and SameSite=Lax,
+/// Max-Age if the cookie has a lifetime, and Secure if `secure` is true.
 pub fn set(cookie: &StickyCookie, bindings: &Bindings, secure: bool) -> String {
     let entries: Vec<String> =
         bindings.entries.iter().map(|(key, identity)| format!("{key:08x}{identity:016x}")).collect();

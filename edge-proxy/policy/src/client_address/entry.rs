@@ -36,7 +36,8 @@ pub fn parse_entry(entry: &[u8]) -> Option<(IpAddr, Option<u16>)> {
     }
 }
 
-/// Parses an IPv6 address without its zone. An IPv4-mapped one becomes IPv4. `None` if it is not valid.
+/// Parses an IPv6 address, optionally with a zone, which is removed. An IPv4-mapped address becomes IPv4. `None` if
+/// the address or the zone is not valid.
 fn v6(text: &str) -> Option<IpAddr> {
     let address = match text.split_once('%') {
         None => text,
@@ -51,7 +52,7 @@ fn v6(text: &str) -> Option<IpAddr> {
     Some(IpAddr::V6(address.parse::<Ipv6Addr>().ok()?).to_canonical())
 }
 
-/// Parses a port of at most five digits. `None` if it is not valid.
+/// Parses a port of one to five digits. `None` if it is not valid.
 fn port(digits: &str) -> Option<u16> {
     if digits.is_empty() || digits.len() > 5 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -14,12 +14,12 @@ use crate::config::TrustedHeader;
 use std::fmt;
 use std::net::IpAddr;
 
-/// The client of a request, and how its address was determined.
+/// The client of a request, and the way its address was determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     /// The IP address, never IPv4-mapped IPv6 and without a zone.
     pub address: IpAddr,
-    /// The port of the client. `None` if the header does not contain it.
+    /// The port of the client. `None` if it is not known, since the header does not contain it.
     pub port: Option<u16>,
     /// The trusted hops between the client and this proxy, the nearest last.
     pub via: Vec<IpAddr>,
@@ -31,7 +31,7 @@ pub struct ClientAddress {
     pub forwarded: ForwardedInfo,
 }
 
-/// The source of a client's address.
+/// The source that a client's address was read from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The peer address of the connection.
@@ -46,7 +46,8 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// The header has no further entry. The address is that of a trusted proxy.
+    /// The header has no further entry. The address is that of a trusted proxy, or of the peer if the header is
+    /// missing.
     End,
     /// The next entry is not an address: empty, `unknown`, obfuscated or malformed. Also if a header with a single
     /// address occurs twice. The address is that of the last hop.
@@ -54,17 +55,18 @@ pub enum StopReason {
     /// The header has more than [`MAX_HOPS`] hops or [`MAX_BYTES`] bytes. The address is that of the last hop
     /// evaluated.
     TooLong,
-    /// The address is not in a trusted range, so it is the client's.
+    /// The address is not in a trusted range, or the header contains a single address; so it is the client's.
     Untrusted,
     /// The address is in a trusted range but does not have a trusted tailnet identity, so it is the client's.
     WrongIdentity,
-    /// The source of the connection is in a trusted range, but did not arrive on
+    /// The source of the connection is in a trusted range, but the connection did not arrive on
     /// [`Trust::interface`](crate::config::Trust::interface).
     WrongInterface,
 }
 
-/// The parameters of the client's request as reported by a trusted proxy. Each is `None` if it was not reported, was
-/// reported more than once, or is malformed.
+/// The parameters of the client's request as a trusted proxy reported them. Those of X-Forwarded-Proto, -Host and
+/// -Port are ignored if the field is repeated or malformed; those in Forwarded take precedence if that is the
+/// configured header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedInfo {
     /// True if the client used HTTPS, false if it used HTTP. `None` if that was not reported.
@@ -77,19 +79,19 @@ pub struct ForwardedInfo {
 
 /// The highest number of hops that are evaluated.
 pub const MAX_HOPS: usize = 32;
-/// The highest number of hops of one request that are looked up in the tailnet, in addition to the source of the
-/// connection.
+/// The highest number of hops of one request that are looked up in the tailnet, besides the source of the connection.
 pub const MAX_LOOKUPS: usize = 8;
 /// The highest number of header bytes that are evaluated.
 pub const MAX_BYTES: usize = 8 * 1024;
 
 impl ClientAddress {
-    /// Iterates over the client and the hops, in the order of X-Forwarded-For: the client first.
+    /// Returns an iterator over the client and the hops, in the order of X-Forwarded-For: the client first, the
+    /// nearest hop last.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.address).chain(self.via.iter().copied())
     }
 
-    /// Returns whether a trusted proxy sent the request, so that its forwarding headers were evaluated.
+    /// Returns whether a trusted proxy sent the request, so that the forwarding headers were evaluated.
     pub const fn is_by_hop(&self) -> bool {
         !self.via.is_empty()
             || !matches!(
@@ -122,7 +124,8 @@ impl StopReason {
         }
     }
 
-    /// Returns whether the header was malformed or too long, so that the address may be that of a hop.
+    /// Returns whether the header was malformed or too long, so that the address may be that of a hop instead of the
+    /// client's.
     pub const fn is_suspect(self) -> bool {
         matches!(self, Self::Garbage | Self::TooLong)
     }
@@ -141,7 +144,7 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Formats as `192.0.2.1 (X-Forwarded-For; not a trusted proxy)`.
+/// Formats the address as text such as `192.0.2.1 (X-Forwarded-For; not a trusted proxy)`.
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}; {})", self.address, self.source, self.stop)

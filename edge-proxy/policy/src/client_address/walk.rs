@@ -9,11 +9,12 @@ use edge_http::grammar::trim;
 use edge_http::{Fields, Name, forwarded, host};
 use std::net::{IpAddr, SocketAddr};
 
-/// Restores the client's address.
+/// Restores the client's address: follows the one configured header from right to left as long as the hop reached is a
+/// trusted proxy.
 ///
-/// `source` is the peer, or the address in its accepted PROXY header. `interface` is the one that the connection
-/// arrived on. `identities` are the tailnet identities of the source and of hops in the header; [`next_lookup`] returns
-/// the hops to look up.
+/// `source` is the peer, or the address in the connection's accepted PROXY header. `interface` is the one that the
+/// connection arrived on, `None` if it is not known. `identities` are the tailnet identities of the source and of hops
+/// in the header; [`next_lookup`] returns the hops to look up.
 ///
 /// ```
 /// use edge_policy::config::Trust;
@@ -74,7 +75,8 @@ pub fn restore<'i>(
 }
 
 /// Returns the hop in the header whose tailnet identity [`restore`] needs and that was not looked up. `None` if there
-/// is none, or [`MAX_LOOKUPS`] hops were looked up, so that a long header cannot cause more.
+/// is none, the rules name no identities, or [`MAX_LOOKUPS`] hops were looked up, so that a long header cannot cause
+/// more.
 ///
 /// The caller looks up the hop, adds the result to `identities`, and calls this again until the result is `None`.
 pub fn next_lookup<'i>(
@@ -98,8 +100,8 @@ fn is_in_range(trust: &Trust, address: IpAddr) -> bool {
     trust.ranges.iter().any(|range| range.contains(&address))
 }
 
-/// Returns the reason to stop at an address in the header. `None` if the address is a trusted proxy, so that the
-/// evaluation continues.
+/// Returns the reason to stop at an address in the header. `None` if the address is that of a trusted proxy, so that
+/// the evaluation continues.
 fn stop_reason(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Option<StopReason> {
     if !is_in_range(trust, address) {
         return Some(StopReason::Untrusted);
@@ -108,8 +110,8 @@ fn stop_reason(trust: &Trust, identities: Identities<'_>, address: IpAddr) -> Op
     (!is_one_of(trust, identity)).then_some(StopReason::WrongIdentity)
 }
 
-/// Returns whether this identity is that of a trusted proxy. True if no identities are configured. While tailscaled is
-/// unreachable, `trust.fallback` decides.
+/// Returns whether this identity is that of a trusted proxy. True if no identities are configured. If tailscaled could
+/// not be reached, the result is `trust.fallback`.
 fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     if trust.who.is_empty() {
         return true;
@@ -121,14 +123,15 @@ fn is_one_of(trust: &Trust, identity: TailnetIdentity<'_>) -> bool {
     }
 }
 
-/// Makes this address, which was read from `header`, the client's, and the previous one a hop.
+/// Makes this address and port, which were read from `header`, the client's, and the previous address the first of the
+/// hops.
 fn advance(client: &mut ClientAddress, (address, port): (IpAddr, Option<u16>), header: TrustedHeader) {
     client.via.insert(0, client.address);
     (client.address, client.port, client.source) = (address, port, Source::Header(header));
 }
 
-/// Restores the client from X-Forwarded-For: reads its entries from right to left into `client`, up to the first that
-/// is not a trusted proxy. Returns the reason to stop.
+/// Restores the client from X-Forwarded-For: reads the entries from right to left into `client`, up to and with the
+/// first that is not a trusted proxy. Returns the reason to stop.
 fn walk_list(
     trust: &Trust,
     identities: Identities<'_>,
@@ -154,8 +157,9 @@ fn walk_list(
     StopReason::End
 }
 
-/// Restores the client from Forwarded (RFC 7239), from right to left, with the scheme and host in the elements that
-/// were evaluated; the leftmost one counts. Returns the reason to stop.
+/// Restores the client from Forwarded (RFC 7239): reads the elements from right to left into `client`, up to and with
+/// the first that is not a trusted proxy. The scheme and host are those of the leftmost element read that has them.
+/// Returns the reason to stop.
 fn walk_forwarded(
     trust: &Trust,
     identities: Identities<'_>,
@@ -196,7 +200,8 @@ fn walk_forwarded(
     StopReason::End
 }
 
-/// Restores the client from the values of a field with one address. Returns the reason to stop.
+/// Restores the client from the values of a field with a single address, which may occur once. `header` is the field.
+/// Returns the reason to stop.
 fn one_address<'v>(
     mut values: impl Iterator<Item = &'v [u8]>,
     header: TrustedHeader,
@@ -216,8 +221,8 @@ fn one_address<'v>(
     }
 }
 
-/// Returns scheme, host and port that a trusted proxy reported in X-Forwarded-Proto, -Host and -Port. A field that is
-/// repeated or malformed is ignored.
+/// Returns the scheme, host and port that a trusted proxy reported in X-Forwarded-Proto, -Host and -Port. A field that
+/// is repeated or malformed is ignored.
 fn forwarded_info(fields: &Fields) -> ForwardedInfo {
     let one = |id| {
         let mut values = fields.all(id);

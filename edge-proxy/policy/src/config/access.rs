@@ -11,11 +11,11 @@ pub enum Auth {
     Open,
     /// A user name and a password (RFC 7617).
     Basic(BasicAuth),
-    /// An authorization subrequest to an external service.
+    /// An authorization subrequest to an external service, which decides.
     Forward(ForwardAuth),
 }
 
-/// Basic authentication (RFC 7617). The proxy consumes the credentials and does not forward them.
+/// Basic authentication (RFC 7617). The proxy verifies the credentials and does not forward them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BasicAuth {
     /// The realm, which browsers show in the password prompt. Printable ASCII without `"` and `\`, not empty.
@@ -37,8 +37,8 @@ pub struct ForwardAuth {
     /// The request target of the subrequest in origin form, such as `/api/authz/forward-auth` (Authelia) or
     /// `/outpost.goauthentik.io/auth/caddy` (authentik).
     pub path: String,
-    /// Names of fields copied from the subrequest's response to the forwarded request. A client's own fields of these
-    /// names are removed.
+    /// The names of the fields that are copied from the subrequest's response to the forwarded request. A client's own
+    /// fields of these names are removed.
     pub copy: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct Hsts {
     pub preload: bool,
 }
 
-/// Formats the field value, such as `max-age=31536000; includeSubDomains; preload`.
+/// Formats the policy as the field value, such as `max-age=31536000; includeSubDomains; preload`.
 impl fmt::Display for Hsts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "max-age={}", self.max_age)?;
@@ -81,7 +81,8 @@ impl fmt::Display for Hsts {
     }
 }
 
-/// Compression of response content on its way to the client.
+/// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used.
+/// Must not be empty or contain duplicates. Default: zstd, br, gzip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
     /// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used.

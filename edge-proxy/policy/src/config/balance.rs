@@ -11,7 +11,8 @@ pub enum Balance {
     RoundRobin,
     /// The target with the fewest requests in flight relative to its weight.
     LeastConnections,
-    /// The same target for the same key while that target is available (rendezvous hashing).
+    /// The target that rendezvous hashing selects for a key of the request: the same one for the same key while it is
+    /// available, in proportion to the weights.
     Hash(HashKey),
 }
 
@@ -30,8 +31,8 @@ pub enum HashKey {
 /// Health checking of targets: passive, by the outcome of requests, and active, by check requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// The thresholds. Default: 3 consecutive failures eject a target for 10 s; 2 successful checks mark it up, 3
-    /// failed checks mark it down.
+    /// The thresholds. Default: 3 consecutive failures eject a target for 10 s; a target is up after 2 successful
+    /// checks, and down after 3 failed ones.
     pub rules: Rules,
     /// The active health check. `None`, the default, sends no check requests.
     pub check: Option<Check>,
@@ -50,17 +51,17 @@ pub struct Check {
     pub path: String,
     /// The Host of the check. `None` sends the upstream's `host` if it has one, or else the target's authority.
     pub host: Option<String>,
-    /// The time between the starts of two checks of a target. At least 100 ms. Default: 5 s.
+    /// The interval between the starts of two checks of a target. At least 100 ms. Default: 5 s.
     pub interval: Duration,
     /// The time limit of one check, above 0 and at most 60 s. Default: 2 s.
     pub timeout: Duration,
-    /// The inclusive range of status codes that count as healthy. Default: 200 to 399.
+    /// The inclusive range of statuses that count as healthy, within 100 to 599. Default: 200 to 399.
     pub status: (u16, u16),
 }
 
 impl Check {
-    /// Returns a check of this request target with the defaults: every 5 s, a timeout of 2 s, and the status codes 200
-    /// to 399.
+    /// Returns a check of this request target with the defaults: no own Host, every 5 s, a timeout of 2 s, and the
+    /// statuses 200 to 399.
     pub fn new(path: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -72,15 +73,16 @@ impl Check {
     }
 }
 
-/// The retry policy. A request is repeated at another target only if nothing of it was sent, or if its method is
+/// The retry policy. A request is sent again at another target only if nothing of it was sent, or if its method is
 /// idempotent (RFC 9110 §9.2.2), none of its content was consumed, and nothing of the response was sent to the client.
-/// A request that timed out is not repeated.
+/// A request that timed out is not sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except where no
-    /// connection could be made.
+    /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except if no connection
+    /// could be established.
     pub attempts: u8,
-    /// Response statuses, 400 to 599, that count as failures of the request and of the target's health. Default: none.
+    /// The response statuses, 400 to 599, that count as failures of the request and of the target's health. Default:
+    /// none.
     pub statuses: Vec<u16>,
     /// The retry budget: the number of retries allowed per hundred requests, 0 to 100. Default: 20. Failed connection
     /// attempts do not consume it.

@@ -16,14 +16,14 @@ pub struct ClientCertificates {
     pub crl: Option<PathBuf>,
     /// The handling of clients without a certificate.
     pub mode: CertificateMode,
-    /// The request fields that carry the certificate to the upstream, by name. A client's own fields of these names are
-    /// removed.
+    /// The request fields that carry the certificate to the upstream: pairs of the field name and the part of the
+    /// certificate. A client's own fields of these names are removed.
     pub fields: Vec<(String, CertificateField)>,
 }
 
 impl ClientCertificates {
-    /// Returns settings that require a certificate issued under this authority and send it to the upstream in
-    /// `Client-Cert` (RFC 9440). No revocation lists are used.
+    /// Returns settings that require a certificate issued under the authorities in this file, an absolute path, and
+    /// send it to the upstream in `Client-Cert` (RFC 9440). No revocation lists are used.
     pub fn required(ca: impl Into<PathBuf>) -> Self {
         Self {
             ca: ca.into(),
@@ -54,15 +54,15 @@ pub enum CertificateField {
     /// The rest of the chain in the order in which the client sent it, without the end-entity certificate:
     /// `Client-Cert-Chain` of RFC 9440 §2.3. Not sent if the chain has one certificate.
     Chain,
-    /// The SHA-256 of the certificate in DER, in lower-case hexadecimal.
+    /// The SHA-256 of the certificate in DER, in lowercase hexadecimal.
     Fingerprint,
-    /// The SHA-1 of the certificate in DER, in lower-case hexadecimal: nginx's `$ssl_client_fingerprint`.
+    /// The SHA-1 of the certificate in DER, in lowercase hexadecimal: nginx's `$ssl_client_fingerprint`.
     FingerprintSha1,
     /// The distinguished name of the issuer (RFC 4514): nginx's `$ssl_client_i_dn`.
     Issuer,
     /// The certificate in PEM, percent-encoded: nginx's `$ssl_client_escaped_cert`.
     Pem,
-    /// The serial number, in upper-case hexadecimal: nginx's `$ssl_client_serial`.
+    /// The serial number, in uppercase hexadecimal: nginx's `$ssl_client_serial`.
     Serial,
     /// The distinguished name of the subject (RFC 4514): nginx's `$ssl_client_s_dn`.
     Subject,

@@ -16,12 +16,13 @@ pub struct Forward {
     /// The time without a byte in either direction after which a connection is closed, 1 ms to 30 days. `None` means
     /// [`Timeouts::tunnel`](crate::config::Timeouts::tunnel).
     pub idle: Option<Duration>,
-    /// The limits of its connections.
+    /// The limits of the connections that are forwarded.
     pub rate: ConnectionLimits,
 }
 
 impl Forward {
-    /// Returns a forward to the upstream of this name without access restrictions and limits.
+    /// Returns a forward to the upstream of this name with the default settings: no restriction of addresses, no
+    /// limits, and the idle timeout of tunnels.
     pub fn to(upstream: impl Into<String>) -> Self {
         Self {
             upstream: upstream.into(),
@@ -35,10 +36,11 @@ impl Forward {
 /// The limits of forwarded connections. A connection above a limit is closed before the upstream is connected to.
 /// `None`, the default of each, sets no limit.
 ///
-/// A client is an IPv4 address or a /64 of IPv6. Listeners of the same name and upstream count together.
+/// A client is an IPv4 address or a /64 of IPv6. Connections of listeners with the same name and upstream count
+/// together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Rate of new connections per client. `None` for no limit.
+    /// The rate of new connections per client. `None` for no limit.
     pub client: Option<Rate>,
     /// The highest number of open connections per client, at least 1. `None` for no limit.
     pub client_concurrent: Option<u32>,

@@ -40,21 +40,22 @@ use std::time::Duration;
 /// The configuration of a proxy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// The sockets to accept connections on. No two may have the same address and interface, unless the port is 0.
+    /// The listeners: addresses and ports that connections are accepted on. No two may have the same address and
+    /// interface, unless the port is 0.
     pub listeners: Vec<Listener>,
     /// The virtual hosts. Connections and requests for names that no site covers are rejected by `reject`.
     pub sites: Vec<Site>,
     /// The services that requests are forwarded to, referred to by name, for example in [`Action::Forward`]. Names are
     /// unique.
     pub upstreams: Vec<Upstream>,
-    /// The trusted proxies and the header they report the client's address in.
+    /// The trusted proxies, and the header in which they report the client's address.
     pub trust: Trust,
     /// The tailnet of this host. `None` disables identity lookups.
     pub tailnet: Option<Tailnet>,
     /// The port used in redirects to HTTPS and in Alt-Svc. With `None`, redirects omit the port (443), and Alt-Svc has
     /// the listener's port.
     pub https_port: Option<u16>,
-    /// The rejection of connections and requests for unknown names.
+    /// The form in which connections and requests for unknown names are rejected.
     pub reject: Reject,
     /// The use of kernel TLS for large responses and tunnels.
     pub kernel_tls: KernelTls,
@@ -64,9 +65,9 @@ pub struct Config {
     pub limits: Limits,
     /// The timeouts of requests. A site or a route can replace them.
     pub timeouts: Timeouts,
-    /// The field that carries an identifier of each request to the upstream, in the response and in the access record,
-    /// such as `X-Request-ID`. An identifier sent by a trusted proxy is kept; otherwise it is 32 random hexadecimal
-    /// digits. `None` adds none.
+    /// The name of the field that carries an identifier of each request to the upstream, in the response and in the
+    /// access record, such as `X-Request-ID`. A valid identifier sent by a trusted proxy is retained; otherwise it is
+    /// 32 random hexadecimal digits. `None` adds none.
     pub request_id: Option<String>,
 }
 
@@ -93,7 +94,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Returns a listener for plain HTTP/1.1.
+    /// Returns a listener for plain HTTP/1.1 on this address, without a name, interface and PROXY header.
     pub const fn plain(address: SocketAddr) -> Self {
         Self {
             name: None,
@@ -106,12 +107,12 @@ impl Listener {
         }
     }
 
-    /// Returns a listener whose TCP connections are forwarded byte for byte.
+    /// Returns a listener on this address whose TCP connections are forwarded byte for byte.
     pub fn tcp(address: SocketAddr, forward: Forward) -> Self {
         Self { kind: ListenerKind::Tcp, forward: Some(forward), ..Self::plain(address) }
     }
 
-    /// Returns a listener for HTTP/1.1 and HTTP/2 over TLS on TCP. [`Listener::http3`] adds QUIC.
+    /// Returns a listener for HTTP/1.1 and HTTP/2 over TLS on TCP on this address. [`Listener::http3`] adds QUIC.
     pub const fn tls(address: SocketAddr) -> Self {
         Self {
             name: None,
@@ -134,7 +135,7 @@ impl Listener {
         self
     }
 
-    /// Returns the listener with this name, to which sites can be bound.
+    /// Sets the name of the listener, to which sites can be bound.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -147,7 +148,7 @@ impl Listener {
 pub enum ListenerKind {
     /// HTTP/1.1 without TLS. See also [`Listener::h2c`].
     Plain,
-    /// TCP forwarded byte for byte to the upstream in [`Listener::forward`].
+    /// TCP that is forwarded byte for byte to the upstream in [`Listener::forward`].
     Tcp,
     /// TLS with HTTP/1.1 and HTTP/2.
     Tls {
@@ -156,18 +157,18 @@ pub enum ListenerKind {
     },
 }
 
-/// The trusted proxies and the header they report the client's address in. The default trusts no proxy.
+/// The trusted proxies, and the header in which they report the client's address. The default trusts no proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Address ranges of the trusted proxies. The header is ignored in requests of other peers.
+    /// The address ranges of the trusted proxies. The header is ignored in requests of other peers.
     pub ranges: Vec<IpNet>,
     /// The interface that connections of trusted proxies must arrive on, such as `tailscale0`. 100.64.0.0/10 is shared
     /// address space (RFC 6598), so an address in it proves nothing on other interfaces. `None` for any interface.
     pub interface: Option<String>,
-    /// Tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are trusted
-    /// only if tailscaled confirms one of these identities. Requires [`Config::tailnet`].
+    /// The tailnet identities of the trusted proxies. If not empty, the peer and each further hop in the header are
+    /// trusted only if tailscaled confirms one of these identities. Requires [`Config::tailnet`].
     pub who: Vec<IdentityMatcher>,
-    /// True if the ranges alone decide while tailscaled cannot be reached. If `false`, the default, no hop is trusted
+    /// True if the ranges alone decide while tailscaled cannot be reached. If false, the default, no hop is trusted
     /// during that time.
     pub fallback: bool,
     /// The header in which trusted proxies report the client's address.
@@ -185,13 +186,13 @@ pub enum TrustedHeader {
     Forwarded,
     /// X-Real-IP: a single address.
     XRealIp,
-    /// Another field with a single address, such as CF-Connecting-IP. It is removed from requests that did not come
-    /// through a trusted proxy.
+    /// Another field with a single address, such as CF-Connecting-IP. It is removed from requests unless a trusted
+    /// proxy reported the client's address in it.
     Custom(Arc<str>),
 }
 
 impl TrustedHeader {
-    /// Returns the field name.
+    /// Returns the name of the field.
     pub fn name(&self) -> &str {
         match self {
             Self::XForwardedFor => "X-Forwarded-For",
@@ -212,13 +213,13 @@ pub enum Congestion {
     Cubic,
 }
 
-/// Use of kernel TLS for sending over HTTP/1.1 and TLS 1.3. Large content and tunnels are spliced from the upstream's
-/// socket to the client's without a copy into this process. No effect where the kernel has no TLS.
+/// The use of kernel TLS for sending over HTTP/1.1 and TLS 1.3. Large content and tunnels are spliced from the
+/// upstream's socket to the client's without a copy into this process. No effect if the kernel has no TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelTls {
-    /// Kernel TLS is used where the kernel supports it, once a response or tunnel has sent a given amount.
+    /// Kernel TLS is used if the kernel supports it, once a response or tunnel has sent a given amount.
     Auto {
-        /// The number of content bytes sent before the kernel takes over. Default: 1 MiB.
+        /// The number of content bytes that are sent before the kernel takes over. Default: 1 MiB.
         after: u64,
     },
     /// Kernel TLS is never used.
@@ -235,15 +236,14 @@ impl Default for KernelTls {
 /// [`Snapshot::new`](crate::Snapshot::new) rejects values out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest header section of a request in bytes, without the request line. Default: 16 KiB. Counted as received
-    /// over HTTP/1.1, and by RFC 9113 §6.5.2 and RFC 9114 §4.2.2 over HTTP/2 and HTTP/3, there together with the
-    /// request target's limit.
+    /// The highest number of fields in the header section of a request, 1 to 10000. Default: 100.
     pub header_bytes: usize,
-    /// The highest number of fields in a header section. Default: 100.
+    /// The longest request target in bytes, 16 to 65535. Default: 32 KiB.
     pub header_fields: usize,
-    /// The longest request target in bytes. Default: 32 KiB.
+    /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection, 1 to 65535. Default: 100.
     pub target_bytes: usize,
-    /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection. Default: 100.
+    /// The number of requests that a client may abort on one HTTP/2 or HTTP/3 connection, by a reset or an error of
+    /// the protocol. Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
     pub streams: u32,
     /// The number of requests that a client may abort on one connection, by a reset or an error of the protocol.
     /// Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
@@ -256,21 +256,22 @@ pub struct Limits {
     /// The highest number of concurrent connections of one worker: of TCP connections, and of QUIC connections of each
     /// listener. Default: 16384.
     pub connections: usize,
-    /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6.
-    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted.
+    /// The highest number of idle connections of one worker to one target. Default: 4096. Below it, as many stay open
+    /// as were in use at the same time in the last 15 to 20 s.
     pub connections_per_client: u32,
-    /// The highest number of idle connections that one worker keeps to one target. Default: 4096. Below it, as many are
-    /// kept as were in use at the same time in the last 15 to 20 s.
+    /// The number of bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream
+    /// windows shrink as their number grows. Above the limit, the responses whose clients have read nothing for the
+    /// longest time are aborted.
     pub idle_upstream: usize,
     /// Bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream windows shrink as
     /// their number grows. Above the limit, the responses whose clients have read nothing for the longest time are
     /// aborted.
     pub upstream_buffer: usize,
-    /// The largest response header section of an upstream in bytes. Default: 32 KiB.
+    /// The largest response header section of an upstream in bytes, 256 to 65535. Default: 32 KiB.
     pub response_header_bytes: usize,
-    /// The highest number of fields in a response header section of an upstream. Default: 200.
+    /// The highest number of fields in a response header section of an upstream, 1 to 10000. Default: 200.
     pub response_header_fields: usize,
-    /// The number of clients that the table of request rates has room for, all sites together. Default: 131072. The
+    /// The number of clients for which the table of request rates has room, all sites together. Default: 131072. The
     /// table takes 8 bytes for each and is allocated once a site has a rate per client or Basic authentication.
     pub rate_table: usize,
 }
@@ -295,25 +296,28 @@ impl Default for Limits {
     }
 }
 
-/// Timeouts of connections and requests, each 1 ms to 30 days. They are checked periodically, so each may take effect
-/// up to half a second late, over HTTP/3 up to one second.
+/// The timeouts of connections and requests, each 1 ms to 30 days. They are checked periodically, so each may take
+/// effect up to half a second late, over HTTP/3 up to one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The time from accepting a connection to the end of its TLS handshake, PROXY header included. Default: 10 s.
+    /// The longest time for the PROXY header, for the ClientHello, and for the TLS handshake after it, each. Default:
+    /// 10 s.
     pub handshake: Duration,
-    /// The time from the first byte of a request head to its last. Default: 15 s.
+    /// The longest time from the first byte of a request head to its last. Default: 15 s.
     pub header: Duration,
-    /// The time between two parts of request content, and for the client to accept the next part of a response.
-    /// Default: 60 s.
+    /// The longest time between two parts of request content, and for the client to accept the next part of a
+    /// response. Default: 60 s.
     pub body: Duration,
-    /// The time that a client's connection may be idle between requests. Default: 75 s.
+    /// The longest time for which a client's connection may be idle between requests, and before the first one.
+    /// Default: 75 s.
     pub idle: Duration,
-    /// The time limit for connecting to an upstream, TLS included. Default: 5 s.
+    /// The longest time for connecting to an upstream, TLS included. Default: 5 s.
     pub connect: Duration,
-    /// The time from the end of the request to the response head, between two parts of a response, and for an upstream
-    /// to accept the next part of request content. Default: 60 s.
+    /// The longest time from the end of the request to the response head, between two parts of a response, and for an
+    /// upstream to accept the next part of request content. Default: 60 s.
     pub response: Duration,
-    /// The time without a byte in either direction after which a tunnel such as a WebSocket is closed. Default: 1 h.
+    /// The longest time without a byte in either direction, after which a tunnel such as a WebSocket is closed.
+    /// Default: 1 h.
     pub tunnel: Duration,
 }
 

@@ -3,10 +3,10 @@
 /// A prefix of a value and its replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixRule {
-    /// The prefix to match, byte for byte. Must not be empty. For [`CookieRules::domain`], the whole value, compared
-    /// without regard to case.
+    /// The prefix to match, byte for byte. Must not be empty. For [`CookieRules::domain`], it is the whole value,
+    /// compared without regard to letter case.
     pub from: String,
-    /// The text that replaces the prefix.
+    /// The text that replaces the prefix, or the whole value of a domain.
     pub to: String,
 }
 
@@ -17,13 +17,14 @@ impl PrefixRule {
     }
 }
 
-/// Rewriting of the Set-Cookie fields of an upstream (RFC 6265 §4.1).
+/// The rewriting of the Set-Cookie fields of an upstream (RFC 6265 §4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CookieRules {
-    /// Replacements of a prefix of `Path`, like nginx's `proxy_cookie_path`. The longest matching prefix is replaced.
+    /// The replacements of a prefix of `Path`, like nginx's `proxy_cookie_path`. The longest matching prefix is
+    /// replaced. Replacements begin with `/`.
     pub path: Vec<PrefixRule>,
-    /// Replacements of a whole `Domain`, with or without its leading dot, like nginx's `proxy_cookie_domain`. The first
-    /// match is applied. An empty replacement removes the attribute.
+    /// The replacements of a whole `Domain`, with or without its leading dot, like nginx's `proxy_cookie_domain`. The
+    /// first match is applied. An empty replacement removes the attribute.
     pub domain: Vec<PrefixRule>,
 }
 

@@ -17,7 +17,7 @@ pub struct Site {
     /// The host patterns of the site. Must not be empty. The same pattern may be used by another site only at other
     /// listeners.
     pub hosts: Vec<HostPattern>,
-    /// Names of the listeners that serve the site; at all other listeners its hosts are unknown. Empty means every
+    /// The names of the listeners that serve the site; at all other listeners its hosts are unknown. Empty means every
     /// listener.
     pub listen: Vec<String>,
     /// The name of an upstream with [`Protocol::Tcp`](crate::config::Protocol::Tcp) to which TLS connections for these
@@ -32,30 +32,33 @@ pub struct Site {
     pub satisfy: Satisfy,
     /// The client certificates that the site requests. `None` requests none.
     pub client_certificates: Option<ClientCertificates>,
-    /// The rejection of clients that `access` denies.
+    /// The form in which clients that `access` denies are rejected.
     pub reject: Reject,
     /// True if requests may be served from TLS 1.3 early data. Default: false, since early data can be replayed (RFC
     /// 8470).
     pub early_data: bool,
-    /// The routes. The most specific match applies, independent of the order here: an exact path first, then the
-    /// longest prefix.
+    /// The routes. The most specific match applies, independent of the order in this list: an exact path first, then
+    /// the longest prefix.
     pub routes: Vec<Route>,
     /// Edits to the fields of every forwarded request, applied before those of the route.
     pub request_fields: FieldEdits,
     /// Edits to the fields of every response, applied before those of the route.
     pub response_fields: FieldEdits,
-    /// The largest request content in bytes. A larger one gets 413. `None` means no limit.
+    /// The highest number of bytes of request content. A request with more gets 413. `None` means no limit.
     pub body_limit: Option<u64>,
-    /// The timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts). `None` for those.
+    /// The timeouts of this site, in place of [`Config::timeouts`](crate::config::Config::timeouts), which apply if
+    /// this is `None`.
     pub timeouts: Option<Timeouts>,
-    /// The response while no connection to the upstream can be made. `None` sends an error response, 502 or 503.
+    /// The response while no connection to the upstream can be established or none of its targets is available. `None`
+    /// sends an error response, 502 or 503.
     pub maintenance: Option<Maintenance>,
     /// True if the site is under maintenance. Requests that are not refused for another reason then get 503, with the
     /// response of `maintenance` if there is one. Nothing is forwarded.
     pub under_maintenance: bool,
-    /// The content of error responses. A status without a page gets a line of text.
+    /// The content of error responses. A status without a page gets a short error in the media type that the request
+    /// prefers.
     pub error_pages: Vec<ErrorPage>,
-    /// The authentication required, unless a route has its own. `None` requires none.
+    /// The authentication that is required, unless a route has its own. `None` requires none.
     pub auth: Option<Auth>,
     /// The rate limits of the site.
     pub rate: RateLimits,
@@ -63,14 +66,14 @@ pub struct Site {
     pub hsts: Option<Hsts>,
     /// Compression of responses. `None`, the default, disables it.
     pub compression: Option<Compression>,
-    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8). Default: `websocket`. HTTP itself is not
+    /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8). Default: `websocket`. HTTP and TLS are not
     /// allowed. Any other protocol is removed from the request, which is then forwarded without an upgrade.
     pub upgrade: Vec<String>,
 }
 
 impl Site {
-    /// Returns a site without routes and with the default settings: plain HTTP is redirected to HTTPS, and `websocket`
-    /// may be switched to.
+    /// Returns a site of this name and these hosts without routes and with the default settings: plain HTTP is
+    /// redirected to HTTPS, and `websocket` may be switched to.
     pub fn new(name: impl Into<String>, hosts: Vec<HostPattern>) -> Self {
         Self {
             name: name.into(),
@@ -99,7 +102,7 @@ impl Site {
         }
     }
 
-    /// Appends a route.
+    /// Appends a route to the site.
     #[must_use]
     pub fn route(mut self, route: Route) -> Self {
         self.routes.push(route);
@@ -110,27 +113,28 @@ impl Site {
 /// The handling of requests over plain HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlainHttp {
-    /// Redirected (308) to the same URL with https, unless a trusted proxy reports that the client used https. The
-    /// default.
+    /// Requests are redirected (308) to the same URL with https, unless a trusted proxy reports that the client used
+    /// https. The default.
     #[default]
     Redirect,
-    /// Served like requests over TLS: for nodes behind an edge.
+    /// Requests are served like those over TLS: for nodes behind an edge.
     Serve,
-    /// Rejected by [`Config::reject`](crate::config::Config::reject), like a request for an unknown name.
+    /// Requests are rejected as by [`Config::reject`](crate::config::Config::reject), like those for an unknown name.
     Refuse,
 }
 
 /// The form of a rejection of connections and requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reject {
-    /// The connection is closed without a response; over QUIC no packet is sent. The default.
+    /// The connection is closed, or the stream reset, without a response; over QUIC no packet is sent before the
+    /// handshake. The default.
     #[default]
     Silent,
-    /// A TLS alert, or the status 421 or 403 if HTTP is already spoken.
+    /// A TLS alert or, over QUIC, CONNECTION_REFUSED is sent, or the status 421 or 403 if HTTP is already spoken.
     Alert,
 }
 
-/// Access by restored client address. An empty `allow` permits every address; `deny` takes precedence.
+/// The rule of access by client address. An empty `allow` permits every address; `deny` takes precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// The permitted address ranges. Empty permits every address.
@@ -140,8 +144,8 @@ pub struct Access {
 }
 
 impl Site {
-    /// Returns the page for this status. `None` if there is none. `of_service` is true for the response of an upstream,
-    /// to which only pages with `intercept` apply.
+    /// Returns the error page for this status. `None` if there is none. `of_service` is true for the response of an
+    /// upstream, to which only pages with `intercept` apply.
     pub fn error_page(&self, status: u16, of_service: bool) -> Option<&ErrorPage> {
         self.error_pages
             .iter()
@@ -155,7 +159,8 @@ impl Access {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
-    /// Returns whether `address` is permitted: not in `deny`, and in `allow` unless that is empty.
+    /// Returns whether `address` is permitted: not in `deny`, and in `allow` unless that is empty. IPv4-mapped
+    /// addresses are not converted.
     pub fn permits(&self, address: IpAddr) -> bool {
         let among = |list: &[IpNet]| list.iter().any(|range| range.contains(&address));
         !among(&self.deny) && (self.allow.is_empty() || among(&self.allow))
@@ -169,7 +174,7 @@ pub enum Satisfy {
     #[default]
     All,
     /// A permitted address suffices; every other client must authenticate. Requires an address list and authentication
-    /// on the same level.
+    /// on the same level, site or route.
     Any,
 }
 
@@ -184,7 +189,7 @@ pub struct Route {
     /// The case sensitivity of the path.
     pub case: CaseSensitivity,
     /// The client addresses that may use the route, in addition to the site's `access`. Paths that an upstream may
-    /// normalise to another route's are then refused with 400.
+    /// normalize to another route's are then refused with 400.
     pub access: Access,
     /// The combination of the route's `access` and `auth`.
     pub satisfy: Satisfy,
@@ -193,33 +198,34 @@ pub struct Route {
     pub require_certificate: bool,
     /// The methods that the route accepts, in capitals. Others get 405. GET includes HEAD. Empty accepts every method.
     pub methods: Vec<String>,
-    /// A prefix removed from the path before forwarding. Must be a prefix of the route's path on a segment boundary.
-    /// `None` to remove nothing.
+    /// The prefix that is removed from the path before forwarding. Must be a prefix of the route's path up to the end
+    /// of a segment. `None` removes nothing.
     pub strip_prefix: Option<String>,
-    /// A prefix added to the path before forwarding, after `strip_prefix` was removed. Must begin with `/`. `None` to
-    /// add nothing.
+    /// The prefix that is added to the path before forwarding, after `strip_prefix` was removed. Must begin with `/`.
+    /// `None` adds nothing.
     pub add_prefix: Option<String>,
-    /// Rewriting of the cookies in responses.
+    /// The rewriting of the cookies in responses.
     pub cookies: CookieRules,
     /// The timeouts of this route. `None` means the site's.
     pub timeouts: Option<Timeouts>,
-    /// Compression of responses.
+    /// The compression of the route's responses.
     pub compression: RouteCompression,
     /// Edits to the fields of the forwarded request, applied after those of the site.
     pub request_fields: FieldEdits,
     /// Edits to the fields of the response, applied after those of the site.
     pub response_fields: FieldEdits,
-    /// The largest request content in bytes. A larger one gets 413. `None` means the site's limit.
+    /// The highest number of bytes of request content. A request with more gets 413. `None` means the site's limit.
     pub body_limit: Option<u64>,
-    /// The authentication required. `None` means the site's; [`Auth::Open`] requires none. Paths that an upstream may
-    /// normalise to another route's are then refused with 400.
+    /// The authentication that is required. `None` means the site's; [`Auth::Open`] requires none. Paths that an
+    /// upstream may normalize to another route's are then refused with 400.
     pub auth: Option<Auth>,
     /// The protocols that clients may switch to, as in [`Site::upgrade`]. `None` means the site's.
     pub upgrade: Option<Vec<String>>,
 }
 
 impl Route {
-    /// Returns a route with this action and the default settings.
+    /// Returns a route for these paths with this action and the default settings, which restrict nothing and take
+    /// those of the site.
     pub fn new(path: PathMatch, action: Action) -> Self {
         Self {
             path,
@@ -249,8 +255,8 @@ impl Route {
 }
 
 impl Action {
-    /// Returns the action of calling this handler, without an upstream. A request that the handler does not answer gets
-    /// 404.
+    /// Returns the action of calling this handler, without an upstream. A request that the handler does not answer
+    /// gets 404.
     pub fn handle(handler: impl Handler) -> Self {
         Self::Handle { handler: HandlerRef::new(handler), upstream: None }
     }
@@ -267,7 +273,7 @@ impl Action {
 pub enum CaseSensitivity {
     /// Letter case is ignored if the route restricts access: by addresses, authentication, a certificate, methods, or
     /// an action that refuses every request. A spelling for which that would replace a stricter route, or the absence
-    /// of a route, gets 400. The default.
+    /// of a route, gets 400 if the site has access rules by path. The default.
     #[default]
     Guarded,
     /// Letter case always matters.
@@ -275,8 +281,9 @@ pub enum CaseSensitivity {
 }
 
 impl Route {
-    /// Returns whether the path is matched without regard to letter case: the route restricts access and its
-    /// sensitivity is [`CaseSensitivity::Guarded`].
+    /// Returns whether the path is matched without regard to letter case: the route restricts access (by
+    /// authentication, a certificate, methods, addresses, or an action that refuses every request) and its sensitivity
+    /// is [`CaseSensitivity::Guarded`].
     pub(crate) fn ignores_case(&self) -> bool {
         let asks = self.auth.as_ref().is_some_and(|auth| *auth != Auth::Open);
         let guards = asks
@@ -287,8 +294,8 @@ impl Route {
         guards && self.case == CaseSensitivity::Guarded
     }
 
-    /// Returns the status with which the route refuses every request, 400 to 499, or 0 if it drops them. `None` if it
-    /// does neither.
+    /// Returns the status by which the route refuses every request, 400 to 499, or 0 if it drops them. `None` for
+    /// other actions.
     pub(crate) const fn refusal_status(&self) -> Option<u16> {
         match &self.action {
             Action::Drop => Some(0),
@@ -300,7 +307,8 @@ impl Route {
     }
 }
 
-/// The paths that a route matches. Paths are compared byte by byte as received, without decoding and without the query.
+/// The paths that a route matches. Paths are compared byte by byte as received, without decoding and without the
+/// query; letter case by [`CaseSensitivity`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
     /// Every path with this string prefix: `/a` matches `/a`, `/a/b` and `/ab`.
@@ -339,24 +347,24 @@ pub enum Action {
         /// `{query}` are replaced by those of the request; `{query}` includes its `?`.
         to: String,
     },
-    /// Sends a configured response.
+    /// Sends a response of the configuration.
     Respond(Response),
     /// Closes the connection without a response; on HTTP/2 and HTTP/3 resets the stream.
     Drop,
 }
 
-/// A response generated locally by the proxy.
+/// A response that the configuration contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status, 200 to 599.
     pub status: u16,
-    /// The media type of the content. May be empty if there is no content.
+    /// The media type of the content. May be empty if there is no content; Content-Type is then omitted.
     pub content_type: String,
     /// The content. Must be empty for 204, 205 and 304.
     pub body: Vec<u8>,
 }
 
-/// The content of responses with an error status, in place of a line of text.
+/// The content of responses with an error status, in place of a short error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {
     /// The statuses that the page applies to, 400 to 599. Must not be empty; a status has at most one page per site.
@@ -369,19 +377,19 @@ pub struct ErrorPage {
     pub intercept: bool,
 }
 
-/// Compression of a route's responses.
+/// The compression of a route's responses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum RouteCompression {
-    /// The settings of the site. The default.
+    /// The settings of the site apply. The default.
     #[default]
     Site,
     /// Responses are not compressed.
     Off,
-    /// These settings in place of the site's.
+    /// These settings apply in place of the site's.
     On(Compression),
 }
 
-/// The response while an upstream is unavailable.
+/// The response while an upstream cannot be reached, or while the site is under maintenance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Maintenance {
     /// The response, usually with the status 503.
@@ -394,14 +402,14 @@ pub struct Maintenance {
 /// Edits to a field section, applied in the order `replace`, `remove`, `set`, `add`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
-    /// Replacements of value prefixes by field name, for example in `Location` or WebDAV's `Destination`. The longest
-    /// matching prefix is replaced.
+    /// The replacements of value prefixes: pairs of a field name and rules, for example for `Location` or WebDAV's
+    /// `Destination`. The longest matching prefix is replaced.
     pub replace: Vec<(String, Vec<PrefixRule>)>,
-    /// Names of the fields to remove.
+    /// The names of the fields to remove.
     pub remove: Vec<String>,
-    /// Fields to set, as name and value: all fields of that name are removed first.
+    /// The fields to set, as name and value: all fields of that name are removed first.
     pub set: Vec<(String, String)>,
-    /// Fields to append, as name and value, even if the name is already present.
+    /// The fields to append, as name and value, even if the name is already present.
     pub add: Vec<(String, String)>,
 }
 

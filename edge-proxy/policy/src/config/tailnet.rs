@@ -11,7 +11,7 @@ pub struct Tailnet {
     pub socket: PathBuf,
     /// The address ranges that are looked up. Default: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
     pub ranges: Vec<IpNet>,
-    /// The time for which an identity is cached. Default: 60 s.
+    /// The duration for which an identity is cached. Default: 60 s.
     pub remember: Duration,
     /// True if the client's identity is sent to upstreams, in the fields of `tailscale serve`:
     /// [`FIELDS`](crate::tailnet::FIELDS). Default: true.

@@ -15,11 +15,11 @@ pub struct Tracing {
     /// Additional request fields of the exports, as name and value, such as Authorization. Their values appear in no
     /// log and no error.
     pub fields: Vec<(String, String)>,
-    /// The `service.name` resource attribute: the name of this proxy in traces.
+    /// The resource attribute `service.name`: the name of this proxy in traces.
     pub service: String,
     /// The sampler of traces.
     pub sampling: Sampler,
-    /// The capacity of the span queue. Default: 2048. Spans that do not fit are dropped and counted.
+    /// The capacity of the span queue. Default: 2048; 0 counts as 1. Spans that do not fit are dropped and counted.
     pub queue: usize,
     /// The longest time for which spans are batched before an export. Default: 5 s. A batch of 512 is exported at once.
     pub interval: Duration,
@@ -28,8 +28,8 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Returns settings that sample the share `share`, 0 to 1, of the traces that begin at this proxy. `None` if
-    /// `share` is out of range.
+    /// Returns settings with the defaults that sample the share `share`, 0 to 1, of the traces that begin at this
+    /// proxy. `None` if `share` is out of range.
     pub fn new(collector: Upstream, service: impl Into<String>, share: f64) -> Option<Self> {
         Some(Self {
             collector,

@@ -12,11 +12,11 @@ pub struct Upstream {
     pub name: String,
     /// The targets of the service, 1 to 64 without duplicates.
     pub targets: Vec<Target>,
-    /// The weights of the targets by position, 1 to 1000: a target of weight 3 receives three times the requests of one
-    /// of weight 1. Missing weights are 1.
+    /// The weights of the targets by position, 1 to 1000: a target of weight 3 receives three times the requests of
+    /// one of weight 1. Missing weights are 1.
     pub weights: Vec<u16>,
-    /// The number of targets at the end of the list that are backups: used only while no other target is available.
-    /// Must be less than the number of targets.
+    /// The number of targets at the end of the list that are backups, which are used only while no other target is
+    /// available. Must be less than the number of targets.
     pub backups: usize,
     /// The cookie that binds a client to its target. `None` sets no cookie.
     pub sticky: Option<StickyCookie>,
@@ -30,21 +30,21 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// TLS to the targets. `None` connects without TLS.
     pub tls: Option<UpstreamTls>,
-    /// The version of the PROXY header sent at the beginning of each connection, with the client's address. Such
-    /// connections are not shared between clients. Not available with [`Protocol::Http2`]. `None` sends none.
+    /// The version of the PROXY header that is sent at the beginning of each connection, with the client's address.
+    /// Such connections are not shared between clients. Not available with [`Protocol::Http2`]. `None` sends none.
     pub proxy_protocol: Option<ProxyOut>,
-    /// The Host sent instead of the client's. `None` forwards the client's.
+    /// The Host that is sent instead of the client's. `None` forwards the client's.
     pub host: Option<String>,
-    /// The content of X-Forwarded-For and Forwarded.
+    /// The addresses that X-Forwarded-For and Forwarded contain.
     pub forwarded: ForwardedAs,
-    /// The time for which an idle connection may be reused, above 0 and at most 1 day. Default: 50 s. It should be less
-    /// than the upstream's own timeout, since the upstream may close at that moment. A shorter `Keep-Alive: timeout` in
-    /// a response takes precedence.
+    /// The time for which an idle connection may be reused, above 0 and at most 1 day. Default: 50 s. It should be
+    /// less than the upstream's own timeout, since the upstream may close the connection at that moment. A shorter
+    /// `Keep-Alive: timeout` in a response takes precedence.
     pub idle: Duration,
 }
 
 impl Upstream {
-    /// Returns an upstream with one target over plain HTTP/1.1 and the default settings.
+    /// Returns an upstream of this name with one target over plain HTTP/1.1 and the default settings.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
         Self {
             name: name.into(),
@@ -65,12 +65,12 @@ impl Upstream {
     }
 }
 
-/// A cookie that binds a client to its target while that target is available. Its value is a hash of the target's
-/// address.
+/// The cookie that binds a client to its target while that target is available. Its value contains hashes of the names
+/// of upstreams and of the addresses of targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StickyCookie {
-    /// The cookie name, a token. The cookie is removed before a request is forwarded.
+    /// The name of the cookie, a token. The cookie is removed before a request is forwarded.
     pub name: String,
     /// The Max-Age of the cookie, in whole seconds. `None` makes it a session cookie.
     pub lifetime: Option<Duration>,
@@ -83,10 +83,10 @@ impl StickyCookie {
     }
 }
 
-/// The addresses sent to the upstream in X-Forwarded-For and Forwarded.
+/// The addresses that are sent to the upstream in X-Forwarded-For and Forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ForwardedAs {
-    /// The client, then each trusted hop between the client and this proxy. The default.
+    /// The client, then each trusted proxy between the client and this one, the nearest last. The default.
     #[default]
     Chain,
     /// The client alone, for services that take the last entry for the client.
@@ -108,8 +108,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the authority of the target, sent as Host unless another is configured. The ports 80 and 443 are
-    /// omitted; a Unix socket is `localhost`.
+    /// Returns the authority of the target, which is sent as Host unless another is configured. The ports 80 and 443
+    /// are omitted, an IPv6 address is bracketed; a Unix socket is `localhost`.
     pub fn authority(&self) -> String {
         match self {
             Self::Tcp { host, port: 80 | 443 } if host.contains(':') => format!("[{host}]"),
@@ -130,7 +130,7 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// The protocol spoken to an upstream.
+/// The protocol that is spoken to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1. The default.
@@ -138,15 +138,15 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: by ALPN over TLS, or with prior knowledge (h2c) without TLS.
     Http2,
-    /// TCP forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
+    /// TCP that is forwarded byte for byte: for listeners with [`Forward`](crate::config::Forward) and sites with
     /// [`passthrough`](crate::config::Site::passthrough).
     ///
-    /// Such an upstream gets no requests, and one for HTTP gets no such connections. The same address may be a target
-    /// of both.
+    /// Such an upstream receives no requests, and one for HTTP receives no such connections. The same address may be a
+    /// target of both.
     Tcp,
 }
 
-/// The version of the PROXY header sent to an upstream.
+/// The version of the PROXY header that is sent to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyOut {
     /// Version 1, one line of text.
@@ -155,7 +155,7 @@ pub enum ProxyOut {
     V2,
 }
 
-/// A pinned certificate or key: the server's end-entity certificate must match it. The issuer, the name and the
+/// A pinned certificate or key, which the server's end-entity certificate must match. The issuer, the name and the
 /// validity period are then not verified; possession of the private key is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pin {
@@ -177,7 +177,7 @@ impl FromStr for Pin {
     /// between hexadecimal digits are allowed.
     ///
     /// # Errors
-    /// [`InvalidPin`] if it is none of these, or a hash does not have 32 bytes.
+    /// [`InvalidPin`] if the text is none of these, or a hash does not have 32 bytes.
     fn from_str(text: &str) -> Result<Self, InvalidPin> {
         if text.starts_with('/') {
             return Ok(Self::Certificate(text.into()));
@@ -191,8 +191,8 @@ impl FromStr for Pin {
     }
 }
 
-/// Decodes hexadecimal digits; colons are ignored. `None` if another character is not a digit, or the number of digits
-/// is odd.
+/// Decodes pairs of hexadecimal digits; colons are ignored. `None` if there is another character, or the number of
+/// digits is odd.
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
@@ -203,8 +203,8 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 /// The value of [`UpstreamTls::server_name`] that stands for the Host of each request.
 pub const HOST_OF_REQUEST: &str = "{host}";
 
-/// TLS to an upstream. The server certificate is always verified, either against certificate authorities or against
-/// `pins`.
+/// The TLS settings of an upstream. The server certificate is always verified, either against certificate authorities
+/// or against `pins`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
     /// A PEM file with the certificate authorities to trust instead of the system's. `None` trusts the system's. Must
@@ -216,8 +216,8 @@ pub struct UpstreamTls {
     /// A PEM file with the private key of `certificate`. Requires `certificate`.
     pub key: Option<PathBuf>,
     /// The name that is sent as SNI and that the certificate must have. `None` stands for the target's host, and is an
-    /// error for Unix sockets. [`{host}`](HOST_OF_REQUEST) stands for the Host sent with each request, for targets with
-    /// several sites.
+    /// error for Unix sockets. [`{host}`](HOST_OF_REQUEST) stands for the host in the Host sent with each request, for
+    /// targets with several sites.
     pub server_name: Option<String>,
     /// If not empty, the server's end-entity certificate must match one of these pins. A match replaces verification of
     /// the issuer, the name and the validity period.

@@ -66,7 +66,8 @@ pub(super) fn readings(path: &[u8]) -> Result<Vec<Vec<u8>>, TooManyReadings> {
 /// or twice, slashes merged, dot segments resolved, and so on. `None` if there are more than 128, or more than 256 KiB
 /// in total; such a path is refused where access depends on the path.
 ///
-/// ``` use edge_policy::decide::other_readings;
+/// ```
+/// use edge_policy::decide::other_readings;
 ///
 /// assert_eq!(other_readings("/x/..%2fadmin").unwrap(), ["/x/../admin", "/admin"]);
 /// assert!(other_readings("/admin").unwrap().is_empty());

@@ -21,18 +21,23 @@ use std::net::IpAddr;
 /// lists in connection with authentication; the methods of the route; maintenance of the site; then the route's
 /// action, and for forwarded requests upgrades and the length of the content.
 ///
-/// ``` use edge_policy::config::{Config, PlainHttp, Route, Site, Target, Upstream}; use
-/// edge_policy::decide::{RequestContext, Verdict, decide}; use edge_http::{RequestHead, Version}; use
-/// edge_policy::{Reason, Snapshot};
+/// ```
+/// use edge_policy::config::{Config, PlainHttp, Route, Site, Target, Upstream};
+/// use edge_policy::decide::{RequestContext, Verdict, decide};
+/// use edge_http::{RequestHead, Version};
+/// use edge_policy::{Reason, Snapshot};
 ///
 /// let mut site = Site::new("git", vec!["git.example.org".parse().unwrap()]).route(Route::forward("forgejo"));
-/// site.plain = PlainHttp::Serve; let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 }; let config =
-/// Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() }; let snapshot
-/// = Snapshot::new(config).unwrap(); let facts = RequestContext::plain("192.0.2.1:40000".parse().unwrap()); let mut
-/// head = RequestHead::new(Version::Http11); (head.authority, head.target) = ("git.example.org".into(), "/".into());
-/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 }); head.authority =
-/// "198.51.100.7".into(); assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress
-/// });
+/// site.plain = PlainHttp::Serve;
+/// let target = Target::Tcp { host: "127.0.0.1".into(), port: 3000 };
+/// let config = Config { sites: vec![site], upstreams: vec![Upstream::new("forgejo", target)], ..Config::default() };
+/// let snapshot = Snapshot::new(config).unwrap();
+/// let facts = RequestContext::plain("192.0.2.1:40000".parse().unwrap());
+/// let mut head = RequestHead::new(Version::Http11);
+/// (head.authority, head.target) = ("git.example.org".into(), "/".into());
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Forward { upstream: 0 });
+/// head.authority = "198.51.100.7".into();
+/// assert_eq!(decide(&snapshot, &facts, &head).verdict, Verdict::Drop { why: Reason::RawAddress });
 /// ```
 pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &RequestHead) -> Decision<'s> {
     let config = snapshot.config();

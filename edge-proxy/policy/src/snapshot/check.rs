@@ -244,9 +244,11 @@ fn missing_upstream(name: &str) -> String {
 /// the first in alphabetical order. `None` if no candidate is within an edit distance of 2, or of 1 for words of fewer
 /// than five characters. A transposition of neighbors counts once.
 ///
-/// ``` assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));
-/// assert_eq!(edge_policy::nearest("rwa", ["raw", "tls"]), Some("raw")); assert_eq!(edge_policy::nearest("colour",
-/// ["address", "tls"]), None); assert_eq!(edge_policy::nearest("path", ["auth", "hosts"]), None);
+/// ```
+/// assert_eq!(edge_policy::nearest("adress", ["address", "tls"]), Some("address"));
+/// assert_eq!(edge_policy::nearest("rwa", ["raw", "tls"]), Some("raw"));
+/// assert_eq!(edge_policy::nearest("colour", ["address", "tls"]), None);
+/// assert_eq!(edge_policy::nearest("path", ["auth", "hosts"]), None);
 /// ```
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
