@@ -11,7 +11,7 @@ use edge_http::h3::{SectionLimits, frame, response as h3};
 use edge_http::{Method, RequestHead, ResponseHead, Version};
 use std::hint::black_box;
 
-/// Paths of this module.
+/// Paths of this module, each a name and a function that runs the path the given number of times.
 pub(crate) const PATHS: &[Path] = &[
     ("h1-request-read", h1_request_read),
     ("h1-request-write", h1_request_write),
@@ -50,7 +50,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     X-Frame-Options: SAMEORIGIN\r\n\
     ETag: \"67489a00-400\"\r\n\r\n";
 
-/// Returns the parsed request.
+/// Returns the head that results from parsing [`REQUEST`].
 pub(crate) fn request() -> RequestHead {
     let mut head = RequestHead::new(Version::Http11);
     let found = h1::request(REQUEST, &HeadLimits::default(), &mut head).expect("a good head");
@@ -104,7 +104,7 @@ fn h1_response_write(count: u32) {
     }
 }
 
-/// Decodes 16 chunks of 256 bytes in each repetition.
+/// Decodes a body of 16 chunks of 256 bytes in HTTP/1.1, `count` times.
 fn h1_chunked(count: u32) {
     let mut wire: Vec<u8> =
         std::iter::repeat_n([&b"100\r\n"[..], &[b'x'; 256], b"\r\n"].concat(), 16).flatten().collect();
@@ -123,7 +123,8 @@ fn h1_chunked(count: u32) {
     }
 }
 
-/// Returns the fields of the request as HTTP/2 and HTTP/3 represent them.
+/// Returns names and values of the fields of a request as HTTP/2 and HTTP/3 represent them: the pseudo-fields first,
+/// names in lower case, and without Connection.
 fn pairs(head: &RequestHead) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = [
         (":method", "GET"),
@@ -162,7 +163,8 @@ fn h2_section_read(count: u32) {
     }
 }
 
-/// Decodes the second request of a connection, most of which is in the dynamic table.
+/// Decodes the second request of a connection in HTTP/2, all of whose fields are in the static or dynamic table,
+/// `count` times.
 fn h2_section_known(count: u32) {
     let pairs = pairs(&request());
     let (mut first, mut again) = (vec![0x82, 0x87], vec![0x82, 0x87]);
@@ -185,7 +187,7 @@ fn h2_section_known(count: u32) {
     }
 }
 
-/// Parses 32 HEADERS frames and counts them for flood protection, in each repetition.
+/// Parses the headers of 32 HEADERS frames of HTTP/2 and counts the frames for flood protection, `count` times.
 fn h2_frames(count: u32) {
     let mut wire = Vec::new();
     for id in 0..32 {
@@ -215,7 +217,8 @@ fn h2_response_write(count: u32) {
     }
 }
 
-/// Decodes a Huffman-coded request, as browsers send it, from the first byte of the stream to the head.
+/// Decodes a Huffman-coded request in HTTP/3, as browsers send it, from the first byte of the stream to the head,
+/// `count` times.
 fn h3_request_read(count: u32) {
     let (mut section, mut wire) = (Vec::new(), Vec::new());
     qpack::write_prefix(&mut section);

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// A path: its name, and the function that runs it the given number of times.
 type Path = (&'static str, fn(u32));
 
-/// All paths, by module.
+/// All paths, one list for each module.
 const PATHS: &[&[Path]] = &[http::PATHS, policy::PATHS];
 
 fn main() -> ExitCode {

@@ -13,7 +13,7 @@ use pg_hba::{Attempt, Document, EmptyEnvironment, Index, Server, Version};
 use std::fmt::Write as _;
 use std::hint::black_box;
 
-/// Paths of this module.
+/// Paths of this module, each a name and a function that runs the path the given number of times.
 pub(crate) const PATHS: &[Path] = &[
     ("decide", decide_direct),
     ("decide-behind-hops", decide_behind_hops),
@@ -26,7 +26,8 @@ pub(crate) const PATHS: &[Path] = &[
     ("pg-hba-parse", pg_hba_parse),
 ];
 
-/// Returns a snapshot of a hundred sites; the request is for the last one.
+/// Returns a snapshot of a configuration with a hundred sites, of which `git.example.org` is the last, one upstream,
+/// and a trusted range of proxies.
 fn snapshot() -> Snapshot {
     let mut config = Config::default();
     for n in 0..99 {
@@ -45,7 +46,7 @@ fn snapshot() -> Snapshot {
     Snapshot::new(config).expect("a good configuration")
 }
 
-/// Returns the context of a request from an address with port.
+/// Returns the context of a request over TLS for `git.example.org` from an address with port.
 fn facts(peer: &str) -> RequestContext<'static> {
     RequestContext::tls(peer.parse().expect("an address"), "git.example.org")
 }
@@ -59,7 +60,8 @@ fn decide_direct(count: u32) {
     }
 }
 
-/// Decides about a request from a trusted proxy whose header names two more hops and the client.
+/// Decides about a request from a trusted proxy whose X-Forwarded-For names the client and two more proxies, `count`
+/// times.
 fn decide_behind_hops(count: u32) {
     let (snapshot, facts, mut head) = (snapshot(), facts("100.64.0.1:40000"), http::request());
     head.fields.push(b"X-Forwarded-For", b"203.0.113.7, 100.64.0.9, 100.64.0.5");
@@ -69,7 +71,7 @@ fn decide_behind_hops(count: u32) {
     }
 }
 
-/// Rewrites the fields of a request. Includes the copy of the head into existing memory.
+/// Rewrites the fields of a request, `count` times. Includes the copy of the head into existing memory.
 fn fields(count: u32) {
     let (snapshot, facts, received) = (snapshot(), facts("203.0.113.7:40000"), http::request());
     let decision = decide(&snapshot, &facts, &received);
@@ -81,7 +83,7 @@ fn fields(count: u32) {
     }
 }
 
-/// Rewrites the fields of a response. Includes the copy of the fields into existing memory.
+/// Rewrites the fields of a response, `count` times. Includes the copy of the fields into existing memory.
 fn answer_fields(count: u32) {
     let (snapshot, facts, response) = (snapshot(), facts("203.0.113.7:40000"), http::response());
     let decision = decide(&snapshot, &facts, &http::request());
@@ -112,7 +114,7 @@ fn proxy_header(count: u32) {
     }
 }
 
-/// Parses a trace context, samples it, and formats it for the upstream.
+/// Parses a trace context, decides on its sampling, and formats it for the upstream, `count` times.
 fn trace_context(count: u32) {
     let (sampling, mut head) = (Sampler::new(0.1).expect("a share"), http::request());
     head.fields.push(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
@@ -125,7 +127,8 @@ fn trace_context(count: u32) {
     }
 }
 
-/// Returns `count` rules, each for another database, user and network, and a last one that rejects.
+/// Returns the text of a pg_hba.conf with `count` rules, each for its own database, user and network, and a last rule
+/// that rejects every IPv4 address.
 fn rules(count: usize) -> String {
     let mut text = String::new();
     for n in 0..count {
@@ -136,7 +139,7 @@ fn rules(count: usize) -> String {
     text
 }
 
-/// Decides among 1,001 rules, by an index.
+/// Decides about a connection among 1,001 rules, by an index, `count` times.
 fn pg_hba_decide(count: u32) {
     let document = Document::parse(&rules(1_000), &Server::new(Version::V18));
     let index = Index::new(document.rules().expect("rules"));
@@ -146,7 +149,7 @@ fn pg_hba_decide(count: u32) {
     }
 }
 
-/// Parses ten rules.
+/// Parses ten rules of a pg_hba.conf, `count` times.
 fn pg_hba_parse(count: u32) {
     let (text, server) = (rules(9), Server::new(Version::V18));
     for _ in 0..count {

@@ -29,11 +29,11 @@ const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--h2load-h
     [--only WORKLOAD]… [--contender NAME]… [--out FOLDER]";
 
 impl Args {
-    /// Parses the command line, without the name of the program.
+    /// Parses the command line, without the name of the program. Rounds and seconds of 0 become 1.
     ///
     /// # Errors
     /// Returns the usage if a required option is missing, and a description for an unknown option or a value that is
-    /// not valid.
+    /// missing or not valid.
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut parsed = Self {
             edge: PathBuf::new(),

@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 const ROW: usize = 26;
 /// Horizontal position of the bars in pixels.
 const LEFT: usize = 360;
-/// Maximum length of a bar in pixels, for a ratio of 1.6.
+/// Maximum length of a bar in pixels, which stands for a ratio of 1.6 or more.
 const BAR_WIDTH: f64 = 420.0;
 
-/// Returns the chart with one bar for each workload: the figure of edge-proxyd relative to the best peer's. Workloads
-/// without a ratio are left out.
+/// Returns the chart as SVG, with one bar for each workload: the figure of edge-proxyd relative to the best peer's. A
+/// bar is green if edge-proxyd is not behind. Workloads without a ratio are left out.
 pub(crate) fn draw(lines: &[Line]) -> String {
     let rows: Vec<(&Line, f64, &str)> = lines
         .iter()

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// Number of threads that open connections one after another.
 const THREADS: usize = 8;
 
-/// Returns the TLS configuration of clients: TLS 1.3 with one cipher suite and one group. `resume` is whether sessions
-/// are stored.
+/// Returns the TLS configuration of clients: TLS 1.3 with AES-128-GCM, X25519, and HTTP/1.1. With `resume`, sessions
+/// are stored and resumed.
 pub(crate) fn tls(roots: &RootCertStore, resume: bool) -> Arc<ClientConfig> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -41,7 +41,8 @@ pub(crate) enum ConnectionScenario {
     UnknownHost,
 }
 
-/// Opens connections for a number of seconds, with the work of `visit` on each. Returns their number.
+/// Opens connections one after another on [`THREADS`] threads for a number of seconds, with the work of `visit` on
+/// each. Returns the number of connections.
 ///
 /// # Errors
 /// Returns the first connection that failed.
@@ -114,7 +115,7 @@ fn end_of(socket: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Opens a connection, without a handshake yet.
+/// Opens a TCP connection to the TLS port and prepares a TLS session on it, without a handshake yet.
 ///
 /// # Errors
 /// Returns an error if the connection fails.
@@ -157,8 +158,8 @@ pub(crate) fn hello_for_a_stranger(config: &Arc<ClientConfig>) -> Vec<u8> {
     hello
 }
 
-/// Opens about `count` connections, each with a handshake and one request, and returns them. The number is a multiple
-/// of that of the threads.
+/// Opens about `count` connections, each with a handshake and one request, and returns them. The number is `count`
+/// rounded down to a multiple of [`THREADS`].
 ///
 /// # Errors
 /// Returns the first connection that failed.

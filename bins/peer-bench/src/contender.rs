@@ -36,7 +36,7 @@ pub(crate) const ALL: &[Contender] = &[
 ];
 
 /// Files from which contenders are started: the common folder, edge-proxyd, the folder of the peers, and the pingora
-/// proxy.
+/// proxy, `None` if it was not built.
 pub(crate) struct Parts<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) edge: &'a Path,
@@ -47,13 +47,14 @@ pub(crate) struct Parts<'a> {
 /// Conditions under which a contender runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
+    /// As built, for measuring time and memory.
     Measured,
     /// Under valgrind, which counts its instructions.
     Counted,
 }
 
 impl Mode {
-    /// Returns the program under these conditions.
+    /// Returns the program as it is run under these conditions.
     fn wrap(self, program: Program) -> Program {
         match self {
             Self::Measured => program,
@@ -75,33 +76,36 @@ impl Contender {
         }
     }
 
-    /// Returns the ports on which it listens, other ones for each contender.
+    /// Returns the ports on which the contender listens, which differ between contenders.
     pub(crate) const fn ports(self) -> Ports {
         let base = 17_100 + self as u16 * 10;
         Ports { plain: base, tls: base + 1 }
     }
 
-    /// Starts it with a number of workers, and waits until it listens.
+    /// Starts the contender with a number of workers, and waits until it listens.
     ///
     /// # Errors
-    /// Returns its standard error if it does not listen within 20 s, or that a port is in use.
+    /// Returns an error if a port is in use, a file cannot be written or the program cannot be started, or, with its
+    /// standard error, if it does not listen within 20 s.
     pub(crate) fn start(self, parts: &Parts<'_>, workers: usize) -> Result<Running, String> {
         self.start_as(parts, workers, Mode::Measured)
     }
 
-    /// Starts it with one worker under valgrind, and waits until it listens. The sandbox of edge-proxyd is off, since
-    /// it would terminate valgrind.
+    /// Starts the contender with one worker under valgrind, and waits until it listens. Only edge-proxyd and nginx are
+    /// run under valgrind; the sandbox of edge-proxyd is off, since it would terminate valgrind.
     ///
     /// # Errors
-    /// As for [`start`](Self::start).
+    /// Returns the errors of [`start`](Self::start).
     pub(crate) fn start_counted(self, parts: &Parts<'_>) -> Result<Running, String> {
         self.start_as(parts, 1, Mode::Counted)
     }
 
-    /// Starts it under some conditions, on the core of proxies or, with several workers, on both cores.
+    /// Starts the contender under some conditions, on the core of proxies or, with several workers, on cores 0 and 1,
+    /// and waits until it listens.
     ///
     /// # Errors
-    /// Returns a description if a port is in use, a file cannot be written, or the program does not start.
+    /// Returns a description if a port is in use, a file cannot be written, or the program does not start or does not
+    /// listen within 20 s.
     fn start_as(self, parts: &Parts<'_>, workers: usize, mode: Mode) -> Result<Running, String> {
         let cores = if workers == 1 { PROXY_CORE } else { "0,1" };
         for port in [self.ports().plain, self.ports().tls] {
@@ -169,10 +173,10 @@ impl Contender {
     }
 }
 
-/// Writes a configuration. Returns its path.
+/// Writes a configuration to the file `name` in a folder. Returns its path.
 ///
 /// # Errors
-/// Returns a description if it cannot be written.
+/// Returns a description if the file cannot be written.
 fn write(folder: &Path, name: &str, text: &str) -> Result<String, String> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))?;

@@ -25,7 +25,7 @@ pub(crate) fn process_tree(root: u32) -> Vec<u32> {
     found
 }
 
-/// Returns the process ID of the parent of a process. `None` if the process has ended.
+/// Returns the process ID of the parent of a process. `None` if the process does not exist any more.
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may contain any character, so that parsing begins after the last parenthesis.
@@ -38,7 +38,7 @@ pub(crate) fn processor(root: u32) -> u64 {
     process_tree(root).into_iter().map(process_time).sum()
 }
 
-/// Returns the processor time of the threads of a process in nanoseconds.
+/// Returns the processor time of the running threads of a process in nanoseconds. 0 if it has ended.
 fn process_time(pid: u32) -> u64 {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
@@ -48,8 +48,8 @@ fn process_time(pid: u32) -> u64 {
     sum
 }
 
-/// Returns the proportional set size of a process and its descendants in bytes: a page that several of them share
-/// counts once.
+/// Returns the proportional set size of a process and its descendants in bytes: a page that several processes share
+/// counts once. Processes that have ended count 0.
 pub(crate) fn resident(root: u32) -> u64 {
     let of = |pid: u32| {
         let said = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

@@ -27,7 +27,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Returns the compared figure of each turn, ascending.
+    /// Returns the figure of `measure` of each turn, ascending.
     fn values(&self, measure: Measure) -> Vec<f64> {
         let of = |sample: &Sample| match measure {
             Measure::Processor => sample.processor,
@@ -39,30 +39,30 @@ impl Figures {
         values
     }
 
-    /// Returns the figure of the least disturbed turn: the highest rate, or otherwise the lowest value. NaN without a
-    /// turn.
+    /// Returns the figure of the least disturbed turn: the highest of a rate, the lowest of another measure. NaN
+    /// without a turn.
     pub(crate) fn best(&self, measure: Measure) -> f64 {
         let values = self.values(measure);
         let best = if measure == Measure::Rate { values.last() } else { values.first() };
         best.copied().unwrap_or(f64::NAN)
     }
 
-    /// Returns the median of a figure over all turns. NaN without a turn.
+    /// Returns the median over all turns of the figure that `of` selects; the upper one of two. NaN without a turn.
     pub(crate) fn median_of(&self, of: impl Fn(&Sample) -> f64) -> f64 {
         let mut values: Vec<f64> = self.samples.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    /// Returns the median of the compared figure. NaN without a turn.
+    /// Returns the median of the figure of `measure` over all turns; the upper one of two. NaN without a turn.
     pub(crate) fn median(&self, measure: Measure) -> f64 {
         let values = self.values(measure);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 }
 
-/// Figures of one workload: those of each contender, the peers of the comparison (`beside`), and the target ratio
-/// (`reach`).
+/// Figures of one workload: those of each contender, the peers with which edge-proxyd is compared (`beside`), and the
+/// target ratio (`reach`).
 pub(crate) struct Line {
     pub(crate) title: &'static str,
     name: &'static str,
@@ -122,7 +122,7 @@ impl Line {
         })
     }
 
-    /// Returns the figures of all turns as JSON.
+    /// Returns the figures of all turns, the target ratio and the ratio as JSON; the ratio is null if there is none.
     pub(crate) fn json(&self) -> Value {
         let all: Vec<Value> = self
             .all

@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 /// Flow-control window of streams and connections in bytes, as h2load uses for HTTP/2.
 const WINDOW: u32 = 1 << 24;
 
-/// `:status: 200` of QPACK's static table.
+/// QPACK encoding of `:status: 200`, an index of the static table.
 const OK: u8 = 0xc0 | 25;
 
-/// State that all streams share: the encoded request, the expected length of a response, the end of the run, and the
-/// latencies in microseconds.
+/// State that all streams share: the encoded request and its content, the expected length of a response, the number of
+/// requests left and the end of the run, and the latencies in microseconds.
 struct Shared {
     head: Vec<u8>,
     content: Option<Vec<u8>>,
@@ -33,10 +33,11 @@ struct Shared {
     done: RefCell<Vec<u32>>,
 }
 
-/// Runs the load over HTTP/3 on a separate thread, and returns its figures.
+/// Runs the load over HTTP/3 on a separate thread, and returns its figures. Responses after the end of the run do not
+/// count.
 ///
 /// # Errors
-/// Returns the first request that failed, or that there was none.
+/// Returns the first request that failed, or that no response was received.
 pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &LoadSpec<'_>) -> Result<LoadResult, String> {
     let (roots, cores) = (roots.clone(), work.cores.unwrap_or(LOAD_CORE).to_owned());
     let (clients, streams, until) = (work.clients, work.streams, work.until);
@@ -88,7 +89,8 @@ pub(crate) fn load(ports: Ports, roots: &RootCertStore, work: &LoadSpec<'_>) -> 
     said.and_then(|said| if said.requests > 0.0 { Ok(said) } else { Err("no response received".into()) })
 }
 
-/// Opens a connection on a separate socket, so that workers share the connections.
+/// Opens a connection on a UDP socket of its own, so that the proxy's workers share the connections, and sends the
+/// settings of HTTP/3.
 ///
 /// # Errors
 /// Returns a description if the connection fails.
@@ -119,10 +121,12 @@ async fn connect(ports: Ports, roots: &RootCertStore) -> Result<(Endpoint, Conne
     Ok((endpoint, connection))
 }
 
-/// Sends one request after another on streams of a connection, until the end of the run.
+/// Sends one request after another on a connection, each on its own stream, until the time or the number of requests is
+/// reached.
 ///
 /// # Errors
-/// Returns the first request that failed, or whose response has another length.
+/// Returns the first request that failed, or whose response has another status than 200 or another length than
+/// expected.
 async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String> {
     loop {
         let began = Instant::now();
@@ -220,7 +224,7 @@ impl Frames {
     }
 }
 
-/// Encodes the HEADERS frame of a request, and the header of the DATA frame of an upload.
+/// Returns the HEADERS frame of a request and, for an upload, the header of the DATA frame that follows.
 fn head(path: &str, upload: bool) -> Vec<u8> {
     let mut section = Vec::new();
     qpack::write_prefix(&mut section);

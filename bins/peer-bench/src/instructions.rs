@@ -11,10 +11,10 @@ const COUNTED: [Contender; 2] = [Contender::Edge, Contender::Nginx];
 /// Number of connections of the client, which has one request on each at a time.
 const CLIENTS: usize = 16;
 
-/// Number of requests of the two runs whose difference is counted, so that the cost of starting cancels out.
+/// Numbers of requests of the two runs whose difference is counted, so that the cost of starting cancels out.
 const REQUESTS: (usize, usize) = (1_600, 9_600);
 
-/// Returns the instructions of a proxied request over HTTP/1.1, for 1 KiB of content.
+/// Returns the instructions of one proxied request over HTTP/1.1 for 1 KiB of content, for each of [`COUNTED`].
 ///
 /// # Errors
 /// Returns the contender that could not be started, or that failed.
@@ -26,7 +26,8 @@ pub(crate) fn count(parts: &Parts<'_>) -> Result<Vec<(Contender, u64)>, String> 
     COUNTED.into_iter().map(each).collect()
 }
 
-/// Returns the instructions of a run, from start to end.
+/// Returns the number of instructions of a contender and its descendants from start to end, with a number of requests
+/// between.
 ///
 /// # Errors
 /// Returns an error if the contender fails, or valgrind reports no count.
@@ -44,7 +45,8 @@ fn run(contender: Contender, parts: &Parts<'_>, requests: usize) -> Result<u64, 
     Ok(counts.iter().sum())
 }
 
-/// Sends requests over [`CLIENTS`] connections and reads every response.
+/// Sends requests over [`CLIENTS`] connections and reads every response. The number of requests is rounded down to a
+/// multiple of the connections.
 ///
 /// # Errors
 /// Returns an error if a connection fails, or a status is not 200.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Limit of file descriptors: over twice the connections of the memory measurement, as HAProxy requires.
 const DESCRIPTORS: u64 = 65_536;
 
-/// Environment of the measurements. Its folder is deleted when dropped.
+/// Environment of the measurements. The origin ends and the folder is deleted when it is dropped.
 pub(crate) struct Lab {
     folder: PathBuf,
     pub(crate) roots: RootCertStore,
@@ -23,7 +23,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Creates the environment, and starts the origin.
+    /// Creates the environment with its certificate, raises the limit of descriptors, and starts the origin.
     ///
     /// # Errors
     /// Returns a description if a file cannot be written, a program is missing, or the limit of descriptors cannot be

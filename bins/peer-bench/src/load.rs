@@ -5,7 +5,7 @@ use crate::ports::Ports;
 use crate::program::Program;
 use std::path::Path;
 
-/// The installed tools.
+/// The installed load generators, and the files that they need: a configuration of OpenSSL, and the content of uploads.
 pub(crate) struct Tools {
     wrk: Program,
     h2load: Program,
@@ -44,10 +44,11 @@ pub(crate) enum Protocol {
 }
 
 impl Tools {
-    /// Finds the tools in the folder of the peers. `http3` is that of an h2load with HTTP/3, `folder` the common one.
+    /// Finds the tools in the folder of the peers, and writes a configuration of OpenSSL. `http3` is the folder of an
+    /// h2load with HTTP/3, `folder` the common one.
     ///
     /// # Errors
-    /// Returns the tool that is missing.
+    /// Returns the tool that is missing, or the file that cannot be written.
     pub(crate) fn find(peers: &Path, http3: Option<&Path>, folder: &Path) -> Result<Self, String> {
         // wrk has no TLS options, but OpenSSL reads its defaults: all clients offer only this cipher suite and
         // group.
@@ -64,10 +65,11 @@ impl Tools {
         })
     }
 
-    /// Runs wrk over HTTP/1.1 with a number of connections and of seconds.
+    /// Runs wrk over HTTP/1.1, with TLS unless `protocol` is [`Protocol::Plain`], for a path with a number of
+    /// connections and for a number of seconds.
     ///
     /// # Errors
-    /// Returns the output if wrk fails, or a status is not 2xx.
+    /// Returns the output if wrk fails, a status is not 2xx, or there was no request.
     pub(crate) fn wrk(
         &self,
         ports: Ports,
@@ -88,10 +90,11 @@ impl Tools {
         read_wrk(&text).ok_or_else(|| format!("wrk failed: {text}"))
     }
 
-    /// Runs h2load with the work of `work`.
+    /// Runs h2load over a protocol with the work of `work`.
     ///
     /// # Errors
-    /// Returns the output if h2load or a request fails.
+    /// Returns the output if h2load or a request fails, and a description for HTTP/3 without an h2load that supports
+    /// it, or [`Protocol::Http3Quinn`].
     pub(crate) fn h2load(
         &self,
         ports: Ports,
@@ -161,7 +164,7 @@ pub(crate) struct LoadSpec<'a> {
     pub(crate) cores: Option<&'a str>,
 }
 
-/// Parses the output of wrk. `None` if a request failed or there was none.
+/// Parses the output of wrk. `None` if a status was not 2xx, there was no request, or a figure is missing.
 fn read_wrk(text: &str) -> Option<LoadResult> {
     let after = |mark: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(mark))?;
@@ -180,7 +183,7 @@ fn read_wrk(text: &str) -> Option<LoadResult> {
     })
 }
 
-/// Parses the output of h2load. `None` if a request failed or there was none.
+/// Parses the output of h2load. `None` if a request failed, there was none, or a figure is missing.
 fn read_h2load(text: &str) -> Option<LoadResult> {
     let line = |mark: &str| text.lines().find(|line| line.starts_with(mark));
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

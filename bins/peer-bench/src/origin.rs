@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-/// Writes the files of [`FILES`], and starts nginx and the server for uploads.
+/// Writes the files of [`FILES`] and the content of uploads, and starts nginx for downloads and a thread that serves
+/// uploads. Dropping the result ends nginx.
 ///
 /// # Errors
 /// Returns a description if a file cannot be written, or nginx cannot be started.
@@ -46,7 +47,8 @@ fn uploads() {
     }
 }
 
-/// Reads requests to their end and responds, until the connection ends. Returns `false` at the end of the connection.
+/// Reads requests to the end of their content, by length or in chunks, and responds to each with 200 and `ok`. Returns
+/// `false` at the end of the connection; it never returns `true`.
 ///
 /// # Errors
 /// Returns an error if the connection fails or a chunk size is not valid.

@@ -9,7 +9,7 @@ pub(crate) struct Ports {
     pub(crate) tls: u16,
 }
 
-/// Port of downloads.
+/// TCP port of the origin for downloads.
 pub(crate) const DOWNLOADS: u16 = 17_001;
-/// Port of uploads.
+/// TCP port of the origin for uploads.
 pub(crate) const UPLOADS: u16 = 17_002;

@@ -31,7 +31,7 @@ impl Program {
         Ok(Self { command: vec![loader, "--library-path".into(), libraries, program.display().to_string()] })
     }
 
-    /// Returns the same program under valgrind, which counts its instructions and prints them at its end.
+    /// Returns the program under valgrind, which counts its instructions and prints them to standard error at its end.
     pub(crate) fn counted(&self) -> Self {
         let valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"];
         Self {
@@ -46,18 +46,18 @@ impl Program {
         command
     }
 
-    /// Starts the program. Its standard error is kept in a file.
+    /// Starts the program on these cores, separated by commas. Its standard error goes to a temporary file.
     ///
     /// # Errors
-    /// Returns a description if it cannot be started.
+    /// Returns a description if the program cannot be started or the file cannot be created.
     pub(crate) fn start(&self, cores: &str, args: &[&str]) -> Result<Running, String> {
         self.start_with(cores, args, &[])
     }
 
-    /// Starts the program with additional environment variables.
+    /// Starts the program like [`start`](Self::start), with additional environment variables.
     ///
     /// # Errors
-    /// Returns a description if it cannot be started.
+    /// Returns a description if the program cannot be started or the file cannot be created.
     pub(crate) fn start_with(
         &self,
         cores: &str,
@@ -82,12 +82,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Returns its process ID.
+    /// Returns the process ID of the program's first process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends SIGTERM, waits for the end, and returns the standard error.
+    /// Sends SIGTERM to the first process, waits for its end, and returns the standard error of the program.
     ///
     /// # Errors
     /// Returns an error if waiting fails.
@@ -99,7 +99,7 @@ impl Running {
         Ok(self.errors())
     }
 
-    /// Returns its standard error so far.
+    /// Returns the standard error of the program so far. Empty if it cannot be read.
     pub(crate) fn errors(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

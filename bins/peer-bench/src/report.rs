@@ -37,7 +37,8 @@ impl Report {
         self.lines.push(line);
     }
 
-    /// Formats the report as Markdown.
+    /// Returns the report as Markdown: a table of the compared figures and ratios, one of rates, latencies and memory,
+    /// and the instructions if they were counted.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("\n{}.\n\n| workload |", self.about);
         for contender in &self.contenders {
@@ -104,7 +105,8 @@ impl Report {
         text
     }
 
-    /// Writes the table, the figures and the chart into a folder.
+    /// Writes `BENCHMARKS.md`, `benchmarks.json` and `benchmarks.svg` into a folder. In an existing `BENCHMARKS.md`
+    /// only the part between two marks is replaced.
     ///
     /// # Errors
     /// Returns the file that could not be written.

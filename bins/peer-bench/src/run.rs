@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 /// Number of connections of the memory measurement.
 const OPEN_CONNECTIONS: usize = 10_000;
 
-/// Runs the selected workloads, prints the table, and writes the files.
+/// Runs the selected workloads with the selected contenders, prints the figures and the table, and writes the files if
+/// a folder is given.
 ///
 /// # Errors
-/// Returns the first workload that failed.
+/// Returns the first workload that failed, or the file that cannot be written.
 pub(crate) fn all(args: &Args) -> Result<(), String> {
     let lab = Lab::new(args)?;
     let contenders: Vec<Contender> = ALL
@@ -54,10 +55,11 @@ pub(crate) fn all(args: &Args) -> Result<(), String> {
     args.out.as_ref().map_or(Ok(()), |folder| report.write(folder))
 }
 
-/// Runs rounds of turns. Returns the samples of each contender, without the first round.
+/// Starts the contenders, and runs rounds in which each has one turn. Returns the samples of each contender, without
+/// those of a first round to warm up.
 ///
 /// # Errors
-/// Returns the turn that failed.
+/// Returns the turn that failed, or the contender that could not be started.
 fn turns(
     lab: &Lab,
     args: &Args,
@@ -94,7 +96,8 @@ fn turns(
     Ok(samples)
 }
 
-/// Waits until a contender is idle, for at most 200 ms. Returns its processor time in nanoseconds.
+/// Waits, at most 200 ms, until a contender uses less than 0.2 ms of processor time within 20 ms. Returns its processor
+/// time so far in nanoseconds.
 fn wait_until_idle(pid: u32) -> u64 {
     let mut last = cost::processor(pid);
     for _ in 0..10 {
@@ -167,8 +170,8 @@ fn turn(
     }
 }
 
-/// Measures the memory of idle connections. It is stable, so that one round suffices; each contender runs alone, newly
-/// started.
+/// Measures the memory of idle connections in one sample for each contender, since it is stable. Each contender runs
+/// alone, newly started.
 ///
 /// # Errors
 /// Returns a description if a contender or a connection fails.

@@ -8,9 +8,9 @@ use crate::load::Protocol;
 pub(crate) enum Kind {
     /// Requests for 1 KiB over reused connections.
     Small { protocol: Protocol, clients: usize, streams: usize },
-    /// A new connection for each request. `resumed` is whether its TLS session is.
+    /// A new TLS connection for each request. Its session is resumed if `resumed` is `true`.
     Handshakes { resumed: bool },
-    /// Downloads of a path.
+    /// Downloads of a path: a number of requests over a number of connections.
     Down { protocol: Protocol, path: &'static str, requests: u32, clients: usize },
     /// Uploads of 10 MiB, over two connections.
     Up { protocol: Protocol, requests: u32 },
@@ -58,7 +58,9 @@ impl Workload {
         }
     }
 
-    /// Returns `true` if a contender supports the workload and is to be measured.
+    /// Returns `true` if a contender supports the workload and is to be measured: nginx with large buffers only at
+    /// workloads that compare it, the others only at the rest; HAProxy not with idle connections; pingora not over
+    /// HTTP/3 or with unknown names and hosts.
     pub(crate) fn is_supported_by(&self, contender: Contender) -> bool {
         let protocol = match self.kind {
             Kind::Small { protocol, .. }
@@ -82,7 +84,7 @@ impl Workload {
         }
     }
 
-    /// Returns the number of workers of each contender.
+    /// Returns the number of workers with which each contender is started: 2 for [`Kind::TwoWorkers`], else 1.
     pub(crate) const fn workers(&self) -> usize {
         if matches!(self.kind, Kind::TwoWorkers { .. }) { 2 } else { 1 }
     }
@@ -141,7 +143,7 @@ const M1: Content = Content("/1m", 400, 4);
 /// Downloads of 100 MiB.
 const M100: Content = Content("/100m", 12, 1);
 
-/// Creates a workload that is compared with nginx.
+/// Creates a workload of another kind, compared with nginx.
 const fn other(name: &'static str, title: &'static str, kind: Kind, reach: f64) -> Workload {
     Workload { name, title, kind, beside: NGINX, reach }
 }
@@ -158,7 +160,7 @@ const fn small(
     Workload { name, title, kind: Kind::Small { protocol, clients, streams }, beside: NGINX, reach }
 }
 
-/// Creates a workload of downloads.
+/// Creates a workload of downloads, compared with the peers `beside`.
 const fn down(
     name: &'static str,
     title: &'static str,
@@ -171,7 +173,7 @@ const fn down(
     Workload { name, title, kind: Kind::Down { protocol, path, requests, clients }, beside, reach }
 }
 
-/// Creates a workload of uploads.
+/// Creates a workload of uploads, compared with the peers `beside`.
 const fn up(
     name: &'static str,
     title: &'static str,

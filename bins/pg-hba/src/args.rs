@@ -8,7 +8,7 @@ use pg_hba::{Version, Waiver};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// The policy where none is named, and the one under the program's own name.
+/// Paths of the policy if none is given: the first, or else the second if only that exists.
 const POLICY: [&str; 2] = ["/etc/pg-hba/hba.toml", "/etc/pg-hba/pg-hba.toml"];
 
 /// PostgreSQL's pg_hba.conf: render, check, explain, compare and install it.
@@ -194,11 +194,11 @@ pub(crate) enum Command {
     },
 }
 
-/// Parses a client address as the server logs it. The scope of a link-local address after `%` is dropped, since no rule
-/// distinguishes it.
+/// Parses a client address as the server logs it. The scope of a link-local IPv6 address after `%` is dropped, since no
+/// rule distinguishes it.
 ///
 /// # Errors
-/// Returns an error if the text is not an IP address.
+/// Returns an error if the text is not an IP address, or an IPv4 address has a scope.
 fn client_address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
     match text.split_once('%') {
         Some((address, _)) => address.parse::<std::net::Ipv6Addr>().map(IpAddr::V6),

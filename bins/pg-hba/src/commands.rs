@@ -13,11 +13,13 @@ use pg_hba::{
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Runs the subcommand, and prints its result. Returns [`Done::Differences`] if there is a finding, a difference or a
-/// rejection.
+/// Runs the subcommand, and prints its result. Returns [`Done::Differences`] if a check has an unwaived finding of the
+/// severity that counts, two files differ, an installation would change something, or a line of a pg_ident.conf or
+/// pg_hosts.conf or the given mapping or name is rejected; else [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if a file cannot be read or is not valid, or the server cannot be queried.
+/// Returns a [`Failure`] if a file cannot be read or is not valid, the server cannot be queried, or an installation or
+/// output fails.
 pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     match &args.command {
         Command::Generate(what) => what.outcome(<Args as clap::CommandFactory>::command(), &MANUAL),
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-/// Prints the pg_hba.conf of a policy, as text or JSON.
+/// Prints the pg_hba.conf of a policy for a version, as text, or as JSON with its rules.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the policy cannot be read, is not valid, or cannot be written in the grammar of the
@@ -130,8 +132,8 @@ fn print_rendered(path: &Path, version: Version, as_json: bool) -> Result<Done, 
     Ok(Done::Fine)
 }
 
-/// Analyses a file, and prints its findings. Returns [`Done::Differences`] if a finding of the severity `limit` or above is
-/// not waived.
+/// Analyses a file, and prints its findings, also the waived ones, as text or JSON. Returns [`Done::Differences`] if a
+/// finding of the severity `limit` or above is not waived.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read.
@@ -169,7 +171,8 @@ fn check(
     Ok(if counts { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a finding in the form that all programs of the family have. Its place is the line that it is about.
+/// Returns a finding in the form that all programs of the family print. Its place is the line that it is about, in an
+/// included file if it is there; line and column are 0 for the file as a whole, the column 1 otherwise.
 fn in_family(path: &Path, finding: &Finding) -> finding::Finding {
     let file = finding.file.clone().unwrap_or_else(|| path.display().to_string());
     let line = finding.line as usize;
@@ -183,8 +186,8 @@ fn in_family(path: &Path, finding: &Finding) -> finding::Finding {
     finding::Finding::error(finding.code.to_string(), place, message).severity(severity).fix(&finding.fix)
 }
 
-/// Compares two files, and prints a connection that they decide differently, if there is one. `version` reads the old
-/// file, `next` the new one.
+/// Compares two files by the connections that they decide, and prints an example with the deciding rules if they
+/// differ. `version` reads the old file, `next` the new one. Returns [`Done::Fine`] only if they are equal.
 ///
 /// # Errors
 /// Returns a [`Failure`] if a file cannot be read or would be rejected, or the comparison cannot be completed.

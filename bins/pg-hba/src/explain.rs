@@ -7,7 +7,8 @@ use pg_hba::{Attempt, Explanation, Knowledge, Rule, Server, explain};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Prints the rules that may decide a connection attempt, and the mismatch of each rule before.
+/// Prints the rules that may decide a connection attempt, the facts on which that depends, and the mismatch of each
+/// rule before. Always returns [`Done::Fine`], also if the connection is rejected.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read or the server would reject it.
@@ -62,7 +63,8 @@ fn dependencies(found: &Explanation<'_>) -> Vec<String> {
     found.depends_on().into_iter().map(ToString::to_string).collect()
 }
 
-/// Returns the explanation as JSON. `rule` is null unless the decision is certain.
+/// Returns the explanation as JSON. `outcome` is the text of the decision. `rule` is null unless one rule is the only
+/// one that may decide.
 fn explanation_json(rules: &[Rule], found: &Explanation<'_>, outcome: &str) -> Value {
     let passed: Vec<Value> = found
         .passed_over

@@ -23,7 +23,7 @@ impl Include for FileSystem {
             .map_err(|why| words(&why))
     }
 
-    /// Returns the names of all entries that are not folders.
+    /// Returns the names of all entries of a folder that are not folders themselves.
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
         let entries = std::fs::read_dir(OsStr::from_bytes(&encode_file(path))).map_err(|why| words(&why))?;
         Ok(entries
@@ -34,7 +34,7 @@ impl Include for FileSystem {
     }
 }
 
-/// Converts an error of the file system; a missing file is distinguished.
+/// Converts an error of the file system: a missing file is distinguished, any other becomes its text.
 fn words(why: &std::io::Error) -> IncludeError {
     match why.kind() {
         std::io::ErrorKind::NotFound => IncludeError::Missing,
@@ -52,7 +52,8 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
         .map_err(|why| Findings::unreadable(&path.display().to_string(), &why).into())
 }
 
-/// Reads a pg_hba.conf with the files that it includes. Errors in its lines are kept in the document.
+/// Reads a pg_hba.conf with the files that it includes, as `server` would. Errors in its lines, also of files that
+/// cannot be included, are kept in the document.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file itself cannot be read.
@@ -61,7 +62,8 @@ pub(crate) fn document(path: &Path, server: &Server) -> Result<Document, Failure
     Ok(Document::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
-/// Reads a pg_ident.conf with the files that it includes. Errors in its lines are kept.
+/// Reads a pg_ident.conf with the files that it includes, as `server` would. Errors in its lines are kept in the
+/// result.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file itself cannot be read.
@@ -70,7 +72,10 @@ pub(crate) fn mappings(path: &Path, server: &Server) -> Result<Mappings, Failure
     Ok(Mappings::load(&full.display().to_string(), &text(path)?, server, &mut FileSystem))
 }
 
-/// Returns the rules of a file that the server would accept, or every line that it refuses.
+/// Reads the rules of a pg_hba.conf, with those of the files that it includes.
+///
+/// # Errors
+/// Returns a [`Failure`] if the file cannot be read, or with every line that `server` would refuse.
 pub(crate) fn rules(path: &Path, server: &Server) -> Result<Vec<pg_hba::Rule>, Failure> {
     let refused = |why: pg_hba::RejectedFile| {
         Findings::new(why.0.iter().map(|error| refused(path, error)).collect()).into()
@@ -78,7 +83,8 @@ pub(crate) fn rules(path: &Path, server: &Server) -> Result<Vec<pg_hba::Rule>, F
     document(path, server)?.rules().map_err(refused)
 }
 
-/// Returns a refused line in the form that all programs of the family have.
+/// Returns the error of a line as a finding (code `refused`), in the form that all programs of the family print. `path`
+/// is the file if the error names none.
 pub(crate) fn refused(path: &Path, why: &ParseError) -> Finding {
     let file = why.file.clone().unwrap_or_else(|| path.display().to_string());
     let place = Place { file, line: why.line as usize, column: why.column as usize, key: String::new() };
@@ -112,7 +118,7 @@ const WORDS: Words = Words {
 /// Reads a policy in TOML. Its rules are parsed by the grammar of `version`.
 ///
 /// # Errors
-/// Returns a [`Failure`] with every error that was found.
+/// Returns a [`Failure`] with all errors of keys and values, and of their meaning.
 pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|why| Findings::unreadable(&file, &why))?;
@@ -123,7 +129,8 @@ pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     Ok(policy)
 }
 
-/// Returns an error of a policy as a finding, with its place in the file.
+/// Returns an error of a policy as a finding, at the value in the file that has the error, or else at the key or the
+/// file as a whole.
 fn fault(source: &Source<'_>, error: &PolicyError) -> Finding {
     let below = |field: &str, text: &str| source.path_of_text(field, text).unwrap_or(field.to_owned());
     match error {

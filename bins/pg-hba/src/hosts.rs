@@ -11,8 +11,8 @@ use std::path::Path;
 /// about.
 pub(crate) type RequestedName<'a> = Option<Option<&'a str>>;
 
-/// Checks a pg_hosts.conf, and prints the entry for the requested name. Returns [`Done::Differences`] if the file is
-/// rejected or no entry applies.
+/// Checks a pg_hosts.conf, and prints the entry for the requested name, or the number of entries if no client is asked
+/// about. Returns [`Done::Differences`] if a line is rejected, or the file has entries but none applies.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read.
@@ -62,7 +62,7 @@ fn finding(path: &Path, why: &HostsError) -> Finding {
     Finding::error("refused", place, &why.reason)
 }
 
-/// Returns an entry as JSON. Whether there is a passphrase command is included, but not the command.
+/// Returns an entry as JSON. `passphrase_command` is `true` if there is one; the command itself is not shown.
 fn host(host: &Host) -> Value {
     let patterns: Vec<String> = host.patterns.iter().map(ToString::to_string).collect();
     json!({"line": host.line, "names": patterns, "certificate": host.certificate, "key": host.key,

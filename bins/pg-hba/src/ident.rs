@@ -7,8 +7,7 @@ use pg_hba::{Mapping, Server, StaticEnvironment, SystemUser, User, Version};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Mapping to be looked up: the map, the operating system user, the role, and the roles of which that role is a direct
-/// member.
+/// Mapping to be looked up: the map, the operating system user, the role, and roles of which that role is a member.
 pub(crate) struct RequestedMapping<'a> {
     pub(crate) map: &'a str,
     pub(crate) system_user: &'a str,
@@ -16,8 +15,8 @@ pub(crate) struct RequestedMapping<'a> {
     pub(crate) member_of: &'a [String],
 }
 
-/// Checks a pg_ident.conf, and prints whether the mapping is allowed. Returns [`Done::Differences`] if a line is
-/// rejected or the mapping is not allowed.
+/// Checks a pg_ident.conf, and prints the lines that are rejected and, if a mapping is `wanted`, whether it is allowed.
+/// Returns [`Done::Differences`] if a line is rejected or the mapping is not allowed.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read.
@@ -59,7 +58,8 @@ pub(crate) fn run(
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a mapping as JSON.
+/// Returns a line of a pg_ident.conf as JSON. User and role are objects whose key is their kind: `name`, `pattern`, and
+/// for roles `keyword` or `member_of`.
 fn mapping(mapping: &Mapping) -> Value {
     let system_user = match &mapping.system_user {
         SystemUser::Name(name) => json!({"name": name}),

@@ -13,10 +13,11 @@ use tokio_postgres::{Client, NoTls};
 /// Time limit for connecting to the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Installs the rules of a policy on a running server. Blocks until it has completed.
+/// Installs the rules of a policy on a running server, on a runtime of its own. Blocks until it has completed.
+/// Arguments and result are those of [`install`].
 ///
 /// # Errors
-/// See [`install`].
+/// Returns the errors of [`install`], or an error if the runtime cannot be created.
 pub(crate) fn run(
     policy: &Path,
     connect: &str,
@@ -31,12 +32,13 @@ pub(crate) fn run(
     runtime.block_on(install(policy, connect, canary, dry_run, as_json))
 }
 
-/// Installs the rules of a policy, unless the file already has them or `dry_run` is set. Returns [`Done::Differences`]
-/// for a dry run with changes.
+/// Installs the rules of a policy, unless the file already has them or `dry_run` is set, and prints the result, for a
+/// dry run with the difference. `connect` is the superuser's connection, `canary` a connection that must succeed
+/// afterwards. Returns [`Done::Differences`] for a dry run with changes, else [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the policy is not valid, the server cannot be queried, or activation fails; the previous
-/// file is then restored.
+/// Returns a [`Failure`] if the policy is not valid or would lock out the superuser, the server cannot be queried, the
+/// file cannot be read or replaced, or activation fails; in the last case the previous file is restored and reloaded.
 async fn install(
     policy: &Path,
     connect: &str,
@@ -76,7 +78,8 @@ async fn install(
     Ok(Done::Fine)
 }
 
-/// Converts an error: one that the policy causes is an error of the configuration, any other a failure.
+/// Converts an error: a policy that is impossible, locks out the superuser, is refused by the server or cannot be
+/// rendered is an error of the configuration (exit code 2), any other a failure (1).
 fn install_failure(why: &InstallError) -> Failure {
     match why {
         InstallError::Impossible { .. }
@@ -96,7 +99,8 @@ fn say(as_json: bool, what: &str, path: &Path) {
     }
 }
 
-/// Connects to a server without TLS, by a connection string as in libpq.
+/// Connects to a server without TLS, by a connection string as in libpq, and closes the connection when the client is
+/// dropped.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the connection fails or takes more than 10 s.
@@ -111,17 +115,17 @@ pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
     Ok(client)
 }
 
-/// The server's file: its path with symbolic links resolved, and its content, which is restored if activation fails.
+/// The server's pg_hba.conf: its path with symbolic links resolved, and its content as it was read.
 struct ActiveFile {
     path: PathBuf,
     text: Vec<u8>,
 }
 
 impl ActiveFile {
-    /// Reads the file.
+    /// Reads the file at a path, after resolving symbolic links, which are kept by a replacement.
     ///
     /// # Errors
-    /// Returns a [`Failure`] if it cannot be read.
+    /// Returns a [`Failure`] if the file does not exist or cannot be read.
     fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |why: std::io::Error| Failure::Failed(format!("{}: {why}", path.display()));
         // A symbolic link is kept: its target is replaced.
@@ -130,7 +134,7 @@ impl ActiveFile {
         Ok(Self { path: real, text })
     }
 
-    /// Replaces the file atomically.
+    /// Replaces the content of the file atomically; mode and owner are kept.
     ///
     /// # Errors
     /// Returns a [`Failure`] if it cannot be written.

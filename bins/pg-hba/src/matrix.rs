@@ -5,8 +5,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// A table of access: rows are pairs of role and database, columns are client addresses, and a cell has the methods,
-/// each with its line, in the order of the rules.
+/// A table of access: rows are pairs of role and database, columns are connection type and client address, and a cell
+/// has the methods of the rules, each with its line, in the order of the rules.
 pub(crate) struct Matrix {
     columns: Vec<String>,
     rows: Vec<(String, String)>,
@@ -34,7 +34,7 @@ impl Matrix {
         matrix
     }
 
-    /// Returns the methods of a cell, separated by commas. Empty if no rule is about it.
+    /// Returns the methods of a cell in the order of their rules, separated by commas. Empty if no rule is about it.
     fn cell(&self, row: usize, column: usize) -> String {
         let methods = self.cells.get(&(row, column)).map(Vec::as_slice).unwrap_or_default();
         methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ")
@@ -54,7 +54,8 @@ impl Matrix {
         json!({ "cells": cells })
     }
 
-    /// Returns the table as text with aligned columns.
+    /// Returns the table as text with aligned columns: the headings `user`, `database` and the addresses, then a line
+    /// for each row.
     pub(crate) fn text(&self) -> String {
         let mut lines = vec![vec!["user".to_owned(), "database".to_owned()]];
         lines[0].extend(self.columns.iter().cloned());
@@ -76,7 +77,7 @@ impl Matrix {
         text
     }
 
-    /// Returns the table as an HTML page.
+    /// Returns the table as an HTML page. A cell has the class of its first method.
     pub(crate) fn html(&self) -> String {
         let mut out = String::from(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Who may connect</title>\n<style>\n\
@@ -102,7 +103,7 @@ impl Matrix {
         out
     }
 
-    /// Returns the table as an SVG image.
+    /// Returns the table as an SVG image. A cell has the colour of its first method.
     pub(crate) fn svg(&self) -> String {
         let (wide, high) = (150, 28);
         let columns: Vec<String> =
@@ -146,7 +147,7 @@ impl Matrix {
     }
 }
 
-/// Returns the index of an item, which is appended if it is missing.
+/// Returns the index of an item in a list, to which it is appended if it is missing.
 fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     list.iter().position(|known| *known == item).unwrap_or_else(|| {
         list.push(item);
@@ -154,7 +155,8 @@ fn position<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
     })
 }
 
-/// Returns the CSS class of a cell, by the first method in it.
+/// Returns the CSS class of a cell by its first method: `none` without one, `trust`, `reject`, `weak` for md5, password
+/// and ident, else `strong`.
 fn css_class(cell: &str) -> &'static str {
     match cell.split(',').next().unwrap_or_default() {
         "" => "none",

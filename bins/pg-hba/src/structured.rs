@@ -3,7 +3,8 @@
 use pg_hba::{Address, ConnectionType, Database, Rule, User};
 use serde_json::{Map, Value, json};
 
-/// Returns a rule as a JSON object, with its text. `address` is null for `local` records.
+/// Returns a rule as a JSON object, with its text. `address` is null for `local` records, `file` for the main file if
+/// its name is not known; `options` is an object of names and values.
 pub(crate) fn rule(rule: &Rule) -> Value {
     let databases: Vec<Value> = rule.databases.iter().map(database).collect();
     let users: Vec<Value> = rule.users.iter().map(user).collect();
@@ -24,7 +25,7 @@ pub(crate) fn rule(rule: &Rule) -> Value {
     })
 }
 
-/// Returns a value of the database field as an object.
+/// Returns a value of the database field as an object with one key, its kind: `keyword`, `name` or `pattern`.
 fn database(database: &Database) -> Value {
     match database {
         Database::All => json!({"keyword": "all"}),
@@ -36,7 +37,7 @@ fn database(database: &Database) -> Value {
     }
 }
 
-/// Returns a value of the user field as an object.
+/// Returns a value of the user field as an object with one key, its kind: `keyword`, `member_of`, `name` or `pattern`.
 fn user(user: &User) -> Value {
     match user {
         User::All => json!({"keyword": "all"}),
@@ -46,7 +47,7 @@ fn user(user: &User) -> Value {
     }
 }
 
-/// Returns the address field as an object.
+/// Returns the address field as an object: with `keyword`, with `host`, or with `network` (CIDR), `address` and `mask`.
 fn address(address: &Address) -> Value {
     match address {
         Address::All => json!({"keyword": "all"}),

@@ -30,7 +30,8 @@ pub(crate) struct DoctorOptions<'a> {
 }
 
 /// Subject of an examination: the mailer as Forgejo loads it, its password as Forgejo reads it, incoming mail with its
-/// password, and the domain of the instance (default: `localhost`).
+/// password, and the domain of the instance (default: `localhost`). A password is `None` if there is none or it was not
+/// read.
 pub(crate) struct Subject {
     pub(crate) mailer: EffectiveMailer,
     pub(crate) password: Option<SecretString>,
@@ -43,12 +44,13 @@ fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::Configuration(why.to_string())
 }
 
-/// Returns the subject. Settings that are not applied yet are written to an app.ini in memory and loaded from there.
-/// The passwords are read only if `password` is set.
+/// Returns the subject of an examination, from an app.ini or from settings. Settings that are not applied yet are
+/// written to an app.ini in memory and loaded from there. The passwords are read only if `password` is `true`; those of
+/// settings are resolved in any case.
 ///
 /// # Errors
-/// Returns a [`Failure`] if both an app.ini and settings are given, one of them is not valid, mail is disabled, or a
-/// password cannot be read.
+/// Returns a [`Failure`] if both an app.ini and settings are given, one of them is not valid or stops Forgejo from
+/// starting, mail is disabled, or a password cannot be read.
 pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> Result<Subject, Failure> {
     let (text, given) = match &what.app_ini {
         Some(file) if !what.settings.is_given() => {
@@ -96,7 +98,8 @@ pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> R
     Ok(Subject { mailer, password, incoming, domain: domain.unwrap_or_else(|| "localhost".to_owned()) })
 }
 
-/// Reads a password from the file of a URI as Forgejo does: trimmed and, for the mailer, with `%(name)s` expanded.
+/// Reads the password of a section from a file to which a URI refers, as Forgejo does: trimmed and, for the mailer,
+/// with `%(name)s` expanded.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read, is not UTF-8, or contains only white space.
@@ -110,12 +113,12 @@ pub(crate) fn from_file(ini: &Ini, section: &str, path: &str) -> Result<SecretSt
     Ok(secret_of_file(ini, section, &text))
 }
 
-/// Returns the options of the connection from the command line: time limit, address, root certificates, and the name of
-/// this machine.
+/// Returns the options of the connection from the command line: time limit of a step, address, root certificates, DNS
+/// server, and the name of this machine. Other options have their defaults.
 ///
 /// # Errors
 /// Returns a [`Failure`] unless the time limit is above 0 and at most 3600 s, or if the root certificates cannot be
-/// read.
+/// read or there are none in the file.
 pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     if !(wire.limit > 0.0 && wire.limit <= 3600.0) {
         let message = "out of range: write seconds, more than 0 and at most 3600";
@@ -145,7 +148,7 @@ pub(crate) fn options(wire: &ConnectionArgs) -> Result<Options, Failure> {
     })
 }
 
-/// Runs a future to completion, on a runtime of its own.
+/// Runs a future to completion, on a runtime of its own, and returns its output.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the runtime cannot be created.
@@ -155,8 +158,8 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(work))
 }
 
-/// Runs the checks of outgoing and incoming mail, and prints them. Returns [`Done::Differences`] if one is a warning or
-/// a failure.
+/// Runs the checks of outgoing and incoming mail, and prints them. Returns [`Done::Differences`] if the verdict of one
+/// is worse than skipped (a note, a warning or a failure), else [`Done::Fine`].
 ///
 /// # Errors
 /// Returns a [`Failure`] if the subject or the options are not valid.
@@ -217,8 +220,8 @@ pub(crate) fn doctor(
     Ok(if worst > Some(Verdict::Skipped) { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a check as a finding, in the form that all programs of the family print. `None` for one that passed or was
-/// not run.
+/// Returns a check as a finding, in the form that all programs of the family print; its key is what the check is about.
+/// `None` for one that passed or was not run.
 fn finding(check: &Check) -> Option<Finding> {
     let severity = match check.verdict {
         Verdict::Note => Severity::Note,
@@ -231,7 +234,8 @@ fn finding(check: &Check) -> Option<Finding> {
 }
 
 /// Replays the session of a version of Forgejo, with the server as it is and with STARTTLS stripped, and prints the
-/// steps. Returns [`Done::Differences`] if the password would leak, or no message would be sent.
+/// steps and a conclusion. Returns [`Done::Differences`] if the password would leak in one of them, or Forgejo would
+/// wait without end or send no message with the server as it is.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the subject or the options are not valid.
@@ -283,7 +287,8 @@ pub(crate) fn as_forgejo(
     Ok(if leaks || plain.hangs || !plain.sends { Done::Differences } else { Done::Fine })
 }
 
-/// Returns the conclusion of both replays, as a sentence.
+/// Returns the conclusion of the replays with the server as it is (`plain`) and with STARTTLS stripped, as a sentence
+/// about the worst outcome: a leak, a leak to an active attacker, a hang, no message, or none of these.
 fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
     match () {
         () if plain.leaks => "An eavesdropper gets the password: take smtps on port 465.",
@@ -294,10 +299,11 @@ fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
     }
 }
 
-/// Sends a test message as Forgejo does, and prints the server's reply. `to` is a bare address.
+/// Sends a test message as Forgejo does, and prints the server's reply, in which a password of at least 8 bytes is
+/// replaced. `to` is a bare address.
 ///
 /// # Errors
-/// Returns a [`Failure`] if the address or the subject is not valid, or the message was not sent.
+/// Returns a [`Failure`] if the address, the subject or the options are not valid, or the message was not sent.
 pub(crate) fn send_test(
     what: &SubjectArgs,
     wire: &ConnectionArgs,

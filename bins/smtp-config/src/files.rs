@@ -26,22 +26,26 @@ pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| whole(file, "unreadable", "not UTF-8: save the file as UTF-8"))
 }
 
-/// Returns the fault of a file as a whole.
+/// Returns the failure for a file as a whole: one finding with this code and message.
 pub(crate) fn whole(file: &Path, code: &'static str, message: &str) -> Failure {
     let place = Place { file: file.display().to_string(), ..Place::default() };
     Findings::new(vec![Finding::error(code, place, message)]).into()
 }
 
-/// Parses an app.ini, or returns every line that go-ini refuses.
+/// Parses an app.ini. `file` is its path for messages.
+///
+/// # Errors
+/// Returns a [`Failure`] with every line that go-ini refuses, at most 200.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
     let (ini, refused) = parse_rest(file, text);
     ini.filter(|_| refused.is_empty()).ok_or_else(|| Findings::new(refused).into())
 }
 
-/// The most lines of a file that are refused one by one.
+/// Number of refused lines after which the search for more of them ends.
 const MAX_REFUSED: usize = 200;
 
-/// Parses an app.ini without the lines that go-ini refuses, which are returned too. `None` if there are too many of them.
+/// Parses an app.ini without the lines that go-ini refuses, and returns findings about these (code `syntax`), too. The
+/// result is `None` if there are 200 of them.
 pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>) {
     let (mut rest, mut refused) = (text.to_owned(), Vec::new());
     while refused.len() < MAX_REFUSED {
@@ -60,13 +64,14 @@ pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>)
     (None, refused)
 }
 
-/// Returns the setting for which Forgejo does not start, at its place.
+/// Returns the failure for a setting with which Forgejo does not start, at its place in the file.
 pub(crate) fn fatal(file: &Path, ini: &Ini, version: Version, why: &Fatal) -> Failure {
     let message = format!("Forgejo {version} does not start: {why}: {}", why.fix());
     at_key(file, ini, (why.section(), why.key()), why.code().as_str(), &message, why.fix())
 }
 
-/// Returns the fault of an edit at the key that cannot be written.
+/// Returns the failure for an edit that is not possible (code `unwritable`), at the key of the mailer that cannot be
+/// written, or at its section.
 pub(crate) fn edit_fault(file: &Path, ini: &Ini, why: &EditError) -> Failure {
     let key = match why {
         EditError::Value { key, .. } | EditError::NotRead(key) => key.as_str(),
@@ -76,7 +81,7 @@ pub(crate) fn edit_fault(file: &Path, ini: &Ini, why: &EditError) -> Failure {
     at_key(file, ini, (smtp_config::SECTION, key), "unwritable", &format!("{why}: {fix}"), fix)
 }
 
-/// Returns the reason for which a file is not migrated, at its place.
+/// Returns the failure for a file that cannot be migrated, at the key that is the reason, or for the file as a whole.
 pub(crate) fn migration_fault(file: &Path, ini: &Ini, why: &MigrationError) -> Failure {
     match why {
         MigrationError::Start { version, reason } => fatal(file, ini, *version, reason),
@@ -89,7 +94,8 @@ pub(crate) fn migration_fault(file: &Path, ini: &Ini, why: &MigrationError) -> F
     }
 }
 
-/// Returns a fault at the last line of a key, else at the header of its section, else of the file as a whole.
+/// Returns a failure with one finding at the last line of a key, else at the header of its section, else for the file
+/// as a whole.
 fn at_key(
     file: &Path,
     ini: &Ini,
@@ -114,8 +120,8 @@ fn at_key(
     Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
 }
 
-/// Returns the account that runs Forgejo: the given one, else `RUN_USER`, else the owner of app.ini. `None` if none of
-/// them is known.
+/// Returns the account that runs Forgejo: the one with the name `given`, else that of `RUN_USER` if it exists, else the
+/// owner of app.ini. `None` if there is none of them.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the given account does not exist.
@@ -138,8 +144,9 @@ pub(crate) fn forgejo_account(
     Ok(named.and_then(|name| Account::by_name(&name)).or_else(|| Account::owner_of(file)))
 }
 
-/// Returns the fault of a password file. `None` if Forgejo can read it, or this cannot be determined. A systemd
-/// credential exists only while its unit runs, so that a missing one is no fault.
+/// Returns the fault of a password file: missing, not readable for the account, or only white space. `None` if there is
+/// none, or this cannot be determined. A systemd credential, below `/run/credentials/`, exists only while its unit
+/// runs, so that a missing one is no fault, and its mode is not examined.
 pub(crate) fn secret_file_state(path: &str, account: Option<&Account>) -> Option<SecretFile> {
     let file = Path::new(path);
     let credential = path.starts_with("/run/credentials/");

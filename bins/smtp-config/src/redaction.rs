@@ -7,11 +7,12 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
-/// Lines around a difference that are processed; more than the difference displays.
+/// Number of equal lines before and after the differing part that are processed, too; more than the difference
+/// displays.
 const MARGIN: usize = 8;
 
-/// Returns the unified difference of two files, without secrets and without the text of comments, which may contain
-/// some. Empty if they are equal or the new one cannot be parsed.
+/// Returns the unified difference from `old` to `new`, with `file` as the name of both, without secrets and without the
+/// text of comments, which may contain some. Empty if they are equal or the new one cannot be parsed.
 pub(crate) fn shown_diff(old: &Ini, new: &str, file: &Path) -> String {
     let before = old.text();
     if before == new {
@@ -23,7 +24,8 @@ pub(crate) fn shown_diff(old: &Ini, new: &str, file: &Path) -> String {
     unified(&redact(old, &lines, &first), &redact(&after, &lines, &second), &file.display().to_string())
 }
 
-/// Returns the byte ranges in which two texts differ, in whole lines, with a margin.
+/// Returns the byte ranges of the old and the new text that differ, in whole lines, with up to [`MARGIN`] equal lines
+/// before and after them.
 fn differing_parts(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
     let same = |(one, other): &(&str, &str)| one == other;
     let ahead: Vec<usize> = old
@@ -45,8 +47,8 @@ fn differing_parts(old: &str, new: &str) -> (Range<usize>, Range<usize>) {
     (start..old.len() - end, start..new.len() - end)
 }
 
-/// Returns a file without its secrets; lines outside of `part`, a byte range, are empty. A secret on a line that the
-/// old file does not have is marked as new.
+/// Returns the text of a file without its secrets and comments; lines outside of `part`, a byte range, are empty. A
+/// secret with a line that is not in `old`, the lines of the old file, is marked as new.
 fn redact(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
     let text = ini.text();
     let mut out = String::with_capacity(part.len() * 2);
@@ -80,7 +82,8 @@ fn redact(ini: &Ini, old: &HashSet<&str>, part: &Range<usize>) -> String {
     out
 }
 
-/// Appends the lines between entries: comments without their text, and lines outside of `part` empty.
+/// Appends the lines of the byte range `between`, which contains no entries: comments without their text, and empty
+/// lines for all of them if the range is outside of `part`.
 fn comments(out: &mut String, text: &str, between: Range<usize>, part: &Range<usize>) {
     let outside = between.end <= part.start || between.start >= part.end;
     for line in text[between].lines() {
@@ -94,7 +97,8 @@ fn comments(out: &mut String, text: &str, between: Range<usize>, part: &Range<us
     }
 }
 
-/// Returns the byte offset of the comment after a value. `None` if there is no comment, or the value is quoted.
+/// Returns the byte offset of the first `#` or `;` behind the `=` or `:` of an entry. `None` if there is none, or the
+/// value is quoted by backticks or three double quotes.
 fn trailing_comment(line: &str) -> Option<usize> {
     let begin = line.find(['=', ':'])? + 1;
     let value = line[begin..].trim_start();

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 #[derive(Clone, Debug)]
 pub(crate) struct SecretArgument(pub(crate) Option<Reference>);
 
-/// Parses a reference to a secret. Never fails.
+/// Parses a reference to a secret. Never fails: any other text becomes `SecretArgument(None)`.
 pub(crate) fn reference(text: &str) -> Result<SecretArgument, Infallible> {
     Ok(SecretArgument(text.parse().ok()))
 }

@@ -75,7 +75,7 @@ pub(crate) struct Settings {
 }
 
 /// A password, the reference from which it was read, its route to Forgejo, and the path of the file from which Forgejo
-/// may read it.
+/// may read it, `None` if there is none.
 pub(crate) struct Secret {
     pub(crate) reference: Reference,
     pub(crate) secret: SecretString,
@@ -83,7 +83,7 @@ pub(crate) struct Secret {
     pub(crate) file: Option<String>,
 }
 
-/// Complete and valid settings, with the passwords that are given.
+/// Complete and valid settings, with the passwords of the mailer and of incoming mail, if given.
 pub(crate) struct ResolvedSettings {
     pub(crate) mailer: Mailer,
     pub(crate) password: Option<Secret>,
@@ -101,15 +101,19 @@ impl Settings {
         self.settings.is_some() || self.from.is_some()
     }
 
-    /// Returns the file of settings: the one that is given, else the default if it exists and no sender is given. `None` if there is
-    /// none.
+    /// Returns the path of the settings file: the one that is given, else the default path if it exists and no sender
+    /// is given. `None` if there is none.
     fn file(&self) -> Option<PathBuf> {
         let default = || Some(PathBuf::from(DEFAULT)).filter(|path| self.from.is_none() && path.exists());
         self.settings.clone().or_else(default)
     }
 
-    /// Returns the settings, checked, and the passwords, read. With the account that Forgejo runs as, a password whose file
-    /// it cannot read is written to app.ini instead.
+    /// Merges the settings of the command line and the file, checks them for a version of Forgejo, and reads the
+    /// passwords. If `account`, which runs Forgejo, cannot read the file of a password, the password is written to
+    /// app.ini instead. A protocol that follows from the port is named in a note.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the file cannot be read, or with all errors of both sources.
     pub(crate) fn resolve(
         &self,
         version: Version,
@@ -132,7 +136,11 @@ impl Settings {
         Ok(resolved)
     }
 
-    /// Merges the settings of the command line and of a file, and returns all faults of both.
+    /// Merges the settings of the command line, which win, with those of a file, and reads the passwords. `located` is
+    /// the text of the file, for the places of errors.
+    ///
+    /// # Errors
+    /// Returns all errors of both, and of the passwords.
     fn merge(
         &self,
         file: SettingsFile,
@@ -218,8 +226,8 @@ impl Settings {
         Ok(ResolvedSettings { mailer, password, incoming })
     }
 
-    /// Returns the option that gives a setting, such as `--from` for `from`, and its value as given; `None` for a secret, and where
-    /// the setting is not on the command line.
+    /// Returns the option of a setting, such as `--from` for `from`, `true` if it is on the command line, and its value
+    /// as given. The value is `None` for a secret, and for a setting that is not on the command line.
     fn option(&self, key: &str) -> (String, bool, Option<String>) {
         let header = |name: &str| {
             let named = self.headers.iter().find(|held| held.split('=').next() == Some(name));
@@ -247,7 +255,9 @@ impl Settings {
         (format!("--{option}"), given, value)
     }
 
-    /// Returns where mail goes; `None` after a fault.
+    /// Returns how mail is sent: by a socket, sendmail, or a server, where options of the command line win over the
+    /// file, and host and port of the preset (default: the first one) are the last. `None` after an error, which is
+    /// added to `faults`.
     fn transport(&self, file: &SettingsFile, faults: &mut Faults<'_>) -> Option<Transport> {
         let on_line = self.host.is_some() || self.preset.is_some() || self.port.is_some();
         if let Some(path) =
@@ -290,12 +300,12 @@ impl Settings {
     }
 }
 
-/// The file of settings where none is named.
+/// Path of the settings file if none is given.
 const DEFAULT: &str = "/etc/smtp-config/smtp-config.toml";
-/// A sender that keeps the other settings checked when there is none.
+/// Sender that takes the place of a missing one, so that the other settings are checked all the same.
 const NOBODY: &str = "nobody@localhost";
 
-/// The faults of settings, each at the place of its value: in the file, or on the command line, which wins.
+/// The errors of settings, each at the place of its value: on the command line if it is given there, else in the file.
 struct Faults<'a> {
     line: &'a Settings,
     located: Option<&'a Source<'a>>,
@@ -303,7 +313,8 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    /// Adds a fault of a setting.
+    /// Adds an error of a setting, given by its key. The key and the value at the beginning of the message `why` are
+    /// cut off, since the place has them.
     fn add(&mut self, key: &str, why: &str) {
         let (option, given, value) = self.line.option(key);
         if let Some(source) = self.located.filter(|_| !given) {
@@ -317,13 +328,18 @@ impl Faults<'_> {
         self.found.push(Finding::error(code, place, message).value(value));
     }
 
-    /// Adds a fault if a path is relative, since Forgejo would resolve it against another folder than this program.
+    /// Adds an error if a path is given and relative, since Forgejo would resolve it against another folder than this
+    /// program.
     fn check_absolute(&mut self, key: &str, path: Option<&str>) {
         if path.is_some_and(|path| !path.starts_with('/')) {
             self.add(key, "not an absolute path: begin it with /");
         }
     }
 
+    /// Ends the collection.
+    ///
+    /// # Errors
+    /// Returns the errors if there are any.
     fn end(self) -> Result<(), Findings> {
         if self.found.is_empty() { Ok(()) } else { Err(Findings::new(self.found)) }
     }
@@ -336,7 +352,9 @@ struct PasswordReader<'a> {
 }
 
 impl PasswordReader<'_> {
-    /// Reads a password. `named` is the file from which Forgejo reads it, if that is another one than the reference's.
+    /// Reads a password, and selects its route. `named` is the path of the file from which Forgejo reads the password,
+    /// if that is not the one of the reference. A route by a file that Forgejo's account cannot read becomes one by
+    /// app.ini. Notes on standard error name such a change, and a reference to the environment.
     ///
     /// # Errors
     /// Returns a [`Failure`] if the password cannot be read, or no route is possible.
@@ -381,10 +399,10 @@ impl Secret {
         Credential { secret: &self.secret, route: &self.route }
     }
 
-    /// Returns the path of the file to which a variable with `__FILE` refers for this password.
+    /// Returns the path of the file to which a variable with the suffix `__FILE` refers for this password.
     ///
     /// # Errors
-    /// Returns a [`Failure`] if the password has no file, or would not be read unchanged.
+    /// Returns a [`Failure`] if the password has no file, or Forgejo would not read it unchanged by that variable.
     pub(crate) fn environment_file(&self) -> Result<String, Failure> {
         match by_environment_file(&self.secret, self.file.as_deref()) {
             Ok(Route::EnvironmentFile(file)) => Ok(file),

@@ -110,7 +110,11 @@ const WORDS: Words = Words {
     secrets: &["password"],
 };
 
-/// Reads the text of the settings file at `file`, and interprets the settings. Faults of form and of meaning are named together.
+/// Reads the text of the settings file, whose path is `file`, and passes the settings to `meaning`, which interprets
+/// them.
+///
+/// # Errors
+/// Returns a [`Failure`] with the errors of syntax, or with those of keys and values and those of `meaning` together.
 pub(crate) fn interpret<R>(
     file: &Path,
     text: &str,
@@ -119,7 +123,8 @@ pub(crate) fn interpret<R>(
     Ok(Source::parse(&file.display().to_string(), text, WORDS)?.interpret(&[], meaning)?)
 }
 
-/// Returns a fault of a setting at its place in the file. The message may begin with the key and the value, which the place has.
+/// Returns an error of a setting at its place in the file. The key and the value at the beginning of the message `why`
+/// are cut off, since the place has them.
 pub(crate) fn fault(source: &Source<'_>, key: &str, why: &str) -> Finding {
     let found = source.fault_at(key, without_key(key, why));
     match without_value(found.value.as_deref(), &found.message) {
@@ -128,12 +133,13 @@ pub(crate) fn fault(source: &Source<'_>, key: &str, why: &str) -> Finding {
     }
 }
 
-/// Returns a message without the key that it begins with.
+/// Returns a message without `KEY: ` at its beginning, or the whole message if it begins with something else.
 pub(crate) fn without_key<'w>(key: &str, why: &'w str) -> &'w str {
     why.strip_prefix(key).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why)
 }
 
-/// Returns a message without the value that it begins with. `None` if it begins with something else.
+/// Returns a message without the value, without its quotes, and `: ` at its beginning. `None` if there is no value or
+/// the message begins with something else.
 pub(crate) fn without_value(value: Option<&str>, message: &str) -> Option<String> {
     let value = value?.trim_matches(['"', '\'']);
     Some(message.strip_prefix(value)?.strip_prefix(": ")?.to_owned())

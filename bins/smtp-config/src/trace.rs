@@ -15,8 +15,8 @@ use smtp_config::{Change, Mechanism, Password, SECTION, edit, effective};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Key of the hashes, and the places so far: place, description, and hash, which is `None` if the secret is not known
-/// there.
+/// Key of the hashes, and the places so far, each with a description and a hash, which is `None` if the secret is not
+/// known at that place.
 struct Trace {
     key: hmac::Key,
     rows: Vec<(String, String, Option<String>)>,
@@ -32,24 +32,25 @@ impl Trace {
         })
     }
 
-    /// Appends a place with its secret.
+    /// Appends a place, a description, and the hash of the secret that is there.
     fn secret(&mut self, place: impl Into<String>, what: impl Into<String>, secret: &SecretString) {
         let hash = self.hash(secret);
         self.rows.push((place.into(), what.into(), Some(hash)));
     }
 
-    /// Appends a place at which the secret is not known.
+    /// Appends a place at which the secret is not known, and a description.
     fn nothing(&mut self, place: impl Into<String>, what: impl Into<String>) {
         self.rows.push((place.into(), what.into(), None));
     }
 }
 
-/// Follows the password through the configuration to the server, and prints the hash at each place. With `server`, it
-/// also authenticates there. Returns [`Done::Differences`] unless it is the same everywhere.
+/// Follows the password of the mailer through the configuration to the server, and prints the hash at each place. With
+/// `server`, it also authenticates there. Returns [`Done::Differences`] unless the password is known and equal at all
+/// places.
 ///
 /// # Errors
-/// Returns a [`Failure`] if neither an app.ini nor settings are given, one of them is not valid, or a password cannot
-/// be read.
+/// Returns a [`Failure`] if neither an app.ini nor settings are given, one of them is not valid, mail is disabled, a
+/// password cannot be read, or the options are not valid.
 pub(crate) fn trace(
     what: &SubjectArgs,
     wire: &ConnectionArgs,
@@ -143,7 +144,7 @@ pub(crate) fn trace(
     print(&trace, args)
 }
 
-/// Returns the app.ini that `apply` would write to an empty file.
+/// Returns the app.ini that `apply` would write to an empty file, with the password or its URI.
 ///
 /// # Errors
 /// Returns a [`Failure`] if a value cannot be represented.
@@ -160,7 +161,8 @@ fn planned_ini(resolved: &crate::settings::ResolvedSettings) -> Result<String, F
     edit("", &changes).map_err(|why| Failure::Configuration(chain(&why)))
 }
 
-/// Returns the file after Forgejo has written it some times. `None` if it can then not be read.
+/// Returns the file after Forgejo has loaded and written it `times` times. `None` if it cannot be parsed after one of
+/// these.
 fn resave(ini: &Ini, times: u32) -> Option<Ini> {
     let mut now = ini.clone();
     for _ in 0..times {
@@ -169,7 +171,8 @@ fn resave(ini: &Ini, times: u32) -> Option<Ini> {
     Some(now)
 }
 
-/// Prints the places, and whether the secret is the same at all of them.
+/// Prints the places, and whether the secret is the same at all of them. Returns [`Done::Fine`] if it is known and
+/// equal everywhere, else [`Done::Differences`].
 fn print(trace: &Trace, args: &Args) -> Result<Done, Failure> {
     let first = trace.rows.iter().find_map(|(_, _, hash)| hash.as_ref());
     let differs = trace.rows.iter().any(|(_, _, hash)| hash.is_some() && hash.as_ref() != first);

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Returns the number in an environment variable, or `default`.
+/// Returns the number in an environment variable, or `default` if it is unset or not a number.
 fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -99,7 +99,8 @@ fn main() {
     }
 }
 
-/// Replaces all directories by a fresh copy of the cluster, and drops the caches if permitted.
+/// Replaces the directories of the old cluster, the new one and the upgrade by a fresh copy of the old cluster,
+/// `master`, and drops the kernel's caches if permitted.
 fn fresh(lab: &Lab, master: &Path) {
     for path in [lab.old(), lab.new_data(), lab.work()] {
         let _ = fs::remove_dir_all(path);
@@ -110,7 +111,8 @@ fn fresh(lab: &Lab, master: &Path) {
     let _ = fs::write("/proc/sys/vm/drop_caches", "3");
 }
 
-/// Runs the commands of the manual. Returns their total time, and the time of initdb and pg_upgrade alone.
+/// Runs the commands of the manual, from initdb to vacuumdb, and stops the new server. Returns their total time without
+/// the stop, and the time of initdb and pg_upgrade (without its check) alone.
 fn by_hand(lab: &Lab) -> (Duration, Duration) {
     let began = Instant::now();
     let mut initdb = as_account(&lab.new_bin.join("initdb"));
@@ -149,7 +151,7 @@ fn by_hand(lab: &Lab) -> (Duration, Duration) {
     (all, alone)
 }
 
-/// Returns the shortest duration, since other load only adds time.
+/// Returns the shortest duration, since other load only adds time. 0 for an empty list.
 fn best(all: Vec<Duration>) -> Duration {
     all.into_iter().min().unwrap_or_default()
 }

@@ -17,10 +17,10 @@ use std::process::{Command, ExitCode};
 /// Environment variable that marks the process that root started as the owner.
 pub(crate) const CHILD: &str = "UPGRADE_PG_CLUSTER_CHILD";
 
-/// Exit status by which that process requests that the service be stopped.
+/// Exit status by which the process of the owner requests that the service be stopped.
 pub(crate) const STOP: u8 = 100;
 
-/// Exit status by which that process requests that the service be started.
+/// Exit status by which the process of the owner requests that the service be started.
 pub(crate) const START: u8 = 101;
 
 /// Returns `true` if this process runs as root.
@@ -33,12 +33,14 @@ pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs this program as the owner of `folder` until it is done, and returns its exit code. On request of that process,
-/// the unit `stop` is stopped, and the unit `start`, or else `stop`, is started.
+/// Runs this program as the owner of `folder`, with the same arguments, until it ends with a status that requests
+/// nothing, and returns that status. On request, the unit `stop` is stopped, or the unit `start`, or else `stop`, is
+/// started, and the program is run again.
 ///
 /// # Errors
-/// Returns a failure if the owner is root or cannot run the program, the process is killed, or setting the service has
-/// no effect.
+/// Returns a [`Failure`] if the folder does not exist, its owner is root or cannot run the program, the process is
+/// killed, no unit is given, `systemctl` fails, or the same request is made twice in a row, so that setting the service
+/// had no effect.
 pub(crate) fn run_as_owner(
     folder: &Path,
     stop: Option<&str>,

@@ -189,7 +189,7 @@ fn age(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// An action that changes the cluster.
+/// An action that changes the cluster: an upgrade or a rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Run,
@@ -198,7 +198,7 @@ pub(crate) enum Action {
 
 impl Args {
     /// Returns the action of a command that changes the cluster. Without a command it is [`Action::Run`], or with
-    /// `--rollback` [`Action::Rollback`]. `None` for commands that do not upgrade or roll back.
+    /// `--rollback` [`Action::Rollback`]. `None` for a dry run and for other commands.
     pub(crate) fn action(&self) -> Option<Action> {
         match (&self.command, self.rollback) {
             (Some(Command::Rollback), _) | (None, true) => Some(Action::Rollback),
@@ -219,7 +219,8 @@ impl Args {
         }
     }
 
-    /// Returns the command to use instead of a call without one, which is deprecated. `None` if the call has a command.
+    /// Returns the command, `run` or `rollback`, to use instead of a call without one, which is deprecated. `None` if
+    /// the call has a command.
     pub(crate) fn replacement_command(&self) -> Option<&'static str> {
         match (&self.command, self.rollback) {
             (None, true) => Some("rollback"),
@@ -228,11 +229,12 @@ impl Args {
         }
     }
 
-    /// Returns the request. The versions are those of the options, or else those in `called`, the name that the program
-    /// was called by.
+    /// Returns the request of an upgrade by the options. The versions are those of the options (for `check`, its own
+    /// later one), or else those in `called`, the name that the program was called by. Relative paths are made
+    /// absolute.
     ///
     /// # Errors
-    /// Returns a failure if the versions are missing, or a path cannot be made absolute.
+    /// Returns a [`Failure`] if a version is missing, or a path cannot be made absolute.
     pub(crate) fn request(&self, called: &str) -> Result<Request, Failure> {
         let named = versions_in_name(called);
         let from = self.from.or(named.map(|(from, _)| from));

@@ -18,7 +18,8 @@ use pg_upgrade::{
 use serde_json::json;
 use std::process::ExitCode;
 
-/// Runs the command. `called` is the name that the program was called by. Returns the exit code.
+/// Runs the command, and prints its result. `called` is the name that the program was called by. As root, everything
+/// but completions and man pages is left to a process of the cluster's owner. Returns the exit code.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the options are not valid or the command fails.
@@ -91,15 +92,15 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Returns the failure of a command that needs an upgrade when none has begun.
+/// Returns the failure of a command that needs the journal of an upgrade, if there is none.
 fn no_upgrade_error() -> Failure {
     Failure::Failed("no upgrade has begun here".to_owned())
 }
 
-/// Runs or resumes the upgrade, and prints its outcome.
+/// Runs or resumes the upgrade, and prints its outcome. Returns the exit code: 0, or that of [`report_failure`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the upgrade fails.
+/// Returns a [`Failure`] if the upgrade fails for a reason other than findings that block it.
 fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Result<ExitCode, Failure> {
     let mut lines = LineObserver::new(as_json);
     let (record, outcome) = match upgrade.run(&RuleComparison, services, &mut lines) {
@@ -129,7 +130,7 @@ fn run_upgrade(upgrade: &Upgrade, services: &dyn Services, as_json: bool) -> Res
     Ok(Done::Fine.into())
 }
 
-/// Rehearses the upgrade, and prints the result.
+/// Rehearses the upgrade, and prints the result. Returns the exit code: 0, or 1 if findings block it.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the rehearsal fails, or the upgraded copy differs.
@@ -154,7 +155,7 @@ fn rehearse(
     Ok(Done::Fine.into())
 }
 
-/// Plans the upgrade, and prints steps and findings.
+/// Plans the upgrade, and prints steps and findings. Returns the exit code: 0 if the upgrade can begin, else 3.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the facts cannot be gathered.
@@ -172,7 +173,8 @@ fn plan(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
 const RUN_ONLY_CODES: [&str; 9] =
     ["backup", "base", "disk-space", "live", "mode", "programs", "staging", "target", "unit"];
 
-/// Prints the findings about the cluster for a later version.
+/// Prints the findings about the cluster for a later version, without those of [`RUN_ONLY_CODES`]. Returns the exit
+/// code: 0 if none of them blocks an upgrade, else 3.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the facts cannot be gathered.
@@ -191,7 +193,8 @@ fn check(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
     Ok(if passes(&findings) { Done::Fine } else { Done::Differences }.into())
 }
 
-/// Prints the state of the upgrade, and whether a rollback is possible.
+/// Prints the state of the upgrade, and whether a rollback is possible, or that no upgrade has begun. Returns the exit
+/// code 0.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the journal cannot be read.
@@ -225,7 +228,8 @@ fn warn_deprecated(args: &Args) {
     }
 }
 
-/// Returns the next step for the operator after a failure. `None` if there is no unfinished upgrade.
+/// Returns the next commands for the operator after a failure: to resume and to roll back, as far as they are possible.
+/// `None` if there is no unfinished upgrade, or its journal cannot be read.
 fn advice(upgrade: &Upgrade) -> Option<String> {
     let record = upgrade.status().ok()??;
     let back = match upgrade.way_back(&record) {
@@ -239,7 +243,11 @@ fn advice(upgrade: &Upgrade) -> Option<String> {
     }
 }
 
-/// Prints a failure as text or JSON. The child of a root process returns an exit code that requests a service instead.
+/// Handles an error of an upgrade: the child of a root process returns the exit code that requests a service, if one is
+/// needed; findings that block the upgrade are printed, as text or JSON, with the exit code 1.
+///
+/// # Errors
+/// Returns any other error as a [`Failure`], with advice for the operator.
 fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Result<ExitCode, Failure> {
     match why {
         UpgradeError::ServiceNeeded { start, .. } if account::is_child() => {
@@ -264,11 +272,11 @@ fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Resul
     }
 }
 
-/// The most differences that people are shown.
+/// Maximum number of differences that are printed for people.
 const SHOWN_DIFFERENCES: usize = 40;
 
-/// Returns the failure of a run, with the differences between the clusters if that is what it is about: as findings for programs,
-/// on standard error for people.
+/// Returns the failure of an upgrade with its causes and the advice. Differences between the clusters become its
+/// findings; without JSON, the first 40 of them are also printed to standard error.
 fn differing(why: &UpgradeError, advice: &str, as_json: bool) -> Failure {
     let text = format!("{}{advice}", chain(why));
     let UpgradeError::Differs(differences) = why else { return Failure::Failed(text) };
@@ -285,7 +293,7 @@ fn differing(why: &UpgradeError, advice: &str, as_json: bool) -> Failure {
     }
 }
 
-/// Returns the failure of this program that an upgrade error causes.
+/// Converts an upgrade error to a failure of this program (exit code 1), with its causes.
 fn failure(why: &UpgradeError) -> Failure {
     Failure::because(why)
 }

@@ -15,7 +15,8 @@ const WAY: &[&str] = &["new_bin", "waldir", "mode", "jobs", "reindex_online", "a
 const RUN: &[&str] =
     &["backup", "backup_dump", "backup_exists", "service", "new_service", "stop", "no_start", "until"];
 
-/// The commands, with the options that apply to them. None of these options applies to a command that is not listed.
+/// The commands, with the lists of options that apply to them. None of these options applies to a command that is not
+/// listed.
 const CONCERN: &[(&str, &[&[&str]])] = &[
     ("plan", &[UPGRADE, OLD, WAY, RUN]),
     ("check", &[OLD]),
@@ -27,7 +28,7 @@ const CONCERN: &[(&str, &[&[&str]])] = &[
     ("gc", &[&["base"]]),
 ];
 
-/// Returns `true` if an option applies to a command.
+/// Returns `true` if an option, given by its identifier, applies to a command.
 fn concerns(command: &str, option: &str) -> bool {
     let lists = CONCERN.iter().find(|(name, _)| *name == command).map_or(&[][..], |(_, lists)| lists);
     lists.iter().any(|list| list.contains(&option))
@@ -41,7 +42,7 @@ fn options() -> Vec<&'static str> {
     all
 }
 
-/// The command line, whose commands show the options that apply to them.
+/// The command line. Help, man pages and completions of each command show only the options that apply to it.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) args: Args,
@@ -59,8 +60,8 @@ impl CommandFactory for Line {
     }
 }
 
-/// Adds the options to each command, hidden where they do not apply. Without a command, only those that identify the
-/// upgrade are shown.
+/// Returns the command line with the options added to each command, hidden where they do not apply. At the top level,
+/// only `from`, `to`, `base` and `cluster` are shown.
 fn shown(mut program: Command) -> Command {
     let args: Vec<_> =
         program.get_arguments().filter(|arg| options().contains(&arg.get_id().as_str())).cloned().collect();
@@ -88,7 +89,8 @@ impl FromArgMatches for Line {
 
 impl Parser for Line {}
 
-/// Returns a message for each option that was given to a command to which it does not apply.
+/// Returns a message for each option that was given on the command line to a command to which it does not apply. Empty
+/// without a command.
 fn unused(matches: &ArgMatches) -> Vec<String> {
     let Some((command, given)) = matches.subcommand() else { return Vec::new() };
     let is_given = |option: &str| matches!(given.value_source(option), Some(ValueSource::CommandLine));

@@ -6,7 +6,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Checker that parses `pg_hba.conf` as each version does, and compares the decisions of the rules.
+/// Checker that parses a `pg_hba.conf` as both versions do, and compares the decisions of the rules. A file that cannot
+/// be read, a version that is not known, and a file that the old version refuses yield [`HbaComparison::Unknown`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleComparison;
 
@@ -40,7 +41,7 @@ impl HbaChecker for RuleComparison {
     }
 }
 
-/// Reads included files from the file system.
+/// Included files, read from the file system.
 struct FileSystem;
 
 impl Include for FileSystem {
@@ -56,7 +57,7 @@ impl Include for FileSystem {
     }
 }
 
-/// Converts an I/O error to an error of an included file.
+/// Converts an error of the file system: a missing file is distinguished, any other becomes its text.
 fn words(why: &std::io::Error) -> IncludeError {
     match why.kind() {
         std::io::ErrorKind::NotFound => IncludeError::Missing,

@@ -2,7 +2,7 @@
 
 use cli_support::generate::Manual;
 
-/// Parts of the manual page beside the options.
+/// Examples, files and signals for the man page.
 pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("upgrade-pg-cluster plan --from 17 --to 18", "Shows the steps and every obstacle; touches nothing."),

@@ -3,14 +3,14 @@
 use cli_support::progress::Progress;
 use pg_upgrade::{Observer, Step};
 
-/// Observer that shows one line per step.
+/// Observer of an upgrade that shows one line per step on standard error.
 #[derive(Debug)]
 pub(crate) struct LineObserver {
     progress: Progress,
 }
 
 impl LineObserver {
-    /// Creates a display of progress. With `quiet`, it prints nothing.
+    /// Creates the observer. With `quiet`, it prints nothing.
     pub(crate) fn new(quiet: bool) -> Self {
         Self { progress: Progress::new(quiet) }
     }

@@ -6,12 +6,13 @@ use pg_upgrade::{Finding, GcReport, Outcome, Plan, Record, Rehearsal, Severity, 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// Returns a record as JSON.
+/// Returns a record of an upgrade as JSON, with all its fields.
 pub(crate) fn record(record: &Record) -> Value {
     serde_json::to_value(record).unwrap_or_default()
 }
 
-/// Returns a record with the outcome of a run as JSON.
+/// Returns a record with the outcome of a run as JSON: `outcome` is `done`, `was-done` or `waiting`, `next` the next
+/// step if it is waiting (else null), `downtime_ms` the downtime in milliseconds.
 pub(crate) fn outcome(record: &Record, outcome: &Outcome) -> Value {
     let (name, step) = match outcome {
         Outcome::Done => ("done", None),
@@ -25,7 +26,8 @@ pub(crate) fn outcome(record: &Record, outcome: &Outcome) -> Value {
     value
 }
 
-/// Returns the result of a rehearsal as JSON.
+/// Returns the result of a rehearsal as JSON, with the findings, the steps and the predicted outage. Times are in
+/// milliseconds.
 pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
     let steps: Vec<Value> = rehearsal
         .record
@@ -41,7 +43,8 @@ pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
         "outage_ms": {"shortest": rehearsal.outage.0, "longest": rehearsal.outage.1}})
 }
 
-/// Returns the result of a rehearsal as text.
+/// Returns the result of a rehearsal as text: the findings, a table of the steps and their durations, and the predicted
+/// outage.
 pub(crate) fn rehearsal_text(rehearsal: &Rehearsal) -> String {
     let mut out = findings_text(&rehearsal.findings);
     let mut table = Table::new(["STEP", "TOOK", ""]);
@@ -56,7 +59,8 @@ pub(crate) fn rehearsal_text(rehearsal: &Rehearsal) -> String {
     out
 }
 
-/// Returns findings as lines, as all programs of the workspace print them: `severity[code]: what is wrong: the fix`.
+/// Returns findings as lines, as all programs of the workspace print them: `severity[code]: error: fix`, without the
+/// last part if there is no fix.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for Finding { severity, code, what, fix, .. } in findings {
@@ -66,7 +70,8 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
     text
 }
 
-/// Returns findings in the JSON form of all programs of the workspace. Their place is a code instead of a line.
+/// Returns findings in the JSON form of all programs of the workspace. The key of their place is the code; there is no
+/// file and no line.
 pub(crate) fn findings(findings: &[Finding]) -> Value {
     let one = |finding: &Finding| {
         let mut value = serde_json::to_value(finding).unwrap_or_default();
@@ -77,7 +82,8 @@ pub(crate) fn findings(findings: &[Finding]) -> Value {
     findings.iter().map(one).collect::<Vec<_>>().into()
 }
 
-/// Returns a plan as JSON.
+/// Returns a plan as JSON: versions, data folders, transfer mode, steps, findings, and whether the upgrade can begin
+/// (`passes`).
 pub(crate) fn plan(plan: &Plan) -> Value {
     let facts = &plan.facts;
     let steps: Vec<Value> = plan
@@ -91,7 +97,8 @@ pub(crate) fn plan(plan: &Plan) -> Value {
         "mode": facts.mode, "steps": steps, "findings": findings(&plan.findings), "passes": passes(&plan.findings)})
 }
 
-/// Returns a plan as text: a table of the steps, the findings, and the number of obstacles.
+/// Returns a plan as text: a table of the steps, the findings, and the number of findings that block the upgrade or
+/// need consent.
 pub(crate) fn plan_text(plan: &Plan) -> String {
     let facts = &plan.facts;
     let mut out = format!(
@@ -117,7 +124,8 @@ pub(crate) fn plan_text(plan: &Plan) -> String {
     out
 }
 
-/// Returns the state of an upgrade as text. `no_way_back` is the reason why a rollback is not possible.
+/// Returns the state of an upgrade as text, with a table of its steps. `no_way_back` is the reason why a rollback is
+/// not possible, `None` if it is.
 pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> String {
     let standing = match record.state {
         State::Ready(step) => format!("next is {step}: {}", step.what()),
@@ -146,7 +154,8 @@ pub(crate) fn status_text(record: &Record, no_way_back: Option<String>) -> Strin
     out
 }
 
-/// Prints the result of garbage collection, as text or JSON.
+/// Prints the removed folders with their sizes and what was kept, as text or JSON. With `dry`, nothing was removed, and
+/// the folders are those that would be.
 pub(crate) fn garbage(garbage: &GcReport, dry: bool, as_json: bool) {
     if as_json {
         let removed: Vec<Value> =

@@ -23,8 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// A listener of connections with a completed handshake. Each handshake runs in its own task, with a limit of 10 s, so
-/// that a slow client does not delay others.
+/// A listener of connections with a completed TLS handshake. Each handshake runs in its own task, with a limit of 10 s,
+/// so that a slow client does not delay others. Failed handshakes are dropped.
 struct Handshakes {
     address: SocketAddr,
     done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,

@@ -21,7 +21,8 @@ impl Observer for Printer {
     }
 }
 
-/// Starts a service that sends a greeting, one for each connection. Returns its address.
+/// Starts a service on a free loopback port, which greets the client named by X-Real-IP, one request for each
+/// connection. Returns its address.
 ///
 /// # Errors
 /// Returns an error if no port can be bound.
@@ -45,7 +46,8 @@ fn service() -> std::io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Sends a request for a host. Returns the whole response, empty if the connection is closed without one.
+/// Sends a GET request for a host over HTTP/1.1. Returns the whole response, empty if the connection is closed without
+/// one.
 ///
 /// # Errors
 /// Returns an error if the connection fails.

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A handler that responds to each request with the number of requests so far.
+/// A handler that responds to each request itself, with the number of requests so far.
 #[derive(Default)]
 struct Counter(AtomicU64);
 
@@ -19,8 +19,8 @@ impl Handler for Counter {
     }
 }
 
-/// A handler that sets a field with the tenant for the service, and removes the name of the service's software from
-/// responses.
+/// A handler that forwards requests with the second segment of the path (or `none`) in the field X-Tenant, responds
+/// with 400 if that is not a valid value, and removes the field Server from responses.
 struct Tenant;
 
 impl Handler for Tenant {
@@ -37,7 +37,7 @@ impl Handler for Tenant {
     }
 }
 
-/// Sends a request for a path. Returns the whole response.
+/// Sends a GET request for a path to the proxy. Returns the whole response.
 ///
 /// # Errors
 /// Returns an error if the connection fails.

@@ -5,7 +5,7 @@ use pg_ensure::client::{ApplyOptions, Event, Observer, Outcome, Server};
 use pg_ensure::{DesiredState, Name, Password};
 use tokio_postgres::NoTls;
 
-/// An observer that prints the steps as they are executed.
+/// An observer that prints the number and the reason of each step as it is executed, and ignores other events.
 struct ProgressObserver;
 
 impl Observer for ProgressObserver {

@@ -7,7 +7,7 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::{HttpPeer, ProxyHttp, RequestHeader, Result, Server, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
 
-/// The proxy, by the ports of the origins at 127.0.0.1.
+/// The proxy, with the ports of the two origins at 127.0.0.1.
 struct BenchProxy {
     downloads: u16,
     uploads: u16,
@@ -26,7 +26,8 @@ impl ProxyHttp for BenchProxy {
         Ok(Box::new(HttpPeer::new(("127.0.0.1", port), false, String::new())))
     }
 
-    /// Sets the fields by which the other proxies report the client.
+    /// Sets the fields by which the other proxies report the client: X-Forwarded-For, X-Real-IP, X-Forwarded-Proto,
+    /// X-Forwarded-Host and Host.
     async fn upstream_request_filter(
         &self,
         session: &mut Session,

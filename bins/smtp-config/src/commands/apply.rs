@@ -11,12 +11,13 @@ use smtp_config::ini::Ini;
 use smtp_config::{SECTION, edit_parsed};
 use std::path::Path;
 
-/// Writes the settings to the file, unless it already has them or `dry_run` is set, and prints the changed keys. `user`
-/// is the account that runs Forgejo, if given. Returns [`Done::Differences`] for a dry run with changes.
+/// Writes the settings to the file, unless it already has them or `dry_run` is set, and prints the changed keys; the
+/// difference is printed for a dry run and in JSON. A removed key that is no password gets a note. `user` is the
+/// account that runs Forgejo, if given. Returns [`Done::Differences`] for a dry run with changes, else [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the file or the settings are not valid, a password cannot be read, or the file cannot be
-/// replaced.
+/// Returns a [`Failure`] if the file or the settings are not valid, a password cannot be read, the account does not
+/// exist, or the file cannot be replaced.
 pub(super) fn run(
     file: &Path,
     dry_run: bool,

@@ -11,10 +11,11 @@ use smtp_config::{
 use std::path::Path;
 
 /// Checks an app.ini and the files of its passwords, and prints the findings. `user` is the account that runs Forgejo,
-/// if given. Returns [`Done::Differences`] if the severity of one is at least `fail_on`.
+/// if given. Returns [`Done::Differences`] if the severity of one is at least `fail_on`, else [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the file cannot be read or parsed, or the account does not exist.
+/// Returns a [`Failure`] if the file cannot be read, or the account does not exist. A file with lines that go-ini
+/// refuses is one as well: it contains these lines, and the findings about the others.
 pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
     let (ini, refused) = parse_rest(file, &text);
@@ -58,7 +59,7 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
-/// Returns a finding in the form that all programs of the family have.
+/// Returns a finding in the form that all programs of the family print. Line and column are 0 if it has none.
 fn in_family(file: &Path, finding: &Finding) -> cli_support::finding::Finding {
     let place = Place {
         file: file.display().to_string(),
@@ -77,6 +78,8 @@ fn in_family(file: &Path, finding: &Finding) -> cli_support::finding::Finding {
         .fix(&finding.fix)
 }
 
+/// Returns a finding as JSON: in the form that all programs of the family print, with its file, section, key, line,
+/// column and problem in addition.
 fn finding_json(file: &Path, finding: &Finding) -> serde_json::Value {
     let mut value = json!(in_family(file, finding));
     value["file"] = json!(file);

@@ -8,7 +8,8 @@ use serde_json::json;
 use smtp_config::{EffectiveMailer, Password, SecretFile, Start, effective_incoming, explain};
 use std::path::Path;
 
-/// Prints the result of Forgejo's start, and the keys with their effects. Secrets are not printed.
+/// Prints the outcome of Forgejo's start, and a table of the keys with their values, origins and effects. Secrets are
+/// not printed. Always returns [`Done::Fine`].
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read or parsed.
@@ -54,10 +55,11 @@ pub(super) fn run(file: &Path, args: &Args) -> Result<Done, Failure> {
     Ok(Done::Fine)
 }
 
-/// Returns the fault of a password file because of which Forgejo does not start. `None` if there is none.
+/// Returns the path and the fault of a password file because of which Forgejo does not start, that of the mailer before
+/// that of incoming mail. `None` if there is none.
 ///
 /// # Errors
-/// Returns a [`Failure`] if the account that runs Forgejo cannot be determined.
+/// Never fails, since no account is given.
 fn unread_secret(
     file: &Path,
     ini: &smtp_config::ini::Ini,

@@ -9,11 +9,12 @@ use serde_json::json;
 use smtp_config::{Change, Version, edit_parsed, migrate, visible_value};
 use std::path::Path;
 
-/// Replaces deprecated settings in the file, unless `dry_run` is set, and prints the changes and the difference. `to`
-/// is the later version. Returns [`Done::Differences`] for a dry run with changes.
+/// Replaces the settings in the file that Forgejo `to` does not read any more, unless `dry_run` is set, and prints the
+/// changes and the difference. Returns [`Done::Differences`] for a dry run with changes, else [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the file cannot be read, parsed or replaced, or stops Forgejo from starting.
+/// Returns a [`Failure`] if the file cannot be read, parsed or replaced, stops Forgejo from starting, or cannot be
+/// migrated without a change of meaning.
 pub(super) fn run(file: &Path, to: u32, dry_run: bool, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
     let ini = parse(file, &text)?;

@@ -44,8 +44,8 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     }
 }
 
-/// Prints a caveat about a version to standard error, unless the output is JSON: that it is unknown, out of support, or
-/// not examined as released.
+/// Prints a note on standard error if the version of Forgejo is unknown, out of support by today's date, or not
+/// examined as released. Nothing is printed if the output is JSON or the process is quiet.
 fn caveat(version: Version, json: bool) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let date = smtp_config::date(now);

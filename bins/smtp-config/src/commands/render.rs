@@ -7,11 +7,12 @@ use serde_json::json;
 use smtp_config::ini::quote;
 use smtp_config::{Change, INCOMING, Route, SECTION, Setting, edit, environment, nixos};
 
-/// Prints the settings in a form, without passwords. `format` applies to environment variables only.
+/// Prints the settings as a kind of configuration, without passwords: these are references to files, or are omitted
+/// from an app.ini with a note. `format` applies to environment variables only. Always returns [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the settings are not valid, a password cannot be read, or its route needs a file that is
-/// not given.
+/// Returns a [`Failure`] if the settings are not valid or cannot be represented, a password cannot be read, or its
+/// route needs a file that is not given.
 pub(super) fn run(
     settings: &Settings,
     form: ConfigurationKind,
@@ -72,7 +73,8 @@ pub(super) fn run(
     Ok(Done::Fine)
 }
 
-/// Returns the passwords of the mailer and of incoming mail, each with its section, key, and key of the URI.
+/// Returns the given passwords, that of the mailer before that of incoming mail, each with its section, its key, and
+/// the key for the URI of a file.
 fn passwords(
     resolved: &ResolvedSettings,
 ) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &crate::settings::Secret)> {
