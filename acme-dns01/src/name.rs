@@ -17,7 +17,7 @@ pub struct Name(String);
 pub struct NameError {
     /// The rejected text, at most 300 characters.
     pub name: String,
-    /// Description of the error, with the fix.
+    /// Description of the error, which begins with a verb ("is empty…") and mostly ends with the fix.
     pub why: Cow<'static, str>,
 }
 
@@ -41,13 +41,14 @@ impl Name {
     }
 
     /// Returns the registered domain (public suffix and one label, by the public suffix list), by which Let's Encrypt
-    /// counts certificates. A name without a registered domain is returned without `*.`.
+    /// counts certificates. A name without a registered domain, such as a public suffix, is returned without `*.`.
     #[must_use]
     pub fn registered_domain(&self) -> &str {
         psl::domain_str(self.base()).unwrap_or_else(|| self.base())
     }
 
-    /// Returns `true` if the name ends in a suffix of the public suffix list, as public CAs require.
+    /// Returns `true` if the name ends in a suffix that the public suffix list contains, in either of its sections, as
+    /// public CAs require.
     #[must_use]
     pub fn has_public_suffix(&self) -> bool {
         psl::suffix(self.base().as_bytes()).is_some_and(|suffix| suffix.is_known())
@@ -59,7 +60,7 @@ impl Name {
         &self.0
     }
 
-    /// Returns the name in the form used for folders: `*.example.org` becomes `_.example.org`.
+    /// Returns the name in the form used for folders: `*` becomes `_`, so that `*.example.org` is `_.example.org`.
     #[must_use]
     pub fn folder(&self) -> String {
         self.0.replacen('*', "_", 1)

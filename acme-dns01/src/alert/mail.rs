@@ -33,10 +33,10 @@ pub enum MailSecurity {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {
-    /// An address that is not a valid mailbox (RFC 5322), with its text.
+    /// An address is not a valid mailbox (RFC 5322). The text is the address.
     #[error("not a valid mail address: `{0}`")]
     Address(String),
-    /// The additional root certificates are not valid PEM, with the reason.
+    /// The additional root certificates are not valid PEM. The text is the reason.
     #[error("the roots for the mail server: {0}")]
     Roots(String),
     /// The server name is not valid for TLS, or a root certificate cannot be used.
@@ -46,8 +46,11 @@ pub enum MailError {
 
 /// Alert sink that sends plain-text mail to one or more recipients.
 pub struct Mail {
+    /// Connection to the mail server, made for the first mail.
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    /// Sender of the mail.
     from: Mailbox,
+    /// Recipients, all of the same mail.
     to: Vec<Mailbox>,
 }
 
@@ -85,7 +88,8 @@ impl MailServer {
     /// ones.
     ///
     /// # Errors
-    /// Returns a [`MailError`] if the roots are not valid PEM certificates.
+    /// Returns a [`MailError`] if the roots are not valid PEM certificates or cannot be used, or the server name is not
+    /// valid.
     fn tls(&self) -> Result<TlsParameters, MailError> {
         let mut parameters = TlsParameters::builder(self.name.clone());
         let roots = self.roots.as_deref().unwrap_or_default();
@@ -98,11 +102,11 @@ impl MailServer {
 }
 
 impl Mail {
-    /// Creates a sink that sends alerts from `from` to all of `to`. No connection is made. Each SMTP command has a
-    /// time limit of 30 s.
+    /// Creates a sink that sends alerts from `from` to all of `to`. No connection is made. Each SMTP command has a time
+    /// limit of 30 s.
     ///
     /// # Errors
-    /// Returns a [`MailError`] if an address, a root certificate or the server name is not valid.
+    /// Returns a [`MailError`] if an address is not valid or, with TLS, a root certificate or the server name is not.
     pub fn new(server: MailServer, from: &str, to: &[String]) -> Result<Self, MailError> {
         let address = |text: &str| text.parse::<Mailbox>().map_err(|_| MailError::Address(text.to_owned()));
         let (tls, port) = match server.security {

@@ -7,17 +7,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Parses the JSON body of a response. A body that cannot be parsed is a transient error.
+/// Parses the JSON body of a response.
+///
+/// # Errors
+/// Returns a transient error if the body cannot be parsed.
 pub(super) fn read<T: serde::de::DeserializeOwned>(response: &Response) -> Result<T, AcmeError> {
     serde_json::from_slice(&response.body).map_err(|why| {
         AcmeError::new(ErrorKind::Transient, format!("the CA's answer cannot be parsed: {why}"))
     })
 }
 
-/// Parses an order object (RFC 8555 §7.1.3) of a response. `url` is the order's URL, which the object does not contain.
+/// Parses an order object (RFC 8555 §7.1.3) of a response, with the response's Retry-After. `url` is the order's URL,
+/// which the object does not contain. Missing lists and URLs are empty.
 ///
 /// # Errors
-/// Returns an error if the response does not contain an order object.
+/// Returns a transient error if the response does not contain an order object.
 pub(super) fn order(response: &Response, url: String) -> Result<Order, AcmeError> {
     /// Order object (RFC 8555 §7.1.3).
     #[derive(Deserialize)]
@@ -55,7 +59,8 @@ pub(super) fn status(word: &str) -> Status {
     }
 }
 
-/// Returns the target URLs of the response's Link fields with this relation (RFC 8288), in order.
+/// Returns the target URLs of the response's Link fields with this relation (RFC 8288, quoted or not), in order. Links
+/// without `<…>` are skipped.
 pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
     let (quoted, bare) = (format!("rel=\"{relation}\""), format!("rel={relation}"));
     let values = response.headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
@@ -66,8 +71,8 @@ pub(super) fn links(response: &Response, relation: &str) -> Vec<String> {
         .collect()
 }
 
-/// Formats a problem document (RFC 9457) with its subproblems for display: detail, type in parentheses, then
-/// subproblems.
+/// Formats a problem document (RFC 9457) for display: its detail (`no detail` without one), the last part of its type
+/// in parentheses unless that is missing, then `; ` and identifier with description for each subproblem.
 pub(super) fn words(problem: &Value) -> String {
     let detail = problem["detail"].as_str().unwrap_or("no detail");
     let kind = problem["type"].as_str().unwrap_or_default().rsplit(':').next().unwrap_or_default();

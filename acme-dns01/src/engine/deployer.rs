@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Certificates that this process serves, if any, and the serial numbers deployed to the servers of this host.
 pub(super) struct Deployer {
+    /// Certificates that this process serves. `None` if it serves none.
     pub(super) live: Option<Arc<LiveCertificates>>,
+    /// Store of the pairs.
     store: Arc<dyn Store>,
     /// Serial numbers deployed to the servers of this host, by certificate id.
     serials: Mutex<BTreeMap<String, String>>,
@@ -26,17 +28,18 @@ impl Deployer {
         self.serials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `true` if this process has deployed the certificate with this serial number to the servers of this host.
+    /// Returns `true` if the certificate with this serial number is the one recorded last as deployed by this process
+    /// under this id.
     pub(super) fn has_deployed(&self, id: &str, serial: &str) -> bool {
         self.serials().get(id).is_some_and(|known| known == serial)
     }
 
-    /// Records that this certificate is deployed to the servers of this host.
+    /// Records that this certificate is deployed to the servers of this host, in place of the one recorded before.
     pub(super) fn will_deploy(&self, id: &str, serial: &str) {
         self.serials().insert(id.to_owned(), serial.to_owned());
     }
 
-    /// Removes the record of the certificate deployed under this id.
+    /// Removes the record of the certificate deployed under this id, so that it is deployed again.
     pub(super) fn forget(&self, id: &str) {
         self.serials().remove(id);
     }
@@ -60,7 +63,7 @@ impl Deployer {
     /// has no pair.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the store cannot be read or the pair cannot be used.
+    /// Returns an [`AcmeError`] if the store cannot be read, and a local one if the pair cannot be used.
     pub(super) async fn take_into_use(&self, id: &str) -> Result<(), AcmeError> {
         if self.live.is_some()
             && let Some(pair) = self.store.current(id).await.map_err(|error| store_error(&error))?

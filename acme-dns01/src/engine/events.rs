@@ -22,7 +22,7 @@ pub enum EngineEvent {
         /// The human-readable reason.
         reason: String,
     },
-    /// An order was created; the order URL.
+    /// An order was created. The text is the order's URL.
     Ordered(String),
     /// A TXT record is about to be created.
     Publishing {
@@ -51,7 +51,7 @@ pub enum EngineEvent {
         /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The new certificate was not served, so the previous one was restored; the reason.
+    /// The new certificate was not served, so the previous one was restored. The text is the reason.
     RolledBack(String),
     /// The attempt failed, or was suspended and will be resumed.
     Failed {
@@ -60,31 +60,33 @@ pub enum EngineEvent {
         /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The order in progress was abandoned; the reason.
+    /// The order in progress was abandoned. The text is the reason.
     Abandoned(String),
-    /// The issued certificate is missing or cannot be used; the condition of the pair in place.
+    /// The issued certificate is missing or cannot be used, and has to be replaced. The text is the condition of the
+    /// pair in place.
     Lost(String),
-    /// The issued certificate is being downloaded again; the condition of the pair in place.
+    /// The issued certificate is being downloaded again. The text is the condition of the pair in place.
     Restoring(String),
     /// The issued certificate was restored.
     Restored,
-    /// A step failed, and the engine continues; the error.
+    /// A step failed, and the engine continues. The text is the error.
     Error(String),
     /// An alert was raised.
     Alert(Alert),
-    /// An alert sink failed; the error. The alert is not sent to that sink again.
+    /// An alert sink failed; the alert is not sent to that sink again. The text is the error.
     AlertLost(String),
-    /// A certificate installed by another host was put into use; its serial number.
+    /// A certificate installed by another host was put into use on this one. The text is its serial number.
     TakenOver(String),
-    /// Owner, group or mode of files was corrected; what was changed.
+    /// Owner, group or mode of files was corrected. The text says what was changed.
     Corrected(String),
     /// Information for the user.
     Note(String),
 }
 
 impl EngineEvent {
-    /// Returns `true` if an event needs attention: a failure, a lost or rolled-back certificate, an abandoned order, or
-    /// an alert.
+    /// Returns `true` for [`Abandoned`](Self::Abandoned), [`Alert`](Self::Alert), [`AlertLost`](Self::AlertLost),
+    /// [`Error`](Self::Error), [`Failed`](Self::Failed), [`Lost`](Self::Lost), [`RolledBack`](Self::RolledBack) and
+    /// [`Undeployed`](Self::Undeployed).
     #[must_use]
     pub const fn needs_attention(&self) -> bool {
         matches!(
@@ -100,7 +102,9 @@ impl EngineEvent {
         )
     }
 
-    /// Returns the event that a journal record reports. `None` for records that are not reported.
+    /// Returns the event that a journal record reports. A failed and a suspended attempt are both
+    /// [`Failed`](Self::Failed). `None` for records of the state, of renewal information, of keys, of orders about to
+    /// be created, of TXT records created or removed, and of issued or revoked certificates.
     pub(super) fn of(record: &Record) -> Option<Self> {
         Some(match record {
             Record::Began { authority, why, .. } => {

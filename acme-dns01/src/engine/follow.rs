@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// First and maximum pause before a failed takeover is retried. The pause doubles after each failure.
+/// First and maximum pause before a failed takeover is retried: 1 s and an hour. The pause doubles after each failure.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
 /// Follows the changes that other hosts make to a shared store, and puts their certificates into use on this host.
@@ -31,7 +31,8 @@ impl Follower {
     }
 
     /// Takes over changed certificates and retries failed ones until the engine is stopped or the store ends the
-    /// subscription. Without changes or retries, all certificates are checked at the maximum interval between rounds.
+    /// subscription. Without changes or scheduled retries, all certificates are checked after the maximum interval
+    /// between rounds.
     pub(super) async fn run(mut self, mut changes: Changes) {
         let mut stopping = self.engine.stopping.subscribe();
         loop {
@@ -92,8 +93,11 @@ impl Follower {
 }
 
 /// Puts the stored certificate into use on this host: refreshes the store's files, sets the live certificate, and runs
-/// the deployment unless this process has deployed that serial number. A certificate that is not from a CA is not
-/// deployed. The error is a description.
+/// the deployment unless this process has deployed that serial number. Without a stored pair only the refresh takes
+/// place, and a certificate that is not from a CA is not deployed. A deployment that succeeds is recorded and reported.
+///
+/// # Errors
+/// Returns the description of an error of the store, of a pair that cannot be used, or of the deployment.
 async fn take_over(engine: &Engine, certificate: &Certificate) -> Result<(), String> {
     let id = &certificate.spec.id;
     engine.store.refresh(id).await.map_err(|error| error.to_string())?;

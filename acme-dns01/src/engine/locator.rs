@@ -7,7 +7,8 @@ use crate::provider::{Coverage, Provider, ProviderError, ZoneMatch};
 use futures_util::future::join_all;
 use std::sync::Arc;
 
-/// Converts an error of a DNS provider, with its Retry-After. A permanent error is local.
+/// Converts an error of a DNS provider, with its Retry-After: a transient error remains transient, and a permanent one
+/// is [`ErrorKind::Local`].
 pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
     let kind = if error.transient { ErrorKind::Transient } else { ErrorKind::Local };
     AcmeError::new(kind, error.to_string()).after(error.retry_after)
@@ -15,12 +16,20 @@ pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
 
 /// DNS lookups, and the configured DNS providers by name in the order of configuration.
 pub(super) struct Locator {
+    /// DNS lookups, which find the zone of a challenge name.
     pub(super) dns: Dns,
+    /// Configured DNS providers with their names, in the order of configuration.
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// Returns the rank of a provider's match for a target, from 1 to 6; the highest is preferred. The CA would not see a
-/// record published by a match below [`MIN_RANK`].
+/// Returns the rank of a provider's match for a target; the highest is preferred:
+///
+/// - 6: the provider has the name itself ([`Coverage::Name`])
+/// - 5: an active zone that is the target's or, in resolver mode, one with a longer name, since resolvers do not reveal
+///   a delegation of the challenge name itself
+/// - 4: the target's zone, not active
+/// - 3 ([`MIN_RANK`]): any zone ([`Coverage::Any`])
+/// - 1: another zone, where the CA would not look
 fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
     match &found.coverage {
         Coverage::Name => 6,
@@ -36,7 +45,7 @@ fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
     }
 }
 
-/// Lowest rank of a match whose records the CA can see.
+/// Lowest rank of a match that may be used: the CA would not see a record published by a match below.
 const MIN_RANK: u8 = 3;
 
 impl Locator {
@@ -45,12 +54,15 @@ impl Locator {
         self.providers.iter().find(|(known, _)| known == name).map(|(_, provider)| provider)
     }
 
-    /// Finds zone and provider of a challenge's TXT record: the zone according to the DNS, after CNAME records, and the
-    /// provider that matches it best. `allowed` are the names of the providers to ask; all if empty. The returned
-    /// record has no value yet.
+    /// Finds zone and provider of a challenge's TXT record. The zone is that of the DNS, after CNAME records. The
+    /// provider is the one with the match of the highest [`rank`], the first in the order of configuration of several.
+    /// `allowed` are the names of the providers to ask; all if empty. Providers are asked concurrently. The returned
+    /// record has neither value nor id, and is not published.
     ///
     /// # Errors
-    /// Returns a local error if no zone is found or no provider has it, and a provider's error if it prevented a match.
+    /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone;
+    /// a transient error for other DNS errors; and, without a match of at least [`MIN_RANK`], the first error of a
+    /// provider, a transient one in preference.
     pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
         let target = self.dns.target(name).await.map_err(|error| match error {
             DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
@@ -121,10 +133,12 @@ impl Locator {
     }
 
     /// Removes a record by the provider that created it or, if that is not configured any more, by the first other one
-    /// that has the zone.
+    /// that has the zone and can remove the record. A provider that takes any zone counts only if it is the single one.
+    /// The record's id is passed on only if the zone is the one in which it was created.
     ///
     /// # Errors
-    /// Returns the last provider's error, or a local error if no provider has the zone.
+    /// Returns the error of the provider that created the record. If that is not configured, returns the error of the
+    /// last other provider that failed, or a local error if no provider has the zone.
     pub(super) async fn remove(&self, txt: &TxtRecord) -> Result<(), AcmeError> {
         if let Some(provider) = self.provider(&txt.provider) {
             let removed = provider.remove(&txt.zone, &txt.name, &txt.value, txt.id.as_deref()).await;

@@ -36,15 +36,20 @@ pub struct Counts {
 /// Failures of the store and alerts about them, for one certificate.
 #[derive(Debug, Default)]
 struct StoreFailures {
+    /// Consecutive failures.
     failures: u32,
+    /// Alerts since the first of these failures.
     alerts: usize,
+    /// Time before which no further alert is raised. `None` before the first failure.
     quiet_until: Option<Time>,
 }
 
 /// Passes events to the observer and alerts to the sinks, and counts both.
 #[derive(Default)]
 pub(super) struct Reporter {
+    /// Callback for every event. `None` drops them.
     pub(super) observer: Option<Observer>,
+    /// Alert sinks, each of which receives every alert.
     pub(super) sinks: Vec<Arc<dyn AlertSink>>,
     counts: Mutex<Counts>,
     /// Failures of the store, by certificate id. Entries are removed when the store works again.
@@ -87,9 +92,9 @@ impl Reporter {
         }
     }
 
-    /// Counts an alert, reports it as an event, and sends it to every sink concurrently. Failing, undeployed and
-    /// rolled-back alerts are no events, since their journal records are. A failed delivery is counted and reported as
-    /// lost.
+    /// Counts an alert, reports it as an event, and sends it to every sink concurrently. [`Alert::Failing`],
+    /// [`Alert::Undeployed`] and [`Alert::RolledBack`] are no events, since their journal records are. A failed
+    /// delivery is counted and reported as lost, and not repeated.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
         // These alerts have a journal record, which is an event with the same text.
@@ -107,7 +112,8 @@ impl Reporter {
     }
 
     /// Counts a failure of the store for a certificate. Returns the number of consecutive failures if an alert is due,
-    /// else `None`.
+    /// and starts the pause of [`REPEAT`] until the next. `None` within that pause, and for a transient failure before
+    /// the fourth consecutive one.
     pub(super) fn store_failed(&self, id: &str, transient: bool) -> Option<u32> {
         let mut all = lock(&self.stores);
         let state = all.entry(id.to_owned()).or_default();

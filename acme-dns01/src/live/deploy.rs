@@ -48,10 +48,10 @@ impl Default for Deployment {
 
 /// Error of a deployment.
 pub(crate) enum DeployError {
-    /// A server presents another certificate, or the handshake fails; a description. The new certificate is to be
-    /// rolled back.
+    /// At the end of the time limit of a check, the server presented another certificate, or the handshake failed. The
+    /// new certificate is to be rolled back. The text describes the last result.
     NotServed(String),
-    /// A reload failed; a description.
+    /// A reload failed. The text describes the failure.
     Failed(String),
 }
 
@@ -76,7 +76,8 @@ impl Deployment {
 }
 
 impl Check {
-    /// Repeats the handshake every 200 ms until the server presents the certificate `held`.
+    /// Repeats the handshake (each at most 5 s) every 200 ms until the server presents the certificate `held`, by
+    /// serial number. At least one is made, and one in progress at the end of the time limit is completed.
     ///
     /// # Errors
     /// Returns [`DeployError::NotServed`] with the last result if that does not happen within the time limit.
@@ -102,9 +103,13 @@ impl Check {
     }
 }
 
-/// Runs every reload in order in the certificate's folder, with `ACME_FOLDER` (its absolute path, or the certificate's
-/// id if the store has no folders) and `ACME_CERTIFICATE` (the id) in the environment. The first failure, with the
-/// beginning of the program's standard error, ends the run.
+/// Runs every reload in order, with `ACME_FOLDER` and `ACME_CERTIFICATE` (the id) in the environment. With a folder,
+/// that is the working directory and `ACME_FOLDER`; otherwise `ACME_FOLDER` is the id, and the working directory is
+/// this process's. An empty command is skipped.
+///
+/// # Errors
+/// Returns the description of the first failure, which ends the run: the program cannot be started, exceeds the time
+/// limit (and is killed), or exits with an error, then with the first 300 characters of its standard error.
 pub(crate) async fn run_reloads(
     deployment: &Deployment,
     id: &str,

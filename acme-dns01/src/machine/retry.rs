@@ -4,29 +4,32 @@ use super::{AcmeError, Alert, Entry, ErrorKind, Machine, Phase, Record};
 use crate::time::{DAY, Time};
 use std::time::Duration;
 
-/// Pauses in seconds after every authority has failed once, twice, three times and more often, as Let's Encrypt
-/// recommends.
+/// Pauses in seconds after every authority has failed once, twice, three times, and four times or more often, as Let's
+/// Encrypt recommends.
 const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
-/// Consecutive transient errors after which an alert is raised.
+/// Number of tries after which a repeated error raises an alert: the one about a TXT record that cannot be removed at
+/// the sixth, the one about a failed deployment at the first and every sixth.
 pub(super) const TRIES: u32 = 6;
 
 impl Machine {
-    /// Suspends the machine after a transient error, for the error's Retry-After or else for a pause that doubles with
-    /// each try.
+    /// Suspends the machine after a transient error, for the error's Retry-After or else for
+    /// [`retry_pause`](Self::retry_pause), and counts the try.
     pub(super) fn pause(&mut self, now: Time, error: AcmeError) {
         let pause = error.retry_after.unwrap_or(self.retry_pause(self.tries));
         self.tries = self.tries.saturating_add(1);
         self.hold = Some((now.after(pause), error.reason));
     }
 
-    /// Returns the pause before the next try: the configured one, doubled with each try up to six times.
+    /// Returns the pause after this many earlier tries: the configured one, doubled with each, at most six times
+    /// (64-fold).
     pub(super) fn retry_pause(&self, tries: u32) -> Duration {
         self.spec.timeouts.retry * 2_u32.pow(tries.min(6))
     }
 
-    /// Returns the pause before the next attempt after this many consecutive failures: none until every authority has
-    /// failed, then growing up to a day, but at most a twentieth of the certificate's lifetime or a minute, whichever
-    /// is longer.
+    /// Returns the pause before the next attempt after this many consecutive failures. It is zero unless the number is
+    /// a multiple of that of the authorities, so that each is tried once. Then it grows by [`PAUSES`] with each round,
+    /// but is at most a twentieth of the certificate's lifetime (a day without a certificate), or a minute if that is
+    /// longer.
     pub(super) fn pause_after(&self, failures: u32) -> Duration {
         let authorities = u32::try_from(self.spec.authorities.len().max(1)).unwrap_or(1);
         if !failures.is_multiple_of(authorities) {
@@ -39,18 +42,20 @@ impl Machine {
         pause.min(longest.max(Duration::from_secs(60)))
     }
 
-    /// Ends the attempt as failed.
+    /// Ends the attempt as failed, with the pause until the next one.
     pub(super) fn fail(&mut self, error: AcmeError, now: Time) {
         self.end(error, now, false);
     }
 
-    /// Suspends the attempt, to be resumed with the same order.
+    /// Suspends the attempt for a pause of at least a minute (if none would follow), to be resumed with the same order.
     pub(super) fn stall(&mut self, error: AcmeError, now: Time) {
         self.end(error, now, true);
     }
 
-    /// Ends or suspends the attempt with an error: records it with the pause until the next attempt, and alerts. An
-    /// order that ends without a certificate is marked as void in the ledger.
+    /// Ends the attempt or, if `stalled`, suspends it, with an error: alerts, records it with the time of the next
+    /// attempt, and lets the machine rest. The pause is that of [`pause_after`](Self::pause_after). A suspension lasts
+    /// a minute instead of none. The error's Retry-After extends the pause if the attempt is suspended or there is only
+    /// one authority. An order that ends without an issued certificate is marked as void in the ledger.
     fn end(&mut self, error: AcmeError, now: Time, stalled: bool) {
         let AcmeError { kind, reason: why, retry_after } = error;
         let failures = self.state.failures + 1;
@@ -75,8 +80,15 @@ impl Machine {
         self.rest(now);
     }
 
-    /// Handles the error of the current action by phase: retries it later, or suspends or ends the attempt. A rate
-    /// limit with Retry-After is also recorded in the ledger.
+    /// Handles the error of the current action by phase. A rate limit with Retry-After is also recorded in the ledger.
+    ///
+    /// - Idle: no effect.
+    /// - Renewal information: what is known remains in use, and the next query is after Retry-After or an hour, at most
+    ///   a day.
+    /// - Removal of a TXT record: retried after a pause that doubles up to twelve times; the sixth failure alerts.
+    /// - Deployment and rollback: recorded and retried after a pause that doubles up to twelve times; the first and
+    ///   every sixth failure alerts.
+    /// - Restoration and the phases of an order: by `restore_error` and `order_error`.
     pub(super) fn on_error(&mut self, error: AcmeError, now: Time) {
         if error.kind == ErrorKind::RateLimited
             && let Some(after) = error.retry_after

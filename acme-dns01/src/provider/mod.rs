@@ -47,7 +47,7 @@ impl ProviderError {
     }
 }
 
-/// Names that a [`ZoneMatch`] covers.
+/// Which names a provider's [`ZoneMatch`] covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Coverage {
@@ -93,8 +93,8 @@ impl ZoneMatch {
     }
 }
 
-/// Finds the zone named `apex` among these zones, or else the longest one that contains the name. `None` if there is
-/// none.
+/// Finds the zone named `apex` among these zones, or else the longest one that is or contains the name, without regard
+/// to case. The match is active, and its id is the zone as configured. `None` if there is none.
 pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Option<ZoneMatch> {
     let inside = |zone: &&String| {
         name.eq_ignore_ascii_case(zone)
@@ -157,8 +157,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Creates and removes a TXT record, to prove that both are permitted. Returns a description, or `None` if nothing
-    /// was done because a trial could do harm.
+    /// Creates and removes a TXT record, to prove that both are permitted. Returns a description; an implementation may
+    /// return `None` without doing anything if a trial could do harm. If the removal fails, the record remains.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the API cannot be reached, or rejects the creation or the removal.

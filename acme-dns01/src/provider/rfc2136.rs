@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Algorithm of a TSIG key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TsigAlgorithm {
-    /// HMAC-SHA-256, the default.
+    /// HMAC with SHA-256 (`hmac-sha256`), the default.
     #[default]
     HmacSha256,
     /// HMAC with SHA-384 (`hmac-sha384`).
@@ -26,8 +26,9 @@ pub enum TsigAlgorithm {
 /// Provider for a primary name server that accepts dynamic updates (RFC 2136) over TCP.
 pub struct Rfc2136 {
     server: SocketAddr,
-    /// Name of the zone. `None` if the server is queried for the zone.
+    /// Configured name of the zone, or `None` to ask the server whether it has the zone that the DNS names.
     zone: Option<String>,
+    /// Signer of updates with the TSIG key. `None` sends updates unsigned.
     signer: Option<TSigner>,
     ttl: u32,
 }
@@ -77,21 +78,22 @@ impl Rfc2136 {
         Ok(self)
     }
 
-    /// Returns the record set of a TXT record with this name and value.
+    /// Returns the record set of a TXT record with this name and value and the provider's TTL.
     ///
     /// # Errors
-    /// Returns an error if the name is not valid.
+    /// Returns a permanent error if the name is not valid.
     fn set(&self, name: &str, value: &str) -> Result<RecordSet, ProviderError> {
         let owner = absolute_name(name)?;
         let record = Record::from_rdata(owner, self.ttl, RData::TXT(TXT::new(vec![value.to_owned()])));
         Ok(RecordSet::from(record))
     }
 
-    /// Signs and sends an update. The signature of a successful response is verified.
+    /// Signs (if a key is set) and sends an update, and waits at most 15 s for the response. The signature of a
+    /// successful response to a signed update is verified.
     ///
     /// # Errors
-    /// Returns a transient error without a response or for SERVFAIL, and a permanent one for other response codes or a
-    /// wrong signature.
+    /// Returns a transient error without a response or for SERVFAIL, and a permanent one if the message cannot be
+    /// signed or encoded, for other response codes, or for a wrong signature.
     async fn update(&self, mut message: Message, zone: &str) -> Result<(), ProviderError> {
         let lasting = |why: String| ProviderError::lasting("rfc2136", why);
         let mut verifier = None;
@@ -175,10 +177,10 @@ impl Provider for Rfc2136 {
     }
 }
 
-/// Parses a name as absolute.
+/// Parses a name as absolute, with or without a trailing dot.
 ///
 /// # Errors
-/// Returns an error if the name is not valid.
+/// Returns a permanent error if the name is not valid.
 fn absolute_name(name: &str) -> Result<Name, ProviderError> {
     let mut found = Name::from_ascii(name)
         .map_err(|why| ProviderError::lasting("rfc2136", format!("not a valid name: `{name}`: {why}")))?;

@@ -7,7 +7,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Tries to create a file in a folder. The file has no name, or loses it at once.
+/// Tries to create a file in a folder, with mode 0600. The file has no name or, where the filesystem does not support
+/// that, is removed at once.
+///
+/// # Errors
+/// Returns the error of opening the folder, or of creating or removing the file.
 pub(super) fn probe(folder: &Path) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::TMPFILE;
     match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
@@ -21,8 +25,8 @@ pub(super) fn probe(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns a function that converts an I/O error at this path into a [`StoreError`] with advice for known kinds of
-/// errors.
+/// Returns a function that converts an I/O error at this path into a [`StoreError::File`], with advice for a full
+/// filesystem or quota, missing permission and a read-only filesystem.
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     move |why| {
         let advice = match why.kind() {
@@ -42,7 +46,7 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     }
 }
 
-/// Mode and owner of a file. `None` leaves the user or group unchanged.
+/// Mode, user and group of a file. `None` leaves the user or group unchanged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileAttributes {
     pub(super) mode: u32,
@@ -56,10 +60,10 @@ impl FileAttributes {
         Self { mode, user: None, group: None }
     }
 
-    /// Sets owner and mode of an open file.
+    /// Sets user and group, then the mode, of an open file. User and group that are `None` remain unchanged.
     ///
     /// # Errors
-    /// Returns an error if the owner or the mode cannot be set.
+    /// Returns an error if one of them cannot be set.
     fn set(self, file: &File) -> io::Result<()> {
         if self.user.is_some() || self.group.is_some() {
             rustix::fs::fchown(file, self.user.map(Uid::from_raw), self.group.map(Gid::from_raw))?;
@@ -69,21 +73,21 @@ impl FileAttributes {
     }
 }
 
-/// Sets the group of a file.
+/// Sets the group of a file or folder, and leaves its user and mode unchanged.
 ///
 /// # Errors
-/// Returns an error if the file cannot be opened, or the account may not give files to the group.
+/// Returns an error if the file cannot be opened for reading, or the account may not give it to the group.
 pub(super) fn set_group(path: &Path, group: u32) -> io::Result<()> {
     let file = File::open(path)?;
     rustix::fs::fchown(&file, None, Some(Gid::from_raw(group)))?;
     Ok(())
 }
 
-/// Copies the POSIX access control lists of a file or folder to another. No effect if it has none, or the filesystem
-/// does not support them.
+/// Copies the POSIX access control lists (access and default) of a file or folder to another. A list that the source
+/// does not have, that exceeds 4096 bytes, or that cannot be read, is skipped.
 ///
 /// # Errors
-/// Returns an error if a list cannot be set.
+/// Returns [`StoreError::File`] if a list cannot be set.
 pub(super) fn copy_acl(from: &Path, to: &Path) -> Result<(), StoreError> {
     for name in ["system.posix_acl_access", "system.posix_acl_default"] {
         let mut value = vec![0; 4096];
@@ -95,13 +99,15 @@ pub(super) fn copy_acl(from: &Path, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns `true` if a file or folder has a POSIX access control list.
+/// Returns `true` if a file or folder has a POSIX access control list of at most 4096 bytes for access. A default list
+/// does not count, and an error is `false`.
 pub(super) fn has_acl(path: &Path) -> bool {
     let mut value = [0; 4096];
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut value[..]).is_ok()
 }
 
-/// Creates a folder and its missing parents with mode 0700. Succeeds if it exists.
+/// Creates a folder and its missing parents with mode 0700 (less the umask). Succeeds if it exists, and leaves its mode
+/// unchanged.
 ///
 /// # Errors
 /// Returns [`StoreError::File`] if a folder cannot be created.
@@ -117,10 +123,11 @@ pub(super) fn set_rights(path: &Path, rights: FileAttributes) -> Result<(), Stor
     File::open(path).and_then(|file| rights.set(&file)).map_err(failed(path))
 }
 
-/// Creates and syncs a file, which must not exist, in a folder that is not in use yet.
+/// Creates a file, which must not exist, sets its rights before the content is written, and syncs it. The folder is not
+/// synced. After an error, an incomplete file may remain.
 ///
 /// # Errors
-/// Returns [`StoreError::File`] if the file exists, or cannot be written.
+/// Returns [`StoreError::File`] if the file exists, its rights cannot be set, or it cannot be written or synced.
 pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -131,11 +138,12 @@ pub(super) fn create(path: &Path, content: &[u8], rights: FileAttributes) -> Res
     write().map_err(failed(path))
 }
 
-/// Replaces a file atomically and durably, by way of a temporary file with the suffix `.new`.
+/// Replaces or creates a file atomically and durably, by way of a temporary file with the suffix `.new`. One that
+/// remained from before is removed.
 ///
 /// # Errors
-/// Returns [`StoreError::File`] if the file cannot be written or renamed. The former content then remains, unless only
-/// the folder could not be synced.
+/// Returns [`StoreError::File`] if the temporary file cannot be removed, written or renamed, or the folder cannot be
+/// synced. The former content then remains, unless only the folder could not be synced.
 pub(super) fn replace(path: &Path, content: &[u8], rights: FileAttributes) -> Result<(), StoreError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");

@@ -102,7 +102,7 @@ pub enum StoreError {
     /// The lock was lost, so that another host may work on the certificate. Nothing was written.
     #[error("the lock of {id} is lost: the connection to the database broke")]
     LockLost {
-        /// Id of the lock.
+        /// Id of the certificate.
         id: String,
     },
     /// Another process holds the lock of the certificate.

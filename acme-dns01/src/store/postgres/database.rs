@@ -26,6 +26,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Database {
     /// One configuration for each host of the connection string.
     hosts: Vec<Config>,
+    /// TLS of every connection. `None` connects without encryption.
     tls: Option<MakeRustlsConnect>,
 }
 
@@ -40,7 +41,8 @@ impl fmt::Debug for Database {
 impl Database {
     /// Creates a handle from connection parameters. No connection is made. TLS is determined by `encryption` and not by
     /// `config`. `connect_timeout` applies to each host, including authentication (default: 5 s). `tcp_user_timeout` is
-    /// the time without a response after which a connection counts as broken (default: 15 s).
+    /// the time without a response after which a connection counts as broken (default: 15 s); TCP keepalives begin
+    /// after it and repeat every third of it. The application name defaults to `acme-dns01`.
     ///
     /// # Errors
     /// Returns [`StoreError::Database`] if the root certificates are not valid.
@@ -72,7 +74,8 @@ impl Database {
     /// connection ends.
     ///
     /// # Errors
-    /// Returns the error of the last host if none accepts the connection.
+    /// Returns [`StoreError::Database`] with the error of the last host if none accepts the connection, or if there is
+    /// no host.
     pub(super) async fn listening<T>(&self, told: T) -> Result<Client, StoreError>
     where
         T: Fn(Notification) + Clone + Send + 'static,
@@ -93,13 +96,14 @@ impl Database {
     }
 }
 
-/// Returns `true` if the connection is open and the server responds within 5 s. The connections of a suspended host
-/// stay open without responding.
+/// Returns `true` if the connection is open and the server responds without an error within 5 s. The connections of a
+/// suspended host stay open without responding.
 pub(super) async fn alive(client: &Client) -> bool {
     !client.is_closed() && matches!(timeout(LIVENESS_TIMEOUT, client.check_connection()).await, Ok(Ok(())))
 }
 
-/// Connects to one host, spawns the task that drives the connection, and sets the time limit of statements.
+/// Connects to one host, spawns the task that drives the connection, and sets the time limit of statements to 30 s. Has
+/// no time limit itself.
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the connection or the first statement fails.
@@ -125,7 +129,8 @@ where
     Ok(client)
 }
 
-/// Drives a connection until it ends, and passes each notification to `told`.
+/// Drives a connection until it ends or fails, and passes each notification to `told`. Other messages, and the error,
+/// are dropped.
 async fn drive<S>(mut connection: tokio_postgres::Connection<Socket, S>, told: impl Fn(Notification))
 where
     S: AsyncRead + AsyncWrite + Unpin,
