@@ -1,6 +1,6 @@
 //! Findings of a check.
 
-/// A finding of [`Engine::check`](crate::engine::Engine::check).
+/// A finding of a check, such as [`Engine::check`](crate::engine::Engine::check).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -30,11 +30,11 @@ pub struct Directory {
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Meta {
-    /// URL of the terms of service.
+    /// URL of the terms of service. `None` if the CA names none.
     pub terms_of_service: Option<String>,
     /// Issuer domain names by which the CA recognizes itself in CAA records.
     pub caa_identities: Vec<String>,
-    /// Whether new accounts require an external account binding.
+    /// `true` if new accounts require an external account binding.
     pub external_account_required: bool,
     /// ACME profiles by name, each with its description or URL.
     pub profiles: BTreeMap<String, String>,

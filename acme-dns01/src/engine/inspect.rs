@@ -4,7 +4,8 @@ use crate::client::{KeyPair, describe};
 use crate::condition::StoredPair;
 use crate::store::Contents;
 
-/// Parses the stored files of a certificate, and checks that the private key matches the certificate.
+/// Parses the stored files of a certificate, and checks that the private key matches the certificate. An error of
+/// reading or parsing either file is [`StoredPair::Unreadable`].
 #[must_use]
 pub fn inspect(contents: &Contents) -> StoredPair {
     let (chain, key) = match contents {

@@ -12,7 +12,9 @@ pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(200), Durat
 /// Pause before the lock of a certificate held by another process is tried again.
 const LOCK_RETRY: Duration = Duration::from_secs(30);
 
-/// Prepares a certificate and runs its rounds, with pauses in between, until the engine is stopped.
+/// Prepares a certificate and runs a round, again and again until the engine is stopped. The pause between rounds ends
+/// when the round's outcome says (at once after an issuance, after [`LOCK_RETRY`] if another process holds the lock),
+/// within the limits of [`LOOK`].
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
     while !engine.is_stopping() {
         engine.prepare_or_report(&certificate).await;

@@ -9,10 +9,11 @@ use crate::time::DAY;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// First and maximum pause before the removal is repeated. The pause doubles after each failure.
+/// Half of the first, and the maximum, pause before the removal is repeated. The pause doubles before each repetition.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(60), DAY);
 
-/// Removes TXT records of certificates that are not configured any more, and abandons their attempts.
+/// Removes TXT records of certificates that are not configured any more, and abandons their attempts. A record that
+/// cannot be removed is reported and stays.
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the store fails.
@@ -20,8 +21,8 @@ pub(super) async fn sweep(engine: &Engine, configured: &[Certificate]) -> Result
     sweep_once(engine, configured).await.map(|_| ())
 }
 
-/// Sweeps at the start and then once a day, until the engine is stopped. While records are left, or after an error, the
-/// pause is two minutes and doubles up to a day.
+/// Sweeps at the start and then once a day, until the engine is stopped. While records are left, or after an error
+/// (which is dropped), the pause is two minutes and doubles up to a day.
 pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
     let mut pause = RETRY_PAUSES.0;
     loop {
@@ -35,11 +36,12 @@ pub(super) async fn keep_sweeping(engine: &Engine, configured: &[Certificate]) {
     }
 }
 
-/// Removes the TXT records of all certificates that are not configured. A record that cannot be removed is reported as
-/// an event and an alert. Returns `true` if no record is left, apart from those of certificates that are locked.
+/// Removes the TXT records of all certificates that are not configured, and abandons their attempts. A record that
+/// cannot be removed is reported as an event and an alert. Certificates that another process has locked are skipped.
+/// Returns `true` if no record is left, apart from those of the skipped ones.
 ///
 /// # Errors
-/// Returns an error if the store fails.
+/// Returns a [`StoreError`] if the store fails.
 async fn sweep_once(engine: &Engine, configured: &[Certificate]) -> Result<bool, StoreError> {
     let configured: BTreeSet<&str> =
         configured.iter().map(|certificate| certificate.spec.id.as_str()).collect();

@@ -11,7 +11,7 @@ pub struct AcmeError {
     pub kind: ErrorKind,
     /// Human-readable description: the request, the response and the fix.
     pub reason: String,
-    /// Retry-After of the response, if any.
+    /// Delay before the next request, from the Retry-After of a CA or DNS provider. `None` without one.
     pub retry_after: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the stable, machine-readable name: `transient`, `refused`, …
+    /// Returns the stable, machine-readable name: the variant in snake case, such as `rate_limited`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl AcmeError {
         Self { kind, reason: reason.into(), retry_after: None }
     }
 
-    /// Sets the Retry-After.
+    /// Sets the Retry-After, or removes it with `None`.
     #[must_use]
     pub const fn after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
@@ -75,7 +75,7 @@ impl AcmeError {
         matches!(self.kind, ErrorKind::Transient | ErrorKind::RateLimited)
     }
 
-    /// Returns the delay of Retry-After, if the response had one.
+    /// Returns the delay before the next request, from a Retry-After. `None` without one.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after

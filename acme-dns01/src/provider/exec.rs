@@ -30,7 +30,8 @@ impl Exec {
     /// Runs the program with `what` (`present` or `cleanup`), the absolute name and the value.
     ///
     /// # Errors
-    /// Returns an error if the program cannot be started, fails, or exceeds the time limit.
+    /// Returns a transient error if the program exceeds the time limit and is killed, and a permanent one if it cannot
+    /// be started or its exit status is not 0, then with the first 300 characters of its standard error.
     async fn call(&self, what: &str, name: &str, value: &str) -> Result<(), ProviderError> {
         let shown = format!("{} {what} {name}.", self.program.display());
         let mut command = Command::new(&self.program);

@@ -30,7 +30,7 @@ pub(crate) const KNOWN: [(&str, &str); 2] = [
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A value is not valid.
+    /// A value of the settings, or the content of a file that they name, is not valid.
     #[error("{key}: {why}")]
     Value {
         /// Path of the key in the settings, such as `provider.NAME.token`.
@@ -47,7 +47,7 @@ pub enum BuildError {
         #[source]
         why: SecretError,
     },
-    /// The store, the network or the database cannot be used.
+    /// The HTTP client cannot be created, or the folder of certificates cannot be opened. The text is the reason.
     #[error("{0}")]
     Environment(String),
 }
@@ -77,11 +77,17 @@ pub(crate) fn value_error(key: impl Into<String>, why: impl ToString) -> BuildEr
 }
 
 /// Reads a secret. `key` is named in the error.
+///
+/// # Errors
+/// Returns a [`BuildError::Secret`] if it cannot be read.
 fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, BuildError> {
     reference.read().map_err(|why| BuildError::Secret { key: key.to_owned(), why })
 }
 
-/// Reads a secret in base64 or base64url, and decodes it. `key` is named in the error.
+/// Reads a secret, and decodes it as base64 or else as base64url with or without padding. `key` is named in the error.
+///
+/// # Errors
+/// Returns a [`BuildError::Secret`] if it cannot be read, and a [`BuildError::Value`] if it is neither.
 fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
     let text = read(key, reference)?;
     let text = text.expose_secret();
@@ -124,7 +130,8 @@ impl Settings {
         })
     }
 
-    /// Returns the references to secrets, each with its key.
+    /// Returns the references to secrets that are configured, each with its key: database, authorities, providers,
+    /// alert webhook, mail password.
     pub fn secrets(&self) -> Vec<(String, &Reference)> {
         let mut all: Vec<(String, &Reference)> = Vec::new();
         all.extend(self.database.iter().map(|reference| ("database".to_owned(), reference)));
@@ -154,13 +161,14 @@ impl Settings {
         all
     }
 
-    /// Reads every secret, and returns those that cannot be read.
+    /// Reads every configured secret, and returns a [`BuildError::Secret`] for each that cannot be read.
     pub fn unreadable_secrets(&self) -> Vec<BuildError> {
         let secrets = self.secrets().into_iter();
         secrets.filter_map(|(key, reference)| read(&key, reference).err()).collect()
     }
 
-    /// Returns the faults of meaning outside of certificates that need no secret to be seen.
+    /// Returns the errors outside of certificates that are found without secrets: those of providers
+    /// ([`provider_fault`]), and a mail server with only one of user and password.
     fn faults(&self) -> Vec<BuildError> {
         let mut errors = Vec::new();
         for (name, written) in &self.provider {
@@ -174,7 +182,8 @@ impl Settings {
         errors
     }
 
-    /// Returns the DNS client that the settings describe.
+    /// Returns the DNS client that the settings describe. Without resolvers it uses the system's, and without a port 53
+    /// for authoritative servers.
     fn dns(&self) -> Dns {
         let mut dns =
             if self.dns.resolvers.is_empty() { Dns::system() } else { Dns::new(self.dns.resolvers.clone()) };
@@ -186,10 +195,12 @@ impl Settings {
         dns
     }
 
-    /// Reads the secrets, opens the store and creates the engine.
+    /// Reads the secrets, opens the store (files, mirrored from the database if there is one) and creates the engine.
+    /// Built-in authorities are added unless the settings have one of their name.
     ///
     /// # Errors
-    /// Returns a [`BuildError`] if a value or secret is not valid, or the store cannot be opened.
+    /// Returns the first [`BuildError`]: a value or secret is not valid, or the folder of certificates cannot be
+    /// opened.
     pub fn build(&self) -> Result<Setup, BuildError> {
         let certificates = self.certificates()?;
         let dns = self.dns();
@@ -220,11 +231,11 @@ impl Settings {
         Ok(Setup { engine, certificates, unknown_groups })
     }
 
-    /// Creates the PostgreSQL store of the connection string that `reference` names.
+    /// Creates the PostgreSQL store of the connection string that `reference` names. No connection is made.
     ///
     /// # Errors
-    /// Returns a [`BuildError`] if the string is not valid, or data would cross a network unencrypted without
-    /// `sslmode=disable`.
+    /// Returns a [`BuildError`] if the secret cannot be read, the string or a root certificate is not valid, or data
+    /// would cross a network unencrypted without `sslmode=disable`.
     fn shared(&self, reference: &Reference) -> Result<PostgresStore, BuildError> {
         let text = read("database", reference)?;
         // The parser's error is omitted, since the text contains the password.
@@ -246,11 +257,11 @@ impl Settings {
         PostgresStore::new(config, &encryption).map_err(|why| value_error("database_roots", why))
     }
 
-    /// Adds the configured alert sinks to the engine: command, webhook, mail.
+    /// Adds the configured alert sinks to the engine: command (with a limit of 60 s), webhook, mail.
     ///
     /// # Errors
-    /// Returns a [`BuildError`] if a secret cannot be read, or user and password of the mail server are not both given
-    /// or both absent.
+    /// Returns a [`BuildError`] if a secret or the file of roots cannot be read, only one of user and password of the
+    /// mail server is given, or a setting of mail is not valid.
     fn alert_sinks(&self, mut engine: Engine, http: &Http) -> Result<Engine, BuildError> {
         if !self.alert.command.is_empty() {
             let within = Duration::from_secs(60);
@@ -294,8 +305,9 @@ impl Settings {
     }
 }
 
-/// Returns the fault of keys of a provider that do not go together, or of the name of an algorithm; `None`
-/// if there is none.
+/// Returns the error of a provider whose keys do not go together, found without secrets: Cloudflare without exactly one
+/// of token, and email with key; RFC 2136 with an unknown algorithm, or only one of key name and key. `None` for others
+/// and without an error.
 fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
     let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
     match written {
@@ -318,7 +330,10 @@ fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> 
     }
 }
 
-/// Returns the algorithm of this name.
+/// Returns the algorithm of this name, in lowercase and with or without a trailing dot.
+///
+/// # Errors
+/// Returns a description that lists the known names.
 fn tsig_algorithm(name: &str) -> Result<TsigAlgorithm, String> {
     match name.trim_end_matches('.') {
         "hmac-sha256" => Ok(TsigAlgorithm::HmacSha256),

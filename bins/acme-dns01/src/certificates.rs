@@ -14,12 +14,16 @@ impl Settings {
     /// secret and changes nothing.
     ///
     /// # Errors
-    /// Returns the first [`BuildError::Value`].
+    /// Returns a [`BuildError::Value`] for the first certificate that is not valid or whose id occurs again.
     pub fn certificates(&self) -> Result<Vec<Certificate>, BuildError> {
         self.certificates_or_all().map_err(|mut errors| errors.swap_remove(0))
     }
 
-    /// Returns the configured certificates, or all errors in them.
+    /// Returns the configured certificates, one per key type.
+    ///
+    /// # Errors
+    /// Returns a [`BuildError::Value`] for every certificate that is not valid, with its first error, and for every id
+    /// that occurs again.
     pub(crate) fn certificates_or_all(&self) -> Result<Vec<Certificate>, Vec<BuildError>> {
         let mut all = Vec::new();
         let mut ids = BTreeSet::new();
@@ -43,10 +47,13 @@ impl Settings {
 }
 
 /// Resolves one `[[certificate]]`, the one with this number from 0: one certificate per key type. The id of the first
-/// is the configured name or the first domain name; the others' end in the key type.
+/// is the configured name or else the first domain name as a folder; the others' end in `-` and the key type. Without
+/// authorities the first known one is used. The rate limits of Let's Encrypt apply only if one of the authorities has
+/// them.
 ///
 /// # Errors
-/// Returns a [`BuildError`] with the key of the setting if a setting is missing or not valid.
+/// Returns a [`BuildError::Value`] with the key of the setting for a certificate without names, an unknown authority or
+/// provider, or a name that cannot be a folder.
 fn certificate(
     number: usize,
     written: &CertificateSettings,
@@ -144,10 +151,10 @@ fn certificate(
 
 impl Settings {
     /// Returns the group ids of certificates with a configured group, by certificate id, and the sorted names of
-    /// configured groups that do not exist.
+    /// configured groups (of certificates and of the whole store) that do not exist.
     ///
     /// # Errors
-    /// Returns a [`BuildError`] if a certificate with a group is not valid.
+    /// Returns a [`BuildError`] if a certificate with an existing group is not valid.
     pub(crate) fn groups(&self) -> Result<(BTreeMap<String, u32>, Vec<String>), BuildError> {
         let mut groups = BTreeMap::new();
         let mut unknown = Vec::new();
@@ -172,8 +179,8 @@ impl Settings {
     }
 }
 
-/// Returns the position of a certificate within its renewal windows, in thousandths, 0 to 999: a hash of the id, which
-/// is the same after a restart.
+/// Returns the position of a certificate within its renewal windows, in thousandths, 0 to 999: a hash (FNV-1a) of the
+/// id, which is the same after a restart.
 fn renewal_position(id: &str) -> u16 {
     let hash =
         id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -57,16 +57,16 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
     })
 }
 
-/// Returns the current time.
+/// Returns the current time in milliseconds. A clock before 1970 is 0.
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-/// Runs a command that needs the engine.
+/// Runs a command with the engine, and prints its result.
 ///
 /// # Errors
-/// Returns a [`Failure`] if a certificate or an authority is not configured, or the command fails.
+/// Returns a [`Failure`] if a named certificate is not configured, or the command fails.
 async fn with_engine(
     args: &Args,
     loaded: ActiveSetup,
@@ -166,8 +166,8 @@ async fn with_engine(
     }
 }
 
-/// Checks that the configuration can be read, then sends the daemon the signal to read it again and waits for the
-/// outcome.
+/// Checks that the configuration can be read, then sends the daemon the signal to read it again, waits for the outcome
+/// and prints the effect, as lines or JSON.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the configuration is not valid, or the daemon rejects it or cannot be reached.
@@ -182,15 +182,15 @@ fn reloaded(args: &Args) -> Result<Done, Failure> {
     Ok(Done::Fine)
 }
 
-/// Prints the value as JSON, or the words.
+/// Prints `value` as JSON if `as_json`, else `words`, as one line on standard output.
 fn say(as_json: bool, value: &Value, words: &str) {
     if as_json { println!("{value}") } else { println!("{words}") }
 }
 
-/// Prints `name: what` if all TXT records were removed.
+/// Prints `name: what`, or as JSON `what` with the name, if no TXT record is left.
 ///
 /// # Errors
-/// Returns a failure that lists the remaining records.
+/// Returns a [`Failure::Partial`] with exit code 1 and a finding for each remaining record. The result counts as done.
 fn report_removal(
     as_json: bool,
     what: &str,
@@ -220,10 +220,10 @@ async fn sweep(engine: &Engine, certificates: &[Certificate]) {
     }
 }
 
-/// Prints the result of each certificate, as lines or with `as_json` as JSON.
+/// Prints the result of each certificate, as lines or with `as_json` as JSON. Failed ones are printed by the failure.
 ///
 /// # Errors
-/// Returns a failure that lists the failed certificates.
+/// Returns a [`Failure::Partial`] with exit code 1 that lists the failed certificates and contains the results of all.
 fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     let (mut failures, mut faults) = (Vec::new(), Vec::new());
     let mut lines = Vec::new();

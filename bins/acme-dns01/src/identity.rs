@@ -15,12 +15,14 @@ use std::path::Path;
 /// The unit of the packages.
 const UNIT: &str = "acme-dns01.service";
 
-/// Has root go on as the account that owns the folder of certificates, for a command that uses the store; for a check of the unit's
-/// configuration, as the account of the unit. Returns that account.
-/// `None` if this process is not root, or there is no other account. It must not have started a thread yet.
+/// Has root go on as the account that owns the folder of certificates; for a check of the unit's configuration file, as
+/// the account of the unit, to which a missing folder is given first. Says so, unless the output is JSON. Returns that
+/// account. `None`, without a change, for `run` and `simulate`, if this process is not root, or there is no other
+/// account. The process must not have started a thread yet.
 ///
 /// # Errors
-/// The configuration cannot be used, or the system refuses the change.
+/// Returns a [`Failure`] if the configuration cannot be used, the folder cannot be created, or the system refuses the
+/// change.
 pub(crate) fn act_as_owner(args: &Args) -> Result<Option<Account>, Failure> {
     // The daemon is started as the account that it is to have.
     let keeps = matches!(args.command, Command::Run { .. } | Command::Simulate { .. });
@@ -48,7 +50,11 @@ pub(crate) fn act_as_owner(args: &Args) -> Result<Option<Account>, Failure> {
     Ok(Some(account))
 }
 
-/// Changes the account of this process for good.
+/// Changes the account of this thread, and so of a process without other threads, for good: supplementary groups, then
+/// group (the first of them; unchanged if there are none), then user.
+///
+/// # Errors
+/// Returns an error if the system refuses one of the changes. Those before it have taken effect.
 fn become_account(account: &Account) -> std::io::Result<()> {
     let groups: Vec<Gid> = account.gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
     let (user, group) = (Uid::from_raw(account.uid), groups.first().copied());
@@ -60,7 +66,11 @@ fn become_account(account: &Account) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Takes the store over for the account of this name, with the folders of the configured certificates.
+/// Gives the store to the account of this name and its first group (a group with the user's id if it has none), with
+/// the folders of the configured certificates. Returns the findings.
+///
+/// # Errors
+/// Returns a [`Failure`] if there is no such user, the configuration cannot be used, or the files cannot be given.
 pub(crate) fn claim(args: &Args, user: &str) -> Result<Done, Failure> {
     let Some(account) = Account::by_name(user) else {
         let place =

@@ -26,7 +26,8 @@ pub(crate) struct ActiveSetup {
 /// Reads and checks the configuration file, and returns its certificates. No secret is read.
 ///
 /// # Errors
-/// Returns a [`Failure`] with all findings if the file cannot be read or is not valid.
+/// Returns a [`Failure`] with all findings if the file cannot be read or is not valid, or with the first error of a
+/// certificate.
 pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;
@@ -34,7 +35,10 @@ pub(crate) fn read(args: &Args) -> Result<Vec<Certificate>, Failure> {
     settings.certificates().map_err(|error| Failure::because(&error))
 }
 
-/// Returns the folder of certificates, an absolute path. No secret is read.
+/// Returns the folder of certificates as an absolute path. No secret is read.
+///
+/// # Errors
+/// Returns a [`Failure`] if the configuration file cannot be read or is not valid.
 pub(crate) fn folder(args: &Args) -> Result<PathBuf, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;
@@ -51,11 +55,12 @@ fn text(args: &Args) -> Result<String, Failure> {
     read.map_err(|why| Findings::unreadable(&args.config.display().to_string(), &why).into())
 }
 
-/// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed
-/// unless the output is JSON or quiet. Groups that do not exist are printed as warnings.
+/// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed to
+/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings.
 ///
 /// # Errors
-/// Returns a [`Failure`] if the file or a secret cannot be read, a setting is not valid, or the store cannot be opened.
+/// Returns a [`Failure`] if the file cannot be read, a setting is not valid, or the store cannot be opened. The failure
+/// of one secret names all secrets that cannot be read.
 pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let file = args.config.display().to_string();
     let text = text(args)?;

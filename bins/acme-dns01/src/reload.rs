@@ -24,20 +24,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Effect {
-    /// Number of certificates that are kept now.
+    /// Number of certificates that are kept now, those with unchanged configuration included.
     certificates: usize,
-    /// Certificates that were not kept before.
+    /// Ids of the certificates that were not kept before.
     added: Vec<String>,
-    /// Certificates whose configuration changed. An order under way that no longer fits is abandoned.
+    /// Ids of the certificates whose settings or deployment changed. An order under way that no longer fits is
+    /// abandoned.
     changed: Vec<String>,
-    /// Certificates that are not kept any more. Their folders stay.
+    /// Ids of the certificates that are not kept any more. Their folders stay.
     removed: Vec<String>,
-    /// Secrets that only a restart of the unit takes anew: systemd hands them over at the start.
+    /// Names of the secrets in use that only a restart of the unit takes anew, since systemd hands them over at the
+    /// start.
     waiting: Vec<String>,
 }
 
 impl Effect {
-    /// Returns the effect of these certificates after the former ones.
+    /// Compares the former certificates with those kept now, by id. `waiting` is taken over.
     pub(crate) fn of(before: &[Certificate], now: &[Certificate], waiting: Vec<String>) -> Self {
         let id = |one: &Certificate| one.spec.id.clone();
         let other = |all: &[Certificate], one: &Certificate| {
@@ -56,7 +58,7 @@ impl Effect {
         }
     }
 
-    /// Returns the effect in words.
+    /// Returns the effect in words: one line, and a second one if secrets wait for a restart.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut first = format!("read again: keeps {}", counted(self.certificates, "certificate"));
         for (what, ids) in [("new", &self.added), ("changed", &self.changed)] {
@@ -77,12 +79,14 @@ impl Effect {
     }
 }
 
-/// The credentials that systemd handed over, as they were at a time.
+/// Credentials that systemd handed over, as they were at a time: device, inode, and time of modification in seconds and
+/// nanoseconds of each, by `credential:NAME`.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials(BTreeMap<String, (u64, u64, i64, i64)>);
 
 impl Credentials {
-    /// Looks at the folder of credentials. Their contents are not read.
+    /// Looks at the folder of credentials (`CREDENTIALS_DIRECTORY`). Their contents are not read. Empty without a
+    /// folder that can be read; a file without metadata or whose name is not UTF-8 is skipped.
     pub(crate) fn look() -> Self {
         let entries =
             std::env::var_os("CREDENTIALS_DIRECTORY").and_then(|folder| std::fs::read_dir(folder).ok());
@@ -94,7 +98,8 @@ impl Credentials {
         Self(entries.into_iter().flatten().flatten().filter_map(file).collect())
     }
 
-    /// Returns those of the names in use, as `credential:NAME` and `env:NAME`, that have been the same since this look.
+    /// Returns those of the names in use that a reload cannot have renewed: each `credential:NAME` whose file is the
+    /// same as at this look (or missing both times), and everything else, such as `env:NAME`.
     pub(crate) fn unchanged(&self, given: &[String]) -> Vec<String> {
         let now = Self::look();
         let same = |name: &&String| !name.starts_with("credential:") || self.0.get(*name) == now.0.get(*name);
@@ -105,7 +110,7 @@ impl Credentials {
 /// Record of a daemon's reloads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reloads {
-    /// Process id of the daemon.
+    /// Id of the daemon's process.
     process: i32,
     /// Number of reloads since the daemon's start, including failed ones.
     count: u64,
@@ -121,12 +126,13 @@ pub(crate) struct Reloads {
 struct Refusal {
     /// Exit code of the error.
     code: u8,
+    /// The error in words, as the daemon prints it.
     message: String,
 }
 
 impl Reloads {
-    /// Creates and writes the record of this process. SIGHUP must be handled already, since the command sends it as
-    /// soon as the record exists.
+    /// Creates and writes the record of this process, without a reload. SIGHUP must be handled already, since the
+    /// command sends it as soon as the record exists.
     pub(crate) fn begin() -> Self {
         let process = rustix::process::getpid().as_raw_nonzero().get();
         let record = Self { process, count: 0, effect: Effect::default(), refused: None };
@@ -145,7 +151,7 @@ impl Reloads {
         self.end(Some(Refusal { code: why.code(), message: why.to_string() }));
     }
 
-    /// Ends a reload: counts it, and records why it was rejected. `None` if it succeeded.
+    /// Ends a reload: counts it, stores its error (`None` if it succeeded), and writes the record.
     fn end(&mut self, refused: Option<Refusal>) {
         self.count += 1;
         self.refused = refused;
@@ -161,7 +167,7 @@ impl Reloads {
         }
     }
 
-    /// Writes the record atomically.
+    /// Writes the record as JSON and atomically, by way of a file with the extension `new`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written or renamed.
@@ -179,17 +185,20 @@ impl Reloads {
     }
 }
 
-/// Returns the path of the record. `None` outside a unit with a runtime folder.
+/// Returns the path of the record, `reload.json` in the first runtime folder. `None` outside a unit with a runtime
+/// folder (`RUNTIME_DIRECTORY`).
 fn place() -> Option<PathBuf> {
     let folders = std::env::var_os("RUNTIME_DIRECTORY")?;
     std::env::split_paths(&folders).next().map(|folder| folder.join("reload.json"))
 }
 
-/// Sends SIGHUP to the daemon of the unit, and waits until it has read its configuration. Returns the effect.
+/// Waits for the record of the unit's daemon (`MAINPID`), sends SIGHUP to it, and waits until it has counted one more
+/// reload. Returns the effect. Both waits share the limit [`PATIENCE`].
 ///
 /// # Errors
-/// Returns the daemon's error, a configuration error outside a unit, or an error if there is no outcome within
-/// [`PATIENCE`].
+/// Returns the daemon's error as [`Failure::Failed`] (exit code 1) or [`Failure::Configuration`] (other codes), a
+/// [`Failure::Configuration`] outside a unit, and a [`Failure::Failed`] if the signal cannot be sent or there is no
+/// outcome in time.
 pub(crate) fn ask() -> Result<Effect, Failure> {
     let main = std::env::var("MAINPID").ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);
     let (Some(main), Some(path)) = (main, place()) else {
@@ -219,8 +228,8 @@ pub(crate) fn ask() -> Result<Effect, Failure> {
     }
 }
 
-/// Calls `look` every 50 ms until it returns a value, which is returned. `None` if there is none when `until` has
-/// passed.
+/// Calls `look` at once and then every 50 ms until it returns a value, which is returned. `None` if there is none when
+/// `until` has passed; `look` is called at least once.
 fn wait<T>(until: Instant, look: impl Fn() -> Option<T>) -> Option<T> {
     loop {
         let found = look();

@@ -16,11 +16,14 @@ pub(super) struct Connection {
     state: Mutex<ConnectionState>,
 }
 
-/// The open connection, `true` in `prepared` once the tables exist, and the last failure with its time.
+/// State of the connection, reset when it is opened again.
 #[derive(Default)]
 struct ConnectionState {
+    /// The connection. `None` before the first use, and after it broke.
     client: Option<Client>,
+    /// `true` once the tables exist.
     prepared: bool,
+    /// Time and description of the last failed attempt. `None` after a successful one.
     failed: Option<(Instant, String)>,
 }
 
@@ -57,7 +60,8 @@ impl Connection {
     /// the first connection.
     ///
     /// # Errors
-    /// Returns an error if the connection fails, or failed less than [`RECONNECT_PAUSE`] ago.
+    /// Returns a [`StoreError`] if the connection or the creation of the tables fails, and the former error if that was
+    /// less than [`RECONNECT_PAUSE`] ago.
     pub(super) async fn held(&self) -> Result<ConnectionGuard<'_>, StoreError> {
         let mut state = self.state.lock().await;
         if let Some(client) = &state.client

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_postgres::Notification;
 
-/// First and maximum pause between connection attempts. It doubles after each failed one.
+/// First and maximum pause between connection attempts. It doubles after each failed one, and begins anew after a
+/// successful one.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Time limit for LISTEN.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +38,9 @@ pub(super) fn changes(database: Database) -> Changes {
     receiver
 }
 
-/// Listens for notifications, and sends each as a change, until the connection ends or its server stops responding.
-/// Sends [`Change::Anything`] first, since earlier notifications were missed. Returns `true` if LISTEN succeeded.
+/// Listens for notifications, and sends each as a [`Change::Certificate`], until the connection ends or its server
+/// stops responding. Sends [`Change::Anything`] first, since earlier notifications were missed. Returns `true` if
+/// LISTEN succeeded, and `false` if the connection or LISTEN failed.
 async fn connect(database: &Database, sender: &UnboundedSender<Change>) -> bool {
     let news = sender.clone();
     let (open, mut ended) = unbounded_channel::<()>();
