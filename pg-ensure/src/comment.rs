@@ -2,8 +2,8 @@
 
 use crate::name::Text;
 
-/// Returns the comment to be set; an inner `None` removes the comment. `None` if no comment is declared or the declared
-/// one is set already. A declared empty text stands for no comment.
+/// Returns the comment to be set, where an inner `None` removes the comment. The outer `None` stands for no change: no
+/// comment is declared, or the declared one is set already. A declared empty text stands for no comment.
 pub(crate) fn changed(found: Option<&Text>, wanted: Option<&Text>) -> Option<Option<Text>> {
     let wanted = Some(wanted?).filter(|text| !text.as_str().is_empty());
     (found != wanted).then(|| wanted.cloned())

@@ -270,7 +270,8 @@ pub enum InvalidSettingName {
     },
 }
 
-/// Splits a list of identifiers as `SplitIdentifierString()` does: unquoted ones are folded to lower case.
+/// Splits a list of identifiers, separated by commas or white space, as `SplitIdentifierString()` does: unquoted ones
+/// are folded to lower case, empty ones are left out.
 fn list(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut chars = text.chars().peekable();

@@ -20,7 +20,7 @@ impl Owned {
         Self { owner: owner.clone(), acl: Acl::default_of(kind, owner, version) }
     }
 
-    /// Changes the owner, and transfers the privileges of the former owner to the new one.
+    /// Changes the owner, and transfers the privileges that the former owner has or has granted to the new one.
     pub(crate) fn give_to(&mut self, owner: &Name) {
         self.acl = self.acl.with_owner(&self.owner, owner);
         self.owner = owner.clone();

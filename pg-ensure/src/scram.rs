@@ -60,7 +60,8 @@ pub enum PasswordError {
     /// The password contains a NUL byte, at which every client would truncate it.
     #[error("the password holds a NUL byte")]
     Nul,
-    /// The password is empty after SASLprep (RFC 4013), so that SCRAM clients cannot authenticate with it.
+    /// The password is empty after SASLprep (RFC 4013). Not returned by this version, which like the server uses such a
+    /// password unchanged.
     #[error("nothing is left of the password once it is normalised")]
     EmptyOncePrepared,
 }
@@ -218,7 +219,7 @@ fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zero
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// Converts bytes to big-endian words.
+/// Converts bytes to words, each of four bytes in big-endian order.
 fn words(bytes: &[u8; 32]) -> [u32; 8] {
     std::array::from_fn(|at| u32::from_be_bytes(std::array::from_fn(|byte| bytes[at * 4 + byte])))
 }

@@ -64,7 +64,8 @@ impl fmt::Display for ValidUntil {
     }
 }
 
-/// Parses a date or an RFC 3339 timestamp to microseconds since 1970. `None` if it is not valid.
+/// Parses a date, which stands for its beginning in UTC, or an RFC 3339 timestamp, with a space in place of the `T`
+/// permitted, to microseconds since 1970. `None` if it is not valid.
 fn parse(text: &str) -> Option<i64> {
     let number = |part: &str, length: usize| -> Option<i64> {
         (part.len() == length && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?

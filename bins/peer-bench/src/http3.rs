@@ -163,7 +163,7 @@ async fn stream(connection: Connection, shared: Rc<Shared>) -> Result<(), String
 /// Reads a response to its end. Returns the length of its content in bytes.
 ///
 /// # Errors
-/// Returns an error unless its status is 200.
+/// Returns an error if the response is aborted, has no head, or its status is not 200.
 async fn answer(mut receive: RecvStream) -> Result<usize, String> {
     let mut frames = Frames::default();
     while let Some(chunk) =

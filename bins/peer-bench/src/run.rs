@@ -111,10 +111,11 @@ fn wait_until_idle(pid: u32) -> u64 {
     last
 }
 
-/// Runs one turn of a contender. A turn to warm up is shorter.
+/// Runs one turn of a contender at a workload, which lasts as long as the options say. A turn to warm up is shorter: 1
+/// s or a few requests.
 ///
 /// # Errors
-/// Returns a description if the load generator fails.
+/// Returns a description if the load generator fails, or the workload is [`Kind::Idle`], which is measured separately.
 fn turn(
     lab: &Lab,
     args: &Args,

@@ -172,7 +172,7 @@ pub(crate) enum Command {
 /// Parses an age: a whole number and one of the units `w`, `d`, `h`, `m` (minutes) and `s`.
 ///
 /// # Errors
-/// Returns a description if the number, the unit or the range is not valid.
+/// Returns a description if the number or the unit is not valid, or the age in seconds exceeds 64 bits.
 fn age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a valid age: expected one such as 30d, 2w or 12h");
     let (number, unit) =

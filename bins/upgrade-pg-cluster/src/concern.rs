@@ -34,7 +34,7 @@ fn concerns(command: &str, option: &str) -> bool {
     lists.iter().any(|list| list.contains(&option))
 }
 
-/// Returns all options of the tables, sorted and each once.
+/// Returns the identifiers of all options of the lists, sorted and each once.
 fn options() -> Vec<&'static str> {
     let mut all = [UPGRADE, OLD, WAY, RUN].concat();
     all.sort_unstable();

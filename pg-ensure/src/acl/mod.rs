@@ -78,7 +78,8 @@ impl EntryPrivileges {
 pub struct Acl(BTreeMap<(Grantee, Name), EntryPrivileges>);
 
 impl Acl {
-    /// Returns the default ACL of an object, as the server's `acldefault()` does.
+    /// Returns the default ACL of an object, as the server's `acldefault()` does: the default privileges of PUBLIC and,
+    /// except on columns, all privileges of the owner, granted by the owner without grant options.
     #[must_use]
     pub fn default_of(kind: ObjectKind, owner: &Name, version: Version) -> Self {
         let mut acl = Self::default();
@@ -130,9 +131,9 @@ impl Acl {
         }
     }
 
-    /// Removes privileges that `grantor` granted, as REVOKE … CASCADE does: also those that the grantee granted to
-    /// others by grant options that it loses. `owner` is the object's owner, whose grants are not affected. Nothing is
-    /// executed.
+    /// Removes privileges, and their grant options, that `grantor` granted, as REVOKE … CASCADE does: also those that
+    /// the grantee granted to others by grant options that it no longer has from anyone. `owner` is the object's owner,
+    /// whose own grants are not affected. Nothing is executed.
     pub fn revoke(&mut self, grantee: &Grantee, grantor: &Name, privileges: Privileges, owner: &Name) {
         self.revoke_cascade(grantee, grantor, privileges, privileges, owner);
     }
@@ -171,7 +172,7 @@ impl Acl {
         }
     }
 
-    /// Returns the grantees that hold any of these privileges from a grantor.
+    /// Returns the grantees that hold at least one of these privileges from a grantor.
     #[must_use]
     pub fn dependents(&self, grantor: &Name, privileges: Privileges) -> Vec<Grantee> {
         self.0
@@ -181,7 +182,8 @@ impl Acl {
             .collect()
     }
 
-    /// Returns the list after a change of the object's owner from `old` to `new`, as the server's `aclnewowner()` does.
+    /// Returns the list after a change of the object's owner from `old` to `new`, as the server's `aclnewowner()` does:
+    /// `new` takes the place of `old` as grantee and as grantor, and entries that become alike are joined.
     #[must_use]
     pub fn with_owner(&self, old: &Name, new: &Name) -> Self {
         let swap = |name: &Name| if name == old { new.clone() } else { name.clone() };

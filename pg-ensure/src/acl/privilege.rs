@@ -261,7 +261,8 @@ impl ObjectKind {
         }
     }
 
-    /// Returns the privileges that PUBLIC has by default on objects of this kind.
+    /// Returns the privileges that PUBLIC has by default on objects of this kind: TEMPORARY and CONNECT on databases,
+    /// EXECUTE on routines, USAGE on types and languages, none on others.
     #[must_use]
     pub fn public_default(self) -> Privileges {
         match self {

@@ -31,7 +31,7 @@ pub struct ApplyOptions {
     /// Digest of the agreed plan. If set, a run whose plan differs fails with [`Error::Moved`], and only the steps of
     /// that plan are executed. Default: `None`.
     pub expected: Option<Digest>,
-    /// Maximum number of attempts. A run is repeated after a transient error. Default: 8.
+    /// Maximum number of attempts. A run is repeated after a transient error, except for one of connecting. Default: 8.
     pub attempts: u32,
     /// Maximum number of statements sent before their results are awaited. Default: 256.
     pub pipeline: usize,
@@ -111,7 +111,8 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Plans the changes without making them. Executes only queries.
+    /// Plans the changes without making them. Desired settings are tried out in transactions that are rolled back, and
+    /// passwords that the session cannot read by logins.
     ///
     /// # Errors
     /// Returns an [`Error`] if the desired state is not valid, or the server cannot be reached or queried.
@@ -122,13 +123,14 @@ where
 
     /// Applies the desired state: inspects the cluster, and if it differs, takes the lock, plans again, executes the
     /// steps and verifies the result by another inspection. If nothing differs, no lock is taken and nothing is
-    /// written. A run that fails with a transient error is repeated.
+    /// written; nothing is done on a standby. A run that fails with a transient error, other than one of connecting, is
+    /// repeated after a pause, at most [`ApplyOptions::attempts`] times.
     ///
     /// Changes that the first plan blocks are not made in this run, even if a step would make them possible.
     ///
     /// # Errors
-    /// Returns an [`Error`] if the desired state is not valid, the server cannot be reached or queried, a step fails
-    /// permanently, the plan is not the expected one, or differences remain after all steps.
+    /// Returns an [`Error`] if the desired state is not valid, the server cannot be reached or queried, the lock is not
+    /// available, a step fails permanently, the plan is not the expected one, or differences remain after all steps.
     pub async fn apply(
         &self,
         desired: &DesiredState,
@@ -206,10 +208,12 @@ where
         outcome
     }
 
-    /// Plans and executes under the lock until a plan has no steps. With an expected digest only one plan is executed.
+    /// Plans and executes under the lock until a plan has no steps. At most [`MAX_PLANS`] plans are executed, with an
+    /// expected digest only one.
     ///
     /// # Errors
-    /// Returns [`Error::NotConverged`] if steps remain after the last permitted plan.
+    /// Returns [`Error::NotConverged`] if steps remain after the last permitted plan, [`Error::Moved`] if the first
+    /// plan is not the expected one, or the error of a query or step.
     async fn locked(
         &self,
         session: &Connection,
@@ -253,7 +257,8 @@ where
     /// `None` if the session itself holds the lock.
     ///
     /// # Errors
-    /// Returns [`Error::Locked`] if another run holds the lock for longer than the time limit.
+    /// Returns [`Error::Locked`] if another run holds the lock for longer than the time limit, or [`Error::Query`] if
+    /// the query fails.
     async fn lock(
         &self,
         session: &Connection,
@@ -339,7 +344,10 @@ impl ApprovedSteps {
     }
 }
 
-/// Returns [`Error::Invalid`] if the desired state is not valid.
+/// Checks the desired state without a server.
+///
+/// # Errors
+/// Returns [`Error::Invalid`] with all errors of the desired state.
 fn check_valid(desired: &DesiredState) -> Result<(), Error> {
     let invalid = desired.validate();
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }

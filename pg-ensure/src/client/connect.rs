@@ -96,19 +96,28 @@ where
     /// Waits until the server accepts connections; with several hosts, until one that accepts writes does.
     ///
     /// # Errors
-    /// Returns an [`Error`] after the time limit, or at once if the server refuses the connection permanently.
+    /// Returns an [`Error`] after the time limit for connecting, or at once if the server refuses the connection
+    /// permanently.
     pub async fn wait(&self) -> Result<(), Error> {
         self.connect(None).await?.close().await;
         Ok(())
     }
 
     /// Opens a connection to a database, or to the configured one for `None`. Retries transient errors until the time
-    /// limit.
+    /// limit for connecting.
+    ///
+    /// # Errors
+    /// Returns [`Error::Connect`] for a permanent error, or the last one within the time limit, and [`Error::Silent`]
+    /// if an attempt has no result within it.
     pub(super) async fn connect(&self, database: Option<&Name>) -> Result<Connection, Error> {
         self.connect_observed(database, None).await
     }
 
-    /// Opens a connection like [`connect`](Self::connect). The observer is notified of the first failed attempt.
+    /// Opens a connection like [`connect`](Self::connect). The observer is notified of the first failed attempt that is
+    /// retried. The pause between attempts grows from 20 ms to 500 ms.
+    ///
+    /// # Errors
+    /// Returns the errors of [`connect`](Self::connect).
     pub(super) async fn connect_observed(
         &self,
         database: Option<&Name>,

@@ -51,7 +51,7 @@ pub enum Error {
     /// The result of a query cannot be interpreted.
     #[error("the server's answer cannot be read")]
     Snapshot(#[from] SnapshotError),
-    /// A step failed. Its transaction was rolled back.
+    /// A step failed. The transaction that contained it, if any, was rolled back.
     #[error("{sql}: failed")]
     Step {
         /// SQL of the step, without secrets.

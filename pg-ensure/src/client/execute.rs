@@ -19,10 +19,12 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    /// Executes every step of a plan, in its transactions. Adds the verifiers that were stored to `set`.
+    /// Executes every step of a plan, in its transactions and in the databases to which they belong. Adds the verifiers
+    /// that were stored to `set` once all have succeeded.
     ///
     /// # Errors
-    /// Returns an [`Error`] if a step fails; its transaction is rolled back, earlier ones stay committed.
+    /// Returns an [`Error`] if a password cannot be used, a connection cannot be opened, or a step fails; its
+    /// transaction is rolled back, earlier ones stay committed.
     pub(super) async fn execute(
         &self,
         session: &Connection,
@@ -63,8 +65,9 @@ where
         Ok(())
     }
 
-    /// Sets many passwords concurrently over several connections, each in its own transaction: for each password the
-    /// server checks whether it is the verifier of an empty password, which takes as long as deriving one.
+    /// Sets the passwords of steps concurrently over up to [`CONNECTIONS`] connections, each in its own transaction:
+    /// for each password the server checks whether it is the verifier of an empty password, which takes as long as
+    /// deriving one.
     ///
     /// # Errors
     /// Returns an error if a connection cannot be opened, or [`Error::Step`] if a transaction fails.
@@ -120,7 +123,8 @@ fn password_of(change: &Change) -> Option<&Name> {
     }
 }
 
-/// Progress of an execution: `done` is the number of announced steps.
+/// Progress of an execution of a plan: `done` is the number of announced steps, `pipeline` the maximum number of
+/// statements in flight, and `superuser` is `true` if the session's role is a superuser.
 struct Execution<'a> {
     plan: &'a Plan,
     verifiers: &'a StoredVerifiers,
@@ -152,7 +156,10 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Executes steps in one transaction. After an error, ROLLBACK is sent.
+    /// Executes steps in one transaction. After an error, ROLLBACK is sent, and its own error is ignored.
+    ///
+    /// # Errors
+    /// Returns [`Error::Step`] for the first statement that fails.
     async fn transaction(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let outcome = self.inside(client, steps).await;
         if outcome.is_err() {
@@ -202,7 +209,10 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Sends the statements of steps without waiting in between, and returns the first error.
+    /// Sends the statements of steps without waiting in between, and waits for the results of all.
+    ///
+    /// # Errors
+    /// Returns [`Error::Step`] for the first step in their order that failed.
     async fn execute_pipelined(&mut self, client: &Client, steps: &[Step]) -> Result<(), Error> {
         let version = self.plan.version;
         let texts: Vec<String> = steps.iter().map(|step| statement(&step.change, version)).collect();

@@ -17,7 +17,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Socket};
 
-/// Time limit for connecting to a template database.
+/// Time limit for connecting to a template database, unless that of the server is shorter.
 const TEMPLATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of databases inspected concurrently.
 const MAX_CONCURRENT: usize = 8;
@@ -69,8 +69,9 @@ where
         result
     }
 
-    /// Reads the current state through an open connection. The verifiers in `set`, which this run stored, count as
-    /// correct.
+    /// Reads the current state through an open connection: shared objects, the contents of the databases that the
+    /// desired state concerns (of a template only if it can be connected to), the settings that the server would
+    /// reject, and the state of passwords. The verifiers in `set`, which this run stored, count as correct.
     ///
     /// # Errors
     /// Returns an error if a query fails, or the server returns a value that is not valid.
@@ -112,7 +113,11 @@ where
     }
 
     /// Reads the contents of databases, up to eight concurrently, into the current state. A database that refuses the
-    /// session gets the server's message instead.
+    /// session permanently gets the server's message instead.
+    ///
+    /// # Errors
+    /// Returns an error if a connection fails otherwise, a query fails, or the server returns a value that is not
+    /// valid.
     async fn look_into(
         &self,
         session: &Connection,
@@ -149,8 +154,8 @@ where
     }
 }
 
-/// Returns the templates of the databases among `inside` that do not exist yet and will begin with the contents of
-/// their template (`template1` by default).
+/// Returns the templates (`template1` by default) of the databases among `inside` that do not exist yet, since these
+/// will begin with the contents of their templates.
 fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<Name>) -> Vec<Name> {
     let made = inside.iter().filter(|name| !current.databases.contains_key(*name));
     let template1 = || Name::new("template1").expect("a name");
@@ -161,7 +166,7 @@ fn templates(current: &CurrentState, desired: &DesiredState, inside: &BTreeSet<N
     .collect()
 }
 
-/// Returns the existing databases whose owner will change.
+/// Returns the existing databases whose owner differs from the desired one.
 fn changing_owner(current: &CurrentState, desired: &DesiredState) -> Vec<Name> {
     let changing = desired.databases.iter().filter(|(name, wanted)| {
         let found = current.databases.get(*name);

@@ -36,7 +36,8 @@ where
 {
     /// Determines the state of passwords that cannot be read. A password in `set` was stored by this run and counts as
     /// right; one that an earlier run recorded counts as right unless a login fails. For roles with LOGIN and a
-    /// declared clear-text password, a login decides.
+    /// declared clear-text password, a login decides, to a database that the role owns or else to that of the session.
+    /// A login without a clear result within 10 s decides nothing.
     pub(super) async fn probe(
         &self,
         current: &mut CurrentState,
@@ -80,8 +81,9 @@ where
         }
     }
 
-    /// Attempts a login to a database. Returns `true` if the password is right, `false` if it is wrong, and `None` if
-    /// the server does not tell.
+    /// Attempts a login to a database, at the first host that can be connected to, over TLS if that is configured.
+    /// Returns `true` if the password is right, `false` if it is wrong, and `None` if the server does not tell or no
+    /// host can be connected to.
     ///
     /// # Errors
     /// Returns an I/O error if the connection breaks.
@@ -202,7 +204,10 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Returns the SQLSTATE of an error response.
+/// Returns the SQLSTATE of an error response. `None` if it has none.
+///
+/// # Errors
+/// Returns an error if the response is malformed.
 fn code(body: &postgres_protocol::message::backend::ErrorResponseBody) -> io::Result<Option<String>> {
     use fallible_iterator::FallibleIterator;
     let mut fields = body.fields();

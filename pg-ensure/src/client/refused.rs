@@ -20,8 +20,11 @@ const LENIENT: [&str; 6] = [
     "temp_tablespaces",
 ];
 
-/// Tries each setting that would change, in a transaction that is rolled back, and records the rejected values in
-/// `current.refused`, each with the reason. Settings that the session may not set are left out.
+/// Tries each value of a setting that would change, in a transaction that is rolled back, and records the rejected ones
+/// in `current.refused`, each with the reason. Settings that the session may not set are left out.
+///
+/// # Errors
+/// Returns [`Error::Query`] if a query fails for another reason than the value.
 pub(super) async fn find(
     client: &Client,
     current: &mut CurrentState,
@@ -71,8 +74,12 @@ async fn contexts(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Returns the reason for which the server rejects a value of a setting. `None` if it accepts the value, or the value
-/// is not checked when it is set.
+/// Returns the reason for which the server rejects a value of a setting: the setting cannot be set for a role or
+/// database at all, or the server's message. `None` if the server accepts the value, or does not check it when it is
+/// set.
+///
+/// # Errors
+/// Returns [`Error::Query`] if the connection or the transaction fails.
 async fn refusal(
     client: &Client,
     contexts: &BTreeMap<String, String>,

@@ -15,9 +15,10 @@ use crate::version::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// Name, version, trusted flag, schema, default version.
+/// An available version of an extension: name, version, trusted flag, schema, and default version of the extension.
 type AvailableRow<'a> = (Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>);
-/// Kind, schema, name, further identification (column or argument types), owner, ACL items.
+/// An object inside a database: kind, schema, name, further identification (column or argument types), owner, ACL
+/// items.
 type ObjectRow<'a> = (Str<'a>, Option<Str<'a>>, Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>);
 
 /// The JSON object of the cluster query, with its columns in the order of the query.

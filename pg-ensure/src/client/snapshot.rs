@@ -51,10 +51,10 @@ impl Names {
         Ok(name)
     }
 
-    /// Returns the name for a text that may be NULL.
+    /// Returns the name for a text that may be NULL, for which it is `None`.
     ///
     /// # Errors
-    /// Returns an error if it is not a valid name.
+    /// Returns an error if the text is not a valid name.
     pub(crate) fn maybe(&mut self, text: Option<&Str<'_>>) -> Result<Option<Name>, NameError> {
         text.map(|text| self.get(text)).transpose()
     }
@@ -79,15 +79,15 @@ pub(crate) fn owned(
 /// Converts a string to a [`Text`].
 ///
 /// # Errors
-/// Returns an error if it is not a valid [`Text`].
+/// Returns [`SnapshotError::Text`] if it contains a NUL byte.
 pub(crate) fn text(text: &str) -> Result<Text, SnapshotError> {
     Ok(Text::new(text)?)
 }
 
-/// Converts a string that may be NULL to a [`Text`].
+/// Converts a string that may be NULL, for which the result is `None`, to a [`Text`].
 ///
 /// # Errors
-/// Returns an error if it is not a valid [`Text`].
+/// Returns [`SnapshotError::Text`] if it contains a NUL byte.
 pub(crate) fn maybe_text(found: Option<&Str<'_>>) -> Result<Option<Text>, SnapshotError> {
     found.map(|found| text(found)).transpose()
 }

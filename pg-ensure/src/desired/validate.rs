@@ -60,7 +60,7 @@ impl Check<'_> {
         }
     }
 
-    /// Reports a schema that is referenced and declared absent.
+    /// Reports a schema that is referenced and declared absent in the database. No effect if one of them is `None`.
     fn schema_stays(&mut self, subject: &Subject, database: Option<&Name>, schema: Option<&Name>) {
         let (Some(database), Some(schema)) = (database, schema) else { return };
         let wanted =
@@ -77,7 +77,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks roles: reserved names, connection limits, passwords, and reassignment.
+    /// Checks roles: reserved names, connection limits, clear-text passwords, and the role to which objects are
+    /// reassigned.
     fn roles(&mut self) {
         for (name, role) in &self.desired.roles {
             let subject = Subject::Role(name.clone());
@@ -101,7 +102,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks databases: reserved names, references, locale options, declared objects, and cycles of templates.
+    /// Checks databases: of absent ones only whether the name is reserved; of others connection limits, owners and
+    /// templates, locale options and declared objects. Also reports cycles of templates.
     fn databases(&mut self) {
         let mut templates: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         for (name, database) in &self.desired.databases {
@@ -136,7 +138,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that the roles of memberships exist or are declared, and that memberships have no cycles.
+    /// Checks that the roles and members of memberships are declared, external or predefined, and that memberships have
+    /// no cycles. Memberships that are to be revoked are left out.
     fn memberships(&mut self) {
         let mut edges: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         for ((role, member), wanted) in &self.desired.memberships {
@@ -154,7 +157,8 @@ impl Check<'_> {
         }
     }
 
-    /// Reports the first privilege in a set that the kind of object does not support in any version.
+    /// Reports the first privilege in a set that the kind of object does not support in PostgreSQL 18, and so in no
+    /// version.
     fn privileges(&mut self, subject: &Subject, set: PrivilegeSet, kind: crate::acl::ObjectKind) {
         let PrivilegeSet::Only(privileges) = set else { return };
         let strange = privileges - kind.all(Version::major_version(18));
@@ -163,8 +167,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks the grantee of a grant. `nothing` is `true` for a grant that revokes everything, whose grantee may be
-    /// declared absent.
+    /// Checks the grantee of a grant: PUBLIC has no grant options, and a role must be declared, external or predefined.
+    /// `nothing` is `true` for a grant that revokes everything, whose grantee may be declared absent.
     fn grantee(&mut self, subject: &Subject, to: &Grantee, grantable: bool, nothing: bool) {
         match to {
             Grantee::Public if grantable => self.add(subject, InvalidReason::PublicOption),
@@ -233,7 +237,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that the roles and databases of settings are not declared absent, and that the roles exist.
+    /// Checks the scopes of settings: roles must be declared, external or predefined, and neither roles nor databases
+    /// may be declared absent.
     fn settings(&mut self) {
         for (key, settings) in &self.desired.settings {
             for setting in settings.keys() {
@@ -249,7 +254,8 @@ impl Check<'_> {
     }
 }
 
-/// Returns the cycles of a graph, each once, beginning with its smallest name.
+/// Returns cycles of a graph, each once and beginning with its smallest name. At least one is returned if there are
+/// any.
 fn circles(edges: &BTreeMap<&Name, Vec<&Name>>) -> Vec<Vec<Name>> {
     let mut done: BTreeSet<&Name> = BTreeSet::new();
     let mut found: Vec<Vec<Name>> = Vec::new();

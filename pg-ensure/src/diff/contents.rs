@@ -8,8 +8,9 @@ use crate::name::{Name, Text};
 use crate::plan::{Change, DestructibleObject, INITIALIZED, Obstacle};
 
 impl Planner<'_> {
-    /// Plans the changes inside a database. A database that does not exist, is invalid or cannot be connected to is
-    /// reported as blocked.
+    /// Plans the changes inside a database: declared objects, the initial script, privileges, default privileges, and
+    /// removals. A database that does not exist, or whose contents could not be inspected, is reported as blocked. One
+    /// that is invalid, or is missing and declared absent, is left out.
     pub(super) fn contents(&mut self, database: &Name) {
         let desired = self.desired;
         let Some(found) = self.now.databases.get(database) else {
@@ -44,8 +45,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the initial script of a database, if this plan creates the database or it is empty. Not if the database
-    /// has a record of the script; if it has contents but no record, a note is added.
+    /// Plans the initial script of a database, if this plan creates the database or it is empty. The script is left out
+    /// if the database has a record of it; if the database has contents but no record, a note is added.
     fn initial_sql(&mut self, database: &Name, script: &Text) {
         let key = SettingKey { role: None, database: Some(database.clone()) };
         let settings = self.now.settings.get(&key);

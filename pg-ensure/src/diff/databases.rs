@@ -34,8 +34,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the creation of a database, unless it exists or is declared absent. A version without a required feature,
-    /// or a template with a collation mismatch, blocks it.
+    /// Plans the creation of a database, unless it exists or is declared absent. Without a declared template, it is
+    /// created from `template0` if encoding or locale are declared, else from `template1`. It is reported as blocked if
+    /// the version lacks a feature, or the template has a collation mismatch.
     fn create_database(&mut self, name: &Name, wanted: &Database) {
         if wanted.presence == Presence::Absent || self.now.databases.contains_key(name) {
             return;
@@ -93,7 +94,7 @@ impl Planner<'_> {
         self.emit(Change::CreateDatabase(Box::new(new)), "there is no such database");
     }
 
-    /// Plans the changes of existing databases, and of settings that apply to a database.
+    /// Plans the changes of existing databases: owners, properties, and settings that apply to a database.
     pub(super) fn databases(&mut self) {
         let desired = self.desired;
         self.database_owners();
@@ -110,8 +111,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the changes of one existing database: owner, tablespace, options and comment. Differences in properties
-    /// that cannot be changed are reported as blocked, a collation mismatch as a note.
+    /// Plans the changes of one existing database: tablespace, options and comment. An invalid database, and
+    /// differences in properties that cannot be changed, are reported as blocked, a collation mismatch as a note.
     fn database(&mut self, name: &Name, wanted: &Database) {
         let Some(now) = self.now.databases.get(name).cloned() else { return };
         let now = &now;
@@ -156,7 +157,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the removal of databases that are declared absent, as far as the operator consents to it.
+    /// Plans the removal of databases that are declared absent, as far as the operator consents to it. A template is
+    /// made an ordinary database before.
     pub(super) fn drop_databases(&mut self) {
         let desired = self.desired;
         for (name, wanted) in &desired.databases {
@@ -182,7 +184,8 @@ impl Planner<'_> {
     }
 }
 
-/// Returns the differing properties that can only be set at creation: name, current value and desired value.
+/// Returns the properties that can only be set at creation and differ from the desired ones, each as name, current
+/// value and desired value.
 fn immutable(found: &current::DatabaseState, wanted: &Database) -> Vec<(&'static str, String, String)> {
     let mut differences = Vec::new();
     let mut compare = |what, is: &str, wanted: Option<&str>, same: fn(&str, &str) -> bool| {

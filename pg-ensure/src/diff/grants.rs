@@ -86,7 +86,8 @@ impl Planner<'_> {
         Some(wanted)
     }
 
-    /// Plans the changes that give a grantee exactly the desired privileges on one object.
+    /// Plans the changes that give a grantee exactly the desired privileges on one object. An object that does not
+    /// exist, or a version that lacks a privilege, is reported as blocked, unless nothing has to be revoked.
     fn grant(&mut self, object: &Object, grant: &Grant) {
         let to = &grant.to;
         let what = format!("privileges of {to} on {object}");

@@ -33,8 +33,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans to reassign the objects of a role to `heir` and to revoke its privileges, in every database concerned.
-    /// Without an heir, DROP ROLE is reported as blocked if the role owns objects or holds privileges.
+    /// Plans to reassign the objects of a role to `heir` and to revoke its privileges, in every database that contains
+    /// any. Without an heir, DROP ROLE is reported as blocked. No effect if the role owns no objects and holds no
+    /// privileges.
     fn empty(&mut self, name: &Name, heir: Option<&Name>) {
         let places = self.now.dependencies_of(name);
         if places.is_empty() {

@@ -8,7 +8,7 @@ use crate::name::Name;
 use crate::plan::{Change, Options};
 
 impl Planner<'_> {
-    /// Plans the changes of memberships.
+    /// Plans the changes of memberships, removals before additions.
     pub(super) fn memberships(&mut self) {
         let desired = self.desired;
         // Removals come first, since a remaining membership could form a cycle with an added one.
@@ -24,7 +24,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the memberships of a member in a role, one per grantor.
+    /// Returns the existing memberships of a member in a role, one per grantor.
     fn rows(&self, role: &Name, member: &Name) -> Vec<(MembershipKey, MembershipOptions)> {
         let found = self.now.members(role).filter(|(key, _)| key.member == *member);
         found.map(|(key, options)| (key.clone(), *options)).collect()
@@ -48,8 +48,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the membership of a member in a role, and changes of its options. Before PostgreSQL 16, INHERIT and SET
-    /// are reported as unsupported.
+    /// Plans the membership of a member in a role, and changes of its options. Before PostgreSQL 16, values of INHERIT
+    /// and SET other than those in effect are reported as unsupported.
     fn join(&mut self, role: &Name, member: &Name, wanted: Membership) {
         let rows = self.rows(role, member);
         let has = |which: fn(&MembershipOptions) -> bool| rows.iter().any(|(_, options)| which(options));
@@ -134,14 +134,15 @@ impl Planner<'_> {
         if self.now.superuser() { session.bootstrap.clone() } else { session.user.clone() }
     }
 
-    /// Returns the grantor to name in the statement. `None` if it is the default grantor, or the server does not
-    /// distinguish grantors.
+    /// Returns the grantor to name in the statement. `None` if it is the default grantor, or the server, before
+    /// PostgreSQL 16, does not distinguish grantors.
     fn grantor(&self, key: &MembershipKey) -> Option<Name> {
         let own = self.own_grantor();
         (self.now.version.membership_options() && key.grantor != own).then(|| key.grantor.clone())
     }
 
     /// Returns `true` if the member has granted the role to others, so that removing the membership requires CASCADE.
+    /// Always `false` before PostgreSQL 16.
     fn depends(&self, key: &MembershipKey) -> bool {
         self.now.version.membership_options()
             && self.now.members(&key.role).any(|(other, _)| other.grantor == key.member && other != key)

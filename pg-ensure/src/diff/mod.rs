@@ -87,7 +87,8 @@ pub(crate) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Adds a step and applies the change to the model. Returns `false` if the change was reported as blocked instead,
-    /// because the session lacks a permission or the model rejects the change.
+    /// because the session lacks a permission, the model rejects the change, or it creates a role or database whose
+    /// name contains a line end, which PostgreSQL 19 rejects.
     fn emit(&mut self, change: Change, reason: impl Into<String>) -> bool {
         let what = || change.sql(self.now.version);
         if self.now.version.refuses_line_ends()
@@ -126,14 +127,16 @@ impl Planner<'_> {
         may
     }
 
-    /// Returns `true` if the session is permitted to grant `privileges` on an object with its current memberships.
+    /// Returns `true` if the session is permitted to grant `privileges` on an object, by its memberships at this point
+    /// of the plan.
     fn may_grant(&self, on: &Object, privileges: Privileges) -> bool {
         let grant = Change::Grant { on: on.clone(), to: Grantee::Public, privileges, grantable: false };
         permission::permitted(&self.now, &grant).is_ok()
     }
 
     /// Plans a membership of the session's role in `role`, if the session needs the membership to act for that role and
-    /// is permitted to grant it. No effect for superusers.
+    /// is permitted to grant it. No effect for a superuser, for a role that does not exist or is `pg_database_owner`,
+    /// and if the desired state declares this membership or, before PostgreSQL 16, the session is a member already.
     fn act_as(&mut self, role: &Name) {
         let (user, superuser) = (self.now.session.user.clone(), self.now.superuser());
         if superuser || !self.now.roles.contains_key(role) || *role == "pg_database_owner" {

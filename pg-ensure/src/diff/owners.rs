@@ -13,7 +13,7 @@ struct OwnerChange<'a> {
     before: Name,
     /// The declared owner.
     owner: &'a Name,
-    /// Whether the objects of the current owner in the database are to be reassigned to the declared one.
+    /// `true` if the objects of the current owner in the database are to be reassigned to the declared owner.
     reassign: bool,
 }
 

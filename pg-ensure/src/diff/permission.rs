@@ -9,7 +9,10 @@ use crate::object::{Local, Object};
 use crate::plan::{Attributes, Change, Commented, NewDatabase};
 use std::collections::BTreeMap;
 
-/// Checks that the session has the permission for a change. The error is a description of what is missing.
+/// Checks that the session has the permission for a change. A superuser has every permission.
+///
+/// # Errors
+/// Returns a description of the first permission that is missing.
 pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), String> {
     if now.superuser() {
         return Ok(());
@@ -86,7 +89,7 @@ struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Returns `true` if the session's role has an attribute.
+    /// Returns the value of an attribute of the session's role; `false` if the role is not known.
     fn own(&self, attribute: fn(&crate::current::RoleState) -> bool) -> bool {
         self.now.roles.get(self.user).is_some_and(attribute)
     }
@@ -111,9 +114,12 @@ impl Rules<'_> {
         if self.own(|role| role.createdb) { Ok(()) } else { Err(format!("{} has no CREATEDB", self.user)) }
     }
 
-    /// Checks that the session may set these attributes, as `AlterRole()` in user.c does: from PostgreSQL 16 on,
-    /// CREATEDB, REPLICATION and BYPASSRLS can only be changed by a role that has the attribute; SUPERUSER never. The
-    /// error is the reason.
+    /// Checks that the session may set these attributes of a role, as `AlterRole()` in user.c does. SUPERUSER can be
+    /// changed by a superuser only. From PostgreSQL 16 on, CREATEDB, REPLICATION and BYPASSRLS can be changed only by a
+    /// role that has the attribute; before, CREATEDB needs nothing here, and the other two need a superuser.
+    ///
+    /// # Errors
+    /// Returns the reason for the first attribute that may not be set.
     fn attributes(&self, attributes: &Attributes) -> Result<(), String> {
         if attributes.superuser.is_some() {
             return Err("SUPERUSER is a superuser's to change".to_owned());
@@ -136,11 +142,11 @@ impl Rules<'_> {
         Ok(())
     }
 
-    /// Checks that the session may alter a role: it needs CREATEROLE and, from PostgreSQL 16 on, ADMIN on the role; a
-    /// superuser cannot be altered.
+    /// Checks that the session may alter a role: it needs CREATEROLE and, from PostgreSQL 16 on, ADMIN on the role. A
+    /// superuser cannot be altered, nor, before PostgreSQL 16, a role with REPLICATION.
     ///
     /// # Errors
-    /// Returns a description of the missing right.
+    /// Returns a description of the missing permission.
     fn manages(&self, role: &Name) -> Result<(), String> {
         self.createrole()?;
         let found = self.now.roles.get(role);
@@ -162,10 +168,11 @@ impl Rules<'_> {
         Err(format!("{} has no ADMIN option on {role}", self.user))
     }
 
-    /// Checks that the session may grant or revoke membership in a role, on behalf of `grantor` if there is one.
+    /// Checks that the session may grant or revoke membership in a role: it needs ADMIN on the role or, before
+    /// PostgreSQL 16, CREATEROLE, and the privileges of `grantor` if there is one. The role must not be a superuser.
     ///
     /// # Errors
-    /// Returns a description of the missing right.
+    /// Returns a description of the missing permission.
     fn grants_role(&self, role: &Name, grantor: Option<&Name>) -> Result<(), String> {
         if self.now.roles.get(role).is_some_and(|role| role.superuser) {
             return Err(format!("{role} is a superuser"));
@@ -202,7 +209,10 @@ impl Rules<'_> {
     }
 
     /// Checks that the session may make a role the owner of an object, as `check_can_set_role()` does. A missing role
-    /// passes.
+    /// passes here and is rejected by the model.
+    ///
+    /// # Errors
+    /// Returns a description of the missing permission.
     fn becomes(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.can_set(self.user, role) {
             return Ok(());
@@ -210,7 +220,10 @@ impl Rules<'_> {
         Err(format!("{} cannot SET ROLE to {role}", self.user))
     }
 
-    /// Checks that the session has the privileges of a role. A missing role passes.
+    /// Checks that the session has the privileges of a role. A missing role passes here and is rejected by the model.
+    ///
+    /// # Errors
+    /// Returns a description of the missing permission.
     fn has(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.has_privileges_of(self.user, role) {
             return Ok(());
@@ -290,19 +303,19 @@ impl Rules<'_> {
             && database.is_some_and(|found| self.now.has_privileges_of(self.user, &found.owned.owner))
     }
 
-    /// Checks that the session has CREATE on a database.
+    /// Checks that the session has CREATE on a database. A missing database passes.
     ///
     /// # Errors
-    /// Returns a description of the missing right.
+    /// Returns a description of the missing permission.
     fn creates_in(&self, database: &Name) -> Result<(), String> {
         let Some(found) = self.now.databases.get(database) else { return Ok(()) };
         self.creates(&found.owned, &format!("database {database}"))
     }
 
-    /// Checks that the session has CREATE on a tablespace.
+    /// Checks that the session has CREATE on a tablespace. A missing tablespace passes.
     ///
     /// # Errors
-    /// Returns a description of the missing right.
+    /// Returns a description of the missing permission.
     fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
         let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
         self.creates(found, &format!("tablespace {name}"))

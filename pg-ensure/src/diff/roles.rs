@@ -42,7 +42,7 @@ impl Planner<'_> {
     }
 
     /// Plans one statement that changes the attributes of a role, or one per group of attributes if the session may
-    /// change only some of them.
+    /// change only some of them; the others are then reported as blocked.
     fn alter(&mut self, name: &Name, attributes: Attributes) {
         let whole = Change::AlterRole { name: name.clone(), attributes };
         if super::permission::permitted(&self.now, &whole).is_ok() {
@@ -140,8 +140,8 @@ enum Verdict {
     Set(String),
 }
 
-/// Compares a declared password with the stored one. `least` is the number of iterations below which a verifier is
-/// replaced.
+/// Compares a declared password with the stored one. A verifier with fewer iterations than `least`, an MD5 hash, and a
+/// password whose state is unknown are to be replaced; a declared verifier is stored whatever its iterations are.
 fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdict {
     let set = |why: &str| Verdict::Set(why.to_owned());
     let weak = |count: NonZeroU32| {
@@ -173,7 +173,7 @@ fn judge(wanted: &Password, stored: &StoredPassword, least: NonZeroU32) -> Verdi
 
 /// Returns the declared attributes that differ from the current ones.
 fn changed_attributes(found: &RoleState, wanted: &desired::Role) -> Attributes {
-    /// Returns the wanted value if it differs from the found one. `None` if they are equal, or none is wanted.
+    /// Returns the desired value if it differs from the current one. `None` if they are equal, or none is desired.
     fn other<T: PartialEq + Copy>(found: T, wanted: Option<T>) -> Option<T> {
         wanted.filter(|wanted| *wanted != found)
     }

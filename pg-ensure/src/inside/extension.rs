@@ -113,7 +113,11 @@ impl ExtensionChange {
         }
     }
 
-    /// Checks that the session may make the change. The error names the missing permission.
+    /// Checks that the session may make the change: to create an extension, it must be trusted and the session have
+    /// CREATE on the database; other changes need the privileges of the extension's owner.
+    ///
+    /// # Errors
+    /// Returns a description of the missing permission.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         match self {
             Self::Create { name, .. } => {
@@ -177,8 +181,9 @@ fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut Installe
 }
 
 impl Extension {
-    /// Plans the installation of an extension, or the changes of its version and schema. Blocks it if the server does
-    /// not offer the extension or version. No effect on one that is declared absent.
+    /// Plans the installation of an extension, or the changes of its version and schema. The change is blocked if the
+    /// server does not offer the extension or the version. No effect on one that is declared absent. Without a declared
+    /// or required schema, the extension is installed into `public`.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
             return;
@@ -242,7 +247,7 @@ impl Extension {
         }
     }
 
-    /// Reports an error if the extension's schema is declared absent.
+    /// Reports an error if the declared schema of the extension is declared absent in the same database.
     pub(super) fn check(
         &self,
         subject: &Subject,
@@ -264,7 +269,7 @@ impl InstalledExtension {
     }
 }
 
-/// Adds a step with a change of an extension.
+/// Adds a step with a change of an extension to the plan, or reports the change as blocked.
 fn emit(work: &mut dyn DatabasePlanner, change: ExtensionChange, reason: &str) {
     work.emit(InsideChange::Extension(change), reason.to_owned());
 }

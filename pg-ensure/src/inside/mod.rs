@@ -90,7 +90,8 @@ impl DeclaredObjects {
 }
 
 impl Contents {
-    /// Returns the contents of a database that was just created from an unmodified template1.
+    /// Returns the contents of a database that was just created from an unmodified template1: the schema `public`, the
+    /// built-in languages and the extension `plpgsql`.
     #[must_use]
     pub fn fresh(bootstrap: &Name, version: Version) -> Self {
         let name = |name: &str| Name::new(name).expect("a name");
@@ -127,7 +128,8 @@ impl Contents {
         }
     }
 
-    /// Removes a schema with all its contents from the model.
+    /// Removes a schema from the model with its objects, extensions and default privileges; its tables leave their
+    /// publications.
     fn drop_schema(&mut self, name: &Name) {
         self.schemas.remove(name);
         self.occupied.remove(name);
@@ -147,7 +149,8 @@ impl Contents {
         owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
     }
 
-    /// Removes every privilege and default privilege of a role, and the default privileges of objects that it creates.
+    /// Removes the privileges and default privileges that a role has or has granted, and the default privileges of
+    /// objects that it creates.
     pub(crate) fn forget(&mut self, role: &Name) {
         self.schemas.values_mut().for_each(|schema| schema.owned.acl.forget(role));
         self.objects.values_mut().for_each(|owned| owned.acl.forget(role));
@@ -164,10 +167,10 @@ pub(crate) trait DatabasePlanner {
     fn contents(&self) -> Option<&Contents>;
     /// Returns an extension that the server offers. `None` if there is none with this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
-    /// Plans a membership that the session needs to act for a role, if it is permitted to grant that.
+    /// Plans a membership that the session needs to act for a role, if the session is permitted to grant it.
     fn act_as(&mut self, role: &Name);
-    /// Plans a membership that the session needs to act for the owner of the database, if it is permitted to grant
-    /// that.
+    /// Plans a membership that the session needs to act for the owner of the database, if the session is permitted to
+    /// grant it.
     fn act_as_owner(&mut self);
     /// Adds a step to the plan, or reports the change as blocked.
     fn emit(&mut self, change: InsideChange, reason: String);
@@ -214,8 +217,8 @@ pub(crate) trait SessionRights {
 pub(crate) trait DeclarationValidation {
     /// Reports an error of a declaration.
     fn add(&mut self, subject: &Subject, why: InvalidReason);
-    /// Reports an error if a role is not declared, or is declared absent. `what` is the purpose of the role, such as
-    /// `owner`.
+    /// Reports an error if a role is neither declared nor external nor predefined, or is declared absent. `what` is the
+    /// purpose of the role, such as `owner`.
     fn require_role(&mut self, subject: &Subject, what: &'static str, role: &Name);
 }
 
@@ -224,7 +227,8 @@ pub(crate) struct ClusterContext<'a> {
     pub(crate) version: Version,
     /// Role of the session.
     pub(crate) user: &'a Name,
-    /// Function that returns `true` if a role is a superuser, and `None` if it does not exist.
+    /// Function that returns whether a role is a superuser: `Some(true)` or `Some(false)`. `None` if the role does not
+    /// exist.
     pub(crate) roles: &'a dyn Fn(&Name) -> Option<bool>,
     pub(crate) available: &'a BTreeMap<Name, AvailableExtension>,
 }
@@ -311,7 +315,7 @@ pub(crate) mod snapshot {
         ("unpublishable", publication::snapshot::UNPUBLISHABLE),
     ];
 
-    /// Result of all queries of a database, by query name.
+    /// Results of the queries of [`QUERIES`] for a database.
     #[derive(Deserialize)]
     pub(crate) struct Rows<'a> {
         #[serde(borrow)]

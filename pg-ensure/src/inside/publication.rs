@@ -131,7 +131,7 @@ impl Operation {
     }
 }
 
-/// Returns the option `publish` in parentheses.
+/// Returns the option `publish` with these operations, in parentheses: `(publish = 'insert, update')`.
 fn option(publish: &BTreeSet<Operation>) -> String {
     let all: Vec<&str> = publish.iter().map(|operation| operation.word()).collect();
     format!("(publish = '{}')", all.join(", "))
@@ -182,7 +182,12 @@ impl PublicationChange {
         }
     }
 
-    /// Checks that the session may make the change. The error names the missing permission.
+    /// Checks that the session may make the change. Publishing all tables needs a superuser; other publications need
+    /// CREATE on the database and the privileges of the tables' owners. Changes need the privileges of the
+    /// publication's owner and, for a new table, of its owner; a new owner needs CREATE on the database and SET ROLE.
+    ///
+    /// # Errors
+    /// Returns a description of the missing permission.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         let owns = |name: &Name| {
             let found = rights.contents().and_then(|contents| contents.publications.get(name));
@@ -275,7 +280,7 @@ fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut Publicat
 /// Checks that a table exists and can be added to a publication.
 ///
 /// # Errors
-/// Returns a [`RejectedChange`] if it does not exist or is not an ordinary table.
+/// Returns a [`RejectedChange`] if the table does not exist or is one of [`Contents::unpublishable`].
 fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedChange> {
     let (schema, name) = table;
     if !contents.objects.contains_key(&Local::Table(schema.clone(), name.clone())) {
@@ -346,8 +351,8 @@ impl Publication {
         }
     }
 
-    /// Reports errors of the declaration: an unknown owner, tables together with `all_tables`, or a table in a schema
-    /// that is declared absent.
+    /// Reports errors of the declaration: an owner that is unknown or declared absent, tables together with
+    /// `all_tables`, or a table in a schema that is declared absent.
     pub(super) fn check(
         &self,
         subject: &Subject,
@@ -388,7 +393,7 @@ impl PublicationState {
     }
 }
 
-/// Adds a step with a change of a publication.
+/// Adds a step with a change of a publication to the plan, or reports the change as blocked.
 fn emit(work: &mut dyn DatabasePlanner, change: PublicationChange, reason: &str) {
     work.emit(InsideChange::Publication(change), reason.to_owned());
 }
@@ -409,15 +414,16 @@ pub(super) mod snapshot {
                 WHERE r.prpubid = p.oid)) AS entry
         FROM pg_publication p JOIN pg_roles o ON o.oid = p.pubowner";
 
-    /// Query for the relations that cannot be added to a publication.
+    /// Query for one array per relation that cannot be added to a publication (schema and name): views, materialized
+    /// views, foreign tables, and temporary and unlogged tables.
     pub(in crate::inside) const UNPUBLISHABLE: &str = "SELECT json_build_array(n.nspname, c.relname) AS entry
         FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND c.relpersistence <> 'p'";
 
     /// Row of the query of tables that cannot be published: schema and name.
     pub(in crate::inside) type TableRow<'a> = (Str<'a>, Str<'a>);
-    /// Row of the query: name, owner, whether it publishes all tables, operations in the order of [`Operation::ALL`],
-    /// and tables.
+    /// Row of the query: name, owner, `true` if all tables are published, flags of the operations in the order of
+    /// [`Operation::ALL`], and tables.
     pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>);
 
     /// Adds the publication of a row to `contents`.

@@ -95,7 +95,12 @@ impl SchemaChange {
         }
     }
 
-    /// Checks that the session may make the change. The error names the missing permission.
+    /// Checks that the session may make the change. A new schema needs CREATE on the database, a change or removal the
+    /// privileges of the schema's owner (for a removal those of the database's owner suffice), and a new owner CREATE
+    /// on the database and SET ROLE.
+    ///
+    /// # Errors
+    /// Returns a description of the missing permission.
     pub(super) fn permitted(&self, rights: &dyn SessionRights) -> Result<(), String> {
         match self {
             Self::Create { owner, .. } => {
@@ -189,8 +194,8 @@ impl Schema {
         }
     }
 
-    /// Plans the removal of a schema that is declared absent, with its contents if it has any, if the operator
-    /// consents.
+    /// Plans the removal of a schema that is declared absent, with CASCADE if other objects depend on it, if the
+    /// operator consents. No effect if it does not exist.
     pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let Some(contents) = work.contents().filter(|contents| contents.schemas.contains_key(name)) else {
             return;
@@ -208,7 +213,8 @@ impl Schema {
 }
 
 impl Schema {
-    /// Reports errors of the declaration: a reserved name, or an unknown owner.
+    /// Reports errors of the declaration: a reserved name (`pg_…` or `information_schema`), or an owner that is unknown
+    /// or declared absent.
     pub(super) fn check(&self, subject: &Subject, name: &Name, check: &mut dyn DeclarationValidation) {
         if name.as_str().starts_with("pg_") || *name == "information_schema" {
             check.add(subject, InvalidReason::Reserved(name.clone()));
@@ -227,7 +233,7 @@ impl SchemaState {
     }
 }
 
-/// Adds a step with a change of a schema.
+/// Adds a step with a change of a schema to the plan, or reports the change as blocked.
 fn emit(work: &mut dyn DatabasePlanner, change: SchemaChange, reason: &str) {
     work.emit(InsideChange::Schema(change), reason.to_owned());
 }

@@ -127,7 +127,8 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Declares an extension of which only the name is given.
+    /// Declares an extension of which only the name is given. Errors are recorded: a name that is not valid, or an
+    /// extension that is declared twice.
     fn extension(&mut self, database: &mut Database, of: &Name, word: &SpannedString) {
         let Some(name) = self.name(word) else { return };
         if self.place(Subject::Extension(of.clone(), name.clone()), word.span(), Vec::new()) {
@@ -135,7 +136,8 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Resolves the objects of one kind, and adds the valid ones to `into`. Errors are recorded.
+    /// Resolves the objects of one kind, and adds to `into` those with a valid name that are not declared twice. Errors
+    /// are recorded.
     fn each<W: ManifestObject>(&mut self, database: &Name, all: &[W], into: &mut BTreeMap<Name, W::Form>) {
         for written in all {
             let form = written.form(self);

@@ -8,13 +8,15 @@ use toml::de::{DeArray, DeTable, DeValue};
 /// Maximum nesting depth of values.
 const MAX_DEPTH: usize = 32;
 
-/// Byte range and description of an error.
+/// Byte range of an error in the text, and its description.
 pub type JsonError = (Range<usize>, String);
 
-/// Parses a JSON object. Values of null are omitted, as if the key were absent.
+/// Parses a JSON object, with the byte range of every key and value. Keys whose value is null are omitted, as if they
+/// were absent.
 ///
 /// # Errors
-/// Returns a [`JsonError`] if the text is not a valid JSON object, has a duplicate key, or is nested too deeply.
+/// Returns a [`JsonError`] if the text is not a valid JSON object, has a duplicate key or null in an array, or values
+/// are nested more than 32 deep.
 pub fn parse<'i>(text: &'i str) -> Result<Spanned<DeTable<'i>>, JsonError> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
@@ -60,10 +62,10 @@ impl<'i> Reader<'i> {
         found
     }
 
-    /// Parses a value. `None` for null, which is equivalent to omitting the key.
+    /// Parses a value, at the nesting depth `depth`. `None` for null, which is equivalent to omitting the key.
     ///
     /// # Errors
-    /// Returns place and description of the first syntax error.
+    /// Returns place and description of the first error.
     fn value(&mut self, depth: usize) -> Result<Option<Spanned<DeValue<'i>>>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(self.wrong("values are nested too deeply"));
@@ -149,10 +151,10 @@ impl<'i> Reader<'i> {
         }
     }
 
-    /// Parses a string, at its opening quote.
+    /// Parses a string, at its opening quote, and returns its content.
     ///
     /// # Errors
-    /// Returns place and description of the first syntax error.
+    /// Returns place and description of the error.
     fn string(&mut self) -> Result<String, JsonError> {
         let start = self.at;
         let mut escaped = false;

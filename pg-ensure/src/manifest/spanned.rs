@@ -71,9 +71,9 @@ pub enum SettingValue {
     Integer(i64),
     /// A floating-point number.
     Number(f64),
-    /// A text, or the elements of a list joined by commas.
+    /// A text, used as it is.
     Text(String),
-    /// The elements of a list such as `search_path`.
+    /// The elements of a list: quoted separately for a parameter such as `search_path`, otherwise joined by commas.
     List(Vec<String>),
     /// `{ absent = true }`: the setting is reset.
     Absent(AbsentSpec),
@@ -83,7 +83,7 @@ pub enum SettingValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AbsentSpec {
-    /// Must be `true`; with `false` the setting is reset too.
+    /// Must be `true`; `false` is an error.
     pub absent: bool,
 }
 

@@ -32,7 +32,8 @@ pub enum WriteError {
     Json(#[source] serde_json::Error),
 }
 
-/// Converts a desired state to a manifest. Parsing and resolving the manifest yields the same desired state.
+/// Converts a desired state to the text of a manifest. Parsing and resolving the manifest yields the same desired
+/// state.
 ///
 /// # Errors
 /// Returns [`WriteError::Secret`] if a role has a password, and other errors if serialization fails.
@@ -44,7 +45,8 @@ pub fn write(desired: &DesiredState, format: Format) -> Result<String, WriteErro
     }
 }
 
-/// Converts a desired state to the serialized form.
+/// Converts a desired state to the serialized form. Roles and databases of which only settings are declared get an
+/// entry with nothing else.
 ///
 /// # Errors
 /// Returns [`WriteError::Secret`] if a role has a password.

@@ -36,7 +36,7 @@ pub(super) fn move_to(
     Ok(())
 }
 
-/// Sets the options that are given.
+/// Sets the options of a database that are not `None`.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the database does not exist.
@@ -54,7 +54,7 @@ pub(super) fn set_options(
     Ok(())
 }
 
-/// Removes a database with its settings, unless it is a template or the session's own.
+/// Removes a database with its settings, and the dependencies on roles that it has.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if it does not exist, is a template, or is the session's own.
@@ -75,11 +75,12 @@ pub(super) fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(),
     Ok(())
 }
 
-/// Creates a database with the properties of its template, `template1` by default. The owner is by default the
-/// session's user.
+/// Creates a database with the encoding, locale, tablespace and contents of its template, `template1` by default,
+/// unless they are given. The owner is by default the session's user; the ACL is the default.
 ///
 /// # Errors
-/// Returns a [`RejectedChange`] if PostgreSQL would reject the statement, as for an existing name.
+/// Returns a [`RejectedChange`] if a database of this name exists, or the owner, the template or the tablespace does
+/// not.
 pub(super) fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedChange> {
     if state.databases.contains_key(&new.name) {
         return rejected(format!("there is a database {} already", new.name));

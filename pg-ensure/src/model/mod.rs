@@ -166,7 +166,7 @@ fn database<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut Data
     state.databases.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no database {name}")))
 }
 
-/// Returns the contents of a database, or those of a new database if they were not read.
+/// Returns the contents of a database. If they were not read, those of a new database are stored and returned.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the database does not exist.
@@ -177,7 +177,7 @@ fn contents_of<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut C
 
 /// Returns the role that a GRANT of the session is recorded for, as `select_best_grantor()`: the owner of the object if
 /// the session has its privileges, else the session's role or another one whose privileges it has, with the grant
-/// option for all `privileges`; the owner without such a role. `None` if the model does not track such an object.
+/// option for all `privileges`; the owner without such a role. Never `None` for an object that exists.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the object does not exist.
@@ -212,7 +212,7 @@ fn grantor(
     Ok(Some(first.cloned().unwrap_or(owner)))
 }
 
-/// Returns the owner and the ACL of an object. `None` if the model does not track such an object.
+/// Returns the owner and the ACL of an object. A parameter without an ACL gets the default one. Never `None`.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the object does not exist.
@@ -257,7 +257,7 @@ fn columns<'a>(
     })
 }
 
-/// Sets or removes the comment on a role or database.
+/// Sets or removes the comment on a role or database; `None` and an empty text remove it.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the role or database does not exist.

@@ -31,7 +31,8 @@ pub(super) fn set_password(
     Ok(())
 }
 
-/// Revokes the ADMIN option of a membership, and memberships that depend on it.
+/// Revokes the ADMIN option of a membership, and removes memberships that depend on it. `grantor` is the grantor named
+/// in the statement, `None` for the default.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the membership does not exist.
@@ -50,7 +51,8 @@ pub(super) fn revoke_admin(
     Ok(())
 }
 
-/// Removes a membership, and memberships that depend on it.
+/// Removes a membership, and memberships that depend on it. `grantor` is the grantor named in the statement, `None` for
+/// the default.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the membership does not exist.
@@ -76,10 +78,11 @@ fn role<'a>(state: &'a mut CurrentState, name: &Name) -> Result<&'a mut RoleStat
     state.roles.get_mut(name).ok_or_else(|| RejectedChange(format!("there is no role {name}")))
 }
 
-/// Creates a role. From PostgreSQL 16 on, a session that is not a superuser's becomes a member with ADMIN.
+/// Creates a role. From PostgreSQL 16 on, a session that is not a superuser's becomes a member with ADMIN, and gets a
+/// second membership with the options of `createrole_self_grant`.
 ///
 /// # Errors
-/// Returns a [`RejectedChange`] if it exists already.
+/// Returns a [`RejectedChange`] if the role exists already.
 pub(super) fn create(
     state: &mut CurrentState,
     name: &Name,
@@ -168,7 +171,9 @@ fn default_grantor(state: &CurrentState, _role: &Name) -> Name {
     if state.superuser() { state.session.bootstrap.clone() } else { state.session.user.clone() }
 }
 
-/// Grants a membership, or changes its options.
+/// Grants a membership, or changes those of its options that are given. `grantor` is the grantor named in the
+/// statement, `None` for the default. A new membership has the options of the server: no ADMIN, SET, and INHERIT as the
+/// member's attribute (before PostgreSQL 16 always).
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if a role does not exist, or the membership would be circular.
@@ -199,7 +204,7 @@ pub(super) fn grant(
 }
 
 /// Removes the memberships in a role that `grantor` granted, if that role no longer has ADMIN, and in turn those
-/// granted by their members.
+/// granted by their members. No effect before PostgreSQL 16.
 fn orphans(state: &mut CurrentState, role: &Name, grantor: &Name) {
     if !state.version.membership_options() || state.is_admin_of(grantor, role) {
         return;
@@ -234,7 +239,8 @@ pub(super) fn reassign(
     Ok(())
 }
 
-/// Removes the privileges of a role on shared objects and in one database.
+/// Removes the privileges that a role has or has granted on shared objects and in one database and, from PostgreSQL 16
+/// on, the memberships that it granted. Objects that it owns are left.
 pub(super) fn drop_owned(state: &mut CurrentState, place: &Name, role: &Name) {
     for database in state.databases.values_mut() {
         database.owned.acl.forget(role);

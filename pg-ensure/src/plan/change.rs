@@ -198,7 +198,8 @@ pub enum Change {
         /// New owner of the objects.
         to: Name,
     },
-    /// `DROP OWNED`, which also revokes the privileges of a role in a database.
+    /// `DROP OWNED`, which drops the objects of a role in a database and revokes its privileges there and on shared
+    /// objects.
     DropOwned {
         /// Database in which the statement is executed.
         database: Name,

@@ -73,7 +73,7 @@ impl Digest {
 }
 
 /// Feeds version, session, the part of the current state that the desired state covers, and the changes of the steps to
-/// the hash.
+/// the hash, but not their reasons.
 fn feed_all(feed: &mut Feed, current: &CurrentState, desired: &DesiredState, steps: &[Step]) -> fmt::Result {
     // A plan that was made on a standby is one for the primary that it becomes.
     let session = Session { in_recovery: false, ..current.session.clone() };

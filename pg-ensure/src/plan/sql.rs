@@ -126,7 +126,8 @@ fn tail(cascade: bool) -> &'static str {
     if cascade { " CASCADE" } else { "" }
 }
 
-/// Returns the clause WITH of a GRANT of membership. Before PostgreSQL 16 there is only ADMIN OPTION.
+/// Returns the clause WITH of a GRANT of membership, with the options that are given. Before PostgreSQL 16 there is
+/// only ADMIN OPTION. Empty without an option.
 fn membership(options: Options, version: Version) -> String {
     if !version.membership_options() {
         return if options.admin == Some(true) { " WITH ADMIN OPTION".to_owned() } else { String::new() };
@@ -153,7 +154,8 @@ fn defaults(key: &DefaultKey) -> String {
     format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{}", key.creator.quoted(), schema.unwrap_or_default())
 }
 
-/// Returns the options of ALTER DATABASE that are given.
+/// Returns the options of ALTER DATABASE and CREATE DATABASE that are given, each as SQL: ALLOW_CONNECTIONS, CONNECTION
+/// LIMIT and IS_TEMPLATE.
 fn database_options(limit: Option<i32>, allow: Option<bool>, template: Option<bool>) -> Vec<String> {
     let mut words = Vec::new();
     words.extend(allow.map(|allow| format!("ALLOW_CONNECTIONS {allow}")));

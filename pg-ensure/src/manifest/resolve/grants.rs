@@ -10,7 +10,8 @@ use crate::name::{Name, Text};
 use crate::object::{Local, Object, Setting};
 
 impl Resolution<'_, '_> {
-    /// Resolves names of privileges. `all` in the list stands for all. Unknown names are recorded as errors.
+    /// Resolves names of privileges, ignoring case. `all` stands for all privileges, whatever follows it. Unknown names
+    /// are recorded as errors and left out.
     pub(super) fn privileges(&mut self, words: &[SpannedString]) -> PrivilegeSet {
         let mut found = Privileges::NONE;
         for word in words {
@@ -44,7 +45,8 @@ impl Resolution<'_, '_> {
         self.maybe(word)
     }
 
-    /// Resolves a `[[grant]]` entry. Either privileges or `absent` must be given.
+    /// Resolves a `[[grant]]` entry, and adds it to the desired state. Errors are recorded; exactly one of privileges
+    /// and `absent` must be given.
     pub(super) fn grant(&mut self, spec: &GrantSpec) {
         let to = self.grantee(&spec.to);
         let privileges = self.privileges(&spec.privileges);
@@ -132,8 +134,8 @@ impl Resolution<'_, '_> {
         one(Object::Inside(database, local))
     }
 
-    /// Resolves a `[[default_privileges]]` entry, and with `existing` also a grant on the existing objects of the
-    /// schema.
+    /// Resolves a `[[default_privileges]]` entry, and adds it to the desired state; with `existing` also a grant on the
+    /// existing objects of the schema. Errors are recorded.
     pub(super) fn default_grant(&mut self, spec: &DefaultGrantSpec) {
         let names = (self.name(&spec.database), self.name(&spec.creator), self.grantee(&spec.to));
         let schema = self.maybe(spec.schema.as_ref());
@@ -170,7 +172,8 @@ impl Resolution<'_, '_> {
     }
 }
 
-/// Formats argument types as the server does: with one space after each separating comma.
+/// Formats argument types as the server does: without white space around them, and with one space after each separating
+/// comma. Commas in quotes or parentheses do not separate.
 fn space_arguments(arguments: &str) -> String {
     let mut quoted = false;
     let mut depth = 0;

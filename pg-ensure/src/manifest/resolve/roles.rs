@@ -59,7 +59,8 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Resolves one database of an `[[ensure]]` entry, with its extensions and settings.
+    /// Resolves one database of an `[[ensure]]` entry, with its extensions and settings. The entry may add to another
+    /// declaration of the database, and records an error if it contradicts that.
     pub(super) fn ensured_database(
         &mut self,
         owner: &Name,
@@ -168,7 +169,8 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Resolves a `[[role]]` entry with its memberships and settings.
+    /// Resolves a `[[role]]` entry with its memberships and settings, and adds them to the desired state. Errors are
+    /// recorded.
     pub(super) fn role(&mut self, spec: &RoleSpec) {
         let Some(name) = self.name(&spec.name) else { return };
         let none = spec.no_password.then_some(());
@@ -219,7 +221,7 @@ impl Resolution<'_, '_> {
         }
     }
 
-    /// Adds a membership, unless it is declared twice.
+    /// Adds a membership. One that is declared twice is recorded as an error.
     pub(super) fn membership(&mut self, role: Name, member: Name, wanted: Membership, span: Range<usize>) {
         if self.place(Subject::Membership(role.clone(), member.clone()), span, Vec::new()) {
             self.desired.membership(role, member, wanted);

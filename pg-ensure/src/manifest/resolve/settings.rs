@@ -8,8 +8,9 @@ use crate::name::{Name, Text};
 use crate::object::Setting;
 
 impl Resolution<'_, '_> {
-    /// Resolves settings of a role, of a database, or of a role in a database. A setting that is not valid is recorded
-    /// as a problem.
+    /// Resolves settings of a role, of a database, of a role in a database or, if both are `None`, of all roles, and
+    /// adds them to the desired state. Errors are recorded: a name or value that is not valid, `absent = false`, or two
+    /// declarations with different values.
     pub(in crate::manifest) fn settings(
         &mut self,
         role: Option<&Name>,
