@@ -12,8 +12,8 @@ const FILE: &str = "TESTS_LEFT_OUT";
 /// tests; the test must return then.
 ///
 /// # Panics
-/// Panics if this process is not root, and the environment variable [`FILE`] is not set, so that the test would be
-/// skipped silently, or the file cannot be written.
+/// Panics if this process is not root, and the environment variable `TESTS_LEFT_OUT` is not set, so that the test would
+/// be skipped silently, or the file cannot be written.
 pub fn needs_root(test: &str) -> bool {
     // The folder of a process belongs to its account.
     if std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {
