@@ -9,12 +9,11 @@ use edge_policy::config::{Listener, ListenerKind};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-/// For each listener, in their order, the sockets of its workers, the last worker first: `pop` returns those of the
-/// next worker. Empty for a listener that waits for its interface or address.
+/// The sockets of several listeners, as returned by [`open`].
 #[derive(Default)]
 pub(super) struct OpenListeners {
-    /// For each listener, the sockets of its workers, the last worker first: `pop` returns those of the next worker.
-    /// Empty for a listener that waits for its interface or address.
+    /// For each listener, in their order, the sockets of its workers, the last worker first: `pop` returns those of the
+    /// next worker. Empty for a listener that waits for its interface or address.
     pub(super) sockets: Vec<Vec<Sockets>>,
     /// The address of each listener, in the same order. A configured port 0 is replaced by the port that was chosen,
     /// once there are sockets.

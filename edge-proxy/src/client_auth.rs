@@ -31,9 +31,9 @@ pub enum ClientCertificatesError {
     /// A file contains no object of the expected kind in PEM, or a malformed one.
     #[error("{}: not a valid PEM file: expected {expected}", path.display())]
     Pem {
-        /// The kind of object that is missing or malformed.
+        /// The path of the file.
         path: PathBuf,
-        /// The kind of object that is missing or damaged.
+        /// The kind of object that is missing or malformed.
         expected: &'static str,
     },
     /// A certificate in the file of the authorities cannot be parsed as a trust anchor.

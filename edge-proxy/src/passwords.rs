@@ -25,10 +25,10 @@ const MAX_WAITING_PER_CLIENT: usize = 4;
 /// The highest number of threads that verify passwords. There is at most one per CPU.
 const MAX_THREADS: usize = 4;
 
-/// The user exists, and the password is right.
+/// The result of the verification of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PasswordVerdict {
-    /// The password is right.
+    /// The user exists, and the password is right.
     Right,
     /// The password is wrong, or there is no such user.
     Wrong,

@@ -10,8 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A newly accepted connection that is registered with the runtime only when it has to wait. A client that is rejected
-/// for its first bytes thereby costs only accept, read and close. `None` after registration failed.
+/// A connected stream socket.
 pub(crate) enum Socket {
     /// A newly accepted connection that is registered with the runtime only when it has to wait. A client that is
     /// rejected for its first bytes thereby costs only accept, read and close. `None` after registration failed.

@@ -12,7 +12,7 @@ pub enum CertificateError {
     /// Reading a folder of certificates failed, or the thread that watches it cannot be started.
     #[error("cannot read the folder {}", path.display())]
     Folder {
-        /// The error of the system call.
+        /// The path of the folder.
         path: PathBuf,
         /// The error of the system call.
         source: io::Error,

@@ -11,9 +11,9 @@ use std::time::Duration;
 pub(super) struct Denial {
     /// The head of the response.
     pub(super) head: ResponseHead,
-    /// The reason that is logged and counted.
+    /// The content of the response.
     pub(super) content: Vec<u8>,
-    /// The reason for the log and the metrics.
+    /// The reason that is logged and counted.
     pub(super) reason: Reason,
 }
 

@@ -69,9 +69,10 @@ pub struct SpanMetrics {
 pub struct SiteMetrics {
     /// The name of the site. Empty for the metrics of requests that matched no site.
     pub name: String,
-    /// The number of requests by version, in the order HTTP/1.0, 1.1, 2, 3.
+    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without a
+    /// response.
     pub statuses: [u64; 6],
-    /// The number of requests by version: HTTP/1.0, 1.1, 2 and 3.
+    /// The number of requests by version, in the order HTTP/1.0, 1.1, 2, 3.
     pub versions: [u64; 4],
     /// The number of requests that arrived in early data.
     pub early: u64,

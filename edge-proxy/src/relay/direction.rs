@@ -49,15 +49,14 @@ enum SpliceEnd {
 ///
 /// Bytes between plain sockets are spliced once those that were read before are written, and copied otherwise.
 pub(super) struct RelayDirection {
-    /// The number of bytes at the beginning of the buffer that were written.
+    /// The bytes that were read and are to be copied.
     buffer: Vec<u8>,
-    /// True if the source has ended or failed.
+    /// The number of bytes at the beginning of the buffer that were written.
     start: usize,
+    /// True if the source has ended or failed.
+    ended: bool,
     /// The result of the direction: true once the end was forwarded to the destination, false once the destination is
     /// closed. `None` while bytes may still be forwarded.
-    ended: bool,
-    /// `Some(true)` once the end was forwarded to the destination, `Some(false)` once the destination is closed. `None`
-    /// while bytes may still be forwarded.
     finished: Option<bool>,
     /// True unless the kernel has refused to splice.
     splices: bool,

@@ -72,7 +72,7 @@ pub(crate) struct Http1Request {
     data: usize,
     /// True if the connection can be reused after this exchange. False before the final response head.
     keep_alive: bool,
-    /// True if the sending direction of the tunnel is to be shut down once the output is written.
+    /// True after a switch to the requested protocol.
     tunnel: bool,
     /// True if the sending direction of the tunnel is to be shut down once the output is written.
     half_closes: bool,

@@ -51,8 +51,9 @@ struct ConnectionState {
 /// A handle of an HTTP/2 connection to an upstream, by which streams are opened.
 #[derive(Clone)]
 pub(super) struct MultiplexedConnection {
-    /// The state of the connection, shared with its task.
+    /// The handle of the h2 crate, by which streams are opened.
     send: SendRequest<Bytes>,
+    /// The state of the connection, shared with its task.
     state: Rc<ConnectionState>,
 }
 

@@ -90,9 +90,9 @@ struct CachedName {
 enum Resolution {
     /// The cached addresses are used at once.
     Use,
-    /// There are no cached addresses; the exchange waits for the lookup.
+    /// The cached addresses are used from this time on, unless newer ones arrive before.
     UseFrom(Instant),
-    /// There are no addresses; the exchange waits for the lookup.
+    /// There are no cached addresses; the exchange waits for the lookup.
     Wait,
     /// There are no cached addresses, and the last lookup failed less than [`RETRY_AFTER_FAILURE`] ago.
     Fail,

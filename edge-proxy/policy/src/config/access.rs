@@ -81,12 +81,11 @@ impl fmt::Display for Hsts {
     }
 }
 
-/// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used.
-/// Must not be empty or contain duplicates. Default: zstd, br, gzip.
+/// Compression of response content on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
     /// The codings offered, in order of preference. Among codings of equal weight in Accept-Encoding the first is used.
-    /// Must not be empty or contain duplicates.
+    /// Must not be empty or contain duplicates. Default: zstd, br, gzip.
     pub codings: Vec<Coding>,
     /// The minimum length of content to compress, in bytes. Default: 1024. Content of unknown length is compressed as
     /// well.

@@ -236,17 +236,18 @@ impl Default for KernelTls {
 /// [`Snapshot::new`](crate::Snapshot::new) rejects values out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The highest number of fields in the header section of a request, 1 to 10000. Default: 100.
+    /// The largest header section of a request in bytes, without the request line, 256 to 65535. Default: 16 KiB.
+    /// Counted as received over HTTP/1.1, and by RFC 9113 §6.5.2 and RFC 9114 §4.2.2 over HTTP/2 and HTTP/3, there
+    /// together with the request target's limit.
     pub header_bytes: usize,
-    /// The longest request target in bytes, 16 to 65535. Default: 32 KiB.
+    /// The highest number of fields in the header section of a request, 1 to 10000. Default: 100.
     pub header_fields: usize,
-    /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection, 1 to 65535. Default: 100.
+    /// The longest request target in bytes, 16 to 65535. Default: 32 KiB.
     pub target_bytes: usize,
-    /// The number of requests that a client may abort on one HTTP/2 or HTTP/3 connection, by a reset or an error of
-    /// the protocol. Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
+    /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection, 1 to 65535. Default: 100.
     pub streams: u32,
-    /// The number of requests that a client may abort on one connection, by a reset or an error of the protocol.
-    /// Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
+    /// The number of requests that a client may abort on one HTTP/2 or HTTP/3 connection, by a reset or an error of the
+    /// protocol. Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
     pub resets: u32,
     /// The number of HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a
     /// client may send on one connection beyond those that its requests and their content account for. Default: 1000. A
@@ -256,16 +257,15 @@ pub struct Limits {
     /// The highest number of concurrent connections of one worker: of TCP connections, and of QUIC connections of each
     /// listener. Default: 16384.
     pub connections: usize,
+    /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6.
+    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted.
+    pub connections_per_client: u32,
     /// The highest number of idle connections of one worker to one target. Default: 4096. Below it, as many stay open
     /// as were in use at the same time in the last 15 to 20 s.
-    pub connections_per_client: u32,
+    pub idle_upstream: usize,
     /// The number of bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream
     /// windows shrink as their number grows. Above the limit, the responses whose clients have read nothing for the
     /// longest time are aborted.
-    pub idle_upstream: usize,
-    /// Bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream windows shrink as
-    /// their number grows. Above the limit, the responses whose clients have read nothing for the longest time are
-    /// aborted.
     pub upstream_buffer: usize,
     /// The largest response header section of an upstream in bytes, 256 to 65535. Default: 32 KiB.
     pub response_header_bytes: usize,

@@ -39,10 +39,9 @@ const ABORTS_PER_SECOND: u32 = 20;
 /// sections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Http2Limits {
-    /// The highest count of aborted requests, which decreases by [`ABORTS_PER_SECOND`]. One more closes the
-    /// connection.
+    /// The highest number of concurrent streams.
     pub(super) streams: u32,
-    /// The highest number of aborted requests, less those that are tolerated per second.
+    /// The highest count of aborted requests, which decreases by [`ABORTS_PER_SECOND`]. One more closes the connection.
     pub(super) resets: u32,
     /// The limits of field sections.
     pub(super) section: SectionLimits,

@@ -23,12 +23,12 @@ pub(crate) enum HelloVerdict {
     Alert,
 }
 
-/// The datagram is not a QUIC packet that can begin a connection, or QUIC would answer it without a connection.
+/// The reason a datagram was dropped without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DropReason {
-    /// The QUIC version is not version 1.
+    /// The datagram is not a QUIC packet that can begin a connection, or QUIC would answer it without a connection.
     Garbage,
-    /// The QUIC version is not supported.
+    /// The QUIC version is not version 1.
     Version,
     /// A CRYPTO frame or the ClientHello is malformed.
     Malformed,

@@ -36,7 +36,8 @@ pub(crate) struct QuicLimits {
     pub(crate) idle: Duration,
     /// The highest number of connections of one engine. Above it, first flights of unknown clients are dropped.
     pub(crate) connections: usize,
-    /// The highest number of connections of one engine. Above it, unknown clients get no response.
+    /// The highest number of handshakes from addresses that are not validated. Above it, a client must validate its
+    /// address by a Retry before any cryptography (RFC 9000 §8.1.2).
     pub(crate) pending_handshakes: usize,
     /// The highest number of handshakes from addresses that are not validated of one client, which is an IPv4 address
     /// or a /64 of IPv6. Above it, the client must validate its address by a Retry.

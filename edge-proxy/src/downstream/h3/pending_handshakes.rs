@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// The number of pending handshakes by client: an IPv4 address or a /64 of IPv6. Clients without any are absent.
+/// The number of pending handshakes, in total and by client. They are counted apart from the client's connections,
+/// since the address is not validated and may be another client's.
 #[derive(Debug, Default)]
 pub(super) struct PendingHandshakes {
-    /// The number of pending handshakes of all clients.
+    /// The number of pending handshakes by client: an IPv4 address or a /64 of IPv6. Clients without any are absent.
     by_client: HashMap<IpAddr, u32>,
-    /// The total number.
+    /// The number of pending handshakes of all clients.
     all: usize,
 }
 

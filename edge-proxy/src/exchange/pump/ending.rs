@@ -18,9 +18,9 @@ const RESET_DELAY: Duration = Duration::from_millis(50);
 /// The failure that ends the exchange.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
-    /// The progress of the delivery of data that was read from the closed side before.
+    /// The failure that ends the exchange.
     why: Failure,
-    /// The progress of the delivery of data that was read before.
+    /// The progress of the delivery of data that was read from the closed side before.
     stage: Stage,
 }
 
