@@ -8,9 +8,13 @@ use crate::h1::reason_phrase;
 /// A media type that error responses are available in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MediaType {
+    /// HTML, `text/html`.
     Html,
+    /// JSON, `application/json`.
     Json,
+    /// A problem document (RFC 9457), `application/problem+json`.
     Problem,
+    /// Plain text, `text/plain`.
     Text,
 }
 

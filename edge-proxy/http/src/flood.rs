@@ -16,7 +16,7 @@ const SENT_PER_CREDIT: u64 = 2048;
 /// The number of received content bytes that add the tokens of one frame. Payloads of other frames beyond as many bytes
 /// cost as much more.
 const RECEIVED_PER_CREDIT: u64 = 256;
-/// The number of seconds in which time alone fills the whole bucket: a tenth of the limit is added per second.
+/// The number of seconds in which time alone fills the whole bucket: a tenth of its size is added per second.
 const MILLIS_PER_CREDIT: u64 = 10;
 
 /// The length of the client preface in bytes (RFC 9113 §3.4).
@@ -176,7 +176,8 @@ impl FloodMeter {
         self.skip(length);
     }
 
-    /// Adds tokens for a DATA frame with `length` content bytes, or takes those of a frame if it is empty.
+    /// Adds tokens for a DATA frame with `length` content bytes without padding, or takes those of a frame if it is
+    /// empty.
     fn content(&mut self, length: usize) {
         if length == 0 {
             self.take(FRAME_COST);

@@ -23,7 +23,7 @@ pub struct ForwardedElement<'a> {
 pub struct MalformedForwarded;
 
 /// Parses one line of the field: elements separated by commas, pairs by semicolons (RFC 7239 §4). Unknown parameters
-/// are skipped.
+/// are skipped. Whitespace is accepted around names and behind values.
 ///
 /// ```
 /// let elements = edge_http::forwarded::parse(br#"for=192.0.2.1, For="[2001:db8::1]:80";proto=https"#).unwrap();

@@ -53,7 +53,7 @@ impl SectionUsage {
         Self { limits, bytes: 0, fields: 0 }
     }
 
-    /// Counts a field line.
+    /// Counts a field line, also one that exceeds a limit.
     ///
     /// # Errors
     /// [`SectionError::TooLarge`] if a limit is exceeded.
@@ -322,7 +322,7 @@ pub(crate) fn status_digits(status: u16) -> [u8; 3] {
     [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
 }
 
-/// Formats a number as decimal digits into `digits` and returns the part that is used.
+/// Formats a number as decimal digits at the end of `digits`, and returns the part that is used.
 pub fn digits(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {

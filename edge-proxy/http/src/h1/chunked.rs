@@ -6,7 +6,7 @@ use crate::section::may_be_trailer;
 use crate::{Fields, Name};
 use memchr::memchr;
 
-/// The longest extension of a chunk in bytes, behind the chunk size.
+/// The longest remainder of a chunk-size line behind the size in bytes, the CR included.
 const MAX_SIZE_LINE: usize = 256;
 /// The highest number of extension bytes in one message. Extensions cost work and have no use.
 const MAX_EXTENSION_BYTES: usize = 16 * 1024;
@@ -23,13 +23,13 @@ pub enum ChunkError {
     /// or `;`.
     #[error("malformed chunk size")]
     Size,
-    /// A line has a bare LF, a CR without LF, or a control character in an extension.
+    /// A line has a bare LF, or a chunk extension has a control character.
     #[error("malformed chunk line")]
     Line,
     /// The chunk data is not followed by CR LF.
     #[error("chunk data does not end where its size says")]
     Data,
-    /// A trailer field is malformed.
+    /// A trailer field has no colon, a name that is not a token, or a control character in its value.
     #[error("malformed trailer")]
     Trailer,
     /// The extensions or trailers exceed a limit.
@@ -101,7 +101,8 @@ impl ChunkedDecoder {
         Self { state: ChunkState::Size, extensions: 0, trailer_bytes: 0, trailers: Fields::new() }
     }
 
-    /// Decodes the framing at the beginning of `buf`, which contains the bytes that are not consumed yet.
+    /// Decodes the framing at the beginning of `buf`, which contains the bytes that are not consumed yet. Data, framing
+    /// that is incomplete, and the end of the content end a step.
     ///
     /// # Errors
     /// [`ChunkError`] as soon as the bytes cannot become valid content. The decoder must not be used afterwards.
@@ -142,7 +143,8 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Reports that `n` bytes of data were consumed, at most [`ChunkedProgress::data`].
+    /// Reports that `n` bytes of data were consumed, at most [`ChunkedProgress::data`]. No effect unless data is
+    /// expected.
     pub fn consume(&mut self, n: usize) {
         if let ChunkState::Data(left) = self.state {
             let left = left.saturating_sub(n as u64);

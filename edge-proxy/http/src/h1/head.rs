@@ -25,8 +25,8 @@ impl Default for HeadLimits {
     }
 }
 
-/// The highest number of bytes of a request line besides its target: a method of at most 32 bytes, two spaces, the
-/// version and the line end.
+/// The highest number of bytes of a request line besides its target, rounded up: a method of at most 32 bytes, two
+/// spaces, the version and the line end.
 const MAX_REQUEST_LINE_OVERHEAD: usize = 48;
 
 /// The reason a head is rejected.
@@ -39,7 +39,8 @@ pub enum HeadError {
     /// A line ends in a bare LF.
     #[error("a line does not end in CR LF")]
     LineEnd,
-    /// The request or status line is malformed.
+    /// The request or status line is malformed: parts are missing, the method is not a token of at most 32 bytes, the
+    /// version is not written as one, or the status is not 100 to 999.
     #[error("malformed first line")]
     FirstLine,
     /// The version has the form of an HTTP version, but is not HTTP/1.0 or HTTP/1.1.
@@ -52,20 +53,21 @@ pub enum HeadError {
     /// The request target exceeds its limit.
     #[error("request target too long")]
     TargetTooLong,
-    /// A field line has no colon, whitespace before the colon, line folding, or a control character.
+    /// A field line has no colon, a name that is empty, longer than 65,535 bytes or not a token (as with whitespace
+    /// before the colon or line folding), or a control character other than a tab in its value.
     #[error("malformed field line")]
     Field,
     /// The head exceeds the limit of bytes or fields.
     #[error("header section too large")]
     TooLarge,
-    /// Host is missing in HTTP/1.1, repeated, malformed, or differs from the authority of an absolute target (RFC 9112
-    /// §3.2).
+    /// Host is missing in HTTP/1.1, repeated, malformed, or differs from the authority of the request target (RFC 9112
+    /// §3.2), or that authority is malformed.
     #[error("Host missing, repeated, malformed or different from the target")]
     Host,
     /// Content-Length is not a decimal number, or is repeated.
     #[error("malformed or repeated Content-Length")]
     ContentLength,
-    /// Transfer-Encoding is not exactly `chunked`, is repeated, or is used in HTTP/1.0.
+    /// Transfer-Encoding is not exactly `chunked` (in any case), is repeated, or is used in HTTP/1.0.
     #[error("unacceptable Transfer-Encoding")]
     TransferEncoding,
     /// The head has both Content-Length and Transfer-Encoding (RFC 9112 §6.1).
@@ -158,7 +160,7 @@ fn line(buf: &[u8], at: usize) -> Result<Option<usize>, HeadError> {
 }
 
 /// Parses the field lines from `start` to the empty line into `fields`. Returns the offset behind the empty line.
-/// `None` if the section is incomplete.
+/// `None` if the section is incomplete. `start` must be behind a CR LF.
 ///
 /// # Errors
 /// [`HeadError`] if a line is malformed, or there are too many.

@@ -63,7 +63,8 @@ fn repair_lines(buf: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// Returns the number of the line of a response head, counted from 1, that caused this error of
-/// [`response`](super::response). 1 if no line can be determined.
+/// [`response`](super::response): the first malformed field line, line with a bare LF, Content-Length or
+/// Transfer-Encoding, or the last line of a head that is too large. 1 for other errors, and if no such line is found.
 pub fn response_line_of(buf: &[u8], why: HeadError) -> usize {
     let lines = || buf.split(|byte| *byte == b'\n');
     let end = lines().position(|line| line.trim_ascii().is_empty()).unwrap_or(usize::MAX);

@@ -3,7 +3,7 @@
 use crate::section::digits;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 
-/// The framing of response content towards an HTTP/1 client.
+/// The framing of response content in HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFraming {
     /// Content-Length, or no content.
@@ -92,7 +92,9 @@ fn length_line(out: &mut Vec<u8>, length: u64) {
 }
 
 /// Appends a response head of HTTP/1.1. `method` is that of the request, and `framing` is from
-/// [`ResponseFraming::choose`]. If `close` is true, `Connection: close` is added, except to 1xx.
+/// [`ResponseFraming::choose`]. A TE field is omitted. The framing fields are written from `framing` and `head.body`,
+/// except to 1xx and 204. A 101 has `Connection: Upgrade`. If `close` is true, `Connection: close` is added, except to
+/// 1xx.
 pub fn write_response(
     out: &mut Vec<u8>,
     head: &ResponseHead,
@@ -145,7 +147,7 @@ pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends the last chunk, the trailers if any are given, and the final CR LF.
+/// Appends the last chunk, the trailers if any are given (without TE), and the final CR LF.
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {

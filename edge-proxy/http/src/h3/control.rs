@@ -92,10 +92,11 @@ impl ControlStreamDecoder {
         }
     }
 
-    /// Checks that a frame of this type and length may begin here.
+    /// Checks that a frame of this type and length may begin here, and counts it.
     ///
     /// # Errors
-    /// [`ProtocolError::Connection`].
+    /// [`ProtocolError::Connection`] if the first frame is not SETTINGS, SETTINGS is repeated, the type is not allowed
+    /// on a control stream, or the payload is too long for its type.
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         self.count += 1;
         self.kind = kind;
@@ -121,10 +122,12 @@ impl ControlStreamDecoder {
         Ok(())
     }
 
-    /// Applies a complete frame.
+    /// Applies a complete frame. Frames of unknown types have no effect.
     ///
     /// # Errors
-    /// [`ProtocolError::Connection`] if its payload is invalid.
+    /// [`ProtocolError::Connection`] if its payload is invalid, for a push ID of GOAWAY that increases or of
+    /// MAX_PUSH_ID that decreases, a priority of another stream than a request, and always for CANCEL_PUSH and the
+    /// priority of a push.
     fn end(&mut self) -> Result<(), ProtocolError> {
         const ID: ProtocolError = ProtocolError::Connection(Code::H3_ID_ERROR);
         match self.kind {

@@ -122,10 +122,11 @@ impl RequestDecoder {
         }
     }
 
-    /// Checks that a frame of this type and length may begin here.
+    /// Checks that a frame of this type and length may begin here, and counts it.
     ///
     /// # Errors
-    /// [`ProtocolError`].
+    /// [`ProtocolError`] for a frame that is not allowed in this part of the request or on a request stream, for
+    /// content beyond Content-Length, a field section longer than its limit, and too many frames without useful work.
     fn begin(&mut self, kind: u64, len: u64) -> Result<(), ProtocolError> {
         const UNEXPECTED: ProtocolError = ProtocolError::Connection(Code::H3_FRAME_UNEXPECTED);
         self.kind = kind;
@@ -213,8 +214,8 @@ impl RequestDecoder {
     /// Checks at the end of the stream that the request is complete.
     ///
     /// # Errors
-    /// [`ProtocolError`] if the stream ended inside a frame or before the head (RFC 9114 §4.1, §7.1), or if the content
-    /// is shorter than its Content-Length (§4.1.2).
+    /// [`ProtocolError::Connection`] if the stream ended inside a frame (RFC 9114 §7.1), and [`ProtocolError::Stream`]
+    /// if it ended before the head (§4.1) or the content is shorter than its Content-Length (§4.1.2).
     pub fn finish(&self) -> Result<(), ProtocolError> {
         if !self.frames.is_between_frames() {
             return Err(ProtocolError::Connection(Code::H3_FRAME_ERROR));

@@ -134,8 +134,8 @@ pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     length.map(drop).ok_or(InvalidHuffman)
 }
 
-/// Writes both symbols of an entry of [`PAIRS`] at the offset `n`. The second is overwritten later if the entry has
-/// only one.
+/// Writes both symbols of an entry of [`PAIRS`] at the offset `n`, modulo 16. The second is overwritten later if the
+/// entry has only one.
 #[inline]
 fn write(room: &mut [u8; DECODE_MARGIN], n: usize, pair: u32) {
     // One store. 64 bits hold twelve words at most, so that `n` is as it was.

@@ -75,7 +75,7 @@ impl Extensions {
         self == Self::NONE
     }
 
-    /// Stores an extension of type `kind`. Empty values and unknown types are ignored.
+    /// Stores an extension of type `kind`. Unknown types are ignored, as are empty values except that of TLS.
     ///
     /// # Errors
     /// [`Error::Extension`] for a value that is repeated, too long or malformed.
