@@ -49,7 +49,7 @@ enum SpliceEnd {
 ///
 /// Bytes between plain sockets are spliced once those that were read before are written, and copied otherwise.
 pub(super) struct RelayDirection {
-    /// The bytes that were read and are to be copied.
+    /// The bytes that were read, including the part that was written.
     buffer: Vec<u8>,
     /// The number of bytes at the beginning of the buffer that were written.
     start: usize,
