@@ -15,7 +15,7 @@ const TUNNEL_END_TIMEOUT: Duration = Duration::from_secs(2);
 /// The delay before a reset that could discard content that was sent, or was not accepted yet.
 const RESET_DELAY: Duration = Duration::from_millis(50);
 
-/// The failure that ends the exchange.
+/// The end of an exchange that has begun, and its progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     /// The failure that ends the exchange.
