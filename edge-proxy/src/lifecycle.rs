@@ -38,11 +38,10 @@ pub(crate) struct Sockets {
     pub(crate) inherited: bool,
 }
 
-/// Opens these listeners for a configuration without accepting connections. The worker replies with its index and the
-/// result.
+/// A command to a worker.
 pub(crate) enum Command {
-    /// Opens these listeners for a configuration without accepting connections. The reply is the worker's index and the
-    /// result.
+    /// Opens these listeners for a configuration without accepting connections. The worker replies with its index and
+    /// the result.
     Prepare { runtime: Arc<Runtime>, opened: Vec<Sockets>, reply: std_mpsc::Sender<(usize, io::Result<()>)> },
     /// Serves the prepared configuration and its listeners, and closes the listeners in `closed`. No effect if nothing
     /// is prepared.

@@ -20,9 +20,9 @@ use tokio::net::UnixStream;
 
 /// The PROXY header to send at the beginning of a connection.
 pub(crate) struct OutgoingProxyHeader<'a> {
-    /// The extensions that describe the client's connection. Sent in version 2 only.
+    /// The version of the header.
     pub(crate) version: ProxyOut,
-    /// The description of the client's connection. Sent in version 2 only.
+    /// The extensions that describe the client's connection. Sent in version 2 only.
     pub(crate) extensions: &'a Extensions,
     /// The source address: that of the client.
     pub(crate) client: SocketAddr,

@@ -8,10 +8,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
-/// The configuration for requests, with the ALPN protocol `h2` for an upstream of HTTP/2, else `http/1.1`.
+/// The TLS configurations for one upstream.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
-    /// The configuration for requests, with ALPN `h2` or `http/1.1`.
+    /// The configuration for requests, with the ALPN protocol `h2` for an upstream of HTTP/2, else `http/1.1`.
     pub(crate) requests: Arc<ClientConfig>,
     /// The configuration for connections that are to be switched to another protocol, with the ALPN protocol
     /// `http/1.1`.

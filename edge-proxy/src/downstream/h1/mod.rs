@@ -39,10 +39,10 @@ enum NextRequest {
     Request { keep_alive: bool, expects_continue: bool },
     /// The head is malformed or too large.
     Bad(h1::HeadError),
+    /// The header timeout passed before the head that had begun was complete.
+    Slow,
     /// The client closed the connection before a head was complete, reading failed, the client sent nothing for the
     /// idle timeout, or the worker drains.
-    Slow,
-    /// The client closed the connection, sent nothing for the idle timeout, or the worker drains.
     End,
 }
 

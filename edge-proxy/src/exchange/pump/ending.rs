@@ -29,9 +29,9 @@ pub(super) struct Ending {
 enum Stage {
     /// The delivery has not begun.
     New,
-    /// All data and the end of the tunnel were delivered to the upstream, which is read until its own end.
+    /// Data that was read is being delivered.
     Delivers,
-    /// All data and the end of the tunnel were delivered to the upstream.
+    /// All data and the end of the tunnel were delivered to the upstream, which is read until its own end.
     Ended,
 }
 
