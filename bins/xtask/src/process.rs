@@ -44,6 +44,14 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 /// Returns the second failure.
 pub(crate) fn with_second_try(what: &str, mut check: impl FnMut() -> Outcome) -> Outcome {
     let Err(first) = check() else { return Ok(()) };
+    second_try(what, &first, check)
+}
+
+/// Runs a check that failed once more. Prints the first failure, and names a check that passes now.
+///
+/// # Errors
+/// Returns the second failure.
+pub(crate) fn second_try(what: &str, first: &str, check: impl FnOnce() -> Outcome) -> Outcome {
     println!("xtask: {what}: failed: {first}; once more …");
     check()?;
     println!("xtask: {what}: passed at the second try only");

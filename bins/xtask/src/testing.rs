@@ -1,7 +1,7 @@
 //! Tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that
 //! measure run alone, after the others.
 
-use crate::process::{Outcome, cargo, root, step, target, with_second_try};
+use crate::process::{Outcome, cargo, root, second_try, step, target, with_second_try};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -110,11 +110,13 @@ pub(crate) fn run() -> Outcome {
         programs.into_iter().partition(|program| ALONE.iter().any(|which| program.is(*which)));
     let turn = |program: &Program| FIRST.iter().position(|which| program.is(*which)).unwrap_or(FIRST.len());
     together.sort_by_key(turn);
-    let again = concurrently(&together);
+    let once_more = concurrently(&together);
     let on_its_own = |program: &Program| step(&format!("tests of {}", program.label()), program.command());
     // A program that failed beside others gets a second try on its own, in which its time limits are met.
-    let mut failed: Vec<String> =
-        again.iter().filter_map(|program| second_try(program, on_its_own)).collect();
+    let second = |(program, why): &(Program, String)| {
+        second_try(&format!("tests of {}", program.label()), why, || on_its_own(program)).err()
+    };
+    let mut failed: Vec<String> = once_more.iter().filter_map(second).collect();
     failed.extend(
         alone.iter().filter_map(|program| with_second_try(&program.label(), || on_its_own(program)).err()),
     );
@@ -123,17 +125,9 @@ pub(crate) fn run() -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
 }
 
-/// Runs a program that failed once more. Returns the failure of this run, `None` if it passed.
-fn second_try(program: &Program, run: impl Fn(&Program) -> Outcome) -> Option<String> {
-    let failure = run(program).err();
-    if failure.is_none() {
-        println!("xtask: tests of {}: passed at the second try only", program.label());
-    }
-    failure
-}
-
-/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order. Returns those that failed.
-fn concurrently(programs: &[Program]) -> Vec<Program> {
+/// Runs programs, [`PARALLEL_PROGRAMS`] of them at a time in their order. Returns those that failed, each with its
+/// failure.
+fn concurrently(programs: &[Program]) -> Vec<(Program, String)> {
     let (waiting, failed) = (Mutex::new(programs.iter()), Mutex::new(Vec::new()));
     let next = || waiting.lock().expect("nobody panics with it").next();
     std::thread::scope(|scope| {
@@ -142,7 +136,7 @@ fn concurrently(programs: &[Program]) -> Vec<Program> {
                 while let Some(program) = next() {
                     if let Err(why) = run_captured(program) {
                         println!("xtask: {why}");
-                        failed.lock().expect("nobody panics with it").push(program.clone());
+                        failed.lock().expect("nobody panics with it").push((program.clone(), why));
                     }
                 }
             });
