@@ -1,11 +1,8 @@
 //! Import: the desired state that describes a cluster in its current state.
 
 use crate::acl::{Acl, Grantee, ObjectKind};
-use crate::comment;
-use crate::current::{Contents, CurrentState, MembershipOptions, Owned, Provider};
-use crate::desired::{
-    Database, DefaultGrant, DesiredState, Grant, GrantTarget, Membership, PrivilegeSet, Role,
-};
+use crate::current::{Contents, CurrentState, MembershipOptions, Owned};
+use crate::desired::{Database, DefaultGrant, DesiredState, Grant, GrantTarget, Membership, PrivilegeSet};
 use crate::name::Name;
 use crate::object::{Local, Object};
 use crate::version::Version;
@@ -23,20 +20,7 @@ pub fn import(current: &CurrentState) -> DesiredState {
     let version = current.version;
     let own = |name: &Name| *name == current.session.bootstrap || name.as_str().starts_with("pg_");
     for (name, role) in current.roles.iter().filter(|(name, _)| !own(name)) {
-        let wanted = Role {
-            superuser: Some(role.superuser),
-            createdb: Some(role.createdb),
-            createrole: Some(role.createrole),
-            inherit: Some(role.inherit),
-            login: Some(role.login),
-            replication: Some(role.replication),
-            bypassrls: Some(role.bypassrls),
-            connection_limit: Some(role.connection_limit),
-            valid_until: Some(role.valid_until),
-            comment: Some(comment::imported(role.comment.as_ref())),
-            ..Role::default()
-        };
-        desired.role(name.clone(), wanted);
+        desired.role(name.clone(), role.imported());
     }
     if *current.session.bootstrap.as_str() != *"postgres" {
         desired.external(current.session.bootstrap.clone());
@@ -60,22 +44,7 @@ pub fn import(current: &CurrentState) -> DesiredState {
         }
     }
     for (name, database) in current.databases.iter().filter(|(name, _)| !template(name)) {
-        let own = database.provider != Provider::Libc;
-        let mut wanted = Database {
-            owner: Some(database.owned.owner.clone()),
-            encoding: Some(database.encoding.clone()),
-            provider: version.database_providers().then_some(database.provider),
-            locale: database.locale.clone().filter(|_| own),
-            collate: Some(database.collate.clone()),
-            ctype: Some(database.ctype.clone()),
-            icu_rules: database.icu_rules.clone(),
-            tablespace: Some(database.tablespace.clone()),
-            connection_limit: Some(database.connection_limit),
-            allow_connections: Some(database.allow_connections),
-            is_template: Some(database.is_template),
-            comment: Some(comment::imported(database.comment.as_ref())),
-            ..Database::default()
-        };
+        let mut wanted = database.imported(version);
         grants(&mut desired, &Object::Database(name.clone()), &database.owned, version);
         if let Some(contents) = &database.contents {
             inside(&mut desired, &mut wanted, name, contents, current);

@@ -4,6 +4,7 @@
 pub mod acl;
 #[cfg(feature = "client")]
 pub mod client;
+mod cluster;
 mod comment;
 pub mod current;
 pub mod desired;
@@ -18,6 +19,7 @@ mod object;
 mod owned;
 pub mod plan;
 mod presence;
+mod rights;
 mod scram;
 mod subject;
 mod time;

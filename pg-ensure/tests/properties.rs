@@ -7,6 +7,7 @@ use pg_ensure::desired::{
     self, DefaultGrant, DesiredState, Grant, GrantTarget, Membership, Presence, PrivilegeSet,
 };
 use pg_ensure::inside::publication::{Operation, Publication};
+use pg_ensure::plan::{MembershipChange, RoleChange};
 use pg_ensure::{
     Acl, Consent, CurrentState, DEFAULT_ITERATIONS, DestructibleObject, Grantee, Local, Name, Object,
     ObjectKind, Password, Privilege, Privileges, Setting, Text, ValidUntil, Version, diff, import, model,
@@ -492,7 +493,7 @@ proptest! {
         prop_assume!(!plan.steps.is_empty());
         let left_out = which.index(plan.steps.len());
         // With a role its memberships go as well.
-        let revokes = matches!(plan.steps[left_out].change, pg_ensure::Change::RevokeRole { .. });
+        let revokes = matches!(plan.steps[left_out].change, pg_ensure::Change::Membership(MembershipChange::Revoke { .. }));
         prop_assume!(!(revokes && wish.absent_roles().next().is_some()));
         let mut without = state;
         for (index, step) in plan.steps.iter().enumerate() {
@@ -517,7 +518,7 @@ proptest! {
         state.session.user = user.clone();
         state.session.reads_passwords = false;
         let (after, plan) = make(state, &wish, &everything());
-        let creates = plan.steps.iter().any(|step| matches!(step.change, pg_ensure::Change::CreateRole { .. }));
+        let creates = plan.steps.iter().any(|step| matches!(step.change, pg_ensure::Change::Role(RoleChange::Create { .. })));
         prop_assert!(createrole || !creates);
         // What it has got by one round may allow more in the next, and then it ends.
         let mut after = after;

@@ -7,7 +7,7 @@ use super::password::{self, StoredVerifiers};
 use crate::current::CurrentState;
 use crate::desired::DesiredState;
 use crate::name::Name;
-use crate::plan::{Change, ExecutionScope, Plan, Step};
+use crate::plan::{Change, ExecutionScope, Plan, RoleChange, Step};
 use crate::version::Version;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Socket};
@@ -118,7 +118,7 @@ fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
 /// Returns the role whose password a change sets. `None` for other changes.
 fn password_of(change: &Change) -> Option<&Name> {
     match change {
-        Change::SetPassword { name } => Some(name),
+        Change::Role(RoleChange::SetPassword { name }) => Some(name),
         _ => None,
     }
 }

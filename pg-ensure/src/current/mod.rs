@@ -1,20 +1,20 @@
 //! The current state of a cluster.
 
-mod defaults;
-
+pub use crate::cluster::database::{DatabaseState, Provider};
+pub use crate::cluster::default_privilege::{DefaultKey, DefaultKind};
+pub use crate::cluster::membership::{MembershipKey, MembershipOptions};
+pub use crate::cluster::role::RoleState;
+pub use crate::cluster::role::password::StoredPassword;
+pub use crate::cluster::setting::SettingKey;
 pub use crate::inside::Contents;
 pub use crate::inside::extension::{AvailableExtension, InstalledExtension};
 pub use crate::inside::schema::SchemaState;
 pub use crate::owned::Owned;
-pub use defaults::{DefaultKey, DefaultKind};
 
 use crate::acl::{Acl, ObjectKind};
 use crate::name::{Name, Text};
-use crate::object::Setting;
-use crate::scram::Verifier;
-use crate::time::ValidUntil;
+use crate::object::{Local, Object, Setting};
 use crate::version::Version;
-use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
@@ -61,15 +61,6 @@ pub enum Dependency {
     Shared,
 }
 
-/// Scope of settings: a role or all roles, in a database or all databases.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SettingKey {
-    /// Name of the role. `None` for all roles.
-    pub role: Option<Name>,
-    /// Name of the database. `None` for all databases.
-    pub database: Option<Name>,
-}
-
 /// Session that inspects and changes the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -85,199 +76,6 @@ pub struct Session {
     pub reads_passwords: bool,
     /// `true` for each of `set` and `inherit`, in this order, that `createrole_self_grant` contains.
     pub self_grant: (bool, bool),
-}
-
-/// Attributes of a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "as PostgreSQL has them")]
-pub struct RoleState {
-    /// The SUPERUSER attribute.
-    pub superuser: bool,
-    /// The CREATEDB attribute.
-    pub createdb: bool,
-    /// The CREATEROLE attribute.
-    pub createrole: bool,
-    /// The INHERIT attribute.
-    pub inherit: bool,
-    /// The LOGIN attribute.
-    pub login: bool,
-    /// The REPLICATION attribute.
-    pub replication: bool,
-    /// The BYPASSRLS attribute.
-    pub bypassrls: bool,
-    /// Maximum number of concurrent connections; -1 for no limit.
-    pub connection_limit: i32,
-    /// Time at which the password expires (VALID UNTIL).
-    pub valid_until: ValidUntil,
-    /// Stored password, as far as known.
-    pub password: StoredPassword,
-    /// Comment on the role. `None` if there is none.
-    pub comment: Option<Text>,
-}
-
-impl Default for RoleState {
-    /// Returns a role with the defaults of `CREATE ROLE`.
-    fn default() -> Self {
-        Self {
-            superuser: false,
-            createdb: false,
-            createrole: false,
-            inherit: true,
-            login: false,
-            replication: false,
-            bypassrls: false,
-            connection_limit: -1,
-            valid_until: ValidUntil::Forever,
-            password: StoredPassword::None,
-            comment: None,
-        }
-    }
-}
-
-/// Stored password of a role, as far as known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoredPassword {
-    /// No password is stored.
-    None,
-    /// An MD5 hash, which is always replaced by a SCRAM verifier.
-    Md5,
-    /// A SCRAM verifier.
-    Scram(Verifier),
-    /// The stored password was compared and is the desired one; its number of iterations, `None` if not visible.
-    Right(Option<NonZeroU32>),
-    /// The stored password was compared and is not the desired one, or cannot be parsed.
-    Wrong,
-    /// The stored password was not compared or is not accessible.
-    Unknown,
-}
-
-impl StoredPassword {
-    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL. A value that is neither a SCRAM verifier
-    /// nor an MD5 hash is [`StoredPassword::Wrong`].
-    #[must_use]
-    pub fn parse(stored: Option<&SecretString>) -> Self {
-        use secrecy::ExposeSecret;
-        let Some(stored) = stored else { return Self::None };
-        let text = stored.expose_secret();
-        match Verifier::parse(text) {
-            Ok(verifier) => Self::Scram(verifier),
-            Err(_) if text.starts_with("md5") => Self::Md5,
-            Err(_) => Self::Wrong,
-        }
-    }
-}
-
-/// Identifies a membership.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MembershipKey {
-    /// Role that the membership is in.
-    pub role: Name,
-    /// Name of the member.
-    pub member: Name,
-    /// Grantor of the membership. Before PostgreSQL 16 it is recorded as the bootstrap superuser and has no effect.
-    pub grantor: Name,
-}
-
-/// Options of a membership.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MembershipOptions {
-    /// ADMIN: the member may grant the role to others.
-    pub admin: bool,
-    /// INHERIT: the member has the role's privileges without SET ROLE. Before PostgreSQL 16 this field is `true`, and
-    /// the member's attribute INHERIT applies.
-    pub inherit: bool,
-    /// SET: the member may SET ROLE to the role. Always `true` before PostgreSQL 16.
-    pub set: bool,
-}
-
-/// Locale provider of a database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Provider {
-    /// `libc`: the C library.
-    #[default]
-    Libc,
-    /// `icu`: the ICU library.
-    Icu,
-    /// `builtin`: PostgreSQL's own provider (from version 17).
-    Builtin,
-}
-
-impl Provider {
-    /// Returns the name of the provider in SQL.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Libc => "libc",
-            Self::Icu => "icu",
-            Self::Builtin => "builtin",
-        }
-    }
-}
-
-/// State of a database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabaseState {
-    /// Owner and ACL of the database.
-    pub owned: Owned,
-    /// The encoding, as `pg_encoding_to_char()` names it.
-    pub encoding: Text,
-    /// The locale provider.
-    pub provider: Provider,
-    /// Value of LC_COLLATE.
-    pub collate: Text,
-    /// Value of LC_CTYPE.
-    pub ctype: Text,
-    /// Locale of the ICU or builtin provider. `None` for libc.
-    pub locale: Option<Text>,
-    /// Additional ICU collation rules.
-    pub icu_rules: Option<Text>,
-    /// Name of the default tablespace.
-    pub tablespace: Name,
-    /// Maximum number of concurrent connections; -1 for no limit.
-    pub connection_limit: i32,
-    /// `true` if connections are permitted (ALLOW_CONNECTIONS).
-    pub allow_connections: bool,
-    /// `true` if roles with CREATEDB can clone the database (IS_TEMPLATE).
-    pub is_template: bool,
-    /// Comment on the database. `None` if there is none.
-    pub comment: Option<Text>,
-    /// Recorded and actual version of the collation, in this order. `None` if they agree or have no version.
-    pub collation_mismatch: Option<(Text, Text)>,
-    /// Contents. `None` if they were not inspected.
-    pub contents: Option<Contents>,
-    /// Message of the server that refused the session's connection. `None` if it did not.
-    pub closed: Option<String>,
-}
-
-impl DatabaseState {
-    /// Returns a database in UTF-8 with the C locale of libc, with this owner and defaults otherwise.
-    #[must_use]
-    pub fn plain(owner: &Name, version: Version) -> Self {
-        let text = |text: &str| Text::new(text).expect("a text");
-        Self {
-            owned: Owned::new(ObjectKind::Database, owner, version),
-            encoding: text("UTF8"),
-            provider: Provider::Libc,
-            collate: text("C"),
-            ctype: text("C"),
-            locale: None,
-            icu_rules: None,
-            tablespace: Name::new("pg_default").expect("a name"),
-            connection_limit: -1,
-            allow_connections: true,
-            is_template: false,
-            comment: None,
-            collation_mismatch: None,
-            contents: None,
-            closed: None,
-        }
-    }
-
-    /// Returns `true` for a database that an interrupted `DROP DATABASE` has left, which can only be dropped.
-    #[must_use]
-    pub fn is_invalid(&self) -> bool {
-        self.connection_limit == -2
-    }
 }
 
 impl CurrentState {
@@ -325,6 +123,28 @@ impl CurrentState {
             })
             .cloned()
             .collect()
+    }
+
+    /// Returns the owner and the ACL of an object. `None` if it does not exist or was not inspected.
+    pub(crate) fn access(&self, object: &Object) -> Option<(Name, Acl)> {
+        let both = |owned: &Owned| (owned.owner.clone(), owned.acl.clone());
+        match object {
+            Object::Database(name) => self.databases.get(name).map(|found| both(&found.owned)),
+            Object::Tablespace(name) => self.tablespaces.get(name).map(both),
+            Object::Parameter(name) => {
+                let owner = self.session.bootstrap.clone();
+                let acl = self.parameters.get(name).cloned();
+                let acl = acl.unwrap_or_else(|| Acl::default_of(ObjectKind::Parameter, &owner, self.version));
+                Some((owner, acl))
+            }
+            Object::Inside(database, local) => {
+                let inside = self.databases.get(database)?.contents.as_ref()?;
+                match local {
+                    Local::Schema(name) => inside.schemas.get(name).map(|schema| both(&schema.owned)),
+                    local => inside.objects.get(local).map(both),
+                }
+            }
+        }
     }
 
     /// Returns `true` if the session's role is a superuser.

@@ -3,20 +3,25 @@
 mod change;
 mod digest;
 mod obstacle;
-mod parts;
 mod risk;
-mod sql;
+mod scope;
 
+pub use crate::cluster::database::change::{DatabaseChange, NewDatabase};
+pub use crate::cluster::default_privilege::change::DefaultPrivilegeChange;
+pub use crate::cluster::grant::change::GrantChange;
+pub use crate::cluster::membership::change::{MembershipChange, Options};
+pub use crate::cluster::owned::OwnedChange;
+pub use crate::cluster::role::change::{Attributes, RoleChange};
+pub use crate::cluster::setting::change::SettingChange;
 pub use crate::inside::InsideChange;
 pub use crate::inside::extension::ExtensionChange;
 pub use crate::inside::schema::SchemaChange;
 pub use crate::subject::{DestructibleObject, InvalidDestructibleObject};
-pub use change::{Change, ExecutionScope};
+pub use change::Change;
 pub use digest::{Digest, InvalidDigest};
 pub use obstacle::{BlockedChange, Obstacle};
-pub use parts::{Attributes, Commented, NewDatabase, Options};
 pub use risk::Risk;
-pub(crate) use sql::INITIALIZED;
+pub use scope::ExecutionScope;
 
 use crate::version::Version;
 use std::collections::BTreeSet;
@@ -123,8 +128,10 @@ impl Plan {
 /// the database itself if REASSIGN OWNED in that database follows, so that both are one transaction.
 fn scope_of(steps: &[Step]) -> Option<ExecutionScope> {
     let first = &steps.first()?.change;
-    if let (Change::DatabaseOwner { name, .. }, Some(Change::ReassignOwned { database, .. })) =
-        (first, steps.get(1).map(|step| &step.change))
+    if let (
+        Change::Database(DatabaseChange::Owner { name, .. }),
+        Some(Change::Owned(OwnedChange::Reassign { database, .. })),
+    ) = (first, steps.get(1).map(|step| &step.change))
         && name == database
     {
         return Some(ExecutionScope::In(database.clone()));

@@ -4,6 +4,7 @@
 use crate::common::{apply, apply_with, as_superuser, config, name, on_each, plan, run, text};
 use pg_ensure::client::{ApplyOptions, Error, Event, NoopObserver, Observer, Outcome, Server, Timeouts};
 use pg_ensure::desired::{Database, Extension, Grant, GrantTarget, Membership, PrivilegeSet, Schema};
+use pg_ensure::plan::RoleChange;
 use pg_ensure::{
     Change, Consent, DesiredState, DestructibleObject, Grantee, Object, Obstacle, Password, Plan, Privilege,
     Role, Setting, Text, Verifier,
@@ -446,7 +447,9 @@ fn a_password_that_cannot_be_seen_is_set_once() {
     let with = server().known_passwords(record);
     assert!(apply(&with, &wish("one")).done.is_empty());
     let changed = apply(&with, &wish("two"));
-    assert!(matches!(&changed.done[..], [step] if matches!(step.change, Change::SetPassword { .. })));
+    assert!(
+        matches!(&changed.done[..], [step] if matches!(step.change, Change::Role(RoleChange::SetPassword { .. })))
+    );
     assert!(apply(&server().known_passwords(known(&changed)), &wish("two")).done.is_empty());
 }
 
@@ -560,7 +563,8 @@ fn statements(log: &str) -> Vec<String> {
 }
 
 fn planned_statements(plan: &Plan) -> Vec<String> {
-    let shown = plan.steps.iter().filter(|step| !matches!(step.change, Change::SetPassword { .. }));
+    let shown =
+        plan.steps.iter().filter(|step| !matches!(step.change, Change::Role(RoleChange::SetPassword { .. })));
     shown.map(|step| step.change.sql(plan.version)).collect()
 }
 

@@ -1,7 +1,10 @@
-//! Desired privileges and default privileges.
+//! Privileges on objects: desired form.
+
+pub(crate) mod change;
+pub(crate) mod difference;
+pub(crate) mod plan;
 
 use crate::acl::{Grantee, ObjectKind, Privileges};
-use crate::current::DefaultKind;
 use crate::name::Name;
 use crate::object::Object;
 use crate::version::Version;
@@ -85,23 +88,4 @@ impl PrivilegeSet {
             Self::Only(privileges) => privileges,
         }
     }
-}
-
-/// Exact set of default privileges of a grantee, which objects created later get. Existing objects are not affected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefaultGrant {
-    /// Name of the database.
-    pub database: Name,
-    /// The role whose newly created objects get these privileges (`FOR ROLE`).
-    pub creator: Name,
-    /// Schema to which they apply (`IN SCHEMA`). `None` for the whole database.
-    pub schema: Option<Name>,
-    /// Kind of object to which they apply.
-    pub kind: DefaultKind,
-    /// Grantee of the privileges.
-    pub to: Grantee,
-    /// Exact privileges. An empty set revokes all.
-    pub privileges: PrivilegeSet,
-    /// `true` if the privileges are to be held WITH GRANT OPTION, `false` if without.
-    pub grantable: bool,
 }

@@ -1,96 +1,41 @@
-//! Permissions of a session that is not a superuser's, according to the sources of PostgreSQL 13 to 18.
+//! Rights of a session that is not a superuser's, according to the sources of PostgreSQL 13 to 18.
 
-use super::grants::list;
-use crate::acl::Privileges;
-use crate::current::{AvailableExtension, Contents, CurrentState};
+use crate::acl::{Privilege, Privileges};
+use crate::current::{AvailableExtension, Contents, CurrentState, Owned, RoleState};
 use crate::inside::SessionRights;
 use crate::name::Name;
 use crate::object::{Local, Object};
-use crate::plan::{Attributes, Change, Commented, NewDatabase};
 use std::collections::BTreeMap;
 
-/// Checks that the session has the permission for a change. A superuser has every permission.
-///
-/// # Errors
-/// Returns a description of the first permission that is missing.
-pub(super) fn permitted(now: &CurrentState, change: &Change) -> Result<(), String> {
-    if now.superuser() {
-        return Ok(());
-    }
-    let rules = Rules { now, user: &now.session.user };
-    match change {
-        Change::CreateRole { attributes, .. } => {
-            rules.createrole()?;
-            rules.attributes(attributes)
-        }
-        Change::AlterRole { name, attributes } => {
-            rules.manages(name)?;
-            rules.attributes(attributes)
-        }
-        Change::SetPassword { name } | Change::ClearPassword { name } => {
-            if name == rules.user {
-                Ok(())
-            } else {
-                rules.manages(name)
-            }
-        }
-        Change::DropRole { name } => rules.manages(name),
-        Change::GrantRole { role, grantor, .. }
-        | Change::RevokeAdmin { role, grantor, .. }
-        | Change::RevokeRole { role, grantor, .. } => rules.grants_role(role, grantor.as_ref()),
-        Change::Comment { on, .. } => match on {
-            Commented::Role(name) => rules.manages(name),
-            Commented::Database(name) => rules.owns_database(name),
-        },
-        Change::Set { role, database, setting, .. } => {
-            if now.privileged_settings.contains(setting) {
-                return Err(format!("the parameter {setting} is a superuser's to set"));
-            }
-            match (role, database) {
-                (None, None) => Err("settings of all roles are a superuser's".to_owned()),
-                (Some(role), _) if role == rules.user => Ok(()),
-                (Some(role), None) => rules.manages(role),
-                (Some(role), Some(database)) => {
-                    rules.manages(role)?;
-                    rules.owns_database(database)
-                }
-                (None, Some(database)) => rules.owns_database(database),
-            }
-        }
-        Change::CreateDatabase(new) => rules.create_database(new),
-        Change::DatabaseOwner { name, owner } => {
-            rules.owns_database(name)?;
-            rules.createdb()?;
-            rules.becomes(owner)
-        }
-        Change::DatabaseTablespace { name, tablespace } => {
-            rules.owns_database(name)?;
-            rules.creates_in_tablespace(tablespace)
-        }
-        Change::DatabaseOptions { name, .. } | Change::DropDatabase { name } => rules.owns_database(name),
-        Change::Inside { database, change } => change.permitted(&DatabaseRights { rules: &rules, database }),
-        Change::Grant { on, privileges, .. } => rules.grants(on, *privileges),
-        Change::Revoke { on, grantor: None, .. } => rules.owns(on),
-        Change::Revoke { grantor: Some(grantor), .. } => rules.becomes(grantor),
-        Change::GrantDefault { key, .. } | Change::RevokeDefault { key, .. } => rules.has(&key.creator),
-        Change::InitialSql { database, .. } => rules.owns_database(database),
-        Change::ReassignOwned { from, to, .. } => {
-            rules.has(from)?;
-            rules.has(to)
-        }
-        Change::DropOwned { role, .. } => rules.has(role),
-    }
-}
-
-/// The permissions of the session's role in a state of the cluster.
-struct Rules<'a> {
+/// The rights of the session's role in a state of the cluster.
+pub(crate) struct Rights<'a> {
     now: &'a CurrentState,
     user: &'a Name,
 }
 
-impl Rules<'_> {
+impl<'a> Rights<'a> {
+    /// Returns the rights of the session of a state.
+    pub(crate) fn of(now: &'a CurrentState) -> Self {
+        Self { now, user: &now.session.user }
+    }
+
+    /// Returns the state of the cluster.
+    pub(crate) fn now(&self) -> &CurrentState {
+        self.now
+    }
+
+    /// Returns the session's role.
+    pub(crate) fn user(&self) -> &Name {
+        self.user
+    }
+
+    /// Returns the rights in one database.
+    pub(crate) fn inside<'r>(&'r self, database: &'r Name) -> impl SessionRights + 'r {
+        DatabaseRights { rights: self, database }
+    }
+
     /// Returns the value of an attribute of the session's role; `false` if the role is not known.
-    fn own(&self, attribute: fn(&crate::current::RoleState) -> bool) -> bool {
+    pub(crate) fn own(&self, attribute: fn(&RoleState) -> bool) -> bool {
         self.now.roles.get(self.user).is_some_and(attribute)
     }
 
@@ -98,7 +43,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing right.
-    fn createrole(&self) -> Result<(), String> {
+    pub(crate) fn createrole(&self) -> Result<(), String> {
         if self.own(|role| role.createrole) {
             Ok(())
         } else {
@@ -110,36 +55,8 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing right.
-    fn createdb(&self) -> Result<(), String> {
+    pub(crate) fn createdb(&self) -> Result<(), String> {
         if self.own(|role| role.createdb) { Ok(()) } else { Err(format!("{} has no CREATEDB", self.user)) }
-    }
-
-    /// Checks that the session may set these attributes of a role, as `AlterRole()` in user.c does. SUPERUSER can be
-    /// changed by a superuser only. From PostgreSQL 16 on, CREATEDB, REPLICATION and BYPASSRLS can be changed only by a
-    /// role that has the attribute; before, CREATEDB needs nothing here, and the other two need a superuser.
-    ///
-    /// # Errors
-    /// Returns the reason for the first attribute that may not be set.
-    fn attributes(&self, attributes: &Attributes) -> Result<(), String> {
-        if attributes.superuser.is_some() {
-            return Err("SUPERUSER is a superuser's to change".to_owned());
-        }
-        let sixteen = self.now.version.membership_options();
-        let held = |attribute| sixteen && self.own(attribute);
-        for (said, has, word) in [
-            (attributes.createdb, !sixteen || held(|role| role.createdb), "CREATEDB"),
-            (attributes.replication, held(|role| role.replication), "REPLICATION"),
-            (attributes.bypassrls, held(|role| role.bypassrls), "BYPASSRLS"),
-        ] {
-            if said.is_some() && !has {
-                return Err(if sixteen {
-                    format!("{word} is given and taken by its holders alone, and {} has it not", self.user)
-                } else {
-                    format!("{word} is a superuser's to change before PostgreSQL 16")
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Checks that the session may alter a role: it needs CREATEROLE and, from PostgreSQL 16 on, ADMIN on the role. A
@@ -147,7 +64,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing permission.
-    fn manages(&self, role: &Name) -> Result<(), String> {
+    pub(crate) fn manages(&self, role: &Name) -> Result<(), String> {
         self.createrole()?;
         let found = self.now.roles.get(role);
         if found.is_some_and(|found| found.superuser) {
@@ -173,7 +90,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing permission.
-    fn grants_role(&self, role: &Name, grantor: Option<&Name>) -> Result<(), String> {
+    pub(crate) fn grants_role(&self, role: &Name, grantor: Option<&Name>) -> Result<(), String> {
         if self.now.roles.get(role).is_some_and(|role| role.superuser) {
             return Err(format!("{role} is a superuser"));
         }
@@ -190,30 +107,12 @@ impl Rules<'_> {
         }
     }
 
-    /// Checks that the session may create a database: CREATEDB, the owner, the template and the tablespace.
-    ///
-    /// # Errors
-    /// Returns a description of the first missing right.
-    fn create_database(&self, new: &NewDatabase) -> Result<(), String> {
-        self.createdb()?;
-        if let Some(owner) = &new.owner {
-            self.becomes(owner)?;
-        }
-        if let Some(template) = new.template.as_ref().and_then(|name| self.now.databases.get(name))
-            && !template.is_template
-            && !self.now.has_privileges_of(self.user, &template.owned.owner)
-        {
-            return Err("its template is neither marked as one nor the session's own".to_owned());
-        }
-        new.tablespace.as_ref().map_or(Ok(()), |tablespace| self.creates_in_tablespace(tablespace))
-    }
-
     /// Checks that the session may make a role the owner of an object, as `check_can_set_role()` does. A missing role
     /// passes here and is rejected by the model.
     ///
     /// # Errors
     /// Returns a description of the missing permission.
-    fn becomes(&self, role: &Name) -> Result<(), String> {
+    pub(crate) fn becomes(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.can_set(self.user, role) {
             return Ok(());
         }
@@ -224,7 +123,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing permission.
-    fn has(&self, role: &Name) -> Result<(), String> {
+    pub(crate) fn has(&self, role: &Name) -> Result<(), String> {
         if !self.now.roles.contains_key(role) || self.now.has_privileges_of(self.user, role) {
             return Ok(());
         }
@@ -235,7 +134,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing right.
-    fn owns_database(&self, database: &Name) -> Result<(), String> {
+    pub(crate) fn owns_database(&self, database: &Name) -> Result<(), String> {
         self.owns(&Object::Database(database.clone()))
     }
 
@@ -244,8 +143,8 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns the owner as part of a message.
-    fn owns(&self, object: &Object) -> Result<(), String> {
-        let Some((owner, _)) = list(self.now, object) else { return Ok(()) };
+    pub(crate) fn owns(&self, object: &Object) -> Result<(), String> {
+        let Some((owner, _)) = self.now.access(object) else { return Ok(()) };
         if self.has_or_implied(&owner, object.database()) {
             return Ok(());
         }
@@ -258,7 +157,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns the reason why the session is not permitted.
-    fn grants(&self, object: &Object, privileges: Privileges) -> Result<(), String> {
+    pub(crate) fn grants(&self, object: &Object, privileges: Privileges) -> Result<(), String> {
         let not_owner = match self.owns(object) {
             Ok(()) => return Ok(()),
             Err(why) => why,
@@ -266,11 +165,11 @@ impl Rules<'_> {
         let mut options: BTreeMap<&Name, Privileges> = BTreeMap::new();
         // The grant options on a table count for its columns.
         let whole = if let Object::Inside(database, local @ Local::Column(..)) = object {
-            list(self.now, &Object::Inside(database.clone(), local.owned()))
+            self.now.access(&Object::Inside(database.clone(), local.owned()))
         } else {
             None
         };
-        let own = list(self.now, object);
+        let own = self.now.access(object);
         for (_, acl) in own.iter().chain(&whole) {
             for (grantee, _, rights) in acl.iter() {
                 if let Some(role) = grantee.role().filter(|role| self.now.has_privileges_of(self.user, role))
@@ -294,7 +193,7 @@ impl Rules<'_> {
 
     /// Returns `true` if the session has the privileges of `owner`. `pg_database_owner` stands for the owner of
     /// `database`.
-    fn has_or_implied(&self, owner: &Name, database: Option<&Name>) -> bool {
+    pub(crate) fn has_or_implied(&self, owner: &Name, database: Option<&Name>) -> bool {
         if self.now.has_privileges_of(self.user, owner) {
             return true;
         }
@@ -307,7 +206,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing permission.
-    fn creates_in(&self, database: &Name) -> Result<(), String> {
+    pub(crate) fn creates_in(&self, database: &Name) -> Result<(), String> {
         let Some(found) = self.now.databases.get(database) else { return Ok(()) };
         self.creates(&found.owned, &format!("database {database}"))
     }
@@ -316,7 +215,7 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing permission.
-    fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
+    pub(crate) fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
         let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
         self.creates(found, &format!("tablespace {name}"))
     }
@@ -325,9 +224,9 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Returns a description of the missing right, with `what` as the name of the object.
-    fn creates(&self, owned: &crate::current::Owned, what: &str) -> Result<(), String> {
+    pub(crate) fn creates(&self, owned: &Owned, what: &str) -> Result<(), String> {
         let granted = owned.acl.iter().any(|(grantee, _, rights)| {
-            rights.privileges.contains(crate::acl::Privilege::Create)
+            rights.privileges.contains(Privilege::Create)
                 && grantee.role().is_none_or(|role| self.now.has_privileges_of(self.user, role))
         });
         if granted || self.now.has_privileges_of(self.user, &owned.owner) {
@@ -339,36 +238,36 @@ impl Rules<'_> {
 
 /// The permissions of the session in one database.
 struct DatabaseRights<'r> {
-    rules: &'r Rules<'r>,
+    rights: &'r Rights<'r>,
     database: &'r Name,
 }
 
 impl SessionRights for DatabaseRights<'_> {
     fn contents(&self) -> Option<&Contents> {
-        self.rules.now.databases.get(self.database).and_then(|found| found.contents.as_ref())
+        self.rights.now.databases.get(self.database).and_then(|found| found.contents.as_ref())
     }
 
     fn available(&self, extension: &Name) -> Option<&AvailableExtension> {
-        self.rules.now.available.get(extension)
+        self.rights.now.available.get(extension)
     }
 
     fn owns(&self, object: &Local) -> Result<(), String> {
-        self.rules.owns(&Object::Inside(self.database.clone(), object.clone()))
+        self.rights.owns(&Object::Inside(self.database.clone(), object.clone()))
     }
 
     fn owns_database(&self) -> Result<(), String> {
-        self.rules.owns_database(self.database)
+        self.rights.owns_database(self.database)
     }
 
     fn creates(&self) -> Result<(), String> {
-        self.rules.creates_in(self.database)
+        self.rights.creates_in(self.database)
     }
 
     fn has(&self, role: &Name) -> Result<(), String> {
-        self.rules.has(role)
+        self.rights.has(role)
     }
 
     fn becomes(&self, role: &Name) -> Result<(), String> {
-        self.rules.becomes(role)
+        self.rights.becomes(role)
     }
 }

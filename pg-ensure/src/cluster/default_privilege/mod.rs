@@ -1,8 +1,31 @@
-//! Default privileges of a database.
+//! Default privileges of a database: desired form, and the key of the current ones.
 
-use crate::acl::{Acl, ObjectKind};
+pub(crate) mod change;
+pub(crate) mod plan;
+
+use crate::acl::{Acl, Grantee, ObjectKind};
+use crate::cluster::grant::PrivilegeSet;
 use crate::name::Name;
 use crate::version::Version;
+
+/// Exact set of default privileges of a grantee, which objects created later get. Existing objects are not affected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultGrant {
+    /// Name of the database.
+    pub database: Name,
+    /// The role whose newly created objects get these privileges (`FOR ROLE`).
+    pub creator: Name,
+    /// Schema to which they apply (`IN SCHEMA`). `None` for the whole database.
+    pub schema: Option<Name>,
+    /// Kind of object to which they apply.
+    pub kind: DefaultKind,
+    /// Grantee of the privileges.
+    pub to: Grantee,
+    /// Exact privileges. An empty set revokes all.
+    pub privileges: PrivilegeSet,
+    /// `true` if the privileges are to be held WITH GRANT OPTION, `false` if without.
+    pub grantable: bool,
+}
 
 /// Identifies a set of default privileges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

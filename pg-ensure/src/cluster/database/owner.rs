@@ -1,0 +1,169 @@
+//! Plans changes of the owners of databases, and of the objects that the former owners have in them.
+
+use super::change::DatabaseChange;
+use crate::cluster::owned::OwnedChange;
+use crate::desired::Presence;
+use crate::diff::planner::Planner;
+use crate::name::Name;
+use crate::plan::Obstacle;
+
+/// A database whose declared owner differs from the current one.
+struct OwnerChange<'a> {
+    /// The name of the database.
+    database: &'a Name,
+    /// The current owner.
+    before: Name,
+    /// The declared owner.
+    owner: &'a Name,
+    /// `true` if the objects of the current owner in the database are to be reassigned to the declared owner.
+    reassign: bool,
+}
+
+/// Plans the changes of the owners of existing, valid databases, and REASSIGN OWNED where `reassign_owned` is set.
+/// If several databases have one former owner, all their owners change before the first REASSIGN OWNED, which would
+/// also reassign databases. If the contents cannot be reassigned, the change of the owner is blocked too, since a
+/// later plan could not find out the former owner.
+pub(crate) fn plan(planner: &mut Planner<'_>) {
+    let desired = planner.desired();
+    let mut changes = Vec::new();
+    for (name, wanted) in &desired.databases {
+        let (Some(owner), Some(found)) = (&wanted.owner, planner.now().databases.get(name)) else { continue };
+        if wanted.presence == Presence::Present && !found.is_invalid() && *owner != found.owned.owner {
+            let (before, reassign) = (found.owned.owner.clone(), wanted.reassign_owned);
+            changes.push(OwnerChange { database: name, before, owner, reassign });
+        }
+    }
+    let mut handed = Vec::new();
+    for change in &changes {
+        let obstacle = if change.reassign { reassign_obstacle(planner, change, &changes) } else { None };
+        if let Some(why) = obstacle {
+            planner.block(change.sql(planner.now().version), Obstacle::InUse(why));
+            continue;
+        }
+        let alone = changes.iter().filter(|other| other.before == change.before).count() == 1;
+        if change.reassign && alone {
+            // Both are one transaction, so that a run that is cut short leaves neither half.
+            if change_owner(planner, change) {
+                reassign(planner, change);
+            }
+        } else if change_owner(planner, change) {
+            handed.push(change);
+        }
+    }
+    for change in handed {
+        if change.reassign {
+            reassign(planner, change);
+        } else {
+            note_contents(planner, change);
+        }
+    }
+}
+
+/// Plans ALTER DATABASE … OWNER TO, after the memberships that the session needs for it. Returns `false` if the
+/// session is not permitted to do it, so that the change is blocked.
+fn change_owner(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
+    planner.act_as(&change.before);
+    planner.act_as(change.owner);
+    let (name, owner) = (change.database.clone(), change.owner.clone());
+    planner.emit(DatabaseChange::Owner { name, owner }, format!("its owner is {}", change.before))
+}
+
+/// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the
+/// former owner is the bootstrap superuser, or owns a tablespace or a database that is not in `changes`. `None` if
+/// there is no obstacle, the former owner has no objects in the database, or the contents are unknown.
+fn reassign_obstacle(
+    planner: &Planner<'_>,
+    change: &OwnerChange<'_>,
+    changes: &[OwnerChange<'_>],
+) -> Option<String> {
+    let OwnerChange { database, before, owner, .. } = change;
+    let what = owned_contents(planner, database, before)?;
+    if *before == planner.now().session.bootstrap {
+        return Some(format!(
+            "{before} owns the system's own objects: give {what} to {owner} by ALTER … OWNER TO, or leave \
+             reassign_owned out"
+        ));
+    }
+    let changes_too = |name: &Name| changes.iter().any(|change| change.database == name);
+    let databases = planner
+        .now()
+        .databases
+        .iter()
+        .filter(|(name, found)| found.owned.owner == *before && *name != *database && !changes_too(name));
+    let tablespaces = planner.now().tablespaces.iter().filter(|(_, owned)| owned.owner == *before);
+    let others: Vec<String> = databases
+        .map(|(name, _)| format!("database {name}"))
+        .chain(tablespaces.map(|(name, _)| format!("tablespace {name}")))
+        .collect();
+    (!others.is_empty()).then(|| {
+        format!("{before} also owns {}, which REASSIGN OWNED would hand over too", others.join(", "))
+    })
+}
+
+/// Plans REASSIGN OWNED for the objects of the former owner in a database, or blocks it if the former owner still
+/// owns a database. Plans nothing if there are no such objects or the contents are unknown. Adds the note of
+/// [`note_defaults`].
+fn reassign(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
+    let OwnerChange { database, before, owner, .. } = change;
+    if owned_contents(planner, database, before).is_some() {
+        let reassign = OwnedChange::Reassign {
+            database: (*database).clone(),
+            from: before.clone(),
+            to: (*owner).clone(),
+        };
+        // The change of another database's owner may have been refused.
+        let kept = planner.now().databases.iter().find(|(_, found)| found.owned.owner == *before);
+        if let Some(why) = kept.map(|(name, _)| format!("{before} still owns database {name}")) {
+            planner.block(reassign.sql(planner.now().version), Obstacle::InUse(why));
+        } else {
+            planner.emit(reassign, format!("{before} was the owner of database {database}"));
+        }
+    }
+    note_defaults(planner, change);
+}
+
+/// Appends a note if the former owner keeps objects in a database, and the note of [`note_defaults`].
+fn note_contents(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
+    let OwnerChange { database, before, owner, .. } = change;
+    if let Some(what) = owned_contents(planner, database, before) {
+        planner.note(format!(
+            "{what} stay as they are: set reassign_owned = true, or give them to {owner} by ALTER … OWNER TO"
+        ));
+    }
+    note_defaults(planner, change);
+}
+
+/// Appends a note if a database has default privileges for objects that the former owner creates and none for those
+/// of the new owner, and the desired state declares none for the new owner.
+fn note_defaults(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
+    let OwnerChange { database, before, owner, .. } = change;
+    let defaults = planner.inside(database).is_some_and(|inside| {
+        let of = |creator: &Name| inside.defaults.keys().any(|key| key.creator == *creator);
+        of(before) && !of(owner)
+    });
+    let declared =
+        planner.desired().defaults.iter().any(|one| one.database == **database && one.creator == **owner);
+    if defaults && !declared {
+        planner.note(format!(
+            "default privileges in database {database} are for what {before} creates, and do not apply to what {owner} \
+             creates: declare [[default_privileges]] with creator = \"{owner}\""
+        ));
+    }
+}
+
+/// Returns the numbers of schemas and other objects that a role owns in a database, as part of a message. `None` if
+/// there are none, or the contents are unknown.
+fn owned_contents(planner: &Planner<'_>, database: &Name, role: &Name) -> Option<String> {
+    let contents = planner.inside(database)?;
+    let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *role).count();
+    let objects = contents.objects.values().filter(|owned| owned.owner == *role).count();
+    (schemas + objects > 0)
+        .then(|| format!("{schemas} schemas and {objects} other objects of {role} in database {database}"))
+}
+
+impl OwnerChange<'_> {
+    /// Returns the statement that changes the owner.
+    fn sql(&self, version: crate::version::Version) -> String {
+        DatabaseChange::Owner { name: self.database.clone(), owner: self.owner.clone() }.sql(version)
+    }
+}

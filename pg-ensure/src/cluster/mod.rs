@@ -1,0 +1,21 @@
+//! Objects of a cluster, a module for each kind: its desired and current form, its changes with their SQL, risk, required
+//! rights and effect, and its planning. Objects inside a database follow in [`crate::inside`].
+
+macro_rules! setter {
+    ($($(#[$doc:meta])* $field:ident: $type:ty),* $(,)?) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $field(mut self, $field: $type) -> Self {
+            self.$field = Some($field);
+            self
+        })*
+    };
+}
+
+pub(crate) mod database;
+pub(crate) mod default_privilege;
+pub(crate) mod grant;
+pub(crate) mod membership;
+pub(crate) mod owned;
+pub(crate) mod role;
+pub(crate) mod setting;
