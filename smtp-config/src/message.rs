@@ -23,8 +23,9 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Renders the message with CRLF line endings, without dot-stuffing; see [`smtp_data`]. Headers of the mailer
-    /// replace others of exactly the same name.
+    /// Renders the message with CRLF line endings, without dot-stuffing; see [`smtp_data`]. Headers of the mailer are
+    /// added, and replace others of exactly the same name, except `Content-Type` and `Content-Transfer-Encoding`, which
+    /// stay beside them.
     #[must_use]
     pub fn render(&self, mailer: &EffectiveMailer) -> String {
         let mut headers: Vec<(String, Vec<String>)> = Vec::new();

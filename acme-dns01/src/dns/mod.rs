@@ -25,8 +25,9 @@ use std::time::Duration;
 pub struct Dns {
     /// Recursive resolvers, queried in this order until one responds with NOERROR or NXDOMAIN.
     pub resolvers: Vec<SocketAddr>,
-    /// Servers that are queried for CNAME records of the challenge name and for its TXT record. Default:
-    /// [`LookupMode::Authorities`].
+    /// Servers that are queried for CNAME records of the challenge name, for its TXT record, and by
+    /// [`survey`](Self::survey). Default: [`LookupMode::Authorities`], in which [`visible`](Self::visible) queries the
+    /// resolvers nevertheless if queries are intercepted.
     pub mode: LookupMode,
     /// UDP and TCP port of authoritative name servers. Default: 53.
     pub authority_port: u16,

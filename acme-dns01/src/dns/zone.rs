@@ -278,7 +278,7 @@ impl Dns {
     }
 }
 
-/// Maximum number of referrals followed for one name.
+/// Maximum number of zones whose servers are queried for one name, so that the eighth referral is an error.
 const MAX_DELEGATIONS: usize = 8;
 
 /// Location of a challenge's TXT record.

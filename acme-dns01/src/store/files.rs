@@ -24,8 +24,9 @@ const PARTS: [&str; 3] = ["accounts", "certificates", "locks"];
 pub struct Ownership {
     /// User id that owns the files. `None` for the account that runs the program.
     pub user: Option<u32>,
-    /// Id of the group that may read certificates. `None` for the group of the account. A folder created by another
-    /// program, or whose group was changed later, is not given to this group.
+    /// Id of the group that may read certificates. `None` for the group of the account. A certificate's folder that
+    /// another program created, or whose group was changed later, is not given to this group, unless its group is that
+    /// of root.
     pub group: Option<u32>,
     /// Ids of the groups of single certificates, by certificate id. They precede `group`, and apply even in folders
     /// created by another program.

@@ -190,7 +190,8 @@ fn components(count: usize, graph: &Graph) -> Vec<BTreeSet<usize>> {
         found: Vec<BTreeSet<usize>>,
     }
     impl Search<'_> {
-        /// Visits a node that has no index yet, and its successors.
+        /// Visits a node that has no index yet, and then every node without an index that can be reached from it. Adds
+        /// each component that is completed to `found`.
         fn visit(&mut self, node: usize) {
             self.index[node] = Some(self.next);
             self.low[node] = self.next;

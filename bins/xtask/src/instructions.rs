@@ -81,10 +81,10 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     Ok(many.saturating_sub(few) / (WALKS.1 - WALKS.0))
 }
 
-/// Returns the standard output and standard error of a command.
+/// Returns the standard output and standard error of a command. Invalid UTF-8 is replaced by U+FFFD.
 ///
 /// # Errors
-/// Returns its standard error if it fails.
+/// Returns the command with its standard error if it fails, or with the reason if it cannot be started.
 fn outputs(command: &mut Command) -> Result<(String, String), String> {
     let output =
         command.output().map_err(|why| format!("{command:?}: {why}: cargo xtask tools installs it"))?;

@@ -135,7 +135,7 @@ impl Drop for InFlightPermit {
     }
 }
 
-/// The limiters of all sites. Their state survives reloads.
+/// The limiters of all sites. Their state survives reloads under the conditions of [`SiteLimiters::of`].
 pub(crate) struct SiteLimiters {
     /// The number of workers.
     workers: usize,

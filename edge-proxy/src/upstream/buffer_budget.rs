@@ -56,7 +56,7 @@ struct BufferBudget {
     entries: RefCell<HashMap<u64, ShareEntry>>,
     /// The number that the next response gets.
     next: Cell<u64>,
-    /// The number of buffered bytes at the last check.
+    /// The number of buffered bytes at the last check, without those of responses that are given up.
     held: Cell<usize>,
     /// The number of bytes received since the last check.
     since: Cell<usize>,

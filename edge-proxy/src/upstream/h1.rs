@@ -368,7 +368,8 @@ impl Http1Request {
         matches!(self.receiving, ResponseReadState::Done) || !self.input.is_empty()
     }
 
-    /// Returns the content that was received and is not consumed.
+    /// Returns the content that [`Self::poll_body`] delimited last and that is not consumed. Empty unless that returned
+    /// `BodyPart::Data`.
     pub(crate) fn chunk(&self) -> &[u8] {
         &self.input.bytes()[..self.data]
     }

@@ -268,7 +268,8 @@ impl Http2Request {
         Poll::Ready(Ok(BodyPart::Data))
     }
 
-    /// Returns the content that was received and is not consumed.
+    /// Returns the content that [`Self::poll_body`] took over last and that is not consumed. Empty unless that returned
+    /// `BodyPart::Data`.
     pub(crate) fn chunk(&self) -> &[u8] {
         &self.chunk
     }

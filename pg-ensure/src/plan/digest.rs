@@ -7,8 +7,9 @@ use crate::object::Object;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write};
 
-/// SHA-256 digest of a plan: of its steps, of its blocked changes, and of the part of the current state that the
-/// desired state covers. Plans with equal digests are the same plan for the same state. It contains no secret, and is
+/// SHA-256 digest of a plan: of the server's version, the session except whether the server is in recovery, the part of
+/// the current state that the desired state covers, the changes of the steps, and the blocked changes with their
+/// reasons. Plans with equal digests are the same plan for the same state. It contains no secret, and is
 /// not comparable across versions of this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
@@ -57,8 +58,9 @@ impl Write for Feed {
 }
 
 impl Digest {
-    /// Computes the digest of the steps and blocked changes of a plan, and of the part of the current state that the
-    /// desired state covers.
+    /// Computes the digest of the server's version, the session except whether the server is in recovery, the part of
+    /// the current state that the desired state covers, the changes of the steps without their reasons, and the blocked
+    /// changes with theirs.
     pub(crate) fn of(
         current: &CurrentState,
         desired: &DesiredState,

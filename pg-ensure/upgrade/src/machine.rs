@@ -291,7 +291,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Completes a rollback.
+    /// Records that the rollback is complete: the state becomes [`State::RolledBack`], whatever it was.
     pub fn finish_rollback(&mut self) {
         self.state = State::RolledBack;
     }

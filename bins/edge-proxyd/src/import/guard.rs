@@ -188,8 +188,8 @@ impl Guards<'_> {
     }
 }
 
-/// Returns the names of request fields that `proxy_set_header` sets to the field of the same name in the response of
-/// the authentication service (`$upstream_http_NAME`).
+/// Returns the names of request fields that `proxy_set_header` or `grpc_set_header` sets to the field of the same name
+/// in the response of the authentication service (`$upstream_http_NAME`), in their order.
 pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
     let same = |name: &str, value: &str| {
         let folded = format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));

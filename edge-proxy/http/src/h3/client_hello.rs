@@ -3,7 +3,7 @@
 /// The parts of a ClientHello that are needed before a response is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientHello<'a> {
-    /// The server name (SNI). `None` if the extension is missing or has no host name.
+    /// The server name (SNI). `None` if the extension is missing. An extension without a host name is malformed.
     pub sni: Option<&'a str>,
     /// True if TLS 1.3 is supported (`supported_versions`, RFC 8446 §4.2.1).
     pub tls13: bool,

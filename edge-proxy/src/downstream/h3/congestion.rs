@@ -217,9 +217,10 @@ impl Cubic {
     }
 
     /// Counts `bytes` acknowledged bytes of a packet that was sent at `sent`, and grows the window for them: by slow
-    /// start below the threshold, else by congestion avoidance. It does not grow for a packet that was sent until the
-    /// last reduction, or if `app_limited` is true: the connection had too little to send to use the window. In slow
-    /// start, also records the packet's round-trip time.
+    /// start below the threshold, else by congestion avoidance, for which `rtt` is the connection's estimated
+    /// round-trip time. It does not grow for a packet that was sent until `recovery`, the time of the last reduction
+    /// unless that was for persistent congestion, or if `app_limited` is true: the connection had too little to send to
+    /// use the window. In slow start, also records the round-trip time of the packet itself, from `sent` to `now`.
     fn acknowledge(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: Duration) {
         self.acknowledged = self.acknowledged.saturating_add(bytes);
         if self.recovery.is_some_and(|recovery| sent <= recovery) {

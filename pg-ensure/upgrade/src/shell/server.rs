@@ -323,7 +323,8 @@ impl PrivateServer {
     /// Stops the server by a fast shutdown, and waits for its end without a time limit.
     ///
     /// # Errors
-    /// Returns an [`UpgradeError`] if the server ends with an exit status other than 0.
+    /// Returns an [`UpgradeError`] if the server ends by a signal or with an exit status other than 0, or its end
+    /// cannot be awaited.
     pub(super) fn stop(mut self) -> Result<(), UpgradeError> {
         self.interrupt(rustix::process::Signal::INT);
         let status = self

@@ -48,7 +48,8 @@ pub(super) struct Explanation {
     /// request is refused or dropped anyway, or the connection ends before.
     #[serde(skip_serializing_if = "Option::is_none")]
     authentication: Option<Answer>,
-    /// The code of the reason for a refusal or rejection. `None` if there is none.
+    /// The code of the reason why the request is refused or dropped or, if the connection ends before a request, why
+    /// the handshake is rejected. `None` if there is none, as for a name without a server certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     /// The decision about early data (0-RTT).
