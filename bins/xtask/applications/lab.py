@@ -100,6 +100,11 @@ class Lab:
             raise RuntimeError(f"{' '.join(command[:4])} ended with {done.returncode}: {output[-2000:]}")
         return output
 
+    def attempt(self, command, environment=None, limit=120):
+        """Runs a program that may fail, and returns its status and output."""
+        settings = {**self.environment, **(environment or {})}
+        return subprocess.run(command, capture_output=True, text=True, timeout=limit, cwd=self.folder, env=settings)
+
     def fact(self, name, ok, detail="", compared=True):
         """Prints and keeps a fact. Through nginx it is kept to be compared, unless no proxy has to do with it."""
         if not compared:

@@ -1,9 +1,12 @@
-"""git over HTTP, an npm registry and a registry of container images."""
+"""git over HTTP, a limit of uploads, an npm registry and a registry of container images."""
 
 import gzip
 import hashlib
+import http.server
 import json
 import os
+import shutil
+import threading
 
 import lab as labs
 
@@ -74,6 +77,91 @@ http {{
             lab.fact(f"git pushes and clones {size} MB over {version}", same)
 
     return drive
+
+
+# Writes everything at once, and counts the answers.
+NODE = """
+const [url, file, ca, rounds] = process.argv.slice(1);
+const content = require("fs").readFileSync(file), authority = require("fs").readFileSync(ca);
+const one = () => new Promise(done => {
+  const request = require("https").request(url, { method: "PUT", ca: authority, agent: false });
+  request.on("response", response => { response.resume(); done(response.statusCode); });
+  request.on("error", error => done(error.code));
+  request.end(content);
+});
+(async () => { for (let round = 0; round < rounds; round++) console.log(await one()); })();
+"""
+
+
+def limit(lab):
+    """A limit of uploads: clients that write before they read are told 413, curl and git of this distribution among them."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 3015), Refs)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    nginx = f"location / {{ client_max_body_size 1m; {labs.USUAL} proxy_pass http://127.0.0.1:3015; }}"
+    lab.site("limit", 3015, edge='body_limit = "1MiB"', nginx=nginx)
+
+    def drive(host):
+        work, content = lab.work("limited"), lab.work("above-the-limit")
+        lab.run(["git", "init", "-q", "-b", "main", work])
+        with open(content, "wb") as file:
+            file.write(os.urandom(5 * 1024 * 1024))
+        shutil.copy(content, f"{work}/big")
+        author = ["-c", "user.name=Ann", "-c", "user.email=ann@home.test"]
+        lab.run(["git", "-C", work, "add", "big"])
+        lab.run(["git", "-C", work, *author, "commit", "-qm", "big"])
+        rounds = 5 if lab.quick else 15
+        for version in ["--http1.1", "--http2"]:
+            curl = ["/usr/bin/curl", "-sS", version, "--cacert", lab.ca, "--max-time", "30", "-o", "/dev/null"]
+            curl += ["-w", "%{http_code}", "-T", content, f"https://{host}/upload"]
+            told = [done.stdout for done in (lab.attempt(curl) for _ in range(rounds))]
+            lab.fact(f"curl is told 413 ({version})", told == ["413"] * rounds, f"{told.count('413')} of {rounds}")
+        node = ["node", "-e", NODE, f"https://{host}/upload", content, lab.ca, str(rounds)]
+        told = lab.attempt(node).stdout.split()
+        lab.fact("Node.js is told 413", told == ["413"] * rounds, f"{told.count('413')} of {rounds} {set(told)}")
+        for version in ["HTTP/1.1", "HTTP/2"]:
+            push = ["/usr/bin/git", "-C", work, "-c", f"http.version={version}", "push", f"https://{host}/limited.git", "main"]
+            said = lab.attempt(push, {"GIT_SSL_CAINFO": lab.ca}).stderr
+            lab.fact(f"git is told 413 over {version}", "413" in said, "" if "413" in said else said[-200:])
+
+    return drive
+
+
+class Refs(http.server.BaseHTTPRequestHandler):
+    """An empty repository that may be pushed to: what git asks for before it sends anything."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        capabilities = "report-status delete-refs agent=t"
+        first = f"{'0' * 40} capabilities^{{}}\0{capabilities}\n"
+        lines = ["# service=git-receive-pack\n", None, first, None]
+        text = "".join("0000" if line is None else f"{len(line) + 4:04x}{line}" for line in lines).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-receive-pack-advertisement")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_POST(self):
+        """Takes whatever comes. git asks with an empty request first, and sends a long one in chunks."""
+        left = int(self.headers.get("Content-Length", 0))
+        self.rfile.read(left)
+        while "Transfer-Encoding" in self.headers:
+            line = self.rfile.readline()
+            if not line:
+                # The proxy has broken it off.
+                self.close_connection = True
+                return
+            self.rfile.read(int(line, 16) + 2)
+            if int(line, 16) == 0:
+                break
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-receive-pack-result")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
 
 
 def verdaccio(lab):

@@ -25,6 +25,7 @@ import streams  # noqa: E402
 
 APPLICATIONS = {
     "git": repositories.git,
+    "limit": repositories.limit,
     "npm": repositories.verdaccio,
     "registry": repositories.images,
     "calendar": calendars.radicale,
