@@ -6,4 +6,5 @@ pub(crate) mod h2;
 pub(crate) mod h3;
 pub(crate) mod quic;
 pub(crate) mod tcp;
+mod window_budget;
 mod wire;

@@ -4,6 +4,7 @@ mod sending;
 mod upkeep;
 
 use super::engine_state::EngineState;
+use super::receive_window::ReceiveWindow;
 use super::requests::{RequestSlot, RequestTable, StreamMap};
 use super::uni::{CriticalStreams, UniAction, UniStream};
 use super::{CloseReason, RejectedHeads};
@@ -111,13 +112,18 @@ pub(super) struct QuicConnection {
     taken: u64,
     /// The time of the last PING, or of the connection's start.
     pinged: Instant,
+    /// The receive window of the connection.
+    window: ReceiveWindow,
+    /// True if a task has waited for content of a request.
+    awaits_content: bool,
     /// The numbers of rejected request heads since the service was last notified.
     pub(super) refused: RejectedHeads,
 }
 
 impl QuicConnection {
-    /// Creates the state of a new connection whose QUIC handshake has begun.
-    pub(super) fn new(quic: quic::Connection, now: Instant) -> Self {
+    /// Creates the state of a new connection whose QUIC handshake has begun. `window` is the size of its receive window
+    /// in bytes.
+    pub(super) fn new(quic: quic::Connection, now: Instant, window: u32) -> Self {
         Self {
             peer: quic.remote_address(),
             quic,
@@ -143,6 +149,8 @@ impl QuicConnection {
             send_queue: SendQueue::default(),
             taken: 0,
             pinged: now,
+            window: ReceiveWindow::new(window),
+            awaits_content: false,
             refused: RejectedHeads::default(),
         }
     }
@@ -182,7 +190,33 @@ impl QuicConnection {
                 quic::Event::DatagramReceived | quic::Event::DatagramsUnblocked => {}
             }
         }
+        if self.awaits_content {
+            self.grow_window(|conn| conn.slots.values().any(|slot| slot.reader.is_some()));
+        }
         self.follow_address(shared.now.get());
+    }
+
+    /// Registers a task that waits for content of a stream. Returns true if the connection's receive window grew, so that
+    /// its client is to be told.
+    pub(super) fn await_content(&mut self, id: StreamId, waker: &Waker) -> bool {
+        let Some(slot) = self.slots.get_mut(&id) else { return false };
+        super::requests::remember(&mut slot.reader, waker);
+        self.awaits_content = true;
+        self.grow_window(|_| true)
+    }
+
+    /// Enlarges the receive window if it keeps the client from sending, and `awaited` returns true: a task waits for
+    /// content. Returns true if it grew.
+    fn grow_window(&mut self, awaited: impl FnOnce(&Self) -> bool) -> bool {
+        let blocked = self.quic.stats().frame_rx.data_blocked;
+        if self.lost || !self.window.is_limiting(blocked) || !awaited(self) {
+            return false;
+        }
+        let grown = self.window.grow(blocked);
+        if let Some(size) = grown {
+            self.quic.set_receive_window(VarInt::from_u32(size));
+        }
+        grown.is_some()
     }
 
     /// Handles an event of a stream: new streams, input, room for output, or STOP_SENDING. A request above the last

@@ -10,9 +10,10 @@ pub(crate) struct QuicLimits {
     /// The highest number of concurrent requests on one connection.
     pub(crate) streams: u32,
     /// The receive window of one stream in bytes: the highest number of request content bytes in flight or not
-    /// consumed.
+    /// consumed. It is smaller than that of the connection, so that a request that nobody reads does not keep others from
+    /// being sent.
     pub(crate) stream_window: u32,
-    /// The receive window of one connection in bytes.
+    /// The initial receive window of one connection in bytes; see `receive_window` for its growth.
     pub(crate) connection_window: u32,
     /// The highest number of response bytes buffered for one stream.
     pub(crate) send_buffer: usize,
@@ -55,8 +56,9 @@ impl Default for QuicLimits {
         Self {
             section: edge_http::h3::SectionLimits::default(),
             streams: 100,
-            stream_window: 1024 * 1024,
-            connection_window: 4 * 1024 * 1024,
+            // 100 Mbit/s at a round trip of 300 ms.
+            stream_window: 4 * 1024 * 1024,
+            connection_window: 6 * 1024 * 1024,
             send_buffer: 256 * 1024,
             send_window: 8 * 1024 * 1024,
             resets: 200,

@@ -19,6 +19,7 @@ mod limits;
 mod packet_keys;
 mod paths;
 mod pending_handshakes;
+mod receive_window;
 mod requests;
 mod service;
 mod socket;

@@ -218,8 +218,8 @@ impl Downstream for H3Stream {
                 if let ContentState::Failed(error) = self.body {
                     return Poll::Ready(Err(error));
                 }
-                if let Some(slot) = self.conn.state.borrow_mut().slots.get_mut(&self.id) {
-                    remember(&mut slot.reader, cx.waker());
+                if self.conn.state.borrow_mut().await_content(self.id, cx.waker()) {
+                    self.conn.touch();
                 }
                 Poll::Pending
             }

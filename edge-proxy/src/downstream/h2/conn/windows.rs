@@ -4,7 +4,7 @@
 //! forwarded in one round trip. If that is half a stream's window or more, the windows are doubled, within the budget
 //! of the worker. Content that an upstream does not accept enlarges no window.
 
-use std::cell::Cell;
+use crate::downstream::window_budget::WindowShare;
 
 /// The initial receive window of a stream in bytes.
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
@@ -12,15 +12,8 @@ pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 pub(super) const WINDOW: u32 = 4 * STREAM_WINDOW;
 /// The largest receive window of a stream, in bytes.
 const MAX_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
-/// The number of bytes by which the receive windows of a worker's connections may exceed the initial ones in total.
-const MAX_GROWTH: usize = 64 * 1024 * 1024;
 /// The payload of the PING that measures a round trip.
 pub(super) const PING: &[u8; 8] = b"measures";
-
-thread_local! {
-    /// The number of bytes by which the connection windows of the worker exceed the initial ones.
-    static GROWN: Cell<usize> = const { Cell::new(0) };
-}
 
 /// The sizes of the receive windows of one connection, and the pending measurement.
 #[derive(Debug)]
@@ -31,12 +24,14 @@ pub(super) struct Windows {
     connection: u32,
     /// The number of bytes forwarded since the PING of the pending measurement was sent. `None` if none is pending.
     measured: Option<u64>,
+    /// The part of the worker's budget by which the window of the connection exceeds the initial one.
+    share: WindowShare,
 }
 
 impl Windows {
     /// Creates the initial windows, without a measurement.
-    pub(super) const fn new() -> Self {
-        Self { stream: STREAM_WINDOW, connection: WINDOW, measured: None }
+    pub(super) fn new() -> Self {
+        Self { stream: STREAM_WINDOW, connection: WINDOW, measured: None, share: WindowShare::default() }
     }
 
     /// Returns the receive window that each stream is to have, in bytes.
@@ -74,25 +69,17 @@ impl Windows {
         if self.measured.take().is_some_and(|measured| measured >= u64::from(self.stream / 2)) {
             let stream = (2 * self.stream).min(MAX_STREAM_WINDOW);
             let connection = self.connection.max(2 * stream);
-            let grown = GROWN.get() + (connection - self.connection) as usize;
-            if grown <= MAX_GROWTH {
-                GROWN.set(grown);
+            if self.share.extend((connection - self.connection) as usize) {
                 (self.stream, self.connection) = (stream, connection);
             }
         }
     }
 }
 
-impl Drop for Windows {
-    fn drop(&mut self) {
-        // A thread that ends has no budget any more.
-        let _ = GROWN.try_with(|grown| grown.set(grown.get() - (self.connection - WINDOW) as usize));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::downstream::window_budget::MAX_GROWTH;
     use proptest::prelude::*;
 
     #[test]
@@ -127,10 +114,10 @@ mod tests {
                         connections[at].answered();
                     }
                     let more: usize = connections.iter().map(|one| (one.connection() - WINDOW) as usize).sum();
-                    prop_assert!(more <= MAX_GROWTH && more == GROWN.get());
+                    prop_assert!(more <= MAX_GROWTH && more == WindowShare::total());
                 }
             }
-            prop_assert_eq!(GROWN.get(), 0);
+            prop_assert_eq!(WindowShare::total(), 0);
         }
     }
 }

@@ -235,7 +235,11 @@ impl<S: Service> Engine<S> {
             shared: Rc::clone(&self.shared),
             index: handle.0,
             dirty: Cell::new(false),
-            state: RefCell::new(QuicConnection::new(conn, self.shared.now.get())),
+            state: RefCell::new(QuicConnection::new(
+                conn,
+                self.shared.now.get(),
+                self.shared.limits().connection_window,
+            )),
         });
         let handshake_client = permit.is_none().then(|| self.pending_handshakes.add(flow.0.ip()));
         let amplification = permit.is_none().then(|| {

@@ -231,6 +231,11 @@ async fn handle(log: &Log, head: &RequestHead, mut stream: H3Stream) -> Result<(
             echo(log, &mut stream).await?;
             stream.send_end(None);
         }
+        // Nothing is read or sent as long as the client is there.
+        "/stuck" => {
+            poll_fn(|cx| stream.poll_lost(cx)).await;
+            return Err(BodyError::Lost);
+        }
         "/wait" => {
             while poll_fn(|cx| stream.poll_body(cx)).await? == BodyPart::Data {
                 stream.consume(stream.chunk().len());

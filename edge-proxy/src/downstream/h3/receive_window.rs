@@ -1,0 +1,89 @@
+//! The receive window of a QUIC connection, which limits request content in flight and not consumed.
+//!
+//! A client can send at most one window per round trip. A client that the window keeps from sending reports that by
+//! DATA_BLOCKED (RFC 9000 §19.12). If content of a request is awaited then, the window is what limits the upload, and is
+//! doubled, within the budget of the worker. Content that an upstream does not accept is not awaited, and enlarges no
+//! window. The windows of streams are constant, since quinn-proto has them fixed with the configuration of a connection;
+//! they are smaller than the connection's, so that a request that nobody reads leaves room for others.
+
+use crate::downstream::window_budget::WindowShare;
+
+/// The largest receive window of a connection in bytes.
+const MAX_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// The size of a connection's receive window.
+#[derive(Debug)]
+pub(super) struct ReceiveWindow {
+    /// The size in bytes.
+    size: u32,
+    /// The number of DATA_BLOCKED frames that were received when the window last grew.
+    blocked: u64,
+    /// The part of the worker's budget by which the window exceeds the initial one.
+    share: WindowShare,
+}
+
+impl ReceiveWindow {
+    /// Creates a window of the initial size in bytes.
+    pub(super) fn new(initial: u32) -> Self {
+        Self { size: initial, blocked: 0, share: WindowShare::default() }
+    }
+
+    /// Returns whether the client has reported since the last growth that the window keeps it from sending, and the window can
+    /// grow. `blocked` is the number of DATA_BLOCKED frames received so far.
+    pub(super) const fn is_limiting(&self, blocked: u64) -> bool {
+        blocked > self.blocked && self.size < MAX_WINDOW
+    }
+
+    /// Doubles the window, if the budget of the worker permits it. To be called if it [is limiting](Self::is_limiting)
+    /// while content is awaited; a further report is necessary before the next growth. Returns the new size in bytes,
+    /// `None` if it is unchanged.
+    pub(super) fn grow(&mut self, blocked: u64) -> Option<u32> {
+        self.blocked = blocked;
+        let size = self.size.saturating_mul(2).min(MAX_WINDOW);
+        self.share.extend((size - self.size) as usize).then(|| {
+            self.size = size;
+            size
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::downstream::window_budget::MAX_GROWTH;
+    use proptest::prelude::*;
+
+    const INITIAL: u32 = 6 * 1024 * 1024;
+
+    #[test]
+    fn a_window_doubles_with_each_report() {
+        let mut window = ReceiveWindow::new(INITIAL);
+        assert!(!window.is_limiting(0));
+        assert!(window.is_limiting(1));
+        assert_eq!(window.grow(1), Some(2 * INITIAL));
+        assert!(!window.is_limiting(1), "the same report");
+        assert!(window.is_limiting(2));
+        assert_eq!(window.grow(2), Some(MAX_WINDOW));
+        assert!(!window.is_limiting(3), "none is larger");
+    }
+
+    proptest! {
+        /// Whatever the clients of a worker report, their windows stay within its budget, and return it.
+        #[test]
+        fn the_budget_is_kept(steps in proptest::collection::vec((0usize..20, any::<bool>()), 1..200)) {
+            {
+                let mut windows: Vec<ReceiveWindow> = (0..20).map(|_| ReceiveWindow::new(INITIAL)).collect();
+                for (report, (at, ends)) in (1..).zip(steps) {
+                    if ends {
+                        windows[at] = ReceiveWindow::new(INITIAL);
+                    } else if windows[at].is_limiting(report) {
+                        windows[at].grow(report);
+                    }
+                    let more: usize = windows.iter().map(|window| (window.size - INITIAL) as usize).sum();
+                    prop_assert!(more <= MAX_GROWTH && more == WindowShare::total());
+                }
+            }
+            prop_assert_eq!(WindowShare::total(), 0);
+        }
+    }
+}
