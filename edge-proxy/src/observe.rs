@@ -138,7 +138,7 @@ pub struct AccessRecord<'a> {
     pub head: &'a RequestHead,
 }
 
-/// The event that a listener is served again, or is not served.
+/// The event that a listener is served, or is not yet or no longer served.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerEvent<'a> {
     /// The address of the listener.

@@ -66,7 +66,8 @@ type Stamp = (SystemTime, u64, u64);
 /// read.
 pub(super) type Stamps = [Option<Stamp>; 2];
 
-/// One loaded pair.
+/// A loaded pair of certificate and key: the version of its files, the DNS names of the certificate, and the chain with
+/// the private key.
 #[derive(Clone)]
 pub(super) struct Pair {
     /// The version of the files that were loaded.

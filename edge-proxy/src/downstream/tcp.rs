@@ -356,9 +356,8 @@ fn alpn(tls: &rustls::ServerConnection) -> Option<&'static str> {
     }
 }
 
-/// Reads the PROXY header of version 1 or 2, and returns it with the extensions of version 2, which are empty for
-/// version
-/// 1. `already` contains the bytes read before; those behind the header stay in it.
+/// Reads the PROXY header of version 1 or 2, and returns it with its extensions, which only version 2 can have.
+/// `already` contains the bytes read before; those behind the header stay in it.
 ///
 /// # Errors
 /// `InvalidData` if the header is malformed, `UnexpectedEof` if the connection ends before it is complete, or the

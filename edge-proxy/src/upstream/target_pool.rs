@@ -204,7 +204,7 @@ impl Drop for DialGuard<'_> {
 
 /// A connection in use, with the pool to return it to. Dropping it counts the connection as no longer in use.
 pub(crate) struct CheckIn {
-    /// The pool to return the connection to. `None` if it cannot be reused.
+    /// The pool to return the connection to. `None` if the connection cannot be reused.
     pool: Option<Rc<TargetPool>>,
     /// The server name that was verified if the upstream verifies the name of each request. `None` otherwise.
     name: Option<Box<str>>,

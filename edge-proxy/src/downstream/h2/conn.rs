@@ -271,8 +271,9 @@ impl Http2Connection {
             || (leaves && self.slots.is_empty() && self.deferred_resets.is_empty())
     }
 
-    /// Closes the connection with this error code: appends GOAWAY with the highest stream ID, and ends all streams.
-    /// While output is held back, discards it instead. No effect if the connection has failed or is lost already.
+    /// Closes the connection with this error code: appends GOAWAY with the highest stream ID that the client has used,
+    /// and ends all streams. While output is held back, discards the pending output instead of appending GOAWAY. No
+    /// effect if the connection has failed or is lost already.
     pub(super) fn fail(&mut self, code: Code) {
         if self.failed.is_some() || self.lost {
             return;

@@ -77,7 +77,7 @@ struct Driver {
     deadline: Deadline,
     /// The deadline of an incomplete field section, valid while `unfinished` is true.
     section: Deadline,
-    /// The deadline for a request, after which output is no longer held back. `None` if that is not awaited.
+    /// The deadline for a request, after which output is no longer held back. `None` if no request is awaited.
     settings: Option<Deadline>,
     /// True if a field section, or a frame that may belong to one, has begun and is incomplete.
     unfinished: bool,
@@ -87,7 +87,7 @@ struct Driver {
     timeouts: Timeouts,
     /// The requests that were received and are not started yet.
     arrived: Vec<PendingRequest>,
-    /// The time until which the first request is awaited while the worker drains. `None` if that was not begun.
+    /// The time until which the first request is awaited while the worker drains. `None` if the wait has not begun.
     last_call: Option<Instant>,
     /// True if nothing more can be written to the client, so that the transport is dropped without a shutdown.
     gone: bool,

@@ -380,8 +380,8 @@ impl QuicConnection {
     }
 
     /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete. A
-    /// malformed or incomplete head resets the stream or closes the connection, one that is too large is answered with
-    /// 431. A reset by the client counts as an aborted request.
+    /// malformed or incomplete head resets the stream or closes the connection, a head that is too large is
+    /// answered with 431. A reset by the client counts as an aborted request.
     fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);

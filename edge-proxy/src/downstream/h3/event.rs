@@ -54,13 +54,14 @@ pub(crate) struct AcceptedConnection {
 /// The reason a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// The client closed it with this application error code.
+    /// The client closed the connection with this application error code.
     Peer(u64),
-    /// The client closed it with this transport error code. `None` if it sent a stateless reset.
+    /// The client closed the connection with this transport error code. `None` if the client sent a stateless reset.
     PeerTransport(Option<u64>),
-    /// This side closed it with this application error code; `H3_NO_ERROR` also if quinn-proto gives no other reason.
+    /// This side closed the connection with this application error code; `H3_NO_ERROR` also if quinn-proto gives no
+    /// other reason.
     Local(Code),
-    /// This side closed it with this transport error code, since QUIC or TLS failed.
+    /// This side closed the connection with this transport error code, since QUIC or TLS failed.
     Transport(u64),
     /// Nothing arrived within the idle timeout.
     TimedOut,
