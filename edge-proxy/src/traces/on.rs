@@ -410,7 +410,8 @@ fn template(path: &PathMatch) -> String {
     }
 }
 
-/// Returns a text as an attribute value, cut off before a character boundary at [`MAX_ATTRIBUTE_LEN`] bytes.
+/// Returns a text as an attribute value, cut off at the last character boundary within [`MAX_ATTRIBUTE_LEN`]
+/// bytes.
 fn text(text: &str) -> Value {
     let end =
         (0..=MAX_ATTRIBUTE_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);

@@ -274,13 +274,13 @@ impl Http2Request {
         &self.chunk
     }
 
-    /// Consumes the first `n` bytes of [`Self::chunk`], and returns them to the upstream's flow-control window.
+    /// Consumes the first `n` bytes of [`Self::chunk`], and gives the upstream as much flow-control credit.
     pub(crate) fn consume(&mut self, n: usize) {
         self.take(n);
     }
 
-    /// Consumes the first `n` bytes of [`Self::chunk`] and returns them, and returns them to the upstream's
-    /// flow-control window.
+    /// Consumes the first `n` bytes of [`Self::chunk`] and returns them, and gives the upstream as much flow-control
+    /// credit.
     pub(crate) fn take(&mut self, n: usize) -> Bytes {
         let bytes = self.chunk.split_to(n);
         if let Some(receive) = &mut self.receive {

@@ -263,8 +263,8 @@ impl Pool {
     /// protocol switch, and those with a PROXY header, get new connections, as do all if `options` says so.
     ///
     /// # Errors
-    /// [`UpstreamError::Connect`] if no connection can be established; over HTTP/2 also if the stream cannot be opened
-    /// or the request cannot be sent.
+    /// [`UpstreamError::Connect`] if no connection can be established or, over HTTP/2, no stream can be opened;
+    /// [`UpstreamError::Malformed`] if the request cannot be sent over HTTP/2.
     pub(super) async fn begin_at(
         &self,
         at: usize,

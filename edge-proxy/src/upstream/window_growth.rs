@@ -1,8 +1,8 @@
 //! The growth of stream windows of an HTTP/2 connection to an upstream, as long as its clients take what arrives.
 //!
-//! A window limits a response to its size in each round trip. It is doubled whenever a whole window of each stream has arrived
-//! and the clients have taken most of that, so that after a few round trips the path is full. Responses that are not
-//! taken leave it as it is.
+//! A window limits a response to its size in each round trip. It is doubled whenever a whole window of each stream has
+//! arrived and the clients have taken at least half of that, so that after a few round trips the path is full.
+//! Responses that are not taken leave it as it is.
 
 /// The receive window of a stream in bytes before it grows.
 pub(super) const INITIAL_WINDOW: usize = 256 * 1024;

@@ -47,9 +47,9 @@ enum NextRequest {
 }
 
 /// Serves HTTP/1 requests on the connection one after another until it ends, and closes it. `already` was read from
-/// the socket before. A malformed head is answered with an error and ends the connection; if it is the first on a
-/// plain connection, [`is_met_with_silence`] decides whether it gets no response. A head that takes longer than the
-/// header timeout ends the connection without a response.
+/// the socket before. A malformed head is answered with an error, unless it is not HTTP at all, and ends the
+/// connection; if it is the first on a plain connection, [`is_met_with_silence`] decides whether it gets no response. A
+/// head that takes longer than the header timeout ends the connection without a response.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
     let deadline = worker.sweep().deadline();
     let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };

@@ -121,8 +121,8 @@ pub(super) struct QuicConnection {
 }
 
 impl QuicConnection {
-    /// Creates the state of a new connection whose QUIC handshake has begun. `window` is the size of its receive window
-    /// in bytes.
+    /// Creates the state of a new connection whose QUIC handshake has begun. `window` is the size of the
+    /// connection's receive window in bytes.
     pub(super) fn new(quic: quic::Connection, now: Instant, window: u32) -> Self {
         Self {
             peer: quic.remote_address(),
@@ -157,7 +157,8 @@ impl QuicConnection {
 
     /// Processes all pending events of QUIC: opens the control stream, reads streams, wakes tasks, and passes pending
     /// output to QUIC. Requests whose heads are complete are added to `arrived`. Before that, adjusts the send window
-    /// if QUIC did not accept all data; after it, follows a change of the client's address.
+    /// if QUIC did not accept all data; after it, enlarges the receive window if that limits content for which a task
+    /// waits, and follows a change of the client's address.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
@@ -196,8 +197,9 @@ impl QuicConnection {
         self.follow_address(shared.now.get());
     }
 
-    /// Registers a task that waits for content of a stream. Returns true if the connection's receive window grew, so that
-    /// its client is to be told.
+    /// Registers a task that waits for content of a stream, and enlarges the connection's receive window if it keeps
+    /// the client from sending. Returns true if the window grew, so that the client is to be told. No effect if the
+    /// stream does not exist.
     pub(super) fn await_content(&mut self, id: StreamId, waker: &Waker) -> bool {
         let Some(slot) = self.slots.get_mut(&id) else { return false };
         super::requests::remember(&mut slot.reader, waker);
@@ -380,8 +382,8 @@ impl QuicConnection {
     }
 
     /// Reads the available bytes of a request's head. Adds the request to `arrived` when the head is complete. A
-    /// malformed or incomplete head resets the stream or closes the connection, a head that is too large is
-    /// answered with 431. A reset by the client counts as an aborted request.
+    /// malformed or incomplete head resets the stream or closes the connection, a head that is too large is answered
+    /// with 431. A reset by the client counts as an aborted request.
     fn read_head(&mut self, shared: &EngineState, id: StreamId, arrived: &mut Vec<QuicRequest>) {
         while !self.lost {
             let read = self.read(id);

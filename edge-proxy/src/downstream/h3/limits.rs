@@ -10,10 +10,10 @@ pub(crate) struct QuicLimits {
     /// The highest number of concurrent requests on one connection.
     pub(crate) streams: u32,
     /// The receive window of one stream in bytes: the highest number of request content bytes in flight or not
-    /// consumed. It is smaller than that of the connection, so that a request that nobody reads does not keep others from
-    /// being sent.
+    /// consumed. It is smaller than that of the connection, so that a request that nobody reads does not keep others
+    /// from being sent.
     pub(crate) stream_window: u32,
-    /// The initial receive window of one connection in bytes; see `receive_window` for its growth.
+    /// The initial receive window of one connection in bytes, which grows as the module `receive_window` describes.
     pub(crate) connection_window: u32,
     /// The highest number of response bytes buffered for one stream.
     pub(crate) send_buffer: usize,

@@ -1,10 +1,10 @@
 //! The receive window of a QUIC connection, which limits request content in flight and not consumed.
 //!
 //! A client can send at most one window per round trip. A client that the window keeps from sending reports that by
-//! DATA_BLOCKED (RFC 9000 §19.12). If content of a request is awaited then, the window is what limits the upload, and is
-//! doubled, within the budget of the worker. Content that an upstream does not accept is not awaited, and enlarges no
-//! window. The windows of streams are constant, since quinn-proto has them fixed with the configuration of a connection;
-//! they are smaller than the connection's, so that a request that nobody reads leaves room for others.
+//! DATA_BLOCKED (RFC 9000 §19.12). If content of a request is awaited then, the window is what limits the upload, and
+//! is doubled, within the budget of the worker. Content that an upstream does not accept is not awaited, and enlarges
+//! no window. The windows of streams are constant, since quinn-proto takes them from the configuration at the start of
+//! a connection; they are smaller than the connection's, so that a request that nobody reads leaves room for others.
 
 use crate::downstream::window_budget::WindowShare;
 
@@ -28,15 +28,16 @@ impl ReceiveWindow {
         Self { size: initial, blocked: 0, share: WindowShare::default() }
     }
 
-    /// Returns whether the client has reported since the last growth that the window keeps it from sending, and the window can
-    /// grow. `blocked` is the number of DATA_BLOCKED frames received so far.
+    /// Returns whether the client has reported since the last growth that the window keeps it from sending, and the
+    /// window can grow. `blocked` is the number of DATA_BLOCKED frames received so far.
     pub(super) const fn is_limiting(&self, blocked: u64) -> bool {
         blocked > self.blocked && self.size < MAX_WINDOW
     }
 
-    /// Doubles the window, if the budget of the worker permits it. To be called if it [is limiting](Self::is_limiting)
-    /// while content is awaited; a further report is necessary before the next growth. Returns the new size in bytes,
-    /// `None` if it is unchanged.
+    /// Doubles the window, at most up to [`MAX_WINDOW`], if the budget of the worker permits it. To be called if the
+    /// window [is limiting](Self::is_limiting) while content is awaited; a further report is necessary before the next
+    /// growth. `blocked` is as for [`ReceiveWindow::is_limiting`]. Returns the new size in bytes, `None` if the budget
+    /// does not permit it.
     pub(super) fn grow(&mut self, blocked: u64) -> Option<u32> {
         self.blocked = blocked;
         let size = self.size.saturating_mul(2).min(MAX_WINDOW);

@@ -50,8 +50,8 @@ impl<S: Service> Engine<S> {
                 }
                 EngineCommand::Shutdown(within) => {
                     let now = self.shared.now.get();
-                    // A client hears that this ends before it learns which requests were too late, so that what it sends
-                    // meanwhile is still served (RFC 9114 §5.2).
+                    // A client hears that this ends before it learns which requests were too late, so that what it
+                    // sends meanwhile is still served (RFC 9114 §5.2).
                     let last_call = now + (within / 4).min(FIRST_REQUEST_GRACE);
                     let deadline = now + within;
                     match &mut self.shutdown {
