@@ -247,32 +247,34 @@ pub struct Limits {
     /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection, 1 to 65535. Default: 100.
     pub streams: u32,
     /// The number of requests that a client may abort on one HTTP/2 or HTTP/3 connection, by a reset or an error of the
-    /// protocol. Default: 200. The count decreases by 20 per second. Above the limit, the connection is closed.
+    /// protocol, 1 to 1000000. Default: 200. The count decreases by 20 per second. Above the limit, the connection is
+    /// closed.
     pub resets: u32,
     /// The number of HTTP/2 frames without useful work (PING, SETTINGS, PRIORITY, empty DATA and the like) that a
-    /// client may send on one connection beyond those that its requests and their content account for. Default: 1000. A
-    /// tenth of the allowance is restored each second. For HTTP/3 the limit applies to frames on the control stream
-    /// beyond one per request.
+    /// client may send on one connection beyond those that its requests and their content account for, 10 to 1000000.
+    /// Default: 1000. A tenth of the allowance is restored each second. For HTTP/3 the limit applies to frames on the
+    /// control stream beyond one per request, of which none are restored.
     pub control_frames: u32,
     /// The highest number of concurrent connections of one worker: of TCP connections, and of QUIC connections of each
-    /// listener. Default: 16384.
+    /// listener, 1 to 10000000. Default: 16384.
     pub connections: usize,
     /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6.
     /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted.
     pub connections_per_client: u32,
-    /// The highest number of idle connections of one worker to one target. Default: 4096. Below it, as many stay open
-    /// as were in use at the same time in the last 15 to 20 s.
+    /// The highest number of idle connections of one worker to one target, 0 to 1000000. Default: 4096. Below it, as
+    /// many stay open as were in use at the same time in the last 15 to 20 s.
     pub idle_upstream: usize,
-    /// The number of bytes of HTTP/2 responses that one worker buffers for slow clients. Default: 64 MiB. Stream
-    /// windows shrink as their number grows. Above the limit, the responses whose clients have read nothing for the
-    /// longest time are aborted.
+    /// The number of bytes of HTTP/2 responses that one worker buffers for slow clients, 1 MiB to 64 GiB. Default:
+    /// 64 MiB. Stream windows shrink as their number grows. Above the limit, the responses whose clients have read
+    /// nothing for the longest time are aborted.
     pub upstream_buffer: usize,
     /// The largest response header section of an upstream in bytes, 256 to 65535. Default: 32 KiB.
     pub response_header_bytes: usize,
     /// The highest number of fields in a response header section of an upstream, 1 to 10000. Default: 200.
     pub response_header_fields: usize,
-    /// The number of clients for which the table of request rates has room, all sites together. Default: 131072. The
-    /// table takes 8 bytes for each and is allocated once a site has a rate per client or Basic authentication.
+    /// The number of clients for which the table of request rates has room, all sites together, 1024 to 16777216.
+    /// Default: 131072. The table takes 8 bytes for each and is allocated once a site has a rate per client or Basic
+    /// authentication.
     pub rate_table: usize,
 }
 
