@@ -15,6 +15,8 @@ pub enum Subject {
     Extension(Name, Name),
     /// A publication: database and name.
     Publication(Name, Name),
+    /// An event trigger: database and name.
+    EventTrigger(Name, Name),
     /// A schema: database and name.
     Schema(Name, Name),
     /// A membership: role and member.
@@ -34,6 +36,9 @@ impl fmt::Display for Subject {
             Self::Database(name) => write!(f, "database {name:?}"),
             Self::Extension(database, name) => write!(f, "extension {name:?} of database {database:?}"),
             Self::Publication(database, name) => write!(f, "publication {name:?} of database {database:?}"),
+            Self::EventTrigger(database, name) => {
+                write!(f, "event trigger {name:?} of database {database:?}")
+            }
             Self::Schema(database, name) => write!(f, "schema {name:?} of database {database:?}"),
             Self::Membership(role, member) => write!(f, "membership of {member:?} in {role:?}"),
             Self::Grant(index) => write!(f, "grant number {}", index + 1),
@@ -57,11 +62,13 @@ pub enum DestructibleObject {
     Extension(Name, Name),
     /// A publication: database and name.
     Publication(Name, Name),
+    /// An event trigger: database and name.
+    EventTrigger(Name, Name),
 }
 
 impl fmt::Display for DestructibleObject {
-    /// Writes `role=NAME`, `database=NAME`, `schema=DATABASE/NAME`, `extension=DATABASE/NAME` or
-    /// `publication=DATABASE/NAME`.
+    /// Writes `role=NAME`, `database=NAME`, `schema=DATABASE/NAME`, `extension=DATABASE/NAME`,
+    /// `publication=DATABASE/NAME` or `event_trigger=DATABASE/NAME`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(name) => write!(f, "database={name}"),
@@ -69,6 +76,7 @@ impl fmt::Display for DestructibleObject {
             Self::Schema(database, name) => write!(f, "schema={database}/{name}"),
             Self::Extension(database, name) => write!(f, "extension={database}/{name}"),
             Self::Publication(database, name) => write!(f, "publication={database}/{name}"),
+            Self::EventTrigger(database, name) => write!(f, "event_trigger={database}/{name}"),
         }
     }
 }
@@ -76,7 +84,7 @@ impl fmt::Display for DestructibleObject {
 /// Error of a text that does not name an object to destroy.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME or publication=DATABASE/NAME"
+    "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME, publication=DATABASE/NAME or event_trigger=DATABASE/NAME"
 )]
 pub struct InvalidDestructibleObject(pub String);
 
@@ -90,13 +98,14 @@ impl std::str::FromStr for DestructibleObject {
         match kind {
             "database" => Ok(Self::Database(name(rest)?)),
             "role" => Ok(Self::Role(name(rest)?)),
-            "schema" | "extension" | "publication" => {
+            "schema" | "extension" | "publication" | "event_trigger" => {
                 let (database, inner) = rest.split_once('/').ok_or_else(wrong)?;
                 let (database, inner) = (name(database)?, name(inner)?);
                 Ok(match kind {
                     "schema" => Self::Schema(database, inner),
                     "extension" => Self::Extension(database, inner),
-                    _ => Self::Publication(database, inner),
+                    "publication" => Self::Publication(database, inner),
+                    _ => Self::EventTrigger(database, inner),
                 })
             }
             _ => Err(wrong()),

@@ -177,6 +177,8 @@ extension = [{ name = "pg_trgm", version = "1.6", schema = "s" }, { name = "old"
 schema = [{ name = "s", owner = "reader", comment = "x" }, { name = "gone", absent = true }]
 publication = [{ name = "feed", owner = "reader", tables = [{ schema = "s", name = "t.t" }], publish = ["insert", "delete"] },
     { name = "all", all_tables = true }, { name = "none", absent = true, tables = [] }]
+event_trigger = [{ name = "audit", owner = "postgres", event = "ddl_command_end", function = { schema = "s", name = "f.g" },
+    tags = ["create table", "DROP TABLE"], enabled = "always", comment = "x" }, { name = "none", absent = true }]
 settings = { timezone = "UTC" }
 
 [[grant]]
@@ -234,6 +236,9 @@ fn everything_that_can_be_said_is_read_and_written_back() {
     assert_eq!(desired.memberships.len(), 2);
     assert_eq!(desired.databases["shop"].inside.extensions.len(), 3);
     assert_eq!(desired.databases["shop"].inside.publications.len(), 3);
+    let audit = &desired.databases["shop"].inside.event_triggers[&name("audit")];
+    let tags: Vec<&str> = audit.tags.iter().flatten().map(pg_ensure::Text::as_str).collect();
+    assert_eq!(tags, ["CREATE TABLE", "DROP TABLE"], "tags are in upper case, as the server stores them");
     let routine = format!("{}", desired.grants[0].on);
     assert_eq!(routine, "routine s.f(integer, text) in database shop");
     assert!(matches!(&desired.grants[2].on, GrantTarget::One(Object::Database(_))));

@@ -244,7 +244,7 @@ fn valid(mut wish: DesiredState) -> DesiredState {
                     .get_mut(database)
                     .map(|database| database.inside.publications.remove(publication)),
             ),
-            S::Extension(..) => unreachable!("none are wished for"),
+            S::Extension(..) | S::EventTrigger(..) => unreachable!("none are wished for"),
         }
     }
     panic!("still invalid: {:?}", wish.validate());

@@ -110,6 +110,10 @@ mod reference_tests {
         ("[[database]]", &["name = 'x'"]),
         ("[[database.extension]]", &["name = 'x'"]),
         ("[[database.publication]]", &["name = 'x'"]),
+        (
+            "[[database.event_trigger]]",
+            &["name = 'x'", "event = 'sql_drop'", "function = { schema = 'public', name = 'f' }"],
+        ),
         ("[[database.schema]]", &["name = 'x'"]),
         ("[[grant]]", &["to = 'a'", "on = 'database'", "name = 'd'", "privileges = ['CONNECT']"]),
         (

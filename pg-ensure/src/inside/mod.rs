@@ -3,6 +3,7 @@
 //! Each kind has a file with its desired and current state, its changes with their SQL, risk, permissions and effect,
 //! its planning, the rows of a snapshot, and its serialized form. This file joins the kinds.
 
+pub mod event_trigger;
 pub mod extension;
 pub mod publication;
 pub mod schema;
@@ -17,6 +18,7 @@ use crate::owned::Owned;
 use crate::plan::{Obstacle, Risk};
 use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
+use event_trigger::{EventTrigger, EventTriggerChange, EventTriggerState, TriggerFunction};
 use extension::{AvailableExtension, Extension, ExtensionChange, InstalledExtension};
 use publication::{Publication, PublicationChange, PublicationState};
 use schema::{Schema, SchemaChange, SchemaState};
@@ -32,6 +34,8 @@ pub struct DeclaredObjects {
     pub extensions: BTreeMap<Name, Extension>,
     /// Publications by name.
     pub publications: BTreeMap<Name, Publication>,
+    /// Event triggers by name.
+    pub event_triggers: BTreeMap<Name, EventTrigger>,
 }
 
 /// Current contents of a database.
@@ -45,6 +49,10 @@ pub struct Contents {
     pub publications: BTreeMap<Name, PublicationState>,
     /// Relations that cannot be added to a publication, such as views and temporary tables.
     pub unpublishable: BTreeSet<publication::Table>,
+    /// Event triggers by name, without those of extensions.
+    pub event_triggers: BTreeMap<Name, EventTriggerState>,
+    /// Functions that event triggers can call.
+    pub event_functions: BTreeSet<TriggerFunction>,
     /// Owners and ACLs of all other objects, as far as they were read.
     pub objects: BTreeMap<Local, Owned>,
     /// Default privileges of which an entry exists, by creator, schema and kind.
@@ -61,15 +69,18 @@ impl DeclaredObjects {
     }
 
     /// Plans the changes that bring every declared object to its desired state, except removals, in the order schemas,
-    /// extensions, publications.
+    /// extensions, publications, event triggers.
     pub(crate) fn plan(&self, work: &mut dyn DatabasePlanner) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
+        self.event_triggers.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
-    /// Plans the removal of the objects that are declared absent, in the order publications, extensions, schemas.
+    /// Plans the removal of the objects that are declared absent, in the order event triggers, publications,
+    /// extensions, schemas.
     pub(crate) fn plan_removals(&self, work: &mut dyn DatabasePlanner) {
+        self.event_triggers.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.publications.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
@@ -82,6 +93,9 @@ impl DeclaredObjects {
         }
         for (name, wanted) in &self.publications {
             wanted.check(&Subject::Publication(database.clone(), name.clone()), self, check);
+        }
+        for (name, wanted) in &self.event_triggers {
+            wanted.check(&Subject::EventTrigger(database.clone(), name.clone()), self, check);
         }
         for (name, wanted) in &self.schemas {
             wanted.check(&Subject::Schema(database.clone(), name.clone()), name, check);
@@ -121,10 +135,12 @@ impl Contents {
         let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
         let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
         let publications = self.publications.iter().map(|(name, found)| (name.clone(), found.imported()));
+        let event_triggers = self.event_triggers.iter().map(|(name, found)| (name.clone(), found.imported()));
         DeclaredObjects {
             schemas: schemas.collect(),
             extensions: extensions.collect(),
             publications: publications.collect(),
+            event_triggers: event_triggers.collect(),
         }
     }
 
@@ -137,6 +153,8 @@ impl Contents {
         self.extensions.retain(|_, extension| extension.schema != *name);
         self.defaults.retain(|key, _| key.schema.as_ref() != Some(name));
         self.publications.values_mut().for_each(|found| found.tables.retain(|(schema, _)| schema != name));
+        self.event_triggers.retain(|_, found| found.function.0 != *name);
+        self.event_functions.retain(|(schema, _)| schema != name);
     }
 
     /// Changes the owner of everything that `from` owns to `to`.
@@ -146,6 +164,7 @@ impl Contents {
         all.filter(|owned| owned.owner == *from).for_each(|owned| owned.give_to(to));
         let owners = self.extensions.values_mut().map(|extension| &mut extension.owner);
         let owners = owners.chain(self.publications.values_mut().map(|publication| &mut publication.owner));
+        let owners = owners.chain(self.event_triggers.values_mut().map(|trigger| &mut trigger.owner));
         owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
     }
 
@@ -289,6 +308,8 @@ changes! {
     Extension(ExtensionChange),
     /// A change of a publication.
     Publication(PublicationChange),
+    /// A change of an event trigger.
+    EventTrigger(EventTriggerChange),
 }
 
 impl InsideChange {
@@ -302,7 +323,7 @@ impl InsideChange {
 pub(crate) mod snapshot {
     //! Declared kinds of objects in a snapshot.
 
-    use super::{Contents, extension, publication, schema};
+    use super::{Contents, event_trigger, extension, publication, schema};
     use crate::client::snapshot::{Names, SnapshotError};
     use crate::version::Version;
     use serde::Deserialize;
@@ -313,6 +334,8 @@ pub(crate) mod snapshot {
         ("extensions", extension::snapshot::QUERY),
         ("publications", publication::snapshot::QUERY),
         ("unpublishable", publication::snapshot::UNPUBLISHABLE),
+        ("event_triggers", event_trigger::snapshot::QUERY),
+        ("event_functions", event_trigger::snapshot::FUNCTIONS),
     ];
 
     /// Results of the queries of [`QUERIES`] for a database.
@@ -326,6 +349,10 @@ pub(crate) mod snapshot {
         publications: Vec<publication::snapshot::Row<'a>>,
         #[serde(borrow)]
         unpublishable: Vec<publication::snapshot::TableRow<'a>>,
+        #[serde(borrow)]
+        event_triggers: Vec<event_trigger::snapshot::Row<'a>>,
+        #[serde(borrow)]
+        event_functions: Vec<event_trigger::snapshot::FunctionRow<'a>>,
     }
 
     impl Rows<'_> {
@@ -350,6 +377,12 @@ pub(crate) mod snapshot {
             }
             for (schema, name) in self.unpublishable {
                 contents.unpublishable.insert((names.get(&schema)?, names.get(&name)?));
+            }
+            for row in self.event_triggers {
+                event_trigger::snapshot::read(row, names, contents)?;
+            }
+            for (schema, name) in self.event_functions {
+                contents.event_functions.insert((names.get(&schema)?, names.get(&name)?));
             }
             Ok(())
         }

@@ -6,6 +6,7 @@ use super::spanned::{
 };
 use crate::current::Provider;
 use crate::desired::{Database, Extension, Subject};
+use crate::inside::event_trigger::EventTriggerSpec;
 use crate::inside::extension::ExtensionSpec;
 use crate::inside::publication::PublicationSpec;
 use crate::inside::schema::SchemaSpec;
@@ -58,6 +59,9 @@ pub struct DatabaseSpec {
     /// Publications by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publication: Vec<PublicationSpec>,
+    /// Event triggers by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_trigger: Vec<EventTriggerSpec>,
     /// Schemas by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<SchemaSpec>,
@@ -115,6 +119,7 @@ impl Resolution<'_, '_> {
         }
         self.each(&name, &spec.extension, &mut database.inside.extensions);
         self.each(&name, &spec.publication, &mut database.inside.publications);
+        self.each(&name, &spec.event_trigger, &mut database.inside.event_triggers);
         self.each(&name, &spec.schema, &mut database.inside.schemas);
         let fields = fields([
             ("owner", spec.owner.as_ref().map(Spanned::span)),
@@ -175,6 +180,7 @@ pub(super) fn database(of: &Name, wanted: &Database, settings: Settings) -> Data
         extensions: Vec::new(),
         extension: to_specs(&wanted.inside.extensions),
         publication: to_specs(&wanted.inside.publications),
+        event_trigger: to_specs(&wanted.inside.event_triggers),
         schema: to_specs(&wanted.inside.schemas),
         settings,
         reassign_owned: wanted.reassign_owned,
