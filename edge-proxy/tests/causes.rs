@@ -122,12 +122,14 @@ fn tls_service(
     key: rustls::pki_types::PrivateKeyDer<'static>,
 ) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    // Nothing compares the key with the certificate.
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let identity = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(chain, key));
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+        .with_cert_resolver(Arc::new(identity));
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -216,6 +218,26 @@ fn a_pinned_certificate_needs_no_authority_and_no_name() {
     let tls = UpstreamTls { ca: Some(path), server_name: Some("printer".into()), ..Default::default() };
     let (status, error) = failure(secured(address, tls));
     assert!(status == "502" && error.contains("TLS: "), "{status} {error}");
+}
+
+#[test]
+fn a_pin_holds_beyond_the_dates_and_for_the_owner_of_the_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    let path = folder.path().join("expired.pem");
+    std::fs::write(&path, certificate.pem()).unwrap();
+    let service = |key: &rcgen::KeyPair| {
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let tls = UpstreamTls { pins: vec![Pin::Certificate(path.clone())], ..Default::default() };
+        failure(secured(tls_service(vec![certificate.der().clone()], key), tls))
+    };
+    assert_eq!(service(&key), ("200".to_owned(), String::new()));
+    let (status, error) = service(&rcgen::KeyPair::generate().unwrap());
+    assert!(status == "502" && error.contains("TLS"), "{status} {error}");
 }
 
 #[test]

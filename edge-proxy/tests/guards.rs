@@ -531,6 +531,29 @@ fn counted(edge: &common::Edge, reason: &str, least: u64) -> u64 {
 }
 
 #[test]
+fn heads_of_answers_and_targets_have_limits_of_their_own() {
+    // The path is the length of a field of the answer.
+    let origin = Origin::scripted(|bytes| {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let target = std::str::from_utf8(&bytes[..end]).unwrap().split(' ').nth(1).unwrap();
+        let length = target.trim_start_matches('/').split('?').next().unwrap().parse().unwrap_or(0);
+        let field = "x".repeat(length);
+        Some((format!("HTTP/1.1 200 OK\r\nA: {field}\r\nContent-Length: 0\r\n\r\n").into_bytes(), end))
+    });
+    let status =
+        |edge: &common::Edge, target: &str| get(edge, target, "").get(9..12).unwrap_or_default().to_owned();
+    let usual = edge(origin.address(), |_| {});
+    assert_eq!(status(&usual, "/30000"), "200");
+    assert_eq!(status(&usual, "/40000"), "502");
+    assert_eq!(status(&usual, &format!("/0?{}", "x".repeat(28_000))), "200");
+    assert_eq!(status(&usual, &format!("/0?{}", "x".repeat(33_000))), "414");
+    let wide = edge(origin.address(), |config| config.limits.response_header_bytes = 60_000);
+    assert_eq!(status(&wide, "/40000"), "200");
+    let few = edge(origin.address(), |config| config.limits.response_header_fields = 1);
+    assert_eq!(status(&few, "/1"), "502");
+}
+
+#[test]
 fn what_a_client_may_use_up_is_configured_and_counted() {
     use common::wire2::{self, Http2};
     use common::wire3::{self, Http3, run};
