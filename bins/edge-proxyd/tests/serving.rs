@@ -291,3 +291,50 @@ fn a_pair_of_certbot_s_is_checked_explained_and_served() {
     let url = format!("https://a.test:{port}/");
     assert_eq!(served.curl(&[&[url.as_str()][..], &status].concat()), "200");
 }
+
+/// A reload that the proxy rejects changes no certificate, and neither does what follows it.
+#[test]
+fn a_site_keeps_its_certificate_after_a_reload_that_failed() {
+    let origin = Origin::simple();
+    let mut pair = String::new();
+    let other = Authority::named("the authority of the folder");
+    let served = ProxyProcess::start_with(|folder, authority| {
+        // Clients trust that of the site alone.
+        other.write(&folder.join("acme/a.test"), &["a.test"]);
+        authority.write(&folder.join("own"), &["a.test"]);
+        let own = folder.join("own");
+        pair = format!("certificate = \"{0}/fullchain.pem\"\nkey = \"{0}/key.pem\"\n", own.display());
+        format!(
+            "[sandbox]\nmode = \"off\"\n[certificates]\nfolder = \"{}/acme\"\n\
+             [[site]]\nhosts = [\"a.test\"]\nupstream = \"http://{}\"\n{pair}",
+            folder.display(),
+            origin.address()
+        )
+    });
+    let file = served.folder.path().join("edge.toml");
+    let url = format!("https://a.test:{}/", served.addresses[0].port());
+    let status = || served.curl(&["-o", "/dev/null", "-w", "%{http_code}", &url]);
+    assert_eq!(status(), "200");
+    let good = std::fs::read_to_string(&file).expect("a file");
+    // Without the certificate of the site, and with an address that is in use.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let bad = format!("{}[[listen]]\naddress = \"{address}\"\n", good.replace(&pair, ""));
+    std::fs::write(&file, bad).expect("a file");
+    served.signal("HUP");
+    served.wait_for("Address already in use");
+    assert_eq!(status(), "200", "its own certificate");
+    // What is read anew is not that of the file that was rejected.
+    served.authority.write(&served.folder.path().join("own"), &["a.test"]);
+    served.wait_for("own/fullchain.pem: in use");
+    assert_eq!(status(), "200", "its own certificate, renewed");
+    // One that is accepted does without.
+    drop(taken);
+    served.signal("HUP");
+    served.wait_for("reloaded");
+    assert!(status().contains("certificate"), "{}", status());
+    std::fs::write(&file, good).expect("a file");
+    served.signal("HUP");
+    served.wait_for("reloaded");
+    assert_eq!(status(), "200", "its own certificate again");
+}

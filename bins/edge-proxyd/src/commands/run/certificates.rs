@@ -5,7 +5,7 @@ use crate::journal;
 use cli_support::outcome::chain;
 use edge_http::host::HostPattern;
 use edge_proxy::config::{Config, ListenerKind};
-use edge_proxy::{CertificateError, Certificates, RefreshReport};
+use edge_proxy::{CertificateError, CertificateFiles, Certificates, RefreshReport};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,12 +18,38 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct CertificateMonitor {
     /// The certificates, shared with the proxy.
     certificates: Arc<Certificates>,
+    /// The files that the configuration in effect names.
+    named: NamedFiles,
     /// The time of the last check of the validity of certificates. `None` before the first.
     looked: Option<Instant>,
     /// The error of the last attempt to read the certificates, so that it is logged once. `None` if it succeeded.
     failed: Option<String>,
     /// The last logged stage of each certificate, by its folder and serial number.
     said: BTreeMap<(PathBuf, String), Remaining>,
+}
+
+/// The certificate files that a configuration names.
+#[derive(Clone)]
+struct NamedFiles {
+    /// The files beside the folder.
+    files: Vec<CertificateFiles>,
+    /// The sites with a certificate of their own, and its path.
+    sites: HashMap<String, PathBuf>,
+}
+
+impl NamedFiles {
+    /// Returns the files that these settings name.
+    fn of(settings: &Settings) -> Self {
+        Self { files: settings.certificate_files.clone(), sites: of_sites(settings) }
+    }
+}
+
+/// The certificate files of a configuration that the proxy has not accepted yet.
+pub(super) struct OfferedFiles {
+    /// The files.
+    named: NamedFiles,
+    /// The report of reading them, which is logged once they are in use.
+    report: RefreshReport,
 }
 
 impl CertificateMonitor {
@@ -51,7 +77,8 @@ impl CertificateMonitor {
         for (site, name) in names_without_certificate(&certificates, &settings.proxy) {
             journal::warning(format_args!("site `{site}`: there is no certificate for {name}"));
         }
-        let mut watch = Self { certificates, looked: None, said: BTreeMap::new(), failed };
+        let named = NamedFiles::of(settings);
+        let mut watch = Self { certificates, named, looked: None, said: BTreeMap::new(), failed };
         watch.report_expiry();
         Some(watch)
     }
@@ -66,12 +93,49 @@ impl CertificateMonitor {
         self.failed.is_some()
     }
 
-    /// Replaces the certificate files beside the folder, and those of sites, by those of `settings`, and reads all
-    /// certificates again.
-    pub(super) fn set_files(&mut self, settings: &Settings) {
-        self.certificates.set_files(settings.certificate_files.clone());
-        self.certificates.set_sites(of_sites(settings));
+    /// Reads the certificate files of a configuration, before the proxy gets it. Those in use stay in use, until
+    /// [`accept`](Self::accept) or [`withdraw`](Self::withdraw) is called.
+    pub(super) fn offer(&mut self, settings: &Settings) -> OfferedFiles {
+        let named = NamedFiles::of(settings);
+        let is_new =
+            |old: &&CertificateFiles| !named.files.iter().any(|new| new.certificate == old.certificate);
+        let old = self.named.files.iter().filter(is_new).cloned();
+        self.certificates.set_files(old.chain(named.files.iter().cloned()).collect());
+        // Only the next configuration of the proxy depends on it.
+        self.certificates.set_sites(named.sites.clone());
+        let report = self.certificates.refresh().unwrap_or_else(|why| {
+            self.tell_failure(&why);
+            RefreshReport::default()
+        });
+        OfferedFiles { named, report }
+    }
+
+    /// Takes the files of a configuration that the proxy has accepted into use, instead of those of the one before.
+    pub(super) fn accept(&mut self, offered: OfferedFiles) {
+        tell(&offered.report);
+        self.named = offered.named;
+        self.restore();
+    }
+
+    /// Discards the files of a configuration that the proxy has rejected.
+    pub(super) fn withdraw(&mut self) {
+        self.restore();
+    }
+
+    /// Makes the certificates those of the configuration in effect, and reads them.
+    fn restore(&mut self) {
+        self.certificates.set_files(self.named.files.clone());
+        self.certificates.set_sites(self.named.sites.clone());
         self.refresh(Certificates::refresh);
+    }
+
+    /// Logs that certificates could not be read, once for each reason.
+    fn tell_failure(&mut self, why: &CertificateError) {
+        let why = chain(why);
+        if self.failed.as_ref() != Some(&why) {
+            journal::warning(format_args!("{why}: the certificates that were read stay in use"));
+        }
+        self.failed = Some(why);
     }
 
     /// Reads certificates again by `look`, and logs those that were loaded or rejected, and, once a minute at most,
@@ -86,13 +150,7 @@ impl CertificateMonitor {
                 tell(&refreshed);
                 self.failed = None;
             }
-            Err(why) => {
-                let why = chain(&why);
-                if self.failed.as_ref() != Some(&why) {
-                    journal::warning(format_args!("{why}: the certificates that were read stay in use"));
-                }
-                self.failed = Some(why);
-            }
+            Err(why) => self.tell_failure(&why),
         }
         if self.looked.is_none_or(|looked| looked.elapsed() >= EXPIRY_CHECK_INTERVAL) {
             self.report_expiry();

@@ -119,11 +119,17 @@ impl Supervisor<'_> {
         if whole && !waiting.is_empty() {
             return ReloadOutcome::refused(Vec::new(), true);
         }
-        if let Some(certificates) = &mut self.certificates {
-            certificates.set_files(&settings);
-        }
+        // Before the proxy gets the configuration, since sites get their certificates with it.
+        let mut certificates = self.certificates.as_mut();
+        let offered = certificates.as_mut().map(|certificates| certificates.offer(&settings));
         self.switches.apply(&mut settings.proxy);
-        if let Err(error) = self.watched.proxy.reload(settings.proxy) {
+        let reloaded = self.watched.proxy.reload(settings.proxy);
+        match (certificates, offered) {
+            (Some(certificates), Some(offered)) if reloaded.is_ok() => certificates.accept(offered),
+            (Some(certificates), _) => certificates.withdraw(),
+            (None, _) => {}
+        }
+        if let Err(error) = reloaded {
             return ReloadOutcome::refused(vec![format!("{}; {UNCHANGED}", chain(&error))], false);
         }
         let mut line = format!("reloaded {}", args.config.display());
