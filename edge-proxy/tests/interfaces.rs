@@ -11,7 +11,7 @@ use edge_proxy::config::{
     Trust, Upstream,
 };
 use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, SocketAddrV6, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -303,6 +303,71 @@ fn a_forward_has_the_interface_of_its_listener() {
     assert!(within(4, || is_served(&peer.get("10.9.0.1:91", ""))), "by the interface that was made anew");
     assert_eq!(own("127.0.0.1:91", ""), "");
     drop(proxy);
+}
+
+#[test]
+fn a_link_local_address_is_served_by_its_zone() {
+    if !is_inside("a_link_local_address_is_served_by_its_zone") {
+        return;
+    }
+    let peer = Peer::new();
+    peer.link();
+    sh("ip address add fe80::86/64 dev ts0 nodad; ip address add fe80::87/64 dev ts0 nodad");
+    sh(&format!(
+        "nsenter -t {0} -n ip address add fe80::99/64 dev pe0 nodad; nsenter -t {0} -n ip link set pe0 up",
+        peer.0.id()
+    ));
+    let shown = Command::new("ip").args(["-o", "link", "show", "ts0"]).output().unwrap();
+    let zone: u32 = String::from_utf8_lossy(&shown.stdout).split(':').next().unwrap().parse().unwrap();
+    let address = SocketAddrV6::new("fe80::86".parse().unwrap(), 86, 0, zone);
+    let proxy =
+        Proxy::builder().config(config(vec![Listener::plain(address.into())])).workers(1).start().unwrap();
+    assert!(serving(&proxy));
+    assert_eq!(proxy.addresses(), [SocketAddr::from(address)]);
+    assert!(within(4, || is_served(&peer.get("fe80::86%pe0:86", ""))));
+    assert_eq!(peer.get("fe80::87%pe0:86", ""), "", "another address");
+}
+
+#[test]
+fn listeners_of_two_interfaces_change_at_one_address_in_one_reload() {
+    const NAME: &str = "listeners_of_two_interfaces_change_at_one_address_in_one_reload";
+    if is_client() || !is_inside(NAME) {
+        return;
+    }
+    let peer = Peer::new();
+    peer.link();
+    sh("ip address add 10.9.0.1/24 dev ts0");
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    let (certificates, _) = Certificates::load(folder.path()).unwrap();
+    let any = SocketAddr::from(([0, 0, 0, 0], 85));
+    let both = |names: Option<[&str; 2]>| {
+        let [tailnet, local] = ["ts0", "lo"].map(|interface| on(interface, Listener::tls(any).http3(true)));
+        let [tailnet, local] = match names {
+            Some([first, second]) => [tailnet.named(first), local.named(second)],
+            None => [tailnet, local],
+        };
+        // In both orders, since whichever is first would take the sockets of both.
+        if names.is_some() { vec![local, tailnet] } else { vec![tailnet, local] }
+    };
+    let mut config = config(both(None));
+    let proxy =
+        Proxy::builder().config(config.clone()).certificates(certificates).workers(1).start().unwrap();
+    let mut check = |names: Option<[&str; 2]>| {
+        config.listeners = both(names);
+        proxy.reload(config.clone()).unwrap();
+        assert!(serving(&proxy), "{names:?}");
+        assert_eq!(peer.get3(NAME, "10.9.0.1:85", authority.root()), "200", "{names:?}");
+        assert_eq!(
+            got3(&mut Command::new("env"), NAME, "127.0.0.1:85", authority.root()),
+            "200",
+            "{names:?}"
+        );
+    };
+    check(Some(["tailnet", "local"]));
+    check(None);
+    check(Some(["one", "two"]));
 }
 
 #[test]
