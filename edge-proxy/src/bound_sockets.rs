@@ -1,6 +1,6 @@
 //! The bound sockets of listeners: opened for each worker, and retained so that they can be handed to a successor.
 
-use super::downstream::h3::Handover;
+use super::downstream::h3::{Handover, Router};
 use super::error::StartError;
 use super::lifecycle::Sockets;
 use super::listen::{self, InheritedSockets};
@@ -92,6 +92,8 @@ pub(super) struct RetainedSockets {
     tcp: Vec<Option<TcpListener>>,
     /// The UDP sockets by the index of the worker, as in `tcp`; empty without HTTP/3.
     udp: Vec<Option<UdpSocket>>,
+    /// The way of datagrams to the QUIC engines. `None` without HTTP/3, and while the listener waits.
+    router: Option<Router>,
 }
 
 impl RetainedSockets {
@@ -99,7 +101,7 @@ impl RetainedSockets {
     /// address, and `spare` as inherited sockets.
     fn waiting(listener: Listener, spare: InheritedSockets) -> Self {
         let address = listener.address;
-        Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new() }
+        Self { listener, address, index: None, spare, tcp: Vec::new(), udp: Vec::new(), router: None }
     }
 
     /// Replaces the retained sockets by duplicates of `sockets`, which are in the reverse order of workers, and stores
@@ -113,6 +115,8 @@ impl RetainedSockets {
         let quic = sockets.iter().rev().filter_map(|sockets| sockets.quic.as_ref());
         self.tcp = tcp.collect::<io::Result<_>>()?;
         self.udp = quic.map(|(socket, _)| socket.try_clone().map(Some)).collect::<io::Result<_>>()?;
+        let quic = sockets.iter().find_map(|sockets| sockets.quic.as_ref());
+        self.router = quic.map(|(_, handover)| handover.router().clone());
         self.address = sockets.first().map_or(self.address, |sockets| sockets.address);
         self.index = index;
         Ok(())
@@ -125,7 +129,12 @@ impl RetainedSockets {
 
     /// Closes all retained sockets and clears the interface's index, because the interface is gone or was replaced.
     pub(super) fn close(&mut self) {
-        (self.tcp, self.udp, self.index) = (Vec::new(), Vec::new(), None);
+        (self.tcp, self.udp, self.index, self.router) = (Vec::new(), Vec::new(), None, None);
+    }
+
+    /// Returns the way of datagrams to the QUIC engines. `None` without HTTP/3, and while the listener waits.
+    pub(super) const fn router(&self) -> Option<&Router> {
+        self.router.as_ref()
     }
 
     /// Closes the retained TCP and UDP socket of the worker with this index, which has ended. No effect if there is

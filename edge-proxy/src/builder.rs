@@ -11,6 +11,7 @@ use super::proxy::{ProxyHandle, WorkerHandle};
 use super::proxy_state::ProxyState;
 use super::resumption::{self, Shared};
 use super::runtime::{ReloadSurvivors, Runtime};
+use super::takeover::TakeoverHandle;
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
 use super::traces::TraceSink;
@@ -21,6 +22,7 @@ use edge_policy::config::{Config, Listener, Site, Upstream};
 use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +40,8 @@ pub struct Builder {
     workers: usize,
     /// The sockets that listeners use instead of opening their own.
     inherited: InheritedSockets,
+    /// The links to the processes that this one takes over from, the latest first.
+    quic_links: Vec<OwnedFd>,
     /// The state shared with other edges. `None` if the state belongs to this process.
     shared: Option<Shared>,
     /// The settings of trace export. `None` if spans are disabled.
@@ -60,6 +64,7 @@ impl Proxy {
             observer: Arc::new(NoopObserver),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: InheritedSockets::default(),
+            quic_links: Vec::new(),
             shared: None,
             #[cfg(feature = "opentelemetry")]
             tracing: None,
@@ -156,6 +161,15 @@ impl Builder {
         self
     }
 
+    /// Sets the links to the processes that this one takes over from ([`ProxyHandle::quic_links`]), in their order.
+    /// QUIC connections of those processes continue there. Without this call they are lost if their datagrams arrive
+    /// here.
+    #[must_use]
+    pub fn quic_links(mut self, links: Vec<OwnedFd>) -> Self {
+        self.quic_links = links;
+        self
+    }
+
     /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners, or fails after
     /// 10 s without a reply. A listener whose interface or address does not exist yet is not an error: it is served
     /// once both exist, and reported to [`Observer::listener`]. With [`Builder::shared`], waits up to 2 s for the
@@ -199,6 +213,7 @@ impl Builder {
             reloading: Arc::default(),
             certificates: self.certificates,
             site_certificates: self.site_certificates,
+            takeover: TakeoverHandle::new(Vec::new()),
             lasting,
             #[cfg(feature = "opentelemetry")]
             exporter,
@@ -209,8 +224,12 @@ impl Builder {
                 start_worker(number, runtime.clone(), observer, traces.clone(), handle.state.clone())?;
             handle.workers.push(worker);
         }
+        let commands: Vec<_> = handle.workers.iter().map(|worker| worker.commands.clone()).collect();
+        handle.takeover = TakeoverHandle::new(commands.clone());
         // A handle that is dropped ends its workers.
         handle.prepare(&runtime, sockets)?;
+        handle.takeover.record(&handle.state.lock().unwrap_or_else(PoisonError::into_inner).held);
+        handle.takeover.adopt(std::mem::take(&mut self.quic_links)).map_err(StartError::Thread)?;
         handle.commit(&[]);
         for (address, interface) in waiting {
             let why = Some("its interface or its address does not exist yet");
@@ -219,8 +238,9 @@ impl Builder {
         let watched = InterfaceWatcher {
             state: handle.state.clone(),
             reloading: handle.reloading.clone(),
-            workers: handle.workers.iter().map(|worker| worker.commands.clone()).collect(),
+            workers: commands,
             observer: self.observer,
+            takeover: handle.takeover.clone(),
         };
         handle.watch = Some(WatcherThread::start(watched).map_err(StartError::Thread)?);
         Ok(handle)

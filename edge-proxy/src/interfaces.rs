@@ -10,6 +10,7 @@ use super::listen::{self, InheritedSockets};
 use super::observe::{ListenerEvent, Observer};
 use super::proxy_state::ProxyState;
 use super::sys;
+use super::takeover::TakeoverHandle;
 use edge_policy::config::Listener;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -39,6 +40,8 @@ pub(super) struct InterfaceWatcher {
     pub(super) workers: Vec<UnboundedSender<Command>>,
     /// The observer that changes are reported to.
     pub(super) observer: Arc<dyn Observer>,
+    /// The takeovers of the proxy, which are told of new QUIC engines.
+    pub(super) takeover: TakeoverHandle,
 }
 
 impl WatcherThread {
@@ -147,8 +150,10 @@ impl InterfaceWatcher {
                 Some(why)
             }
         };
+        let address = held.address;
+        self.takeover.record(&state.held);
         // Once each way.
-        (why.is_none() || was_serving).then_some((listener, held.address, why))
+        (why.is_none() || was_serving).then_some((listener, address, why))
     }
 
     /// Opens the sockets of a listener for all workers, with `inherited` ones or, if these cannot be used, new ones.

@@ -1,8 +1,9 @@
 //! The lifecycle of a worker: starting listeners, executing commands, draining.
 
-use super::downstream::h3::{self, EngineConfig};
+use super::downstream::h3::{self, EngineConfig, link::Link};
 use super::downstream::quic::H3Service;
 use super::downstream::tcp;
+use super::engine_group::EngineGroup;
 use super::observe::{AcceptEvent, Observer};
 use super::runtime::{Runtime, h3_limits};
 use super::traces::{TraceSink, Tracer};
@@ -50,6 +51,11 @@ pub(crate) enum Command {
     Abandon,
     /// Serves a listener on these sockets in place of its previous ones, or only closes it if `sockets` is `None`.
     Relisten { listener: Listener, sockets: Option<Box<Sockets>> },
+    /// Passes datagrams of the connections of these engines, of processes that this one replaced, to them. Must
+    /// precede the listeners.
+    Predecessors(Vec<EngineGroup>),
+    /// Passes datagrams of unknown clients to the process that replaces this one. `engines` are those of this process.
+    Succeed { link: Arc<Link>, engines: Vec<EngineGroup> },
     /// Stops accepting connections, finishes requests in flight, and ends the worker when there are none, or after
     /// this duration.
     Drain(Duration),
@@ -117,6 +123,16 @@ impl ActiveListener {
         Some(EndingEngine { address, interface: listener.interface.clone(), engine, task })
     }
 
+    /// Passes datagrams of the connections of a replaced process to its engines, if they are at the same address.
+    fn connect_predecessor(&self, group: &EngineGroup) {
+        let Some((engine, _)) = &self.engine else { return };
+        let interface = &self.listener.interface;
+        let hears = *interface == group.interface || group.interface.is_none();
+        if self.address == group.address && hears {
+            engine.control.add_predecessor(group.router.clone());
+        }
+    }
+
     /// Passes datagrams between this listener's engine and a removed one at the same address: the kernel chooses among
     /// the sockets of both, and also a client's later datagrams may arrive at the other. Of two listeners with
     /// different interfaces, datagrams of unknown clients are passed only to the one without an interface, and those
@@ -163,6 +179,7 @@ pub(crate) fn run(
         let mut checks = Checks::default();
         let mut listening: Vec<ActiveListener> = Vec::new();
         let mut ending: Vec<EndingEngine> = Vec::new();
+        let mut replaced: Vec<EngineGroup> = Vec::new();
         let mut next: Option<(Arc<Runtime>, Vec<PreparedListener>)> = None;
         loop {
             match commands.recv().await {
@@ -185,8 +202,9 @@ pub(crate) fn run(
                             engine.control.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
                         }
                     }
+                    replaced.retain(|group| !group.router.is_closed());
                     for prepared in prepared {
-                        listening.push(prepared.start(&worker, &ending));
+                        listening.push(prepared.start(&worker, &ending, &replaced));
                     }
                 }
                 Some(Command::Relisten { listener, sockets }) => {
@@ -195,8 +213,20 @@ pub(crate) fn run(
                     if let Some(sockets) = sockets {
                         let local = sockets.address;
                         match prepare(&worker, &runtime, *sockets) {
-                            Ok(prepared) => listening.push(prepared.start(&worker, &ending)),
+                            Ok(prepared) => listening.push(prepared.start(&worker, &ending, &replaced)),
                             Err(why) => worker.accepting(&AcceptEvent::Failed { local, why: &why }),
+                        }
+                    }
+                }
+                Some(Command::Predecessors(engines)) => replaced = engines,
+                Some(Command::Succeed { link, engines }) => {
+                    let listening = listening.iter().filter_map(|running| running.engine.as_ref());
+                    let all = listening.map(|(engine, _)| engine);
+                    for engine in all.chain(ending.iter().map(|ending| &ending.engine)) {
+                        let known = engines.iter().find(|group| group.router.is_same(&engine.router));
+                        if let Some(group) = known {
+                            let router = engine.router.of_successor(link.clone(), group.number);
+                            engine.control.set_successor(router);
                         }
                     }
                 }
@@ -262,7 +292,8 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
 impl PreparedListener {
     /// Starts accepting connections and running the QUIC engine. `ending` are the engines of removed listeners, with
     /// which datagrams are exchanged at the same address.
-    fn start(self, worker: &Rc<Worker>, ending: &[EndingEngine]) -> ActiveListener {
+    /// `replaced` are the engines of processes that this one replaced.
+    fn start(self, worker: &Rc<Worker>, ending: &[EndingEngine], replaced: &[EngineGroup]) -> ActiveListener {
         let Self { listener, address, tcp, inherited, engine } = self;
         let (stop, stopped) = oneshot::channel();
         let accepting = tcp::run(worker.clone(), listener.clone(), address, tcp, inherited, stopped);
@@ -279,6 +310,7 @@ impl PreparedListener {
         });
         let started = ActiveListener { listener, address, accepting, stop, engine };
         ending.iter().for_each(|ending| started.connect(ending));
+        replaced.iter().for_each(|group| started.connect_predecessor(group));
         started
     }
 }

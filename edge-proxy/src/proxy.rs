@@ -9,6 +9,7 @@ use super::listen::InheritedSockets;
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::proxy_state::ProxyState;
 use super::runtime::{ReloadSurvivors, Runtime};
+use super::takeover::TakeoverHandle;
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
 use super::upstream::TargetStatus;
@@ -17,6 +18,7 @@ use edge_policy::config::{Config, Listener};
 use rustls::server::ResolvesServerCert;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -71,6 +73,8 @@ pub struct ProxyHandle {
     pub(super) certificates: Arc<dyn ResolvesServerCert>,
     /// The source of certificates that belong to single sites. `None` if there is none.
     pub(super) site_certificates: Option<Arc<dyn SiteCertificates>>,
+    /// The takeovers from and by other processes.
+    pub(super) takeover: TakeoverHandle,
     /// The state that survives reloads.
     pub(super) lasting: ReloadSurvivors,
     /// The exporter of spans. `None` if spans are disabled.
@@ -115,8 +119,8 @@ impl ProxyHandle {
 
     /// Returns duplicates of the listening TCP sockets and of the UDP sockets, for a process that takes over
     /// ([`Builder::sockets`](crate::Builder::sockets)). Both processes accept connections from the same queues until
-    /// one closes its sockets, so no connection is refused. A QUIC connection whose packets reach the other process
-    /// ends, and its client opens a new one.
+    /// one closes its sockets, so no connection is refused. QUIC connections continue if the other process also gets
+    /// [`ProxyHandle::quic_links`].
     ///
     /// # Errors
     /// [`io::Error`] if a socket cannot be duplicated, such as for lack of descriptors.
@@ -125,6 +129,17 @@ impl ProxyHandle {
         let tcp = state.held.iter().flat_map(RetainedSockets::tcp).map(TcpListener::try_clone);
         let udp = state.held.iter().flat_map(RetainedSockets::udp).map(UdpSocket::try_clone);
         Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
+    }
+
+    /// Returns descriptors for a process that takes over ([`Builder::quic_links`](crate::Builder::quic_links)): of the
+    /// links over which both processes, and those that this one took over from, pass on each other's QUIC datagrams. So
+    /// requests of HTTP/3 in flight finish. To be called for each takeover, after its sockets were taken. Empty without
+    /// HTTP/3.
+    ///
+    /// # Errors
+    /// [`io::Error`] if the process is out of descriptors, or a thread cannot be started.
+    pub fn quic_links(&self) -> io::Result<Vec<OwnedFd>> {
+        self.takeover.offer()
     }
 
     /// Returns the current values of all metrics. Counters begin at the start of the proxy and survive reloads.
@@ -286,6 +301,7 @@ impl ProxyHandle {
         // Before the workers close theirs: what the kernel then queues at a copy would be reset.
         state.held.retain(|held| listeners.contains(&held.listener));
         state.held.extend(retained);
+        self.takeover.record(&state.held);
         (state.listeners, state.addresses, state.runtime) = (listeners, addresses, runtime);
         drop(state);
         self.commit(&closed);
@@ -324,6 +340,7 @@ impl ProxyHandle {
         let until = Instant::now() + within;
         // Nothing is opened anew any more.
         self.watch = None;
+        self.takeover.succeed();
         // Otherwise the kernel would still accept connections that no one serves.
         self.state().held.clear();
         for worker in &self.workers {
@@ -350,5 +367,6 @@ impl Drop for ProxyHandle {
         for worker in self.workers.drain(..) {
             let _ = worker.thread.join();
         }
+        self.takeover.end();
     }
 }

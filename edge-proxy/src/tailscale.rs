@@ -147,7 +147,9 @@ impl WhoIs {
                     Err(why) => return Err(why),
                 };
             let (answer, content) = match read_whole(&mut exchange, MAX_RESPONSE).await {
-                Err(UpstreamError::Stale | UpstreamError::Unprocessed) if !options.fresh => {
+                Err(UpstreamError::Stale | UpstreamError::Refused | UpstreamError::Unprocessed)
+                    if !options.fresh =>
+                {
                     options.fresh = true;
                     continue;
                 }

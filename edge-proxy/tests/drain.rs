@@ -9,7 +9,7 @@ use common::wire2::Http2;
 use common::wire3::{self, Http3};
 use common::{Edge, http1, read_until, tls};
 use edge_proxy::config::{Config, Listener};
-use edge_proxy::{AccessRecord, Observer, Proxy, ProxyHandle};
+use edge_proxy::{AccessRecord, ConnectionRejected, Observer, Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -27,9 +27,14 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 /// Sends a request and returns the status line, or the error by which the connection ended.
 fn ask(stream: &mut (impl Read + Write)) -> String {
-    if let Err(why) = stream.write_all(GET) {
-        return why.to_string();
+    match stream.write_all(GET) {
+        Ok(()) => answered(stream),
+        Err(why) => why.to_string(),
     }
+}
+
+/// Returns the status line of an answer, or the error by which the connection ended.
+fn answered(stream: &mut impl Read) -> String {
     let mut found = Vec::new();
     let mut part = [0; 512];
     while !found.ends_with(b"ok") {
@@ -64,6 +69,18 @@ fn http3(edge: &Edge) -> (mpsc::Sender<()>, std::thread::JoinHandle<Option<Strin
 
 #[test]
 fn a_first_request_after_the_beginning_of_a_shutdown_is_answered() {
+    // The clients have a second, in which a busy machine may not let them send.
+    for _ in 0..6 {
+        if ask_during_a_shutdown() {
+            return;
+        }
+    }
+    panic!("the clients of this test were too late each time");
+}
+
+/// Sends the first requests of several connections after the beginning of a shutdown, and asserts that they are
+/// answered. False if they were sent too late.
+fn ask_during_a_shutdown() -> bool {
     let edge = Edge::before(Origin::simple().address(), 1);
     let config = http1(edge.root());
     let mut plain = connect(edge.plain());
@@ -81,20 +98,31 @@ fn a_first_request_after_the_beginning_of_a_shutdown_is_answered() {
     let began = Instant::now();
     let Edge { proxy, folder, .. } = edge;
     let ending = std::thread::spawn(move || proxy.shutdown(Duration::from_secs(20)));
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(200));
+    // All are sent before the first answer is waited for.
     go.send(()).unwrap();
-    assert_eq!(ask(&mut plain), "HTTP/1.1 200 OK");
-    assert_eq!(ask(&mut before_hello), "HTTP/1.1 200 OK");
-    assert_eq!(ask(&mut after_handshake), "HTTP/1.1 200 OK");
-    assert_eq!(over2.get("a.test", "/here").status(), Some("200"));
+    let sent = plain.write_all(GET).is_ok()
+        && before_hello.write_all(GET).is_ok()
+        && after_handshake.write_all(GET).is_ok();
+    let stream = over2.request("GET", "a.test", "/here", &[], true);
+    if !sent || began.elapsed() > Duration::from_millis(600) {
+        drop((over2, folder));
+        ending.join().unwrap();
+        return false;
+    }
+    assert_eq!(answered(&mut plain), "HTTP/1.1 200 OK");
+    assert_eq!(answered(&mut before_hello), "HTTP/1.1 200 OK");
+    assert_eq!(answered(&mut after_handshake), "HTTP/1.1 200 OK");
+    assert_eq!(over2.answer(stream).status(), Some("200"));
     assert_eq!(over3.join().unwrap().as_deref(), Some("200"));
     // One that asks for nothing, or for more, is not waited for.
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
     assert_ne!(ask(&mut used), "HTTP/1.1 200 OK");
     drop(over2);
     ending.join().unwrap();
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     drop(folder);
+    true
 }
 
 /// An observer that blocks the worker in the access record of a request, so that connections stay in the queue of the socket.
@@ -211,26 +239,124 @@ fn quic_listeners_that_change_or_return_lose_no_handshake() {
             if !serves {
                 continue;
             }
-            let began = Instant::now();
+            let mut took = Vec::new();
             for _ in 0..16 {
+                let began = Instant::now();
                 let client = Http3::connect(address, edge.root(), "a.test").await;
                 assert_eq!(client.get("a.test", "/here").await.status(), Some("200"));
+                took.push(began.elapsed());
             }
             // A lost handshake takes a second, and half of them would be lost.
-            assert!(began.elapsed() < Duration::from_secs(5), "step {step}: {:?}", began.elapsed());
+            took.sort();
+            assert!(took[11] < Duration::from_secs(1), "step {step}: {took:?}");
             let client = Http3::connect(address, edge.root(), "a.test").await;
             let (mut send, reader) = client.open(&wire3::request("POST", "a.test", "/post", &[])).await;
             send.write_all(&wire3::data(b"half")).await.unwrap();
             open.push((client, send, reader));
         }
-        let began = Instant::now();
         for (step, (_client, send, reader)) in open.iter_mut().enumerate() {
             send.write_all(&wire3::data(b"half")).await.unwrap();
             send.finish().unwrap();
             let answer = reader.answer().await;
             assert_eq!((answer.status(), answer.end.clone()), (Some("200"), wire3::End::Stream), "{step}");
         }
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    });
+}
+
+/// A QUIC listener is removed and returns, twice. Uploads of each generation end, whichever socket the kernel gives
+/// their datagrams to.
+#[test]
+fn quic_connections_of_three_generations_of_a_listener_end() {
+    let origin = Origin::scripted(|bytes| {
+        bytes.ends_with(b"\r\n0\r\n\r\n").then(|| (testkit::answer("ok"), bytes.len()))
+    });
+    let edge = Edge::before(origin.address(), 2);
+    let address = edge.tls();
+    let reload = |listeners: Vec<Listener>| {
+        let mut config = edge.config.clone();
+        config.listeners = listeners;
+        edge.proxy.reload(config).unwrap();
+    };
+    let upload = async || {
+        let client = Http3::connect(address, edge.root(), "a.test").await;
+        let (mut send, reader) = client.open(&wire3::request("POST", "a.test", "/post", &[])).await;
+        send.write_all(&wire3::data(b"half")).await.unwrap();
+        (client, send, reader)
+    };
+    wire3::run(async {
+        let mut open = vec![upload().await];
+        for _ in 0..2 {
+            // Most generations have connections at one of their two workers only.
+            reload(Vec::new());
+            reload(vec![Listener::tls(address).http3(true)]);
+            open.push(upload().await);
+            for (_, send, _) in &mut open {
+                send.write_all(&wire3::data(b"more")).await.unwrap();
+            }
+        }
+        // From other addresses, so that the datagrams arrive at other sockets, of either worker and of each generation.
+        for (generation, (client, send, _)) in open.iter_mut().enumerate() {
+            for _ in 0..12 {
+                client.rebind();
+                let acknowledged = |client: &Http3| client.quic.stats().frame_rx.acks;
+                let before = acknowledged(client);
+                send.write_all(&wire3::data(b"more")).await.unwrap();
+                let until = Instant::now() + Duration::from_secs(10);
+                // A datagram at the wrong engine is lost, as often as it is sent.
+                while acknowledged(client) == before {
+                    assert!(Instant::now() < until, "generation {generation}");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+        // With the last one removed too, all go on where they are.
+        reload(Vec::new());
+        for (generation, (_client, send, reader)) in open.iter_mut().enumerate() {
+            send.write_all(&wire3::data(b"half")).await.unwrap();
+            send.finish().unwrap();
+            let answer = reader.answer().await;
+            let got = (answer.status(), answer.end.clone());
+            assert_eq!(got, (Some("200"), wire3::End::Stream), "generation {generation}");
+        }
+    });
+}
+
+/// An observer that takes its time for each connection that is turned away.
+struct Slow;
+
+impl Observer for Slow {
+    fn turned_away(&self, _: &ConnectionRejected<'_>) {
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+/// The queue of the listener is never empty, and every connection in it is turned away.
+#[test]
+fn a_shutdown_ends_during_a_flood_of_connections() {
+    let edge = Edge::before(Origin::simple().address(), 1);
+    let mut config = edge.config.clone();
+    (config.listeners, config.limits.connections) = (vec![Listener::plain(testkit::nobody())], 1);
+    let proxy = Proxy::builder().config(config).observer(Arc::new(Slow)).workers(1).start().unwrap();
+    let address = proxy.addresses()[0];
+    let _only = connect(address);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..48 {
+            scope.spawn(|| {
+                while !over.load(SeqCst) {
+                    // After the end there is nobody to connect to.
+                    if let Ok(mut stream) = TcpStream::connect(address) {
+                        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+                        let _ = stream.read(&mut [0]);
+                    }
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        proxy.shutdown(Duration::from_secs(120));
+        over.store(true, SeqCst);
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     });
 }
 

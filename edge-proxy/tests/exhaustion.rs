@@ -50,12 +50,70 @@ fn proxy() -> ! {
     say(&proxy.addresses()[0].to_string());
     let mut line = String::new();
     while std::io::stdin().read_line(&mut line).is_ok_and(|n| n > 0) {
+        if std::mem::take(&mut line).trim() == "remove" {
+            let mut config = proxy.config();
+            config.listeners.clear();
+            proxy.reload(config).unwrap();
+            say(&most_descriptors(Duration::from_secs(3)).to_string());
+            continue;
+        }
         let status = &proxy.targets()[0];
         let well = status.availability == Availability::Healthy && status.failures == 0;
         let (trouble, waits) = (events.trouble.load(SeqCst), proxy.metrics().accept_waits);
         say(&format!("{well} {trouble} {} {}", waits > 0, events.last.lock().unwrap()));
     }
     std::process::exit(0)
+}
+
+/// Returns the highest number of descriptors in use during this time.
+fn most_descriptors(during: Duration) -> usize {
+    let until = Instant::now() + during;
+    let mut most = 0;
+    while Instant::now() < until {
+        // Where there is none left for this, all are in use.
+        most = most.max(std::fs::read_dir("/proc/self/fd").map_or(usize::MAX, Iterator::count));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    most
+}
+
+/// Connects clients that send half a head each.
+fn crowd(address: SocketAddr) -> Vec<TcpStream> {
+    let begin = |_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a.t").unwrap();
+        stream
+    };
+    (0..120).map(begin).collect()
+}
+
+/// Three quarters of 80 are for clients, also for those in the queue of a listener that ends.
+#[test]
+fn a_listener_that_ends_leaves_the_reserved_descriptors() {
+    if role().is_some() {
+        proxy();
+    }
+    let origin = Origin::simple();
+    let environment = [("ORIGIN", origin.address().to_string())];
+    let test = "a_listener_that_ends_leaves_the_reserved_descriptors";
+    let mut edge = Process::start(test, "proxy", &environment);
+    let address: SocketAddr = edge.hear().parse().unwrap();
+    let _crowd = crowd(address);
+    // Until nothing but the reserve is left.
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        edge.tell("status");
+        let said = edge.hear();
+        if said.contains("clients have all descriptors that they may") {
+            break;
+        }
+        assert!(Instant::now() < until, "{said}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    edge.tell("remove");
+    let most: usize = edge.hear().parse().unwrap();
+    // Checks of the service use some of the reserve.
+    assert!((56..70).contains(&most), "{most} of 80");
 }
 
 #[test]
@@ -75,13 +133,7 @@ fn a_process_out_of_descriptors_blames_no_service() {
     };
     let first = ask();
     assert!(first.starts_with("HTTP/1.1 200"), "{first}");
-    let crowd: Vec<_> = (0..120)
-        .map(|_| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: a.t").unwrap();
-            stream
-        })
-        .collect();
+    let crowd = crowd(address);
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
         let answer = ask();

@@ -3,7 +3,7 @@
 use super::wire::ClientTransport;
 use super::{h1, h2};
 use crate::buffer::ReadBuffer;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::descriptors;
 use crate::exchange::Connection;
 use crate::observe::{AcceptEvent, ConnectionRejected};
@@ -52,6 +52,7 @@ const MAX_LAST_ACCEPTS: usize = 4096;
 /// descriptors are left, retries at [`ACCEPT_RETRY_INTERVAL`] and reports the beginning and the end of that period.
 /// Ends when the sender of `stop` sends or is dropped, or when readiness can no longer be awaited, after it has
 /// accepted at most [`MAX_LAST_ACCEPTS`] connections from the queue. `address` is the local address of the listener.
+/// With only reserved descriptors left, those in the queue have [`FIRST_REQUEST_GRACE`] for others to become free.
 /// `inherited` is true for a socket that another process may have bound to another interface.
 pub(crate) async fn run(
     worker: Rc<Worker>,
@@ -62,10 +63,21 @@ pub(crate) async fn run(
     mut stop: oneshot::Receiver<()>,
 ) {
     accept_until_stopped(&worker, &listener, address, &tcp, inherited, &mut stop).await;
+    let ceiling = descriptors::ceiling();
+    let until = Instant::now() + FIRST_REQUEST_GRACE;
     // For their clients they are established, and a request may have been sent.
     for _ in 0..MAX_LAST_ACCEPTS {
         match accept(tcp.get_ref()) {
-            Ok((stream, peer)) => begin(&worker, &listener, address, stream, peer, inherited),
+            Ok((stream, peer)) => {
+                let scarce = stream.as_raw_fd() >= ceiling;
+                begin(&worker, &listener, address, stream, peer, inherited);
+                while scarce && !has_room(tcp.get_ref(), ceiling) {
+                    if Instant::now() >= until {
+                        return;
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
+                }
+            }
             Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) => break,
         }

@@ -202,6 +202,7 @@ impl<'a> Authentication<'_, 'a> {
             trace: self.context.trace,
         };
         let mut tried = edge_policy::balance::TriedTargets::default();
+        pool.count_request();
         loop {
             self.context.trace.attempt(subrequest);
             let asked = pool.begin(subrequest, &options, 0, &mut tried).await;
@@ -229,6 +230,9 @@ impl<'a> Authentication<'_, 'a> {
             };
             match outcome {
                 Err(UpstreamError::Stale | UpstreamError::Unprocessed) if !options.fresh => {
+                    options.fresh = true;
+                }
+                Err(UpstreamError::Refused) if !options.fresh && pool.may_repeat_refused() => {
                     options.fresh = true;
                 }
                 outcome => return outcome,

@@ -168,9 +168,13 @@ impl Forwarding<'_, '_> {
                     let upstream = Some(self.upstream);
                     return Outcome { received, sent, upstream, spliced, ..Outcome::with_status(status) };
                 }
-                // Repeated on a new connection, whatever the method.
-                Err(Failure::Upstream(UpstreamError::Unprocessed))
-                    if !options.fresh && pump.is_untouched() && upgrade.is_none() =>
+                // Repeated on a new connection, whatever the method. A target that refuses may be overloaded, so that
+                // costs of the budget.
+                Err(Failure::Upstream(why @ (UpstreamError::Refused | UpstreamError::Unprocessed)))
+                    if !options.fresh
+                        && pump.is_untouched()
+                        && upgrade.is_none()
+                        && (why == UpstreamError::Unprocessed || pool.may_repeat_refused()) =>
                 {
                     options.fresh = true;
                 }
@@ -319,6 +323,7 @@ impl Forwarding<'_, '_> {
                 | UpstreamError::Stale
                 | UpstreamError::Broken(_)
                 | UpstreamError::Malformed(_)
+                | UpstreamError::Refused
                 | UpstreamError::Unprocessed => (Some(502), Abort::Truncated),
                 UpstreamError::Handler => (Some(500), Abort::Truncated),
                 UpstreamError::NoTarget => (Some(503), Abort::Truncated),

@@ -295,7 +295,9 @@ impl ExporterState {
         loop {
             match self.post_once(&head, &options, message).await {
                 // A kept connection had ended meanwhile.
-                Err(UpstreamError::Stale | UpstreamError::Unprocessed) if !options.fresh => {
+                Err(UpstreamError::Stale | UpstreamError::Refused | UpstreamError::Unprocessed)
+                    if !options.fresh =>
+                {
                     options.fresh = true;
                 }
                 outcome => return outcome,

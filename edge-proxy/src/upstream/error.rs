@@ -23,8 +23,11 @@ pub(crate) enum UpstreamError {
     Status(u16),
     /// The upstream did not respond in time.
     TimedOut,
-    /// The upstream announced that it did not process the request (RFC 9113 §8.7): by REFUSED_STREAM, or by a GOAWAY
-    /// that does not include the stream. Any method can be repeated.
+    /// The upstream did not process the request and refused it by REFUSED_STREAM (RFC 9113 §8.7), as an overloaded one
+    /// does. Any method can be repeated.
+    Refused,
+    /// The upstream announced by a GOAWAY that it did not process the request (RFC 9113 §8.7). Any method can be
+    /// repeated.
     Unprocessed,
 }
 
@@ -32,7 +35,7 @@ impl UpstreamError {
     /// Returns the reason that is logged, counted and traced for this error.
     pub(crate) const fn reason(self) -> Reason {
         match self {
-            Self::Broken(_) | Self::Stale | Self::Unprocessed => Reason::UpstreamBrokeOff,
+            Self::Broken(_) | Self::Stale | Self::Refused | Self::Unprocessed => Reason::UpstreamBrokeOff,
             Self::Connect(Cause::Resources) => Reason::EdgeOutOfResources,
             Self::Connect(Cause::Forbidden | Cause::NoRoute) => Reason::EdgeCannotConnect,
             Self::Connect(_) => Reason::UpstreamUnreachable,
@@ -58,7 +61,7 @@ impl UpstreamError {
             Self::Stale => Some(Cause::Closed),
             Self::Status(status) => Some(Cause::Status(status)),
             Self::TimedOut => Some(Cause::Silent),
-            Self::Unprocessed => Some(Cause::Http2),
+            Self::Refused | Self::Unprocessed => Some(Cause::Http2),
             Self::Handler | Self::NoTarget => None,
         }
     }

@@ -119,12 +119,14 @@ impl Http2Request {
         })
     }
 
-    /// Returns the error for a failure of the stream. The first that applies: `Unprocessed` if the upstream announced
-    /// that it did not process the request (REFUSED_STREAM or GOAWAY); `Stale` if a reused connection failed before the
-    /// response; `Malformed` if the upstream violated the protocol; otherwise `Broken` with the cause.
+    /// Returns the error for a failure of the stream. The first that applies: `Refused` or `Unprocessed` if the
+    /// upstream did not process the request, by REFUSED_STREAM or by GOAWAY; `Stale` if a reused connection failed
+    /// before the response; `Malformed` if the upstream violated the protocol; otherwise `Broken` with the cause.
     fn classify(&self, why: &h2::Error) -> UpstreamError {
         let refused = why.is_reset() && why.reason() == Some(h2::Reason::REFUSED_STREAM);
-        if why.is_remote() && (refused || why.is_go_away()) {
+        if why.is_remote() && refused {
+            UpstreamError::Refused
+        } else if why.is_remote() && why.is_go_away() {
             UpstreamError::Unprocessed
         } else if self.reused && !self.answered {
             // The connection was about to end.

@@ -21,7 +21,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
+/// The number of streams that are opened before the service's SETTINGS, which may allow fewer than the 100 that RFC
+/// 9113 §6.5.2 recommends. Those in excess would wait behind slow ones, or be refused.
+const STREAMS_BEFORE_SETTINGS: usize = 1;
+/// The length of a frame header in bytes (RFC 9113 §4.1).
+const FRAME_HEADER: u64 = 9;
 /// The receive window of a connection in bytes: more than the windows of all its streams together.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 /// The interval at which it is checked whether bytes arrive on a connection.
@@ -44,8 +50,40 @@ struct ConnectionState {
     last_used: Cell<Instant>,
     /// The number of bytes received since the connection was opened.
     received: Cell<u64>,
+    /// The payload length of the first received frame, as far as it has been received. It is SETTINGS (RFC 9113 §3.4).
+    first_length: Cell<u32>,
+    /// True once the service's SETTINGS were processed, or the connection has ended.
+    settled: Cell<bool>,
+    /// Notified when `settled` becomes true.
+    settling: Notify,
     /// True if no further requests are sent on the connection.
     retired: Cell<bool>,
+}
+
+impl ConnectionState {
+    /// Records received bytes.
+    fn receive(&self, bytes: &[u8]) {
+        let before = self.received.get();
+        let rest = 3_usize.saturating_sub(before as usize);
+        for byte in &bytes[..rest.min(bytes.len())] {
+            self.first_length.set(self.first_length.get() << 8 | u32::from(*byte));
+        }
+        self.last_read.set(Instant::now());
+        self.received.set(before + bytes.len() as u64);
+    }
+
+    /// Returns whether the first frame was received completely.
+    fn has_first_frame(&self) -> bool {
+        let received = self.received.get();
+        received >= FRAME_HEADER && received >= FRAME_HEADER + u64::from(self.first_length.get())
+    }
+
+    /// Records that the service's SETTINGS were processed, or that none will be.
+    fn settle(&self) {
+        if !self.settled.replace(true) {
+            self.settling.notify_waiters();
+        }
+    }
 }
 
 /// A handle of an HTTP/2 connection to an upstream, by which streams are opened.
@@ -78,12 +116,16 @@ impl MultiplexedConnection {
             last_read: Cell::new(now),
             last_used: Cell::new(now),
             received: Cell::new(0),
+            first_length: Cell::new(0),
+            settled: Cell::new(false),
+            settling: Notify::new(),
             retired: Cell::new(false),
         });
         let window = buffer_budget::window(INITIAL_WINDOW);
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
+            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
             .initial_window_size(window)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(head as u32)
@@ -93,6 +135,13 @@ impl MultiplexedConnection {
             builder.handshake(metered).await.map_err(|_| UpstreamError::Connect(Cause::Http2))?;
         tokio::task::spawn_local(drive(connection, state.clone(), window));
         Ok(Self { send, state })
+    }
+
+    /// Waits until the service's SETTINGS were processed, or the connection has ended.
+    pub(super) async fn settled(&self) {
+        while !self.state.settled.get() {
+            self.state.settling.notified().await;
+        }
     }
 
     /// Returns whether a stream can probably be opened at once: the connection is not retired, and the number of open
@@ -187,10 +236,15 @@ async fn drive(
         if wanted != window && connection.set_initial_window_size(wanted).is_ok() {
             window = wanted;
         }
-        Pin::new(&mut connection).poll(cx).map(|_| ())
+        let polled = Pin::new(&mut connection).poll(cx);
+        if !state.settled.get() && state.has_first_frame() {
+            state.settle();
+        }
+        polled.map(|_| ())
     })
     .await;
     state.retired.set(true);
+    state.settle();
 }
 
 /// A transport that records the time of the last read, and counts received bytes for the connection and for the
@@ -210,11 +264,10 @@ impl AsyncRead for MeteredTransport {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.wire).poll_read(cx, buf);
-        let n = buf.filled().len() - before;
-        if n > 0 {
-            self.state.last_read.set(Instant::now());
-            self.state.received.set(self.state.received.get() + n as u64);
-            buffer_budget::received(n);
+        let received = &buf.filled()[before..];
+        if !received.is_empty() {
+            self.state.receive(received);
+            buffer_budget::received(received.len());
         }
         read
     }

@@ -115,6 +115,15 @@ impl Pool {
         allowed
     }
 
+    /// Takes one retry from the budget for a request that a target refused without processing it. Returns false, and
+    /// takes none, if the budget is empty.
+    pub(crate) fn may_repeat_refused(&self) -> bool {
+        let mut budget = self.budget.get();
+        let allowed = budget.take();
+        self.budget.set(budget);
+        allowed
+    }
+
     /// Returns the index of the target to use, none of `tried`: the one with the identity `sticky` if it is usable, or
     /// else one by the balance. `turn` is the number for round robin, `key` that for hashing. `None` if no target is
     /// usable.
@@ -317,12 +326,13 @@ impl Pool {
     /// Begins an exchange on the first HTTP/2 connection to the target that has room, or on a new one. While a shared
     /// connection is being established, other exchanges that need one wait for it, and fail if it cannot be
     /// established.
+    /// It is established when the upstream has said how many streams it accepts.
     ///
     /// # Errors
     /// `Connect` if no connection can be established in time, `Malformed` if the request cannot be sent over HTTP/2.
     async fn begin_http2(
         &self,
-        target: &TargetPool,
+        target: &Rc<TargetPool>,
         head: &RequestHead,
         host: &str,
         proxy_header: Option<&OutgoingProxyHeader<'_>>,
@@ -355,7 +365,7 @@ impl Pool {
                 _ => client.retire(),
             }
         }
-        let dialling = shared.then(|| DialGuard::begin(target));
+        let dialling = shared.then(|| DialGuard::begin(target.clone()));
         let connected = async {
             let wire = Box::pin(self.dial(target, proxy_header, name, options)).await?;
             let connecting = Box::pin(MultiplexedConnection::connect(wire, self.head_limits.bytes));
@@ -364,7 +374,7 @@ impl Pool {
         };
         let client = match (connected.await, dialling) {
             (Ok(client), Some(dialling)) => {
-                dialling.succeeded(name, client.clone());
+                dialling.succeeded(name, client.clone(), options.connect);
                 client
             }
             (Err(why), Some(dialling)) => return Err(dialling.failed(why)),

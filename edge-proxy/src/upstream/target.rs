@@ -188,7 +188,13 @@ impl InFlightGuard {
     /// was not processed and a handler that panicked have no effect.
     pub(crate) fn ended_by(&self, why: UpstreamError) {
         // Neither a stale connection, a request that was not processed, nor a handler is a failure of the target.
-        if !matches!(why, UpstreamError::Stale | UpstreamError::Handler | UpstreamError::Unprocessed) {
+        if !matches!(
+            why,
+            UpstreamError::Stale
+                | UpstreamError::Handler
+                | UpstreamError::Refused
+                | UpstreamError::Unprocessed
+        ) {
             self.failed(why.cause());
         }
     }

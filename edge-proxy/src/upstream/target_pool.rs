@@ -172,20 +172,25 @@ impl TargetPool {
 /// The establishment of a shared HTTP/2 connection to a target. Dropping the guard notifies the exchanges that wait
 /// for the connection: they use it after [`DialGuard::succeeded`], get the error of [`DialGuard::failed`], and
 /// otherwise one of them establishes another.
-pub(super) struct DialGuard<'a>(&'a TargetPool);
+pub(super) struct DialGuard(Rc<TargetPool>);
 
-impl<'a> DialGuard<'a> {
-    /// Begins the establishment of a shared connection to the target, and clears the last error.
-    pub(super) fn begin(target: &'a TargetPool) -> Self {
+impl DialGuard {
+    /// Begins the establishment of a connection to the target.
+    pub(super) fn begin(target: Rc<TargetPool>) -> Self {
         target.dialling.set(true);
         target.dial_failed.set(None);
         Self(target)
     }
 
-    /// Adds the established connection with its verified server name to the pool, and notifies the exchanges that wait
-    /// for it.
-    pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection) {
-        self.0.multiplexed.borrow_mut().push((name.map(Into::into), connection));
+    /// Adds the established connection to the pool once the number of its streams is known, at most after `patience`.
+    /// Then notifies the exchanges that wait for it. Returns at once.
+    pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection, patience: Duration) {
+        let name = name.map(Into::into);
+        tokio::task::spawn_local(async move {
+            // A service that says nothing has the one stream that it was given.
+            let _ = tokio::time::timeout(patience, connection.settled()).await;
+            self.0.multiplexed.borrow_mut().push((name, connection));
+        });
     }
 
     /// Passes the error on to the exchanges that wait, notifies them, and returns it.
@@ -195,7 +200,7 @@ impl<'a> DialGuard<'a> {
     }
 }
 
-impl Drop for DialGuard<'_> {
+impl Drop for DialGuard {
     fn drop(&mut self) {
         self.0.dialling.set(false);
         self.0.dialled.notify_waiters();

@@ -143,6 +143,12 @@ impl Http3 {
         Self { quic, _endpoint: endpoint, control: Some(control) }
     }
 
+    /// Continues from another address, as after a change of a NAT's mapping.
+    pub(crate) fn rebind(&self) {
+        let ip = self._endpoint.local_addr().unwrap().ip();
+        self._endpoint.rebind(std::net::UdpSocket::bind((ip, 0)).unwrap()).unwrap();
+    }
+
     /// The control stream, for more than settings.
     pub(crate) fn take_control(&mut self) -> quinn::SendStream {
         self.control.take().unwrap()

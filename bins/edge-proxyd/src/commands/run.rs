@@ -66,6 +66,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     let predecessor = Predecessor::from_environment()?;
     let mut handed = PassedSockets::take()?;
     let control = control::open(handed.control.take(), args.control.clone());
+    let quic_links = std::mem::take(&mut handed.quic_links);
     let MatchedSockets { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
     let identity = FolderIdentity::new(settings.certificates.clone());
     let process_sandbox = ProcessSandbox::enter(args, settings)?;
@@ -78,7 +79,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     if let Some(workers) = args.workers {
         builder = builder.workers(workers.into());
     }
-    builder = builder.sockets(tcp, udp);
+    builder = builder.sockets(tcp, udp).quic_links(quic_links);
     if let Some(traces) = &settings.tracing {
         builder = builder.tracing(traces.read_secrets()?);
     }

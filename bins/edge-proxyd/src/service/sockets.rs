@@ -33,6 +33,8 @@ pub(crate) struct PassedSockets {
     sockets: Vec<(Socket, Origin)>,
     /// The control socket of the predecessor. `None` if there is none.
     pub(crate) control: Option<UnixListener>,
+    /// The links to the predecessors, over which QUIC datagrams are passed on.
+    pub(crate) quic_links: Vec<OwnedFd>,
 }
 
 /// The inherited sockets for listeners of the configuration.
@@ -72,13 +74,17 @@ impl PassedSockets {
             }
             Err(_) => Vec::new(),
         };
-        let mut handed = Self { sockets: Vec::new(), control: None };
+        let mut handed = Self { sockets: Vec::new(), control: None, quic_links: Vec::new() };
         for (fd, origin) in fds {
             let socket = Socket::from(take_ownership(fd)?);
             // Child processes must not inherit it.
             socket.set_cloexec(true)?;
             if socket.domain()? == Domain::UNIX && matches!(origin, Origin::Predecessor) {
-                handed.control = Some(OwnedFd::from(socket).into());
+                if socket.r#type()? == Type::SEQPACKET {
+                    handed.quic_links.push(socket.into());
+                } else {
+                    handed.control = Some(OwnedFd::from(socket).into());
+                }
                 continue;
             }
             match socket.r#type()? {

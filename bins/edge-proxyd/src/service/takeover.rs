@@ -48,10 +48,13 @@ impl<'a> HandOver<'a> {
         let stream = tokio::net::UnixStream::from_std(here)?;
         let there = OwnedFd::from(there);
         let control = control.map(ControlSocket::duplicate).transpose()?;
+        // The control socket is the last of the Unix sockets: earlier versions of this program know no others.
+        let links = proxy.quic_links()?;
         let sockets: Vec<_> = tcp
             .into_iter()
             .map(OwnedFd::from)
             .chain(udp.into_iter().map(OwnedFd::from))
+            .chain(links)
             .chain(control)
             .collect();
         // Once this end is closed, the exit of the successor ends the stream.

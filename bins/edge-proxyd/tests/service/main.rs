@@ -4,6 +4,7 @@ mod control;
 mod import;
 mod logs;
 mod maintenance;
+mod quic_takeover;
 mod sandbox;
 mod shared;
 mod soak;

@@ -8,7 +8,6 @@ use super::super::paths::ClientPaths;
 use super::super::socket::Datagram;
 use super::super::{DropReason, HelloVerdict, Service};
 use super::{Engine, Entry, MAX_RECEIVE_BATCHES};
-use edge_http::h3::initial;
 use quinn_proto as quic;
 use quinn_proto::{ConnectionHandle, DatagramEvent};
 use std::cell::{Cell, RefCell};
@@ -45,10 +44,7 @@ impl<S: Service> Engine<S> {
     /// first flights. `direct` is false for a datagram that another worker handed over: it is not handed over again,
     /// and dropped if its ID is that of another worker.
     pub(super) fn datagram(&mut self, datagram: Datagram, direct: bool) {
-        let destination = match initial::long_header(&datagram.data) {
-            Some(header) => header.destination,
-            None => datagram.data.get(1..=cid::LEN).unwrap_or_default(),
-        };
+        let destination = cid::destination(&datagram.data);
         match self.handover.router().owner(destination) {
             Owner::Here => {
                 self.feed(datagram, None, true);
@@ -70,7 +66,8 @@ impl<S: Service> Engine<S> {
     /// this engine.
     fn other_engine(&self, cid: &[u8], remote: SocketAddr) -> Option<&Router> {
         let issuer = self.predecessors.iter().find(|engines| engines.owner(cid) != Owner::Nobody);
-        issuer.or_else(|| self.successor.as_ref().filter(|_| !self.filter.is_known(&(remote, cid.into()))))
+        let serves = |engines: &&Router| !self.filter.is_known(&(remote, cid.into())) && !engines.is_closed();
+        issuer.or_else(|| self.successor.as_ref().filter(serves))
     }
 
     /// Passes a datagram with an unknown connection ID through the filter of first flights, and acts on the verdict:

@@ -1,0 +1,181 @@
+//! HTTP/3 across takeovers: both proxies receive from the same sockets, and each datagram arrives where its connection
+//! is.
+#![cfg(feature = "server")]
+
+mod common;
+
+use common::Edge;
+use common::wire3::{self, End, Http3, Reader};
+use edge_proxy::config::Config;
+use edge_proxy::{Certificates, Proxy, ProxyHandle};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::Origin;
+
+/// The proxies run on different numbers of workers, so that a worker's engine has no counterpart of the same number.
+const WORKERS: [usize; 3] = [2, 3, 2];
+
+/// Starts a proxy that takes over from another one.
+fn successor(
+    from: &ProxyHandle,
+    config: &Config,
+    certificates: &Arc<Certificates>,
+    workers: usize,
+) -> ProxyHandle {
+    let (tcp, udp) = from.sockets().unwrap();
+    Proxy::builder()
+        .config(config.clone())
+        .certificates(certificates.clone())
+        .workers(workers)
+        .sockets(tcp, udp)
+        .quic_links(from.quic_links().unwrap())
+        .start()
+        .unwrap()
+}
+
+/// A proxy whose origin answers an upload when it is complete, and its configuration with the ports it got.
+fn first() -> (Edge, Config, Origin) {
+    let origin = Origin::scripted(|bytes| {
+        bytes.ends_with(b"\r\n0\r\n\r\n").then(|| (testkit::answer("ok"), bytes.len()))
+    });
+    let edge = Edge::before(origin.address(), WORKERS[0]);
+    let mut config = edge.config.clone();
+    for (listener, address) in config.listeners.iter_mut().zip(edge.proxy.addresses()) {
+        listener.address = address;
+    }
+    (edge, config, origin)
+}
+
+/// An upload that is not complete.
+struct Upload {
+    client: Http3,
+    send: quinn::SendStream,
+    reader: Reader,
+}
+
+impl Upload {
+    async fn begin(edge: &Edge) -> Self {
+        let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        let (send, reader) = client.open(&wire3::request("POST", "a.test", "/post", &[])).await;
+        let mut upload = Self { client, send, reader };
+        upload.more("its beginning").await;
+        upload
+    }
+
+    /// Sends content, from another address each time, and waits until it is acknowledged.
+    async fn more(&mut self, when: &str) {
+        for _ in 0..6 {
+            self.client.rebind();
+            let before = self.client.quic.stats().frame_rx.acks;
+            self.send.write_all(&wire3::data(&[b'x'; 2000])).await.unwrap();
+            let until = Instant::now() + Duration::from_secs(10);
+            while self.client.quic.stats().frame_rx.acks == before {
+                assert!(Instant::now() < until, "{when}: nothing is acknowledged");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+
+    async fn end(mut self) {
+        self.send.finish().unwrap();
+        let answer = self.reader.answer().await;
+        assert_eq!((answer.status(), answer.end.clone()), (Some("200"), End::Stream), "{answer:?}");
+    }
+}
+
+/// Begins the shutdown of a proxy, which waits for what is in flight for a minute.
+fn end(proxy: ProxyHandle) -> tokio::task::JoinHandle<Duration> {
+    tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        proxy.shutdown(Duration::from_secs(60));
+        began.elapsed()
+    })
+}
+
+/// Asserts that a shutdown ends once nothing is in flight.
+async fn is_ended(ending: tokio::task::JoinHandle<Duration>) {
+    let took = ending.await.unwrap();
+    assert!(took < Duration::from_secs(55), "{took:?}");
+}
+
+/// Each of these clients is answered, without the second that a lost first flight takes.
+async fn new_clients(edge: &Edge, when: &str) {
+    let mut took = Vec::new();
+    for _ in 0..12 {
+        let began = Instant::now();
+        let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        assert_eq!(client.get("a.test", "/here").await.status(), Some("200"), "{when}");
+        took.push(began.elapsed());
+    }
+    took.sort();
+    // The median: a machine that is busy may lose a few to the time-out, and without links half are lost.
+    assert!(took[8] < Duration::from_millis(900), "{when}: {took:?}");
+}
+
+#[test]
+fn requests_of_each_proxy_finish_over_two_takeovers_in_a_row() {
+    let (mut edge, config, _origin) = first();
+    wire3::run(async {
+        let mut one = Upload::begin(&edge).await;
+        let second = successor(&edge.proxy, &config, &edge.certificates, WORKERS[1]);
+        one.more("before the first proxy ends").await;
+        let first_ending = end(std::mem::replace(&mut edge.proxy, second));
+        new_clients(&edge, "while the first proxy ends").await;
+        one.more("while the first proxy ends").await;
+        let mut two = Upload::begin(&edge).await;
+        let third = successor(&edge.proxy, &config, &edge.certificates, WORKERS[2]);
+        let second_ending = end(std::mem::replace(&mut edge.proxy, third));
+        let mut three = Upload::begin(&edge).await;
+        for _ in 0..2 {
+            one.more("in the first proxy").await;
+            two.more("in the second proxy").await;
+            three.more("in the third proxy").await;
+            new_clients(&edge, "with three proxies").await;
+        }
+        // The second may end before the first, whose connections the third knows too.
+        two.end().await;
+        is_ended(second_ending).await;
+        one.more("after the end of the second proxy").await;
+        new_clients(&edge, "after the end of the second proxy").await;
+        one.end().await;
+        is_ended(first_ending).await;
+        three.more("after the end of all others").await;
+        new_clients(&edge, "after the end of all others").await;
+        three.end().await;
+    });
+}
+
+#[test]
+fn a_proxy_whose_successor_fails_serves_on() {
+    let (edge, config, _origin) = first();
+    wire3::run(async {
+        let mut upload = Upload::begin(&edge).await;
+        for _ in 0..2 {
+            let failing = successor(&edge.proxy, &config, &edge.certificates, WORKERS[1]);
+            upload.more("with a successor").await;
+            drop(failing);
+            new_clients(&edge, "after its end").await;
+            upload.more("after its end").await;
+        }
+        // One that never starts says nothing.
+        drop((edge.proxy.sockets().unwrap(), edge.proxy.quic_links().unwrap()));
+        new_clients(&edge, "without a successor").await;
+        upload.end().await;
+    });
+}
+
+#[test]
+fn a_reload_of_the_successor_keeps_the_connections_of_its_predecessor() {
+    let (mut edge, mut config, _origin) = first();
+    wire3::run(async {
+        let mut upload = Upload::begin(&edge).await;
+        let second = successor(&edge.proxy, &config, &edge.certificates, WORKERS[1]);
+        let ending = end(std::mem::replace(&mut edge.proxy, second));
+        config.listeners[1] = config.listeners[1].clone().named("public");
+        edge.proxy.reload(config.clone()).unwrap();
+        upload.more("after a reload").await;
+        new_clients(&edge, "after a reload").await;
+        upload.end().await;
+        is_ended(ending).await;
+    });
+}
