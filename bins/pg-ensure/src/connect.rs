@@ -13,7 +13,10 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 /// Connection parameters without `--connect`: the superuser `postgres` over the Unix-domain socket.
-const DEFAULT: [(&str, &str); 2] = [("host", "/run/postgresql"), ("user", "postgres")];
+const DEFAULT: [(&str, &str); 3] = [DATABASE, ("host", "/run/postgresql"), ("user", "postgres")];
+
+/// Database with which to begin, unless one is named. libpq takes that of the role.
+const DATABASE: (&str, &str) = ("dbname", "postgres");
 
 /// Returns the server of the command line, with the recorded verifiers of earlier runs. No connection is made.
 ///
@@ -31,7 +34,7 @@ pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
 /// # Errors
 /// Returns a [`Failure`] if an option is not valid, or a password, certificate or key cannot be read.
 pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> {
-    let fallback = if args.connect.is_none() { &DEFAULT[..] } else { &[] };
+    let fallback = if args.connect.is_none() { &DEFAULT[..] } else { &[DATABASE] };
     // A reference on the command line counts before the environment, a service and the password file.
     let (mut config, connector) =
         configure(args.connect.as_deref().unwrap_or_default(), fallback, args, args.password.is_none())?;
@@ -85,7 +88,17 @@ fn configure(
     // A Unix-domain socket neither needs nor supports TLS.
     let local = config.get_hostaddrs().is_empty()
         && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-    let mode = args.sslmode.or(mode).unwrap_or(if local { Mode::Disable } else { Mode::Prefer });
+    let system = root.as_deref() == Some(Path::new("system"));
+    let mode = match args.sslmode.or(mode) {
+        _ if local => Mode::Disable,
+        None if system => Mode::VerifyFull,
+        None => Mode::Prefer,
+        Some(weak) if system && weak != Mode::VerifyFull => {
+            let why = "sslrootcert=system proves nothing with a weaker sslmode: use verify-full";
+            return Err(Failure::Configuration(why.to_owned()));
+        }
+        Some(mode) => mode,
+    };
     config.ssl_mode(match mode {
         Mode::Disable => SslMode::Disable,
         Mode::Allow | Mode::Prefer => SslMode::Prefer,
