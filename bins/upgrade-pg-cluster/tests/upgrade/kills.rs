@@ -140,6 +140,45 @@ fn marked(id: &str) -> usize {
         .count()
 }
 
+/// A process of the private server that is left without its postmaster, and cannot end by itself, does not stop the next
+/// run.
+#[test]
+fn what_a_killed_postmaster_leaves_behind_is_ended() {
+    let (lab, before) = filled("17", "18");
+    let args = ["--stop", "--json", "--backup-exists", "the test keeps a dump"];
+    assert!(killed_at(&lab, "verify", Duration::from_millis(200), &args), "{}", lab.journal());
+    let postmaster = || {
+        let file = std::fs::read_to_string(lab.staging().join("postmaster.pid")).ok()?;
+        file.lines().next()?.parse::<u32>().ok()
+    };
+    until("the private server runs", || postmaster().is_some());
+    let postmaster = postmaster().expect("it runs");
+    let orphan = || {
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).ok()?;
+        let title = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        children
+            .split_whitespace()
+            .find(|pid| title(pid).starts_with(b"postgres: checkpointer"))
+            .map(str::to_owned)
+    };
+    until("the checkpointer runs", || orphan().is_some());
+    let orphan = orphan().expect("it runs");
+    // A stopped process neither notices the end of its postmaster nor handles a signal but SIGKILL.
+    crate::lab::succeed(Command::new("kill").args(["-STOP", &orphan]));
+    kill(postmaster);
+    let began = Instant::now();
+    let ended = lab.run(&args);
+    if !Path::new("/proc").join(&orphan).exists() {
+        assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+        assert_eq!(ended.expect(0).json()["outcome"], "done");
+        same(&before, &lab.dump());
+        return;
+    }
+    kill(orphan.parse().expect("a number"));
+    panic!("process {orphan} is still there: {}", ended.out);
+}
+
 /// Killed at each step before the switch and rolled back: the old server runs again with what it had, and there is no
 /// trace of the new one.
 #[test]
