@@ -345,6 +345,9 @@ pub struct Facts {
     pub refused_settings: Vec<(StoredSetting, String)>,
     /// Names of libraries that are not installed for the new server.
     pub missing_libraries: Vec<String>,
+    /// Files of different folders and contents that would have one path in the new data directory: that path, relative,
+    /// and the paths of two of them.
+    pub colliding_files: Vec<(PathBuf, PathBuf, PathBuf)>,
     /// Location of the WAL outside of the data directory. `None` if it is inside.
     pub wal: Option<WalFolder>,
     /// State of an upgrade in progress. `None` if there is none.

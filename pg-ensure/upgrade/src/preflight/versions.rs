@@ -1,4 +1,4 @@
-//! Preflight checks of the versions, their programs, and pg_hba.conf.
+//! Preflight checks of the versions, their programs, pg_hba.conf, and the files that are carried over with it.
 
 use super::finding::FindingList;
 use crate::facts::{Facts, HbaComparison, Programs};
@@ -58,6 +58,22 @@ impl FindingList<'_> {
                 "programs",
                 format!("{} lacks {}", folder.display(), found.missing.join(", ")),
                 format!("install the whole of PostgreSQL {major}, its client programs too, or name a folder by {flag}"),
+            );
+        }
+    }
+
+    /// Reports files that would overwrite each other in the new data directory.
+    pub(super) fn carried_files(&mut self, facts: &Facts) {
+        for (name, first, second) in &facts.colliding_files {
+            self.blocker(
+                "colliding-files",
+                format!(
+                    "{} and {} differ, and both would be {} in the new data directory",
+                    first.display(),
+                    second.display(),
+                    name.display()
+                ),
+                "rename one of them, with the line that names it, and reload the old server",
             );
         }
     }

@@ -1,6 +1,7 @@
 //! Files in the data directory to which the configuration refers: keys, certificates, included rules, lists of names.
 
 use super::{configuration, encoding, files};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -49,6 +50,33 @@ impl NamedFiles {
         found.files.sort_unstable();
         found.files.dedup();
         found
+    }
+
+    /// Returns the files that would overwrite each other or a carried configuration file in the new data directory,
+    /// unless their contents are equal: the path in that directory, and the paths of two files. `folder` is the directory
+    /// of the configuration; the access rules `hba` and `ident` get their default names.
+    pub(super) fn collisions(
+        &self,
+        folder: &Path,
+        hba: &Path,
+        ident: &Path,
+        configuration: &configuration::Configuration,
+    ) -> Vec<(PathBuf, PathBuf, PathBuf)> {
+        let settings = configuration.files.iter().map(|file| (file.name.clone(), folder.join(&file.name)));
+        let rules = [(hba, "pg_hba.conf"), (ident, "pg_ident.conf")];
+        let rules = rules.map(|(file, name)| (PathBuf::from(name), file.to_owned()));
+        let named = self.files.iter().map(|(folder, name)| (name.clone(), folder.join(name)));
+        let mut sources: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+        for (name, source) in settings.chain(rules).chain(named) {
+            sources.entry(name).or_default().push(source);
+        }
+        let differ = |one: &Path, other: &Path| one != other && fs::read(one).ok() != fs::read(other).ok();
+        let found = |(name, sources): (PathBuf, Vec<PathBuf>)| {
+            let (first, rest) = sources.split_first()?;
+            let second = rest.iter().find(|other| differ(first, other))?.clone();
+            Some((name, first.clone(), second))
+        };
+        sources.into_iter().filter_map(found).collect()
     }
 
     /// Adds those of the files `names`, relative to `folder`, that exist. For an absolute path in the data folder
@@ -153,6 +181,36 @@ fn words(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two folders have a list of one name; another list has the name of the rules.
+    #[test]
+    fn files_that_would_overwrite_each_other() {
+        let home = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(&path, text).expect("a file");
+            path
+        };
+        let hba = write("a/rules.conf", "local all @people,@same peer\ninclude pg_hba.conf\n");
+        let ident = write("b/maps.conf", "m @people x\nm @same y\n");
+        let mut configuration = configuration::Configuration::default();
+        let collisions = |configuration: &configuration::Configuration| {
+            let named = NamedFiles::of(&home.path().join("data"), &[&hba, &ident], configuration);
+            let found = named.collisions(&home.path().join("a"), &hba, &ident, configuration);
+            found.into_iter().map(|(name, ..)| name.display().to_string()).collect::<Vec<_>>()
+        };
+        for (name, text) in [("a/people", "x"), ("b/people", "y"), ("a/same", "z"), ("b/same", "z")] {
+            write(name, text);
+        }
+        assert_eq!(collisions(&configuration), ["people"]);
+        write("a/pg_hba.conf", "local all root peer\n");
+        assert_eq!(collisions(&configuration), ["people", "pg_hba.conf"]);
+        write("b/people", "x");
+        // A file of the settings is the same file.
+        configuration.files.push(configuration::ConvertedFile { name: "same".into(), text: "z".to_owned() });
+        assert_eq!(collisions(&configuration), ["pg_hba.conf"]);
+    }
 
     #[test]
     fn what_is_named_beside_the_data_is_carried() {

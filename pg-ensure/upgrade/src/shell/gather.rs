@@ -1,5 +1,6 @@
 //! Gathering of the facts that the preflight evaluates.
 
+use super::beside::NamedFiles;
 use super::configuration::{self, access_files, config_folder, configuration};
 use super::error::UpgradeError;
 use super::files;
@@ -478,7 +479,7 @@ pub(super) fn facts(
         Backup::Asserted(_) => false,
     };
     let (mut asked, mut replication_login) = (CatalogQuery::No, None);
-    let mut edits = Vec::new();
+    let (mut edits, mut colliding_files) = (Vec::new(), Vec::new());
     let mut verdict = HbaComparison::Unchecked;
     // Without the new programs, the old ones are used for queries, and rejected settings are known from tables only.
     let new_bin = new_programs.folder.as_ref().filter(|_| new_programs.version.is_some());
@@ -488,9 +489,13 @@ pub(super) fn facts(
     {
         (asked, replication_login) =
             ask(request, layout, old, old_bin, new_bin.unwrap_or(old_bin), id, may_start)?;
-        edits = configuration(request, layout, new_bin.map(PathBuf::as_path))?.edits;
+        let converted = configuration(request, layout, new_bin.map(PathBuf::as_path))?;
         let catalog = if let CatalogQuery::Yes(catalog) = &asked { Some(&**catalog) } else { None };
-        let (hba_file, _) = access_files(request, layout, catalog);
+        let (hba_file, ident_file) = access_files(request, layout, catalog);
+        let folder = config_folder(request, layout).unwrap_or_else(|| layout.old_data.clone());
+        let named = NamedFiles::of(&layout.old_data, &[&hba_file, &ident_file], &converted);
+        colliding_files = named.collisions(&folder, &hba_file, &ident_file, &converted);
+        edits = converted.edits;
         verdict = hba.check(&hba_file, request.from, request.to);
     }
     let spaces = old.as_ref().map(|old| old.tablespaces.clone()).unwrap_or_default();
@@ -539,6 +544,7 @@ pub(super) fn facts(
         unknown_options,
         refused_settings,
         missing_libraries,
+        colliding_files,
         wal: wal_folder(request, layout),
         under_way: None,
     })
