@@ -9,12 +9,11 @@ pub struct Version(u32);
 
 /// Error of a server older than PostgreSQL 13; its `server_version_num`.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the server's version number {0} is below 130000; PostgreSQL 13 to 18 are known")]
+#[error("the server's version number {0} is below 130000; PostgreSQL 13 to 19 are known")]
 pub struct UnsupportedVersion(pub u32);
 
 impl Version {
-    /// Creates a version from `server_version_num`, such as 180003. Versions after 18 are treated like 18, except for
-    /// the changes that the release notes of 19 announce.
+    /// Creates a version from `server_version_num`, such as 180003. Versions after 19 are treated like 19.
     ///
     /// # Errors
     /// Returns [`UnsupportedVersion`] for a version before 13.
@@ -66,7 +65,7 @@ impl Version {
     }
 
     /// Returns `true` if names of roles, databases and tablespaces cannot contain carriage returns or line feeds
-    /// (announced for 19).
+    /// (from 19).
     #[must_use]
     pub fn refuses_line_ends(self) -> bool {
         self.major() >= 19

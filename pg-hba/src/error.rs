@@ -2,6 +2,7 @@
 
 use crate::regex::PatternError;
 use crate::server::Version;
+use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
 
@@ -104,7 +105,7 @@ pub enum Refusal {
     #[error("authentication option \"{name}\" is only valid for authentication methods {methods}")]
     OptionMethod {
         /// Name of the option.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// Methods that support the option, as listed in the server's message.
         methods: &'static str,
     },
@@ -118,7 +119,7 @@ pub enum Refusal {
     #[error("invalid value for {name}: \"{value}\"")]
     SilentValue {
         /// Name of the option.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// Value of the option, as written.
         value: String,
     },
@@ -157,17 +158,20 @@ pub enum Refusal {
         /// Number of elements of `radiusservers`.
         servers: usize,
     },
-    /// The method `oauth` is used while `oauth_validator_libraries` is empty.
-    #[error("oauth_validator_libraries must be set for authentication method oauth")]
-    OauthLibraries,
-    /// `oauth_validator_libraries` has several values, and the option `validator` is missing.
-    #[error(
-        "authentication method \"oauth\" requires argument \"validator\" to be set when oauth_validator_libraries contains multiple options"
-    )]
-    OauthValidator,
-    /// The validator is not in `oauth_validator_libraries`; its name.
-    #[error("validator \"{0}\" is not permitted by oauth_validator_libraries")]
-    OauthNotPermitted(String),
+    /// The method `oauth` is used while `oauth_validator_libraries` is empty; the message of the version.
+    #[error("{0}")]
+    OauthLibraries(&'static str),
+    /// `oauth_validator_libraries` has several values, and the option `validator` is missing; the message of the version.
+    #[error("{0}")]
+    OauthValidator(&'static str),
+    /// The validator is not in `oauth_validator_libraries`.
+    #[error("validator \"{validator}\" is not permitted by {setting}")]
+    OauthNotPermitted {
+        /// Name of the validator.
+        validator: String,
+        /// Name of the setting, in quotes from version 19 on.
+        setting: &'static str,
+    },
     /// The options `map` and `delegate_ident_mapping=1` are combined.
     #[error("map cannot be used in combination with delegate_ident_mapping")]
     OauthMap,
@@ -217,6 +221,7 @@ impl Refusal {
             Self::OptionName(name) => match &**name {
                 "clientname" => Some(Version::V14),
                 "issuer" | "scope" | "validator" | "delegate_ident_mapping" => Some(Version::V18),
+                name if name.starts_with("validator.") => Some(Version::V19),
                 _ => None,
             },
             Self::TokenTooLong => Some(Version::V16),
@@ -265,16 +270,19 @@ impl Refusal {
             Self::OptionForm(_) => {
                 "options are name=value; quote a value that has blanks or commas".to_owned()
             }
-            Self::SilentValue { name: "clientcert", .. } => {
+            Self::SilentValue { name, .. } if name == "clientcert" => {
                 "it is verify-ca or verify-full; the server refuses the file and does not say why".to_owned()
             }
-            Self::SilentValue { name: "clientname", .. } => "it is CN or DN".to_owned(),
+            Self::SilentValue { name, .. } if name == "clientname" => "it is CN or DN".to_owned(),
+            Self::SilentValue { name, .. } if name.starts_with("validator.") => {
+                "its name consists of ASCII letters, digits, - and _".to_owned()
+            }
             Self::SilentValue { .. } => "the server refuses the file and does not say why".to_owned(),
             Self::Required { argument, .. } => format!("add {argument}"),
             Self::RadiusGone => {
                 "PostgreSQL 19 has no radius: use scram-sha-256, ldap or oauth, or pam with a RADIUS module".to_owned()
             }
-            Self::OauthLibraries => "set it in postgresql.conf".to_owned(),
+            Self::OauthLibraries(_) => "set it in postgresql.conf".to_owned(),
             Self::NoEntries => "write at least one rule: local all postgres peer".to_owned(),
             _ => return None,
         })

@@ -1,6 +1,6 @@
 //! `pg_hosts.conf` of PostgreSQL 19: certificates by the name that a client asks for (`ssl_sni`).
 //!
-//! The format follows the announced release and its sample file. It was not tested against a server.
+//! See <https://www.postgresql.org/docs/19/ssl-tcp.html>.
 
 use crate::document::{Include, Reader};
 use crate::error::ParseError;
@@ -158,8 +158,9 @@ fn host(fields: &[Vec<Token>], line: u32) -> Result<Host, String> {
     let patterns: Vec<HostPattern> = names
         .iter()
         .map(|token| match token.text.as_str() {
-            "*" if !token.quoted => HostPattern::Default,
-            "/no_sni/" if !token.quoted => HostPattern::NoName,
+            // Quotes do not change the meaning of these two.
+            "*" => HostPattern::Default,
+            "/no_sni/" => HostPattern::NoName,
             name => HostPattern::Name(name.to_owned()),
         })
         .collect();
@@ -179,15 +180,25 @@ fn host(fields: &[Vec<Token>], line: u32) -> Result<Host, String> {
         |what: &str| values.next().ok_or_else(|| format!("the {what} is missing: add its file"));
     let (certificate, key) = (required("certificate")?, required("key")?);
     let (authority, passphrase_command, reloads) = (values.next(), values.next(), values.next());
-    let reloads = match reloads.as_deref() {
-        None | Some("off" | "false" | "no" | "0") => false,
-        Some("on" | "true" | "yes" | "1") => true,
-        Some(other) => return Err(format!("{other:?} is not a boolean: write on or off")),
+    let reloads = match reloads {
+        None => false,
+        Some(word) => boolean(&word).ok_or_else(|| format!("{word:?} is not a boolean: write on or off"))?,
     };
     if values.next().is_some() {
         return Err("more than six fields: quote a command that has blanks".to_owned());
     }
     Ok(Host { line, patterns, certificate, key, authority, passphrase_command, reloads })
+}
+
+/// Parses a boolean as `parse_bool` of the server: in any case, and abbreviated where that is unambiguous. `None` for
+/// other texts.
+fn boolean(word: &str) -> Option<bool> {
+    let word = word.to_ascii_lowercase();
+    let abbreviates = |whole: &str, least: usize| word.len() >= least && whole.starts_with(&word);
+    if word == "1" || abbreviates("true", 1) || abbreviates("yes", 1) || word == "on" {
+        return Some(true);
+    }
+    (word == "0" || abbreviates("false", 1) || abbreviates("no", 1) || abbreviates("off", 2)).then_some(false)
 }
 
 #[cfg(test)]
@@ -242,6 +253,8 @@ mod tests {
             ("example.org a b c d maybe\n", "not a boolean"),
             ("example.org a b c d on x\n", "more than six fields"),
             ("example.org a,b c\n", "joined by commas"),
+            ("\"*\" a b\n* a b\n", "* has an entry already"),
+            ("example.org a b c d o\n", "not a boolean"),
         ] {
             let errors = load(text).expect_err(text);
             assert!(errors.iter().any(|error| error.to_string().contains(words)), "{text}: {errors:?}");

@@ -3,6 +3,7 @@
 use crate::connection::ConnectionType;
 use crate::error::Refusal;
 use crate::server::{Capability, Server, Version};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Authentication method of a record. Displayed as the keyword.
@@ -145,15 +146,15 @@ impl fmt::Display for Method {
 /// An option after the method (`name=value`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Setting {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) value: String,
 }
 
 impl Setting {
     /// Returns the name of the option, as in the manual.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the value as written, without quotes.
@@ -166,7 +167,7 @@ impl Setting {
     /// `clientcert`, `verify-ca` in place of `1`, and `off` in place of `0` and `no-verify`; the number of `ldapport`;
     /// otherwise the value as written.
     pub(crate) fn meaning(&self) -> String {
-        match (self.name, &*self.value) {
+        match (&*self.name, &*self.value) {
             (
                 "pam_use_hostname"
                 | "ldaptls"
@@ -256,9 +257,15 @@ pub(crate) fn setting(
 ) -> Result<Setting, Refusal> {
     let (name, value) = text.split_once('=').ok_or_else(|| Refusal::OptionForm(text.to_owned()))?;
     let version = server.version();
+    if version >= Version::V19
+        && let Some(own) = name.strip_prefix("validator.")
+    {
+        return validator_setting(name, own, value, method);
+    }
     let kind = KINDS
         .iter()
         .find(|kind| kind.name == name && version >= kind.since)
+        .filter(|kind| version.has_radius() || kind.methods != [Method::Radius])
         .ok_or_else(|| Refusal::OptionName(name.to_owned()))?;
     if !kind.methods.is_empty() && !kind.methods.contains(&method) {
         let methods = if name == "map" && version >= Version::V18 {
@@ -266,9 +273,9 @@ pub(crate) fn setting(
         } else {
             kind.words
         };
-        return Err(Refusal::OptionMethod { name: kind.name, methods });
+        return Err(Refusal::OptionMethod { name: kind.name.into(), methods });
     }
-    let silent = || Refusal::SilentValue { name: kind.name, value: value.to_owned() };
+    let silent = || Refusal::SilentValue { name: kind.name.into(), value: value.to_owned() };
     match name {
         "clientcert" | "clientname" if connection != ConnectionType::HostSsl => {
             return Err(Refusal::OptionNeedsTls(kind.name));
@@ -297,7 +304,25 @@ pub(crate) fn setting(
         }
         _ => {}
     }
-    Ok(Setting { name: kind.name, value: value.to_owned() })
+    Ok(Setting { name: kind.name.into(), value: value.to_owned() })
+}
+
+/// Parses an option of a validator library (`validator.own=value`, from version 19). The library itself checks it when
+/// a client connects.
+///
+/// # Errors
+/// Returns the [`Refusal`] for another method than `oauth`, and for a name `own` that is empty or has characters other
+/// than ASCII letters, digits, `-` and `_`.
+fn validator_setting(name: &str, own: &str, value: &str, method: Method) -> Result<Setting, Refusal> {
+    let name = Cow::Owned(name.to_owned());
+    if method != Method::Oauth {
+        return Err(Refusal::OptionMethod { name, methods: "oauth" });
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if own.is_empty() || !own.bytes().all(allowed) {
+        return Err(Refusal::SilentValue { name, value: value.to_owned() });
+    }
+    Ok(Setting { name, value: value.to_owned() })
 }
 
 /// Checks a value of `clientcert`: `verify-full` is valid; `verify-ca` too, except with the method `cert` from version
@@ -382,12 +407,28 @@ pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Re
                     return Err(Refusal::Required { method: "oauth", argument });
                 }
             }
+            // The words of 19, and those of 18.
+            let (unset, several, setting) = if server.version() >= Version::V19 {
+                (
+                    "parameter \"oauth_validator_libraries\" must be set for authentication method \"oauth\"",
+                    "authentication method \"oauth\" requires option \"validator\" to be set when \
+                     \"oauth_validator_libraries\" contains multiple options",
+                    "\"oauth_validator_libraries\"",
+                )
+            } else {
+                (
+                    "oauth_validator_libraries must be set for authentication method oauth",
+                    "authentication method \"oauth\" requires argument \"validator\" to be set when \
+                     oauth_validator_libraries contains multiple options",
+                    "oauth_validator_libraries",
+                )
+            };
             let allowed = server.oauth_validators();
             match value("validator") {
-                _ if allowed.is_empty() => return Err(Refusal::OauthLibraries),
-                None if allowed.len() > 1 => return Err(Refusal::OauthValidator),
+                _ if allowed.is_empty() => return Err(Refusal::OauthLibraries(unset)),
+                None if allowed.len() > 1 => return Err(Refusal::OauthValidator(several)),
                 Some(name) if !allowed.iter().any(|known| known == name) => {
-                    return Err(Refusal::OauthNotPermitted(name.to_owned()));
+                    return Err(Refusal::OauthNotPermitted { validator: name.to_owned(), setting });
                 }
                 _ => {}
             }

@@ -5,6 +5,7 @@ use crate::connection::ConnectionType;
 use crate::method::{Method, Setting};
 use crate::regex::Pattern;
 use crate::token::quote;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -141,16 +142,16 @@ impl Rule {
     pub fn outcome(&self) -> Outcome {
         let mut settings = BTreeMap::new();
         for setting in &self.settings {
-            settings.insert(setting.name, setting.meaning());
+            settings.insert(setting.name.clone(), setting.meaning());
         }
         if self.method == Method::Cert {
-            settings.insert("clientcert", "verify-full".to_owned());
+            settings.insert("clientcert".into(), "verify-full".to_owned());
         }
         if matches!(self.method, Method::Gss | Method::Sspi) {
-            settings.entry("include_realm").or_insert_with(|| "1".to_owned());
+            settings.entry("include_realm".into()).or_insert_with(|| "1".to_owned());
         }
         if self.method == Method::Sspi {
-            settings.entry("compat_realm").or_insert_with(|| "1".to_owned());
+            settings.entry("compat_realm".into()).or_insert_with(|| "1".to_owned());
         }
         settings.retain(|name, value| !is_default(name, value));
         if self.method == Method::Reject {
@@ -185,7 +186,7 @@ pub struct Outcome {
     /// Authentication method. [`Method::Reject`] also if no rule matches.
     pub method: Method,
     /// Effective options by name, without those of [`Rule::outcome`] that have their default. Empty for `reject`.
-    pub settings: BTreeMap<&'static str, String>,
+    pub settings: BTreeMap<Cow<'static, str>, String>,
 }
 
 impl Outcome {

@@ -21,7 +21,7 @@ pub enum Version {
     V17,
     /// PostgreSQL 18: the method `oauth`.
     V18,
-    /// PostgreSQL 19, by its release notes: no `radius`. Not tested against a server.
+    /// PostgreSQL 19: no `radius`.
     V19,
 }
 
@@ -30,7 +30,7 @@ impl Version {
     pub const ALL: [Self; 7] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18, Self::V19];
 
     /// Newest version that was tested against a server.
-    pub const TESTED: Self = Self::V18;
+    pub const TESTED: Self = Self::V19;
 
     /// Returns the major version number, from 13 to 19.
     #[must_use]

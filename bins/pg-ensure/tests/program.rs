@@ -1,5 +1,6 @@
 //! Each command of the program, on live servers.
 
+mod libpq;
 mod logged;
 mod secrets;
 
@@ -8,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use testkit::postgres::{Options, Postgres};
+use testkit::postgres::{MAJORS, Options, Postgres};
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pg-ensure")).args(args).output().expect("the program runs")
@@ -41,7 +42,7 @@ fn connect(postgres: &Postgres) -> String {
 
 #[test]
 fn plan_apply_check_generate_and_wait() {
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let postgres = Postgres::start(&Options::new(major));
         let folder = tempfile::tempdir().expect("a folder");
         let secret = write(folder.path(), "secret", "correct horse\n");

@@ -3,11 +3,11 @@
 //! The view reads the file again at each SELECT, so one server sees thousands of files in seconds.
 
 use pg_hba::{
-    Capability, Content, Document, Field, Include, IncludeError, Line, Mapping, Mappings, Method, ParseError,
-    Rule, Server, SystemUser, User, Version,
+    Capability, Content, Document, Field, Hosts, Include, IncludeError, Line, Mapping, Mappings, Method,
+    ParseError, Rule, Server, SystemUser, User, Version,
 };
 use serde_json::json;
-use testkit::postgres::{Options, Postgres, Session};
+use testkit::postgres::{MAJORS, Options, Postgres, Session};
 
 mod real;
 
@@ -19,7 +19,7 @@ fn files_after_real_ones_are_read_as_the_server_reads_them() {
     let distinct: std::collections::BTreeSet<&String> = files.iter().collect();
     assert_eq!(distinct.len(), files.len(), "each file is another");
     assert!(files.len() >= 300, "{} files", files.len());
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let (rows, refused) = compare(major, &files);
         println!("PostgreSQL {major}: {} files, {rows} rows, {refused} refused", files.len());
     }
@@ -31,7 +31,7 @@ fn every_file_is_read_as_the_server_reads_it() {
     let written = files.len() - GENERATED;
     assert!(written >= 150, "{written} files are written by hand");
     let (mut rows, mut refused) = (0, 0);
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let (found, errors) = compare(major, &files);
         rows += found;
         refused += errors;
@@ -43,7 +43,7 @@ fn every_file_is_read_as_the_server_reads_it() {
 
 fn compare(major: u32, files: &[String]) -> (usize, usize) {
     let mut options = Options::new(major);
-    if major == 18 {
+    if major >= 18 {
         options.settings = "oauth_validator_libraries = 'v1,v2'\n".to_owned();
     }
     let postgres = Postgres::start(&options);
@@ -123,6 +123,7 @@ fn server(major: u32) -> Server {
             .into_iter()
             .fold(server, Server::without)
             .with_oauth_validators(["v1", "v2"]),
+        19 => server.with_oauth_validators(["v1", "v2"]),
         _ => server,
     }
 }
@@ -441,6 +442,17 @@ const FULL: &[&str] = &[
     "ldap ldapserver=h ldapbasedn=dc",
     "radius radiusservers=127.0.0.1 radiussecrets=s",
     "oauth issuer=i scope=s validator=v1",
+    "oauth issuer=i scope=s validator=v1 validator.own=x validator.own=y",
+    "oauth issuer=i scope=s validator=v1 validator.=x",
+    "oauth issuer=i scope=s validator=v1 validator.a.b=x",
+    "oauth issuer=i scope=s validator=v1 validator._-9A=",
+    "oauth issuer=i scope=s validator=v1 validator.\u{e9}=x",
+    "oauth issuer=i scope=s validator.own=x",
+    "oauth issuer=i scope=s validator=v1 Validator.own=x",
+    "trust validator.own=x",
+    "trust validator.=x",
+    "trust validatorx=x",
+    "ldap radiusservers=x ldapbasedn=x",
     "cert map=m",
     "pam pamservice=p",
     "gss krb_realm=R map=m",
@@ -678,7 +690,7 @@ fn hand_written() -> Vec<String> {
 fn pg_ident_conf_is_read_as_the_server_reads_it() {
     let files: Vec<String> = IDENT.iter().map(|text| (*text).to_owned()).collect();
     let mut rows = 0;
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let postgres = Postgres::start(&Options::new(major));
         let session = postgres.session();
         let path = postgres.data().join("pg_ident.conf");
@@ -699,6 +711,72 @@ fn pg_ident_conf_is_read_as_the_server_reads_it() {
     }
     println!("{} files of pg_ident.conf on three servers: {rows} rows", files.len());
 }
+
+/// `pg_hosts.conf` of 19: the files that it refuses, with the line that it names first. A file that it takes it does not
+/// mention.
+#[test]
+fn pg_hosts_conf_is_read_as_the_server_reads_it() {
+    let mut options = Options::new(19);
+    options.tls = true;
+    options.settings = "ssl_sni = on\n".to_owned();
+    let postgres = Postgres::start(&options);
+    let session = postgres.session();
+    let path = postgres.data().join("pg_hosts.conf");
+    let mut refused = 0;
+    for pattern in HOSTS {
+        let text = pattern.replace("CERT", "server.crt server.key");
+        std::fs::write(&path, &text).expect("pg_hosts.conf");
+        let before = postgres.log().len();
+        postgres.reload(&session);
+        // The postmaster has finished one reload when it begins the next.
+        postgres.reload(&session);
+        let log = postgres.log();
+        let log = log[before..].split("received SIGHUP").nth(1).expect("two reloads");
+        let named = log.split("line ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+        let theirs = log.contains("SSL configuration was not reloaded").then_some(named);
+        let ours = Hosts::load(&path.display().to_string(), &text, &mut FileSystem);
+        let ours = ours.err().map(|errors| errors.first().map(|error| error.line));
+        assert_eq!(theirs, ours, "{text}: {log}");
+        refused += usize::from(theirs.is_some());
+    }
+    println!("{} files of pg_hosts.conf on PostgreSQL 19: {refused} refused", HOSTS.len());
+}
+
+const HOSTS: &[&str] = &[
+    "",
+    "# nothing\n",
+    "a.test CERT\n",
+    "a.test,b.test CERT # x\n/no_sni/ CERT\n* CERT\n",
+    "a.test,* CERT\n",
+    "*,* CERT\n",
+    "/no_sni/,a.test CERT\n",
+    "* CERT\n\n* CERT\n",
+    "\"*\" CERT\n* CERT\n",
+    "\"/no_sni/\" CERT\n/no_sni/ CERT\n",
+    "a.test CERT\nA.Test CERT\n",
+    "a.test,a.test CERT\n",
+    "\"a.test\" CERT\na.test CERT\n",
+    "a.test\n",
+    "a.test server.crt\n",
+    "a.test server.crt,server.crt server.key\n",
+    "a.test server.crt server.key,server.key\n",
+    "a.test CERT \"\" \"\" maybe\n",
+    "a.test CERT \"\" \"\" \"\"\n",
+    "a.test CERT \"\" \"\" o\n",
+    "a.test CERT \"\" \"echo x\" tr\n",
+    "a.test CERT \"\" \"echo x\" ON\n",
+    "a.test CERT \"\" \"echo x\" of\n",
+    "a.test CERT \"\" \"echo x\" 10\n",
+    "a.test CERT \"\" \"echo x\" on more\n",
+    ".test CERT\n*.test CERT\n",
+    "\"\" CERT\n",
+    "a.test \\\n CERT\n",
+    "a.test CERT\n\nb.test\n",
+    "@nowhere CERT\n",
+    "@names CERT\n",
+    "include nowhere.conf\n",
+    "include_if_exists nowhere.conf\na.test CERT\n",
+];
 
 fn mapping_row(line: &Result<Mapping, ParseError>) -> serde_json::Value {
     let mapping = match line {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use testkit::postgres::{Options, Postgres};
+use testkit::postgres::{MAJORS, Options, Postgres};
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pg-hba")).args(args).output().expect("the program runs")
@@ -96,7 +96,7 @@ fn an_upgrade_gate_finds_names_that_become_patterns() {
 
 #[test]
 fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let postgres = Postgres::start(&Options::new(major));
         let session = postgres.session();
         let hba = postgres.hba_path();
@@ -324,7 +324,7 @@ fn a_reader_that_goes_away_is_no_panic() {
 }
 
 #[test]
-fn what_19_announces_is_known() {
+fn what_19_changes_is_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let radius = "local all postgres peer\nhost all all 10.0.0.0/8 radius radiusservers=a radiussecrets=b\n";
     let radius = write(folder.path(), "radius.conf", radius);

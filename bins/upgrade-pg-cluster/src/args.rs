@@ -123,7 +123,7 @@ pub(crate) enum Command {
     Shell(Generate),
     /// Show the steps and every obstacle; touch nothing.
     Plan,
-    /// Check the cluster for what a later version announces, whose programs need not be there; touch nothing.
+    /// Check the cluster for what a later version changes, whose programs need not be there; touch nothing.
     Check {
         /// The later version.
         #[arg(long, value_name = "MAJOR")]

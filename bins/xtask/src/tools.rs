@@ -1,7 +1,7 @@
 //! External tools of the tests, each with its pinned version and a line of output.
 
 use crate::process::{Outcome, is_root, step, tools_folder};
-use crate::{applications, boot, clients, conformance, go, icu, postgres};
+use crate::{applications, boot, clients, conformance, go, postgres, postgres_packages};
 use std::path::Path;
 use std::process::Command;
 
@@ -76,7 +76,7 @@ pub(crate) fn install() -> Outcome {
     postgres::before_packages()?;
     packages()?;
     postgres::install()?;
-    icu::install()?;
+    postgres_packages::install()?;
     clients::install()?;
     conformance::install()?;
     if is_root() {

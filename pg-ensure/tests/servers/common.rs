@@ -5,10 +5,9 @@ use pg_ensure::current::StoredPassword;
 use pg_ensure::{Consent, DesiredState, Name, Plan, Text, import};
 use std::future::Future;
 use std::time::Duration;
+pub(crate) use testkit::postgres::MAJORS;
 use testkit::postgres::{Options, Postgres};
 use tokio_postgres::{Config, NoTls};
-
-pub(crate) const MAJORS: [u32; 3] = [15, 17, 18];
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect(text)

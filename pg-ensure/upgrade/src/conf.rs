@@ -117,6 +117,7 @@ const PARAMETER_CHANGES: &[(&str, u32, ParameterChange)] = &[
     ("trace_recovery_messages", 17, ParameterChange::Removed("it has no replacement")),
     ("ssl_ecdh_curve", 18, ParameterChange::Renamed("ssl_groups")),
     ("escape_string_warning", 19, ParameterChange::Removed("standard_conforming_strings is always on")),
+    ("io_workers", 19, ParameterChange::Renamed("io_max_workers")),
 ];
 
 /// Returns the change of a parameter, named in lower case, from a version of the old server to one of the new. `None`
@@ -161,9 +162,9 @@ pub struct SettingsConversion<'c> {
 }
 
 /// Converts a configuration file to the new version. Returns the text and the edits. Renamed settings are replaced, as
-/// are values that are paths in the old data directory. A line is commented out if its setting was removed, is in
-/// [`SettingsConversion::refused`], or turns `standard_conforming_strings` off for version 19. Every other line is
-/// kept.
+/// are values that are paths in the old data directory. `max_locks_per_transaction` is doubled for version 19. A line is
+/// commented out if its setting was removed, is in [`SettingsConversion::refused`], or turns
+/// `standard_conforming_strings` off for version 19. Every other line is kept.
 ///
 /// ```
 /// use pg_upgrade::{SettingsConversion, convert_settings};
@@ -210,6 +211,13 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
         if how.to.number() >= 19 && name == "standard_conforming_strings" && is_off(&value) {
             edit(format!("left out: it is always on in {}", how.to));
             let _ = writeln!(out, "# left out for {}: it is always on\n# {line}", how.to);
+            continue;
+        }
+        if (how.from.number() < 19 && how.to.number() >= 19 && name == "max_locks_per_transaction")
+            && let Some(doubled) = value.parse::<u32>().ok().and_then(|value| value.checked_mul(2))
+        {
+            edit(format!("{value} is now {doubled}: {} counts locks otherwise", how.to));
+            let _ = writeln!(out, "{name} = {doubled} # for as many locks as {value} until {}", how.from);
             continue;
         }
         if let Some(moved) = relocate(&value, how.old_data, how.new_data) {
@@ -313,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_19_announces() {
+    fn what_19_changes() {
         let how = SettingsConversion {
             file: "f",
             from: major(18),
@@ -323,12 +331,19 @@ mod tests {
             refused: &[],
         };
         let (new, edits) = convert_settings(
-            "escape_string_warning = off\nstandard_conforming_strings = off\nport = 1\n",
+            "escape_string_warning = off\nstandard_conforming_strings = off\nport = 1\nio_workers = 5\n\
+             max_locks_per_transaction = 100 # ours\n",
             &how,
         );
-        assert_eq!(edits.len(), 2);
-        assert_eq!(settings(&new).len(), 1);
-        let (_, edits) = convert_settings("standard_conforming_strings = on\n", &how);
+        assert_eq!(edits.len(), 4);
+        let left: Vec<_> = settings(&new).into_iter().map(|s| format!("{}={}", s.name, s.value)).collect();
+        assert_eq!(left, ["port=1", "io_max_workers=5", "max_locks_per_transaction=200"]);
+        for kept in ["standard_conforming_strings = on\n", "max_locks_per_transaction = 4000000000\n"] {
+            let (new, edits) = convert_settings(kept, &how);
+            assert!(edits.is_empty() && new == kept, "{new}");
+        }
+        let how = SettingsConversion { to: major(18), from: major(17), ..how };
+        let (_, edits) = convert_settings("max_locks_per_transaction = 100\n", &how);
         assert!(edits.is_empty());
     }
 

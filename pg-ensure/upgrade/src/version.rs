@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A major version of PostgreSQL that is supported as old or new version: 13 to 19. Version 19 is supported according
-/// to its release notes only.
+/// A major version of PostgreSQL that is supported as old or new version: 13 to 19.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Major(u32);
 
@@ -15,7 +14,7 @@ impl Major {
     /// The newest supported version.
     pub const NEWEST: Self = Self(19);
     /// The newest version that was tested against a server.
-    pub const TESTED: Self = Self(18);
+    pub const TESTED: Self = Self(19);
 
     /// Returns the major version number, such as 18.
     #[must_use]

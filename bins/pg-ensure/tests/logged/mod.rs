@@ -5,7 +5,7 @@ use crate::{connect, expect, text, write};
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
-use testkit::postgres::{Options, Postgres};
+use testkit::postgres::{MAJORS, Options, Postgres};
 
 /// The environment variable with the seed of a run that is to be repeated.
 const SEED: &str = "PLANNED_SEED";
@@ -173,7 +173,7 @@ fn what_plan_prints_is_what_the_log_shows() {
         u64::from(since.subsec_nanos()) ^ since.as_secs()
     });
     println!("{SEED}={seed}");
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let postgres = Postgres::start(&Options::new(major));
         let session = postgres.session();
         for database in DATABASES {

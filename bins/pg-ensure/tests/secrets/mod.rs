@@ -2,12 +2,12 @@
 
 use crate::{connect, expect, write};
 use std::os::unix::fs::MetadataExt;
-use testkit::postgres::{Options, Postgres};
+use testkit::postgres::{MAJORS, Options, Postgres};
 
 /// A session without the right to read passwords, over a connection that asks for none, with a record of what it set.
 #[test]
 fn an_unseen_password_is_set_only_where_the_secret_changed() {
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let postgres = Postgres::start(&Options::new(major));
         postgres.session().query("CREATE ROLE admin LOGIN CREATEROLE CREATEDB").expect("a role");
         let folder = tempfile::tempdir().expect("a folder");
@@ -65,7 +65,7 @@ fn an_unseen_password_is_set_only_where_the_secret_changed() {
 /// A secret that is a verifier is stored as it is, and its password logs in.
 #[test]
 fn a_verifier_is_taken_as_it_is() {
-    for major in [15, 17, 18] {
+    for major in MAJORS {
         let mut options = Options::new(major);
         options.hba = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n".to_owned();
         let postgres = Postgres::start(&options);

@@ -17,6 +17,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
+/// Major versions that the tests run on.
+pub const MAJORS: [u32; 4] = [15, 17, 18, 19];
+
 /// A running server. It is stopped and deleted when dropped.
 #[derive(Debug)]
 pub struct Postgres {
@@ -31,7 +34,7 @@ pub struct Postgres {
 /// Options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Major version: 15, 17 or 18.
+    /// Major version, one of [`MAJORS`].
     pub major: u32,
     /// Initial content of `pg_hba.conf`.
     pub hba: String,

@@ -11,8 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns the folder of the programs of a version (`15`, `17`, `18`, `17-icu`, `18-icu`), which the account that runs
-/// servers can read: the installed folder, or a copy of it.
+/// Returns the folder of the programs of a version (`15`, `17`, `18`, `19`, `17-icu`, `18-icu`), which the account that
+/// runs servers can read: the installed folder, or a copy of it.
 ///
 /// # Panics
 /// Panics if the programs are not installed, or cannot be copied.

@@ -5,6 +5,7 @@ mod interval;
 mod kills;
 mod lab;
 mod matrix;
+mod nineteen;
 mod obstacles;
 mod preflight;
 mod rehearse;

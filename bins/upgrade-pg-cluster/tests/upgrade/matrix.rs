@@ -129,6 +129,17 @@ fn swap_without_checksums() {
     upgraded(&made("15", "18", false), "swap", "", false, None);
 }
 
+#[test]
+fn to_19_by_copy_with_a_tablespace() {
+    let lab = upgraded(&made("18", "19", true), "copy", "", true, None);
+    assert!(lab.ask("postgres", "SHOW server_version").starts_with("19"));
+}
+
+#[test]
+fn to_19_by_link_without_checksums() {
+    upgraded(&made("15", "19", false), "link", "", false, None);
+}
+
 /// ICU 72 to 76: what was sorted by the old one is rebuilt before anybody can connect.
 #[test]
 fn icu_is_reindexed_before_the_switch() {

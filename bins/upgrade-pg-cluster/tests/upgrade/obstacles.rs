@@ -322,7 +322,7 @@ fn files_of_any_encoding_and_a_port_from_the_environment() {
     assert_eq!(carried, settings);
 }
 
-/// What PostgreSQL 19 announces is found without its programs.
+/// What PostgreSQL 19 changes is found without its programs.
 #[test]
 fn the_next_version() {
     let lab = Lab::new(&ClusterOptions::new("18", "18"));
@@ -349,7 +349,7 @@ fn the_next_version() {
     assert!(blockers[2].1.contains("no radius"), "{blockers:?}");
     assert!(blockers[3].1.contains("a\nb") && blockers[3].2 == "rename them", "{blockers:?}");
     assert!(blockers[4].2.starts_with("ALTER ROLE postgres RESET escape_string_warning"), "{blockers:?}");
-    assert_eq!(codes(&findings(&found, "consent")), ["untested-version"]);
+    assert_eq!(codes(&findings(&found, "consent")), Vec::<&str>::new(), "{found}");
     assert!(codes(&findings(&found, "warning")).contains(&"md5"), "{found}");
 }
 
@@ -408,7 +408,7 @@ fn statistics_are_carried_and_the_missing_ones_gathered() {
         lab.run(&["run", "--stop", "--json", "--until", "start"]).expect(0);
         let tables = "SELECT string_agg(DISTINCT tablename, ' ' ORDER BY tablename) FROM pg_stats
                       WHERE tablename IN ('known', 'extended', 'bare')";
-        let is_carried = to == "18";
+        let is_carried = to.parse::<u32>().expect("a version") >= 18;
         let carried = if is_carried { "extended known" } else { "" };
         assert_eq!(lab.ask("postgres", tables), carried, "{from} to {to}");
         lab.run(&["run", "--json"]).expect(0);

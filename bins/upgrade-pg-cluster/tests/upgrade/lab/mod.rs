@@ -130,7 +130,7 @@ impl Lab {
         initdb.arg("--no-instructions").args(&made.initdb);
         if made.checksums {
             initdb.arg("-k");
-        } else if lab.from == "18" {
+        } else if lab.from.parse::<u32>().expect("a version") >= 18 {
             initdb.arg("--no-data-checksums");
         }
         succeed(&mut initdb);
