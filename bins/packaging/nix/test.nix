@@ -156,6 +156,14 @@ let
       services.pgEnsure.hba.services = [ { database = "vaultwarden"; role = "vaultwarden"; } ];
     }
   ];
+  passwords = file: evaluated [ {
+    services.pgEnsure = {
+      enable = true;
+      ensures = [ { name = "app"; passwordFile = "/run/secrets/a"; } ];
+      ensureUsers = [ { name = "app"; passwordFile = file; } ];
+    };
+    services.postgresql.package = pkgs.postgresql_18;
+  } ];
   aliased = evaluated [
     ./aliases.nix
     {
@@ -259,6 +267,12 @@ let
         { services.pgEnsure = { enable = true; hba = { }; hbaPolicy = ./test.nix; }; services.postgresql.package = pkgs.postgresql_18; }
       ])) == 1)
       "two policies were taken";
+    # A role in two lists has one password: the same file is one credential, and two files are refused.
+    assert ensure (builtins.length (complaints (passwords "/run/secrets/b")) == 1) "two passwords of one role were taken";
+    assert ensure (complaints (passwords "/run/secrets/a") == [ ]) "one password in two lists is refused";
+    assert ensure
+      (builtins.length (passwords "/run/secrets/a").systemd.services.pg-ensure.serviceConfig.LoadCredential == 1)
+      "one credential is loaded twice";
     # What is wrong is refused: an option that there is not, a type, two that write certificates, nothing to listen on.
     assert ensure (!(builtins.tryEval (edgeFile (evaluated [ { services.edgeProxy = { enable = true; sits = { }; }; } ])).value).success)
       "an option that there is not was taken";

@@ -101,7 +101,11 @@ let
 
   # Credentials are named by the role, whose name may hold anything.
   credential = role: "role-" + builtins.hashString "sha256" role;
-  passwords = lib.filter (entry: entry.passwordFile != null) (ensures ++ users);
+  # A role that several lists name has one password file.
+  passwords = lib.unique (map (entry: { inherit (entry) name passwordFile; })
+    (lib.filter (entry: entry.passwordFile != null) (ensures ++ cfg.ensureUsers)));
+  ambiguous = lib.filter (name: builtins.length (lib.filter (entry: entry.name == name) passwords) > 1)
+    (lib.unique (map (entry: entry.name) passwords));
   passwordOf = entry:
     lib.optionalAttrs (entry.passwordFile != null) { password = "credential:${credential entry.name}"; };
 
@@ -226,6 +230,12 @@ in
           '';
         })
         owners
+      ++ map
+        (name: {
+          assertion = false;
+          message = ''services.pgEnsure: "${name}" has two different values of passwordFile: keep one.'';
+        })
+        ambiguous
       ++ [ {
         assertion = cfg.hba == null || cfg.hbaPolicy == null;
         message = "services.pgEnsure: hba is rendered when the system is built, hbaPolicy at each start: set one of them.";

@@ -146,26 +146,30 @@ fn marked(id: &str) -> usize {
 fn what_a_killed_postmaster_leaves_behind_is_ended() {
     let (lab, before) = filled("17", "18");
     let args = ["--stop", "--json", "--backup-exists", "the test keeps a dump"];
-    assert!(killed_at(&lab, "verify", Duration::from_millis(200), &args), "{}", lab.journal());
+    let mut program = held(&lab, &args);
     let postmaster = || {
         let file = std::fs::read_to_string(lab.staging().join("postmaster.pid")).ok()?;
-        file.lines().next()?.parse::<u32>().ok()
+        file.lines().next()?.parse::<u32>().ok().filter(|_| lab.state() == "running verify")
     };
-    until("the private server runs", || postmaster().is_some());
-    let postmaster = postmaster().expect("it runs");
     let orphan = || {
+        let postmaster = postmaster()?;
         let children =
             std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).ok()?;
         let title = |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        children
-            .split_whitespace()
-            .find(|pid| title(pid).starts_with(b"postgres: checkpointer"))
-            .map(str::to_owned)
+        let pid =
+            children.split_whitespace().find(|pid| title(pid).starts_with(b"postgres: checkpointer"))?;
+        Some((postmaster, pid.to_owned()))
     };
-    until("the checkpointer runs", || orphan().is_some());
-    let orphan = orphan().expect("it runs");
+    let mut found = None;
+    until("the private server runs", || {
+        found = orphan();
+        found.is_some()
+    });
+    let (postmaster, orphan) = found.expect("it runs");
     // A stopped process neither notices the end of its postmaster nor handles a signal but SIGKILL.
     crate::lab::succeed(Command::new("kill").args(["-STOP", &orphan]));
+    traced(program.id()).into_iter().for_each(kill);
+    let _ = program.wait();
     kill(postmaster);
     let began = Instant::now();
     let ended = lab.run(&args);

@@ -243,7 +243,17 @@ pub(super) fn refused_settings(
             let text: String =
                 round.iter().map(|one| format!("{} = {}\n", one.name, quoted(&one.value))).collect();
             let file = ConvertedFile { name: PathBuf::from("postgresql.conf"), text };
-            let found = judge(&[file], "/nonexistent", bin)?;
+            let found = match judge(&[file], "/nonexistent", bin) {
+                // A message without the name of the parameter: each is checked alone.
+                Err(failure @ UpgradeError::Program { .. }) => {
+                    let alone = refused_alone(&round, bin);
+                    if alone.is_empty() {
+                        return Err(failure);
+                    }
+                    alone
+                }
+                found => found?,
+            };
             let before = round.len();
             round.retain(|setting| {
                 let why = found.iter().find(|(name, _)| *name == setting.name).map(|(_, why)| why.clone());
@@ -257,6 +267,24 @@ pub(super) fn refused_settings(
         }
     }
     Ok(refused)
+}
+
+/// Returns the settings that the new server rejects without naming them, each with its message, such as
+/// `standard_conforming_strings = off` from version 19 on.
+fn refused_alone(settings: &[&StoredSetting], bin: &Path) -> Vec<(String, String)> {
+    let check = |setting: &&StoredSetting| {
+        let text = format!("{} = {}\n", setting.name, quoted(&setting.value));
+        let file = ConvertedFile { name: PathBuf::from("postgresql.conf"), text };
+        let Err(UpgradeError::Program { words, .. }) = judge(&[file], "/nonexistent", bin) else {
+            return None;
+        };
+        let messages = words.lines().filter_map(|line| line.split_once("LOG:  "));
+        Some((
+            setting.name.clone(),
+            messages.last().map_or(words.as_str(), |(_, message)| message).to_owned(),
+        ))
+    };
+    settings.iter().filter_map(check).collect()
 }
 
 /// Returns `true` for a parameter name that the server accepts from version 15 on: identifiers joined by dots.
