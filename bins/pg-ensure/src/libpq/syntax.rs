@@ -83,6 +83,9 @@ pub(super) fn uri(rest: &str) -> Result<BTreeMap<String, String>, Failure> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) =
             pair.split_once('=').ok_or_else(|| option_error("expected key=value in the query"))?;
+        if value.contains('=') {
+            return Err(option_error(format!("the value of {name} has a second equals sign: write %3D")));
+        }
         // From the days of JDBC; any other value of it is an error, as in libpq.
         let (name, value) =
             if (name, value) == ("ssl", "true") { ("sslmode", "require") } else { (name, value) };

@@ -185,6 +185,8 @@ fn connections_are_those_of_libpq() {
         case(&format!("postgresql://u@127.0.0.1:{a}/d")).passwords("*:*:d:u:uri\n"),
         case(&format!("postgres://u%40x@127.0.0.1:{a}/d%20b?options=-c%20work_mem=1MB"))
             .passwords("*:*:d b:u@x:uri\n"),
+        case(&format!("postgres://u%40x@127.0.0.1:{a}/d%20b?options=-c%20work_mem%3D1MB"))
+            .passwords("*:*:d b:u@x:uri\n"),
         case(&format!("postgresql:///d?host=127.0.0.1&port={a}&user=u")).passwords("*:*:d:u:query\n"),
         case("postgresql://u@127.0.0.1/d").with("PGPORT", b).passwords("*:*:d:u:uri\n"),
         case(&format!("postgresql://u@127.0.0.1:{shut},127.0.0.1:{b}/d")).passwords("*:*:*:*:two\n"),
@@ -225,7 +227,10 @@ fn connections_are_those_of_libpq() {
             // The 18 of the tests cannot do TLS, and refuses what asks for it.
             let tls =
                 case.text.contains("ssl") || case.variables.iter().any(|(name, _)| name.contains("SSL"));
-            if ours != theirs && !(major == 18 && tls) {
+            // 15 takes `system` for the name of a file.
+            let system =
+                case.text.contains("=system") || case.variables.iter().any(|(_, value)| value == "system");
+            if ours != theirs && !(major == 18 && tls) && !(major == 15 && system) {
                 wrong.push(format!(
                     "{:?} {:?}: {major}: {theirs:?}, ours: {ours:?}",
                     case.text, case.variables

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn each_obstacle_is_found_alone() {
         assert_eq!(only(&facts(), &[]), None);
-        let cases: [(&str, Change); 18] = [
+        let cases: [(&str, Change); 19] = [
             ("disk-space", |facts| facts.disk_space[0].free = 2 << 30),
             ("minor-version", |facts| facts.unknown_options = vec!["new_option".to_owned()]),
             ("stored-setting", |facts| {

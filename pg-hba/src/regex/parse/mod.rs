@@ -1,8 +1,13 @@
 //! Parser of regular expressions, following regc_lex.c and regcomp.c.
 
+mod bounds;
+mod bracket;
+mod escape;
+
 use super::charset::CharSet;
 use super::error::PatternError;
 use crate::encoding::encode_file;
+use escape::Escape;
 
 /// Syntax tree of a regular expression. Groups are numbered from 0, references from 1; the boolean of a reference is
 /// whether it ignores case.
@@ -75,15 +80,6 @@ struct Parser {
     groups: usize,
     closed: Vec<bool>,
     depth: usize,
-}
-
-/// Meaning of an escape.
-enum Escape {
-    Assert(Assertion),
-    Char(u32),
-    Class(CharSet),
-    NotClass(CharSet),
-    Reference(usize),
 }
 
 impl Parser {
@@ -273,64 +269,6 @@ impl Parser {
         Ok(Node::Repeat { node: Box::new(atom), min, max, greedy })
     }
 
-    /// Returns `true` if the brace at the current position begins bounds, which a digit follows. Any other brace stands
-    /// for itself.
-    fn opens_bounds(&mut self) -> bool {
-        let here = self.at;
-        self.at += 1;
-        self.skip_expanded();
-        let digit = self.peek().is_some_and(|c| c.is_ascii_digit());
-        self.at = here;
-        digit
-    }
-
-    /// Parses bounds from after `{` to `}`. Returns minimum and maximum; `None` is no maximum. Within them only the
-    /// expanded syntax has comments: `(?#…)` is an error.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Braces`] without a closing brace, and [`PatternError::BadBounds`] for bounds that are
-    /// reversed, above 255 or not numbers.
-    fn bounds(&mut self) -> Result<(u32, Option<u32>), PatternError> {
-        let min = self.bound()?;
-        let mut max = Some(min);
-        if self.eat(',') {
-            self.skip_expanded();
-            max = match self.peek() {
-                None => return Err(PatternError::Braces),
-                Some(c) if c.is_ascii_digit() => Some(self.bound()?),
-                Some(_) => None,
-            };
-        }
-        self.skip_expanded();
-        match self.peek() {
-            None => return Err(PatternError::Braces),
-            Some('}') => self.at += 1,
-            Some(_) => return Err(PatternError::BadBounds),
-        }
-        if max.is_some_and(|max| min > max) { Err(PatternError::BadBounds) } else { Ok((min, max)) }
-    }
-
-    /// Parses a bound from 0 to 255.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::BadBounds`] above 255, and [`PatternError::Braces`] at the end of the text.
-    fn bound(&mut self) -> Result<u32, PatternError> {
-        let mut value = 0;
-        self.skip_expanded();
-        while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
-            if value >= 255 {
-                return Err(PatternError::BadBounds);
-            }
-            value = value * 10 + digit;
-            self.at += 1;
-            self.skip_expanded();
-        }
-        if self.peek().is_none() {
-            return Err(PatternError::Braces);
-        }
-        if value > 255 { Err(PatternError::BadBounds) } else { Ok(value) }
-    }
-
     /// Parses an atom or a constraint at the current character. In a lookaround constraint (`look`), back references
     /// are rejected and groups do not capture.
     ///
@@ -446,229 +384,6 @@ impl Parser {
             }
             None => *node,
         })
-    }
-
-    /// Parses an escape of an advanced regular expression, from after its backslash.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Escape`] for an unknown letter or digits that are not valid.
-    fn escape(&mut self) -> Result<Escape, PatternError> {
-        let code = self.chars[self.at];
-        self.at += 1;
-        let Some(c) = char::from_u32(code).filter(char::is_ascii_alphanumeric) else {
-            return Ok(Escape::Char(code));
-        };
-        let class = |name| CharSet::class(name).expect("a class of our own table");
-        Ok(match c {
-            'a' => Escape::Char(7),
-            'A' => Escape::Assert(Assertion::Start),
-            'b' => Escape::Char(8),
-            'B' => Escape::Char('\\'.into()),
-            'c' => {
-                let next = *self.chars.get(self.at).ok_or(PatternError::Escape)?;
-                self.at += 1;
-                Escape::Char(next & 0o37)
-            }
-            'd' => Escape::Class(class("digit")),
-            'D' => Escape::NotClass(class("digit")),
-            'e' => Escape::Char(0o33),
-            'f' => Escape::Char(12),
-            'm' => Escape::Assert(Assertion::WordStart),
-            'M' => Escape::Assert(Assertion::WordEnd),
-            'n' => Escape::Char(10),
-            'r' => Escape::Char(13),
-            's' => Escape::Class(class("space")),
-            'S' => Escape::NotClass(class("space")),
-            't' => Escape::Char(9),
-            'u' => Escape::Char(self.digits(16, 4, 4)?),
-            'U' => Escape::Char(self.digits(16, 8, 8)?),
-            'v' => Escape::Char(11),
-            'w' => Escape::Class(class("word")),
-            'W' => Escape::NotClass(class("word")),
-            'x' => Escape::Char(self.digits(16, 1, 255)?),
-            'y' => Escape::Assert(Assertion::Boundary),
-            'Y' => Escape::Assert(Assertion::NotBoundary),
-            'Z' => Escape::Assert(Assertion::End),
-            '1'..='9' => {
-                self.at -= 1;
-                let from = self.at;
-                let number = self.digits(10, 1, 255)? as usize;
-                // The server's own heuristic: one digit, or the number of a group that exists, is a reference;
-                // otherwise octal.
-                if self.at == from + 1 || (number > 0 && number <= self.groups) {
-                    return Ok(Escape::Reference(number));
-                }
-                self.at = from;
-                Escape::Char(self.octal()?)
-            }
-            '0' => {
-                self.at -= 1;
-                Escape::Char(self.octal()?)
-            }
-            _ => return Err(PatternError::Escape),
-        })
-    }
-
-    /// Parses one to three octal digits. The third one is not consumed if the value would exceed 255.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Escape`] without a digit.
-    fn octal(&mut self) -> Result<u32, PatternError> {
-        let value = self.digits(8, 1, 3)?;
-        if value > 0xff {
-            self.at -= 1;
-            return Ok(value >> 3);
-        }
-        Ok(value)
-    }
-
-    /// Parses from `least` to `most` digits. Values wrap beyond 32 bits.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Escape`] for fewer digits, or a value above the largest code point.
-    fn digits(&mut self, base: u32, least: usize, most: usize) -> Result<u32, PatternError> {
-        let mut value = 0_u32;
-        let mut count = 0;
-        while count < most {
-            let Some(digit) = self.peek().and_then(|c| c.to_digit(base)) else { break };
-            value = value.wrapping_mul(base).wrapping_add(digit);
-            self.at += 1;
-            count += 1;
-        }
-        if count < least || value > 0x7fff_fffe { Err(PatternError::Escape) } else { Ok(value) }
-    }
-
-    /// Parses a bracket expression, or one of the word constraints `[[:<:]]` and `[[:>:]]`.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Brackets`] without a closing bracket, [`PatternError::Range`] for a range that is not
-    /// valid, or the error of an item.
-    fn bracket(&mut self) -> Result<Node, PatternError> {
-        for (text, assertion) in [("[[:<:]]", Assertion::WordStart), ("[[:>:]]", Assertion::WordEnd)] {
-            if self.looking_at(text) {
-                self.at += text.len();
-                return Ok(Node::Assert(assertion));
-            }
-        }
-        self.at += 1;
-        let negated = self.eat('^');
-        let mut set = CharSet::default();
-        let mut complements = CharSet::default();
-        let mut first = true;
-        loop {
-            match self.peek() {
-                None => return Err(PatternError::Brackets),
-                Some(']') if !first => break,
-                Some('-') if !first && self.peek_at(1) != Some(']') => return Err(PatternError::Range),
-                _ => {}
-            }
-            let start = self.bracket_item(&mut set, &mut complements)?;
-            first = false;
-            let Some(start) = start else { continue };
-            let ranges = self.peek() == Some('-') && self.peek_at(1).is_some_and(|c| c != ']');
-            if !ranges {
-                set.add(start, start);
-                continue;
-            }
-            self.at += 1;
-            let mut unused = CharSet::default();
-            let end = if self.eat('-') {
-                '-'.into()
-            } else {
-                self.bracket_item(&mut unused, &mut CharSet::default())?.ok_or(PatternError::Range)?
-            };
-            if start > end {
-                return Err(PatternError::Range);
-            }
-            set.add(start, end);
-        }
-        self.at += 1;
-        if self.flags.fold {
-            set.fold_case();
-        }
-        set.union(&complements);
-        if negated {
-            set = set.complement();
-            if self.flags.newline_stops {
-                set.remove('\n'.into());
-            }
-        }
-        Ok(Node::Set(set))
-    }
-
-    /// Parses one item of a bracket expression. Returns a character that may begin a range. `None` for a class, which
-    /// has been added to `set` or, complemented, to `complements`.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Brackets`] at the end, or the error of an escape or name.
-    fn bracket_item(
-        &mut self,
-        set: &mut CharSet,
-        complements: &mut CharSet,
-    ) -> Result<Option<u32>, PatternError> {
-        let code = *self.chars.get(self.at).ok_or(PatternError::Brackets)?;
-        self.at += 1;
-        match char::from_u32(code) {
-            Some('\\') if self.flags.advanced => {
-                if self.at >= self.chars.len() {
-                    return Err(PatternError::Escape);
-                }
-                match self.escape()? {
-                    Escape::Char(code) => Ok(Some(code)),
-                    Escape::Class(class) => {
-                        set.union(&class);
-                        Ok(None)
-                    }
-                    Escape::NotClass(class) => {
-                        complements.union(&class.complement());
-                        Ok(None)
-                    }
-                    Escape::Assert(_) | Escape::Reference(_) => Err(PatternError::Escape),
-                }
-            }
-            Some('[') => match self.peek() {
-                None => Err(PatternError::Brackets),
-                Some(kind @ ('.' | '=' | ':')) => {
-                    self.at += 1;
-                    self.parse_named(kind, set)
-                }
-                _ => Ok(Some(code)),
-            },
-            _ => Ok(Some(code)),
-        }
-    }
-
-    /// Parses the name after `[:`, `[=` or `[.`. Returns the character of a collating element. `None` for a class or an
-    /// equivalence class, which has been added to `set`.
-    ///
-    /// # Errors
-    /// Returns [`PatternError::Class`] or [`PatternError::Collation`] for an unknown name, and
-    /// [`PatternError::Brackets`] without its end.
-    fn parse_named(&mut self, kind: char, set: &mut CharSet) -> Result<Option<u32>, PatternError> {
-        let from = self.at;
-        while !(self.peek() == Some(kind) && self.peek_at(1) == Some(']')) {
-            if self.at >= self.chars.len() {
-                return Err(PatternError::Brackets);
-            }
-            self.at += 1;
-        }
-        let name: String =
-            self.chars[from..self.at].iter().filter_map(|&code| char::from_u32(code)).collect();
-        self.at += 2;
-        match kind {
-            ':' => {
-                let folded =
-                    if self.flags.fold && matches!(&*name, "lower" | "upper") { "alpha" } else { &name };
-                set.union(&CharSet::class(folded).ok_or(PatternError::Class)?);
-                Ok(None)
-            }
-            '=' => {
-                let code = CharSet::element(&name).ok_or(PatternError::Collation)?;
-                set.add(code, code);
-                Ok(None)
-            }
-            _ => CharSet::element(&name).map(Some).ok_or(PatternError::Collation),
-        }
     }
 }
 
