@@ -198,7 +198,8 @@ pub(crate) fn run(
                     checks_now(&mut checks, &view);
                     end(&mut listening, &mut ending, |listener| closed.contains(listener));
                     for running in &listening {
-                        if let (Some((engine, _)), Some(quic)) = (&running.engine, &view.runtime.quic) {
+                        let quic = view.runtime.quic_of(running.listener.name.as_deref());
+                        if let (Some((engine, _)), Some(quic)) = (&running.engine, quic) {
                             engine.control.reload(quic.clone(), h3_limits(view.runtime.snapshot().config()));
                         }
                     }
@@ -271,7 +272,7 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
     #[allow(deprecated)]
     let tcp = AsyncFd::with_interest(sockets.tcp, Interest::READABLE)?;
     let (listener, address, inherited) = (Rc::new(sockets.listener), sockets.address, sockets.inherited);
-    let engine = match (sockets.quic, &runtime.quic) {
+    let engine = match (sockets.quic, runtime.quic_of(listener.name.as_deref())) {
         (Some((socket, handover)), Some(server)) => {
             let (control, receiver) = h3::EngineControl::new();
             let router = handover.router().clone();

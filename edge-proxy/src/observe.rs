@@ -168,6 +168,8 @@ pub struct ForwardRecord<'a> {
     /// The identifier of the connection: that of its PROXY header, or a random one. `None` if the configuration asks
     /// for no identifiers of requests.
     pub unique_id: Option<&'a str>,
+    /// The name of the site whose TLS was passed through. `None` for a forwarding listener.
+    pub site: Option<&'a str>,
     /// The name of the upstream, also if no connection to it could be established.
     pub upstream: &'a str,
     /// The number of bytes forwarded from the client to the upstream.

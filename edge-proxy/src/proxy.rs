@@ -5,7 +5,7 @@ use super::certificates::SiteCertificates;
 use super::error::StartError;
 use super::interfaces::WatcherThread;
 use super::lifecycle::{Command, Sockets};
-use super::listen::InheritedSockets;
+use super::listen::{self, InheritedSockets};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::proxy_state::ProxyState;
 use super::runtime::{ReloadSurvivors, Runtime};
@@ -260,7 +260,8 @@ impl ProxyHandle {
     /// the other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
     ///
     /// # Errors
-    /// [`StartError`] if the configuration is invalid or cannot be applied. The old one then stays in effect.
+    /// [`StartError`] if the configuration is invalid or cannot be applied, or another process uses the address of an added
+    /// listener. The old one then stays in effect.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = Snapshot::new(config).map_err(StartError::Config)?;
@@ -276,6 +277,11 @@ impl ProxyHandle {
         let mut all = OpenListeners::default();
         for listener in &added {
             let mut replaced = self.sockets_replaced_by(listener, &closed)?;
+            // Another socket of this process at the port would be taken for one of another process.
+            if !before.iter().any(|known| share_a_port(known.address, listener.address)) {
+                listen::probe(std::slice::from_ref(listener), &replaced)
+                    .map_err(|(address, source)| StartError::Listen { address, source })?;
+            }
             let opened = open(std::slice::from_ref(listener), self.workers.len(), &mut replaced)?;
             all.sockets.extend(opened.sockets);
             all.addresses.extend(opened.addresses);
@@ -356,6 +362,12 @@ impl ProxyHandle {
             exporter.end(left.max(Duration::from_millis(500)));
         }
     }
+}
+
+/// Returns whether sockets at these addresses could not both be bound without sharing their port.
+fn share_a_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
 }
 
 impl Drop for ProxyHandle {

@@ -44,23 +44,41 @@ pub(crate) async fn forward(
     let view = worker.view();
     let limiter = view.runtime.forward_limiter(connection.listener.as_deref(), &forward.upstream);
     let _permit = limiter.map(|limiter| limiter.admit(&forward.rate, client)).transpose()?;
-    let idle = forward.idle.unwrap_or(view.runtime.snapshot().config().timeouts.tunnel);
-    run(worker, connection, &forward.upstream, socket, first, idle).await;
+    let timeouts = view.runtime.snapshot().config().timeouts;
+    let destination = RelayDestination {
+        site: None,
+        upstream: &forward.upstream,
+        connect: timeouts.connect,
+        idle: forward.idle.unwrap_or(timeouts.tunnel),
+    };
+    run(worker, connection, &destination, socket, first).await;
     Ok(())
 }
 
-/// Relays a client's connection to the upstream of this name until both directions have ended, and then reports the
-/// record of the connection to the observer. `first` was read from the client already. The connection ends after
-/// `idle` without a byte in either direction. If it ends abnormally for another reason, such as an upstream that
+/// The upstream of a relayed connection, and the settings of the listener or site that it is relayed for.
+pub(crate) struct RelayDestination<'a> {
+    /// The name of the site whose TLS is passed through. `None` for a forwarding listener.
+    pub(crate) site: Option<&'a str>,
+    /// The name of the upstream.
+    pub(crate) upstream: &'a str,
+    /// The time limit for connecting to the upstream.
+    pub(crate) connect: Duration,
+    /// The time without a byte in either direction after which the connection ends.
+    pub(crate) idle: Duration,
+}
+
+/// Relays a client's connection to its destination until both directions have ended, and then reports the record of the
+/// connection to the observer. `first` was read from the client already. The connection ends after the idle timeout of
+/// the destination without a byte in either direction. If it ends abnormally for another reason, such as an upstream that
 /// cannot be reached, the client's connection is reset.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     connection: &Connection,
-    upstream: &str,
+    destination: &RelayDestination<'_>,
     mut socket: Socket,
     first: Vec<u8>,
-    idle: Duration,
 ) {
+    let RelayDestination { site, upstream, connect, idle } = *destination;
     let began = Instant::now();
     let view = worker.view();
     let deadline = worker.sweep().deadline();
@@ -86,7 +104,7 @@ pub(crate) async fn run(
                 local: connection.local,
                 extensions: &extensions,
                 deadline: &deadline,
-                connect: view.runtime.snapshot().config().timeouts.connect,
+                connect,
                 fresh: true,
                 shared: false,
                 upgrade: None,
@@ -116,6 +134,7 @@ pub(crate) async fn run(
         sni: connection.sni.as_deref(),
         proxy_header: connection.proxy_extensions.as_deref(),
         unique_id: unique_id.as_deref(),
+        site,
         upstream,
         received: to_upstream.written,
         sent: to_client.written,

@@ -14,7 +14,7 @@ use super::observe::Observer;
 use super::resumption::{Sessions, StoreClient, Tickets};
 use super::upstream::{ClientTls, SharedTarget, Targets};
 use edge_policy::Snapshot;
-use edge_policy::config::{KernelTls, ListenerKind, Protocol, Site};
+use edge_policy::config::{Config, KernelTls, ListenerKind, Protocol, Site};
 use quinn_proto as quic;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -105,8 +105,9 @@ pub(crate) struct Runtime {
     /// The TLS configurations of each site with certificates of its own, in the order of the configuration. `None` for
     /// other sites.
     site_tls: Vec<Option<SiteTls>>,
-    /// The QUIC configuration. `None` if no listener has HTTP/3.
-    pub(crate) quic: Option<Arc<quic::ServerConfig>>,
+    /// The names of the listeners with HTTP/3, each once, and the QUIC configuration of each. `None` is the name of those
+    /// without one.
+    quic: Vec<(Option<String>, Arc<quic::ServerConfig>)>,
     /// The client certificate settings of each site, in the order of the configuration. `None` for a site that requests
     /// none.
     pub(crate) client_auth: Vec<Option<ClientAuth>>,
@@ -187,30 +188,14 @@ impl Runtime {
         early_tls.send_half_rtt_data = true;
 
         let config = snapshot.config();
-        let has_http3 =
-            config.listeners.iter().any(|listener| listener.kind == ListenerKind::Tls { http3: true });
-        let quic = match has_http3 {
-            false => None,
-            true => {
-                let mut tls = base(&[&rustls::version::TLS13])?;
-                if own.iter().any(Option::is_some) {
-                    let snapshot = Snapshot::new(config.clone()).map_err(StartError::Config)?;
-                    tls.cert_resolver =
-                        Arc::new(ByServerName::new(certificates.clone(), snapshot, own.clone()));
-                }
-                if config.sites.iter().any(|site| site.early_data) {
-                    tls.session_storage = lasting.early_quic.clone();
-                    tls.max_early_data_size = u32::MAX;
-                } else {
-                    tls.ticketer = lasting.tickets.clone();
-                }
-                let limits = h3_limits(config);
-                Some(
-                    h3::server_config(tls, &limits, config.congestion)
-                        .map_err(|why| StartError::Quic { source: why.into() })?,
-                )
-            }
-        };
+        let mut quic_tls = base(&[&rustls::version::TLS13])?;
+        if config.sites.iter().any(|site| site.early_data) {
+            quic_tls.session_storage = lasting.early_quic.clone();
+            quic_tls.max_early_data_size = u32::MAX;
+        } else {
+            quic_tls.ticketer = lasting.tickets.clone();
+        }
+        let quic = quic_configs(config, &quic_tls, (certificates, &own))?;
         // The bound port, since port 0 may be configured; or the one that clients connect to, which is forwarded to it.
         let alt_svc = |address: &SocketAddr| {
             format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(address.port()))
@@ -275,6 +260,11 @@ impl Runtime {
             (None, None) if by_session => &self.early_tls,
             (None, None) => &self.tls,
         }
+    }
+
+    /// Returns the QUIC configuration of the listeners with this name. `None` if none of them has HTTP/3.
+    pub(crate) fn quic_of(&self, listener: Option<&str>) -> Option<&Arc<quic::ServerConfig>> {
+        self.quic.iter().find(|(name, _)| name.as_deref() == listener).map(|(_, server)| server)
     }
 
     /// Returns the number of sent content bytes from which on a response may be spliced. `None` if splicing is
@@ -343,6 +333,45 @@ impl Runtime {
     }
 }
 
+/// Creates the QUIC configurations of the listeners with HTTP/3, by their names. They differ in the certificates of sites:
+/// `own` are those of sites with certificates of their own, and `certificates` all others.
+///
+/// # Errors
+/// [`StartError::Quic`] if QUIC does not work with this TLS configuration.
+fn quic_configs(
+    config: &Config,
+    tls: &ServerConfig,
+    (certificates, own): (&Arc<dyn ResolvesServerCert>, &[Option<Arc<dyn ResolvesServerCert>>]),
+) -> Result<Vec<(Option<String>, Arc<quic::ServerConfig>)>, StartError> {
+    let mut names: Vec<Option<String>> = Vec::new();
+    for listener in &config.listeners {
+        if listener.kind == (ListenerKind::Tls { http3: true }) && !names.contains(&listener.name) {
+            names.push(listener.name.clone());
+        }
+    }
+    let limits = h3_limits(config);
+    let server = |tls| {
+        h3::server_config(tls, &limits, config.congestion)
+            .map_err(|why| StartError::Quic { source: why.into() })
+    };
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    if own.iter().all(Option::is_none) {
+        let server = server(tls.clone())?;
+        return Ok(names.into_iter().map(|name| (name, server.clone())).collect());
+    }
+    let snapshot = Arc::new(Snapshot::new(config.clone()).map_err(StartError::Config)?);
+    let own: Arc<[_]> = own.into();
+    let of = |name: Option<String>| {
+        let mut tls = tls.clone();
+        tls.cert_resolver =
+            Arc::new(ByServerName::new(certificates.clone(), snapshot.clone(), own.clone(), name.clone()));
+        Ok((name, server(tls)?))
+    };
+    names.into_iter().map(of).collect()
+}
+
 /// Creates the client certificate settings of each site, in the order of the configuration. `None` for a site without
 /// them. `own` are the certificate resolvers of single sites, in place of `certificates`.
 ///
@@ -371,7 +400,7 @@ fn client_auth(
 /// Returns the limits of the HTTP/3 engine from the configuration's limits and timeouts; limits that the configuration
 /// does not have are the default ones. The limit of a field section is that of the header fields and of the request
 /// target together.
-pub(crate) fn h3_limits(config: &edge_policy::config::Config) -> h3::QuicLimits {
+pub(crate) fn h3_limits(config: &Config) -> h3::QuicLimits {
     let mut limits =
         h3::QuicLimits { streams: config.limits.streams, resets: config.limits.resets, ..Default::default() };
     limits.control_frames = u64::from(config.limits.control_frames);

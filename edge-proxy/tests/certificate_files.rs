@@ -218,10 +218,20 @@ fn the_certificate_is_that_of_the_site_and_its_listener() {
         proxy.reload(edge.config.clone()).unwrap();
     }
     wire3::run(async {
-        let over_quic = async |name| certificate_over_quic(outside, authority.root(), name).await;
-        assert_eq!(over_quic("a.test").await, of_outside);
-        assert_eq!(over_quic("whatever.test").await, of_any);
-        assert_eq!(over_quic("b.test").await, of_b);
+        let over_quic = async |at, name| certificate_over_quic(at, authority.root(), name).await;
+        assert_eq!(over_quic(outside, "a.test").await, of_outside);
+        assert_eq!(over_quic(inside, "a.test").await, of_inside);
+        assert_eq!(over_quic(outside, "whatever.test").await, of_any);
+        assert_eq!(over_quic(outside, "b.test").await, of_b);
+        assert_eq!(over_quic(inside, "b.test").await, of_b);
+        // A reload moves the sites to each other's listener.
+        let mut crossed = edge.config.clone();
+        crossed.sites[0].listen = vec!["in".into()];
+        crossed.sites[1].listen = vec!["out".into()];
+        proxy.reload(crossed).unwrap();
+        assert_eq!(over_quic(outside, "a.test").await, of_inside);
+        assert_eq!(over_quic(inside, "a.test").await, of_outside);
+        proxy.reload(edge.config.clone()).unwrap();
     });
     // A replaced file is used, one that is gone is not forgotten, and a site that lost its own has one by name.
     write(&own[0].certificate, &own[0].key, &authority, &["a.test"]);

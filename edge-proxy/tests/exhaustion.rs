@@ -184,6 +184,21 @@ fn a_second_program_does_not_share_addresses() {
     drop(taken);
     let other = start(Listener::tls(address).http3(true)).unwrap();
     assert_eq!(other.addresses(), [address]);
+    // A reload takes no address of another program either, and changes nothing then.
+    let before = other.config();
+    for (listener, address) in
+        [(Listener::plain(edge.plain()), edge.plain()), (Listener::tls(edge.tls()).http3(true), edge.tls())]
+    {
+        let mut config = before.clone();
+        config.listeners.push(listener);
+        match other.reload(config) {
+            Err(StartError::Listen { address: named, source: why }) => {
+                assert_eq!((named, why.kind()), (address, std::io::ErrorKind::AddrInUse));
+            }
+            result => panic!("{result:?}"),
+        }
+    }
+    assert_eq!(other.config().listeners, before.listeners);
     // A reload may add an address beside one that it has.
     let mut config = other.config();
     config.listeners.push(Listener::plain(([127, 0, 0, 1], 0).into()));

@@ -384,4 +384,18 @@ fn what_does_not_go_together_is_an_error() {
     assert!(errors(Listener::plain(any), site(|_| {}).route(route("raw"))).contains("http://HOST:PORT"));
     let both = site(|site| site.passthrough = Some("raw".into())).route(route("http"));
     assert!(errors(Listener::plain(any), both).contains("beside `passthrough`"));
+    let alone = |change: fn(&mut Site)| {
+        let mut site = site(|site| site.passthrough = Some("raw".into()));
+        change(&mut site);
+        errors(Listener::plain(any), site)
+    };
+    assert!(alone(|_| {}).is_empty());
+    for (key, change) in [
+        ("body_limit", (|site| site.body_limit = Some(1)) as fn(&mut Site)),
+        ("request_fields", |site| site.request_fields.remove.push("x-a".into())),
+        ("upgrade", |site| site.upgrade.clear()),
+    ] {
+        let found = alone(change);
+        assert!(found.contains(key) && found.contains("beside `passthrough`"), "{key}: {found}");
+    }
 }

@@ -3,7 +3,6 @@
 use super::Certificates;
 use edge_http::host::normalize;
 use edge_policy::Snapshot;
-use edge_policy::config::ListenerKind;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -72,41 +71,42 @@ impl SiteTls {
     }
 }
 
-/// The resolver of certificates of connections over QUIC, whose listener is not known here: of sites with the same
-/// name at several listeners, that of the first listener with HTTP/3 counts.
+/// The certificates of connections over QUIC at one listener: the TLS library asks for them by server name, and the site
+/// is that of the name at the listener.
 pub(crate) struct ByServerName {
-    /// The resolver of certificates of sites without their own.
+    /// The resolver of sites without a certificate of their own.
     base: Arc<dyn ResolvesServerCert>,
     /// The configuration, by which the site of a server name is found.
-    snapshot: Snapshot,
-    /// The resolvers by site, in the order of the configuration. `None` for a site without a certificate of its own.
-    sites: Vec<Option<Arc<dyn ResolvesServerCert>>>,
+    snapshot: Arc<Snapshot>,
+    /// The resolvers by site, in the order of the configuration.
+    sites: Arc<[Option<Arc<dyn ResolvesServerCert>>]>,
+    /// The name of the listener. `None` if it has no name.
+    listener: Option<String>,
 }
 
 impl ByServerName {
-    /// Creates a resolver from that of all certificates, the configuration, and the resolvers of its sites in their
-    /// order.
+    /// Creates the resolver of the listener with this name. `sites` are the resolvers of sites with certificates of their
+    /// own, in the order of the configuration.
     pub(crate) fn new(
         base: Arc<dyn ResolvesServerCert>,
-        snapshot: Snapshot,
-        sites: Vec<Option<Arc<dyn ResolvesServerCert>>>,
+        snapshot: Arc<Snapshot>,
+        sites: Arc<[Option<Arc<dyn ResolvesServerCert>>]>,
+        listener: Option<String>,
     ) -> Self {
-        Self { base, snapshot, sites }
+        Self { base, snapshot, sites, listener }
     }
 }
 
 impl fmt::Debug for ByServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByServerName").field("sites", &self.sites.len()).finish_non_exhaustive()
+        f.debug_struct("ByServerName").field("listener", &self.listener).finish_non_exhaustive()
     }
 }
 
 impl ResolvesServerCert for ByServerName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = normalize(hello.server_name()?);
-        let quic = |kind| kind == ListenerKind::Tls { http3: true };
-        let mut listeners = self.snapshot.config().listeners.iter().filter(|listener| quic(listener.kind));
-        let site = listeners.find_map(|listener| self.snapshot.site_at(&name, listener.name.as_deref()));
+        let site = self.snapshot.site_at(&name, self.listener.as_deref());
         match site.and_then(|site| self.sites[site].as_ref()) {
             Some(own) => own.resolve(hello),
             None => self.base.resolve(hello),

@@ -7,7 +7,7 @@ use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::descriptors;
 use crate::exchange::Connection;
 use crate::observe::{AcceptEvent, ConnectionRejected};
-use crate::relay;
+use crate::relay::{self, RelayDestination};
 use crate::resumption::{self, OfferedSession};
 use crate::socket::Socket;
 use crate::sys;
@@ -443,9 +443,15 @@ async fn handshake(
     };
     if let Some(upstream) = &view.runtime.snapshot().config().sites[site].passthrough {
         let config = view.runtime.snapshot().config();
-        let idle = config.sites[site].timeouts.unwrap_or(config.timeouts).tunnel;
+        let timeouts = config.sites[site].timeouts.unwrap_or(config.timeouts);
         hello.extend_from_slice(ahead.bytes());
-        relay::run(worker, connection, upstream, socket, hello, idle).await;
+        let destination = RelayDestination {
+            site: Some(&config.sites[site].name),
+            upstream,
+            connect: timeouts.connect,
+            idle: timeouts.tunnel,
+        };
+        relay::run(worker, connection, &destination, socket, hello).await;
         return None;
     }
     let client_auth = view.runtime.client_auth[site].as_ref();

@@ -57,7 +57,13 @@ pub fn parse_up_to(bytes: &[u8], max: usize) -> Result<Option<(ProxyHeader, usiz
 fn parse_addresses(whole: &[u8], family: u8) -> Result<ProxyHeader, Error> {
     let body = &whole[FIXED..];
     let (header, addresses) = match family {
-        0x00 => (ProxyHeader::Local, 0),
+        // Nothing is known of what follows an unspecified family: only a checksum can be wrong (§2.2).
+        0x00 => {
+            return match parse_extensions(whole, FIXED) {
+                Err(Error::Checksum) => Err(Error::Checksum),
+                _ => Ok(ProxyHeader::Local),
+            };
+        }
         0x11 => {
             let raw = body.first_chunk::<12>().ok_or(Error::Address)?;
             let ip = |at: usize| IpAddr::V4(Ipv4Addr::new(raw[at], raw[at + 1], raw[at + 2], raw[at + 3]));
@@ -215,6 +221,7 @@ pub fn write_with(header: &ProxyHeader, said: &Extensions, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TlsExtension;
     use super::*;
 
     fn header(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -233,6 +240,8 @@ mod tests {
         assert!(matches!(parse(&header(0x21, 0x11, &V4)), Ok(Some((ProxyHeader::Proxied { .. }, 28)))));
         assert_eq!(parse(&header(0x20, 0x55, &[9; 5])), Ok(Some((ProxyHeader::Local, 21))));
         assert_eq!(parse(&header(0x21, 0x00, &[])), Ok(Some((ProxyHeader::Local, 16))));
+        assert_eq!(parse(&header(0x21, 0x00, &[9; 5])), Ok(Some((ProxyHeader::Local, 21))));
+        assert_eq!(parse(&header(0x21, 0x00, &[3, 0, 4, 0, 0, 0, 0])), Err(Error::Checksum));
         assert_eq!(parse(&header(0x11, 0x11, &V4)), Err(Error::Unknown));
         assert_eq!(parse(&header(0x22, 0x11, &V4)), Err(Error::Unknown));
         assert_eq!(
@@ -251,6 +260,55 @@ mod tests {
         assert_eq!(parse(&header(0x21, 0x11, &body(&[3, 0, 3, 0, 0, 0]))), Err(Error::Extension));
         assert_eq!(parse(&header(0x21, 0x11, &[0; 4081])), Err(Error::TooLong));
         assert_eq!(parse(b"\r\n\r\nGET"), Err(Error::Missing));
+    }
+
+    /// A header with every extension that is read, nested ones included.
+    fn whole() -> Vec<u8> {
+        let mut said = Extensions { authority: Some("a.test".into()), ..Extensions::default() };
+        (said.alpn, said.unique_id) = (Some(b"h2".to_vec()), Some(b"id-7".to_vec()));
+        let mut tls = TlsExtension::over_tls("TLSv1.3", Some("TLS_AES_128_GCM_SHA256".into()));
+        (tls.certificate, tls.verified, tls.common_name) = (true, true, Some("Ann".into()));
+        said.tls = Some(tls);
+        let address = "192.0.2.1:80".parse().unwrap();
+        let mut bytes = Vec::new();
+        write_with(&ProxyHeader::Proxied { source: address, destination: address }, &said, &mut bytes);
+        assert_eq!(extensions(&bytes), said);
+        bytes
+    }
+
+    #[test]
+    fn a_header_is_incomplete_until_its_last_byte() {
+        let bytes = whole();
+        for n in 0..bytes.len() {
+            assert_eq!(parse(&bytes[..n]), Ok(None), "{n} bytes");
+        }
+        assert!(matches!(parse(&bytes), Ok(Some((ProxyHeader::Proxied { .. }, n))) if n == bytes.len()));
+    }
+
+    #[test]
+    fn a_header_that_ends_within_an_extension_is_refused() {
+        let bytes = whole();
+        // The offsets at which an extension ends.
+        let mut ends = vec![FIXED + 12];
+        while let Some([high, low]) =
+            bytes.get(ends[ends.len() - 1]..).and_then(|rest| rest[1..].first_chunk())
+        {
+            ends.push(ends[ends.len() - 1] + 3 + usize::from(u16::from_be_bytes([*high, *low])));
+            if ends.ends_with(&[bytes.len()]) {
+                break;
+            }
+        }
+        assert_eq!(ends.len(), 6, "the addresses, ALPN, authority, identifier, TLS and checksum: {ends:?}");
+        for n in FIXED + 12..bytes.len() {
+            let mut cut = bytes[..n].to_vec();
+            cut[14..16].copy_from_slice(&u16::try_from(n - FIXED).unwrap().to_be_bytes());
+            match parse(&cut) {
+                Ok(Some((ProxyHeader::Proxied { .. }, used))) => {
+                    assert!(used == n && ends.contains(&n), "{n}")
+                }
+                other => assert!(other == Err(Error::Extension) && !ends.contains(&n), "{n}: {other:?}"),
+            }
+        }
     }
 
     #[test]

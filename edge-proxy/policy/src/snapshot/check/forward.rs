@@ -1,7 +1,7 @@
 //! Validation of TCP forwarding: listeners with a forward, and sites with TLS passthrough.
 
 use super::{ConfigPart, nearest};
-use crate::config::{Config, Listener, ListenerKind, PlainHttp, Protocol, RateLimits, Site};
+use crate::config::{Config, FieldEdits, Listener, ListenerKind, PlainHttp, Protocol, RateLimits, Site};
 use std::time::Duration;
 
 /// Checks that a listener for TCP, and no other, has a forward. Its upstream must exist and be for TCP, its idle
@@ -57,6 +57,9 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         ("rate", site.rate != RateLimits::default()),
         ("maintenance", site.maintenance.is_some()),
         ("plain", site.plain == PlainHttp::Serve),
+        ("body_limit", site.body_limit.is_some()),
+        ("request_fields", site.request_fields != FieldEdits::default()),
+        ("upgrade", site.upgrade != ["websocket"]),
     ];
     for (key, _) in beside.iter().filter(|(_, there)| *there) {
         part.add_error(
