@@ -163,6 +163,19 @@ fn inside_of_a_unit() {
     assert!("credential:link".parse::<Reference>().unwrap().read().is_err());
 }
 
+#[test]
+fn a_variable_of_a_shell_is_answered_with_its_reference() {
+    for text in ["$TOKEN", "${TOKEN}", "$_t1"] {
+        let why = text.parse::<Reference>().unwrap_err().to_string();
+        assert!(why.contains("write env:NAME in place of $NAME or ${NAME}"), "{text}: {why}");
+    }
+    // These may be passwords.
+    for text in ["$", "${}", "$1", "$a-b", "a$b", "${a", "$2y$10$hash"] {
+        let why = text.parse::<Reference>().unwrap_err().to_string();
+        assert!(why.contains("never the secret itself"), "{text}: {why}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_reference_shows_as_it_was_written(

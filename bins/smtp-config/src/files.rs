@@ -1,5 +1,6 @@
 //! Files of Forgejo on disk.
 
+use crate::open_quote;
 use cli_support::account::Account;
 use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::Failure;
@@ -37,6 +38,9 @@ pub(crate) fn whole(file: &Path, code: &'static str, message: &str) -> Failure {
 /// # Errors
 /// Returns a [`Failure`] with every line that go-ini refuses, at most 200.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
+    if let Ok(ini) = Ini::parse(text) {
+        return Ok(ini);
+    }
     let (ini, refused) = parse_rest(file, text);
     ini.filter(|_| refused.is_empty()).ok_or_else(|| Findings::new(refused).into())
 }
@@ -49,7 +53,27 @@ const MAX_REFUSED: usize = 200;
 pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>) {
     let (mut rest, mut refused) = (text.to_owned(), Vec::new());
     while refused.len() < MAX_REFUSED {
-        let why = match Ini::parse(&rest) {
+        let parsed = Ini::parse(&rest);
+        if let Some(open) = open_quote::find(&rest, parsed.is_ok()) {
+            let place = Place {
+                file: file.display().to_string(),
+                line: open.line,
+                column: open.column,
+                key: String::new(),
+            };
+            let end =
+                open.end.map_or_else(|| "the end of the file".to_owned(), |line| format!("line {line}"));
+            refused.push(Finding::error(
+                "open-quote",
+                place,
+                format!(
+                    "the quote around the value is not closed on this line, and all up to {end} is read as a part of the value: close it"
+                ),
+            ));
+            rest = open.close(&rest);
+            continue;
+        }
+        let why = match parsed {
             Ok(ini) => return (Some(ini), refused),
             Err(why) => why,
         };
@@ -115,9 +139,17 @@ fn at_key(
         file: file.display().to_string(),
         line: line as usize,
         column: column as usize,
-        key: key.to_owned(),
+        key: key_in(section, key),
     };
     Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
+}
+
+/// Returns a key as findings name it: with its section, unless that is `[mailer]`.
+pub(crate) fn key_in(section: &str, key: &str) -> String {
+    match section {
+        "" | smtp_config::SECTION => key.to_owned(),
+        _ => format!("[{section}] {key}").trim_end().to_owned(),
+    }
 }
 
 /// Returns the account that runs Forgejo: the one with the name `given`, else that of `RUN_USER` if it exists, else the

@@ -6,6 +6,7 @@ mod commands;
 mod examine;
 mod files;
 mod manual;
+mod open_quote;
 mod redaction;
 mod reference;
 mod settings;

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
-    /// A file of TOML with settings: from, host, port, … Default without --from: /etc/smtp-config/smtp-config.toml, if there is one.
+    /// A file of TOML with settings: from, host, port, … Default without --from: /etc/smtp-config/smtp-config.toml, if
+    /// there is one.
     #[arg(long, visible_alias = "config", value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The sender: Name <local@domain>.
@@ -172,13 +173,9 @@ impl Settings {
             mailer.headers.push((name.to_owned(), value.to_owned()));
         }
         let given = match &self.password {
-            Some(SecretArgument(Some(reference))) => Some(reference.clone()),
-            Some(SecretArgument(None)) => {
-                faults.add(
-                    "password",
-                    "not a reference to a secret: write file:/path, credential:name, env:NAME or \
-                     age:/path?identity=/path, never the password itself",
-                );
+            Some(SecretArgument(Ok(reference))) => Some(reference.clone()),
+            Some(SecretArgument(Err(why))) => {
+                faults.add("password", &why.to_string());
                 None
             }
             None => file.password,

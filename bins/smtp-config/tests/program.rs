@@ -466,6 +466,33 @@ fn faults_of_form_and_of_meaning_are_named_in_one_run() {
     assert!(said.contains("app.ini:4:1: error[protocol-unknown]: PROTOCOL = SMTPS"), "{said}");
 }
 
+/// A quote that is not closed makes the settings after it a part of the value: that is one finding, and everything else
+/// is checked as if it were closed.
+#[test]
+fn an_open_quote_is_one_finding() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let many: String = (0..250).map(|i| format!("K{i} = v\n")).collect();
+    let page = format!("PAGE = \"\"\"\n{}\"\"\"\n", "text of a page\n".repeat(250));
+    for quote in ["`", "\"\"\""] {
+        for rest in [
+            String::new(),
+            format!("[other]\n{many}A = `b`\nC = \"\"\"d\"\"\"\n"),
+            format!("[other]\n{page}"),
+        ] {
+            let text = format!(
+                "[mailer]\nENABLED = true\nSMTP_ADDR = {quote}mail.example.org\nPROTOCOL = smtps\nFROM = a@b.org\n{rest}"
+            );
+            let file = write(folder.path(), "app.ini", &text, 0o600);
+            let said = expect(
+                &["check", &file],
+                2,
+                &["app.ini:3:1: error[open-quote]: ", "not closed on this line"],
+            );
+            assert_eq!(said.trim().lines().count(), 1, "{quote}: {said}");
+        }
+    }
+}
+
 /// A migration whose result does not start changes nothing, and names the line.
 #[test]
 fn a_migration_to_what_does_not_start_changes_nothing() {

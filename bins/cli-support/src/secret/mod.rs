@@ -41,10 +41,33 @@ pub enum Reference {
 
 /// Error of a text that is not a reference. The text is not repeated, since it may be the secret itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "not a reference to a secret: write file:/path, credential:name, env:NAME or age:/path?identity=/path, never the secret itself"
-)]
-pub struct ReferenceError;
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The text has none of the forms.
+    #[error(
+        "not a reference to a secret: write file:/path, credential:name, env:NAME or age:/path?identity=/path, never the secret itself"
+    )]
+    Form,
+    /// The text has the form of a shell's variable, `$NAME` or `${NAME}`.
+    #[error(
+        "not a reference to a secret, and variables are not expanded: write env:NAME in place of $NAME or ${{NAME}}"
+    )]
+    Variable,
+}
+
+impl ReferenceError {
+    /// Returns the error of a text that is not a reference.
+    fn of(text: &str) -> Self {
+        let name = text
+            .strip_prefix('$')
+            .map(|name| name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name));
+        let is_variable = name.is_some_and(|name| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        });
+        if is_variable { Self::Variable } else { Self::Form }
+    }
+}
 
 impl FromStr for Reference {
     type Err = ReferenceError;
@@ -52,11 +75,11 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("age", rest)) => {
-                let (file, identity) = rest.split_once("?identity=").ok_or(ReferenceError)?;
+                let (file, identity) = rest.split_once("?identity=").ok_or(ReferenceError::Form)?;
                 let absolute = file.starts_with('/') && identity.starts_with('/');
                 absolute
                     .then(|| Self::Age { file: file.into(), identity: identity.into() })
-                    .ok_or(ReferenceError)
+                    .ok_or(ReferenceError::Form)
             }
             Some(("credential", name))
                 if !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != ".." =>
@@ -69,7 +92,7 @@ impl FromStr for Reference {
             Some(("file", path)) if path.starts_with('/') && !path.contains('\0') => {
                 Ok(Self::File(path.into()))
             }
-            _ => Err(ReferenceError),
+            _ => Err(ReferenceError::of(text)),
         }
     }
 }

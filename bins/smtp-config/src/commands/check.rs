@@ -1,10 +1,11 @@
 //! The subcommand `check`: findings in an app.ini.
 
 use crate::args::{Args, FailOn};
-use crate::files::{forgejo_account, parse_rest, read, secret_file_state};
+use crate::files::{forgejo_account, key_in, parse_rest, read, secret_file_state};
 use cli_support::finding::{Findings, Place};
 use cli_support::outcome::{Done, Failure, ok};
 use serde_json::json;
+use smtp_config::ini::Entry;
 use smtp_config::{
     Finding, INCOMING, Password, SECTION, Severity, check, effective, effective_incoming, secret_file,
 };
@@ -34,8 +35,12 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     }
     findings.sort_by_key(|finding| (finding.line, finding.column));
     if !refused.is_empty() {
-        // A finding without a line is about something that is missing, and may stand in a refused line.
-        let meant = findings.iter().filter(|finding| finding.line.is_some());
+        // Something that is missing may stand in a refused line.
+        let is_there = |finding: &&Finding| {
+            let same = |entry: &Entry| (&entry.section, &entry.key) == (&finding.section, &finding.key);
+            finding.line.is_some() && (finding.key.is_empty() || ini.entries().iter().any(same))
+        };
+        let meant = findings.iter().filter(is_there);
         let meant = meant.map(|finding| in_family(file, finding));
         return Err(Findings::new(refused.into_iter().chain(meant).collect()).into());
     }
@@ -65,7 +70,7 @@ fn in_family(file: &Path, finding: &Finding) -> cli_support::finding::Finding {
         file: file.display().to_string(),
         line: finding.line.map_or(0, |line| line as usize),
         column: finding.column.map_or(0, |column| column as usize),
-        key: finding.key.clone(),
+        key: key_in(&finding.section, &finding.key),
     };
     let severity = match finding.severity {
         Severity::Error => cli_support::finding::Severity::Error,
