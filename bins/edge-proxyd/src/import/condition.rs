@@ -58,6 +58,20 @@ pub(super) const METHODS: &[&str] = &[
 /// arrive: from constants, the client's address, the method, a client certificate that is not valid, or the path. Tests
 /// of files return [`Verdict::Files`], and everything else [`Verdict::Unknown`].
 pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
+    let found = evaluate(directive, variables);
+    let is_certain = variables.context.has_default_port() || verdict_with_port(directive, variables) == found;
+    if is_certain { found } else { Verdict::Unknown }
+}
+
+/// Returns the requests for which the condition of an `if` is true if Host has the port of the listener.
+pub(super) fn verdict_with_port(directive: &Directive, variables: &Variables) -> Verdict {
+    let mut with_port = variables.clone();
+    with_port.context.host_has_port = true;
+    evaluate(directive, &with_port)
+}
+
+/// Returns the requests for which the condition of an `if` is true, with Host as in the context of `variables`.
+fn evaluate(directive: &Directive, variables: &Variables) -> Verdict {
     let text = directive.arguments.join(" ");
     let text = text.trim();
     let text = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text).trim();
@@ -223,6 +237,7 @@ mod tests {
         assert_eq!(of("($host = a.test)"), Verdict::Always);
         assert_eq!(of("( $host = b.test )"), Verdict::Never);
         assert_eq!(of("($host ~* ^www\\.)"), Verdict::Never);
+        assert_eq!(of("($http_host != a.test)"), Verdict::Never);
         assert_eq!(of("($scheme = \"http\")"), Verdict::Always);
         assert_eq!(of("($scheme != https)"), Verdict::Always);
         assert_eq!(of("($https = '')"), Verdict::Always);
@@ -258,6 +273,20 @@ mod tests {
         assert_eq!(methods("($request_method ~ ^POST.+)"), "");
         assert_eq!(methods("($request_method ~ .*)").split(' ').count(), METHODS.len());
         assert_eq!(of("($request_method ~ ^P[A-Z])"), Verdict::Unknown);
+        // Browsers send the port if it is not that of the scheme, and a mapping of ports may hide it.
+        let mut elsewhere = variables.clone();
+        elsewhere.context.port = 8080;
+        for (text, expected) in [
+            ("($http_host = a.test:8080)", Verdict::Unknown),
+            ("($http_host != a.test)", Verdict::Unknown),
+            ("($http_host ~ \\.evil$)", Verdict::Never),
+            ("($http_host ~ ^a\\.test)", Verdict::Always),
+            ("($host != a.test)", Verdict::Never),
+        ] {
+            let text_of = format!("if {text} {{ break; }}");
+            let found = parse("f", &text_of, &mut |_| Ok(Vec::new())).expect("nginx's grammar");
+            assert_eq!(verdict(&found[0], &elsewhere), expected, "{text}");
+        }
         // Of a range that is listed twice, the last value counts.
         let text = "geo $twice { default 0; 10.0.0.0/8 1; 10.0.0.0/8 0; }";
         let found = parse("f", text, &mut |_| Ok(Vec::new())).expect("nginx's grammar");

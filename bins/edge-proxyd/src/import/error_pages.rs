@@ -36,6 +36,9 @@ impl ErrorPageScope<'_> {
         for directive in of("error_page") {
             match self.page(directive) {
                 Ok((mut statuses, file)) => {
+                    if directive.arguments.iter().any(|code| code.starts_with('=')) {
+                        notes.different(directive, "the page is sent, and the status of the error stays");
+                    }
                     statuses.retain(|status| !taken.contains(status));
                     taken.extend(&statuses);
                     if statuses.is_empty() {
@@ -60,15 +63,17 @@ impl ErrorPageScope<'_> {
     /// The reason for which the directive is not converted, to be noted. `None` for a named location, for 401 alone,
     /// and without arguments: other parts of the import handle these.
     fn page(&self, directive: &Directive) -> Result<(Vec<u16>, PathBuf), Option<&'static str>> {
-        let Some((uri, codes)) = directive.arguments.split_last() else { return Err(None) };
-        if uri.starts_with('@') || codes.iter().all(|code| code == "401") {
+        let Some((uri, all)) = directive.arguments.split_last() else { return Err(None) };
+        let (changes, codes): (Vec<&String>, Vec<&String>) =
+            all.iter().partition(|code| code.starts_with('='));
+        if uri.starts_with('@') || changes.is_empty() && codes.iter().all(|code| *code == "401") {
             return Err(None);
         }
         // Plain HTTP at a port with TLS.
-        if codes.iter().all(|code| code == "497") {
+        if codes.iter().all(|code| *code == "497") {
             return Err(Some("plain HTTP at a port with TLS is closed"));
         }
-        if codes.iter().any(|code| code.starts_with('=')) {
+        if !changes.is_empty() && !uri.starts_with('/') {
             return Err(Some("the status of an error is not changed: write [[site.error_page]]"));
         }
         let statuses: Vec<u16> = codes

@@ -33,6 +33,9 @@ pub(super) struct Location {
     pub(super) within: Option<String>,
     /// The handling of its requests.
     pub(super) handling: Handling,
+    /// Paths of its requests that are handled otherwise, by redirects or responses in its rewrite phase. They hold
+    /// where nginx chooses this location.
+    pub(super) overrides: Vec<Override>,
     /// True if the location has `proxy_pass`, `grpc_pass`, `fastcgi_pass`, `uwsgi_pass` or `scgi_pass`, with which
     /// nginx redirects `/a` to `/a/` if `/a/` is the path of the location.
     pub(super) completes: bool,
@@ -88,7 +91,7 @@ impl<'d> Locations<'d> {
     ) {
         for directive in block.iter().filter(|directive| directive.name == "location") {
             let Some(place) = place(directive, notes) else { continue };
-            let (handling, inherited) =
+            let (handling, overrides, inherited) =
                 self.handling(directive, &place, (scope, variables), upstreams, notes);
             let path = match &place {
                 Matching::Exact(path) | Matching::Prefix(path, _) => Some(path.clone()),
@@ -98,6 +101,7 @@ impl<'d> Locations<'d> {
                 place,
                 within: within.map(String::from),
                 handling,
+                overrides,
                 completes: directive.inner().iter().any(|one| {
                     matches!(
                         one.name.as_str(),
@@ -135,7 +139,7 @@ impl<'d> Locations<'d> {
         (outer, variables): (&Scope, &Variables),
         upstreams: &mut Upstreams,
         notes: &mut Notes,
-    ) -> (Handling, Scope) {
+    ) -> (Handling, Vec<Override>, Scope) {
         let block = directive.inner();
         let mut inherited = outer.enter(block);
         inherited.methods.clone_from(&outer.methods);
@@ -153,6 +157,7 @@ impl<'d> Locations<'d> {
             Matching::Pattern(..) => "",
         };
         // Redirects of some paths, which hold within this location only.
+        let mut overrides = Vec::new();
         for one in phase.overrides {
             let same = |text: &str| {
                 if one.paths.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() }
@@ -167,11 +172,11 @@ impl<'d> Locations<'d> {
             });
             if whole && phase.action.is_none() {
                 let handling = Handling { action: one.action, scope };
-                return (handling, inherited);
+                return (handling, overrides, inherited);
             }
             let within = |shape: &Shape| shape.anchored && shape.literal.starts_with(prefix);
             if one.paths.shapes.iter().all(within) && !prefix.is_empty() {
-                self.overrides.push(one);
+                overrides.push(one);
             } else {
                 scope.close(&one.directive, "holds for some paths of the location only", notes);
             }
@@ -182,6 +187,9 @@ impl<'d> Locations<'d> {
         } else if let Some(action) = phase.action {
             action
         } else if let Some(pass) = &content.pass {
+            // The other protocol's fields are not sent.
+            let own = if pass.name == "grpc_pass" { "grpc_set_header" } else { "proxy_set_header" };
+            scope.request.retain(|one| one.name == own);
             match forward(pass, place, phase.prefix, &mut scope, upstreams, notes) {
                 Ok(action) => action,
                 Err(why) => {
@@ -193,14 +201,16 @@ impl<'d> Locations<'d> {
         } else if let Some(name) = content.fallback.as_deref().and_then(|name| self.named.get(name).copied())
         {
             let place = place.clone();
-            let (mut handling, _) = self.handling(name, &place, (outer, &variables), upstreams, notes);
+            let (mut handling, of_named, _) =
+                self.handling(name, &place, (outer, &variables), upstreams, notes);
+            overrides.extend(of_named);
             notes.different(directive, "no files are served: every request goes to the service");
             if !handling.scope.guards_as(&scope) {
                 let why = "is guarded otherwise than the location that it leads to";
                 handling.scope.close(directive, why, notes);
             }
             handling.scope.closed.extend(scope.closed.iter().cloned());
-            return (handling, inherited);
+            return (handling, overrides, inherited);
         } else {
             let denies = ranges::lists(&scope.access).is_some_and(|lists| lists.denies_all());
             if prefix.contains("/.well-known/acme-challenge") {
@@ -222,7 +232,7 @@ impl<'d> Locations<'d> {
                 refusal()
             }
         };
-        (Handling { action, scope }, inherited)
+        (Handling { action, scope }, overrides, inherited)
     }
 }
 

@@ -343,6 +343,7 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
             server_name: server.names.first.clone(),
             tls: listen.tls,
             port: listen.address.port(),
+            host_has_port: false,
         };
         let mut body = server::convert(server.directive.inner(), &around, variables, upstreams, notes);
         // Beside TLS it is one site over plain HTTP too.

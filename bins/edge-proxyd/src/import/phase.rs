@@ -1,7 +1,7 @@
 //! The rewrite phase of a server or a location: evaluates `set`, `if`, `return`, `rewrite` and `break` in their order.
 
 use super::action::{Action, Prefix};
-use super::condition::{METHODS, Verdict, verdict};
+use super::condition::{METHODS, Verdict, verdict, verdict_with_port};
 use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern::{PathSet, Shape};
@@ -59,6 +59,16 @@ fn sets_only(directive: &Directive) -> bool {
     directive.inner().iter().all(|inner| matches!(inner.name.as_str(), "set" | "break"))
 }
 
+/// Returns true if an `if` answers every request 503 while a file exists, whose path does not depend on the request.
+fn is_maintenance(directive: &Directive, action: &Action) -> bool {
+    let condition = directive.arguments.join(" ");
+    let condition = condition.trim_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
+    let file = ["-f ", "-e "].iter().find_map(|test| condition.strip_prefix(test)).map(str::trim);
+    let is_constant =
+        |file: &str| !file.replace("$document_root", "").replace("$realpath_root", "").contains('$');
+    file.is_some_and(is_constant) && matches!(action, Action::Respond { status: 503, .. })
+}
+
 /// Returns true if an alternative matches only paths below `/.well-known/acme-challenge/`.
 fn is_challenge(shape: &Shape) -> bool {
     shape.anchored && shape.literal.starts_with("/.well-known/acme-challenge/")
@@ -103,7 +113,14 @@ impl Phase {
                 },
                 "if" => match verdict(directive, variables) {
                     Verdict::Always => self.take(directive.inner(), variables, scope, notes),
-                    Verdict::Never => {}
+                    Verdict::Never => {
+                        if verdict_with_port(directive, variables) != Verdict::Never {
+                            notes.different(
+                                directive,
+                                "a Host with the port of the scheme is answered like one without",
+                            );
+                        }
+                    }
                     // The test file of a certificate client, which is not served here.
                     Verdict::Paths(paths)
                         if sets_only(directive) && paths.shapes.iter().all(is_challenge) => {}
@@ -191,6 +208,10 @@ impl Phase {
         };
         match verdict {
             Verdict::NoCertificate if refuses => scope.require_certificate = true,
+            Verdict::Files if is_maintenance(directive, &action) => notes.different(
+                directive,
+                "no file switches a site to maintenance: `edge-proxyd maintenance on SITE` does",
+            ),
             Verdict::Paths(paths) => {
                 let (paths, directive) = (paths.clone(), directive.clone());
                 self.overrides.push(Override { paths, action, directive });

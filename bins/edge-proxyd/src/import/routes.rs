@@ -41,6 +41,20 @@ struct Pattern<'l> {
     directive: &'l Directive,
 }
 
+impl<'l> Pattern<'l> {
+    /// Returns the paths that a rewrite phase handles, in a server with this scope.
+    fn of_override(one: &'l Override, scope: &Scope) -> Self {
+        Self {
+            shapes: Some(&one.paths.shapes),
+            ignore_case: one.paths.ignore_case,
+            handling: Handling { action: one.action.clone(), scope: scope.clone() }
+                .with_any_case(one.paths.ignore_case),
+            within: None,
+            directive: &one.directive,
+        }
+    }
+}
+
 /// How much of a set of paths a pattern matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
@@ -66,15 +80,11 @@ pub(super) fn routes(
     notes: &mut Notes,
 ) -> Vec<Route> {
     let decided = Patterns {
-        before: overrides
+        before: overrides.iter().map(|one| Pattern::of_override(one, scope)).collect(),
+        inside: locations
             .iter()
-            .map(|one| Pattern {
-                shapes: Some(&one.paths.shapes),
-                ignore_case: one.paths.ignore_case,
-                handling: Handling { action: one.action.clone(), scope: scope.clone() }
-                    .with_any_case(one.paths.ignore_case),
-                within: None,
-                directive: &one.directive,
+            .flat_map(|location| {
+                location.overrides.iter().map(move |one| (location, Pattern::of_override(one, scope)))
             })
             .collect(),
         expressions: locations
@@ -123,6 +133,8 @@ fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
 struct Patterns<'l, 'f> {
     /// The redirects and responses that precede every location.
     before: Vec<Pattern<'l>>,
+    /// The conditions of single locations, which precede their content only.
+    inside: Vec<(&'l Location, Pattern<'l>)>,
     /// The locations by regular expression.
     expressions: Vec<Pattern<'l>>,
     /// All locations of the server.
@@ -153,7 +165,8 @@ impl Patterns<'_, '_> {
                 cells.insert(Paths::Exact(path.trim_end_matches('/').to_owned()));
             }
         }
-        for pattern in self.before.iter().chain(&self.expressions) {
+        let inside = self.inside.iter().map(|(_, pattern)| pattern);
+        for pattern in self.before.iter().chain(&self.expressions).chain(inside) {
             for shape in pattern.shapes.unwrap_or_default() {
                 let path = encode_path(&shape.literal);
                 let mut add = |path: String| {
@@ -202,7 +215,7 @@ impl Patterns<'_, '_> {
         let mut level: Option<&str> = None;
         loop {
             let at = |location: &&Location| location.within.as_deref() == level;
-            if exact && let Some(handling) = self.exact_handling(path, &at) {
+            if exact && let Some(handling) = self.exact_handling(path, &at, &mut perhaps) {
                 return Some(self.narrow(handling, &perhaps, notes));
             }
             let prefix = |location: &&Location| match &location.place {
@@ -240,7 +253,7 @@ impl Patterns<'_, '_> {
                 Relation::None => {}
             }
         }
-        let handling = chain.last().map(|location| location.handling.clone());
+        let handling = chain.last().map(|location| self.handling_in(location, path, exact, &mut perhaps));
         if handling.is_none() && !perhaps.is_empty() {
             for pattern in &perhaps {
                 notes.closed(
@@ -252,14 +265,37 @@ impl Patterns<'_, '_> {
         Some(self.narrow(handling?, &perhaps, notes))
     }
 
-    /// Returns the handling of an exact path among the locations for which `at` is true: that of the location `= path`;
-    /// or, if only a location for `path/` exists and passes requests on, a redirect with 301 to `path/`, or its own
-    /// handling if that is not a forward. `None` if neither applies.
-    fn exact_handling(&self, path: &str, at: &dyn Fn(&&Location) -> bool) -> Option<Handling> {
+    /// Returns the handling of paths for which nginx chooses this location. Conditions that match some of them are
+    /// added to `perhaps`.
+    fn handling_in<'s>(
+        &'s self,
+        location: &Location,
+        path: &str,
+        exact: bool,
+        perhaps: &mut Vec<&'s Pattern<'s>>,
+    ) -> Handling {
+        for (_, pattern) in self.inside.iter().filter(|(of, _)| std::ptr::eq(*of, location)) {
+            match relation(pattern, path, exact) {
+                Relation::All => return pattern.handling.clone(),
+                Relation::Some => perhaps.push(pattern),
+                Relation::None => {}
+            }
+        }
+        location.handling.clone()
+    }
+
+    /// Returns the handling of a path by an exact location among those for which `at` is true, or by a folder, whose
+    /// path without the final slash nginx redirects. `None` if neither matches.
+    fn exact_handling<'s>(
+        &'s self,
+        path: &str,
+        at: &dyn Fn(&&Location) -> bool,
+        perhaps: &mut Vec<&'s Pattern<'s>>,
+    ) -> Option<Handling> {
         let find =
             |place: &Matching| self.locations.iter().filter(at).find(|location| location.place == *place);
         if let Some(location) = find(&Matching::Exact(path.to_owned())) {
-            return Some(location.handling.clone());
+            return Some(self.handling_in(location, path, true, perhaps));
         }
         // `location /a/` or `location = /a/` with a service: nginx completes /a.
         let folder = format!("{path}/");

@@ -150,8 +150,10 @@ impl Scope {
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         let has = |name: &str| block.iter().any(|directive| directive.name == name);
-        if has("proxy_set_header") {
-            inner.request.clear();
+        for name in ["proxy_set_header", "grpc_set_header"] {
+            if has(name) {
+                inner.request.retain(|one| one.name != name);
+            }
         }
         if has("add_header") {
             inner.response.clear();
@@ -165,8 +167,10 @@ impl Scope {
         if has("proxy_redirect") {
             inner.rewrites_location = None;
         }
-        if has("proxy_cookie_path") || has("proxy_cookie_domain") {
-            inner.cookies.clear();
+        for (name, key) in [("proxy_cookie_path", "path"), ("proxy_cookie_domain", "domain")] {
+            if has(name) {
+                inner.cookies.retain(|(known, ..)| *known != key);
+            }
         }
         inner.real_ip = self.real_ip.enter(block);
         inner

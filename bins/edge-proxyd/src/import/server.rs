@@ -76,9 +76,8 @@ pub(super) fn convert(
         }
     }
     scope.site = scope.defaults();
-    let mut locations = Locations::read(&phase.settings, (&scope, &variables), upstreams, notes);
-    let mut overrides = phase.overrides;
-    overrides.append(&mut locations.overrides);
+    let locations = Locations::read(&phase.settings, (&scope, &variables), upstreams, notes);
+    let overrides = phase.overrides;
     let found = auth::services(&phase.settings, &scope, &locations, &variables, upstreams, notes);
     let nothing = phase.action.is_none() && locations.all.is_empty() && overrides.is_empty();
     let all = if let Some(action) = phase.action {

@@ -17,6 +17,15 @@ pub(super) struct Context {
     pub(super) tls: bool,
     /// The port of the listener.
     pub(super) port: u16,
+    /// True if the Host field has the port.
+    pub(super) host_has_port: bool,
+}
+
+impl Context {
+    /// Returns whether clients leave the port out of Host, since it is that of the scheme.
+    pub(super) const fn has_default_port(&self) -> bool {
+        self.port == if self.tls { 443 } else { 80 }
+    }
 }
 
 /// A `map` block.
@@ -28,6 +37,9 @@ struct Mapping {
     entries: Vec<(String, String)>,
     /// The value if no entry matches. Empty without `default`.
     default: String,
+    /// True with `hostnames`: an entry may begin or end with `*` or begin with `.`. Without it, such an entry is
+    /// compared as a text, and no host is equal to it.
+    hostnames: bool,
 }
 
 /// A `geo` block on the client's address.
@@ -112,10 +124,12 @@ impl Variables {
     }
 
     /// Returns the entries of the `map` from `$ssl_preread_server_name` that defines a variable, as pairs of name and
-    /// value, and its default, which is empty if none is given. `None` if there is no such map.
-    pub(super) fn by_server_name(&self, variable: &str) -> Option<(&[(String, String)], &str)> {
+    /// value, and its default. Entries that no host matches are left out. `None` if there is no such map.
+    pub(super) fn by_server_name(&self, variable: &str) -> Option<(Vec<&(String, String)>, &str)> {
         let map = self.maps.get(&bare(variable))?;
-        (map.source == "$ssl_preread_server_name").then_some((&map.entries, map.default.as_str()))
+        let can_match = |key: &str| map.hostnames || key.starts_with('~') || !is_wildcard(key);
+        let entries = map.entries.iter().filter(|(key, _)| can_match(key)).collect();
+        (map.source == "$ssl_preread_server_name").then_some((entries, map.default.as_str()))
     }
 
     /// Returns the value of a variable that the host and listener determine. Variables of TLS are empty on a listener
@@ -124,6 +138,9 @@ impl Variables {
         let context = &self.context;
         let text = |text: &str| Some(text.to_owned());
         match name {
+            "http_host" if context.host_has_port => {
+                context.host.as_ref().map(|host| format!("{host}:{}", context.port))
+            }
             "host" | "http_host" | "ssl_server_name" | "ssl_preread_server_name" => context.host.clone(),
             "server_name" => Some(context.server_name.clone()),
             "scheme" => text(if context.tls { "https" } else { "http" }),
@@ -161,7 +178,7 @@ impl Mapping {
         if let Some((_, value)) = exact {
             return Some(value.clone());
         }
-        let pattern = |key: &str| key.starts_with(['~', '.']) || key.contains('*');
+        let pattern = |key: &str| key.starts_with('~') || self.hostnames && is_wildcard(key);
         if self.entries.iter().any(|(key, _)| pattern(key)) {
             return None;
         }
@@ -175,11 +192,17 @@ fn mapping(source: &str, block: &[Directive]) -> Mapping {
     for entry in block {
         match (entry.name.as_str(), entry.first()) {
             ("default", value) => map.default = value.to_owned(),
-            ("hostnames" | "volatile", _) => {}
+            ("hostnames", _) => map.hostnames = true,
+            ("volatile", _) => {}
             (key, value) => map.entries.push((key.trim_start_matches('\\').to_owned(), value.to_owned())),
         }
     }
     map
+}
+
+/// Returns whether a name stands for several with `hostnames`.
+fn is_wildcard(name: &str) -> bool {
+    name.starts_with('.') || name.contains('*')
 }
 
 /// Reads a `geo` block. `None` if an entry other than `default` is not a range of addresses.

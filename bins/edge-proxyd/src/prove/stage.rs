@@ -6,7 +6,7 @@ use super::shares::host_and_port;
 use crate::authority::Authority;
 use crate::import::{Directive, Outline};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 /// A password file with the user `prove` and the password `prove`, hashed by bcrypt.
@@ -104,7 +104,11 @@ impl Stage {
                 }))
             });
             names.push(host.to_owned());
-            let at = std::net::SocketAddr::new(address, port).to_string();
+            let at = SocketAddr::new(address, port);
+            if outline.listens.iter().any(|(listen, ..)| is_served_by(*listen, at)) {
+                continue;
+            }
+            let at = at.to_string();
             if !recorders.iter().any(|one: &Recorder| one.at == at) {
                 recorders.push(Recorder { at, name: format!("{host}:{port}") });
             }
@@ -156,13 +160,19 @@ impl Stage {
     pub(super) fn addresses(&self, outline: &Outline, requests: &[Probe]) -> Vec<IpAddr> {
         let listens =
             outline.listens.iter().map(|(address, ..)| address.ip()).filter(|ip| !ip.is_unspecified());
-        let recorders = self.recorders.iter().filter_map(|one| one.at.parse::<std::net::SocketAddr>().ok());
+        let recorders = self.recorders.iter().filter_map(|one| one.at.parse::<SocketAddr>().ok());
         let asked = requests.iter().flat_map(|one| [one.from, one.to.ip()]);
         let mut all: Vec<IpAddr> = listens.chain(recorders.map(|one| one.ip())).chain(asked).collect();
         all.sort_unstable();
         all.dedup();
         all
     }
+}
+
+/// Returns whether connections to this target arrive at this listener of the same configuration.
+fn is_served_by(listen: SocketAddr, target: SocketAddr) -> bool {
+    let is_here = listen.ip() == target.ip() || listen.ip().is_unspecified() && target.ip().is_loopback();
+    listen.port() == target.port() && is_here
 }
 
 /// Returns the path, in `folder`, of the Unix socket that replaces the one at `path` in the comparison.
