@@ -6,7 +6,8 @@ use crate::service::control::Takeover;
 use crate::try_out;
 use clap::{Args, Parser, Subcommand};
 use cli_support::generate::Generate;
-use cli_support::usage::default_file;
+use cli_support::outcome::Failure;
+use cli_support::usage::{self, default_file};
 use cli_support::verbosity::Verbosity;
 use edge_policy::tailnet::IdentityMatcher;
 use std::net::{IpAddr, SocketAddr};
@@ -25,8 +26,42 @@ pub(crate) const CONFIG: [&str; 2] = ["/etc/edge-proxyd/edge.toml", "/etc/edge-p
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) verbosity: Verbosity,
+    /// Print the result as JSON, as after a command that has this option.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Applies `--json` before the command to the command.
+    ///
+    /// # Errors
+    /// The command has no such option.
+    pub(crate) fn apply_json(&mut self) -> Result<(), Failure> {
+        if !self.json {
+            return Ok(());
+        }
+        let json = match &mut self.command {
+            Command::Check(args) => &mut args.json,
+            Command::Demo(args) => &mut args.json,
+            Command::Explain(args) => &mut args.json,
+            Command::Import(args) => &mut args.json,
+            Command::Maintenance(args) => &mut args.json,
+            Command::Reload(args) => &mut args.json,
+            Command::Sandbox(args) => &mut args.json,
+            Command::Status(args) => &mut args.json,
+            Command::Generate(_) | Command::Schema | Command::Run(_) | Command::Try(_) => {
+                return Err(usage::fault(
+                    "conflict",
+                    "--json",
+                    "has no effect with this command: leave it out",
+                ));
+            }
+        };
+        *json = true;
+        Ok(())
+    }
 }
 
 #[derive(Subcommand)]
@@ -43,7 +78,8 @@ pub(crate) enum Command {
     Sandbox(SandboxArgs),
     /// Convert an nginx configuration, and list what is different, the worst first.
     Import(ImportArgs),
-    /// Switch a site of the running process to maintenance, or back: its requests are answered 503, until it is switched back.
+    /// Switch a site of the running process to maintenance, or back: its requests are answered 503, until it is
+    /// switched back.
     Maintenance(MaintenanceArgs),
     /// Have the running process reload its configuration, and report the outcome.
     Reload(ReloadArgs),
@@ -51,8 +87,9 @@ pub(crate) enum Command {
     Schema,
     /// Show the state of a running edge-proxyd: sites, certificates, upstreams, counters.
     Status(StatusArgs),
-    /// Serve. SIGHUP reloads the configuration, as `reload` does; SIGUSR1 reopens the access log; SIGUSR2 starts a new process
-    /// that takes over the sockets, as `reload --takeover` does; SIGTERM and SIGINT finish the requests in flight and exit.
+    /// Serve. SIGHUP reloads the configuration, as `reload` does; SIGUSR1 reopens the access log; SIGUSR2 starts a new
+    /// process that takes over the sockets, as `reload --takeover` does; SIGTERM and SIGINT finish the requests in
+    /// flight and exit.
     Run(RunArgs),
     /// Serve a local service over https on this machine, without a configuration, and show its requests.
     Try(try_out::TryArgs),
@@ -98,8 +135,8 @@ pub(crate) struct ImportArgs {
     /// The folder that stands for / in absolute includes, such as a copy of a container's files.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) root: Option<PathBuf>,
-    /// Run nginx with the file and edge-proxyd with the result, each in namespaces of its own without a network, ask both
-    /// the same requests and print where they differ. Changes nothing.
+    /// Run nginx with the file and edge-proxyd with the result, each in namespaces of its own without a network, ask
+    /// both the same requests and print where they differ. Changes nothing.
     #[arg(long)]
     pub(crate) prove: bool,
     /// The nginx to run.
@@ -150,10 +187,12 @@ pub(crate) struct RunArgs {
     /// The seconds within which a new process must serve; otherwise it is ended and this one goes on.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) takeover_timeout: u16,
-    /// The folder that keeps which sites are under maintenance. Default: STATE_DIRECTORY, which systemd sets; otherwise none.
+    /// The folder that keeps which sites are under maintenance. Default: STATE_DIRECTORY, which systemd sets; otherwise
+    /// none.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) state: Option<PathBuf>,
-    /// The socket for `reload` and `maintenance`. Default: control.sock in RUNTIME_DIRECTORY, which systemd sets; otherwise none.
+    /// The socket for `reload` and `maintenance`. Default: control.sock in RUNTIME_DIRECTORY, which systemd sets;
+    /// otherwise none.
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 }
@@ -218,8 +257,8 @@ pub(crate) struct ExplainArgs {
     /// The source address in the connection's PROXY header.
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = address)]
     pub(crate) proxied: Option<SocketAddr>,
-    /// The name or the address of the listener that accepts the connection. Default: the first of its transport that serves the
-    /// host. One that forwards TCP needs no URL or host.
+    /// The name or the address of the listener that accepts the connection. Default: the first of its transport that
+    /// serves the host. One that forwards TCP needs no URL or host.
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
     /// The interface the connection arrives on. Default: that of the listener, if it has one.

@@ -32,7 +32,11 @@ fn main() -> ExitCode {
     if let Some(code) = service::serve_as_launcher() {
         return code;
     }
-    let cli::Cli { verbosity, command } = cli_support::usage::parse::<cli::Cli>("edge-proxyd");
+    let mut cli = cli_support::usage::parse::<cli::Cli>("edge-proxyd");
+    if let Err(failure) = cli.apply_json() {
+        return failure.exit("edge-proxyd", true);
+    }
+    let cli::Cli { verbosity, json: _, command } = cli;
     verbosity.apply();
     // A daemon goes on when nobody reads its output.
     if !matches!(command, cli::Command::Run(_)) {

@@ -335,8 +335,8 @@ fn output_without_a_reader_ends_the_program_quietly() {
     }
 }
 
-/// What a connection is decides as much as the request: the listener, the certificate, the address beside a password, the method,
-/// and names whose TLS is passed on.
+/// What a connection is decides as much as the request: the listener, the certificate, the address beside a password,
+/// the method, and names whose TLS is passed on.
 #[test]
 fn explain_each_axis_of_a_decision() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! REFERENCE.md is generated: reasons from their enum, log fields from a line of the log, metrics from a running proxy, exit
-//! codes from their table. WRITE_REFERENCES=1 writes it anew.
+//! REFERENCE.md is generated: reasons from their enum, log fields from a line of the log, metrics from a running proxy,
+//! exit codes from their table. WRITE_REFERENCES=1 writes it anew.
 
 use cli_support::generate::EXITS;
 use edge_proxy::Reason;
@@ -65,6 +65,7 @@ const FORWARDED: &[(&str, &str)] = &[
     ("reason", "The reason for which the connection was closed, see *Reasons*; null if a side closed it."),
     ("received", "Bytes received from the client."),
     ("sent", "Bytes sent to the client."),
+    ("site", "The site whose TLS was passed through; null for a listener with `forward`."),
     ("sni", "The name in the ClientHello that was passed through; null if there was none."),
     ("time", "The end of the connection: RFC 3339, UTC."),
     (

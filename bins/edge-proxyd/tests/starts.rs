@@ -12,8 +12,8 @@ use testkit::{Authority, free_port};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 const SITE: &str = "[[site]]\nname = \"a\"\nhosts = [\"a.test\"]\nplain = \"serve\"\nupstream = \"api\"\n";
 
-/// A configuration that does not start: what is added to a valid one, the line of the fault, its key, and words of the fault and of
-/// its fix.
+/// A configuration that does not start: what is added to a valid one, the line of the fault, its key, and words of the
+/// fault and of its fix.
 struct Fault {
     added: String,
     line: usize,
@@ -175,7 +175,8 @@ fn program(folder: &Path, command: &str) -> Command {
     program
 }
 
-/// Runs the configuration in a folder for at most so long. Returns how the process ended. `None` if it still ran, and was ended.
+/// Runs the configuration in a folder for at most so long. Returns how the process ended. `None` if it still ran, and
+/// was ended.
 fn run(folder: &Path, limit: Duration) -> Option<ExitStatus> {
     let mut child = program(folder, "run").spawn().expect("it was built");
     let until = Instant::now() + limit;
@@ -255,7 +256,8 @@ fn what_only_the_service_can_read_hides_nothing_else() {
     }
 }
 
-/// Returns the PEM of a certificate or list in DER with another version. `written` are the bytes that end with its version.
+/// Returns the PEM of a certificate or list in DER with another version. `written` are the bytes that end with its
+/// version.
 fn with_version(content: &[u8], label: &str, written: &[u8], version: u8) -> String {
     let mut der = content.to_vec();
     let at = der.windows(written.len()).position(|bytes| bytes == written).expect("a version");

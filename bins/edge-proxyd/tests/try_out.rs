@@ -69,8 +69,8 @@ fn a_service_is_served_over_https_and_its_requests_are_shown() {
     assert!(origin.text().to_lowercase().contains("x-forwarded-proto: https"));
 }
 
-/// A name is looked up as programs of the machine do, and each of its addresses is tried: a service of localhost may listen on one
-/// of them alone. The first request reaches it, whichever it is.
+/// A name is looked up as programs of the machine do, and each of its addresses is tried: a service of localhost may
+/// listen on one of them alone. The first request reaches it, whichever it is.
 #[test]
 fn each_address_of_a_name_is_tried() {
     for (address, name) in

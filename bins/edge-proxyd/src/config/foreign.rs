@@ -43,6 +43,10 @@ enum Home {
     SiteOrRoute,
 }
 
+/// Advice for the timeouts that a site and a route cannot have.
+const BEFORE_THE_SITE: &str =
+    "write it in [timeouts] at the top level, for all sites: it passes before the site of a request is known";
+
 /// Advice for words in one table: the kind of the table, the word, and the advice. It precedes that of [`KEYS`].
 const OF_TABLE: &[(&str, &str, &str)] = &[
     ("", "upstreams", "write [upstream.NAME]"),
@@ -66,6 +70,12 @@ const OF_TABLE: &[(&str, &str, &str)] = &[
     ("site", "port", "ports are of listeners: write address in [[listen]], and listen = [\"NAME\"] here"),
     ("site", "ssl", "TLS is of listeners: write tls = true in [[listen]]"),
     ("site", "target", "write upstream = \"http://127.0.0.1:3000\""),
+    ("site.timeouts", "handshake", BEFORE_THE_SITE),
+    ("site.timeouts", "header", BEFORE_THE_SITE),
+    ("site.timeouts", "idle", BEFORE_THE_SITE),
+    ("site.route.timeouts", "handshake", BEFORE_THE_SITE),
+    ("site.route.timeouts", "header", BEFORE_THE_SITE),
+    ("site.route.timeouts", "idle", BEFORE_THE_SITE),
     ("site.route", "domain", "names are of sites: write hosts in [[site]]"),
     ("site.route", "match", "write path, begins or exact"),
     ("site.route", "prefix", "write path, or begins"),
@@ -186,6 +196,8 @@ mod tests {
             ("ssl", "listen[0]", "write tls = true"),
             ("url", "upstream.app", "write target = \"http://127.0.0.1:3000\""),
             ("entrypoints", "site[0]", "write [[listen]] with address"),
+            ("idle", "site[0].timeouts", super::BEFORE_THE_SITE),
+            ("idle", "site[0].route[1].timeouts", super::BEFORE_THE_SITE),
         ] {
             assert_eq!(hint_for(word, table).as_deref(), Some(expected), "{word} in {table}");
         }

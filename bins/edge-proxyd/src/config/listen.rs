@@ -16,6 +16,7 @@ use edge_proxy::config::{
     Upstream,
 };
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The keys of `[[listen]]`.
 pub(super) static LISTEN: &[Key] = &[
@@ -68,6 +69,14 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("response_header_bytes", Kind::Size),
     Key::new("response_header_fields", COUNT),
     Key::new("rate_table", COUNT),
+];
+
+/// The keys of `timeouts` in a site and in a route. The others pass before the site is known.
+pub(super) static SITE_TIMEOUTS: &[Key] = &[
+    Key::new("body", Kind::Duration),
+    Key::new("connect", Kind::Duration),
+    Key::new("response", Kind::Duration),
+    Key::new("tunnel", Kind::Duration),
 ];
 
 /// The keys of `timeouts`: at the top level, in a site and in a route.
@@ -127,7 +136,11 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
         match table.get("address") {
             None => table.report_error("address", "missing: write address and port, such as \"0.0.0.0:443\""),
             Some(value) => {
-                for address in value.list() {
+                let addresses = value.list();
+                if addresses.is_empty() {
+                    value.report_error("is empty: write address and port, such as \"0.0.0.0:443\"");
+                }
+                for address in addresses {
                     let Some(address) = socket_address(&address) else { continue };
                     table.place(ConfigPath::Listener(listeners.len()));
                     let (name, interface) = (name.clone(), interface.clone());
@@ -336,24 +349,44 @@ pub(super) fn kernel_tls(root: &Table<'_, '_>) -> KernelTls {
     }
 }
 
-/// Reads a table of timeouts. A key that is missing or not valid has the value in `timeouts`; the latter is reported.
-pub(super) fn timeouts(table: &Table<'_, '_>, mut timeouts: Timeouts) -> Timeouts {
-    let slots = [
-        ("handshake", &mut timeouts.handshake),
-        ("header", &mut timeouts.header),
-        ("body", &mut timeouts.body),
-        ("idle", &mut timeouts.idle),
-        ("connect", &mut timeouts.connect),
-        ("response", &mut timeouts.response),
-        ("tunnel", &mut timeouts.tunnel),
-    ];
+/// Reads the table `timeouts` of the top level. Keys that are missing or not valid have their defaults; the latter are
+/// reported.
+pub(super) fn timeouts(table: &Table<'_, '_>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    read_durations(
+        table,
+        [
+            ("handshake", &mut timeouts.handshake),
+            ("header", &mut timeouts.header),
+            ("idle", &mut timeouts.idle),
+        ],
+    );
+    site_timeouts(table, timeouts)
+}
+
+/// Reads the table `timeouts` of a site or a route. Keys that are missing have the values of `inherited`.
+pub(super) fn site_timeouts(table: &Table<'_, '_>, inherited: Timeouts) -> Timeouts {
+    let mut timeouts = inherited;
+    read_durations(
+        table,
+        [
+            ("body", &mut timeouts.body),
+            ("connect", &mut timeouts.connect),
+            ("response", &mut timeouts.response),
+            ("tunnel", &mut timeouts.tunnel),
+        ],
+    );
+    table.finish();
+    timeouts
+}
+
+/// Replaces the values of the keys that a table has by its valid durations. Others are reported.
+fn read_durations<const N: usize>(table: &Table<'_, '_>, slots: [(&'static str, &mut Duration); N]) {
     for (key, slot) in slots {
         if let Some(duration) = table.get(key).and_then(|value| value.duration()) {
             *slot = duration;
         }
     }
-    table.finish();
-    timeouts
 }
 
 /// Reads the table `status`. `None` if the address is missing, not valid or not a loopback address, which is reported.

@@ -7,6 +7,7 @@
 mod access;
 mod balance;
 mod certificates;
+mod consequences;
 mod content;
 mod document;
 mod foreign;
@@ -125,7 +126,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<(Settings, Snapshot), Probl
         }
     }
     let problems = std::iter::once(main).chain(parts).flat_map(Document::into_problems);
-    Err(Problems::new(name, problems.collect()))
+    Err(Problems::new(name, consequences::remove(problems.collect())))
 }
 
 /// The keys that are valid at the top level.
@@ -171,10 +172,7 @@ fn settings(
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
     proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
     proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();
-    proxy.timeouts = root
-        .table("timeouts")
-        .map(|timeouts| listen::timeouts(&timeouts, proxy.timeouts))
-        .unwrap_or_default();
+    proxy.timeouts = root.table("timeouts").map(|timeouts| listen::timeouts(&timeouts)).unwrap_or_default();
     std::iter::once(root).chain(&parts).for_each(|part| upstream::read_sections(part, &mut proxy.upstreams));
     proxy.listeners = listen::listeners(root, &mut proxy.upstreams);
     let (mut certificate_files, mut site_certificates) = (Vec::new(), BTreeMap::new());

@@ -3,7 +3,7 @@
 use super::document::Table;
 use super::keys::{Key, Kind};
 use crate::shared::SharedSection;
-use cli_support::secret::Reference;
+use cli_support::secret::{Reference, ReferenceError};
 use edge_proxy::TicketSchedule;
 use std::time::Duration;
 
@@ -58,11 +58,7 @@ fn reference(table: &Table<'_, '_>, key: &'static str) -> Option<Reference> {
         table.report_error(key, "missing: write a reference such as file:/etc/edge-proxyd/NAME");
         return None;
     };
-    let found = value.value.as_str().and_then(|text| text.parse().ok());
-    if found.is_none() {
-        let why = "not a reference to a secret: expected file:/path, credential:name, env:NAME or age:/path?identity=/path, never \
-                   the secret itself";
-        table.report_error(key, why);
-    }
-    found
+    // A value of another type is none of the forms either.
+    let found = value.value.as_str().unwrap_or_default().parse();
+    found.map_err(|why: ReferenceError| table.report_error(key, &why.to_string())).ok()
 }

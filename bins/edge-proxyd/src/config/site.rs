@@ -5,7 +5,7 @@ use super::certificates;
 use super::content::content;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
-use super::listen::{TIMEOUTS, timeouts};
+use super::listen::{SITE_TIMEOUTS, site_timeouts};
 use super::ranges;
 use super::rewrite::{self, COOKIES, EDITS, edits};
 use super::upstream::{REFERRED, tcp_upstream_name, upstream_name};
@@ -32,7 +32,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("reject", REJECT),
     Key::new("early_data", Kind::Boolean),
     Key::new("body_limit", Kind::Size),
-    Key::new("timeouts", Kind::Table(TIMEOUTS)),
+    Key::new("timeouts", Kind::Table(SITE_TIMEOUTS)),
     Key::new("auth", access::AUTH),
     Key::new("rate", Kind::Table(access::RATES)),
     Key::new("hsts", Kind::Table(access::HSTS)),
@@ -67,7 +67,7 @@ static ROUTE: &[Key] = &[
     Key::new("strip_prefix", Kind::Text),
     Key::new("add_prefix", Kind::Text),
     Key::new("cookies", Kind::Table(COOKIES)),
-    Key::new("timeouts", Kind::Table(TIMEOUTS)),
+    Key::new("timeouts", Kind::Table(SITE_TIMEOUTS)),
     Key::new("compression", access::COMPRESSION),
     Key::new("body_limit", Kind::Size),
     Key::new("request_headers", Kind::Table(EDITS)),
@@ -133,6 +133,12 @@ pub(super) fn certificate_files(
         let path = |key| table.get(key).map(|value| value.path());
         match (path("certificate"), path("key")) {
             (Some(Some(certificate)), Some(Some(key))) => {
+                if site.is_some_and(|site| site.passthrough.is_some()) {
+                    table.report_error(
+                        "certificate",
+                        "has no effect beside `passthrough`, whose TLS does not end here: leave one of the two out",
+                    );
+                }
                 of_sites.extend(site.map(|site| (site.name.clone(), certificate.clone())));
                 let files = CertificateFiles { certificate, key };
                 if !all.contains(&files) {
@@ -198,7 +204,12 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     access::read(table, &mut site, upstreams);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.error_pages = rewrite::error_pages(table);
-    site.timeouts = table.table("timeouts").map(|table| timeouts(&table, global));
+    site.timeouts = table.table("timeouts").map(|timeouts| {
+        if site.passthrough.is_some() {
+            report_timeouts_of_requests(&timeouts);
+        }
+        site_timeouts(&timeouts, global)
+    });
     let inherited = site.timeouts.unwrap_or(global);
     for table in table.get("route").map(|value| value.tables()).unwrap_or_default() {
         table.place(ConfigPath::Route(i, site.routes.len()));
@@ -211,6 +222,15 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
     }
     table.finish();
     site
+}
+
+/// Reports the timeouts that a site with `passthrough` cannot have, since they concern requests.
+fn report_timeouts_of_requests(timeouts: &Table<'_, '_>) {
+    for value in ["body", "response"].into_iter().filter_map(|key| timeouts.get(key)) {
+        value.report_error(
+            "has no effect beside `passthrough`, whose requests are never seen here: write `connect` or `tunnel`, or leave it out",
+        );
+    }
 }
 
 /// Reads a route. `inherited` are the timeouts of its site. A route without a path or an action is reported, and gets
@@ -256,7 +276,7 @@ fn route(table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, inherited: Timeou
     route.strip_prefix = text("strip_prefix");
     route.add_prefix = text("add_prefix");
     route.cookies = rewrite::cookies(table);
-    route.timeouts = table.table("timeouts").map(|table| timeouts(&table, inherited));
+    route.timeouts = table.table("timeouts").map(|table| site_timeouts(&table, inherited));
     if let Some(value) = table.get("compression") {
         route.compression = access::compression(&value).map_or(RouteCompression::Off, RouteCompression::On);
     }

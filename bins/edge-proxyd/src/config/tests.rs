@@ -92,8 +92,8 @@ target = 'ftp://x'
     }
 }
 
-/// Form and meaning in one run: the unknown key of the first site does not hide the upstream that the second names and nobody has,
-/// and what follows from a fault is not named.
+/// Form and meaning in one run: the unknown key of the first site does not hide the upstream that the second names and
+/// nobody has, and what follows from a fault is not named.
 #[test]
 fn faults_of_form_and_of_meaning_are_named_in_one_run() {
     let found = problems(

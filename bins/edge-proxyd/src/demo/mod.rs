@@ -25,7 +25,7 @@ pub(crate) struct DemoArgs {
     once: bool,
     /// Print the table as JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// A capability that was checked: a line of the table.

@@ -48,8 +48,6 @@ pub(super) struct Location {
 pub(super) struct Locations<'d> {
     /// All locations except named ones (`@NAME`); each is followed by the locations within it.
     pub(super) all: Vec<Location>,
-    /// Redirects and responses that locations give for some of their paths, which precede every location.
-    pub(super) overrides: Vec<Override>,
     /// The named locations, by their name with `@`.
     named: BTreeMap<&'d str, &'d Directive>,
 }

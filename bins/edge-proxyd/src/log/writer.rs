@@ -84,9 +84,9 @@ impl Writer {
         self.queues().map(|queue| queue.lost.load(Ordering::Relaxed)).sum()
     }
 
-    /// Queues a line for the log file, or for standard output.
-    fn send(&self, line: Vec<u8>) {
-        self.log.send(line);
+    /// Returns the queue of a site's lines: that of its own file if it has one, or else that of the log file.
+    fn of_site(&self, site: Option<&str>) -> &Queue {
+        site.and_then(|site| self.sites.get(site)).unwrap_or(&self.log)
     }
 }
 
@@ -343,7 +343,7 @@ impl Observer for Writer {
             Some(template) => template.write(&record, &mut line),
             None => record.write(self.format, &mut line),
         }
-        record.site.and_then(|site| self.sites.get(site)).unwrap_or(&self.log).send(line);
+        self.of_site(record.site).send(line);
     }
 
     fn worker_failed(&self, failure: &WorkerFailure<'_>) {
@@ -364,7 +364,8 @@ impl Observer for Writer {
         if self.format == Format::Off {
             return;
         }
-        self.send(connection::forwarded(record, SystemTime::now(), self.format, self.template.as_ref()));
+        let line = connection::forwarded(record, SystemTime::now(), self.format, self.template.as_ref());
+        self.of_site(record.site).send(line);
     }
 
     fn turned_away(&self, record: &ConnectionRejected<'_>) {
@@ -372,7 +373,7 @@ impl Observer for Writer {
             return;
         }
         let rejected = connection::RejectedConnection::from(record);
-        self.send(rejected.line(SystemTime::now(), self.format, self.template.as_ref()));
+        self.log.send(rejected.line(SystemTime::now(), self.format, self.template.as_ref()));
     }
 }
 

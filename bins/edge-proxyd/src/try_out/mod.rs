@@ -15,9 +15,16 @@ use edge_proxy::{Certificates, Observer, Proxy};
 use observer::PrintingObserver;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use target::LocalService;
+
+/// The name of the upstream of the service.
+const UPSTREAM: &str = "service";
+
+/// The interval at which the name of the service is resolved again.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The options of `try`.
 #[derive(clap::Args, Clone, Debug)]
@@ -64,7 +71,9 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let observer: Arc<dyn Observer> =
         if args.json { Arc::new(Writer::open(&log)?) } else { Arc::new(PrintingObserver) };
     let (config, certificates) = site(args, &authority, &temporary.path().join("acme"))?;
-    let proxy = Proxy::builder().config(config).certificates(certificates).observer(observer).workers(1);
+    let mut addresses = args.to.addresses();
+    let proxy =
+        Proxy::builder().config(config.clone()).certificates(certificates).observer(observer).workers(1);
     let proxy = proxy.start().map_err(|why| match args.port {
         0 => chain(&why),
         port => format!("{}; choose another port than {port}: --port 0", chain(&why)),
@@ -72,7 +81,23 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let port = proxy.addresses().first().map_or(args.port, std::net::SocketAddr::port);
     tell(args, port, &root);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(until_stopped())?;
+    runtime.block_on(async {
+        let mut stopped = pin!(until_stopped());
+        loop {
+            if let Ok(stopped) = tokio::time::timeout(RESOLVE_INTERVAL, stopped.as_mut()).await {
+                return stopped;
+            }
+            let found = args.to.addresses();
+            // A name without an address may have one again.
+            if found != addresses && !found.is_empty() {
+                addresses = found;
+                let upstreams = vec![args.to.upstream(UPSTREAM)];
+                if let Err(why) = proxy.reload(Config { upstreams, ..config.clone() }) {
+                    eprintln!("edge-proxyd: the new address of {} is not used: {}", args.to, chain(&why));
+                }
+            }
+        }
+    })?;
     proxy.shutdown(Duration::from_secs(1));
     Ok(())
 }
@@ -111,8 +136,8 @@ fn site(
     }
     let config = Config {
         listeners,
-        sites: vec![Site::new("try", hosts).route(Route::forward("service"))],
-        upstreams: vec![args.to.upstream("service")],
+        sites: vec![Site::new("try", hosts).route(Route::forward(UPSTREAM))],
+        upstreams: vec![args.to.upstream(UPSTREAM)],
         https_port: (args.port != 0).then_some(args.port),
         ..Config::default()
     };

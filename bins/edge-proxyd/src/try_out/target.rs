@@ -38,6 +38,16 @@ impl LocalService {
         upstream
     }
 
+    /// Returns the addresses of the service, sorted. Empty for a Unix socket, and if the name has none.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let mut found = match self {
+            Self::Tcp { host, port } => addresses(host, *port).unwrap_or_default(),
+            Self::Unix(_) => Vec::new(),
+        };
+        found.sort_unstable();
+        found
+    }
+
     /// Connects to the service once, to each address of a name until one accepts, to warn early if nothing listens.
     ///
     /// # Errors

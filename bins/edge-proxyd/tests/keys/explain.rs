@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use toml::{Table, Value};
 
-/// Keys that `explain` shows: the key, its other value in TOML with what goes beside it (none takes it out wherever it stands), and the request that is
-/// explained otherwise then.
+/// Keys that `explain` shows: the key, its other value in TOML with what goes beside it (none takes it out wherever it
+/// stands), and the request that is explained otherwise then.
 const EXPLAINED: &[(&str, &str, &str)] = &[
     ("https_port", "8443", "http://git.example.org/"),
     ("include", "'more/*.toml'", "https://included.example.org/"),
@@ -249,9 +249,6 @@ const NOT_EXPLAINED: &[(&str, &[&str])] = &[
         &[
             "site.timeouts.body",
             "site.timeouts.connect",
-            "site.timeouts.handshake",
-            "site.timeouts.header",
-            "site.timeouts.idle",
             "site.timeouts.tunnel",
             "site.route.timeouts",
             "site.route.compression",
@@ -303,7 +300,8 @@ fn whole(folder: &Path) -> Table {
     table
 }
 
-/// Takes a key out wherever it stands, or sets it and others beside it where it stands first. Returns whether it was there.
+/// Takes a key out wherever it stands, or sets it and others beside it where it stands first. Returns whether it was
+/// there.
 fn change(table: &mut Table, path: &[&str], value: Option<&Table>) -> bool {
     let [name, rest @ ..] = path else { return false };
     if rest.is_empty() {

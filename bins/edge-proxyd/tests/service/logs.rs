@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::Origin;
+use testkit::{Authority, Origin, free_port};
 
 fn ask(manager: &Manager, host: &str, path: &str) {
     let mut stream = TcpStream::connect(manager.plain).expect("it serves");
@@ -86,4 +86,51 @@ fn a_site_has_a_log_of_its_own_in_the_owners_format() {
             String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert!(output.status.code() == Some(2) && words.contains(said), "{words}");
     }
+}
+
+/// Connections whose TLS is passed through are lines of their site, rejected ones are not.
+#[test]
+fn a_site_whose_tls_is_passed_through_has_a_log_of_its_own() {
+    let manager = Manager::new(Origin::simple().address());
+    let service = Origin::scripted(|bytes| Some((Vec::new(), bytes.len())));
+    let (logs, port) = (manager.folder.path().join("logs"), free_port());
+    let certificates = manager.folder.path().join("certificates");
+    std::fs::create_dir(&logs).expect("a folder");
+    let authority = Authority::new();
+    authority.write(&certificates.join("a.test"), &["a.test"]);
+    let text = std::fs::read_to_string(manager.config()).expect("the file");
+    let log = format!(
+        "[log]\nfile = {:?}\nrejected = true\nsites.raw = {:?}\n[certificates]\nfolder = {:?}\n",
+        logs.join("all").display().to_string(),
+        logs.join("raw").display().to_string(),
+        certificates.display().to_string()
+    );
+    let text = format!("[[listen]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n{text}")
+        .replace("[log]\nformat = \"off\"\n", &log);
+    let more = format!(
+        "[[site]]\nname = \"raw\"\nhosts = \"raw.test\"\npassthrough = \"tcp://{}\"\n",
+        service.address()
+    );
+    std::fs::write(manager.config(), text + &more).expect("a file");
+    let _service =
+        KillOnDrop(manager.command(Path::new(PROGRAM)).stderr(Stdio::null()).spawn().expect("it was built"));
+    manager.hear("READY=1");
+    for name in ["raw.test", "nobody-has-this.test"] {
+        let mut session = rustls::ClientConnection::new(
+            testkit::tls_client(authority.root(), &[]).into(),
+            name.try_into().expect("a name"),
+        )
+        .expect("a session");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it serves");
+        session.write_tls(&mut stream).expect("a ClientHello");
+        stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let line: serde_json::Value = serde_json::from_str(&line_in(&logs.join("raw"))).expect("one line");
+    assert_eq!((&line["site"], &line["sni"]), (&"raw".into(), &"raw.test".into()), "{line}");
+    let line: serde_json::Value = serde_json::from_str(&line_in(&logs.join("all"))).expect("one line");
+    assert_eq!(
+        (&line["turned_away"], &line["sni"]),
+        (&"unknown-name".into(), &"nobody-has-this.test".into())
+    );
 }

@@ -230,8 +230,8 @@ fn a_reload_that_needs_more_is_told_how() {
     assert!(said.contains("sandbox: Landlock"), "{said}");
 }
 
-/// Files that a pattern of `include` matches come, change and go by reloads of the confined process, and one that is wrong is told
-/// with its name and changes nothing.
+/// Files that a pattern of `include` matches come, change and go by reloads of the confined process, and one that is
+/// wrong is told with its name and changes nothing.
 #[test]
 fn included_files_come_and_go_by_reloads() {
     let manager = Manager::new(Origin::simple().address());

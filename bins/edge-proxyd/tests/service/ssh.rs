@@ -1,5 +1,5 @@
-//! SSH through the forwards of an edge and a node: git pushes and clones with a real client, to a server that reads the client's
-//! address from the PROXY header, as Forgejo's built-in one does.
+//! SSH through the forwards of an edge and a node: git pushes and clones with a real client, to a server that reads the
+//! client's address from the PROXY header, as Forgejo's built-in one does.
 
 use super::{KillOnDrop, PROGRAM, free_port};
 use edge_http::proxy_protocol::{ProxyHeader, parse};

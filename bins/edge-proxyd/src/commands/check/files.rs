@@ -10,7 +10,7 @@ use cli_support::finding::Severity;
 use cli_support::outcome::chain;
 use cli_support::words::Words;
 use edge_proxy::Certificates;
-use edge_proxy::config::{Listener, ListenerKind, Site};
+use edge_proxy::config::{Listener, ListenerKind};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::path::Path;
@@ -21,7 +21,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// configuration, and `text` its content; nothing is checked if that is not valid TOML.
 pub(super) fn find(settings: &Settings, (file, text): (&Path, &str), findings: &mut Findings) {
     let Ok(source) = Source::parse(&file.display().to_string(), text, Words::default()) else { return };
-    certificates_over_http3(settings, findings);
     let mut placed = PlacedFindings { source: &source, findings };
     certificates(settings, &mut placed);
     for listener in &settings.proxy.listeners {
@@ -33,32 +32,6 @@ pub(super) fn find(settings: &Settings, (file, text): (&Path, &str), findings: &
         let needs = Needs::new(settings, file, &Environment::read());
         if let Err(why) = sandbox::enter(Mode::Require, &needs) {
             findings.error(why);
-        }
-    }
-}
-
-/// Adds a warning for each site that has another certificate than an earlier site for the same host, if both are on
-/// listeners with HTTP/3, where the first listener's certificate is used.
-fn certificates_over_http3(settings: &Settings, findings: &mut Findings) {
-    let config = &settings.proxy;
-    let quic = |site: &Site| {
-        config.listeners.iter().any(|listener| {
-            listener.kind == ListenerKind::Tls { http3: true }
-                && (site.listen.is_empty()
-                    || listener.name.as_ref().is_some_and(|name| site.listen.contains(name)))
-        })
-    };
-    let file = |site: &Site| settings.site_certificates.get(&site.name);
-    let sites: Vec<&Site> = config.sites.iter().filter(|site| quic(site)).collect();
-    for (at, site) in sites.iter().enumerate() {
-        let other = sites[..at].iter().find(|other| {
-            file(site) != file(other) && site.hosts.iter().any(|host| other.hosts.contains(host))
-        });
-        if let Some(other) = other {
-            findings.warning(format!(
-                "site `{}` has another certificate than `{}` for the same host: over HTTP/3 the name alone decides, so that the first listener's is used; leave out http3 of one of the listeners",
-                site.name, other.name
-            ));
         }
     }
 }

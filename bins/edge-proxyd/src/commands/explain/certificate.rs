@@ -4,6 +4,8 @@ use crate::commands::run::of_sites;
 use crate::config::Settings;
 use cli_support::outcome::chain;
 use edge_proxy::Certificates;
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 /// The server certificates by which an explanation tells whether a handshake has one.
@@ -16,6 +18,18 @@ pub(super) enum CertificateSource {
     Unknown(String),
     /// The configuration has no certificates, or they are not to be read (`--no-files`).
     Unneeded,
+}
+
+/// Returns whether an error or one of its sources is a denied permission.
+fn is_permission_denied(why: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(why);
+    while let Some(why) = next {
+        if why.downcast_ref::<io::Error>().is_some_and(|why| why.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        next = why.source();
+    }
+    false
 }
 
 impl CertificateSource {
@@ -32,9 +46,7 @@ impl CertificateSource {
         match opened {
             Ok((found, loaded)) if loaded.problems.is_empty() => Self::Loaded(found),
             // One that cannot be read here may be the one that the server has.
-            Ok((found, loaded))
-                if loaded.problems.iter().all(|problem| !chain(problem).contains("denied")) =>
-            {
+            Ok((found, loaded)) if !loaded.problems.iter().any(|problem| is_permission_denied(problem)) => {
                 Self::Loaded(found)
             }
             Ok((_, loaded)) => {

@@ -1,5 +1,5 @@
-//! The settings that a request is handled with beyond its verdict: the choice of a target, limits, the response and what takes the
-//! place of an error.
+//! The settings that a request is handled with beyond its verdict: the choice of a target, limits, the response and
+//! what takes the place of an error.
 
 use edge_proxy::config::{
     Balance, Check, Compression, CookieRules, FieldEdits, HashKey, RateLimits, Response, Site, StickyCookie,

@@ -1,6 +1,6 @@
 //! Everything at the same time: three versions of HTTP, WebSockets, uploads and downloads, reloads, an origin that dies
-//! and returns, attacks, clients that do not read, a guesser of passwords, an interface that comes and goes. No request may be lost, memory must stay flat, and nothing may panic. `cargo xtask soak` runs
-//! it longer (`SOAK_SECONDS`).
+//! and returns, attacks, clients that do not read, a guesser of passwords, an interface that comes and goes. No request
+//! may be lost, memory must stay flat, and nothing may panic. `cargo xtask soak` runs it longer (`SOAK_SECONDS`).
 
 mod attacks;
 mod link;

@@ -1,5 +1,5 @@
-//! What strangers do to a service that others use: clients that do not read, a guesser of passwords, and an interface that comes and
-//! goes.
+//! What strangers do to a service that others use: clients that do not read, a guesser of passwords, and an interface
+//! that comes and goes.
 
 use super::traffic::{Http1, Outcome, RequestSequence};
 use super::{Lab, Tally};

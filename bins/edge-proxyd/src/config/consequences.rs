@@ -1,0 +1,150 @@
+//! Errors that only follow from another error of the file, which would distract from it.
+
+use super::problem::Problem;
+
+/// The beginnings of messages about a key that needs or refers to another one.
+const DEPENDENT: &[&str] =
+    &["applies to ", "belongs to ", "goes with ", "has no effect", "needs ", "not a prefix "];
+
+/// Removes errors that follow from others: of a key that is missing because it is misspelt or not valid, of a key that
+/// depends on such a key, of names that refer to a faulty listener or site, and further syntax errors of a line.
+pub(super) fn remove(problems: Vec<Problem>) -> Vec<Problem> {
+    let follows: Vec<bool> = problems
+        .iter()
+        .enumerate()
+        .map(|(at, problem)| {
+            let others = problems.iter().enumerate().filter(|(other, _)| *other != at);
+            others.into_iter().any(|(other, cause)| {
+                let is_first = other < at;
+                problem.follows_from(cause, is_first)
+            })
+        })
+        .collect();
+    problems.into_iter().zip(follows).filter(|(_, follows)| !follows).map(|(problem, _)| problem).collect()
+}
+
+impl Problem {
+    /// Returns whether this error follows from another one. `is_first` is true if the other stands before it.
+    fn follows_from(&self, cause: &Self, is_first: bool) -> bool {
+        if self.message.starts_with("no listener has this name") {
+            return cause.key.starts_with("listen");
+        }
+        if self.message.starts_with("no site has the name") {
+            return cause.key.starts_with("site[") && ["name", "hosts"].iter().any(|key| cause.is_about(key));
+        }
+        if self.file != cause.file {
+            return false;
+        }
+        if self.key.is_empty() && cause.key.is_empty() {
+            return is_first && self.line == cause.line && self.message.starts_with("not valid TOML");
+        }
+        let Some(table) = cause.table() else { return false };
+        if !self.key.starts_with(table) || self.key == cause.key && self.message == cause.message {
+            return false;
+        }
+        if self.message.starts_with("missing") {
+            let is_same = self.key == cause.key && !cause.message.starts_with("missing");
+            let is_misspelt = cause.is_unknown() && cause.table() == self.table();
+            return is_same
+                || is_misspelt && words(&self.message).chain([self.name()]).any(|word| cause.is_about(word));
+        }
+        let is_dependent = DEPENDENT.iter().any(|begin| self.message.starts_with(begin));
+        is_dependent
+            && self.key != cause.key
+            && !DEPENDENT.iter().any(|begin| cause.message.starts_with(begin))
+            && words(&self.message).any(|word| cause.is_about(word))
+    }
+
+    /// Returns the path of the table of the key, with its final dot. `None` for a key of the top level.
+    fn table(&self) -> Option<&str> {
+        self.key.rfind('.').map(|dot| &self.key[..=dot])
+    }
+
+    /// Returns the name of the key without its table and index.
+    fn name(&self) -> &str {
+        let name = self.key.rsplit('.').next().unwrap_or_default();
+        name.split('[').next().unwrap_or_default()
+    }
+
+    /// Returns whether the error is about a key that is not known.
+    fn is_unknown(&self) -> bool {
+        self.message.starts_with("unknown key")
+    }
+
+    /// Returns whether the error is about the key of this name, in the singular or plural, or about an unknown key in
+    /// whose place it is proposed.
+    fn is_about(&self, name: &str) -> bool {
+        let singular = |word: &str| word.strip_suffix('s').unwrap_or(word).to_owned();
+        let name = singular(name);
+        if self.is_unknown() {
+            return !self.message.contains("known keys are")
+                && words(&self.message).any(|word| singular(word) == name);
+        }
+        singular(self.name()) == name
+    }
+}
+
+/// Returns the words of a message that may be names of keys.
+fn words(message: &str) -> impl Iterator<Item = &str> {
+    message.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.len() > 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+
+    /// A file with references between all of its parts.
+    const FILE: &str = include_str!("consequences.toml");
+
+    /// Values that no key accepts.
+    const WRONG: &[&str] = &["1979-05-27", "'zz zz'", "[[[]]]"];
+
+    /// Keys without which others have no effect, each of which is then named.
+    const SEVERAL: &[&str] = &["ranges", "forward"];
+
+    fn faults(text: &str) -> Vec<String> {
+        match read("edge.toml", text) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.to_string().lines().map(str::to_owned).collect(),
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_valid_or_misspelt_is_one_finding() {
+        assert_eq!(faults(FILE), [""; 0]);
+        let lines: Vec<&str> = FILE.lines().collect();
+        let mut changed = 0;
+        for (at, line) in lines.iter().enumerate() {
+            let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| !key.starts_with(['#', '"']))
+            else {
+                continue;
+            };
+            let values = WRONG.iter().map(|wrong| format!("{key} = {wrong}"));
+            for wrong in values.chain([format!("x{key} = {value}")]) {
+                let mut text = lines.clone();
+                text[at] = &wrong;
+                let found = faults(&(text.join("\n") + "\n"));
+                let is_several = SEVERAL.contains(&key) && wrong.starts_with(key);
+                assert!(found.len() <= 1 || is_several, "line {}, {wrong}: {found:#?}", at + 1);
+                changed += usize::from(found.len() == 1);
+            }
+        }
+        // A value such as 'zz zz' is valid for some keys.
+        assert!(changed > 120, "{changed}");
+    }
+
+    #[test]
+    fn what_does_not_follow_stays() {
+        let listen = "[[listen]]\naddress = '127.0.0.1:80'\n";
+        for (text, count) in [
+            // Two keys that are missing, and a misspelt one that is neither.
+            ("[[site]]\nhosts = 'a.test'\n[[site.route]]\nbodylimit = 1\n", 3),
+            // A listener that does not exist, beside a fault of another part.
+            ("[[site]]\nhosts = 'a.test'\nlisten = 'x'\ndrop = true\n[limits]\nstreams = 0\n", 2),
+            ("[[site]]\nhosts = 'a.test'\ndrop = true\nbody_limit = 'x'\nreject = 'x'\n", 2),
+        ] {
+            let found = faults(&format!("{listen}{text}"));
+            assert_eq!(found.len(), count, "{text}: {found:#?}");
+        }
+    }
+}
