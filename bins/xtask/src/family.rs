@@ -62,6 +62,7 @@ const EXITS: &[(&str, i32, &[&str])] = &[
     ("acme-dns01", 2, &["--config", "nowhere.toml", "list"]),
     ("acme-dns01", 3, &["--config", "acme.toml", "check", "--dry"]),
     ("edge-proxyd", 0, &["check", "--no-files", "--config", "good.edge"]),
+    ("edge-proxyd", 0, &["--json", "check", "--no-files", "--config", "good.edge"]),
     ("edge-proxyd", 1, &["reload", "--control", "nowhere.sock"]),
     ("edge-proxyd", 2, &["check", "--config", "nowhere.edge"]),
     ("edge-proxyd", 3, &["check", "--no-files", "--config", "empty.edge"]),
