@@ -48,8 +48,9 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
 /// Number of refused lines after which the search for more of them ends.
 const MAX_REFUSED: usize = 200;
 
-/// Parses an app.ini without the lines that go-ini refuses, and returns findings about these (code `syntax`), too. The
-/// result is `None` if there are 200 of them.
+/// Parses an app.ini without the lines that go-ini refuses, and returns findings about these (code `syntax`), too. A
+/// quote that is not closed on its line although settings follow is taken for closed there, and is one finding (code
+/// `open-quote`). The result is `None` if there are 200 findings.
 pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>) {
     let (mut rest, mut refused) = (text.to_owned(), Vec::new());
     while refused.len() < MAX_REFUSED {

@@ -57,6 +57,9 @@ pub(super) const METHODS: &[&str] = &[
 /// Returns the requests for which the condition of an `if` directive is true, as far as that is known before they
 /// arrive: from constants, the client's address, the method, a client certificate that is not valid, or the path. Tests
 /// of files return [`Verdict::Files`], and everything else [`Verdict::Unknown`].
+///
+/// At another port than that of the scheme, Host has the port or, behind a mapping of ports, not. A condition that
+/// depends on that is [`Verdict::Unknown`].
 pub(super) fn verdict(directive: &Directive, variables: &Variables) -> Verdict {
     let found = evaluate(directive, variables);
     let is_certain = variables.context.has_default_port() || verdict_with_port(directive, variables) == found;
