@@ -284,8 +284,10 @@ impl Patterns<'_, '_> {
         location.handling.clone()
     }
 
-    /// Returns the handling of a path by an exact location among those for which `at` is true, or by a folder, whose
-    /// path without the final slash nginx redirects. `None` if neither matches.
+    /// Returns the handling of an exact path among the locations for which `at` is true: that of the location `= path`;
+    /// or, if only a location for `path/` exists and passes requests on, a redirect with 301 to `path/`, or its own
+    /// handling if that is not a forward. `None` if neither applies. Conditions of the location that match the path
+    /// perhaps are added to `perhaps`.
     fn exact_handling<'s>(
         &'s self,
         path: &str,

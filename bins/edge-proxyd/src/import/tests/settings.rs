@@ -76,3 +76,32 @@ fn a_name_at_two_listeners_keeps_the_certificate_of_each() {
     let pair = |listen: &str, file: &str| (listen.to_owned(), file.to_owned());
     assert_eq!(of, [pair("https-100.64.0.1", "/inside.pem"), pair("https-192.0.2.1", "/outside.pem")]);
 }
+
+#[test]
+fn directives_of_one_name_are_inherited_together_and_apart_from_others() {
+    let found = imported(
+        "server { listen 80; server_name a.test;\n\
+         grpc_set_header X-Kind rpc; proxy_set_header X-Kind page;\n\
+         proxy_cookie_path / /app/; proxy_cookie_domain inner.test a.test;\n\
+         location / { proxy_pass http://127.0.0.1:1; }\n\
+         location /rpc/ { grpc_pass grpc://127.0.0.1:2; }\n\
+         location /own/ { grpc_set_header X-Own rpc; proxy_cookie_domain other.test a.test; grpc_pass grpc://127.0.0.1:2; }\n\
+         location /page/ { grpc_set_header X-Own rpc; proxy_pass http://127.0.0.1:1; } }",
+    );
+    let a = site(&found, "a.test");
+    let set = |path: &str| {
+        let all = route(&a, path)["request_headers"]["set"].as_table().cloned().expect("fields");
+        all.iter()
+            .map(|(name, value)| format!("{name}: {}", value.as_str().unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(set("/"), ["X-Kind: page"], "{}", found.text);
+    assert_eq!(set("/rpc/"), ["X-Kind: rpc"]);
+    assert_eq!(set("/own/"), ["X-Own: rpc"]);
+    // A field of gRPC changes nothing of HTTP: the location is as the one around it.
+    assert!(!found.text.contains("path = \"/page/\""), "{}", found.text);
+    let cookies = &route(&a, "/own/")["cookies"];
+    assert_eq!(cookies["path"]["/"].as_str(), Some("/app/"), "{}", found.text);
+    let domains = cookies["domain"].as_table().expect("domains");
+    assert_eq!(domains.keys().collect::<Vec<_>>(), ["other.test"]);
+}
