@@ -13,11 +13,8 @@ pub(super) fn remove(problems: Vec<Problem>) -> Vec<Problem> {
         .iter()
         .enumerate()
         .map(|(at, problem)| {
-            let others = problems.iter().enumerate().filter(|(other, _)| *other != at);
-            others.into_iter().any(|(other, cause)| {
-                let is_first = other < at;
-                problem.follows_from(cause, is_first)
-            })
+            let mut others = problems.iter().enumerate().filter(|(other, _)| *other != at);
+            others.any(|(other, cause)| problem.follows_from(cause, other < at))
         })
         .collect();
     problems.into_iter().zip(follows).filter(|(_, follows)| !follows).map(|(problem, _)| problem).collect()
