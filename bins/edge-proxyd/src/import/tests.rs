@@ -314,7 +314,7 @@ fn an_expression_wins_over_longer_prefixes_and_loses_to_guarded_ones() {
 
 #[test]
 fn tcp_is_forwarded() {
-    let text = "stream { map $ssl_preread_server_name $to { a.test 10.0.0.1:443; .b.test 10.0.0.2:443; }\n\
+    let text = "stream { map $ssl_preread_server_name $to { hostnames; a.test 10.0.0.1:443; .b.test 10.0.0.2:443; }\n\
          server { listen 22; proxy_pass 100.64.0.2:22; proxy_protocol on; allow 100.64.0.0/10; deny all; proxy_timeout 2h; }\n\
          server { listen 443; ssl_preread on; proxy_pass $to; }\n server { listen 53 udp; proxy_pass 10.0.0.3:53; } }";
     let found = imported(text);
