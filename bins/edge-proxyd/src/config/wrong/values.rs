@@ -100,8 +100,8 @@ pub(super) const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[site]]", "timeouts", "{ idle = '1m' }", "write it in [timeouts]"),
     (
         "[[site]]",
-        "passthrough",
-        "'tcp://127.0.0.1:1'\ntimeouts = { body = '1s' }",
+        "timeouts",
+        "{ body = '1s' }\npassthrough = 'tcp://127.0.0.1:1'",
         "whose requests are never seen",
     ),
     ("[[site]]", "auth", "'opn'", "did you mean `open`?"),
