@@ -40,10 +40,15 @@ impl Problem {
             return false;
         }
         if self.message.starts_with("missing") {
-            let is_same = self.key == cause.key && !cause.message.starts_with("missing");
-            let is_misspelt = cause.is_unknown() && cause.table() == self.table();
-            return is_same
-                || is_misspelt && words(&self.message).chain([self.name()]).any(|word| cause.is_about(word));
+            if cause.message.starts_with("missing") {
+                return false;
+            }
+            let is_beside = cause.table() == self.table();
+            let mut named = words(&self.message).chain([self.name()]);
+            return self.key == cause.key || is_beside && named.any(|word| cause.is_about(word));
+        }
+        if self.message.starts_with("is empty") {
+            return cause.key.strip_prefix(self.key.as_str()).is_some_and(|rest| rest.starts_with('['));
         }
         let is_dependent = DEPENDENT.iter().any(|begin| self.message.starts_with(begin));
         is_dependent
