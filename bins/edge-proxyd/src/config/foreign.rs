@@ -196,8 +196,8 @@ mod tests {
             ("ssl", "listen[0]", "write tls = true"),
             ("url", "upstream.app", "write target = \"http://127.0.0.1:3000\""),
             ("entrypoints", "site[0]", "write [[listen]] with address"),
-            ("idle", "site[0].timeouts", super::BEFORE_THE_SITE),
-            ("idle", "site[0].route[1].timeouts", super::BEFORE_THE_SITE),
+            ("idle", "site[0].timeouts", BEFORE_THE_SITE),
+            ("idle", "site[0].route[1].timeouts", BEFORE_THE_SITE),
         ] {
             assert_eq!(hint_for(word, table).as_deref(), Some(expected), "{word} in {table}");
         }
