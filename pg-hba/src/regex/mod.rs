@@ -150,6 +150,25 @@ mod tests {
         assert!(matches("(|x)y", "y"));
     }
 
+    /// As PostgreSQL 19 decides: the number of optional parts in a row counts by its square.
+    #[test]
+    fn the_size_of_a_pattern_is_limited() {
+        for pattern in ["((a){255}){100}", "((a?){100}){10}", "(a{1,255}){50}", "((a|bc){255}){25}"] {
+            assert!(Pattern::new(pattern).is_ok(), "{pattern}");
+        }
+        for pattern in [
+            "((a?){255}){39}",
+            "((a?){100}){18}",
+            "((a*){255}){39}",
+            "((a?b?){255}){20}",
+            "(((a?)?){255}){20}",
+            "((a){255}){255}",
+            "((abcdefgh){255}){100}",
+        ] {
+            assert!(refused(pattern).contains("too complex"), "{pattern}");
+        }
+    }
+
     /// As PostgreSQL 18 decides.
     #[test]
     fn repetitions_of_nothing_count() {

@@ -6,8 +6,14 @@ use super::error::PatternError;
 use super::parse::{Assertion, Node};
 use crate::encoding::encode_file;
 
-/// Maximum number of instructions of an automaton, to which repetitions of empty groups are added.
-const MAX_STEPS: usize = 20_000;
+/// Maximum number of instructions of an automaton, to which repetitions of empty groups are added. The server accepts
+/// somewhat more, depending on its `max_stack_depth` and its build: it recurses over the states.
+const MAX_STEPS: usize = 30_000;
+
+/// Maximum number of transitions by a character, once those without one are removed. The server removes them, too, and
+/// rejects a pattern whose transitions exceed its memory limit (`REG_MAX_COMPILE_SPACE` in regguts.h): 1,000 optional
+/// parts in a row are accepted, 1,800 are not.
+const MAX_TRANSITIONS: usize = 1_300_000;
 
 /// An instruction. The numbers of [`Step::Fork`] and the last number of the others are positions of the next
 /// instructions; the first one of [`Step::Take`] is that of a character set.
@@ -62,17 +68,51 @@ impl Automaton {
     /// Builds the automaton of a pattern. `None` for a pattern with lookaround or back references.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] above 20,000 instructions, including repetitions of empty groups.
+    /// Returns [`PatternError::TooComplex`] above 30,000 instructions, including repetitions of empty groups.
     pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
         if !is_regular(node) {
             return Ok(None);
         }
         let mut automaton = Self { steps: vec![Step::Match], sets: Vec::new(), start: 0, empty: 0 };
         automaton.start = automaton.add(node, 0)?;
+        automaton.check_transitions()?;
         Ok(Some(automaton))
     }
 
-    /// Returns the number of instructions, at most 20,000.
+    /// Checks the number of transitions by a character between instructions.
+    ///
+    /// # Errors
+    /// Returns [`PatternError::TooComplex`] above [`MAX_TRANSITIONS`].
+    fn check_transitions(&self) -> Result<(), PatternError> {
+        let after = |step: &Step| match step {
+            Step::Take(_, then) => Some(*then),
+            _ => None,
+        };
+        let mut sources: Vec<usize> = self.steps.iter().filter_map(after).chain([self.start]).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let (mut seen_from, mut transitions) = (vec![usize::MAX; self.steps.len()], 0);
+        for source in sources {
+            let mut pending = vec![source];
+            while let Some(position) = pending.pop() {
+                if std::mem::replace(&mut seen_from[position], source) == source {
+                    continue;
+                }
+                match self.steps[position] {
+                    Step::Match => {}
+                    Step::Fork(one, other) => pending.extend([one, other]),
+                    Step::Assert(_, then) => pending.push(then),
+                    Step::Take(..) => transitions += 1,
+                }
+            }
+            if transitions > MAX_TRANSITIONS {
+                return Err(PatternError::TooComplex);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of instructions, at most 30,000.
     pub(crate) fn size(&self) -> usize {
         self.steps.len()
     }
@@ -220,7 +260,7 @@ impl Automaton {
     /// Checks that there is room for another instruction or empty repetition.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] if instructions and empty repetitions are already 20,000 together.
+    /// Returns [`PatternError::TooComplex`] if instructions and empty repetitions are already 30,000 together.
     fn check_size(&self) -> Result<(), PatternError> {
         if self.steps.len() + self.empty >= MAX_STEPS { Err(PatternError::TooComplex) } else { Ok(()) }
     }
