@@ -332,7 +332,8 @@ fn browsers_are_told_to_use_https_over_https_only() {
     let edge = edge(origin.address(), |config| {
         let said = Response { status: 404, content_type: "text/plain".into(), body: b"no".to_vec() };
         config.sites[0].routes.push(Route::new(PathMatch::Prefix("/no".into()), Action::Respond(said)));
-        config.sites[0].hsts = Some(Hsts { max_age: 31_536_000, include_subdomains: true, preload: false });
+        config.sites[0].response_policies.hsts =
+            Some(Hsts { max_age: 31_536_000, include_subdomains: true, preload: false });
     });
     for path in ["/", "/no"] {
         let mut stream = tls(edge.tls(), &http1(edge.root())).unwrap();

@@ -29,7 +29,7 @@ impl Observer for Records {
 fn refusing() -> (Edge, Arc<Records>) {
     let mut edge = Edge::before(testkit::nobody(), 1);
     let site = &mut edge.config.sites[0];
-    site.hsts = Some(Hsts { max_age: 77, include_subdomains: false, preload: false });
+    site.response_policies.hsts = Some(Hsts { max_age: 77, include_subdomains: false, preload: false });
     site.response_fields.set.push(("X-Frame-Options".into(), "DENY".into()));
     site.body_limit = Some(10);
     let mut denied =

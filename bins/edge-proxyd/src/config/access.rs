@@ -1,4 +1,4 @@
-//! The readers of `auth`, `rate`, `hsts` and `compression` of a site, and of `rate` of a listener.
+//! The readers of `auth`, `rate` and `compression` of a site, and of `rate` of a listener.
 
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
@@ -6,7 +6,7 @@ use super::upstream::{REFERRED, upstream_name};
 use edge_policy::auth::basic::users;
 use edge_policy::rate::Rate;
 use edge_proxy::config::{
-    Auth, BasicAuth, Coding, Compression, ConnectionLimits, ForwardAuth, Hsts, RateLimits, Site, Upstream,
+    Auth, BasicAuth, Coding, Compression, ConnectionLimits, ForwardAuth, RateLimits, Site, Upstream,
 };
 
 /// Known authentication services: the name, the path of the authentication request, and the response fields that are
@@ -71,13 +71,6 @@ pub(super) static CONNECTION_LIMITS: &[Key] = &[
     Key::new("concurrent", CONCURRENT),
 ];
 
-/// The keys of `hsts` of a site.
-pub(super) static HSTS: &[Key] = &[
-    Key::new("max_age", Kind::Duration),
-    Key::new("include_subdomains", Kind::Boolean),
-    Key::new("preload", Kind::Boolean),
-];
-
 /// The kinds of value of `compression`: a boolean, or a table.
 pub(super) const COMPRESSION: Kind = Kind::Either(&[
     Kind::Boolean,
@@ -94,12 +87,11 @@ const NAMES: [(&str, usize); 2] = [(SERVICES[0].0, 0), (SERVICES[1].0, 1)];
 /// The words of `codings`, the content codings of compression.
 const CODINGS: [(&str, Coding); 3] = [("zstd", Coding::Zstd), ("br", Coding::Brotli), ("gzip", Coding::Gzip)];
 
-/// Reads `auth`, `rate`, `hsts` and `compression` of a site into `site`. An upstream that `auth` names by its address
+/// Reads `auth`, `rate` and `compression` of a site into `site`. An upstream that `auth` names by its address
 /// is appended to `upstreams`.
 pub(super) fn read(table: &Table<'_, '_>, site: &mut Site, upstreams: &mut Vec<Upstream>) {
     site.auth = auth(table, upstreams);
     site.rate = table.table("rate").map(|rate| rates(&rate)).unwrap_or_default();
-    site.hsts = table.table("hsts").map(|table| hsts(&table));
     site.compression = table.get("compression").and_then(|value| compression(&value));
 }
 
@@ -214,21 +206,6 @@ fn rate(table: &Table<'_, '_>, key: &'static str, burst_key: &'static str) -> Op
 /// Reads a whole number. `None` if the key is missing or the value not valid, which is reported.
 fn count(table: &Table<'_, '_>, key: &'static str) -> Option<u32> {
     table.get(key).and_then(|value| value.number()).map(|count| count as u32)
-}
-
-/// Reads the table `hsts`. `max_age` is 365 days by default; the other keys are false.
-fn hsts(table: &Table<'_, '_>) -> Hsts {
-    let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
-    let hsts = Hsts {
-        max_age: table
-            .get("max_age")
-            .and_then(|value| value.duration())
-            .map_or(31_536_000, |duration| duration.as_secs()),
-        include_subdomains: boolean("include_subdomains"),
-        preload: boolean("preload"),
-    };
-    table.finish();
-    hsts
 }
 
 /// Reads the value of `compression`: `true` for the defaults, `false`, or a table, whose missing keys have the

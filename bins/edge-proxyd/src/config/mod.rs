@@ -17,6 +17,7 @@ mod listen;
 mod named_file;
 mod problem;
 mod ranges;
+mod response;
 mod rewrite;
 mod sandbox;
 mod schema;

@@ -7,6 +7,7 @@ use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
 use super::listen::{SITE_TIMEOUTS, site_timeouts};
 use super::ranges;
+use super::response;
 use super::rewrite::{self, COOKIES, EDITS, edits};
 use super::upstream::{REFERRED, tcp_upstream_name, upstream_name};
 use edge_proxy::config::{
@@ -35,7 +36,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("timeouts", Kind::Table(SITE_TIMEOUTS)),
     Key::new("auth", access::AUTH),
     Key::new("rate", Kind::Table(access::RATES)),
-    Key::new("hsts", Kind::Table(access::HSTS)),
+    Key::new("hsts", Kind::Table(response::HSTS)),
     Key::new("compression", access::COMPRESSION),
     Key::new("maintenance", Kind::Table(MAINTENANCE)),
     Key::new("error_page", Kind::Tables(rewrite::ERROR_PAGE)),
@@ -202,6 +203,7 @@ fn site(i: usize, table: &Table<'_, '_>, upstreams: &mut Vec<Upstream>, global: 
         site.upgrade = protocols;
     }
     access::read(table, &mut site, upstreams);
+    site.response_policies = response::policies(table);
     site.maintenance = table.table("maintenance").map(|table| maintenance(&table));
     site.error_pages = rewrite::error_pages(table);
     site.timeouts = table.table("timeouts").map(|timeouts| {

@@ -1,8 +1,7 @@
-//! Authentication, rate limits, HSTS and compression of a site.
+//! Authentication, rate limits and compression of a site.
 
 use crate::auth::basic::User;
 use crate::rate::Rate;
-use std::fmt;
 
 /// The authentication required of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,33 +51,6 @@ pub struct RateLimits {
     pub site: Option<Rate>,
     /// The highest number of requests in flight, at least 1. A request above it gets 503. `None` for no limit.
     pub concurrent: Option<u32>,
-}
-
-/// The Strict-Transport-Security policy (RFC 6797), which makes browsers use HTTPS only. The field is sent on secure
-/// transports only and replaces the upstream's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hsts {
-    /// The `max-age` directive, in seconds.
-    pub max_age: u64,
-    /// The `includeSubDomains` directive.
-    pub include_subdomains: bool,
-    /// The `preload` directive, by which the owner consents to the preload lists of browsers. Requires
-    /// `include_subdomains` and a `max_age` of at least 31536000.
-    pub preload: bool,
-}
-
-/// Formats the policy as the field value, such as `max-age=31536000; includeSubDomains; preload`.
-impl fmt::Display for Hsts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "max-age={}", self.max_age)?;
-        if self.include_subdomains {
-            f.write_str("; includeSubDomains")?;
-        }
-        if self.preload {
-            f.write_str("; preload")?;
-        }
-        Ok(())
-    }
 }
 
 /// Compression of response content on its way to the client.

@@ -7,6 +7,7 @@ mod access;
 mod balance;
 mod client_certificate;
 mod forward;
+mod response;
 mod rewrite;
 mod site;
 mod tailnet;
@@ -14,10 +15,11 @@ mod tailnet;
 mod tracing;
 mod upstream;
 
-pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, Hsts, RateLimits};
+pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use client_certificate::{CertificateField, CertificateMode, ClientCertificates};
 pub use forward::{ConnectionLimits, Forward};
+pub use response::{Hsts, ResponsePolicies};
 pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
     Access, Action, CaseSensitivity, ErrorPage, FieldEdits, Maintenance, PathMatch, PlainHttp, Reject,

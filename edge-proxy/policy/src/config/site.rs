@@ -1,7 +1,7 @@
 //! Sites: virtual hosts, their routes and actions.
 
 use crate::config::{
-    Auth, ClientCertificates, Compression, CookieRules, Hsts, PrefixRule, RateLimits, Timeouts,
+    Auth, ClientCertificates, Compression, CookieRules, PrefixRule, RateLimits, ResponsePolicies, Timeouts,
 };
 use crate::handler::{Handler, HandlerRef};
 use edge_http::host::HostPattern;
@@ -62,8 +62,8 @@ pub struct Site {
     pub auth: Option<Auth>,
     /// The rate limits of the site.
     pub rate: RateLimits,
-    /// The Strict-Transport-Security policy. `None` sends no such field.
-    pub hsts: Option<Hsts>,
+    /// The policies for browsers, which responses carry as fields.
+    pub response_policies: ResponsePolicies,
     /// Compression of responses. `None`, the default, disables it.
     pub compression: Option<Compression>,
     /// The protocols that clients may switch to by Upgrade (RFC 9110 §7.8). Default: `websocket`. HTTP and TLS are not
@@ -96,7 +96,7 @@ impl Site {
             error_pages: Vec::new(),
             auth: None,
             rate: RateLimits::default(),
-            hsts: None,
+            response_policies: ResponsePolicies::default(),
             compression: None,
             upgrade: vec!["websocket".into()],
         }

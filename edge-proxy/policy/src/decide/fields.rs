@@ -71,8 +71,8 @@ pub fn request_fields(
 }
 
 /// Prepares a response head of an upstream, or of the proxy itself, for the client: removes hop-by-hop fields, TE and
-/// the upstream's Alt-Svc, which names an address that the client cannot reach, adds the site's
-/// Strict-Transport-Security to final responses on secure transports, and applies the edits of the site, and the
+/// the upstream's Alt-Svc, which names an address that the client cannot reach, sets the fields of the site's
+/// [`ResponsePolicies`](crate::config::ResponsePolicies) in final responses, and applies the edits of the site, and the
 /// cookie rules and the edits of the route. `alt_svc` is the value that is advertised to clients on TLS over TCP (RFC
 /// 7838), in final responses other than 421 (§6), unless the site is not served over HTTP/3.
 pub fn response_fields(
@@ -94,9 +94,8 @@ pub fn response_fields(
         head.fields.push(b"Alt-Svc", value.as_bytes());
     }
     if let Some((_, site)) = decision.site {
-        if let Some(hsts) = site.hsts.filter(|_| facts.transport.is_secure() && !head.is_interim()) {
-            head.fields.remove_named(b"strict-transport-security");
-            head.fields.push(b"Strict-Transport-Security", hsts.to_string().as_bytes());
+        if !head.is_interim() {
+            site.response_policies.apply(facts.transport.is_secure(), &mut head.fields);
         }
         edits::apply(&site.response_fields, &mut head.fields);
     }

@@ -1,4 +1,4 @@
-//! Validation of authentication, rates, HSTS and compression.
+//! Validation of authentication, rates, policies for browsers and compression.
 
 use super::field_name::check_name;
 use super::{ConfigPart, nearest};
@@ -8,11 +8,8 @@ use crate::config::{
 use edge_http::grammar::is_target;
 use std::collections::HashSet;
 
-/// A year in seconds: the lowest `max-age` that the preload list accepts.
-const YEAR: u64 = 31_536_000;
-
-/// Checks the authentication, the limit of concurrent requests, the client certificates, HSTS and compression of a
-/// site. The limit must not be 0; `preload` needs `include_subdomains` and a `max-age` of at least a year.
+/// Checks the authentication, the limit of concurrent requests, the client certificates, the policies for browsers and
+/// compression of a site. The limit must not be 0.
 pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site) {
     if let Some(auth) = &site.auth {
         check_auth(part, config, auth);
@@ -27,15 +24,8 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
     if let Some(asked) = &site.client_certificates {
         check_certificates(part, site, asked);
     }
-    if let Some(hsts) = site.hsts
-        && hsts.preload
-        && (!hsts.include_subdomains || hsts.max_age < YEAR)
-    {
-        part.add_error(
-            "hsts.preload",
-            "true",
-            "needs include_subdomains = true and a max_age of at least a year, or the preload list refuses it",
-        );
+    for error in site.response_policies.errors() {
+        part.add_error(error.key, error.value, error.why);
     }
     if let Some(compression) = &site.compression {
         check_compression(part, compression);

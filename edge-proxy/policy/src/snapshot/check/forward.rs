@@ -52,7 +52,6 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         ("auth", site.auth.is_some()),
         ("client_certificates", site.client_certificates.is_some()),
         ("early_data", site.early_data),
-        ("hsts", site.hsts.is_some()),
         ("compression", site.compression.is_some()),
         ("rate", site.rate != RateLimits::default()),
         ("maintenance", site.maintenance.is_some()),
@@ -61,7 +60,8 @@ pub(super) fn check_site(part: &mut ConfigPart<'_>, config: &Config, site: &Site
         ("request_fields", site.request_fields != FieldEdits::default()),
         ("upgrade", site.upgrade != ["websocket"]),
     ];
-    for (key, _) in beside.iter().filter(|(_, there)| *there) {
+    let beside = beside.into_iter().filter(|(_, there)| *there).map(|(key, _)| key);
+    for key in beside.chain(site.response_policies.keys()) {
         part.add_error(
             key,
             "",
