@@ -3,7 +3,10 @@
 use super::{Provider, ProviderError, ZoneMatch, configured_zone};
 use async_trait::async_trait;
 use dns_update::{DnsRecord, DnsRecordType, DnsUpdater, Error};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 /// Provider for a service of the dns-update crate. The zones are configured by name, since the crate cannot list them.
 ///
@@ -30,41 +33,245 @@ impl DnsUpdateProvider {
     /// Creates a provider for a service that is authenticated by a single token. `zones` are the names of its zones.
     ///
     /// # Errors
-    /// Returns a [`ProviderError`] if the service is not known, cannot be used or rejects the settings; the message
-    /// lists the known services.
+    /// Returns a [`ProviderError`] if the service is not known, takes other credentials, or rejects the settings; the
+    /// message lists what is known.
     pub fn with_token(
         service: &str,
-        token: &secrecy::SecretString,
+        token: &SecretString,
         zones: Vec<String>,
     ) -> Result<Self, ProviderError> {
-        use secrecy::ExposeSecret;
-        let token = token.expose_secret();
-        let within = Some(std::time::Duration::from_secs(30));
-        let made = match service {
-            "bunny" => DnsUpdater::new_bunny(token, within),
-            "desec" => DnsUpdater::new_desec(token, within),
-            "digitalocean" => DnsUpdater::new_digitalocean(token, within),
-            "dynu" => DnsUpdater::new_dynu(token, within),
-            "gandi" => DnsUpdater::new_gandiv5(token, within),
-            "gcore" => DnsUpdater::new_gcore(token, within),
-            "hetzner" => DnsUpdater::new_hetzner(token, within),
-            "ionos" => DnsUpdater::new_ionos(token, within),
-            "linode" => DnsUpdater::new_linode(token, within),
-            "vultr" => DnsUpdater::new_vultr(token, within),
-            // DuckDNS has one TXT value per name, so a second value cannot be added.
-            "duckdns" => {
-                let why = "duckdns keeps a single TXT record that cannot be added to: use exec with a program of its own";
-                return Err(ProviderError::lasting("dns-update", why));
-            }
-            _ => {
-                let known = "bunny, desec, digitalocean, dynu, gandi, gcore, hetzner, ionos, linode, vultr";
-                let why = format!(
-                    "not a known service: `{service}`: expected one of {known}; others take more than a token: use the library, or exec"
-                );
-                return Err(ProviderError::lasting("dns-update", why));
-            }
-        };
-        Ok(Self::new(made.map_err(|why| provider_error(service, &why))?, zones))
+        let service = DnsUpdateService::new(service).credential("token", token.clone());
+        service.connect(zones).map_err(|why| ProviderError::lasting("dns-update", why.to_string()))
+    }
+}
+
+/// Access to a DNS service that dns-update knows: its name, and the credentials that it takes.
+#[derive(Debug)]
+pub struct DnsUpdateService {
+    name: String,
+    credentials: BTreeMap<String, SecretString>,
+    base: Option<String>,
+}
+
+impl DnsUpdateService {
+    /// Creates the access to a service by its name, such as `desec`, without credentials.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), credentials: BTreeMap::new(), base: None }
+    }
+
+    /// Adds a credential by its key, such as `token` or `api_key`. Replaces one of the same key.
+    #[must_use]
+    pub fn credential(mut self, key: impl Into<String>, value: SecretString) -> Self {
+        self.credentials.insert(key.into(), value);
+        self
+    }
+
+    /// Sets the base URL of the API, for a service that one runs oneself.
+    #[must_use]
+    pub fn base(mut self, base: impl Into<String>) -> Self {
+        self.base = Some(base.into());
+        self
+    }
+
+    /// Checks that a service is known, and that it takes exactly these credentials and, if `base`, the URL of its API.
+    /// Needs no value of a credential.
+    ///
+    /// # Errors
+    /// Returns a [`ServiceError`] that names what is missing or not known.
+    pub fn check<'k>(
+        name: &str,
+        keys: impl IntoIterator<Item = &'k str>,
+        base: bool,
+    ) -> Result<(), ServiceError> {
+        let service = Service::named(name)?;
+        let keys: BTreeSet<&str> = keys.into_iter().collect();
+        let listed = || service.credentials.join(", ");
+        if let Some(missing) = service.credentials.iter().find(|key| !keys.contains(**key)) {
+            return Err(ServiceError::MissingCredential { service: service.name, key: missing });
+        }
+        if let Some(other) = keys.iter().find(|key| !service.credentials.contains(key)) {
+            let (key, known) = ((*other).to_owned(), listed());
+            return Err(ServiceError::UnknownCredential { service: service.name, key, known });
+        }
+        match (service.base, base) {
+            (true, false) => Err(ServiceError::MissingBase { service: service.name }),
+            (false, true) => Err(ServiceError::FixedBase { service: service.name }),
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+
+    /// Creates a provider for zones of the service, by their names. Sends no request.
+    ///
+    /// # Errors
+    /// Returns a [`ServiceError`] if the service is not known, a credential or the base URL is missing or not known, or
+    /// dns-update rejects a value.
+    pub fn connect(&self, zones: Vec<String>) -> Result<DnsUpdateProvider, ServiceError> {
+        Self::check(&self.name, self.credentials.keys().map(String::as_str), self.base.is_some())?;
+        let service = Service::named(&self.name)?;
+        let updater = (service.updater)(self);
+        let updater = updater.map_err(|why| ServiceError::Rejected(provider_error(service.name, &why)))?;
+        Ok(DnsUpdateProvider::new(updater, zones))
+    }
+
+    /// Returns the value of a credential. Empty if there is none, which [`check`](Self::check) has excluded.
+    fn value(&self, key: &str) -> &str {
+        self.credentials.get(key).map_or("", |value| value.expose_secret())
+    }
+}
+
+/// Reason why a provider for a service cannot be created.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The service is not known.
+    #[error(
+        "not a known service: `{service}`: expected one of {known}; for others use exec with a program of your own, or \
+         the library"
+    )]
+    Unknown {
+        /// Name of the service.
+        service: String,
+        /// Names of the known services.
+        known: String,
+    },
+    /// The service cannot keep two TXT records of one name.
+    #[error(
+        "{service} keeps a single TXT record that cannot be added to: use exec with a program of your own"
+    )]
+    SingleRecord {
+        /// Name of the service.
+        service: &'static str,
+    },
+    /// A credential is missing.
+    #[error("{service} takes the credential `{key}`, which is missing")]
+    MissingCredential {
+        /// Name of the service.
+        service: &'static str,
+        /// Key of the credential.
+        key: &'static str,
+    },
+    /// The service takes no such credential.
+    #[error("not a credential of {service}: `{key}`: expected {known}")]
+    UnknownCredential {
+        /// Name of the service.
+        service: &'static str,
+        /// Key of the credential.
+        key: String,
+        /// Keys of its credentials.
+        known: String,
+    },
+    /// The base URL of the API is missing, which depends on the installation.
+    #[error("{service} takes the base URL of its API, which is missing: write base")]
+    MissingBase {
+        /// Name of the service.
+        service: &'static str,
+    },
+    /// The base URL of the API cannot be chosen.
+    #[error("the API of {service} has a fixed address: leave base out")]
+    FixedBase {
+        /// Name of the service.
+        service: &'static str,
+    },
+    /// dns-update rejects a value.
+    #[error(transparent)]
+    Rejected(ProviderError),
+}
+
+/// A service of dns-update whose records can be added to and removed by value.
+struct Service {
+    name: &'static str,
+    /// Keys of its credentials, all of which are required.
+    credentials: &'static [&'static str],
+    /// `true` if the base URL of its API is required, `false` if it is fixed.
+    base: bool,
+    updater: fn(&DnsUpdateService) -> dns_update::Result<DnsUpdater>,
+}
+
+/// Time limit of a request.
+const TIMEOUT: Option<Duration> = Some(Duration::from_secs(30));
+
+/// The credential of most services.
+const TOKEN: &[&str] = &["token"];
+
+/// The known services, by name. To add one takes a line here, and one in the documentation of the program.
+const SERVICES: &[Service] = &[
+    Service {
+        name: "bunny",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_bunny(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "desec",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_desec(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "digitalocean",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_digitalocean(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "dynu",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_dynu(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "gandi",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_gandiv5(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "gcore",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_gcore(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "hetzner",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_hetzner(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "ionos",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_ionos(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "linode",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_linode(with.value("token"), TIMEOUT),
+    },
+    Service {
+        name: "vultr",
+        credentials: TOKEN,
+        base: false,
+        updater: |with| DnsUpdater::new_vultr(with.value("token"), TIMEOUT),
+    },
+];
+
+impl Service {
+    /// Returns a service by its name.
+    ///
+    /// # Errors
+    /// Returns a [`ServiceError`] if it is not known, or cannot add a record to others of the same name.
+    fn named(name: &str) -> Result<&'static Self, ServiceError> {
+        // Duck DNS has one TXT value per name, so that a second value cannot be added.
+        if name == "duckdns" {
+            return Err(ServiceError::SingleRecord { service: "duckdns" });
+        }
+        SERVICES.iter().find(|service| service.name == name).ok_or_else(|| {
+            let known: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
+            ServiceError::Unknown { service: name.to_owned(), known: known.join(", ") }
+        })
     }
 }
 

@@ -10,7 +10,7 @@ mod rfc2136;
 pub use acme_dns::AcmeDns;
 pub use cloudflare::{Cloudflare, CloudflareAuth, Scope};
 #[cfg(feature = "dns-update")]
-pub use dns_update::DnsUpdateProvider;
+pub use dns_update::{DnsUpdateProvider, DnsUpdateService, ServiceError};
 pub use exec::Exec;
 pub use rfc2136::{Rfc2136, TsigAlgorithm};
 

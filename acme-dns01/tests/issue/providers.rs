@@ -3,7 +3,7 @@
 use crate::lab::{Lab, certificate};
 use acme_dns01::client::Http;
 use acme_dns01::engine::RoundOutcome;
-use acme_dns01::provider::{AcmeDns, DnsUpdateProvider, Exec, Provider};
+use acme_dns01::provider::{AcmeDns, DnsUpdateProvider, DnsUpdateService, Exec, Provider};
 use dns_update::{DnsUpdater, TsigAlgorithm};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -87,4 +87,18 @@ async fn a_certificate_by_dns_update() {
     let why = DnsUpdateProvider::with_token("nobody", &token, Vec::new()).expect_err("no such service");
     assert!(why.to_string().contains("hetzner"), "{why}");
     assert!(DnsUpdateProvider::with_token("hetzner", &token, Vec::new()).is_ok());
+}
+
+#[test]
+fn credentials_of_a_service_are_checked_before_they_are_read() {
+    let wrong = |name: &str, keys: &[&str], base: bool, expected: &str| {
+        let why = DnsUpdateService::check(name, keys.iter().copied(), base).expect_err(expected).to_string();
+        assert!(why.contains(expected), "{name} {keys:?}: {why}");
+    };
+    assert!(DnsUpdateService::check("desec", ["token"], false).is_ok());
+    wrong("nobody", &["token"], false, "expected one of bunny, desec");
+    wrong("duckdns", &["token"], false, "single TXT record");
+    wrong("desec", &[], false, "desec takes the credential `token`, which is missing");
+    wrong("desec", &["api_key", "token"], false, "not a credential of desec: `api_key`: expected token");
+    wrong("desec", &["token"], true, "leave base out");
 }

@@ -7,7 +7,8 @@ use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::propagation::LookupMode;
 use acme_dns01::provider::{
-    AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateProvider, Exec, Provider, Rfc2136, TsigAlgorithm,
+    AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateService, Exec, Provider, Rfc2136, ServiceError,
+    TsigAlgorithm,
 };
 use acme_dns01::store::{Encryption, FileStore, Mirror, Ownership, PostgresStore, Store};
 use base64::Engine as _;
@@ -149,7 +150,13 @@ impl Settings {
                 }
                 ProviderSettings::Rfc2136 { key, .. } => vec![("key", key.as_ref())],
                 ProviderSettings::AcmeDns { password, .. } => vec![("password", Some(password))],
-                ProviderSettings::DnsUpdate { token, .. } => vec![("token", Some(token))],
+                ProviderSettings::DnsUpdate { token, credentials, .. } => {
+                    let named = credentials.iter();
+                    let named =
+                        named.map(|(key, secret)| (format!("provider.{name}.credentials.{key}"), secret));
+                    all.extend(named);
+                    vec![("token", token.as_ref())]
+                }
                 ProviderSettings::Exec { .. } => Vec::new(),
             };
             let of = of.into_iter().filter_map(|(part, reference)| Some((part, reference?)));
@@ -305,9 +312,20 @@ impl Settings {
     }
 }
 
+/// Returns the key of a provider's settings that an error of a dns-update service is about.
+fn service_part(why: &ServiceError) -> &'static str {
+    match why {
+        ServiceError::MissingCredential { key: "token", .. } => "token",
+        ServiceError::UnknownCredential { key, .. } if key == "token" => "token",
+        ServiceError::MissingCredential { .. } | ServiceError::UnknownCredential { .. } => "credentials",
+        ServiceError::MissingBase { .. } | ServiceError::FixedBase { .. } => "base",
+        _ => "service",
+    }
+}
+
 /// Returns the error of a provider whose keys do not go together, found without secrets: Cloudflare without exactly one
-/// of token, and email with key; RFC 2136 with an unknown algorithm, or only one of key name and key. `None` for others
-/// and without an error.
+/// of token, and email with key; RFC 2136 with an unknown algorithm, or only one of key name and key; a service of
+/// dns-update that is not known, or takes other credentials. `None` for others and without an error.
 fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
     let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
     match written {
@@ -324,9 +342,14 @@ fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> 
                 false => fault("key_name", "and key belong together: write both, or none"),
             }
         }
-        ProviderSettings::AcmeDns { .. }
-        | ProviderSettings::Exec { .. }
-        | ProviderSettings::DnsUpdate { .. } => None,
+        ProviderSettings::DnsUpdate { service, token, credentials, base, .. } => {
+            let keys = token.iter().map(|_| "token").chain(credentials.keys().map(String::as_str));
+            match DnsUpdateService::check(service, keys, base.is_some()) {
+                Ok(()) => None,
+                Err(why) => fault(service_part(&why), &why.to_string()),
+            }
+        }
+        ProviderSettings::AcmeDns { .. } | ProviderSettings::Exec { .. } => None,
     }
 }
 
@@ -428,10 +451,19 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
             Arc::new(AcmeDns::new(http.clone(), base, full_domain, subdomain, username, password))
         }
         ProviderSettings::Exec { program, zones } => Arc::new(Exec::new(program, zones.clone())),
-        ProviderSettings::DnsUpdate { service, token, zones } => {
-            let token = read(&key("token"), token)?;
-            let made = DnsUpdateProvider::with_token(service, &token, zones.clone());
-            Arc::new(made.map_err(|why| value_error(key("service"), why.why))?)
+        ProviderSettings::DnsUpdate { service, token, credentials, base, zones } => {
+            let mut access = DnsUpdateService::new(service);
+            if let Some(token) = token {
+                access = access.credential("token", read(&key("token"), token)?);
+            }
+            for (part, secret) in credentials {
+                access = access.credential(part, read(&key(&format!("credentials.{part}")), secret)?);
+            }
+            if let Some(base) = base {
+                access = access.base(base);
+            }
+            let made = access.connect(zones.clone());
+            Arc::new(made.map_err(|why| value_error(key(service_part(&why)), why.to_string()))?)
         }
     })
 }

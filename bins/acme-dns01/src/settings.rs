@@ -130,7 +130,10 @@ impl Settings {
                 }
                 ProviderSettings::Rfc2136 { key, .. } => all.extend(key),
                 ProviderSettings::AcmeDns { password, .. } => all.push(password),
-                ProviderSettings::DnsUpdate { token, .. } => all.push(token),
+                ProviderSettings::DnsUpdate { token, credentials, .. } => {
+                    all.extend(token);
+                    all.extend(credentials.values());
+                }
                 ProviderSettings::Exec { .. } => {}
             }
         }
@@ -260,13 +263,19 @@ pub enum ProviderSettings {
         #[serde(default)]
         zones: Vec<String>,
     },
-    /// A service of the dns-update crate that is authenticated by a single token.
+    /// A service of the dns-update crate.
     DnsUpdate {
         /// Service: `hetzner`, `desec`, …
         service: String,
-        /// API token of the service.
-        #[schemars(with = "SecretReference")]
-        token: Reference,
+        /// API token of the service, if it takes a single token.
+        #[schemars(with = "Option<SecretReference>")]
+        token: Option<Reference>,
+        /// Credentials of a service that takes others than a token, by key.
+        #[serde(default)]
+        #[schemars(with = "BTreeMap<String, SecretReference>")]
+        credentials: BTreeMap<String, Reference>,
+        /// Base URL of the API, for a service of your own.
+        base: Option<String>,
         /// Names of the zones at the service.
         zones: Vec<String>,
     },
