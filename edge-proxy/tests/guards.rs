@@ -6,8 +6,8 @@ use common::{http1, tls};
 use edge_policy::auth::basic::users;
 use edge_policy::rate::Rate;
 use edge_proxy::config::{
-    Action, Auth, BasicAuth, Compression, Config, ForwardAuth, Hsts, PathMatch, Response, Route, Target,
-    Upstream,
+    Action, AllowedOrigin, Auth, BasicAuth, Compression, Config, ForwardAuth, Hsts, PathMatch,
+    PermissionsPolicy, Response, Route, Target, Upstream,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -346,6 +346,32 @@ fn browsers_are_told_to_use_https_over_https_only() {
         assert_eq!(all, ["Strict-Transport-Security: max-age=31536000; includeSubDomains"], "{path}");
     }
     assert!(!get(&edge, "/no", "").contains("Strict-Transport-Security"));
+}
+
+#[test]
+fn a_permissions_policy_replaces_that_of_the_service() {
+    let origin = Origin::scripted(|bytes| {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = "HTTP/1.1 200 OK\r\npermissions-policy: camera=*\r\nPermissions-Policy: usb=()\r\n";
+        Some((format!("{head}Content-Length: 2\r\n\r\nok").into_bytes(), end))
+    });
+    let edge = edge(origin.address(), |config| {
+        let mut policy = PermissionsPolicy::default();
+        policy.allow("camera", Vec::new()).unwrap();
+        policy.allow("geolocation", vec![AllowedOrigin::Own, "https://a.example".parse().unwrap()]).unwrap();
+        config.sites[0].response_policies.permissions = Some(policy);
+        let mut own =
+            Route::new(PathMatch::Exact("/own".into()), Action::Forward { upstream: "origin".into() });
+        own.response_fields.set.push(("Permissions-Policy".into(), "usb=()".into()));
+        config.sites[0].routes.insert(0, own);
+    });
+    let fields = |path: &str| {
+        let got = get(&edge, path, "");
+        let named = got.lines().filter(|line| line.to_ascii_lowercase().starts_with("permissions-policy:"));
+        named.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(fields("/"), [r#"Permissions-Policy: camera=(), geolocation=(self "https://a.example")"#]);
+    assert_eq!(fields("/own"), ["Permissions-Policy: usb=()"], "a route may have its own");
 }
 
 /// An origin of text: with a length, in chunks, and with a pause in the middle.

@@ -2,7 +2,7 @@
 
 use super::document::Table;
 use super::keys::{Key, Kind};
-use edge_proxy::config::{Hsts, ResponsePolicies};
+use edge_proxy::config::{AllowedOrigin, Hsts, PermissionsPolicy, ResponsePolicies};
 
 /// The keys of `hsts` of a site.
 pub(super) static HSTS: &[Key] = &[
@@ -11,10 +11,14 @@ pub(super) static HSTS: &[Key] = &[
     Key::new("preload", Kind::Boolean),
 ];
 
+/// The kind of value of `permissions` of a site: lists of origins by the name of a feature.
+pub(super) const PERMISSIONS: Kind = Kind::Named(&Kind::List(&Kind::Text));
+
 /// Reads the policies for browsers of a site.
 pub(super) fn policies(table: &Table<'_, '_>) -> ResponsePolicies {
     let mut policies = ResponsePolicies::default();
     policies.hsts = table.table("hsts").map(|table| hsts(&table));
+    policies.permissions = table.table("permissions").and_then(|table| permissions(&table));
     policies
 }
 
@@ -31,4 +35,26 @@ fn hsts(table: &Table<'_, '_>) -> Hsts {
     };
     table.finish();
     hsts
+}
+
+/// Reads the table `permissions`. Features and origins that are not valid are reported. `None` if no feature is valid,
+/// which is not reported once more.
+fn permissions(table: &Table<'_, '_>) -> Option<PermissionsPolicy> {
+    let mut policy = PermissionsPolicy::default();
+    let mut reported = false;
+    for (feature, value) in table.all() {
+        let mut origins = Vec::new();
+        for item in value.list() {
+            let Some(text) = item.text() else { continue };
+            match text.parse::<AllowedOrigin>() {
+                Ok(origin) => origins.push(origin),
+                Err(why) => item.report_error(&why.to_string()),
+            }
+        }
+        if let Err(why) = policy.allow(feature, origins) {
+            value.report_error(&why.to_string());
+            reported = true;
+        }
+    }
+    (!reported || !policy.is_empty()).then_some(policy)
 }

@@ -37,6 +37,7 @@ pub(super) static SITE: &[Key] = &[
     Key::new("auth", access::AUTH),
     Key::new("rate", Kind::Table(access::RATES)),
     Key::new("hsts", Kind::Table(response::HSTS)),
+    Key::new("permissions", response::PERMISSIONS),
     Key::new("compression", access::COMPRESSION),
     Key::new("maintenance", Kind::Table(MAINTENANCE)),
     Key::new("error_page", Kind::Tables(rewrite::ERROR_PAGE)),

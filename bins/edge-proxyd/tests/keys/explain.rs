@@ -46,6 +46,7 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
     ("site.listen", "", "http://raw.example.org/ --listener plain"),
     ("site.name", "'other'", "https://parts.example.org/a"),
     ("site.passthrough", "'tcp://100.64.0.4:443'", "https://raw.example.org/"),
+    ("site.permissions", "{ usb = [] }", "https://git.example.org/"),
     ("site.plain", "'serve'", "http://git.example.org/"),
     ("site.redirect", "'https://other.example.org/'", "https://moved.example.org/"),
     ("site.reject", "'alert'", "https://git.example.org/ --from 192.0.2.66"),

@@ -19,7 +19,7 @@ pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use client_certificate::{CertificateField, CertificateMode, ClientCertificates};
 pub use forward::{ConnectionLimits, Forward};
-pub use response::{Hsts, ResponsePolicies};
+pub use response::{AllowedOrigin, Hsts, InvalidPermission, PermissionsPolicy, ResponsePolicies};
 pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
     Access, Action, CaseSensitivity, ErrorPage, FieldEdits, Maintenance, PathMatch, PlainHttp, Reject,

@@ -2,6 +2,7 @@
 //! sets, and the errors of its settings.
 
 use edge_http::Fields;
+use edge_http::host::split_authority;
 use std::fmt;
 
 /// The policies for browsers of a site. Each replaces the upstream's field of the same name in final responses.
@@ -10,13 +11,16 @@ use std::fmt;
 pub struct ResponsePolicies {
     /// The Strict-Transport-Security policy. `None` sends no such field.
     pub hsts: Option<Hsts>,
+    /// The Permissions-Policy. `None` sends no such field.
+    pub permissions: Option<PermissionsPolicy>,
 }
 
 impl ResponsePolicies {
     /// Returns the policies that are set.
     fn set(&self) -> impl Iterator<Item = &dyn ResponsePolicy> {
         let hsts = self.hsts.as_ref().map(|policy| policy as &dyn ResponsePolicy);
-        [hsts].into_iter().flatten()
+        let permissions = self.permissions.as_ref().map(|policy| policy as &dyn ResponsePolicy);
+        [hsts, permissions].into_iter().flatten()
     }
 
     /// Returns the keys of the policies that are set.
@@ -114,5 +118,173 @@ impl ResponsePolicy for Hsts {
         let why = "needs include_subdomains = true and a max_age of at least a year, or the preload list refuses it";
         let refused = self.preload && (!self.include_subdomains || self.max_age < YEAR);
         refused.then(|| PolicyError { key: "hsts.preload", value: "true".into(), why: why.into() })
+    }
+}
+
+/// The Permissions-Policy (W3C, Permissions Policy Level 1): the origins whose documents may use features of the browser,
+/// such as the camera, in pages of the site. A feature that is not listed keeps the browser's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PermissionsPolicy {
+    features: Vec<(String, Vec<AllowedOrigin>)>,
+}
+
+/// An origin that may use a feature of the browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigin {
+    /// `*`: any origin.
+    Any,
+    /// `self`: the origin of the page.
+    Own,
+    /// An origin, such as `https://maps.example.org` or `https://*.example.org`.
+    Origin(String),
+}
+
+/// The reason why an entry of a Permissions-Policy is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPermission {
+    /// The name of the feature is not a token in lower case.
+    #[error("not a valid feature: expected lower-case letters, digits and -, such as camera or geolocation")]
+    Feature,
+    /// The origin is not valid.
+    #[error("not a valid origin: expected self, *, or a scheme and a host, such as https://maps.example.org")]
+    Origin,
+    /// Other origins are listed beside `*`.
+    #[error("* allows every origin: leave the others out")]
+    BesideAny,
+}
+
+impl PermissionsPolicy {
+    /// Sets the origins that may use a feature. An empty list denies it to all. Replaces earlier origins of the feature.
+    ///
+    /// # Errors
+    /// Returns an [`InvalidPermission`] if the name of the feature is not valid, or other origins are listed beside
+    /// [`AllowedOrigin::Any`].
+    pub fn allow(&mut self, feature: &str, origins: Vec<AllowedOrigin>) -> Result<(), InvalidPermission> {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !feature.starts_with(|first: char| first.is_ascii_lowercase()) || !feature.bytes().all(letters) {
+            return Err(InvalidPermission::Feature);
+        }
+        if origins.len() > 1 && origins.contains(&AllowedOrigin::Any) {
+            return Err(InvalidPermission::BesideAny);
+        }
+        self.features.retain(|(name, _)| name != feature);
+        self.features.push((feature.to_owned(), origins));
+        Ok(())
+    }
+
+    /// Returns true if no feature is listed.
+    pub fn is_empty(&self) -> bool {
+        self.features.is_empty()
+    }
+}
+
+impl std::str::FromStr for AllowedOrigin {
+    type Err = InvalidPermission;
+
+    /// Parses `self`, `*`, or an origin: a scheme, a host with an optional `*.` before it, and an optional port.
+    fn from_str(text: &str) -> Result<Self, InvalidPermission> {
+        match text {
+            "*" => return Ok(Self::Any),
+            "self" => return Ok(Self::Own),
+            _ => {}
+        }
+        let (scheme, authority) = text.split_once("://").ok_or(InvalidPermission::Origin)?;
+        let host = authority.strip_prefix("*.").unwrap_or(authority);
+        let scheme_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        let host_letter =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'[' | b']' | b':');
+        let valid = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(scheme_letter)
+            && host.bytes().all(host_letter)
+            && split_authority(host).is_some_and(|(name, ..)| !name.is_empty());
+        if valid { Ok(Self::Origin(text.to_owned())) } else { Err(InvalidPermission::Origin) }
+    }
+}
+
+/// Formats the field value, a dictionary of RFC 9651, such as `camera=(), geolocation=(self "https://maps.example.org")`.
+impl fmt::Display for PermissionsPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (feature, origins)) in self.features.iter().enumerate() {
+            f.write_str(if at > 0 { ", " } else { "" })?;
+            write!(f, "{feature}=(")?;
+            for (at, origin) in origins.iter().enumerate() {
+                f.write_str(if at > 0 { " " } else { "" })?;
+                match origin {
+                    AllowedOrigin::Any => f.write_str("*")?,
+                    AllowedOrigin::Own => f.write_str("self")?,
+                    AllowedOrigin::Origin(origin) => write!(f, "\"{origin}\"")?,
+                }
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
+    }
+}
+
+impl ResponsePolicy for PermissionsPolicy {
+    fn key(&self) -> &'static str {
+        "permissions"
+    }
+
+    fn field(&self) -> &'static str {
+        "Permissions-Policy"
+    }
+
+    fn value(&self) -> String {
+        self.to_string()
+    }
+
+    fn error(&self) -> Option<PolicyError> {
+        let why = "empty: list features, such as camera = [], or leave permissions out";
+        self.is_empty().then(|| PolicyError { key: "permissions", value: String::new(), why: why.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(texts: &[&str]) -> Result<Vec<AllowedOrigin>, InvalidPermission> {
+        texts.iter().map(|text| text.parse()).collect()
+    }
+
+    #[test]
+    fn permissions_are_a_dictionary_of_lists() {
+        let mut policy = PermissionsPolicy::default();
+        for (feature, list) in [
+            ("camera", &[][..]),
+            ("fullscreen", &["*"]),
+            ("geolocation", &["self", "https://*.example.org:8443"]),
+            ("camera", &["self"]),
+        ] {
+            policy.allow(feature, origins(list).expect(feature)).expect(feature);
+        }
+        let expected = r#"fullscreen=(*), geolocation=(self "https://*.example.org:8443"), camera=(self)"#;
+        assert_eq!(policy.to_string(), expected);
+    }
+
+    #[test]
+    fn permissions_that_a_browser_would_ignore_are_errors() {
+        for text in [
+            "",
+            "'self'",
+            "example.org",
+            "https://",
+            "https://a b",
+            "https://a/path",
+            "https://a\"",
+            "://a",
+            "1:a",
+        ] {
+            assert_eq!(text.parse::<AllowedOrigin>(), Err(InvalidPermission::Origin), "{text:?}");
+        }
+        let mut policy = PermissionsPolicy::default();
+        for feature in ["", "Camera", "-camera", "cam era", "camera=(self), usb"] {
+            assert_eq!(policy.allow(feature, Vec::new()), Err(InvalidPermission::Feature), "{feature:?}");
+        }
+        let both = vec![AllowedOrigin::Any, AllowedOrigin::Own];
+        assert_eq!(policy.allow("camera", both), Err(InvalidPermission::BesideAny));
+        assert!(policy.is_empty());
     }
 }
