@@ -251,6 +251,20 @@ const SERVICES: &[Service] = &[
         updater: |with| DnsUpdater::new_linode(with.value("token"), TIMEOUT),
     },
     Service {
+        name: "porkbun",
+        credentials: &["api_key", "secret_api_key"],
+        base: false,
+        updater: |with| DnsUpdater::new_porkbun(with.value("api_key"), with.value("secret_api_key"), TIMEOUT),
+    },
+    Service {
+        name: "powerdns",
+        credentials: &["api_key"],
+        base: true,
+        updater: |with| {
+            DnsUpdater::new_pdns(with.value("api_key"), with.base.as_ref(), None::<&str>, TIMEOUT)
+        },
+    },
+    Service {
         name: "vultr",
         credentials: TOKEN,
         base: false,

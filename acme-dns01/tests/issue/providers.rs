@@ -8,7 +8,7 @@ use dns_update::{DnsUpdater, TsigAlgorithm};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-use testkit::{AcmeDnsMock, PebbleVersion};
+use testkit::{AcmeDnsMock, PebbleVersion, PowerDnsMock};
 
 async fn issues(lab: &Lab, provider: Arc<dyn Provider>) {
     let engine = lab.bare(&lab.pebble.directory()).provider("it", provider);
@@ -89,6 +89,23 @@ async fn a_certificate_by_dns_update() {
     assert!(DnsUpdateProvider::with_token("hetzner", &token, Vec::new()).is_ok());
 }
 
+#[tokio::test]
+async fn a_certificate_by_powerdns() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let name = "_acme-challenge.a.example.test";
+    let mock = PowerDnsMock::start(&lab.knot, "example.test", &[(name, "of somebody else")]);
+    let with = |key: &str| {
+        let service = DnsUpdateService::new("powerdns").base(mock.base());
+        let service = service.credential("api_key", key.to_owned().into());
+        service.connect(vec!["example.test".into()]).expect("a provider")
+    };
+    issues(&lab, Arc::new(with(mock.api_key()))).await;
+    assert_eq!(mock.txt(name), ["of somebody else"], "both values were written and removed");
+    assert_eq!(lab.knot.txt(name), ["of somebody else"]);
+    let why = with("wrong").add("example.test", name, "v").await.expect_err("a wrong key");
+    assert!(!why.transient && why.to_string().contains("credentials are refused"), "{why}");
+}
+
 #[test]
 fn credentials_of_a_service_are_checked_before_they_are_read() {
     let wrong = |name: &str, keys: &[&str], base: bool, expected: &str| {
@@ -101,4 +118,6 @@ fn credentials_of_a_service_are_checked_before_they_are_read() {
     wrong("desec", &[], false, "desec takes the credential `token`, which is missing");
     wrong("desec", &["api_key", "token"], false, "not a credential of desec: `api_key`: expected token");
     wrong("desec", &["token"], true, "leave base out");
+    wrong("porkbun", &["api_key"], false, "`secret_api_key`, which is missing");
+    wrong("powerdns", &["api_key"], false, "write base");
 }

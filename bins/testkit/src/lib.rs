@@ -14,6 +14,7 @@ mod origin;
 mod pebble;
 mod ports;
 pub mod postgres;
+mod powerdns;
 mod process;
 mod resume;
 
@@ -29,6 +30,7 @@ pub use origin::{Origin, answer};
 pub use pebble::{Pebble, PebbleVersion};
 pub use ports::{free_port, nobody};
 pub use postgres::tools;
+pub use powerdns::PowerDnsMock;
 pub use process::{
     Memory, Process, assert_ends_quietly_without_a_reader, role, say, serve_until_parent_ends,
 };
