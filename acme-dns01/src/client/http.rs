@@ -10,9 +10,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -156,24 +153,7 @@ impl Http {
     /// # Errors
     /// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
-        let mut roots = RootCertStore::empty();
-        // System root certificates that cannot be parsed are ignored, as in other clients.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(pem) = extra_roots {
-            for found in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let found = found.map_err(|why| HttpError::Roots(why.to_string()))?;
-                roots.add(found).map_err(|why| HttpError::Roots(why.to_string()))?;
-            }
-        }
-        if roots.is_empty() {
-            return Err(HttpError::Roots("there are none: install ca-certificates".to_owned()));
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|why| HttpError::Roots(why.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = super::trust::client_config(extra_roots).map_err(HttpError::Roots)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(Duration::from_secs(10)));

@@ -10,6 +10,7 @@ mod directory;
 mod http;
 mod jws;
 mod order_path;
+mod trust;
 mod x509;
 
 pub use account::{Account, Chain};
@@ -19,5 +20,6 @@ pub use directory::{Directory, Meta};
 pub use http::{Http, HttpError, Response};
 pub(crate) use jws::pem;
 pub use jws::{AccountKey, KeyError};
+pub(crate) use trust::client_config;
 pub use x509::{CertificateError, KeyPair, chain_issuers, describe, self_signed, verify_pair};
 pub(crate) use x509::{leaf, serial_of};

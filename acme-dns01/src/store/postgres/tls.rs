@@ -1,11 +1,11 @@
 //! TLS to the server, by rustls, with channel binding (RFC 5929 `tls-server-end-point`).
 
 use super::Encryption;
+use crate::client::client_config;
 use crate::store::StoreError;
 use aws_lc_rs::digest;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,22 +33,12 @@ impl MakeRustlsConnect {
     /// connection is not encrypted.
     ///
     /// # Errors
-    /// Returns [`StoreError::Database`] if a root certificate is not valid.
+    /// Returns [`StoreError::Database`] if no root certificate is available, or one is not valid.
     pub(super) fn from_encryption(encryption: &Encryption) -> Result<Option<Self>, StoreError> {
         let Encryption::Tls { roots: more } = encryption else { return Ok(None) };
-        let wrong = |why: String| StoreError::Database(format!("its certificate authorities: {why}"));
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for found in CertificateDer::pem_slice_iter(more.as_deref().unwrap_or_default().as_bytes()) {
-            let found = found.map_err(|why| wrong(why.to_string()))?;
-            roots.add(found).map_err(|why| wrong(why.to_string()))?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|why| wrong(why.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = client_config(more.as_deref());
+        let config =
+            config.map_err(|why| StoreError::Database(format!("its certificate authorities: {why}")))?;
         Ok(Some(Self(Arc::new(config))))
     }
 }
