@@ -135,7 +135,7 @@ impl Time {
         }
         let sign = if rest.starts_with('+') { -1 } else { 1 };
         let (hours, minutes) = rest.strip_prefix(['+', '-'])?.split_once(':')?;
-        if hours.len() != 2 || minutes.len() != 2 {
+        if ![hours, minutes].iter().all(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_digit())) {
             return None;
         }
         let offset = hours.parse::<i64>().ok().filter(|hours| *hours < 24)? * 60
@@ -207,8 +207,15 @@ mod tests {
         assert_eq!(time.secs(), 1_795_437_956);
         assert_eq!(Time::parse_rfc3339("2026-11-23T13:45:56.000+01:00"), Some(time));
         assert_eq!(Time::parse_rfc3339("2026-11-23T12:45:56.25Z"), Some(time.shifted(250)));
-        for wrong in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-11-23T12:45:56"]
-        {
+        for wrong in [
+            "",
+            "2026-11-23",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-11-23T12:45:56",
+            "2026-11-23T12:45:56+-1:00",
+            "2026-11-23T12:45:56-+1:00",
+        ] {
             assert_eq!(Time::parse_rfc3339(wrong), None, "{wrong}");
         }
     }

@@ -167,6 +167,57 @@ fn spf_is_evaluated_as_rfc_7208_says() {
 }
 
 #[test]
+fn terms_and_macros_of_spf_follow_their_grammar() {
+    for valid in
+        ["a", "a/24", "a//64", "a/24//64", "mx:example.org/24", "x-y.z=1", "ptr:example.org", "exp=%{d}"]
+    {
+        assert!(terms(&format!("v=spf1 {valid} -all")).is_ok(), "{valid}");
+    }
+    for invalid in [
+        "a:",
+        "a/",
+        "a/33",
+        "a//",
+        "a//129",
+        "a/24/64",
+        "mx:/24",
+        "ptr/24",
+        "ptr:",
+        "redirect=",
+        "exp=",
+        "-exp=a.example",
+        "=x",
+        "1x=y",
+        "redirect=a.example redirect=b.example",
+        "ip4:",
+        "ip6:192.0.2.1",
+        "all/24",
+    ] {
+        assert!(terms(&format!("v=spf1 {invalid} -all")).is_err(), "{invalid}");
+    }
+    // RFC 7208 §7.3: upper case is encoded for URLs; the name of an address that is not looked up is `unknown`.
+    let zone = Zone::default()
+        .text("p.example", "v=spf1 exists:%{p}.list.example -all")
+        .address("unknown.list.example", [127, 0, 0, 2])
+        .text("s.example", "v=spf1 exists:%{S}.list.example -all")
+        .address("forge%40example.org.list.example", [127, 0, 0, 2])
+        .text("c.example", "v=spf1 exists:%{c}.list.example -all");
+    assert_eq!(zone.spf([192, 0, 2, 77], "p.example"), (Spf::Pass, 1));
+    assert_eq!(zone.spf([192, 0, 2, 77], "s.example"), (Spf::Pass, 1));
+    assert_eq!(zone.spf([192, 0, 2, 77], "c.example").0, Spf::PermError, "`c` is for explanations only");
+    // §4.6.4: ten hosts at most.
+    let many = |count: u8| {
+        let zone = Zone::default().text("example.org", "v=spf1 mx -all");
+        (0..count).fold(zone, |zone, n| {
+            let name = format!("mx{n}.example.org");
+            zone.exchange("example.org", &name).address(&name, [192, 0, 2, n])
+        })
+    };
+    assert_eq!(many(10).spf([192, 0, 2, 9], "example.org"), (Spf::Pass, 1));
+    assert_eq!(many(11).spf([192, 0, 2, 0], "example.org").0, Spf::PermError);
+}
+
+#[test]
 fn dmarc_is_found_by_walking_up_and_aligns() {
     let zone = Zone::default()
         .text("_dmarc.example.org", "v=DMARC1; p=reject; sp=quarantine; aspf=s; rua=mailto:x@example.org")

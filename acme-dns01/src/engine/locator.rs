@@ -61,8 +61,8 @@ impl Locator {
     ///
     /// # Errors
     /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone;
-    /// a transient error for other DNS errors; and, without a match of at least [`MIN_RANK`], the first error of a
-    /// provider, a transient one in preference.
+    /// a transient error for other DNS errors; and, without a match of at least [`MIN_RANK`], the first transient error of
+    /// a provider, or else the last permanent one.
     pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
         let target = self.dns.target(name).await.map_err(|error| match error {
             DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {

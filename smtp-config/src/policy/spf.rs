@@ -64,13 +64,21 @@ pub fn record(texts: &[String]) -> Result<Option<&str>, usize> {
 /// Parses the terms of an SPF record, in order. Unknown modifiers are omitted.
 ///
 /// # Errors
-/// Returns the first term that is not valid.
+/// Returns the first term that is not valid, or that is a second `redirect` or `exp`.
 pub fn terms(record: &str) -> Result<Vec<Term>, TermError> {
-    let words = record.split(' ').skip(1).filter(|word| !word.is_empty());
-    words.map(|word| term(word).ok_or_else(|| TermError(word.to_owned()))).collect::<Result<Vec<_>, _>>().map(
+    let mut terms: Vec<Term> = Vec::new();
+    for word in record.split(' ').skip(1).filter(|word| !word.is_empty()) {
+        let term = term(word).ok_or_else(|| TermError(word.to_owned()))?;
+        let single = matches!(term.name.as_str(), "redirect" | "exp");
+        if single && terms.iter().any(|earlier| earlier.name == term.name) {
+            return Err(TermError(word.to_owned()));
+        }
         // RFC 7208 §6: unknown modifiers are ignored.
-        |terms| terms.into_iter().filter(|term| !term.name.is_empty()).collect(),
-    )
+        if !term.name.is_empty() {
+            terms.push(term);
+        }
+    }
+    Ok(terms)
 }
 
 /// Parses a term. An unknown modifier has an empty name. `None` if it is not valid.
@@ -89,6 +97,11 @@ fn term(word: &str) -> Option<Term> {
     };
     if let Some(argument) = rest[end..].strip_prefix('=') {
         let known = matches!(name.as_str(), "redirect" | "exp");
+        let modifier = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if !modifier || rest.len() != word.len() || known && argument.is_empty() {
+            return None;
+        }
         return made(if known { &name } else { "" }, argument, (None, None));
     }
     let argument = rest[end..].strip_prefix(':').unwrap_or(&rest[end..]);
@@ -99,7 +112,7 @@ fn term(word: &str) -> Option<Term> {
             let (address, prefix) = argument.split_once('/').map_or((argument, None), |(a, p)| (a, Some(p)));
             let address: IpAddr = address.parse().ok()?;
             let most = if address.is_ipv4() { 32 } else { 128 };
-            let prefix = prefix.map(|prefix| prefix.parse::<u8>().ok().filter(|prefix| *prefix <= most));
+            let prefix = prefix.map(|prefix| prefix_length(prefix, most));
             let prefix = match prefix {
                 Some(None) => return None,
                 other => other.flatten(),
@@ -108,23 +121,32 @@ fn term(word: &str) -> Option<Term> {
             made(&name, &address.to_string(), (prefix, prefix))
         }
         "a" | "mx" | "ptr" => {
-            let (domain, lengths) = argument.split_once('/').map_or((argument, ""), |(d, p)| (d, p));
-            let (four, six) = lengths.split_once('/').map_or((lengths, ""), |(four, six)| (four, six));
-            let six = six.strip_prefix('/').unwrap_or(six);
-            let parse = |text: &str, most: u8| match text {
-                "" => Some(None),
-                _ => text.parse::<u8>().ok().filter(|prefix| *prefix <= most).map(Some),
+            let (domain, lengths) = argument.split_at(argument.find('/').unwrap_or(argument.len()));
+            let (four, six) = lengths.split_at(lengths.find("//").unwrap_or(lengths.len()));
+            let parse = |text: &str, sign: &str, most: u8| match text.strip_prefix(sign) {
+                None => text.is_empty().then_some(None),
+                Some(length) => prefix_length(length, most).map(Some),
             };
-            made(&name, domain, (parse(four, 32)?, parse(six, 128)?))
+            let named = rest[end..].starts_with(':');
+            if named && domain.is_empty() || name == "ptr" && !lengths.is_empty() {
+                return None;
+            }
+            made(&name, domain, (parse(four, "/", 32)?, parse(six, "//", 128)?))
         }
         _ => None,
     }
 }
 
+/// Parses a prefix length of at most `most`: digits without a leading zero (RFC 7208 §5.6). `None` if it is not valid.
+fn prefix_length(text: &str, most: u8) -> Option<u8> {
+    let digits = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    digits.then(|| text.parse().ok()).flatten().filter(|length| *length <= most)
+}
+
 /// Evaluates SPF for an address and the record of `domain`. Returns the result with the number of terms that caused
 /// lookups; above 10, the result is [`Spf::PermError`]. `sender` is the envelope sender, `helo` the host name from
-/// EHLO. The mechanism `ptr`, which RFC 7208 deprecates, never matches, and of the hosts of an `mx` only the first 10
-/// are considered.
+/// EHLO. The mechanism `ptr`, which RFC 7208 deprecates, never matches, and an `mx` with more than 10 hosts is
+/// [`Spf::PermError`] (RFC 7208 §4.6.4).
 ///
 /// # Errors
 /// Returns the next DNS question if its answer is missing in `answers`.
@@ -201,9 +223,12 @@ impl Evaluation<'_> {
                     None => return Ok(Spf::TempError),
                 },
                 "mx" => match self.answers.get(Question::Exchanges(normal(&target)))? {
+                    Answer::Exchanges(names) if names.len() > MAX_LOOKUPS as usize => {
+                        return Ok(Spf::PermError);
+                    }
                     Answer::Exchanges(names) => {
                         let mut any = false;
-                        for name in names.iter().take(MAX_LOOKUPS as usize) {
+                        for name in names {
                             match self.addresses(name)? {
                                 Some(list) => {
                                     any |= list.iter().any(|held| self.within(*held, term.prefixes));
@@ -296,8 +321,9 @@ impl Evaluation<'_> {
         Some(out)
     }
 
-    /// Expands the content of `%{…}`: letter, number of parts, `r` and delimiters. Upper-case letters are expanded
-    /// without URL encoding. `None` if it is not valid, and for the letters `p`, `c`, `r` and `t`.
+    /// Expands the content of `%{…}`: letter, number of parts, `r` and delimiters. The value of an upper-case letter is
+    /// URL-encoded. `p`, the validated name of the address, is always `unknown`, as for a receiver that does not look it
+    /// up (RFC 7208 §7.3). `None` if it is not valid, and for the letters `c`, `r` and `t`, which are for `exp` only.
     fn one(&self, inner: &str, domain: &str) -> Option<String> {
         let letter = inner.chars().next().filter(char::is_ascii)?;
         let (local, behind) = self.sender.rsplit_once('@').unwrap_or(("postmaster", self.sender));
@@ -307,6 +333,7 @@ impl Evaluation<'_> {
             'o' => behind.to_owned(),
             'd' => domain.to_owned(),
             'h' => self.helo.to_owned(),
+            'p' => "unknown".to_owned(),
             'v' => if self.address.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
             'i' => match self.address {
                 IpAddr::V4(four) => four.to_string(),
@@ -332,6 +359,20 @@ impl Evaluation<'_> {
             parts.reverse();
         }
         let from = parts.len().saturating_sub(count.unwrap_or(parts.len()));
-        Some(parts[from..].join("."))
+        let expanded = parts[from..].join(".");
+        Some(if letter.is_ascii_uppercase() { url_encoded(&expanded) } else { expanded })
     }
+}
+
+/// Percent-encodes every byte that is not in the unreserved set of RFC 3986 §2.3.
+fn url_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }

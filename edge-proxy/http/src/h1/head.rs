@@ -43,7 +43,8 @@ pub enum HeadError {
     /// version is not written as one, or the status is not 100 to 999.
     #[error("malformed first line")]
     FirstLine,
-    /// The version has the form of an HTTP version, but is not HTTP/1.0 or HTTP/1.1.
+    /// The version of a request has the form of an HTTP version, but is not HTTP/1.0 or HTTP/1.1. In a response it is
+    /// [`FirstLine`](Self::FirstLine).
     #[error("unsupported version of HTTP")]
     Version,
     /// The request target is neither in origin form nor absolute with `http` or `https`, nor `*`, or contains `#` or
