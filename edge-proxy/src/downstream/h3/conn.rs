@@ -210,11 +210,12 @@ impl QuicConnection {
     /// Enlarges the receive window if it keeps the client from sending, and `awaited` returns true: a task waits for
     /// content. Returns true if it grew.
     fn grow_window(&mut self, awaited: impl FnOnce(&Self) -> bool) -> bool {
-        let blocked = self.quic.stats().frame_rx.data_blocked;
-        if self.lost || !self.window.is_limiting(blocked) || !awaited(self) {
+        let stats = self.quic.stats();
+        let (blocked, received) = (stats.frame_rx.data_blocked, stats.udp_rx.bytes);
+        if self.lost || !self.window.is_limiting(blocked, received) || !awaited(self) {
             return false;
         }
-        let grown = self.window.grow(blocked);
+        let grown = self.window.grow(blocked, received);
         if let Some(size) = grown {
             self.quic.set_receive_window(VarInt::from_u32(size));
         }

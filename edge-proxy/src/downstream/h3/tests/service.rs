@@ -223,14 +223,6 @@ async fn handle(log: &Log, head: &RequestHead, mut stream: H3Stream) -> Result<(
             stream.send_head(&answer, true);
             poll_fn(|cx| stream.poll_flush(cx)).await?;
         }
-        "/hold" => {
-            // The content is not read until the client has had time to send all that it may.
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            answer.body = BodyLength::Unknown;
-            stream.send_head(&answer, false);
-            echo(log, &mut stream).await?;
-            stream.send_end(None);
-        }
         // Nothing is read or sent as long as the client is there.
         "/stuck" => {
             poll_fn(|cx| stream.poll_lost(cx)).await;
