@@ -320,6 +320,52 @@ const NOT_IN_THE_GUIDE: &[&str] = &[
     "write",
 ];
 
+/// Applications that the guide says what to set for, each by a word of its line.
+const APPLICATIONS: &[&str] = &[
+    "docker-registry",
+    "Express",
+    "Flask",
+    "Forgejo",
+    "gRPC",
+    "headscale",
+    "Jupyter",
+    "Miniflux",
+    "mosquitto",
+    "n8n",
+    "ntfy",
+    "Radicale",
+    "Rails",
+    "Synapse",
+    "Vaultwarden",
+    "verdaccio",
+];
+
+#[test]
+fn the_guide_says_what_applications_need_in_keys_that_exist() {
+    let (_, table) = GUIDE.split_once("| application | reads | set |\n|-|-|-|\n").expect("the table");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    for application in APPLICATIONS {
+        assert!(rows.iter().any(|row| row[0].contains(application)), "{application}");
+    }
+    let keys = names(&keys());
+    let mut settings = 0;
+    for row in &rows {
+        assert_eq!(row.len(), 3, "{row:?}");
+        let code = row[2].split('`').skip(1).step_by(2);
+        // A scheme of a target, or a setting of the application, has a colon.
+        for setting in code.filter(|code| !code.split('=').next().is_some_and(|key| key.contains(':'))) {
+            let key = last(setting.split('=').next().unwrap_or_default().trim().trim_matches(['[', ']']));
+            assert!(keys.contains(key), "{key} of {row:?}");
+            settings += 1;
+        }
+    }
+    assert!(settings >= 10, "{settings}");
+}
+
 #[test]
 fn the_guide_names_every_key_that_replaces_something() {
     assert_unnamed("MIGRATING.md", &words_in_code(GUIDE), NOT_IN_THE_GUIDE);
