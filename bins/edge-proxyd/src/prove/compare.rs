@@ -71,7 +71,7 @@ pub(super) fn differences(
         let Some(impact) = impact(request, nginx, edge, (outline, &groups)) else { continue };
         let server = server(request, outline);
         let one = Difference {
-            /// The harm that the difference does.
+            // The harm that the difference does.
             impact,
             place: match (server, forward(request, outline)) {
                 (Some(server), _) => place(server, &request.path),
