@@ -1,4 +1,4 @@
-//! Password files.
+//! Parser of password files, as libpq reads them.
 
 use super::{DEFAULT_FOLDERS, ProcessEnvironment};
 use cli_support::outcome::Failure;

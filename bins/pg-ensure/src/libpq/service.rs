@@ -1,4 +1,4 @@
-//! Service files.
+//! Parser of service files, as libpq reads them.
 
 use super::{ProcessEnvironment, option_error};
 use cli_support::outcome::Failure;

@@ -1,4 +1,4 @@
-//! Bounds of repetitions.
+//! Parser of the bounds of repetitions in regular expressions.
 
 use super::{Parser, PatternError};
 

@@ -1,4 +1,4 @@
-//! Bracket expressions.
+//! Parser of bracket expressions in regular expressions.
 
 use super::escape::Escape;
 use super::{Assertion, CharSet, Node, Parser, PatternError};

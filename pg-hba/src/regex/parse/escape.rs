@@ -1,4 +1,4 @@
-//! Escapes.
+//! Parser of escapes in regular expressions.
 
 use super::{Assertion, CharSet, Parser, PatternError};
 
