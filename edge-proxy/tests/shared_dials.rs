@@ -201,6 +201,29 @@ fn requests_before_settings_stay_within_the_stream_limit() {
     assert_eq!(streams.iter().map(|streams| streams.all).sum::<usize>(), 6, "{streams:?}");
 }
 
+/// A service that accepts connections and says nothing cannot be reached, for all who wait at the same time.
+#[test]
+fn requests_to_a_silent_service_do_not_wait_one_after_another() {
+    const CONNECT: Duration = Duration::from_secs(2);
+    let listener = listen(128);
+    let mut edge = before(listener.local_addr().unwrap());
+    edge.config.timeouts.connect = CONNECT;
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    let _connections = serve(listener, Behaviour { before_settings: Duration::from_secs(3600), ..PROMPT });
+    let began = Instant::now();
+    let (sender, answers) = std::sync::mpsc::channel();
+    for _ in 0..4 {
+        let (mut client, sender) = (ask(&edge), sender.clone());
+        std::thread::spawn(move || sender.send(status(&mut client)));
+    }
+    // The first one waits for its answer.
+    for _ in 0..3 {
+        let answer = answers.recv_timeout(Duration::from_secs(25)).unwrap();
+        assert!(answer.starts_with('5'), "{answer}");
+    }
+    assert!(began.elapsed() < 2 * CONNECT, "{:?}", began.elapsed());
+}
+
 /// A service that is overloaded gets no second request for each one that it refuses.
 #[test]
 fn refused_requests_are_repeated_within_the_retry_budget() {

@@ -325,8 +325,8 @@ impl Pool {
 
     /// Begins an exchange on the first HTTP/2 connection to the target that has room, or on a new one. While a shared
     /// connection is being established, other exchanges that need one wait for it, and fail if it cannot be
-    /// established.
-    /// It is established when the upstream has said how many streams it accepts.
+    /// established, or is not within the time limit of `options`. It is established when the upstream has said how many
+    /// streams it accepts.
     ///
     /// # Errors
     /// `Connect` if no connection can be established in time, `Malformed` if the request cannot be sent over HTTP/2.
@@ -351,7 +351,8 @@ impl Pool {
                     break;
                 }
                 // Concurrent requests share one new connection instead of one each.
-                target.dialled.notified().await;
+                let dialled = options.deadline.within(options.connect, target.dialled.notified());
+                dialled.await.ok_or(UpstreamError::Connect(Cause::ConnectTimedOut))?;
                 if let Some(why) = target.dial_failed.get() {
                     return Err(why);
                 }

@@ -1,10 +1,10 @@
 //! The connections of one worker to one target. As many idle ones are kept as were in use at the same time recently;
 //! the one that became idle last is reused first.
 
-use super::UpstreamError;
 use super::h2_connection::MultiplexedConnection;
 use super::target::SharedTarget;
 use super::wire::UpstreamTransport;
+use super::{Cause, UpstreamError};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,8 +76,8 @@ pub(super) struct TargetPool {
     pub(super) dialling: Cell<bool>,
     /// Notified when an attempt to establish a shared HTTP/2 connection ends.
     pub(super) dialled: Notify,
-    /// The error of the last attempt to establish a shared HTTP/2 connection. `None` if it succeeded, was cancelled,
-    /// or is not complete.
+    /// The error of the last attempt to establish a shared HTTP/2 connection, also if its SETTINGS did not arrive in
+    /// time. `None` if it succeeded, was cancelled, or is not complete.
     pub(super) dial_failed: Cell<Option<UpstreamError>>,
     /// The number of HTTP/1.1 connections in use, by which the number of idle ones is limited.
     demand: Cell<ConnectionPeak>,
@@ -183,12 +183,16 @@ impl DialGuard {
     }
 
     /// Adds the established connection to the pool once the number of its streams is known, at most after `patience`.
-    /// Then notifies the exchanges that wait for it. Returns at once.
+    /// Then notifies the exchanges that wait for it: they get `ConnectTimedOut` if the number is not known by then.
+    /// Returns at once.
     pub(super) fn succeeded(self, name: Option<&str>, connection: MultiplexedConnection, patience: Duration) {
         let name = name.map(Into::into);
         tokio::task::spawn_local(async move {
-            // A service that says nothing has the one stream that it was given.
-            let _ = tokio::time::timeout(patience, connection.settled()).await;
+            // A service that says nothing has the one stream that it was given. To the others it is one that cannot
+            // be reached: each would wait as long for a connection of its own.
+            if tokio::time::timeout(patience, connection.settled()).await.is_err() {
+                self.0.dial_failed.set(Some(UpstreamError::Connect(Cause::ConnectTimedOut)));
+            }
             self.0.multiplexed.borrow_mut().push((name, connection));
         });
     }
