@@ -25,6 +25,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// A builder that configures and starts a proxy: see [`Proxy::builder`].
 pub struct Builder {
@@ -186,6 +187,8 @@ impl Builder {
         let listeners = snapshot.config().listeners.clone();
         listen::probe(&listeners, &self.inherited)
             .map_err(|(address, source)| StartError::Listen { address, source })?;
+        // The process that is replaced may have them open for a while.
+        let closing = self.inherited.addresses().map(|address| (address, Instant::now())).collect();
         let OpenListeners { sockets, addresses, retained: held } =
             open(&listeners, self.workers, &mut self.inherited)?;
         // Inherited sockets that no listener uses are closed; those of waiting listeners are retained as duplicates.
@@ -205,7 +208,8 @@ impl Builder {
         };
         #[cfg(not(feature = "opentelemetry"))]
         let traces = TraceSink::default();
-        let state = ProxyState { listeners, addresses, runtime: runtime.clone(), held, failures: Vec::new() };
+        let failures = Vec::new();
+        let state = ProxyState { listeners, addresses, runtime: runtime.clone(), held, failures, closing };
         let mut handle = ProxyHandle {
             workers: Vec::with_capacity(self.workers),
             state: Arc::new(Mutex::new(state)),

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// The time that open QUIC connections of a removed listener have to finish.
-const REMOVED_LISTENER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const REMOVED_LISTENER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The sockets of one listener for one worker.
 pub(crate) struct Sockets {

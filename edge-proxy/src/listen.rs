@@ -82,6 +82,12 @@ impl InheritedSockets {
         self.tcp.iter().filter_map(|socket| socket.local_addr().ok()).map(same).max().unwrap_or(0)
     }
 
+    /// Returns the addresses of the sockets, repeated for each socket.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let tcp = self.tcp.iter().filter_map(|socket| socket.local_addr().ok());
+        tcp.chain(self.udp.iter().filter_map(|socket| socket.local_addr().ok()))
+    }
+
     /// Returns duplicates of the TCP and UDP sockets that are bound to exactly this address and port.
     ///
     /// # Errors

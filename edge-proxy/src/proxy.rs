@@ -274,14 +274,10 @@ impl ProxyHandle {
             listeners.iter().filter(|listener| !before.contains(listener)).cloned().collect();
         let closed: Vec<Listener> =
             before.iter().filter(|listener| !listeners.contains(listener)).cloned().collect();
+        self.probe(&added, &known)?;
         let mut all = OpenListeners::default();
         for listener in &added {
             let mut replaced = self.sockets_replaced_by(listener, &closed)?;
-            // Another socket of this process at the port would be taken for one of another process.
-            if !before.iter().any(|known| share_a_port(known.address, listener.address)) {
-                listen::probe(std::slice::from_ref(listener), &replaced)
-                    .map_err(|(address, source)| StartError::Listen { address, source })?;
-            }
             let opened = open(std::slice::from_ref(listener), self.workers.len(), &mut replaced)?;
             all.sockets.extend(opened.sockets);
             all.addresses.extend(opened.addresses);
@@ -302,8 +298,16 @@ impl ProxyHandle {
             &self.lasting,
             &addresses,
         )?);
-        self.prepare(&runtime, sockets)?;
+        if let Err(failed) = self.prepare(&runtime, sockets) {
+            // The workers close their sockets later.
+            let mut state = self.state();
+            retained.iter().for_each(|opened| state.record_closing(opened.address));
+            return Err(failed);
+        }
         let mut state = self.state();
+        for (_, address) in before.iter().zip(&known).filter(|(listener, _)| closed.contains(listener)) {
+            state.record_closing(*address);
+        }
         // Before the workers close theirs: what the kernel then queues at a copy would be reset.
         state.held.retain(|held| listeners.contains(&held.listener));
         state.held.extend(retained);
@@ -312,6 +316,23 @@ impl ProxyHandle {
         drop(state);
         self.commit(&closed);
         Ok(())
+    }
+
+    /// Checks that no other process has bound the addresses of these added listeners. Nothing of them may be open yet.
+    /// Not checked are ports at which this process has sockets, which would be taken for those of another one: at the
+    /// addresses `known` of the configuration in effect, of listeners that were closed a short time ago, and of
+    /// processes that this one replaced.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] with the first address that another process uses.
+    fn probe(&self, added: &[Listener], known: &[SocketAddr]) -> Result<(), StartError> {
+        let closing = self.state().closing_addresses();
+        let own: Vec<SocketAddr> =
+            known.iter().copied().chain(closing).chain(self.takeover.predecessor_addresses()).collect();
+        let is_own = |listener: &&Listener| own.iter().any(|own| share_a_port(*own, listener.address));
+        let foreign: Vec<Listener> = added.iter().filter(|listener| !is_own(listener)).cloned().collect();
+        listen::probe(&foreign, &InheritedSockets::default())
+            .map_err(|(address, source)| StartError::Listen { address, source })
     }
 
     /// Returns duplicates of the sockets of the closed listener that `added` replaces at the same address and

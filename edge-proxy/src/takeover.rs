@@ -12,6 +12,7 @@ use super::downstream::h3::{ConnectionIdOwner, Datagram, Router};
 use super::engine_group::EngineGroup;
 use super::lifecycle::Command;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -190,6 +191,14 @@ impl TakeoverHandle {
     /// Locks and returns the engines and links.
     fn lock(&self) -> MutexGuard<'_, Takeover> {
         self.takeover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the addresses of the engines of processes that this one replaced and that have not ended.
+    pub(super) fn predecessor_addresses(&self) -> Vec<SocketAddr> {
+        let takeover = self.lock();
+        let is_open = |at: usize| takeover.links.get(at).is_some_and(|link| !link.is_closed());
+        let engines = takeover.predecessors.iter().filter(|(at, _)| is_open(*at));
+        engines.map(|(_, group)| group.address).collect()
     }
 
     /// Sends a command to all workers.

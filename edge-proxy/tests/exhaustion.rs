@@ -203,6 +203,20 @@ fn a_second_program_does_not_share_addresses() {
     let mut config = other.config();
     config.listeners.push(Listener::plain(([127, 0, 0, 1], 0).into()));
     other.reload(config).unwrap();
+    // It may add several that share a port, and an address again that it has just closed.
+    let port = testkit::nobody().port();
+    let shared: Vec<Listener> = [[0, 0, 0, 0], [127, 0, 0, 1], [127, 0, 0, 2]]
+        .map(|ip| Listener::tls((ip, port).into()).http3(true))
+        .to_vec();
+    for _ in 0..3 {
+        let mut config = before.clone();
+        config.listeners.extend(shared.iter().cloned());
+        other.reload(config).unwrap();
+        let mut config = before.clone();
+        config.listeners = vec![Listener::plain(([127, 0, 0, 1], 0).into())];
+        other.reload(config).unwrap();
+        other.reload(before.clone()).unwrap();
+    }
     // Once it has ended, its addresses are free, whatever its connections left behind.
     let left = TcpStream::connect(address).unwrap();
     drop(other);
