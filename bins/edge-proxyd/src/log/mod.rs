@@ -115,7 +115,6 @@ mod tests {
 
     pub(super) fn line(user_agent: &[u8]) -> LogRecord<'_> {
         LogRecord {
-            /// The time at which the request or connection ended.
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_794_000_000_123),
             client: [203, 0, 113, 7].into(),
             peer: ([100, 64, 0, 2], 40_000).into(),
@@ -127,14 +126,10 @@ mod tests {
             status: Some(200),
             received: 0,
             sent: 12,
-            /// The time from the beginning of the request to the end of its response.
             duration: Duration::from_micros(1500),
             site: Some("git"),
-            /// The name of the upstream to which the request was forwarded. `None` if it was not forwarded.
             upstream: Some("forgejo"),
-            /// The code of the reason for a refusal, rejection, abort or failure. `None` without one.
             reason: None,
-            /// The description of the failure of the upstream. `None` if it did not fail.
             error: None,
             early: false,
             proxy_header: None,
