@@ -1,7 +1,7 @@
 //! Changes of everything that a role owns: SQL, risk, required rights, and effect.
 
 use crate::current::{CurrentState, Dependency};
-use crate::model::{RejectedChange, lookup};
+use crate::model::{RejectedChange, lookup, rejected};
 use crate::name::Name;
 use crate::plan::{ExecutionScope, Risk};
 use crate::rights::Rights;
@@ -58,8 +58,8 @@ impl OwnedChange {
         }
     }
 
-    /// Checks that the session may make the change: to create an extension, it must be trusted and the session have
-    /// CREATE on the database; other changes need the privileges of the extension's owner.
+    /// Checks that the session may make the change: it needs the privileges of the role, and for REASSIGN OWNED those of
+    /// the new owner too.
     ///
     /// # Errors
     /// Returns a description of the missing permission.
@@ -88,12 +88,24 @@ impl OwnedChange {
     }
 }
 
+/// Returns an object of `from` in a database that `to` cannot own, as part of a message. `None` if there is none, `to` is a
+/// superuser, or the contents are unknown.
+pub(crate) fn not_for(state: &CurrentState, place: &Name, from: &Name, to: &Name) -> Option<String> {
+    let superuser = state.roles.get(to).is_some_and(|role| role.superuser);
+    let contents = state.databases.get(place)?.contents.as_ref().filter(|_| !superuser)?;
+    contents.superusers_object(from)
+}
+
 /// Reassigns the databases of a role, and its objects in one database, to another role.
 ///
 /// # Errors
-/// Returns a [`RejectedChange`] if the role `to` or the database does not exist.
+/// Returns a [`RejectedChange`] if the role `to` or the database does not exist, or `to` is not a superuser and an object
+/// must have one as its owner.
 fn reassign(state: &mut CurrentState, place: &Name, from: &Name, to: &Name) -> Result<(), RejectedChange> {
     lookup::role_exists(state, to)?;
+    if let Some(what) = not_for(state, place, from, to) {
+        return rejected(format!("{to} is not a superuser, as the owner of {what} must be"));
+    }
     for database in state.databases.values_mut() {
         if database.owned.owner == *from {
             database.owned.give_to(to);

@@ -1,4 +1,4 @@
-//! Planning of the contents of a database: declared objects, the initial script, privileges.
+//! Planning of the contents of a database: declared objects, the initial script, privileges, event triggers.
 
 use super::planner::Planner;
 use crate::cluster::{database, default_privilege, grant};
@@ -8,8 +8,9 @@ use crate::inside::{DatabasePlanner, InsideChange};
 use crate::name::Name;
 use crate::plan::{Change, DestructibleObject, Obstacle};
 
-/// Plans the changes inside a database: declared objects, the initial script, privileges, default privileges, and
-/// removals. A database that does not exist, or whose contents could not be inspected, is reported as blocked. One
+/// Plans the changes inside a database: event triggers that end, declared objects, the initial script, privileges,
+/// default privileges, removals, and last the event triggers that fire from then on, which none of these steps is to
+/// meet. A database that does not exist, or whose contents could not be inspected, is reported as blocked. One
 /// that is invalid, or is missing and declared absent, is left out.
 pub(super) fn plan(planner: &mut Planner<'_>, database: &Name) {
     let desired = planner.desired();
@@ -33,6 +34,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, database: &Name) {
     }
     let wanted = desired.databases.get(database).map(|wanted| &wanted.inside);
     if let Some(wanted) = wanted {
+        wanted.plan_ends_of_event_triggers(&mut DatabaseWork { planner, database });
         wanted.plan(&mut DatabaseWork { planner, database });
     }
     if let Some(script) = desired.databases.get(database).and_then(|wanted| wanted.initial_sql.as_ref()) {
@@ -42,6 +44,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, database: &Name) {
     default_privilege::plan::plan_in(planner, database);
     if let Some(wanted) = wanted {
         wanted.plan_removals(&mut DatabaseWork { planner, database });
+        wanted.plan_event_triggers(&mut DatabaseWork { planner, database });
     }
 }
 

@@ -54,6 +54,8 @@ pub struct EventTriggerState {
     pub enabled: Firing,
     /// Comment on the event trigger. `None` if there is none.
     pub comment: Option<Text>,
+    /// Extension to which the event trigger belongs, so that it cannot be dropped by itself. `None` if there is none.
+    pub extension: Option<Name>,
 }
 
 /// An event of a database.
@@ -100,7 +102,7 @@ pub enum Firing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventTriggerChange {
-    /// A `CREATE EVENT TRIGGER` statement.
+    /// A `CREATE EVENT TRIGGER` statement, after `DROP EVENT TRIGGER` if one is replaced.
     Create {
         /// The event trigger's name.
         name: Name,
@@ -110,6 +112,8 @@ pub enum EventTriggerChange {
         tags: BTreeSet<Text>,
         /// Function that is called.
         function: TriggerFunction,
+        /// `true` if an event trigger of this name exists, whose event, function or tags cannot be altered.
+        replaces: bool,
     },
     /// `ALTER EVENT TRIGGER … ENABLE`, `ENABLE REPLICA`, `ENABLE ALWAYS` or `DISABLE`.
     Enable {
@@ -136,8 +140,6 @@ pub enum EventTriggerChange {
     Drop {
         /// The event trigger's name.
         name: Name,
-        /// `true` if the next step creates it with other properties, in the same transaction.
-        replaced: bool,
     },
 }
 
@@ -181,15 +183,17 @@ impl EventTriggerChange {
     /// Returns the statement of the change.
     pub(super) fn sql(&self, _: Version) -> String {
         match self {
-            Self::Create { name, event, tags, function: (schema, function) } => {
+            Self::Create { name, event, tags, function: (schema, function), replaces } => {
                 let tags: Vec<String> = tags.iter().map(Text::quoted).collect();
                 let when = if tags.is_empty() {
                     String::new()
                 } else {
                     format!(" WHEN TAG IN ({})", tags.join(", "))
                 };
+                let drop =
+                    if *replaces { format!("DROP EVENT TRIGGER {}; ", name.quoted()) } else { String::new() };
                 format!(
-                    "CREATE EVENT TRIGGER {} ON {}{when} EXECUTE FUNCTION {}.{}()",
+                    "{drop}CREATE EVENT TRIGGER {} ON {}{when} EXECUTE FUNCTION {}.{}()",
                     name.quoted(),
                     event.as_str(),
                     schema.quoted(),
@@ -205,7 +209,7 @@ impl EventTriggerChange {
             Self::Comment { name, text } => {
                 comment::sql(&format!("EVENT TRIGGER {}", name.quoted()), text.as_ref())
             }
-            Self::Drop { name, .. } => format!("DROP EVENT TRIGGER {}", name.quoted()),
+            Self::Drop { name } => format!("DROP EVENT TRIGGER {}", name.quoted()),
         }
     }
 
@@ -213,10 +217,16 @@ impl EventTriggerChange {
     pub(super) fn risk(&self) -> Risk {
         match self {
             // A function is called by the commands of others, and may refuse them.
-            Self::Create { .. } | Self::Enable { .. } => Risk::Disturbs,
+            Self::Create { replaces: false, .. }
+            | Self::Enable { enabled: Firing::Origin | Firing::Replica | Firing::Always, .. } => {
+                Risk::Disturbs
+            }
             Self::Comment { .. } => Risk::Changes,
-            Self::Owner { .. } | Self::Drop { replaced: true, .. } => Risk::TakesAway,
-            Self::Drop { replaced: false, .. } => Risk::Destroys,
+            // An audit or a guard may end with it.
+            Self::Create { replaces: true, .. }
+            | Self::Enable { enabled: Firing::Disabled, .. }
+            | Self::Owner { .. } => Risk::TakesAway,
+            Self::Drop { .. } => Risk::Destroys,
         }
     }
 
@@ -241,8 +251,10 @@ impl EventTriggerChange {
         around: &ClusterContext<'_>,
     ) -> Result<(), RejectedChange> {
         match self {
-            Self::Create { name, event, tags, function } => {
-                if contents.event_triggers.contains_key(name) {
+            Self::Create { name, event, tags, function, replaces } => {
+                if *replaces {
+                    droppable(contents, name)?;
+                } else if contents.event_triggers.contains_key(name) {
                     return rejected(format!("there is an event trigger {name} already"));
                 }
                 if *event == DatabaseEvent::Login && around.version.major() < 17 {
@@ -259,6 +271,7 @@ impl EventTriggerChange {
                     tags: tags.clone(),
                     enabled: Firing::Origin,
                     comment: None,
+                    extension: None,
                 };
                 contents.event_triggers.insert(name.clone(), made);
             }
@@ -272,8 +285,8 @@ impl EventTriggerChange {
                 found(contents, name)?.owner = owner.clone();
             }
             Self::Comment { name, text } => found(contents, name)?.comment = comment::stored(text.as_ref()),
-            Self::Drop { name, .. } => {
-                found(contents, name)?;
+            Self::Drop { name } => {
+                droppable(contents, name)?;
                 contents.event_triggers.remove(name);
             }
         }
@@ -288,6 +301,17 @@ impl EventTriggerChange {
 fn found<'a>(contents: &'a mut Contents, name: &Name) -> Result<&'a mut EventTriggerState, RejectedChange> {
     let found = contents.event_triggers.get_mut(name);
     found.ok_or_else(|| RejectedChange(format!("there is no event trigger {name}")))
+}
+
+/// Checks that an event trigger can be dropped.
+///
+/// # Errors
+/// Returns a [`RejectedChange`] if the event trigger does not exist or belongs to an extension.
+fn droppable(contents: &mut Contents, name: &Name) -> Result<(), RejectedChange> {
+    match &found(contents, name)?.extension {
+        None => Ok(()),
+        Some(extension) => rejected(format!("event trigger {name} belongs to extension {extension}")),
+    }
 }
 
 impl EventTrigger {
@@ -312,12 +336,8 @@ impl EventTrigger {
             Some(_) => None,
         };
         if let Some(reason) = reason {
-            let create =
-                EventTriggerChange::Create { name: name.clone(), event, tags, function: function.clone() };
-            if before.is_some() {
-                emit(work, EventTriggerChange::Drop { name: name.clone(), replaced: true }, reason);
-            }
-            emit(work, create, reason);
+            let (name, function, replaces) = (name.clone(), function.clone(), before.is_some());
+            emit(work, EventTriggerChange::Create { name, event, tags, function, replaces }, reason);
         }
         let now = work.contents().and_then(|contents| contents.event_triggers.get(name)).cloned();
         let Some(now) = now else { return };
@@ -337,21 +357,30 @@ impl EventTrigger {
         }
     }
 
-    /// Plans the removal of an event trigger that is declared absent, if the operator consents.
-    pub(super) fn plan_removal(&self, name: &Name, work: &mut dyn DatabasePlanner) {
-        let there = work.contents().is_some_and(|contents| contents.event_triggers.contains_key(name));
-        if self.presence == Presence::Present || !there {
-            return;
+    /// Plans the end of an event trigger that fires now: its removal if it is declared absent and the operator consents,
+    /// `ALTER EVENT TRIGGER … DISABLE` if it is declared disabled.
+    pub(super) fn plan_end(&self, name: &Name, work: &mut dyn DatabasePlanner) {
+        let now = work.contents().and_then(|contents| contents.event_triggers.get(name));
+        let Some(enabled) = now.map(|now| now.enabled) else { return };
+        if self.presence == Presence::Absent {
+            Self::plan_removal(name, work);
+        } else if self.enabled == Some(Firing::Disabled) && enabled != Firing::Disabled {
+            let change = EventTriggerChange::Enable { name: name.clone(), enabled: Firing::Disabled };
+            emit(work, change, "it is declared disabled");
         }
+    }
+
+    /// Plans the removal of an event trigger that is declared absent, if the operator consents.
+    fn plan_removal(name: &Name, work: &mut dyn DatabasePlanner) {
         let what = format!("DROP EVENT TRIGGER {} in database {}", name.quoted(), work.database());
         if work.may_destroy(&what, DestructibleObject::EventTrigger(work.database().clone(), name.clone())) {
-            let change = EventTriggerChange::Drop { name: name.clone(), replaced: false };
+            let change = EventTriggerChange::Drop { name: name.clone() };
             emit(work, change, "declared absent and listed in --destroy");
         }
     }
 
-    /// Reports errors of the declaration: a missing event or function, tags of an event without commands, an unknown
-    /// owner, or a function in a schema that is declared absent.
+    /// Reports errors of the declaration: a missing event or function, tags of an event without commands or in lower
+    /// case, an unknown owner, or a function in a schema that is declared absent.
     pub(super) fn check(
         &self,
         subject: &Subject,
@@ -371,6 +400,10 @@ impl EventTrigger {
         if self.event == Some(DatabaseEvent::Login) && self.tags.as_ref().is_some_and(|tags| !tags.is_empty())
         {
             wrong("the event login has no tags");
+        }
+        let lower = |tag: &Text| tag.as_str().contains(|c: char| c.is_ascii_lowercase());
+        if self.tags.as_ref().is_some_and(|tags| tags.iter().any(lower)) {
+            wrong("the tags of commands are in upper case");
         }
         let schema = self.function.as_ref().and_then(|(schema, _)| beside.schemas.get(schema));
         if schema.is_some_and(|schema| schema.presence == Presence::Absent) {
@@ -407,14 +440,14 @@ pub(super) mod snapshot {
     use crate::client::snapshot::{Names, SnapshotError, Str, maybe_text, text};
 
     /// Query for one array per event trigger: name, owner, event, schema and name of the function, tags, where it fires,
-    /// comment. Those of extensions are left out.
+    /// comment, extension.
     pub(in crate::inside) const QUERY: &str = "SELECT json_build_array(e.evtname, o.rolname, e.evtevent, n.nspname,
-            p.proname, coalesce(e.evttags, '{}'), e.evtenabled::text, c.description) AS entry
+            p.proname, coalesce(e.evttags, '{}'), e.evtenabled::text, c.description, x.extname) AS entry
         FROM pg_event_trigger e JOIN pg_roles o ON o.oid = e.evtowner JOIN pg_proc p ON p.oid = e.evtfoid
             JOIN pg_namespace n ON n.oid = p.pronamespace
             LEFT JOIN pg_description c ON c.objoid = e.oid AND c.classoid = 'pg_event_trigger'::regclass
-        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid
-            AND d.deptype = 'e')";
+            LEFT JOIN pg_depend d ON d.objid = e.oid AND d.classid = 'pg_event_trigger'::regclass AND d.deptype = 'e'
+            LEFT JOIN pg_extension x ON x.oid = d.refobjid";
 
     /// Query for the functions that event triggers can call.
     pub(in crate::inside) const FUNCTIONS: &str = "SELECT json_build_array(n.nspname, p.proname) AS entry
@@ -423,22 +456,32 @@ pub(super) mod snapshot {
 
     /// Row of the query of functions: schema and name.
     pub(in crate::inside) type FunctionRow<'a> = (Str<'a>, Str<'a>);
-    /// Row of the query: name, owner, event, schema and name of the function, tags, where it fires, comment.
-    pub(in crate::inside) type Row<'a> =
-        (Str<'a>, Str<'a>, Str<'a>, Str<'a>, Str<'a>, Vec<Str<'a>>, Str<'a>, Option<Str<'a>>);
+    /// Row of the query: name, owner, event, schema and name of the function, tags, where it fires, comment, extension.
+    pub(in crate::inside) type Row<'a> = (
+        Str<'a>,
+        Str<'a>,
+        Str<'a>,
+        Str<'a>,
+        Str<'a>,
+        Vec<Str<'a>>,
+        Str<'a>,
+        Option<Str<'a>>,
+        Option<Str<'a>>,
+    );
 
-    /// Adds the event trigger of a row to `contents`.
+    /// Adds the event trigger of a row to `contents`. One with an event of a later version is left out.
     ///
     /// # Errors
     /// Returns an error if a value is not valid.
     pub(in crate::inside) fn read(
-        (name, owner, event, schema, function, tags, enabled, comment): Row<'_>,
+        (name, owner, event, schema, function, tags, enabled, comment, extension): Row<'_>,
         names: &mut Names,
         contents: &mut Contents,
     ) -> Result<(), SnapshotError> {
+        let Some(event) = DatabaseEvent::named(&event) else { return Ok(()) };
         let state = EventTriggerState {
             owner: names.get(&owner)?,
-            event: DatabaseEvent::named(&event).ok_or_else(|| SnapshotError::Value(event.into_owned()))?,
+            event,
             function: (names.get(&schema)?, names.get(&function)?),
             tags: tags.iter().map(|tag| text(tag)).collect::<Result<_, _>>()?,
             enabled: match &*enabled {
@@ -449,6 +492,7 @@ pub(super) mod snapshot {
                 other => return Err(SnapshotError::Value(other.to_owned())),
             },
             comment: maybe_text(comment.as_ref())?,
+            extension: extension.map(|extension| names.get(&extension)).transpose()?,
         };
         contents.event_triggers.insert(names.get(&name)?, state);
         Ok(())

@@ -166,6 +166,7 @@ impl ExtensionChange {
                 if contents.extensions.remove(name).is_none() {
                     return rejected(format!("there is no extension {name}"));
                 }
+                contents.event_triggers.retain(|_, found| found.extension.as_ref() != Some(name));
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::name::{Name, Text};
 use crate::object::Local;
 use crate::owned::Owned;
 use crate::plan::{Obstacle, Risk};
+use crate::presence::Presence;
 use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
 use event_trigger::{EventTrigger, EventTriggerChange, EventTriggerState, TriggerFunction};
@@ -49,7 +50,7 @@ pub struct Contents {
     pub publications: BTreeMap<Name, PublicationState>,
     /// Relations that cannot be added to a publication, such as views and temporary tables.
     pub unpublishable: BTreeSet<publication::Table>,
-    /// Event triggers by name, without those of extensions.
+    /// Event triggers by name, without those at events of later versions.
     pub event_triggers: BTreeMap<Name, EventTriggerState>,
     /// Functions that event triggers can call.
     pub event_functions: BTreeSet<TriggerFunction>,
@@ -68,19 +69,43 @@ impl DeclaredObjects {
         *self == Self::default()
     }
 
-    /// Plans the changes that bring every declared object to its desired state, except removals, in the order schemas,
-    /// extensions, publications, event triggers.
+    /// Plans the changes that bring every declared object but the event triggers to its desired state, except removals,
+    /// in the order schemas, extensions, publications.
     pub(crate) fn plan(&self, work: &mut dyn DatabasePlanner) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
+    }
+
+    /// Plans the removal of event triggers that are declared absent, and disables those that are declared disabled. This
+    /// comes before all other changes in the database, at which they would fire.
+    pub(crate) fn plan_ends_of_event_triggers(&self, work: &mut dyn DatabasePlanner) {
+        self.event_triggers.iter().for_each(|(name, wanted)| wanted.plan_end(name, work));
+    }
+
+    /// Plans the creation and the changes of event triggers. This comes after all other changes in the database, at
+    /// which they would fire.
+    pub(crate) fn plan_event_triggers(&self, work: &mut dyn DatabasePlanner) {
         self.event_triggers.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
-    /// Plans the removal of the objects that are declared absent, in the order event triggers, publications,
-    /// extensions, schemas.
+    /// Plans the removal of the objects that are declared absent, in the order publications, extensions, schemas. If an
+    /// extension or a schema is declared absent, event triggers that exist and shall call another function come first,
+    /// since the removal may take the function that they call now.
     pub(crate) fn plan_removals(&self, work: &mut dyn DatabasePlanner) {
-        self.event_triggers.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
+        let absent = |presence: Presence| presence == Presence::Absent;
+        if self.extensions.values().any(|wanted| absent(wanted.presence))
+            || self.schemas.values().any(|wanted| absent(wanted.presence))
+        {
+            for (name, wanted) in &self.event_triggers {
+                let now = work.contents().and_then(|contents| contents.event_triggers.get(name));
+                if now
+                    .is_some_and(|now| wanted.function.as_ref().is_some_and(|called| *called != now.function))
+                {
+                    wanted.plan(name, work);
+                }
+            }
+        }
         self.publications.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan_removal(name, work));
@@ -135,7 +160,8 @@ impl Contents {
         let schemas = self.schemas.iter().map(|(name, found)| (name.clone(), found.imported()));
         let extensions = self.extensions.iter().map(|(name, found)| (name.clone(), found.imported()));
         let publications = self.publications.iter().map(|(name, found)| (name.clone(), found.imported()));
-        let event_triggers = self.event_triggers.iter().map(|(name, found)| (name.clone(), found.imported()));
+        let own = self.event_triggers.iter().filter(|(_, found)| found.extension.is_none());
+        let event_triggers = own.map(|(name, found)| (name.clone(), found.imported()));
         DeclaredObjects {
             schemas: schemas.collect(),
             extensions: extensions.collect(),
@@ -155,6 +181,18 @@ impl Contents {
         self.publications.values_mut().for_each(|found| found.tables.retain(|(schema, _)| schema != name));
         self.event_triggers.retain(|_, found| found.function.0 != *name);
         self.event_functions.retain(|(schema, _)| schema != name);
+    }
+
+    /// Returns an object of a role whose owner must be a superuser, as part of a message. `None` if there is none.
+    pub(crate) fn superusers_object(&self, owner: &Name) -> Option<String> {
+        let triggers = self.event_triggers.iter().filter(|(_, trigger)| trigger.owner == *owner);
+        let triggers = triggers.map(|(name, _)| format!("event trigger {name}"));
+        let wrappers = self.objects.iter().filter(|(_, owned)| owned.owner == *owner);
+        let wrappers = wrappers.filter_map(|(local, _)| match local {
+            Local::ForeignDataWrapper(name) => Some(format!("foreign-data wrapper {name}")),
+            _ => None,
+        });
+        triggers.chain(wrappers).next()
     }
 
     /// Changes the owner of everything that `from` owns to `to`.

@@ -519,6 +519,47 @@ fn publications_of_every_kind() {
     });
 }
 
+/// An event trigger that refuses all other changes comes after them when it is new, and ends before them.
+#[test]
+fn event_triggers_that_refuse_changes() {
+    use pg_ensure::inside::event_trigger::{DatabaseEvent, EventTrigger, Firing};
+    on_each(|postgres| {
+        postgres.session().query("CREATE ROLE reader").expect("a role");
+        postgres.session().query("CREATE DATABASE shop").expect("a database");
+        let inside = postgres.session_in("shop");
+        inside
+            .query(
+                "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not now''; END'",
+            )
+            .expect("a function");
+        let server = as_superuser(postgres);
+        let mut guard = EventTrigger::default();
+        guard.event = Some(DatabaseEvent::DdlCommandEnd);
+        guard.function = Some((name("public"), name("no")));
+        let mut gone = EventTrigger::default();
+        gone.presence = Presence::Absent;
+        guard.enabled = Some(Firing::Origin);
+        let mut disabled = guard.clone();
+        disabled.enabled = Some(Firing::Disabled);
+        let consent = Consent::none().destroying("event_trigger=shop/guard".parse().expect("it names one"));
+        for (round, trigger) in [guard.clone(), disabled, guard.clone(), gone].into_iter().enumerate() {
+            let mut wish = DesiredState::new();
+            wish.external(name("reader"));
+            let mut shop = Database::new();
+            shop.inside.event_triggers = [(name("guard"), trigger)].into();
+            let schema = format!("s{round}");
+            if round != 2 {
+                shop.inside.schemas.insert(name(&schema), Schema::default());
+                let on = self::inside(Local::Schema(name(&schema)));
+                wish.grant(grant("reader", on, [Privilege::Usage], false));
+            }
+            wish.database(name("shop"), shop);
+            let applied = converge(&server, &wish, &consent);
+            assert!(applied.left.blocked.is_empty(), "{round}: {:?}", applied.left.blocked);
+        }
+    });
+}
+
 /// Event triggers created, drifted by hand and repaired; what the server would refuse is in the plan.
 #[test]
 fn event_triggers_of_every_kind() {
@@ -602,6 +643,8 @@ fn event_triggers_of_every_kind() {
             let refused = plan(&server, &wish);
             let said = refused.blocked.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             assert!(said.contains(why), "{why}: {said}");
+            let drops = refused.script().contains("DROP EVENT TRIGGER");
+            assert!(!drops || why == "not a superuser", "{why}: {}", refused.script());
         }
         set(&mut wish, with(|one| (one.event, one.tags) = (Some(DatabaseEvent::Login), None)));
         let login = plan(&server, &wish);

@@ -292,19 +292,20 @@ fn several_databases_of_one_owner_are_handed_over() {
 /// The owner and the contents are one transaction, so that a run that is cut short does not forget whose they were.
 #[test]
 fn a_changed_owner_and_its_contents_are_one_transaction() {
-    let postgres = Postgres::start(&Options::new(17));
+    let postgres = Postgres::start(&Options::new(15));
     let session = postgres.session();
     session.query("CREATE ROLE before; CREATE ROLE after").expect("roles");
     session.query("CREATE DATABASE shop OWNER before").expect("a database");
     let inside = postgres.session_in("shop");
     inside.query("SET ROLE before; CREATE TABLE public.t (x int)").expect("a table");
-    // A superuser's object, which no other role can be given.
+    // A superuser's object before PostgreSQL 16, which the plan does not know.
     inside
         .query(
-            "RESET ROLE; CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; \
-             ALTER ROLE before SUPERUSER; SET ROLE before; CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()",
+            "RESET ROLE; ALTER ROLE before SUPERUSER; SET ROLE before; \
+             CREATE SUBSCRIPTION p CONNECTION '' PUBLICATION p \
+             WITH (connect = false, enabled = false, create_slot = false, slot_name = NONE)",
         )
-        .expect("an event trigger");
+        .expect("a subscription");
     drop(inside);
     session.query("ALTER ROLE before NOSUPERUSER").expect("a role");
     let mut wish = DesiredState::new();
@@ -317,8 +318,54 @@ fn a_changed_owner_and_its_contents_are_one_transaction() {
     assert!(matches!(refused, Err(Error::Step { .. })), "{refused:?}");
     let owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'";
     assert_eq!(session.query(owner).expect("a row"), [[Some("before".to_owned())]]);
-    postgres.session_in("shop").query("DROP EVENT TRIGGER e").expect("it goes");
+    postgres.session_in("shop").query("DROP SUBSCRIPTION p").expect("it goes");
     assert_eq!(apply(&server, &wish).done.len(), 2);
+}
+
+/// An object that only a superuser can own is not reassigned to another role, neither with a database nor when its owner
+/// is removed; the plan names it.
+#[test]
+fn objects_of_superusers_are_not_reassigned() {
+    for (object, named) in [
+        ("CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()", "event trigger e "),
+        ("CREATE FOREIGN DATA WRAPPER w", "foreign-data wrapper w "),
+    ] {
+        let postgres = Postgres::start(&Options::new(17));
+        let session = postgres.session();
+        session.query("CREATE ROLE before SUPERUSER; CREATE ROLE after").expect("roles");
+        session.query("CREATE DATABASE shop OWNER before").expect("a database");
+        let inside = postgres.session_in("shop");
+        inside
+            .query(
+                "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; \
+                 SET ROLE before; CREATE TABLE public.t (x int)",
+            )
+            .expect("a table");
+        inside.query(object).expect("an object");
+        drop(inside);
+        session.query("ALTER ROLE before NOSUPERUSER").expect("a role");
+        let server = as_superuser(&postgres);
+        let mut wish = DesiredState::new();
+        wish.external(name("after")).external(name("before"));
+        let mut wanted = Database::owned_by(&name("after"));
+        wanted.reassign_owned = true;
+        wish.database(name("shop"), wanted);
+        let mut removal = DesiredState::new();
+        removal.external(name("after"));
+        let mut before = Role::absent();
+        before.reassign_to = Some(name("after"));
+        removal.role(name("before"), before);
+        let mut taken = Database::new();
+        taken.owner = Some(name("after"));
+        removal.database(name("shop"), taken);
+        let consent = consent(&[DestructibleObject::Role(name("before"))]);
+        let planned = run(server.plan(&removal, &consent)).expect("a plan");
+        for refused in [plan(&server, &wish), planned] {
+            let said = refused.blocked.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            assert!(said.contains(named) && said.contains("after is not a superuser"), "{named}: {said}");
+            assert!(!refused.script().contains(" OWNED "), "{}", refused.script());
+        }
+    }
 }
 
 /// A run of a saved plan that is interrupted by the server goes on with the same plan; and what the plan calls blocked

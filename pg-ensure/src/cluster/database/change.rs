@@ -137,9 +137,9 @@ impl DatabaseChange {
         }
     }
 
-    /// Checks that the session may make the change. Publishing all tables needs a superuser; other publications need
-    /// CREATE on the database and the privileges of the tables' owners. Changes need the privileges of the
-    /// publication's owner and, for a new table, of its owner; a new owner needs CREATE on the database and SET ROLE.
+    /// Checks that the session may make the change. A new database needs CREATEDB, SET ROLE to its owner, a template that
+    /// is marked as one or the session's own, and CREATE on its tablespace. Changes and the removal need the privileges
+    /// of the database's owner; a new owner also CREATEDB and SET ROLE, another tablespace CREATE on it.
     ///
     /// # Errors
     /// Returns a description of the missing permission.

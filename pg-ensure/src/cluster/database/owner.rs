@@ -1,7 +1,7 @@
 //! Plans changes of the owners of databases, and of the objects that the former owners have in them.
 
 use super::change::DatabaseChange;
-use crate::cluster::owned::OwnedChange;
+use crate::cluster::owned::{OwnedChange, not_for};
 use crate::desired::Presence;
 use crate::diff::planner::Planner;
 use crate::name::Name;
@@ -69,7 +69,8 @@ fn change_owner(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
 }
 
 /// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the
-/// former owner is the bootstrap superuser, or owns a tablespace or a database that is not in `changes`. `None` if
+/// former owner is the bootstrap superuser, owns a tablespace or a database that is not in `changes`, or owns an object
+/// whose owner must be a superuser, which the new owner is not. `None` if
 /// there is no obstacle, the former owner has no objects in the database, or the contents are unknown.
 fn reassign_obstacle(
     planner: &Planner<'_>,
@@ -81,6 +82,12 @@ fn reassign_obstacle(
     if *before == planner.now().session.bootstrap {
         return Some(format!(
             "{before} owns the system's own objects: give {what} to {owner} by ALTER … OWNER TO, or leave \
+             reassign_owned out"
+        ));
+    }
+    if let Some(special) = not_for(planner.now(), database, before, owner) {
+        return Some(format!(
+            "{owner} is not a superuser, as the owner of {special} must be: give {special} to another superuser, or leave \
              reassign_owned out"
         ));
     }

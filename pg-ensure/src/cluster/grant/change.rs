@@ -84,9 +84,8 @@ impl GrantChange {
         }
     }
 
-    /// Checks that the session may make the change. A new schema needs CREATE on the database, a change or removal the
-    /// privileges of the schema's owner (for a removal those of the database's owner suffice), and a new owner CREATE
-    /// on the database and SET ROLE.
+    /// Checks that the session may make the change. A grant needs the privileges of the object's owner or the grant
+    /// options. REVOKE needs the privileges of the owner or, for a grant by another role, SET ROLE to that role.
     ///
     /// # Errors
     /// Returns a description of the missing permission.
