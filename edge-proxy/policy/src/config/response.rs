@@ -135,7 +135,8 @@ pub enum AllowedOrigin {
     Any,
     /// `self`: the origin of the page.
     Own,
-    /// An origin, such as `https://maps.example.org` or `https://*.example.org`.
+    /// An origin, such as `https://maps.example.org` or `https://*.example.org`. [`PermissionsPolicy::allow`] accepts
+    /// only what parses.
     Origin(String),
 }
 
@@ -158,12 +159,18 @@ impl PermissionsPolicy {
     /// Sets the origins that may use a feature. An empty list denies it to all. Replaces earlier origins of the feature.
     ///
     /// # Errors
-    /// Returns an [`InvalidPermission`] if the name of the feature is not valid, or other origins are listed beside
-    /// [`AllowedOrigin::Any`].
+    /// Returns an [`InvalidPermission`] if the name of the feature is not valid, an [`AllowedOrigin::Origin`] is not what
+    /// its text parses to, or other origins are listed beside [`AllowedOrigin::Any`].
     pub fn allow(&mut self, feature: &str, origins: Vec<AllowedOrigin>) -> Result<(), InvalidPermission> {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !feature.starts_with(|first: char| first.is_ascii_lowercase()) || !feature.bytes().all(letters) {
             return Err(InvalidPermission::Feature);
+        }
+        let parsed = |text: &str| text.parse::<AllowedOrigin>();
+        if origins.iter().any(
+            |origin| matches!(origin, AllowedOrigin::Origin(text) if parsed(text).as_ref() != Ok(origin)),
+        ) {
+            return Err(InvalidPermission::Origin);
         }
         if origins.len() > 1 && origins.contains(&AllowedOrigin::Any) {
             return Err(InvalidPermission::BesideAny);
@@ -282,6 +289,10 @@ mod tests {
         let mut policy = PermissionsPolicy::default();
         for feature in ["", "Camera", "-camera", "cam era", "camera=(self), usb"] {
             assert_eq!(policy.allow(feature, Vec::new()), Err(InvalidPermission::Feature), "{feature:?}");
+        }
+        for text in ["a\"\r\nSet-Cookie: x", "https://a\"", "self", "*", ""] {
+            let unchecked = vec![AllowedOrigin::Origin(text.into())];
+            assert_eq!(policy.allow("camera", unchecked), Err(InvalidPermission::Origin), "{text:?}");
         }
         let both = vec![AllowedOrigin::Any, AllowedOrigin::Own];
         assert_eq!(policy.allow("camera", both), Err(InvalidPermission::BesideAny));
