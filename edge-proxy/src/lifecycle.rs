@@ -123,12 +123,11 @@ impl ActiveListener {
         Some(EndingEngine { address, interface: listener.interface.clone(), engine, task })
     }
 
-    /// Passes datagrams of the connections of a replaced process to its engines, if they are at the same address.
+    /// Passes datagrams of the connections of a replaced process to its engines, if they are at the same address. Both
+    /// receive from the same sockets, whatever the interface of either listener.
     fn connect_predecessor(&self, group: &EngineGroup) {
         let Some((engine, _)) = &self.engine else { return };
-        let interface = &self.listener.interface;
-        let hears = *interface == group.interface || group.interface.is_none();
-        if self.address == group.address && hears {
+        if self.address == group.address {
             engine.control.add_predecessor(group.router.clone());
         }
     }
@@ -292,8 +291,7 @@ fn prepare(worker: &Rc<Worker>, runtime: &Runtime, sockets: Sockets) -> io::Resu
 
 impl PreparedListener {
     /// Starts accepting connections and running the QUIC engine. `ending` are the engines of removed listeners, with
-    /// which datagrams are exchanged at the same address.
-    /// `replaced` are the engines of processes that this one replaced.
+    /// which datagrams are exchanged at the same address. `replaced` are the engines of processes that this one replaced.
     fn start(self, worker: &Rc<Worker>, ending: &[EndingEngine], replaced: &[EngineGroup]) -> ActiveListener {
         let Self { listener, address, tcp, inherited, engine } = self;
         let (stop, stopped) = oneshot::channel();

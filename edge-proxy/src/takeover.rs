@@ -22,6 +22,13 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The interval at which a thread that does not read from its link checks whether it should.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// The highest number of links to replaced processes that are passed on. The index of each is a byte, and 0 is the link
+/// to the process that passes them on.
+const MAX_LINKS: usize = 255;
+
+/// The highest number of records in a message, each of which has less than 64 bytes.
+const MAX_RECORDS: usize = MAX_MESSAGE / 64;
+
 /// The link to the process that replaces this one.
 struct Successor {
     /// The link to it.
@@ -61,14 +68,38 @@ impl Takeover {
         }
     }
 
+    /// Forgets the links to processes that have ended, and their engines. Returns whether there were any.
+    fn forget_ended(&mut self) -> bool {
+        let open: Vec<usize> = (0..self.links.len()).filter(|at| !self.links[*at].is_closed()).collect();
+        if open.len() == self.links.len() {
+            return false;
+        }
+        self.predecessors.retain_mut(|(at, _)| {
+            let now = open.iter().position(|before| before == at);
+            now.is_some_and(|now| {
+                *at = now;
+                true
+            })
+        });
+        self.links.retain(|link| !link.is_closed());
+        true
+    }
+
+    /// Returns the engines of the processes that this one replaced.
+    fn predecessor_groups(&self) -> Vec<EngineGroup> {
+        self.predecessors.iter().map(|(_, group)| group.clone()).collect()
+    }
+
     /// Creates the link to a process that will replace this one. Returns it, and the descriptors for that process: the
-    /// link's other end, and the links to the predecessors. `None` if there are no engines.
+    /// link's other end, and the links to the predecessors, at most [`MAX_LINKS`]. `None` if there are no engines.
     ///
     /// # Errors
     /// The process is out of descriptors.
     fn offer(&mut self) -> io::Result<Option<(Arc<Link>, Vec<OwnedFd>)>> {
+        self.forget_ended();
         let own = self.engines.iter().map(|group| (0, group));
-        let others = self.predecessors.iter().map(|(at, group)| (at + 1, group));
+        let others = self.predecessors.iter().filter(|(at, _)| *at < MAX_LINKS);
+        let others = others.map(|(at, group)| (at + 1, group));
         let record = |(link, group): (usize, &EngineGroup)| {
             let (secret, workers) = group.router.description()?;
             Some(EngineRecord {
@@ -80,14 +111,14 @@ impl Takeover {
                 interface: group.interface.clone(),
             })
         };
-        let records: Vec<EngineRecord> = own.chain(others).filter_map(record).collect();
+        let records: Vec<EngineRecord> = own.chain(others).filter_map(record).take(MAX_RECORDS).collect();
         if records.is_empty() {
             return Ok(None);
         }
         let (near, far) = Link::pair()?;
         near.send(&link::engines(&records));
         let mut descriptors = vec![far];
-        for link in &self.links {
+        for link in self.links.iter().take(MAX_LINKS) {
             descriptors.push(link.duplicate()?);
         }
         let near = Arc::new(near);
@@ -118,11 +149,12 @@ impl Takeover {
         self.links = links;
     }
 
-    /// Records that the process that replaces this one serves, and returns the link to it and
-    /// the engines of this process. `None` if it has
-    /// ended, or if there is none.
-    fn succeed(&mut self) -> Option<(Arc<Link>, Vec<EngineGroup>)> {
-        let successor = self.successor.as_mut().filter(|successor| !successor.link.is_closed())?;
+    /// Records that the process that replaces this one serves, and returns the link to it and the engines of this
+    /// process. `by` is the link on which it says so; `None` if that is known otherwise. `None` if that process has
+    /// ended, if there is none, or if another one has been started since.
+    fn succeed(&mut self, by: Option<&Arc<Link>>) -> Option<(Arc<Link>, Vec<EngineGroup>)> {
+        let is_meant = |link: &Arc<Link>| by.is_none_or(|by| Arc::ptr_eq(by, link)) && !link.is_closed();
+        let successor = self.successor.as_mut().filter(|successor| is_meant(&successor.link))?;
         successor.serves = true;
         Some((successor.link.clone(), self.engines.clone()))
     }
@@ -141,7 +173,8 @@ impl Takeover {
     }
 
     /// Passes a datagram that a replaced process does not know to the engines that issued its connection ID, or else to
-    /// those that serve its address now: of the process that replaces this one, or of this one.
+    /// those that serve its address now: of the process that replaces this one, or of this one. At the sender's
+    /// interface if there are some, otherwise without an interface.
     fn deliver_unknown(&self, from: &Arc<Link>, group: u16, worker: u8, datagram: Datagram) {
         let is_sender = |(at, known): &&(usize, EngineGroup)| {
             known.number == group && self.links.get(*at).is_some_and(|link| Arc::ptr_eq(link, from))
@@ -153,8 +186,10 @@ impl Takeover {
         if let Some(issuer) = all.filter(there).find(issued) {
             return issuer.router.route_known(datagram);
         }
-        let is_latest = |known: &&EngineGroup| known.interface == sender.interface;
-        let Some(latest) = self.engines.iter().rev().filter(there).find(is_latest) else { return };
+        let latest = |interface: Option<&str>| {
+            self.engines.iter().rev().filter(there).find(|known| known.interface.as_deref() == interface)
+        };
+        let Some(latest) = latest(sender.interface.as_deref()).or_else(|| latest(None)) else { return };
         match self.serving_successor() {
             Some(successor) => successor.send(&link::datagram(latest.number, worker, &datagram)),
             None => latest.router.send_to(worker, datagram),
@@ -214,9 +249,16 @@ impl TakeoverHandle {
         self.lock().record(held);
     }
 
-    /// Ends the threads that read from links, within [`PAUSE`].
+    /// Ends the threads that read from links, within [`PAUSE`], and closes the link to the process that replaces this
+    /// one, or those to the processes that this one replaced if none does.
     pub(super) fn end(&self) {
         self.ended.store(true, Relaxed);
+        let takeover = self.lock();
+        match &takeover.successor {
+            // It has duplicates of the others.
+            Some(successor) => successor.link.close(),
+            None => takeover.links.iter().for_each(|link| link.close()),
+        }
     }
 
     /// Creates the link to a process that will replace this one. Returns the descriptors for it, empty without HTTP/3.
@@ -241,7 +283,7 @@ impl TakeoverHandle {
     pub(super) fn adopt(&self, links: Vec<OwnedFd>) -> io::Result<()> {
         let mut takeover = self.lock();
         takeover.adopt(links);
-        let engines: Vec<_> = takeover.predecessors.iter().map(|(_, group)| group.clone()).collect();
+        let engines = takeover.predecessor_groups();
         let links = takeover.links.clone();
         drop(takeover);
         self.tell(|| Command::Predecessors(engines.clone()));
@@ -254,7 +296,13 @@ impl TakeoverHandle {
     /// Has the workers pass on what is not theirs, if a process serves that replaces this one. For the beginning of the
     /// shutdown, which the thread of the link may be later than.
     pub(super) fn succeed(&self) {
-        let succeeded = self.lock().succeed();
+        self.succeed_by(None);
+    }
+
+    /// Has the workers pass on what is not theirs to the process that replaces this one, if it serves. `by` is the link
+    /// on which it says so; `None` if that is known otherwise.
+    fn succeed_by(&self, by: Option<&Arc<Link>>) {
+        let succeeded = self.lock().succeed(by);
         if let Some((link, engines)) = succeeded {
             self.tell(|| Command::Succeed { link: link.clone(), engines: engines.clone() });
         }
@@ -282,15 +330,26 @@ impl TakeoverHandle {
             match link.receive(&mut buffer) {
                 Received::Message(n) => self.handle(link, peer, &buffer[..n]),
                 Received::Nothing => {}
+                Received::Closed if peer == Peer::Predecessor => return self.forget_ended(),
                 Received::Closed => return,
             }
+        }
+    }
+
+    /// Forgets the processes that this one replaced and that have ended.
+    fn forget_ended(&self) {
+        let mut takeover = self.lock();
+        if takeover.forget_ended() {
+            let engines = takeover.predecessor_groups();
+            // Within the lock, so that the workers get the shorter list last.
+            self.tell(|| Command::Predecessors(engines.clone()));
         }
     }
 
     /// Acts upon a message.
     fn handle(&self, link: &Arc<Link>, peer: Peer, message: &[u8]) {
         match (peer, Message::parse(message)) {
-            (Peer::Successor, Some(Message::Serving)) => self.succeed(),
+            (Peer::Successor, Some(Message::Serving)) => self.succeed_by(Some(link)),
             (Peer::Successor, Some(Message::Datagram { group, datagram, .. })) => {
                 self.lock().deliver_own(group, datagram);
             }

@@ -98,18 +98,16 @@ async fn is_ended(ending: tokio::task::JoinHandle<Duration>) {
     assert!(took < Duration::from_secs(55), "{took:?}");
 }
 
-/// Each of these clients is answered, without the second that a lost first flight takes.
+/// Each of these clients is answered, and of few is a datagram lost. Without links, those of half would be.
 async fn new_clients(edge: &Edge, when: &str) {
-    let mut took = Vec::new();
+    let mut lost = 0;
     for _ in 0..12 {
-        let began = Instant::now();
         let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
         assert_eq!(client.get("a.test", "/here").await.status(), Some("200"), "{when}");
-        took.push(began.elapsed());
+        lost += u32::from(client.quic.stats().path.lost_packets > 0);
     }
-    took.sort();
-    // The median: a machine that is busy may lose a few to the time-out, and without links half are lost.
-    assert!(took[8] < Duration::from_millis(900), "{when}: {took:?}");
+    // A busy machine delays some until their datagrams are taken for lost.
+    assert!(lost <= 3, "{when}: {lost} of 12 lost datagrams");
 }
 
 #[test]
@@ -125,6 +123,8 @@ fn requests_of_each_proxy_finish_over_two_takeovers_in_a_row() {
         let mut two = Upload::begin(&edge).await;
         let third = successor(&edge.proxy, &config, &edge.certificates, WORKERS[2]);
         let second_ending = end(std::mem::replace(&mut edge.proxy, third));
+        // The first clients may still be the second proxy's, which would wait for an upload of theirs.
+        new_clients(&edge, "while the second proxy ends").await;
         let mut three = Upload::begin(&edge).await;
         for _ in 0..2 {
             one.more("in the first proxy").await;
@@ -175,6 +175,51 @@ fn a_reload_of_the_successor_keeps_the_connections_of_its_predecessor() {
         edge.proxy.reload(config.clone()).unwrap();
         upload.more("after a reload").await;
         new_clients(&edge, "after a reload").await;
+        upload.end().await;
+        is_ended(ending).await;
+    });
+}
+
+/// A process that has ended leaves nothing behind in those after it.
+#[test]
+fn the_links_of_processes_that_have_ended_are_closed() {
+    let (mut edge, config, _origin) = first();
+    wire3::run(async {
+        for workers in [1, 2, 1, 2, 1] {
+            let next = successor(&edge.proxy, &config, &edge.certificates, workers);
+            is_ended(end(std::mem::replace(&mut edge.proxy, next))).await;
+            new_clients(&edge, "after a takeover").await;
+        }
+        // The first is for the next process.
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let links = edge.proxy.quic_links().unwrap().len();
+            if links == 1 {
+                break;
+            }
+            assert!(Instant::now() < until, "{links} links");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+/// Both proxies receive from the sockets that the old one bound to the interface.
+#[test]
+fn a_listener_may_lose_its_interface_in_a_takeover() {
+    let (mut edge, mut config, _origin) = first();
+    let mut bound = edge.config.clone();
+    bound.listeners[1].address = testkit::nobody();
+    bound.listeners[1].interface = Some("lo".into());
+    edge.proxy.reload(bound).unwrap();
+    for (listener, address) in config.listeners.iter_mut().zip(edge.proxy.addresses()) {
+        listener.address = address;
+    }
+    wire3::run(async {
+        let mut upload = Upload::begin(&edge).await;
+        let second = successor(&edge.proxy, &config, &edge.certificates, WORKERS[1]);
+        let ending = end(std::mem::replace(&mut edge.proxy, second));
+        new_clients(&edge, "without the interface").await;
+        upload.more("without the interface").await;
         upload.end().await;
         is_ended(ending).await;
     });

@@ -33,10 +33,12 @@ struct CidKey {
 
 impl CidKey {
     /// Generates a random key.
+    ///
+    /// # Panics
+    /// If the system has no random numbers: a key that is known would let anyone forge connection IDs.
     fn generate() -> Self {
         let mut secret = [0; SECRET_LEN];
-        // Without random numbers there is no TLS either.
-        let _ = aws_lc_rs::rand::fill(&mut secret);
+        aws_lc_rs::rand::fill(&mut secret).expect("the system has random numbers");
         Self::new(secret)
     }
 
@@ -93,8 +95,8 @@ struct Generator {
 impl ConnectionIdGenerator for Generator {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut nonce = [0; NONCE_LEN];
-        // Without random numbers there is no TLS either; the endpoint replaces a repeated ID.
-        let _ = aws_lc_rs::rand::fill(&mut nonce);
+        // An ID that can be guessed would validate the address of anyone.
+        aws_lc_rs::rand::fill(&mut nonce).expect("the system has random numbers");
         ConnectionId::new(&self.key.seal(nonce, self.worker))
     }
 

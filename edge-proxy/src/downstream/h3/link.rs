@@ -7,8 +7,9 @@ use super::socket::Datagram;
 use bytes::BytesMut;
 use quinn_proto as quic;
 use socket2::{Domain, Socket, Type};
+use std::fmt;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -33,7 +34,7 @@ const SERVING: u8 = 2;
 const DATAGRAM: u8 = 3;
 
 /// The engines of one address of a process, as another process is told about them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct EngineRecord {
     /// The index of the link to their process, in the order in which the links are passed.
     pub(crate) link: u8,
@@ -47,6 +48,20 @@ pub(crate) struct EngineRecord {
     pub(crate) address: SocketAddr,
     /// The interface that their listener is bound to. `None` without one.
     pub(crate) interface: Option<String>,
+}
+
+/// Formats nothing of the secret.
+impl fmt::Debug for EngineRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { link, group, workers, secret: _, address, interface } = self;
+        f.debug_struct("EngineRecord")
+            .field("link", link)
+            .field("group", group)
+            .field("workers", workers)
+            .field("address", address)
+            .field("interface", interface)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A message over a link.
@@ -117,7 +132,14 @@ impl Link {
         self.socket.try_clone().map(OwnedFd::from)
     }
 
-    /// Returns whether the other end is known to be closed.
+    /// Closes this end and its duplicates, also while another thread reads from it. What was sent still arrives.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Relaxed);
+        // It fails if the other end has been closed.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Returns whether this or the other end is known to be closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
     }
@@ -329,6 +351,32 @@ mod tests {
         fn no_message_is_a_reason_to_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Message::parse(&bytes);
         }
+    }
+
+    #[test]
+    fn a_link_can_be_closed_while_a_thread_reads_from_it() {
+        let (near, far) = Link::pair().unwrap();
+        let far = std::sync::Arc::new(Link::new(far).unwrap());
+        let reader = far.clone();
+        let reading = std::thread::spawn(move || {
+            let mut buffer = vec![0; MAX_MESSAGE];
+            while reader.receive(&mut buffer) != Received::Closed {}
+        });
+        far.send(&serving());
+        far.close();
+        let mut buffer = vec![0; MAX_MESSAGE];
+        assert_eq!(near.receive(&mut buffer), Received::Message(1));
+        assert_eq!(near.receive(&mut buffer), Received::Closed);
+        reading.join().unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_not_formatted() {
+        let address = ([127, 0, 0, 1], 443).into();
+        let record =
+            EngineRecord { link: 1, group: 2, workers: 3, secret: [173; 16], address, interface: None };
+        let shown = format!("{:?}", Message::Engines(vec![record]));
+        assert!(shown.contains("127.0.0.1:443") && !shown.contains("173"), "{shown}");
     }
 
     #[test]
