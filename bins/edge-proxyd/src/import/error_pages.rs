@@ -1,8 +1,10 @@
 //! Conversion of `error_page`, as far as the pages are files.
 
+use super::location::modifier_and_path;
 use super::notes::Notes;
 use super::parse::Directive;
 use super::passwords::local_path;
+use super::pattern::{Shape, shapes};
 use super::quote::quoted;
 use std::path::{Path, PathBuf};
 
@@ -81,33 +83,63 @@ impl ErrorPageScope<'_> {
             .filter_map(|code| code.parse().ok())
             .filter(|code| (400..=599).contains(code) && *code != 497)
             .collect();
-        if statuses.is_empty() || !uri.starts_with('/') || uri.contains(['$', '?']) {
+        if statuses.is_empty()
+            || !uri.starts_with('/')
+            || uri.contains(['$', '?'])
+            || uri.split('/').any(|segment| segment == "..")
+        {
             return Err(Some("only files are error pages: write [[site.error_page]] with `body` or `file`"));
         }
         const MISSING: &str =
             "its file is not found here: write [[site.error_page]] with `file`, or import where the file is";
+        if !self.is_file_for_all(uri) {
+            return Err(Some(
+                "its file is not served to everyone, or another location may answer: write [[site.error_page]]",
+            ));
+        }
         let file = self.root_of(uri).ok_or(Some(MISSING))?.join(uri.trim_start_matches('/'));
         let there = std::fs::read(local_path(&file, self.root)).is_ok_and(|content| !content.is_empty());
         if there { Ok((statuses, file)) } else { Err(Some(MISSING)) }
     }
 
-    /// Returns the folder in which nginx looks for a page: the `root` of the location that matches its URI, or else of
-    /// the server, or of `http`. `None` if there is none, if it has variables, or if the location has a `…_pass`,
-    /// `alias` or `return`. Of locations with a modifier, only `=` and `^~` with exactly this URI count.
-    fn root_of(&self, uri: &str) -> Option<PathBuf> {
-        let at = |location: &&Directive| match location.arguments.as_slice() {
-            [modifier, path] if modifier == "=" || modifier == "^~" => (path == uri).then_some(usize::MAX),
-            [path] if uri.starts_with(path.as_str()) => Some(path.len()),
+    /// Returns the locations at the level of the server, each with its modifier and its path or expression.
+    fn locations(&self) -> impl Iterator<Item = (&Directive, &str, &str)> {
+        let locations = self.server.iter().filter(|one| one.name == "location");
+        locations.filter_map(|one| modifier_and_path(one).map(|(modifier, path)| (one, modifier, path)))
+    }
+
+    /// Returns the location without an expression that nginx chooses for a URI, with its modifier: that of exactly this
+    /// URI with `=`, or else the one with the longest prefix. `None` if there is none.
+    fn location_of(&self, uri: &str) -> Option<(&Directive, &str)> {
+        let length = |modifier: &str, path: &str| match modifier {
+            "=" => (path == uri).then_some(usize::MAX),
+            "" | "^~" => uri.starts_with(path).then_some(path.len()),
             _ => None,
         };
-        let locations = self.server.iter().filter(|one| one.name == "location");
-        let location = locations.filter(|one| at(one).is_some()).max_by_key(|one| at(one));
-        let inner = location.map_or(&[][..], Directive::inner);
-        // A page of a service is no file.
-        if inner.iter().any(|one| one.name.ends_with("_pass") || one.name == "alias" || one.name == "return")
-        {
-            return None;
-        }
+        let found = self
+            .locations()
+            .filter_map(|(one, modifier, path)| Some((length(modifier, path)?, one, modifier)));
+        found.max_by_key(|(length, ..)| *length).map(|(_, one, modifier)| (one, modifier))
+    }
+
+    /// Returns whether nginx answers a URI with a file, to every client: false if the location that it chooses has
+    /// locations within, refuses clients or leads elsewhere, or if an expression that may match does so or has a
+    /// `root`. Expressions are not tried after `=` and `^~`.
+    fn is_file_for_all(&self, uri: &str) -> bool {
+        let chosen = self.location_of(uri);
+        let is_final = chosen.is_some_and(|(_, modifier)| matches!(modifier, "=" | "^~"));
+        let expressions = self.locations().filter(|(_, modifier, _)| matches!(*modifier, "~" | "~*"));
+        let mut expressions = expressions.filter(|(.., expression)| !is_final && may_match(expression, uri));
+        let has_root = |one: &Directive| one.inner().iter().any(|inner| inner.name == "root");
+        chosen.is_none_or(|(one, _)| is_plain(one))
+            && expressions.all(|(one, ..)| is_plain(one) && !has_root(one))
+    }
+
+    /// Returns the folder in which nginx looks for a page: the `root` of the location that
+    /// [`location_of`](Self::location_of) returns for its URI, or else of the server, or of `http`. `None` if there is
+    /// none, or if it has variables.
+    fn root_of(&self, uri: &str) -> Option<PathBuf> {
+        let inner = self.location_of(uri).map_or(&[][..], |(location, _)| location.inner());
         let of = |block: &mut dyn Iterator<Item = &Directive>| {
             block.filter(|one| one.name == "root").last().map(|one| one.first().to_owned())
         };
@@ -116,4 +148,25 @@ impl ErrorPageScope<'_> {
             .or_else(|| of(&mut self.http.iter().copied()))?;
         (!root.contains('$')).then(|| Path::new(self.folder).join(root))
     }
+}
+
+/// Returns whether a location answers every client with the file at the path of the request: it has no locations
+/// within, and nothing that refuses clients or leads elsewhere.
+fn is_plain(location: &Directive) -> bool {
+    location.inner().iter().all(|one| match one.name.as_str() {
+        "location" | "alias" | "return" | "rewrite" | "if" | "deny" | "try_files" => false,
+        "auth_basic" | "auth_request" | "auth_jwt" => one.first() == "off",
+        name => !name.ends_with("_pass"),
+    })
+}
+
+/// Returns whether an expression may match a path, as far as it is analysed; letter case does not count.
+fn may_match(expression: &str, path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    shapes(expression).is_none_or(|shapes| {
+        shapes.into_iter().any(|shape| {
+            let literal = shape.literal.to_ascii_lowercase();
+            Shape { literal, ..shape }.is_match(&path) != Some(false)
+        })
+    })
 }

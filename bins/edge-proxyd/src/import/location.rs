@@ -50,6 +50,8 @@ pub(super) struct Locations<'d> {
     pub(super) all: Vec<Location>,
     /// The named locations, by their name with `@`.
     named: BTreeMap<&'d str, &'d Directive>,
+    /// The settings of the server, in which overrides are answered.
+    server: Scope,
 }
 
 impl<'d> Locations<'d> {
@@ -61,7 +63,7 @@ impl<'d> Locations<'d> {
         upstreams: &mut Upstreams,
         notes: &mut Notes,
     ) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { server: scope.clone(), ..Self::default() };
         found.names(block);
         found.block(block, None, (scope, variables), upstreams, notes);
         found
@@ -142,6 +144,7 @@ impl<'d> Locations<'d> {
         let mut inherited = outer.enter(block);
         inherited.methods.clone_from(&outer.methods);
         let (mut scope, mut variables) = (inherited.clone(), variables.clone());
+        variables.files.enter(block);
         let phase = phase::run(block, &mut variables, &mut scope, notes);
         let mut content = Content::default();
         for one in &phase.settings {
@@ -157,6 +160,10 @@ impl<'d> Locations<'d> {
         // Redirects of some paths, which hold within this location only.
         let mut overrides = Vec::new();
         for one in phase.overrides {
+            // Clients get 404 before any condition.
+            if scope.internal {
+                break;
+            }
             let same = |text: &str| {
                 if one.paths.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() }
             };
@@ -173,7 +180,9 @@ impl<'d> Locations<'d> {
                 return (handling, overrides, inherited);
             }
             let within = |shape: &Shape| shape.anchored && shape.literal.starts_with(prefix);
-            if one.paths.shapes.iter().all(within) && !prefix.is_empty() {
+            if one.is_conditional {
+                scope.close(&one.directive, "follows conditions that refuse some requests", notes);
+            } else if one.paths.shapes.iter().all(within) && !prefix.is_empty() {
                 overrides.push(one);
             } else {
                 scope.close(&one.directive, "holds for some paths of the location only", notes);
@@ -201,8 +210,17 @@ impl<'d> Locations<'d> {
             let place = place.clone();
             let (mut handling, of_named, _) =
                 self.handling(name, &place, (outer, &variables), upstreams, notes);
-            overrides.extend(of_named);
             notes.different(directive, "no files are served: every request goes to the service");
+            // nginx checks access to the location before it goes on to the other one.
+            let is_open = scope.guards_as(&self.server) && scope.closed.len() == self.server.closed.len();
+            for one in of_named {
+                if is_open {
+                    overrides.push(one);
+                } else {
+                    let why = "holds after the restrictions of the location that leads here";
+                    handling.scope.close(&one.directive, why, notes);
+                }
+            }
             if !handling.scope.guards_as(&scope) {
                 let why = "is guarded otherwise than the location that it leads to";
                 handling.scope.close(directive, why, notes);
@@ -286,21 +304,28 @@ impl Content {
     }
 }
 
+/// Returns the modifier of a `location`, `=`, `^~`, `~*` or `~`, and its path or regular expression. The modifier is
+/// empty if there is none. `None` if there are other than one or two arguments.
+pub(super) fn modifier_and_path(directive: &Directive) -> Option<(&str, &str)> {
+    match directive.arguments.as_slice() {
+        [modifier, path] => Some((modifier, path)),
+        // nginx accepts modifiers without a space too.
+        [path] => Some(
+            ["=", "^~", "~*", "~"]
+                .into_iter()
+                .find_map(|modifier| Some((modifier, path.strip_prefix(modifier)?)))
+                .unwrap_or(("", path)),
+        ),
+        _ => None,
+    }
+}
+
 /// Returns the paths that a `location` matches, percent-encoded unless it is a regular expression. `None` for a named
 /// location; and, with a note, for one with other than one or two arguments, or whose path does not begin with `/`.
 fn place(directive: &Directive, notes: &mut Notes) -> Option<Matching> {
-    let arguments: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
-    // nginx accepts modifiers without a space too.
-    let (modifier, path) = match arguments.as_slice() {
-        [modifier, path] => (*modifier, *path),
-        [path] => ["=", "^~", "~*", "~"]
-            .into_iter()
-            .find_map(|modifier| Some((modifier, path.strip_prefix(modifier)?)))
-            .unwrap_or(("", *path)),
-        _ => {
-            notes.closed(directive, "not a location that import can read: left out");
-            return None;
-        }
+    let Some((modifier, path)) = modifier_and_path(directive) else {
+        notes.closed(directive, "not a location that import can read: left out");
+        return None;
     };
     if path.starts_with('@') {
         return None;

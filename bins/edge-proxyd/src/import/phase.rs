@@ -19,6 +19,8 @@ pub(super) struct Override {
     pub(super) action: Action,
     /// The `rewrite` or `if` from which the override comes.
     pub(super) directive: Directive,
+    /// True if a condition of the same block precedes it that refuses some requests, with these paths too.
+    pub(super) is_conditional: bool,
 }
 
 /// The result of nginx's rewrite phase for a block.
@@ -33,6 +35,8 @@ pub(super) struct Phase {
     pub(super) overrides: Vec<Override>,
     /// The reasons for which access is denied to everyone: directives that could not be evaluated or converted.
     closed: Vec<String>,
+    /// True once a condition has restricted access: by address, method or certificate.
+    restricts: bool,
     /// The directives that are not of the rewrite phase, in their order, including those in an `if` whose condition is
     /// always true.
     pub(super) settings: Vec<Directive>,
@@ -59,14 +63,37 @@ fn sets_only(directive: &Directive) -> bool {
     directive.inner().iter().all(|inner| matches!(inner.name.as_str(), "set" | "break"))
 }
 
-/// Returns true if an `if` answers every request 503 while a file exists, whose path does not depend on the request.
-fn is_maintenance(directive: &Directive, action: &Action) -> bool {
+/// The file of an `if` that answers every request 503 while the file exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MaintenanceFile {
+    /// It does not exist.
+    Missing,
+    /// It exists.
+    Exists,
+    /// Its path on this machine is not known, or it cannot be examined.
+    Unknown,
+}
+
+/// Returns the state of the file of an `if` that answers every request 503 while a file exists. `None` for any other
+/// `if`, and if the path of the file depends on the request.
+fn maintenance_file(
+    directive: &Directive,
+    action: &Action,
+    variables: &Variables,
+) -> Option<MaintenanceFile> {
     let condition = directive.arguments.join(" ");
     let condition = condition.trim_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
-    let file = ["-f ", "-e "].iter().find_map(|test| condition.strip_prefix(test)).map(str::trim);
-    let is_constant =
-        |file: &str| !file.replace("$document_root", "").replace("$realpath_root", "").contains('$');
-    file.is_some_and(is_constant) && matches!(action, Action::Respond { status: 503, .. })
+    let file = ["-f ", "-e "].iter().find_map(|test| condition.strip_prefix(test))?.trim();
+    let file = variables.constant(file);
+    let is_constant = !file.replace("$document_root", "").replace("$realpath_root", "").contains('$');
+    if !is_constant || !matches!(action, Action::Respond { status: 503, .. }) {
+        return None;
+    }
+    Some(match variables.files.find(&file).map(|path| path.try_exists()) {
+        Some(Ok(true)) => MaintenanceFile::Exists,
+        Some(Ok(false)) => MaintenanceFile::Missing,
+        Some(Err(_)) | None => MaintenanceFile::Unknown,
+    })
 }
 
 /// Returns true if an alternative matches only paths below `/.well-known/acme-challenge/`.
@@ -105,7 +132,7 @@ impl Phase {
                         self.done = true;
                     }
                     Rewrite::Redirect(paths, action) => {
-                        self.overrides.push(Override { paths, action, directive: directive.clone() });
+                        self.push_override(paths, action, directive);
                     }
                     Rewrite::Other => {
                         self.close(directive, "paths are not rewritten but by removing a prefix", notes);
@@ -129,6 +156,12 @@ impl Phase {
                 _ => self.settings.push(directive.clone()),
             }
         }
+    }
+
+    /// Adds an override for paths.
+    fn push_override(&mut self, paths: PathSet, action: Action, directive: &Directive) {
+        let is_conditional = self.restricts || !self.closed.is_empty();
+        self.overrides.push(Override { paths, action, directive: directive.clone(), is_conditional });
     }
 
     /// Denies access to everyone, because a directive has no counterpart: notes the reason `why` as closed, and adds it
@@ -158,7 +191,7 @@ impl Phase {
                 "return" => {
                     ends = true;
                     match convert_return(inner, variables, &scope.content_type) {
-                        Ok(action) => self.answer(directive, verdict, action, scope, notes),
+                        Ok(action) => self.answer(directive, verdict, action, (scope, variables), notes),
                         Err(why) => self.close(directive, why, notes),
                     }
                 }
@@ -169,7 +202,7 @@ impl Phase {
                         _ => None,
                     };
                     match redirect {
-                        Some(action) => self.answer(directive, verdict, action, scope, notes),
+                        Some(action) => self.answer(directive, verdict, action, (scope, variables), notes),
                         None => self.close(directive, "sends some requests elsewhere", notes),
                     }
                 }
@@ -194,7 +227,7 @@ impl Phase {
         directive: &Directive,
         verdict: &Verdict,
         action: Action,
-        scope: &mut Scope,
+        (scope, variables): (&mut Scope, &Variables),
         notes: &mut Notes,
     ) {
         let refuses = match &action {
@@ -206,15 +239,25 @@ impl Phase {
             Action::Redirect { to, .. } => to != "https://{host}{path}{query}",
             Action::Forward { .. } => false,
         };
+        let file = Some(verdict).filter(|verdict| matches!(verdict, Verdict::Files));
+        let file = file.and_then(|_| maintenance_file(directive, &action, variables));
         match verdict {
-            Verdict::NoCertificate if refuses => scope.require_certificate = true,
-            Verdict::Files if is_maintenance(directive, &action) => notes.different(
+            Verdict::Files if file == Some(MaintenanceFile::Missing) => notes.different(
                 directive,
                 "no file switches a site to maintenance: `edge-proxyd maintenance on SITE` does",
             ),
+            Verdict::Files if file == Some(MaintenanceFile::Exists) => {
+                self.close(directive, "the file exists, so that nginx answers 503", notes);
+            }
+            Verdict::Files if file.is_some() => {
+                self.close(directive, "the path of the file is not known here, and it may exist", notes);
+            }
+            Verdict::NoCertificate if refuses => {
+                self.restricts = true;
+                scope.require_certificate = true;
+            }
             Verdict::Paths(paths) => {
-                let (paths, directive) = (paths.clone(), directive.clone());
-                self.overrides.push(Override { paths, action, directive });
+                self.push_override(paths.clone(), action, directive);
             }
             _ if !refuses => notes.different(
                 directive,
@@ -222,6 +265,7 @@ impl Phase {
             ),
             Verdict::Clients(holds) if scope.conditional.is_empty() => {
                 let negated = |rule: &Rule| Rule { allows: !rule.allows, range: rule.range };
+                self.restricts = true;
                 scope.conditional = holds.iter().map(negated).collect();
             }
             Verdict::Methods(refused) if scope.methods.is_empty() => {
@@ -259,6 +303,7 @@ impl Phase {
         if has("GET") && !has("HEAD") {
             notes.different(directive, "HEAD is accepted where GET is");
         }
+        self.restricts = true;
         scope.methods = methods;
     }
 }

@@ -15,6 +15,7 @@ use super::routes::{Paths, Route, routes};
 use super::scope::Scope;
 use super::upstream::Upstreams;
 use super::variables::Variables;
+use std::path::Path;
 
 /// The settings outside a server on which its conversion depends.
 pub(super) struct HttpContext<'a> {
@@ -56,6 +57,11 @@ pub(super) fn convert(
 ) -> Body {
     let mut scope = around.scope.enter(block);
     scope.headscale = fields::serves_headscale(block);
+    variables.files.machine = around.guards.root.map(Path::to_owned);
+    for one in around.http.iter().copied() {
+        variables.files.enter(std::slice::from_ref(one));
+    }
+    variables.files.enter(block);
     let phase = phase::run(block, &mut variables, &mut scope, notes);
     let mut early = false;
     let mut files = None;

@@ -1,9 +1,11 @@
 //! Variables by `set`, `map` and `geo`, as far as their values do not depend on the request.
 
 use super::parse::Directive;
+use super::passwords::local_path;
 use super::ranges::net_of;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// Values that are known before a request arrives, from the host and the listener of a site.
@@ -25,6 +27,42 @@ impl Context {
     /// Returns whether clients leave the port out of Host, since it is that of the scheme.
     pub(super) const fn has_default_port(&self) -> bool {
         self.port == if self.tls { 443 } else { 80 }
+    }
+}
+
+/// The folders by which paths of files in conditions are found on this machine.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileFolders {
+    /// The folder on this machine in which absolute paths are looked up. `None` for `/`.
+    pub(super) machine: Option<PathBuf>,
+    /// The value of `$document_root`. `None` if it is not known.
+    pub(super) document: Option<String>,
+}
+
+impl FileFolders {
+    /// Changes `$document_root` by the `root` or `alias` of a block, if it has one. It is not known after `alias`.
+    pub(super) fn enter(&mut self, block: &[Directive]) {
+        for directive in block {
+            match directive.name.as_str() {
+                "root" => self.document = Some(directive.first().to_owned()),
+                "alias" => self.document = None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns the path on this machine of a file, which may begin with `$document_root` or `$realpath_root`. `None` if
+    /// the path is relative, or has variables otherwise.
+    pub(super) fn find(&self, file: &str) -> Option<PathBuf> {
+        let below = ["$document_root", "$realpath_root", "${document_root}", "${realpath_root}"]
+            .iter()
+            .find_map(|name| file.strip_prefix(name));
+        let file = match below {
+            Some(below) => format!("{}{below}", self.document.as_ref()?),
+            None => file.to_owned(),
+        };
+        let is_known = file.starts_with('/') && !file.contains('$');
+        is_known.then(|| local_path(Path::new(&file), self.machine.as_deref()))
     }
 }
 
@@ -62,6 +100,8 @@ pub(super) struct Variables {
     geo_blocks: Rc<BTreeMap<String, GeoBlock>>,
     /// The values of the host and listener for which the configuration is evaluated.
     pub(super) context: Context,
+    /// The folders of files.
+    pub(super) files: FileFolders,
 }
 
 impl Variables {

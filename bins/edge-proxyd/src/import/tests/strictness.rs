@@ -147,3 +147,32 @@ fn tcp_goes_to_sockets_and_to_addresses_of_both_families() {
     assert_eq!(forward("unix:/run/ssh.sock; proxy_protocol on;"), None);
     assert_eq!(forward("unix:ssh.sock;"), None);
 }
+
+#[test]
+fn an_answer_to_some_paths_does_not_pass_by_what_nginx_checks_before_it() {
+    let named = "try_files $uri @app; } location @app { if ($uri ~ ^/in/x) { return 200 x; } proxy_pass http://127.0.0.1:2;";
+    let answer = "if ($uri ~ ^/in/x) { return 200 x; } proxy_pass http://127.0.0.1:2;";
+    let client = "if ($remote_addr != 10.0.0.1) { return 403; }";
+    let method = "if ($request_method = POST) { return 403; }";
+    let unknown = "if ($http_cookie !~ secret) { return 403; }";
+    for (content, closes) in [
+        (named.to_owned(), false),
+        (format!("deny all; {named}"), true),
+        (format!("allow 10.0.0.0/8; deny all; {named}"), true),
+        (format!("{client} {named}"), true),
+        (format!("{unknown} {named}"), true),
+        (answer.to_owned(), false),
+        // nginx answers before it looks at addresses.
+        (format!("deny all; {answer}"), false),
+        (format!("{client} {answer}"), true),
+        (format!("{method} {answer}"), true),
+        (format!("{unknown} {answer}"), true),
+        (format!("{answer} {client}"), false),
+        (format!("internal; {answer}"), true),
+    ] {
+        let text = format!("server {{ listen 80; server_name a.test; {APP} location /in/ {{ {content} }} }}");
+        let found = imported(&text);
+        assert_eq!(!found.text.contains("status = 200"), closes, "{content}: {}", found.text);
+        assert!(!closes || refuses(&route(&site(&found, "a.test"), "/in/")), "{content}: {}", found.text);
+    }
+}
