@@ -51,7 +51,8 @@ impl Cli {
             Command::Reload(args) => &mut args.json,
             Command::Sandbox(args) => &mut args.json,
             Command::Status(args) => &mut args.json,
-            Command::Generate(_) | Command::Schema | Command::Run(_) | Command::Try(_) => {
+            Command::Try(args) => &mut args.json,
+            Command::Generate(_) | Command::Schema | Command::Run(_) => {
                 return Err(usage::fault(
                     "conflict",
                     "--json",

@@ -141,3 +141,16 @@ fn a_wrong_service_is_answered_with_what_to_write() {
         assert!(String::from_utf8_lossy(&output.stderr).contains(fix), "{to}");
     }
 }
+
+#[test]
+fn json_is_an_option_before_the_command_too() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-proxyd"))
+        .args(["--json", "try", "--to", "unix:/nowhere.sock", "--port", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut edge = Running { child, lines };
+    let line = edge.line();
+    assert!(line.starts_with('{') && line.contains("https://localhost:"), "{line}");
+}

@@ -10,7 +10,7 @@ use crate::log::{LogSettings, Writer};
 use cli_support::outcome::{Failure, chain};
 use cli_support::replace::Replacement;
 use edge_http::host::HostPattern;
-use edge_proxy::config::{Config, Listener, Route, Site};
+use edge_proxy::config::{Config, Listener, Route, Site, Upstream};
 use edge_proxy::{Certificates, Observer, Proxy};
 use observer::PrintingObserver;
 use std::error::Error;
@@ -43,7 +43,7 @@ pub(crate) struct TryArgs {
     folder: Option<PathBuf>,
     /// Print requests as JSON, as the access log has them
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Serves until SIGINT or SIGTERM. Returns [`Exit::Done`] then, and [`Exit::Failed`] if the proxy cannot start.
@@ -70,8 +70,9 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let log = LogSettings { rejected: true, ..LogSettings::default() };
     let observer: Arc<dyn Observer> =
         if args.json { Arc::new(Writer::open(&log)?) } else { Arc::new(PrintingObserver) };
-    let (config, certificates) = site(args, &authority, &temporary.path().join("acme"))?;
     let mut addresses = args.to.addresses();
+    let upstream = args.to.upstream(UPSTREAM, &addresses);
+    let (config, certificates) = site(args, upstream, &authority, &temporary.path().join("acme"))?;
     let proxy =
         Proxy::builder().config(config.clone()).certificates(certificates).observer(observer).workers(1);
     let proxy = proxy.start().map_err(|why| match args.port {
@@ -83,21 +84,32 @@ fn serve(args: &TryArgs) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut stopped = pin!(until_stopped());
+        let mut refused = Vec::new();
         loop {
-            if let Ok(stopped) = tokio::time::timeout(RESOLVE_INTERVAL, stopped.as_mut()).await {
-                return stopped;
-            }
-            let found = args.to.addresses();
-            // A name without an address may have one again.
-            if found != addresses && !found.is_empty() {
-                addresses = found;
-                let upstreams = vec![args.to.upstream(UPSTREAM)];
-                if let Err(why) = proxy.reload(Config { upstreams, ..config.clone() }) {
+            // Resolution and connections block: signals are not to wait for them.
+            let (service, known) = (args.to.clone(), addresses.clone());
+            let look = async {
+                tokio::time::sleep(RESOLVE_INTERVAL).await;
+                tokio::task::spawn_blocking(move || service.changed(UPSTREAM, &known)).await
+            };
+            let changed = tokio::select! {
+                stopped = stopped.as_mut() => return stopped,
+                changed = look => changed,
+            };
+            // A panic was reported as such.
+            let Ok(Some((found, upstream))) = changed else { continue };
+            match proxy.reload(Config { upstreams: vec![upstream], ..config.clone() }) {
+                Ok(()) => addresses = found,
+                Err(why) if found != refused => {
                     eprintln!("edge-proxyd: the new address of {} is not used: {}", args.to, chain(&why));
+                    refused = found;
                 }
+                Err(_) => {}
             }
         }
     })?;
+    // A resolution in progress may take long.
+    runtime.shutdown_background();
     proxy.shutdown(Duration::from_secs(1));
     Ok(())
 }
@@ -110,13 +122,14 @@ fn has_address<T>(bound: &std::io::Result<T>) -> bool {
     bound.as_ref().err().is_none_or(|why| matches!(why.kind(), AddrInUse | PermissionDenied))
 }
 
-/// Returns the configuration, and a certificate for `localhost` and the names of the arguments, which is issued into
+/// Returns the configuration with this upstream, and a certificate for `localhost` and the names of the arguments, which is issued into
 /// `folder`. The proxy also listens on the IPv6 loopback address, if this machine has it and the port is not 0.
 ///
 /// # Errors
 /// A name is not valid, or the certificate could not be issued or read.
 fn site(
     args: &TryArgs,
+    upstream: Upstream,
     authority: &Authority,
     folder: &Path,
 ) -> Result<(Config, Arc<Certificates>), Box<dyn Error>> {
@@ -137,7 +150,7 @@ fn site(
     let config = Config {
         listeners,
         sites: vec![Site::new("try", hosts).route(Route::forward(UPSTREAM))],
-        upstreams: vec![args.to.upstream(UPSTREAM)],
+        upstreams: vec![upstream],
         https_port: (args.port != 0).then_some(args.port),
         ..Config::default()
     };

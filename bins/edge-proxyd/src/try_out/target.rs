@@ -18,19 +18,17 @@ pub(super) enum LocalService {
 }
 
 impl LocalService {
-    /// Returns the upstream of the service. Each address of a host name is a target; those that do not accept a
-    /// connection within a second are backups, unless none does. A name without an address is itself the target, which
-    /// the proxy resolves again by DNS.
-    pub(super) fn upstream(&self, name: &str) -> Upstream {
+    /// Returns the upstream of the service at these addresses. Each is a target; those that do not accept a connection
+    /// within a second are backups, unless none does. A name without an address is itself the target, which the proxy
+    /// resolves again by DNS. Blocks.
+    pub(super) fn upstream(&self, name: &str, addresses: &[SocketAddr]) -> Upstream {
         let (host, port) = match self {
             Self::Tcp { host, port } => (host, *port),
             Self::Unix(path) => return Upstream::new(name, Target::Unix(path.clone())),
         };
         let target = |host: String| Target::Tcp { host, port };
-        let (reached, others): (Vec<SocketAddr>, Vec<SocketAddr>) = addresses(host, port)
-            .unwrap_or_default()
-            .into_iter()
-            .partition(|address| connect(*address).is_ok());
+        let (reached, others): (Vec<SocketAddr>, Vec<SocketAddr>) =
+            addresses.iter().copied().partition(|address| connect(*address).is_ok());
         let mut targets = reached.iter().chain(&others).map(|address| target(address.ip().to_string()));
         let mut upstream = Upstream::new(name, targets.next().unwrap_or_else(|| target(host.clone())));
         upstream.targets.extend(targets);
@@ -38,14 +36,25 @@ impl LocalService {
         upstream
     }
 
-    /// Returns the addresses of the service, sorted. Empty for a Unix socket, and if the name has none.
+    /// Returns the addresses of the service, the preferred one first. Empty for a Unix socket, and if the name has
+    /// none. Blocks.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        let mut found = match self {
+        match self {
             Self::Tcp { host, port } => addresses(host, *port).unwrap_or_default(),
             Self::Unix(_) => Vec::new(),
-        };
-        found.sort_unstable();
-        found
+        }
+    }
+
+    /// Resolves the name of the service again, and returns its addresses with the upstream at them. `None` if it has the
+    /// addresses `known`, in any order, or has none at present. Blocks.
+    pub(super) fn changed(&self, name: &str, known: &[SocketAddr]) -> Option<(Vec<SocketAddr>, Upstream)> {
+        let found = self.addresses();
+        let is_same = found.len() == known.len() && found.iter().all(|address| known.contains(address));
+        if found.is_empty() || is_same {
+            return None;
+        }
+        let upstream = self.upstream(name, &found);
+        Some((found, upstream))
     }
 
     /// Connects to the service once, to each address of a name until one accepts, to warn early if nothing listens.
@@ -168,6 +177,12 @@ mod tests {
             found.contains(&(Ipv4Addr::LOCALHOST, 3000).into())
                 && found.contains(&(Ipv6Addr::LOCALHOST, 3000).into())
         );
+        let service: LocalService = "app.localhost:1".parse().expect("a service");
+        let (found, upstream) = service.changed("x", &[]).expect("addresses");
+        assert_eq!(upstream.targets.len(), found.len());
+        let mut known = found;
+        known.reverse();
+        assert!(service.changed("x", &known).is_none());
         for text in ["", "localhost", "localhost:0", "https://a:1", "unix:app.sock", "a b:1"] {
             assert!(text.parse::<LocalService>().is_err(), "{text}");
         }
