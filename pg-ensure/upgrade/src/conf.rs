@@ -195,6 +195,7 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
             let _ = writeln!(out, "# left out for {}: {why}\n# {line}", how.to);
             continue;
         }
+        let kept = comment(line).map(|kept| format!("; {kept}")).unwrap_or_default();
         match parameter_change(&name, how.from, how.to) {
             Some(ParameterChange::Removed(instead)) => {
                 edit(format!("removed in {}: {instead}", how.to));
@@ -203,7 +204,7 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
             }
             Some(ParameterChange::Renamed(new)) => {
                 edit(format!("is now {new}"));
-                let _ = writeln!(out, "{new} = {} # was {name} until {}", quoted(&value), how.from);
+                let _ = writeln!(out, "{new} = {} # was {name} until {}{kept}", quoted(&value), how.from);
                 continue;
             }
             None => {}
@@ -214,21 +215,43 @@ pub fn convert_settings(text: &str, how: &SettingsConversion<'_>) -> (String, Ve
             continue;
         }
         if (how.from.number() < 19 && how.to.number() >= 19 && name == "max_locks_per_transaction")
-            && let Some(doubled) = value.parse::<u32>().ok().and_then(|value| value.checked_mul(2))
+            && let Some(doubled) = value.parse().ok().and_then(doubled_locks)
         {
             edit(format!("{value} is now {doubled}: {} counts locks otherwise", how.to));
-            let _ = writeln!(out, "{name} = {doubled} # for as many locks as {value} until {}", how.from);
+            let _ =
+                writeln!(out, "{name} = {doubled} # for as many locks as {value} until {}{kept}", how.from);
             continue;
         }
         if let Some(moved) = relocate(&value, how.old_data, how.new_data) {
             edit(format!("{value} is now {moved}"));
-            let _ = writeln!(out, "{name} = {} # was in {}", quoted(&moved), how.old_data);
+            let _ = writeln!(out, "{name} = {} # was in {}{kept}", quoted(&moved), how.old_data);
             continue;
         }
         out.push_str(line);
         out.push('\n');
     }
     (out, edits)
+}
+
+/// Returns the comment behind the setting of a line, without `#`. `None` if there is none.
+fn comment(line: &str) -> Option<&str> {
+    let (mut inside, mut escaped) = (false, false);
+    let start = line.find(|c| {
+        let literal = std::mem::take(&mut escaped);
+        match c {
+            '\'' if !literal => inside = !inside,
+            '\\' if !literal => escaped = inside,
+            '#' => return !inside,
+            _ => {}
+        }
+        false
+    })?;
+    Some(line[start + 1..].trim()).filter(|comment| !comment.is_empty())
+}
+
+/// Returns twice the value of `max_locks_per_transaction`, at most its maximum. `None` if the value is at or above it.
+fn doubled_locks(value: i32) -> Option<i32> {
+    (value < i32::MAX).then(|| value.saturating_mul(2))
 }
 
 /// Returns `true` if the server parses the value as false: `0`, or in any case a beginning of `off`, `false` or `no`
@@ -338,6 +361,11 @@ mod tests {
         assert_eq!(edits.len(), 4);
         let left: Vec<_> = settings(&new).into_iter().map(|s| format!("{}={}", s.name, s.value)).collect();
         assert_eq!(left, ["port=1", "io_max_workers=5", "max_locks_per_transaction=200"]);
+        assert!(new.contains("200 # for as many locks as 100 until 18; ours\n"), "{new}");
+        let (new, _) = convert_settings("max_locks_per_transaction = 2000000000\n", &how);
+        assert!(new.starts_with("max_locks_per_transaction = 2147483647 #"), "{new}");
+        let (new, _) = convert_settings("log_directory = '/a/it''s \\'#\\'' # the\\'logs # all\n", &how);
+        assert!(new.ends_with(" # was in /a; the\\'logs # all\n"), "{new}");
         for kept in ["standard_conforming_strings = on\n", "max_locks_per_transaction = 4000000000\n"] {
             let (new, edits) = convert_settings(kept, &how);
             assert!(edits.is_empty() && new == kept, "{new}");

@@ -68,7 +68,8 @@ impl Automaton {
     /// Builds the automaton of a pattern. `None` for a pattern with lookaround or back references.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] above 30,000 instructions, including repetitions of empty groups.
+    /// Returns [`PatternError::TooComplex`] above 30,000 instructions, including repetitions of empty groups, and above
+    /// [`MAX_TRANSITIONS`] transitions.
     pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
         if !is_regular(node) {
             return Ok(None);

@@ -8,7 +8,7 @@ mod syntax;
 
 use cli_support::outcome::Failure;
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Connection parameters by their name in libpq.
@@ -160,14 +160,40 @@ impl Parameters {
 /// Folders in which distributions put the server's socket.
 const DEFAULT_FOLDERS: [&str; 3] = ["/run/postgresql", "/var/run/postgresql", "/tmp"];
 
-/// Returns the first default folder that contains a socket for the first port, or the first folder.
+/// Returns the first default folder that contains a trusted socket for the first port, or the first folder.
 fn default_host(port: Option<&str>) -> String {
     let port = port.and_then(|ports| ports.split(',').next()).unwrap_or("5432");
-    let socket = |folder: &&&str| {
-        let path = Path::new(folder).join(format!(".s.PGSQL.{port}"));
-        std::fs::metadata(path).is_ok_and(|about| about.file_type().is_socket())
-    };
+    let socket = |folder: &&&str| is_trusted_socket(&Path::new(folder).join(format!(".s.PGSQL.{port}")));
     (*DEFAULT_FOLDERS.iter().find(socket).unwrap_or(&DEFAULT_FOLDERS[0])).to_owned()
+}
+
+/// Returns `true` if a path is a socket, and no other user can have made it. A missing account `postgres` is trusted with
+/// nothing.
+fn is_trusted_socket(path: &Path) -> bool {
+    let is_socket = std::fs::metadata(path).is_ok_and(|about| about.file_type().is_socket());
+    let folder = path.parent().and_then(|folder| std::fs::metadata(folder).ok());
+    let (Some(folder), Ok(own), Ok(entry)) =
+        (folder, std::fs::metadata("/proc/self"), std::fs::symlink_metadata(path))
+    else {
+        return false;
+    };
+    is_socket && is_trusted_owner(folder.mode(), entry.uid(), own.uid(), || account_id("postgres"))
+}
+
+/// Returns `true` if an entry of a folder is by an account that may be the server's. In a folder in which every user can
+/// make files, such as `/tmp`, this is root, the account of this process or `postgres`: another user could make the
+/// socket while the server is down, and receive the password.
+fn is_trusted_owner(folder_mode: u32, owner: u32, own: u32, postgres: impl FnOnce() -> Option<u32>) -> bool {
+    folder_mode & 0o002 == 0 || owner == 0 || owner == own || Some(owner) == postgres()
+}
+
+/// Returns the id of an account in `/etc/passwd`. `None` if there is none.
+fn account_id(account: &str) -> Option<u32> {
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(account)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -189,6 +215,29 @@ mod tests {
 
     fn get<'p>(parameters: &'p Parameters, name: &str) -> Option<&'p str> {
         parameters.0.get(name).map(String::as_str)
+    }
+
+    #[test]
+    fn sockets_of_other_users() {
+        for (mode, owner, trusted) in [
+            (0o1777, 0, true),
+            (0o1777, 1000, true),
+            (0o1777, 26, true),
+            (0o1777, 1001, false),
+            (0o3777, 1001, false),
+            (0o2775, 1001, true),
+            (0o755, 1001, true),
+        ] {
+            assert_eq!(is_trusted_owner(mode, owner, 1000, || Some(26)), trusted, "{mode:o} {owner}");
+        }
+        assert!(!is_trusted_owner(0o1777, 26, 1000, || None));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".s.PGSQL.5432");
+        assert!(!is_trusted_socket(&path));
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(is_trusted_socket(&path));
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(!is_trusted_socket(&folder.path().join("file")));
     }
 
     #[test]

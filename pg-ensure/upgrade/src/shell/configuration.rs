@@ -246,6 +246,9 @@ pub(super) fn refused_settings(
             let found = match judge(&[file], "/nonexistent", bin) {
                 // A message without the name of the parameter: each is checked alone.
                 Err(failure @ UpgradeError::Program { .. }) => {
+                    // None of them is to blame for a failure without any.
+                    let empty = ConvertedFile { name: PathBuf::from("postgresql.conf"), text: String::new() };
+                    judge(&[empty], "/nonexistent", bin)?;
                     let alone = refused_alone(&round, bin);
                     if alone.is_empty() {
                         return Err(failure);

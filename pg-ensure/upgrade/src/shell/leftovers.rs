@@ -45,15 +45,17 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
         // pg_upgrade's own servers have the same socket folder.
         let named = folders
             .iter()
-            .filter_map(|folder| running_pid_file(folder))
-            .filter(|file| Path::new(&file.socket) == private)
-            .map(|file| file.pid);
+            .filter_map(|folder| Some((folder, running_pid_file(folder)?)))
+            .filter(|(_, file)| Path::new(&file.socket) == private)
+            // The file stays if a postmaster is killed, and its id may be another process's now.
+            .filter(|(folder, file)| is_server(file.pid) && works_in(file.pid, folder))
+            .map(|(_, file)| file.pid);
         let first = marked.iter().copied().filter(|pid| is_postmaster(*pid, &marked));
         let mut postmasters: Vec<u32> = first.chain(named).collect();
         postmasters.sort_unstable();
         postmasters.dedup();
         for pid in &postmasters {
-            if !asked.contains(pid) {
+            if !asked.contains(pid) && is_server(*pid) {
                 signal(*pid, Signal::INT);
                 asked.push(*pid);
             }
@@ -69,6 +71,7 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
         // A child that had no title yet is taken for a postmaster, but has no children.
         postmasters.retain(|pid| servers.iter().any(|child| parent(*child) == Some(*pid)));
         if !postmasters.is_empty() {
+            (alone, sent) = (None, None);
             wait(began, "a private server of an earlier run does not stop", &postmasters)?;
             continue;
         }
@@ -76,7 +79,7 @@ pub(super) fn stop(work: &WorkFolder, id: &str, folders: &[&Path]) -> Result<(),
         let next = [(2 * ORPHAN_TIMEOUT, Signal::KILL), (ORPHAN_TIMEOUT, Signal::QUIT)];
         let next = next.into_iter().find(|(after, _)| since.elapsed() > *after).map(|(_, signal)| signal);
         if let Some(name) = next.filter(|_| next != sent) {
-            left.iter().for_each(|pid| signal(*pid, name));
+            left.iter().filter(|pid| is_server(**pid)).for_each(|pid| signal(*pid, name));
             sent = next;
         }
         wait(began, "processes of a private server outlive it", &left)?;
@@ -120,13 +123,18 @@ fn was_private(folder: &Path, private: &Path) -> bool {
     pid_file(folder).is_some_and(|file| Path::new(&file.socket) == private)
 }
 
+/// Returns `true` if a folder is the working directory of a process, as the data directory is of a server.
+fn works_in(pid: u32, folder: &Path) -> bool {
+    let folder = folder.canonicalize().ok();
+    folder.is_some() && fs::read_link(format!("/proc/{pid}/cwd")).ok() == folder
+}
+
 /// Returns the ids of those `servers` in a data directory whose postmaster has ended. Their title overwrites their
 /// environment, and with it the mark.
 fn orphans(folder: &Path, servers: &[u32]) -> Vec<u32> {
-    let Ok(folder) = folder.canonicalize() else { return Vec::new() };
-    let here = |pid: u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder);
     let has_postmaster = |pid: u32| parent(pid).is_some_and(|parent| servers.contains(&parent));
-    let of_nobody = |pid: &&u32| here(**pid) && !has_postmaster(**pid) && !is_postmaster(**pid, servers);
+    let of_nobody =
+        |pid: &&u32| works_in(**pid, folder) && !has_postmaster(**pid) && !is_postmaster(**pid, servers);
     servers.iter().filter(of_nobody).copied().collect()
 }
 
@@ -138,8 +146,13 @@ fn parent(pid: u32) -> Option<u32> {
 
 /// Returns `true` if the program of a process is PostgreSQL's server.
 fn is_server(pid: u32) -> bool {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    program.file_name().is_some_and(|name| name == "postgres")
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| is_postgres(&program))
+}
+
+/// Returns `true` if a target of `/proc/PID/exe` is the program `postgres`. The kernel appends ` (deleted)` if the file was
+/// replaced, as an update of the package does.
+fn is_postgres(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name == "postgres" || name == "postgres (deleted)")
 }
 
 /// Returns the ids of all processes but this one.
@@ -162,4 +175,22 @@ fn marked_processes(id: &str, servers: bool) -> Vec<u32> {
         })
         .filter(|pid| is_server(*pid) == servers)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_servers() {
+        for (program, server) in [
+            ("/usr/lib/postgresql/17/bin/postgres", true),
+            ("/usr/lib/postgresql/17/bin/postgres (deleted)", true),
+            ("/usr/lib/postgresql/17/bin/postgres_exporter", false),
+            ("/usr/bin/psql", false),
+        ] {
+            assert_eq!(is_postgres(Path::new(program)), server, "{program}");
+        }
+        assert!(!is_server(std::process::id()));
+    }
 }
