@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use testkit::{Origin, free_port};
 
@@ -30,20 +31,24 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_edge-proxyd");
 /// A mock of a service manager with one service.
 struct Manager {
     folder: tempfile::TempDir,
-    socket: UnixDatagram,
+    /// The messages that were received, each with its descriptors. A thread receives them: a full queue loses some.
+    messages: mpsc::Receiver<(String, Vec<OwnedFd>)>,
     plain: SocketAddr,
     status: u16,
     /// Every message so far.
     heard: RefCell<Vec<String>>,
     /// The sockets to keep, by name.
     stored: RefCell<Vec<(String, OwnedFd)>>,
+    /// The processes that took over, which are killed at the end.
+    successors: RefCell<Vec<u32>>,
 }
 
 impl Manager {
     fn new(origin: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+        let (sender, messages) = mpsc::channel();
+        std::thread::spawn(move || while sender.send(receive(&socket)).is_ok() {});
         let (plain, status) = (free_port(), free_port());
         let config = format!(
             "[[listen]]\naddress = \"127.0.0.1:{plain}\"\n[log]\nformat = \"off\"\n\
@@ -52,7 +57,15 @@ impl Manager {
         );
         std::fs::write(folder.path().join("edge.toml"), config).expect("a file");
         let plain = ([127, 0, 0, 1], plain).into();
-        Self { folder, socket, plain, status, heard: RefCell::default(), stored: RefCell::default() }
+        Self {
+            folder,
+            messages,
+            plain,
+            status,
+            heard: RefCell::default(),
+            stored: RefCell::default(),
+            successors: RefCell::default(),
+        }
     }
 
     fn config(&self) -> PathBuf {
@@ -77,8 +90,7 @@ impl Manager {
     #[track_caller]
     fn hear(&self, begin: &str) -> String {
         let until = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < until {
-            let Some(text) = self.receive() else { break };
+        while let Some(text) = self.within(until.saturating_duration_since(Instant::now())) {
             if let Some(line) = text.lines().find(|line| line.starts_with(begin)) {
                 return line.to_owned();
             }
@@ -86,37 +98,64 @@ impl Manager {
         panic!("{begin} was not said");
     }
 
-    /// Receives the next message, and does what it says with the store.
+    /// Takes the next message, and does what it says with the store.
     fn receive(&self) -> Option<String> {
-        let mut part = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(128))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let n = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut part)], &mut control, flags).ok()?.bytes;
-        let text = String::from_utf8_lossy(&part[..n]).into_owned();
-        let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or_default();
+        self.within(Duration::from_secs(20))
+    }
+
+    /// Takes the next message, if one arrives in this time, and does what it says with the store.
+    fn within(&self, time: Duration) -> Option<String> {
+        let (text, descriptors) = self.messages.recv_timeout(time).ok()?;
+        let named = |key| text.lines().find_map(|line| line.strip_prefix(key));
+        let name = named("FDNAME=").unwrap_or_default();
         let mut stored = self.stored.borrow_mut();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message
-                && text.starts_with("FDSTORE=1")
-            {
-                stored.extend(rights.map(|fd| (name.to_owned(), fd)));
-            }
+        if text.starts_with("FDSTORE=1") {
+            stored.extend(descriptors.into_iter().map(|fd| (name.to_owned(), fd)));
         }
         if text.starts_with("FDSTOREREMOVE=1") {
             stored.retain(|(kept, _)| kept != name);
         }
+        self.successors.borrow_mut().extend(named("MAINPID=").and_then(|id| id.parse::<u32>().ok()));
         self.heard.borrow_mut().push(text.clone());
         Some(text)
     }
 
-    /// Receives what was sent so far, and returns every message since the start.
+    /// Takes what was sent so far, and returns every message since the start.
     fn all(&self) -> Vec<String> {
-        self.socket.set_read_timeout(Some(Duration::from_millis(60))).expect("a time-out");
-        while self.receive().is_some() {}
-        self.socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+        while self.within(Duration::from_millis(60)).is_some() {}
         self.heard.borrow().clone()
     }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // One that took over may not have been heard of.
+        while self.within(Duration::ZERO).is_some() {}
+        let config = self.config().display().to_string();
+        for process in self.successors.get_mut() {
+            // The number may be another process's by now.
+            let words = std::fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            if words.contains(&config) {
+                let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+            }
+        }
+    }
+}
+
+/// Receives a message, with its descriptors.
+fn receive(socket: &UnixDatagram) -> (String, Vec<OwnedFd>) {
+    let mut part = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(128))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut part)], &mut control, RecvFlags::CMSG_CLOEXEC);
+    let n = received.expect("the socket is open").bytes;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    (String::from_utf8_lossy(&part[..n]).into_owned(), descriptors)
 }
 
 fn signal(process: u32, name: &str) {

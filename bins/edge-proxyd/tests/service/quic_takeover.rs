@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::{Authority, answer, tls_client};
 
 /// The parts of a long download, which arrive at intervals of [`PAUSE`].
@@ -45,13 +45,13 @@ fn origin() -> SocketAddr {
     address
 }
 
-/// Requests a path over a new connection. Returns the length of the content.
-async fn get(address: SocketAddr, root: &str, path: &str) -> Result<usize, Failure> {
+/// Requests a path over a new connection. Returns the length of the content, and true if datagrams were lost.
+async fn get(address: SocketAddr, root: &str, path: &str) -> Result<(usize, bool), Failure> {
     let mut endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"]))?;
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
     let connection = endpoint.connect(address, "a.test")?.await?;
-    let (mut driver, mut send) = h3::client::new(h3_quinn::Connection::new(connection)).await?;
+    let (mut driver, mut send) = h3::client::new(h3_quinn::Connection::new(connection.clone())).await?;
     let driving = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
     let request = http::Request::get(format!("https://a.test{path}")).body(())?;
     let mut stream = send.send_request(request).await?;
@@ -65,7 +65,7 @@ async fn get(address: SocketAddr, root: &str, path: &str) -> Result<usize, Failu
         length += part.remaining();
     }
     driving.abort();
-    Ok(length)
+    Ok((length, connection.stats().path.lost_packets > 0))
 }
 
 /// The service, whichever process it is, and a client's view of it.
@@ -88,21 +88,21 @@ impl Service {
 
     fn begin(&self, path: &'static str) -> tokio::task::JoinHandle<Result<usize, Failure>> {
         let (address, root) = (self.address, self.root.clone());
-        self.runtime.spawn(async move { get(address, &root, path).await })
+        self.runtime.spawn(async move { get(address, &root, path).await.map(|(length, _)| length) })
     }
 
-    /// Asserts that new clients are served, without the second that a lost first flight takes.
+    /// Asserts that new clients are served, and that few lose datagrams, as those of half would be without links.
     #[track_caller]
     fn serves_new_clients(&self, when: &str) {
-        let mut took = Vec::new();
+        let mut losing = 0;
         for _ in 0..12 {
-            let began = Instant::now();
             let got = self.runtime.block_on(get(self.address, &self.root, "/"));
-            assert_eq!(got.expect(when), 2, "{when}");
-            took.push(began.elapsed());
+            let (length, lost) = got.expect(when);
+            assert_eq!(length, 2, "{when}");
+            losing += u32::from(lost);
         }
-        took.sort();
-        assert!(took[8] < Duration::from_millis(900), "{when}: {took:?}");
+        // A busy machine delays some until their datagrams are taken for lost.
+        assert!(losing <= 3, "{when}: {losing} of 12 lost datagrams");
     }
 }
 

@@ -93,14 +93,15 @@ impl CertificateMonitor {
         self.failed.is_some()
     }
 
-    /// Reads the certificate files of a configuration, before the proxy gets it. Those in use stay in use, until
-    /// [`accept`](Self::accept) or [`withdraw`](Self::withdraw) is called.
+    /// Reads the certificate files of a configuration, before the proxy gets it. The files in use that it does not name
+    /// stay loaded until [`accept`](Self::accept) or [`withdraw`](Self::withdraw) is called. Until then, a name that
+    /// certificates of both configurations cover may get either.
     pub(super) fn offer(&mut self, settings: &Settings) -> OfferedFiles {
         let named = NamedFiles::of(settings);
-        let is_new =
+        let is_dropped =
             |old: &&CertificateFiles| !named.files.iter().any(|new| new.certificate == old.certificate);
-        let old = self.named.files.iter().filter(is_new).cloned();
-        self.certificates.set_files(old.chain(named.files.iter().cloned()).collect());
+        let dropped = self.named.files.iter().filter(is_dropped).cloned();
+        self.certificates.set_files(dropped.chain(named.files.iter().cloned()).collect());
         // Only the next configuration of the proxy depends on it.
         self.certificates.set_sites(named.sites.clone());
         let report = self.certificates.refresh().unwrap_or_else(|why| {
