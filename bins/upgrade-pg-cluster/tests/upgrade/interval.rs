@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -50,7 +50,7 @@ struct Client {
 
 impl Client {
     fn start(lab: &Lab) -> Self {
-        let socket = lab.socket_folder().join(format!(".s.PGSQL.{}", lab.port));
+        let socket = Self::socket(lab);
         let (end, ended) = channel();
         let longest = std::thread::spawn(move || {
             let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
@@ -63,6 +63,10 @@ impl Client {
             longest
         });
         Self { end, longest }
+    }
+
+    fn socket(lab: &Lab) -> PathBuf {
+        lab.socket_folder().join(format!(".s.PGSQL.{}", lab.port))
     }
 
     /// Sends a startup message. Returns `true` if the server lets the superuser in, which it does not while it starts.
@@ -142,6 +146,12 @@ fn outages_under_load_are_as_long_as_rehearsed() {
         let client = Client::start(&lab);
         let arguments = ["run", "--stop", "--backup-exists", "a copy of the folder", "--json"];
         let record = lab.run(&arguments).expect(0).json();
+        // The outage ends with a login.
+        let began = Instant::now();
+        while !Client::logs_in(&Client::socket(&lab)) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody can log in");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         std::thread::sleep(Duration::from_millis(200));
         let gap = u64::try_from(client.longest_gap().as_millis()).expect("a short time");
         drop(load);
