@@ -43,6 +43,9 @@ pub(super) struct Location {
     pub(super) directive: Directive,
 }
 
+/// The number of named locations that may lead to each other, as in nginx; it answers 500 after that.
+const MAX_NAMED: usize = 10;
+
 /// The locations of a server, including nested ones.
 #[derive(Debug, Default)]
 pub(super) struct Locations<'d> {
@@ -52,6 +55,8 @@ pub(super) struct Locations<'d> {
     named: BTreeMap<&'d str, &'d Directive>,
     /// The settings of the server, in which overrides are answered.
     server: Scope,
+    /// The number of named locations that led to the one that is converted, at most [`MAX_NAMED`].
+    led: usize,
 }
 
 impl<'d> Locations<'d> {
@@ -205,11 +210,17 @@ impl<'d> Locations<'d> {
                     refusal()
                 }
             }
-        } else if let Some(name) = content.fallback.as_deref().and_then(|name| self.named.get(name).copied())
+        } else if let Some(name) = content
+            .fallback
+            .as_deref()
+            .filter(|_| self.led < MAX_NAMED)
+            .and_then(|name| self.named.get(name).copied())
         {
+            self.led += 1;
             let place = place.clone();
             let (mut handling, of_named, _) =
                 self.handling(name, &place, (outer, &variables), upstreams, notes);
+            self.led -= 1;
             notes.different(directive, "no files are served: every request goes to the service");
             // nginx checks access to the location before it goes on to the other one.
             let is_open = scope.guards_as(&self.server) && scope.closed.len() == self.server.closed.len();

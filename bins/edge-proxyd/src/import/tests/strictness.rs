@@ -176,3 +176,12 @@ fn an_answer_to_some_paths_does_not_pass_by_what_nginx_checks_before_it() {
         assert!(!closes || refuses(&route(&site(&found, "a.test"), "/in/")), "{content}: {}", found.text);
     }
 }
+
+#[test]
+fn named_locations_that_lead_to_each_other_are_closed() {
+    let found = imported(
+        "server { listen 80; server_name a.test; location / { try_files $uri @a; } location @a { try_files $uri @b; }\n\
+         location @b { try_files $uri @a; } }",
+    );
+    assert!(refuses(&site(&found, "a.test")), "{}", found.text);
+}
