@@ -1,33 +1,54 @@
 //! Errors that only follow from another error of the file, which would distract from it.
 
 use super::problem::Problem;
+use std::collections::BTreeSet;
 
 /// The beginnings of messages about a key that needs or refers to another one.
 const DEPENDENT: &[&str] =
     &["applies to ", "belongs to ", "goes with ", "has no effect", "needs ", "not a prefix "];
 
+/// The number of errors among which consequences are looked for: the first of the file. Each is compared with each.
+const MAX_COMPARED: usize = 1_000;
+
 /// Removes errors that follow from others: of a key that is missing because it is misspelt or not valid, of a key that
-/// depends on such a key, of names that refer to a faulty listener or site, and further syntax errors of a line.
+/// depends on such a key, of names that refer to a faulty listener or site, and further syntax errors of a line. Errors
+/// after the first [`MAX_COMPARED`] stay.
 pub(super) fn remove(problems: Vec<Problem>) -> Vec<Problem> {
-    let follows: Vec<bool> = problems
+    let compared = &problems[..problems.len().min(MAX_COMPARED)];
+    let mut nameless = nameless_sites(compared);
+    let mut follows: Vec<bool> = compared
         .iter()
         .enumerate()
         .map(|(at, problem)| {
-            let mut others = problems.iter().enumerate().filter(|(other, _)| *other != at);
+            // Each such site explains one name that no site has.
+            if problem.message.starts_with("no site has the name") {
+                let is_explained = nameless > 0;
+                nameless = nameless.saturating_sub(1);
+                return is_explained;
+            }
+            let mut others = compared.iter().enumerate().filter(|(other, _)| *other != at);
             others.any(|(other, cause)| problem.follows_from(cause, other < at))
         })
         .collect();
+    follows.resize(problems.len(), false);
     problems.into_iter().zip(follows).filter(|(_, follows)| !follows).map(|(problem, _)| problem).collect()
+}
+
+/// Returns the number of sites whose name is not known because of an error of their name or hosts.
+fn nameless_sites(problems: &[Problem]) -> usize {
+    let is_cause = |problem: &&Problem| {
+        problem.key.starts_with("site[") && ["name", "hosts"].iter().any(|key| problem.is_about(key))
+    };
+    let tables =
+        problems.iter().filter(is_cause).filter_map(|problem| Some((&problem.file, problem.table()?)));
+    tables.collect::<BTreeSet<_>>().len()
 }
 
 impl Problem {
     /// Returns whether this error follows from another one. `is_first` is true if the other stands before it.
     fn follows_from(&self, cause: &Self, is_first: bool) -> bool {
         if self.message.starts_with("no listener has this name") {
-            return cause.key.starts_with("listen");
-        }
-        if self.message.starts_with("no site has the name") {
-            return cause.key.starts_with("site[") && ["name", "hosts"].iter().any(|key| cause.is_about(key));
+            return cause.leaves_listener_unknown();
         }
         if self.file != cause.file {
             return false;
@@ -44,6 +65,7 @@ impl Problem {
                 return false;
             }
             let is_beside = cause.table() == self.table();
+            // The advice names the keys that may stand in its place.
             let mut named = words(&self.message).chain([self.name()]);
             return self.key == cause.key || is_beside && named.any(|word| cause.is_about(word));
         }
@@ -54,7 +76,31 @@ impl Problem {
         is_dependent
             && self.key != cause.key
             && !DEPENDENT.iter().any(|begin| cause.message.starts_with(begin))
-            && words(&self.message).any(|word| cause.is_about(word))
+            && self.named_keys().any(|word| cause.is_about(word))
+    }
+
+    /// Returns whether a listener is not known by its name because of this error: it is about the name or the address of
+    /// a listener, or a listener or all of them as a whole.
+    fn leaves_listener_unknown(&self) -> bool {
+        let Some(rest) = self.key.strip_prefix("listen") else { return false };
+        let is_whole = !rest.contains('.');
+        (rest.is_empty() || rest.starts_with(['[', '.']))
+            && (is_whole || ["name", "address"].iter().any(|key| self.is_about(key)))
+    }
+
+    /// Returns the names of keys on which this error may depend: the words of the message before its first colon, and of
+    /// the advice after it those in backticks or before ` =`.
+    fn named_keys(&self) -> impl Iterator<Item = &str> {
+        let (cause, advice) = self.message.split_once(':').unwrap_or((&self.message, ""));
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let starts =
+            advice.char_indices().filter(move |(at, c)| is_word(*c) && !advice[..*at].ends_with(is_word));
+        let keys = starts.filter_map(move |(at, _)| {
+            let rest = &advice[at..];
+            let (word, after) = rest.split_at(rest.find(|c| !is_word(c)).unwrap_or(rest.len()));
+            (after.starts_with('`') || after.starts_with(" =")).then_some(word)
+        });
+        words(cause).chain(keys)
     }
 
     /// Returns the path of the table of the key, with its final dot. `None` for a key of the top level.
@@ -94,6 +140,7 @@ fn words(message: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::super::read;
+    use super::{Problem, remove};
 
     /// A file with references between all of its parts.
     const FILE: &str = include_str!("consequences.toml");
@@ -144,9 +191,27 @@ mod tests {
             // A listener that does not exist, beside a fault of another part.
             ("[[site]]\nhosts = 'a.test'\nlisten = 'x'\ndrop = true\n[limits]\nstreams = 0\n", 2),
             ("[[site]]\nhosts = 'a.test'\ndrop = true\nbody_limit = 'x'\nreject = 'x'\n", 2),
+            // A listener that does not exist, beside another one with a fault of its own.
+            ("tls = 1\n[[site]]\nhosts = 'a.test'\nlisten = 'x'\ndrop = true\n", 2),
+            // Two sites that do not exist, beside one whose name is not known.
+            ("[log.sites]\n'b.test' = '/b'\n'c.test' = '/c'\n[[site]]\nhosts = 'a b'\ndrop = true\n", 2),
         ] {
             let found = faults(&format!("{listen}{text}"));
             assert_eq!(found.len(), count, "{text}: {found:#?}");
         }
+    }
+
+    #[test]
+    fn only_the_first_of_many_errors_are_compared() {
+        let many = (0..200_000).map(|at| Problem {
+            line: at,
+            key: format!("site[{at}].x"),
+            message: "needs `tls`: write it".into(),
+            ..Problem::default()
+        });
+        let began = std::time::Instant::now();
+        assert_eq!(remove(many.collect()).len(), 200_000);
+        // Each with each would be 40 thousand million.
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
     }
 }
