@@ -29,7 +29,7 @@ use std::time::Instant;
 
 /// A builder that configures and starts a proxy: see [`Proxy::builder`].
 pub struct Builder {
-    /// The configuration.
+    /// The configuration of the proxy.
     config: Config,
     /// The resolver of server certificates.
     certificates: Arc<dyn ResolvesServerCert>,

@@ -107,7 +107,7 @@ pub(crate) struct Runtime {
     site_tls: Vec<Option<SiteTls>>,
     /// The names of the listeners with HTTP/3, each once, and the QUIC configuration of each. `None` is the name of those
     /// without one.
-    quic: Vec<(Option<String>, Arc<quic::ServerConfig>)>,
+    quic: Vec<NamedQuicConfig>,
     /// The client certificate settings of each site, in the order of the configuration. `None` for a site that requests
     /// none.
     pub(crate) client_auth: Vec<Option<ClientAuth>>,
@@ -195,7 +195,7 @@ impl Runtime {
         } else {
             quic_tls.ticketer = lasting.tickets.clone();
         }
-        let quic = quic_configs(config, &quic_tls, (certificates, &own))?;
+        let quic = quic_configs(config, &quic_tls, certificates, &own)?;
         // The bound port, since port 0 may be configured; or the one that clients connect to, which is forwarded to it.
         let alt_svc = |address: &SocketAddr| {
             format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(address.port()))
@@ -333,6 +333,9 @@ impl Runtime {
     }
 }
 
+/// The name of a listener, `None` for those without one, and its QUIC configuration.
+type NamedQuicConfig = (Option<String>, Arc<quic::ServerConfig>);
+
 /// Creates the QUIC configurations of the listeners with HTTP/3, by their names. They differ in the certificates of sites:
 /// `own` are those of sites with certificates of their own, and `certificates` all others.
 ///
@@ -341,8 +344,9 @@ impl Runtime {
 fn quic_configs(
     config: &Config,
     tls: &ServerConfig,
-    (certificates, own): (&Arc<dyn ResolvesServerCert>, &[Option<Arc<dyn ResolvesServerCert>>]),
-) -> Result<Vec<(Option<String>, Arc<quic::ServerConfig>)>, StartError> {
+    certificates: &Arc<dyn ResolvesServerCert>,
+    own: &[Option<Arc<dyn ResolvesServerCert>>],
+) -> Result<Vec<NamedQuicConfig>, StartError> {
     let mut names: Vec<Option<String>> = Vec::new();
     for listener in &config.listeners {
         if listener.kind == (ListenerKind::Tls { http3: true }) && !names.contains(&listener.name) {

@@ -36,7 +36,7 @@ pub struct Counts {
 /// Failures of the store and alerts about them, for one certificate.
 #[derive(Debug, Default)]
 struct StoreFailures {
-    /// Consecutive failures.
+    /// Number of consecutive failures of the store.
     failures: u32,
     /// Alerts since the first of these failures.
     alerts: usize,

@@ -12,7 +12,7 @@ pub(crate) struct OpenQuote {
     pub(crate) line: usize,
     /// The column of the key in characters, from 1.
     pub(crate) column: usize,
-    /// The quote.
+    /// The opening quote: `"""` or a single character.
     quote: &'static str,
     /// The number of the line on which the value ends. `None` if it has no end.
     pub(crate) end: Option<usize>,

@@ -63,12 +63,12 @@ fn sets_only(directive: &Directive) -> bool {
     directive.inner().iter().all(|inner| matches!(inner.name.as_str(), "set" | "break"))
 }
 
-/// The file of an `if` that answers every request 503 while the file exists.
+/// The presence of the file of an `if` that answers every request 503 while the file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MaintenanceFile {
-    /// It does not exist.
+enum FilePresence {
+    /// The file does not exist.
     Missing,
-    /// It exists.
+    /// The file exists.
     Exists,
     /// Its path on this machine is not known, or it cannot be examined.
     Unknown,
@@ -80,7 +80,7 @@ fn maintenance_file(
     directive: &Directive,
     action: &Action,
     variables: &Variables,
-) -> Option<MaintenanceFile> {
+) -> Option<FilePresence> {
     let condition = directive.arguments.join(" ");
     let condition = condition.trim_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
     let file = ["-f ", "-e "].iter().find_map(|test| condition.strip_prefix(test))?.trim();
@@ -90,9 +90,9 @@ fn maintenance_file(
         return None;
     }
     Some(match variables.files.find(&file).map(|path| path.try_exists()) {
-        Some(Ok(true)) => MaintenanceFile::Exists,
-        Some(Ok(false)) => MaintenanceFile::Missing,
-        Some(Err(_)) | None => MaintenanceFile::Unknown,
+        Some(Ok(true)) => FilePresence::Exists,
+        Some(Ok(false)) => FilePresence::Missing,
+        Some(Err(_)) | None => FilePresence::Unknown,
     })
 }
 
@@ -242,11 +242,11 @@ impl Phase {
         let file = Some(verdict).filter(|verdict| matches!(verdict, Verdict::Files));
         let file = file.and_then(|_| maintenance_file(directive, &action, variables));
         match verdict {
-            Verdict::Files if file == Some(MaintenanceFile::Missing) => notes.different(
+            Verdict::Files if file == Some(FilePresence::Missing) => notes.different(
                 directive,
                 "no file switches a site to maintenance: `edge-proxyd maintenance on SITE` does",
             ),
-            Verdict::Files if file == Some(MaintenanceFile::Exists) => {
+            Verdict::Files if file == Some(FilePresence::Exists) => {
                 self.close(directive, "the file exists, so that nginx answers 503", notes);
             }
             Verdict::Files if file.is_some() => {

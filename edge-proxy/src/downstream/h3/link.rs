@@ -321,7 +321,7 @@ mod tests {
             let Some(Message::Datagram { group: g, worker: w, datagram: got }) =
                 Message::parse(&datagram(group, worker, &sent))
             else {
-                return Err(TestCaseError::fail("it is no datagram"));
+                return Err(TestCaseError::fail("not a valid datagram: expected the one that was sent"));
             };
             prop_assert_eq!((g, w), (group, worker));
             prop_assert_eq!(

@@ -46,7 +46,7 @@ impl NamedFiles {
 
 /// The certificate files of a configuration that the proxy has not accepted yet.
 pub(super) struct OfferedFiles {
-    /// The files.
+    /// The files that the configuration names.
     named: NamedFiles,
     /// The report of reading them, which is logged once they are in use.
     report: RefreshReport,
