@@ -2,7 +2,7 @@
 
 use crate::open_quote;
 use cli_support::account::Account;
-use cli_support::finding::{Finding, Findings, Place};
+use cli_support::finding::{Finding, Findings, Place, Severity};
 use cli_support::outcome::Failure;
 use smtp_config::ini::{DEFAULT_SECTION, Ini};
 use smtp_config::{EditError, Fatal, MigrationError, SecretFile, Version};
@@ -49,8 +49,9 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Ini, Failure> {
 const MAX_REFUSED: usize = 200;
 
 /// Parses an app.ini without the lines that go-ini refuses, and returns findings about these (code `syntax`), too. A
-/// quote that is not closed on its line although settings follow is taken for closed there, and is one finding (code
-/// `open-quote`). The result is `None` if there are 200 findings.
+/// quote that is not closed on its line although settings follow is one finding (code `open-quote`): an error, and the
+/// quote is taken for closed there; but in a file that go-ini reads, a warning, and the value is read as go-ini does.
+/// The result is `None` if there are 200 findings.
 pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>) {
     let (mut rest, mut refused) = (text.to_owned(), Vec::new());
     while refused.len() < MAX_REFUSED {
@@ -64,13 +65,18 @@ pub(crate) fn parse_rest(file: &Path, text: &str) -> (Option<Ini>, Vec<Finding>)
             };
             let end =
                 open.end.map_or_else(|| "the end of the file".to_owned(), |line| format!("line {line}"));
-            refused.push(Finding::error(
+            let finding = Finding::error(
                 "open-quote",
                 place,
                 format!(
                     "the quote around the value is not closed on this line, and all up to {end} is read as a part of the value: close it"
                 ),
-            ));
+            );
+            if let Ok(ini) = parsed {
+                refused.push(finding.severity(Severity::Warning));
+                return (Some(ini), refused);
+            }
+            refused.push(finding);
             rest = open.close(&rest);
             continue;
         }

@@ -34,7 +34,9 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
         }
     }
     findings.sort_by_key(|finding| (finding.line, finding.column));
-    if !refused.is_empty() {
+    // A warning, in a file that go-ini reads.
+    let is_refused = refused.iter().any(|finding| finding.severity == cli_support::finding::Severity::Error);
+    if is_refused {
         // Something that is missing may stand in a refused line.
         let is_there = |finding: &&Finding| {
             let same = |entry: &Entry| (&entry.section, &entry.key) == (&finding.section, &finding.key);
@@ -45,11 +47,16 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
         return Err(Findings::new(refused.into_iter().chain(meant).collect()).into());
     }
     if args.json {
-        let list: Vec<_> = findings.iter().map(|finding| finding_json(file, finding)).collect();
+        let warnings = refused.iter().map(|finding| with_place(file, json!(finding), &finding.place));
+        let list: Vec<_> =
+            warnings.chain(findings.iter().map(|finding| finding_json(file, finding))).collect();
         println!("{}", json!({"findings": list}));
-    } else if findings.is_empty() {
+    } else if findings.is_empty() && refused.is_empty() {
         println!("{}", ok(file.display(), &format!("Forgejo {} takes it as it is", version.0)));
     } else {
+        for finding in &refused {
+            println!("{finding}");
+        }
         for finding in &findings {
             let gap = if finding.line.is_some() { "" } else { " " };
             println!("{}:{gap}{finding}", file.display());
@@ -60,7 +67,8 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
         FailOn::Note => Severity::Note,
         FailOn::Warning => Severity::Warning,
     };
-    let bad = findings.iter().any(|finding| finding.severity >= limit);
+    let has_warning = !refused.is_empty() && limit <= Severity::Warning;
+    let bad = has_warning || findings.iter().any(|finding| finding.severity >= limit);
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
@@ -81,6 +89,17 @@ fn in_family(file: &Path, finding: &Finding) -> cli_support::finding::Finding {
         .severity(severity)
         .value(finding.value.clone())
         .fix(&finding.fix)
+}
+
+/// Adds the file, line and column to a finding as JSON, and an empty section and key.
+fn with_place(file: &Path, mut value: serde_json::Value, place: &Place) -> serde_json::Value {
+    value["file"] = json!(file);
+    value["section"] = json!("");
+    value["key"] = json!("");
+    value["line"] = json!(place.line);
+    value["column"] = json!(place.column);
+    value["problem"] = json!("open-quote");
+    value
 }
 
 /// Returns a finding as JSON: in the form that all programs of the family print, with its file, section, key, line,
