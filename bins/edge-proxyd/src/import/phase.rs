@@ -76,11 +76,7 @@ enum FilePresence {
 
 /// Returns the state of the file of an `if` that answers every request 503 while a file exists. `None` for any other
 /// `if`, and if the path of the file depends on the request.
-fn maintenance_file(
-    directive: &Directive,
-    action: &Action,
-    variables: &Variables,
-) -> Option<FilePresence> {
+fn maintenance_file(directive: &Directive, action: &Action, variables: &Variables) -> Option<FilePresence> {
     let condition = directive.arguments.join(" ");
     let condition = condition.trim_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
     let file = ["-f ", "-e "].iter().find_map(|test| condition.strip_prefix(test))?.trim();
