@@ -62,7 +62,8 @@ impl Locator {
     /// # Errors
     /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone;
     /// a transient error for other DNS errors; and, without a match of at least [`MIN_RANK`], the first transient error of
-    /// a provider, or else the last permanent one.
+    /// a provider, or else the last permanent one. A match of [`MIN_RANK`] is not used while another provider has a
+    /// transient error, since that one may have the zone.
     pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
         let target = self.dns.target(name).await.map_err(|error| match error {
             DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
@@ -101,6 +102,7 @@ impl Locator {
             }
         }
         match (best, failed) {
+            (Some((MIN_RANK, ..)), Some(error)) if error.is_transient() => Err(error),
             (Some((rank, provider, found)), _) if rank >= MIN_RANK => Ok(TxtRecord {
                 provider: provider.to_owned(),
                 zone: found.id,

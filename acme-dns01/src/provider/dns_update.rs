@@ -7,12 +7,17 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// Provider for a service of the dns-update crate. The zones are configured by name, since the crate cannot list them.
 ///
-/// Records have no identifiers, so they are removed by value. The TTL is 300 s.
+/// Records have no identifiers, so they are removed by value. The TTL is 300 s. Records are added and removed one after
+/// another, since some services (PowerDNS) replace all records of a name: a change of another process between the two
+/// requests is lost there.
 pub struct DnsUpdateProvider {
     updater: DnsUpdater,
+    /// Held while the records of a name are read and written.
+    changing: Mutex<()>,
     zones: Vec<String>,
     ttl: u32,
 }
@@ -27,7 +32,7 @@ impl DnsUpdateProvider {
     /// Creates a provider for these zones, by name.
     #[must_use]
     pub const fn new(updater: DnsUpdater, zones: Vec<String>) -> Self {
-        Self { updater, zones, ttl: 300 }
+        Self { updater, changing: Mutex::const_new(()), zones, ttl: 300 }
     }
 
     /// Creates a provider for a service that is authenticated by a single token. `zones` are the names of its zones.
@@ -74,15 +79,15 @@ impl DnsUpdateService {
         self
     }
 
-    /// Checks that a service is known, and that it takes exactly these credentials and, if `base`, the URL of its API.
-    /// Needs no value of a credential.
+    /// Checks that a service is known, that it takes exactly these credentials, and that `base` is the URL of its API if
+    /// it needs one, and absent otherwise. Needs no value of a credential.
     ///
     /// # Errors
-    /// Returns a [`ServiceError`] that names what is missing or not known.
+    /// Returns a [`ServiceError`] that names what is missing, not known or not valid.
     pub fn check<'k>(
         name: &str,
         keys: impl IntoIterator<Item = &'k str>,
-        base: bool,
+        base: Option<&str>,
     ) -> Result<(), ServiceError> {
         let service = Service::named(name)?;
         let keys: BTreeSet<&str> = keys.into_iter().collect();
@@ -95,20 +100,26 @@ impl DnsUpdateService {
             return Err(ServiceError::UnknownCredential { service: service.name, key, known });
         }
         match (service.base, base) {
-            (true, false) => Err(ServiceError::MissingBase { service: service.name }),
-            (false, true) => Err(ServiceError::FixedBase { service: service.name }),
-            (true, true) | (false, false) => Ok(()),
+            (true, None) => Err(ServiceError::MissingBase { service: service.name }),
+            (false, Some(_)) => Err(ServiceError::FixedBase { service: service.name }),
+            (true, Some(base)) if !is_base(base) => Err(ServiceError::InvalidBase { service: service.name }),
+            (true, Some(_)) | (false, None) => Ok(()),
         }
     }
 
     /// Creates a provider for zones of the service, by their names. Sends no request.
     ///
     /// # Errors
-    /// Returns a [`ServiceError`] if the service is not known, a credential or the base URL is missing or not known, or
-    /// dns-update rejects a value.
+    /// Returns a [`ServiceError`] if the service is not known, a credential or the base URL is missing, not known or not
+    /// valid, or dns-update rejects a value.
     pub fn connect(&self, zones: Vec<String>) -> Result<DnsUpdateProvider, ServiceError> {
-        Self::check(&self.name, self.credentials.keys().map(String::as_str), self.base.is_some())?;
+        Self::check(&self.name, self.credentials.keys().map(String::as_str), self.base.as_deref())?;
         let service = Service::named(&self.name)?;
+        // dns-update leaves a field out whose value is not valid.
+        let valid = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if let Some((key, _)) = self.credentials.iter().find(|(_, value)| !valid(value.expose_secret())) {
+            return Err(ServiceError::InvalidCredential { service: service.name, key: key.clone() });
+        }
         let updater = (service.updater)(self);
         let updater = updater.map_err(|why| ServiceError::Rejected(provider_error(service.name, &why)))?;
         Ok(DnsUpdateProvider::new(updater, zones))
@@ -118,6 +129,18 @@ impl DnsUpdateService {
     fn value(&self, key: &str) -> &str {
         self.credentials.get(key).map_or("", |value| value.expose_secret())
     }
+}
+
+/// Returns true for an `http` or `https` URL of a host, an optional port and a path, without user information, query
+/// and fragment.
+fn is_base(text: &str) -> bool {
+    let Ok(url) = text.parse::<http::Uri>() else { return false };
+    let Some(authority) = url.authority() else { return false };
+    let port = authority.as_str().strip_prefix(authority.host());
+    matches!(url.scheme_str(), Some("http" | "https"))
+        && !authority.host().is_empty()
+        && port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some())
+        && !text.contains(['@', '?', '#'])
 }
 
 /// Reason why a provider for a service cannot be created.
@@ -172,6 +195,26 @@ pub enum ServiceError {
     FixedBase {
         /// Name of the service.
         service: &'static str,
+    },
+    /// The base URL of the API is not valid. The text does not show it, since it may contain a password.
+    #[error(
+        "the base of {service} is not the URL of an API: expected http:// or https:// and a host, such as \
+         http://127.0.0.1:8081, without a user name or password"
+    )]
+    InvalidBase {
+        /// Name of the service.
+        service: &'static str,
+    },
+    /// The value of a credential cannot be sent.
+    #[error(
+        "the credential `{key}` of {service} is empty, or has a character that a field of HTTP cannot hold: expected \
+         printable ASCII"
+    )]
+    InvalidCredential {
+        /// Name of the service.
+        service: &'static str,
+        /// Key of the credential.
+        key: String,
     },
     /// dns-update rejects a value.
     #[error(transparent)]
@@ -300,8 +343,21 @@ fn provider_error(what: &str, why: &Error) -> ProviderError {
         Error::NotFound | Error::BadRequest | Error::Unsupported(_) | Error::InvalidRegion => {
             ProviderError::lasting("dns-update", words)
         }
+        Error::Api(text) if !is_transient(text) => ProviderError::lasting("dns-update", words),
         _ => ProviderError::transient("dns-update", words),
     }
+}
+
+/// Returns true if the text of an [`Error::Api`] is about a request that may succeed later: a connection that failed, a
+/// status of the server's side (5xx), or one that asks to wait. Other statuses, and refusals in a response of status
+/// 200, are permanent. The text is all that dns-update keeps of a response.
+fn is_transient(text: &str) -> bool {
+    if text.starts_with("Failed to send request") || text.starts_with("Failed to read response") {
+        return true;
+    }
+    let status = text.strip_prefix("HTTP ").or_else(|| Some(text.split_once("returned status ")?.1));
+    let status = status.and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
+    status.is_some_and(|status| matches!(status, 408 | 409 | 423 | 425 | 429 | 500..))
 }
 
 #[async_trait]
@@ -312,6 +368,7 @@ impl Provider for DnsUpdateProvider {
 
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let record = vec![DnsRecord::TXT(value.to_owned())];
+        let _changing = self.changing.lock().await;
         let added = self.updater.add_to_rrset(name, DnsRecordType::TXT, self.ttl, record, zone).await;
         added.map(|()| None).map_err(|why| provider_error(name, &why))
     }
@@ -324,9 +381,46 @@ impl Provider for DnsUpdateProvider {
         _: Option<&str>,
     ) -> Result<(), ProviderError> {
         let record = vec![DnsRecord::TXT(value.to_owned())];
+        let _changing = self.changing.lock().await;
         match self.updater.remove_from_rrset(name, DnsRecordType::TXT, record, zone).await {
             Ok(()) | Err(Error::NotFound) => Ok(()),
             Err(why) => Err(provider_error(name, &why)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_permanent_and_outages_are_transient() {
+        let api = |text: &str| provider_error("it", &Error::Api(text.into())).transient;
+        for text in [
+            "HTTP 503",
+            "HTTP 500: {\"status\":\"ERROR\"}",
+            "HTTP 429: slow down",
+            "Failed to send request to http://127.0.0.1:1/: error sending request",
+            "Failed to read response from http://127.0.0.1:1/: timed out",
+            "Dynu getroot returned status 502",
+        ] {
+            assert!(api(text), "{text}");
+        }
+        for text in [
+            // Porkbun, of wrong keys, and of a domain without access by the API.
+            r#"BadRequest {"status":"ERROR","message":"Invalid API key. (001)"}"#,
+            r#"HTTP 403: {"status":"ERROR","message":"Domain is not opted in to API access."}"#,
+            "Invalid API key. (001)",
+            "HTTP 403",
+            "HTTP 422: Unprocessable Entity",
+            "HTTP 301",
+            "BadRequest",
+            "No IONOS zone found for example.org",
+            "Dynu getroot returned status 403",
+        ] {
+            assert!(!api(text), "{text}");
+        }
+        assert!(!provider_error("it", &Error::Unauthorized).transient);
+        assert!(provider_error("it", &Error::Serialize("no JSON".into())).transient);
     }
 }

@@ -5,10 +5,11 @@ use acme_dns01::client::Http;
 use acme_dns01::engine::RoundOutcome;
 use acme_dns01::provider::{AcmeDns, DnsUpdateProvider, DnsUpdateService, Exec, Provider};
 use dns_update::{DnsUpdater, TsigAlgorithm};
+use futures_util::future::join_all;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
-use testkit::{AcmeDnsMock, PebbleVersion, PowerDnsMock};
+use testkit::{AcmeDnsMock, KnotServer, Origin, PebbleVersion, PowerDnsMock};
 
 async fn issues(lab: &Lab, provider: Arc<dyn Provider>) {
     let engine = lab.bare(&lab.pebble.directory()).provider("it", provider);
@@ -106,18 +107,83 @@ async fn a_certificate_by_powerdns() {
     assert!(!why.transient && why.to_string().contains("credentials are refused"), "{why}");
 }
 
+#[tokio::test]
+async fn values_that_powerdns_gets_at_once_are_all_kept() {
+    let knot = KnotServer::start(&[("example.test", "")]);
+    let name = "_acme-challenge.a.example.test";
+    let mock = PowerDnsMock::start(&knot, "example.test", &[(name, "of somebody else")]);
+    let service = DnsUpdateService::new("powerdns").base(mock.base());
+    let service = service.credential("api_key", mock.api_key().to_owned().into());
+    let provider = service.connect(vec!["example.test".into()]).expect("a provider");
+    let values: Vec<String> = (0..8).map(|at| format!("value-{at}")).collect();
+    for added in join_all(values.iter().map(|value| provider.add("example.test", name, value))).await {
+        added.expect("it is added");
+    }
+    assert_eq!(mock.txt(name).len(), 9, "{:?}", mock.txt(name));
+    let removed = values.iter().map(|value| provider.remove("example.test", name, value, None));
+    for removed in join_all(removed).await {
+        removed.expect("it is removed");
+    }
+    assert_eq!(mock.txt(name), ["of somebody else"]);
+}
+
+#[tokio::test]
+async fn a_service_that_refuses_is_not_asked_again_and_one_that_is_down_is() {
+    for (status, transient) in [
+        ("400 Bad Request", false),
+        ("403 Forbidden", false),
+        ("422 Unprocessable Entity", false),
+        ("500 Internal Server Error", true),
+        ("429 Too Many Requests", true),
+    ] {
+        let origin = Origin::scripted(move |bytes| {
+            bytes.windows(4).any(|window| window == b"\r\n\r\n").then(|| {
+                (format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}").into_bytes(), bytes.len())
+            })
+        });
+        let service = DnsUpdateService::new("powerdns").base(format!("http://{}", origin.address()));
+        let service = service.credential("api_key", "k".to_owned().into());
+        let provider = service.connect(vec!["example.test".into()]).expect("a provider");
+        let why = provider.add("example.test", "a.example.test", "v").await.expect_err(status);
+        assert_eq!(why.transient, transient, "{status}: {why}");
+    }
+}
+
 #[test]
 fn credentials_of_a_service_are_checked_before_they_are_read() {
-    let wrong = |name: &str, keys: &[&str], base: bool, expected: &str| {
+    let wrong = |name: &str, keys: &[&str], base: Option<&str>, expected: &str| {
         let why = DnsUpdateService::check(name, keys.iter().copied(), base).expect_err(expected).to_string();
         assert!(why.contains(expected), "{name} {keys:?}: {why}");
     };
-    assert!(DnsUpdateService::check("desec", ["token"], false).is_ok());
-    wrong("nobody", &["token"], false, "expected one of bunny, desec");
-    wrong("duckdns", &["token"], false, "single TXT record");
-    wrong("desec", &[], false, "desec takes the credential `token`, which is missing");
-    wrong("desec", &["api_key", "token"], false, "not a credential of desec: `api_key`: expected token");
-    wrong("desec", &["token"], true, "leave base out");
-    wrong("porkbun", &["api_key"], false, "`secret_api_key`, which is missing");
-    wrong("powerdns", &["api_key"], false, "write base");
+    assert!(DnsUpdateService::check("desec", ["token"], None).is_ok());
+    wrong("nobody", &["token"], None, "expected one of bunny, desec");
+    wrong("duckdns", &["token"], None, "single TXT record");
+    wrong("desec", &[], None, "desec takes the credential `token`, which is missing");
+    wrong("desec", &["api_key", "token"], None, "not a credential of desec: `api_key`: expected token");
+    wrong("desec", &["token"], Some("http://a"), "leave base out");
+    wrong("porkbun", &["api_key"], None, "`secret_api_key`, which is missing");
+    wrong("powerdns", &["api_key"], None, "write base");
+    let invalid = [
+        "127.0.0.1:8081",
+        "localhost",
+        "ftp://a",
+        "http://",
+        "http://user:hunter2@a:8081",
+        "http://a:99999",
+        "http://a/?b",
+        "http://a b",
+        "",
+    ];
+    for base in invalid {
+        wrong("powerdns", &["api_key"], Some(base), "expected http:// or https:// and a host");
+    }
+    for base in ["http://127.0.0.1:8081", "https://dns.example.org/api/", "http://[::1]:8081"] {
+        assert!(DnsUpdateService::check("powerdns", ["api_key"], Some(base)).is_ok(), "{base}");
+    }
+    for key in ["", "k\ney", "schl\u{fc}ssel"] {
+        let service =
+            DnsUpdateService::new("powerdns").base("http://a").credential("api_key", key.to_owned().into());
+        let why = service.connect(Vec::new()).expect_err(key).to_string();
+        assert!(why.contains("the credential `api_key` of powerdns"), "{why}");
+    }
 }

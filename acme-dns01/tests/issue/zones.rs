@@ -3,7 +3,8 @@
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::client::Http;
 use acme_dns01::engine::RoundOutcome;
-use acme_dns01::provider::{Cloudflare, CloudflareAuth, Coverage, Provider};
+use acme_dns01::provider::{Cloudflare, CloudflareAuth, Coverage, Exec, Provider, ProviderError, ZoneMatch};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use testkit::cloudflare::TOKEN;
@@ -49,6 +50,43 @@ async fn the_provider_with_exactly_the_zone_is_the_one() {
         assert!(lab.knot.txt("_acme-challenge.www.sub.example.test").is_empty());
     }
     assert!(!mock.requests().iter().any(|line| line.starts_with("POST")), "nothing in the parent's zone");
+}
+
+/// A provider whose API cannot be reached, so that its zones are not known.
+#[derive(Debug)]
+struct UnreachableProvider;
+
+#[async_trait]
+impl Provider for UnreachableProvider {
+    async fn zone(&self, _: &str, _: &str) -> Result<Option<ZoneMatch>, ProviderError> {
+        Err(ProviderError::transient("cloudflare", "cannot be reached"))
+    }
+
+    async fn add(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
+        Err(ProviderError::transient("cloudflare", "cannot be reached"))
+    }
+
+    async fn remove(&self, _: &str, _: &str, _: &str, _: Option<&str>) -> Result<(), ProviderError> {
+        Err(ProviderError::transient("cloudflare", "cannot be reached"))
+    }
+}
+
+#[tokio::test]
+async fn a_provider_of_any_zone_waits_for_one_that_may_have_the_zone() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let with = |provider: Arc<dyn Provider>| {
+        let engine = lab.bare(&lab.pebble.directory()).provider("own", provider);
+        engine.provider("cloudflare", Arc::new(UnreachableProvider))
+    };
+    let engine = with(Arc::new(Exec::new("/nowhere/hook", Vec::new())));
+    let outcome = engine.round(&certificate(&["a.example.test"]), false).await.outcome;
+    let outcome = format!("{outcome:?}");
+    assert!(outcome.contains("cannot be reached") && !outcome.contains("hook"), "{outcome}: {}", lab.said());
+    assert!(!lab.said().contains("hook"), "{}", lab.said());
+    // One that has exactly the zone does not wait.
+    let engine = with(Arc::new(rfc2136(&lab.knot)));
+    let outcome = engine.round(&certificate(&["b.example.test"]), false).await.outcome;
+    assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]

@@ -67,6 +67,8 @@ impl BuildError {
         let key = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
         let mut finding = source.fault_at(&key, why);
         finding.code = code.into();
+        // A URL with a user may have a password.
+        finding.value = finding.value.filter(|value| !(value.contains("://") && value.contains('@')));
         Some(finding)
     }
 }
@@ -312,20 +314,26 @@ impl Settings {
     }
 }
 
-/// Returns the key of a provider's settings that an error of a dns-update service is about.
-fn service_part(why: &ServiceError) -> &'static str {
+/// Returns the key of a provider's settings that an error of a dns-update service is about. `token` is true if the
+/// provider has the key `token`.
+fn service_part(why: &ServiceError, token: bool) -> String {
     match why {
-        ServiceError::MissingCredential { key: "token", .. } => "token",
-        ServiceError::UnknownCredential { key, .. } if key == "token" => "token",
-        ServiceError::MissingCredential { .. } | ServiceError::UnknownCredential { .. } => "credentials",
-        ServiceError::MissingBase { .. } | ServiceError::FixedBase { .. } => "base",
-        _ => "service",
+        ServiceError::MissingCredential { key: "token", .. } => "token".into(),
+        ServiceError::UnknownCredential { key, .. } | ServiceError::InvalidCredential { key, .. } => {
+            if token && key == "token" { key.clone() } else { format!("credentials.{key}") }
+        }
+        ServiceError::MissingCredential { .. } => "credentials".into(),
+        ServiceError::MissingBase { .. }
+        | ServiceError::FixedBase { .. }
+        | ServiceError::InvalidBase { .. } => "base".into(),
+        _ => "service".into(),
     }
 }
 
 /// Returns the error of a provider whose keys do not go together, found without secrets: Cloudflare without exactly one
 /// of token, and email with key; RFC 2136 with an unknown algorithm, or only one of key name and key; a service of
-/// dns-update that is not known, or takes other credentials. `None` for others and without an error.
+/// dns-update that is not known, takes other credentials or another base, or has its token twice. `None` for others and
+/// without an error.
 fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
     let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
     match written {
@@ -343,10 +351,13 @@ fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> 
             }
         }
         ProviderSettings::DnsUpdate { service, token, credentials, base, .. } => {
+            if token.is_some() && credentials.contains_key("token") {
+                return fault("credentials.token", "is written as token too: leave one of them out");
+            }
             let keys = token.iter().map(|_| "token").chain(credentials.keys().map(String::as_str));
-            match DnsUpdateService::check(service, keys, base.is_some()) {
+            match DnsUpdateService::check(service, keys, base.as_deref()) {
                 Ok(()) => None,
-                Err(why) => fault(service_part(&why), &why.to_string()),
+                Err(why) => fault(&service_part(&why, token.is_some()), &why.to_string()),
             }
         }
         ProviderSettings::AcmeDns { .. } | ProviderSettings::Exec { .. } => None,
@@ -463,7 +474,8 @@ fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<d
                 access = access.base(base);
             }
             let made = access.connect(zones.clone());
-            Arc::new(made.map_err(|why| value_error(key(service_part(&why)), why.to_string()))?)
+            let part = |why: &ServiceError| key(&service_part(why, token.is_some()));
+            Arc::new(made.map_err(|why| value_error(part(&why), why.to_string()))?)
         }
     })
 }

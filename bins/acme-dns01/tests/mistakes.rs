@@ -2,7 +2,7 @@
 
 use testkit::mistakes::{Mistake, check, file, together, usage};
 
-const MISTAKES: [Mistake; 34] = [
+const MISTAKES: [Mistake; 38] = [
     file(1, "emial = \"a@b\"\n", "emial", "did you mean `email`?"),
     file(1, "email = 1\n", "email = 1", "quotes"),
     file(1, "parallel = \"5\"\n", "\"5\"", "without quotes"),
@@ -75,6 +75,34 @@ const MISTAKES: [Mistake; 34] = [
         "192.0.2.53:53",
     ),
     file(1, "[provider.a]\nkind = \"exec\"\n", "provider.a.program", "program ="),
+    file(
+        5,
+        "[provider.a]\nkind = \"dns-update\"\nservice = \"desec\"\nzones = []\ncredentials = { token = \"file:/x\" }\n\
+         token = \"file:/y\"\n",
+        "provider.a.credentials.token",
+        "leave one of them out",
+    ),
+    file(
+        5,
+        "[provider.a]\nkind = \"dns-update\"\nservice = \"desec\"\nzones = []\ncredentials.kee = \"file:/x\"\n\
+         token = \"file:/y\"\n",
+        "provider.a.credentials.kee",
+        "expected token",
+    ),
+    file(
+        4,
+        "[provider.a]\nkind = \"dns-update\"\nservice = \"powerdns\"\nbase = \"127.0.0.1:8081\"\nzones = []\n\
+         credentials.api_key = \"file:/x\"\n",
+        "provider.a.base",
+        "http://127.0.0.1:8081",
+    ),
+    file(
+        4,
+        "[provider.a]\nkind = \"dns-update\"\nservice = \"powerdns\"\nbase = \"http://me:hunter2@127.0.0.1\"\nzones = []\n\
+         credentials.api_key = \"file:/x\"\n",
+        "provider.a.base",
+        "without a user name",
+    ),
     file(2, "[dns]\nresolvers = \"dns.google\"\n", "dns.google", "1.1.1.1"),
     file(2, "[dns]\nmode = \"resolver\"\n", "resolver", "did you mean `resolvers`?"),
     file(1, "[authority.own]\nroots = \"/x\"\n", "authority.own.directory", "directory ="),
