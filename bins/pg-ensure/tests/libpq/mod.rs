@@ -129,6 +129,7 @@ fn case(text: &str) -> Case {
 }
 
 impl Case {
+    #[expect(clippy::needless_pass_by_value, reason = "for literals and displays alike")]
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.variables.push((name, value.to_string()));
         self

@@ -304,7 +304,7 @@ mod tests {
             cut[14..16].copy_from_slice(&u16::try_from(n - FIXED).unwrap().to_be_bytes());
             match parse(&cut) {
                 Ok(Some((ProxyHeader::Proxied { .. }, used))) => {
-                    assert!(used == n && ends.contains(&n), "{n}")
+                    assert!(used == n && ends.contains(&n), "{n}");
                 }
                 other => assert!(other == Err(Error::Extension) && !ends.contains(&n), "{n}: {other:?}"),
             }

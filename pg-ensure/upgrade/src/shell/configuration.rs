@@ -281,10 +281,10 @@ fn refused_alone(settings: &[&StoredSetting], bin: &Path) -> Vec<(String, String
         let Err(UpgradeError::Program { words, .. }) = judge(&[file], "/nonexistent", bin) else {
             return None;
         };
-        let messages = words.lines().filter_map(|line| line.split_once("LOG:  "));
+        let mut messages = words.lines().filter_map(|line| line.split_once("LOG:  "));
         Some((
             setting.name.clone(),
-            messages.last().map_or(words.as_str(), |(_, message)| message).to_owned(),
+            messages.next_back().map_or(words.as_str(), |(_, message)| message).to_owned(),
         ))
     };
     settings.iter().filter_map(check).collect()
