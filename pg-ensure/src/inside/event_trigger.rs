@@ -145,6 +145,7 @@ pub enum EventTriggerChange {
 
 impl DatabaseEvent {
     /// All events, in the order of the variants.
+    #[cfg(feature = "client")]
     const ALL: [Self; 5] =
         [Self::DdlCommandStart, Self::DdlCommandEnd, Self::SqlDrop, Self::TableRewrite, Self::Login];
 
