@@ -452,6 +452,7 @@ let
       (name: if keep name set.${name} then [ { inherit name; value = set.${name}; } ] else [ ]) (builtins.attrNames set));
     optionalAttrs = condition: set: if condition then set else { };
     optionals = condition: list: if condition then list else [ ];
+    unique = builtins.foldl' (seen: one: if builtins.elem one seen then seen else seen ++ [ one ]) [ ];
     escapeShellArgs = builtins.concatStringsSep " ";
     getExe' = package: name: "${package}/bin/${name}";
   };
