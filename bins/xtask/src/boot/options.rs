@@ -95,7 +95,7 @@ const ACME: &[(Need, &[&str])] = &[
         &["base", "check", "database", "directory", "eab", "mail", "resolvers", "server", "webhook"],
     ),
     (Need::File, &["database_roots", "roots"]),
-    (Need::Secret, &["key", "password", "token", "zone_token"]),
+    (Need::Secret, &["credentials", "key", "password", "token", "zone_token"]),
     (Need::State, &["folder"]),
     (Need::Program, &["command", "post_run", "program"]),
     (Need::Manager, &["reload_services"]),
