@@ -70,8 +70,9 @@ enum Relation {
 /// Handlings with equal first texts have the same effect.
 pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
 
-/// Returns the routes of a server, sorted by prefix or exact path, with the handling that nginx chooses for each. A
-/// route is left out if the longest prefix route that contains its path has the same effect.
+/// Returns the routes of a server, with the handling that nginx chooses for each. A route is left out if the longest
+/// prefix route that contains its path has the same effect. An exact path for which nginx has no location is answered
+/// 404 if a prefix route contains it.
 pub(super) fn routes(
     locations: &[Location],
     overrides: &[Override],
@@ -104,9 +105,23 @@ pub(super) fn routes(
         effect,
     };
     let mut found: Vec<Route> = Vec::new();
+    let mut unanswered = Vec::new();
     for paths in decided.cells() {
-        let Some(handling) = decided.handling_at(&paths, notes) else { continue };
-        found.push(Route { paths, handling });
+        match (decided.handling_at(&paths, notes), paths) {
+            (Some(handling), paths) => found.push(Route { paths, handling }),
+            (None, Paths::Exact(path)) => unanswered.push(path),
+            (None, Paths::Begins(_)) => {}
+        }
+    }
+    // `^/a/.+` does not match /a/ itself, which the route of its beginning would answer.
+    for path in unanswered {
+        let begins =
+            |route: &&Route| matches!(&route.paths, Paths::Begins(begin) if path.starts_with(begin.as_str()));
+        let Some(around) = found.iter().find(begins) else { continue };
+        let any_case = around.handling.scope.any_case;
+        let action = Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() };
+        let handling = Handling { action, scope: scope.clone() }.with_any_case(any_case);
+        found.push(Route { paths: Paths::Exact(path), handling });
     }
     merge(found, effect)
 }

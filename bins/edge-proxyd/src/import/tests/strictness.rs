@@ -31,6 +31,12 @@ fn what_an_expression_repeats_may_be_absent() {
     ));
     assert!(refuses(&route_by(&a, "exact", "/admin/")), "{a:#?}");
     assert!(route_by(&a, "path", "/admin/").contains_key("upstream"));
+    // Nothing answers for the folder itself where there is no other location.
+    for modifier in ["~", "~*"] {
+        let a = of_server(&format!("location {modifier} ^/admin/.+ {{ proxy_pass http://127.0.0.1:2; }}"));
+        assert!(!route_by(&a, "exact", "/admin/").contains_key("upstream"), "{modifier}: {a:#?}");
+        assert!(route_by(&a, "path", "/admin/").contains_key("upstream"), "{modifier}: {a:#?}");
+    }
     // Where it guards, everything below is guarded.
     let a = of_server(&format!("{APP} location ~ ^/admin/.+ {{ deny all; proxy_pass http://127.0.0.1:2; }}"));
     assert!(refuses(&route_by(&a, "path", "/admin/")), "{a:#?}");
