@@ -51,15 +51,23 @@ pub(crate) fn write_integer(out: &mut Vec<u8>, first: u8, bits: u32, value: usiz
 }
 
 /// Parses an integer with a prefix of `bits` bits and advances past it. `None` if it is incomplete or exceeds 62 bits.
+#[inline]
 pub(crate) fn take_integer(section: &mut &[u8], bits: u32) -> Option<u64> {
+    let mask = (1u8 << (bits - 1)) | ((1 << (bits - 1)) - 1);
+    // Most integers fit into their prefix.
+    let (first, rest) = section.split_first()?;
+    if first & mask != mask {
+        *section = rest;
+        return Some(u64::from(first & mask));
+    }
     let (value, used) = integer(section, bits).ok().flatten()?;
     *section = &section[used..];
     Some(value)
 }
 
 /// Parses a string and advances past it. Its length has a prefix of `bits` bits, with the Huffman flag above it.
-/// Returns a part of the section, or the text decoded into `scratch`. `None` if the string is incomplete, or its
-/// Huffman code is invalid.
+/// Returns a part of the section, or the text decoded into `scratch`, whose content is unspecified before and after.
+/// `None` if the string is incomplete, or its Huffman code is invalid.
 pub(crate) fn take_string<'s, 'a: 's>(
     section: &mut &'a [u8],
     bits: u32,
@@ -72,9 +80,13 @@ pub(crate) fn take_string<'s, 'a: 's>(
     if !coded {
         return Some(text);
     }
-    scratch.clear();
-    huffman::decode(text, scratch).ok()?;
-    Some(scratch)
+    // What is in it is overwritten. Its length is kept, so that it is not cleared for each string.
+    let room = huffman::decode_room(text.len());
+    if scratch.len() < room {
+        scratch.resize(room, 0);
+    }
+    let len = huffman::decode_into(text, scratch)?;
+    scratch.get(..len)
 }
 
 /// Appends a name in lower case as a literal without Huffman code, after its length with a prefix of `bits` bits.

@@ -42,25 +42,24 @@ static TABLES: Tables = build();
 /// The number of bits that [`PAIRS`] is indexed by.
 const PAIR_BITS: u32 = 12;
 
-/// The symbols, two at most, whose code words are complete within twelve bits, by the value of those bits. Each entry
-/// has four parts of eight bits, from the lowest: the first symbol; the second symbol; the length of the first code
-/// word (lower four bits) and the number of symbols (upper four bits); the length of all code words. 0 if the first
-/// code word is longer than twelve bits.
+/// The symbols, two at most, whose code words are complete within twelve bits, by the complement of those bits. Each
+/// entry has four parts of eight bits, from the lowest: the first symbol; the second symbol; the number of symbols; the
+/// length of their code words. 0 if the first code word is longer than twelve bits.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
 /// Computes the table [`PAIRS`] at compile time.
 const fn pairs() -> [u32; 1 << PAIR_BITS] {
+    const MASK: usize = (1 << PAIR_BITS) - 1;
     let mut pairs = [0; 1 << PAIR_BITS];
     let mut value = 0usize;
     while value < pairs.len() {
         // Without the first word the second is looked up in the bits that are left; zeros behind them are not counted.
         let (first, len) = word(value as u32, PAIR_BITS);
         if len > 0 {
-            let rest = (value << len) & ((1 << PAIR_BITS) - 1);
+            let rest = (value << len) & MASK;
             let (second, more) = word(rest as u32, PAIR_BITS - len);
             let count = if more > 0 { 2 } else { 1 };
-            pairs[value] =
-                first as u32 | (second as u32) << 8 | (len | count << 4) << 16 | (len + more) << 24;
+            pairs[value ^ MASK] = first as u32 | (second as u32) << 8 | count << 16 | (len + more) << 24;
         }
         value += 1;
     }
@@ -121,94 +120,135 @@ pub struct InvalidHuffman;
 /// second byte of a pair.
 const DECODE_MARGIN: usize = 17;
 
+/// The number of bytes that [`decode_into`] needs for the result of `len` bytes of code: the shortest word has five
+/// bits.
+pub(super) const fn decode_room(len: usize) -> usize {
+    len * 8 / 5 + DECODE_MARGIN
+}
+
 /// Decodes `input` and appends the result to `out`.
 ///
 /// # Errors
 /// [`InvalidHuffman`]. Nothing is appended then.
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     let begin = out.len();
-    // The shortest word has five bits.
-    out.resize(begin + input.len() * 8 / 5 + DECODE_MARGIN, 0);
+    out.resize(begin + decode_room(input.len()), 0);
     let length = decode_into(input, &mut out[begin..]);
     out.truncate(begin + length.unwrap_or(0));
     length.map(drop).ok_or(InvalidHuffman)
 }
 
+/// The bits that were taken from the input and are not decoded yet.
+///
+/// They are stored as their complement: zeros shifted in behind the end of the input then stand for ones, with which a
+/// code is padded.
+struct BitBuffer {
+    /// The complement of the bits, from the top downwards. Bits of the next byte may follow the counted ones; they are
+    /// written again with that byte, in the same place.
+    bits: u64,
+    /// The number of bits, below 64.
+    have: u32,
+}
+
+impl BitBuffer {
+    /// Appends as many whole bytes as fit from a word that begins with `len` bytes of the input; all its other bits
+    /// are ones. Returns the number of bytes.
+    #[inline]
+    fn fill(&mut self, word: u64, len: usize) -> usize {
+        self.bits |= !word >> self.have;
+        // 63 less the number of bits, of which only the lowest six can be set.
+        let taken = (!self.have as usize % 64 / 8).min(len);
+        self.have += 8 * taken as u32;
+        taken
+    }
+
+    /// Removes `count` bits, below 64, from the front.
+    #[inline]
+    const fn skip(&mut self, count: u32) {
+        self.bits <<= count;
+        self.have -= count;
+    }
+
+    /// Returns the entry of [`PAIRS`] for the bits at the front.
+    #[inline]
+    fn pair(&self) -> u32 {
+        PAIRS[(self.bits >> (64 - PAIR_BITS)) as usize]
+    }
+}
+
 /// Writes both symbols of an entry of [`PAIRS`] at the offset `n`, modulo 16. The second is overwritten later if the
 /// entry has only one.
 #[inline]
-fn write(room: &mut [u8; DECODE_MARGIN], n: usize, pair: u32) {
+fn write(room: &mut [u8; DECODE_MARGIN], n: u32, pair: u32) {
     // One store. 64 bits hold twelve words at most, so that `n` is as it was.
-    let n = n % (DECODE_MARGIN - 1);
+    let n = n as usize % (DECODE_MARGIN - 1);
     room[n..n + 2].copy_from_slice(&(pair as u16).to_le_bytes());
 }
 
-/// Decodes `input` into `text`, which must have [`DECODE_MARGIN`] bytes more than the result. Returns the length of the
-/// result. `None` if the code is invalid.
-fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
-    // The bits available, from the top of `bits` downwards. Bits of the next byte may follow them; they are written
-    // again with that byte, in the same place.
-    let (mut bits, mut have, mut at) = (0u64, 0u32, 0usize);
-    while !input.is_empty() {
-        let word = input.first_chunk().map_or_else(|| partial(input), |chunk| u64::from_be_bytes(*chunk));
-        bits |= word >> have;
-        let taken = ((64 - have as usize) / 8).min(input.len());
+/// Decodes `input` into `text`, which must have [`decode_room`] bytes. Returns the length of the result. `None` if the
+/// code is invalid.
+pub(super) fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
+    let (mut buffer, mut at) = (BitBuffer { bits: 0, have: 0 }, 0usize);
+    while let Some(chunk) = input.first_chunk() {
+        input = &input[buffer.fill(u64::from_be_bytes(*chunk), 8)..];
+        let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
+        // There are 56 bits at least, enough for four entries.
+        let mut n = 0;
+        let mut pair = 0;
+        for _ in 0..4 {
+            pair = buffer.pair();
+            write(room, n, pair);
+            n += pair >> 16 & 0xff;
+            buffer.skip(pair >> 24);
+        }
+        if pair == 0 && buffer.have >= MAX_CODE_BITS as u32 {
+            let (symbol, len) = find_long_code(!buffer.bits)?;
+            write(room, n, symbol.into());
+            n += 1;
+            buffer.skip(len);
+        }
+        at += n as usize;
+    }
+    loop {
+        let taken = buffer.fill(partial(input), input.len());
         input = &input[taken..];
-        have += 8 * taken as u32;
         let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
         let mut n = 0;
-        while have >= PAIR_BITS {
-            let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
-            let used = if pair != 0 {
-                write(room, n, pair);
-                n += (pair >> 20 & 0xf) as usize;
-                pair >> 24
-            } else if have >= MAX_CODE_BITS as u32 {
-                let (symbol, len) = find_long_code(bits)?;
-                room[n % (DECODE_MARGIN - 1)] = symbol;
-                n += 1;
-                len
-            } else {
-                break;
-            };
-            bits <<= used;
-            have -= used;
-        }
-        at += n;
-    }
-    // What is left is less than a long word. Zeros follow it.
-    let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
-    let mut n = 0;
-    while have > 0 {
-        let pair = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
-        let (both, first) = (pair >> 24, pair >> 16 & 0xf);
-        let (symbol, len) =
-            if pair == 0 { find_long_code(bits).unwrap_or((0, u32::MAX)) } else { (pair as u8, first) };
-        if len > have {
-            // The rest is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
-            let padding = have < 8 && bits >> (64 - have) == (1 << have) - 1;
-            return padding.then_some(at + n);
-        }
-        room[n % (DECODE_MARGIN - 1)] = symbol;
-        let used = if both > first && both <= have {
+        let mut pair = buffer.pair();
+        // The length of an entry that is 0 becomes the largest number.
+        while (pair >> 24).wrapping_sub(1) < buffer.have {
             write(room, n, pair);
-            n += 2;
-            both
-        } else {
+            n += pair >> 16 & 0xff;
+            buffer.skip(pair >> 24);
+            pair = buffer.pair();
+        }
+        if input.is_empty() && buffer.bits == 0 && buffer.have < 8 {
+            // Padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
+            return Some(at + n as usize);
+        }
+        if input.is_empty() || buffer.have >= MAX_CODE_BITS as u32 {
+            // A long code word, or a single one.
+            let (symbol, len) = match pair {
+                0 => find_long_code(!buffer.bits)?,
+                _ => (pair as u8, u32::from(LENGTHS[usize::from(pair as u8)])),
+            };
+            if len > buffer.have {
+                return None;
+            }
+            write(room, n, symbol.into());
             n += 1;
-            len
-        };
-        bits <<= used;
-        have -= used;
+            buffer.skip(len);
+        }
+        at += n as usize;
     }
-    Some(at + n)
 }
 
-/// Returns fewer than eight bytes as the upper bits of a word; the lower bits are 0.
+/// Returns fewer than eight bytes as the upper bits of a word; the lower bits are ones.
 fn partial(bytes: &[u8]) -> u64 {
     let end = 64 - 8 * bytes.len() as u32;
     // Where the first and the last bytes overlap they are the same.
-    match (bytes.first_chunk(), bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk(), bytes) {
+    let word = match (bytes.first_chunk(), bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk(), bytes)
+    {
         (Some(first), Some(last), ..) => {
             u64::from(u32::from_be_bytes(*first)) << 32 | u64::from(u32::from_be_bytes(*last)) << end
         }
@@ -216,8 +256,9 @@ fn partial(bytes: &[u8]) -> u64 {
             u64::from(u16::from_be_bytes(*first)) << 48 | u64::from(u16::from_be_bytes(*last)) << end
         }
         (.., [one]) => u64::from(*one) << 56,
-        _ => 0,
-    }
+        _ => return u64::MAX,
+    };
+    word | ((1 << end) - 1)
 }
 
 /// Returns the symbol and the length of the code word that `bits` begins with, if it has more than twelve bits. `None`
@@ -252,5 +293,108 @@ pub fn encode(input: &[u8], out: &mut Vec<u8>) {
     }
     if have > 0 {
         out.push((bits << (8 - have)) as u8 | 0xff >> have);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Decodes bit by bit, by comparison with every code word (RFC 7541 §5.2). `None` if the code is invalid.
+    fn plain(input: &[u8]) -> Option<Vec<u8>> {
+        let (mut text, mut word, mut len) = (Vec::new(), 0u32, 0usize);
+        for at in 0..input.len() * 8 {
+            word = word << 1 | u32::from(input[at / 8] >> (7 - at % 8) & 1);
+            len += 1;
+            let symbol =
+                (0..256).find(|symbol| usize::from(LENGTHS[*symbol]) == len && TABLES.words[*symbol] == word);
+            if let Some(symbol) = symbol {
+                text.push(symbol as u8);
+                (word, len) = (0, 0);
+            } else if len >= MAX_CODE_BITS {
+                // The end-of-string symbol.
+                return None;
+            }
+        }
+        (len < 8 && word == (1 << len) - 1).then_some(text)
+    }
+
+    /// Decodes behind text that is there already, and checks that the text is kept.
+    fn table(input: &[u8]) -> Option<Vec<u8>> {
+        let mut out = b"before".to_vec();
+        let result = decode(input, &mut out);
+        assert!(out.starts_with(b"before"));
+        let decoded = out.split_off(6);
+        assert!(result.is_ok() || decoded.is_empty());
+        result.ok().map(|()| decoded)
+    }
+
+    /// Appends the lowest `len` bits of `word`.
+    fn push_bits(bits: &mut Vec<bool>, word: u64, len: usize) {
+        bits.extend((0..len).rev().map(|at| word >> at & 1 != 0));
+    }
+
+    /// Returns the bits as bytes. The last byte is filled with `padding`.
+    fn bytes(bits: &[bool], padding: bool) -> Vec<u8> {
+        let byte = |bits: &[bool]| {
+            (0..8).fold(0, |byte, at| byte << 1 | u8::from(*bits.get(at).unwrap_or(&padding)))
+        };
+        bits.chunks(8).map(byte).collect()
+    }
+
+    #[test]
+    fn every_code_of_two_bytes() {
+        for code in 0..=u16::MAX {
+            let code = code.to_be_bytes();
+            assert_eq!(table(&code), plain(&code), "{code:x?}");
+        }
+        for code in 0..=u8::MAX {
+            assert_eq!(table(&[code]), plain(&[code]), "{code:x}");
+        }
+    }
+
+    #[test]
+    fn every_symbol_behind_every_number_of_others() {
+        for symbol in 0..=u8::MAX {
+            for before in 0..20 {
+                for after in [0, 1, 9] {
+                    let text = [vec![b'0'; before], vec![symbol], vec![b'e'; after]].concat();
+                    let mut code = Vec::new();
+                    encode(&text, &mut code);
+                    assert_eq!(table(&code), Some(text.clone()), "{text:?}");
+                    code.push(0xff);
+                    assert_eq!(table(&code), None, "a byte of padding behind {text:?}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// Any bytes are decoded as bit by bit, or refused as bit by bit.
+        #[test]
+        fn bytes_as_bit_by_bit(code in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0xff)], 0..40)) {
+            prop_assert_eq!(table(&code), plain(&code));
+        }
+
+        /// Code words of any symbols, cut at any bit or followed by any bits, are decoded or refused as bit by bit:
+        /// the end-of-string symbol, padding of eight bits or more, and padding other than ones.
+        #[test]
+        fn words_as_bit_by_bit(
+            text in prop_oneof![prop::collection::vec(any::<u8>(), 0..12), "[ -~]{0,60}".prop_map(String::into_bytes)],
+            (tail, len) in (any::<u64>(), 0usize..40),
+            ones: bool,
+            cut in 0usize..12,
+            padding: bool,
+        ) {
+            let mut bits = Vec::new();
+            for symbol in &text {
+                push_bits(&mut bits, TABLES.words[usize::from(*symbol)].into(), LENGTHS[usize::from(*symbol)].into());
+            }
+            push_bits(&mut bits, if ones { u64::MAX } else { tail }, len);
+            bits.truncate(bits.len().saturating_sub(cut));
+            let code = bytes(&bits, padding);
+            prop_assert_eq!(table(&code), plain(&code));
+        }
     }
 }
