@@ -51,9 +51,14 @@ impl Include for FileSystem {
             .map_err(|why| words(&why))
     }
 
+    /// Returns the names of all entries of a folder that are not folders themselves.
     fn list(&mut self, path: &str) -> Result<Vec<String>, IncludeError> {
         let entries = std::fs::read_dir(OsStr::from_bytes(&encode_file(path))).map_err(|why| words(&why))?;
-        Ok(entries.filter_map(Result::ok).map(|entry| decode_file(entry.file_name().as_bytes())).collect())
+        Ok(entries
+            .filter_map(Result::ok)
+            .filter(|entry| !entry.path().is_dir())
+            .map(|entry| decode_file(entry.file_name().as_bytes()))
+            .collect())
     }
 }
 
@@ -85,6 +90,12 @@ mod tests {
         assert!(matches!(verdict("local /^a all trust\n", "15", "18"), HbaComparison::Changed(_)));
         assert!(matches!(verdict("local /( all trust\n", "15", "18"), HbaComparison::Refused(_)));
         assert_eq!(verdict("local /^a all trust\n", "17", "18"), HbaComparison::Same);
+        // A folder is no file of an included folder, whatever its name.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("d/old.conf")).unwrap();
+        std::fs::write(folder.path().join("d/a.conf"), "local all all peer\n").unwrap();
+        let rules = format!("include_dir {}\n", folder.path().join("d").display());
+        assert_eq!(verdict(rules, "17", "18"), HbaComparison::Same);
         // 19 does not start with radius.
         let radius = "host all all all radius radiusservers=a radiussecrets=b\n";
         assert!(matches!(verdict(radius, "18", "19"), HbaComparison::Refused(why) if why.contains("radius")));

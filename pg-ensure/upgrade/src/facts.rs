@@ -213,6 +213,10 @@ pub struct Catalog {
     /// Roles whose stored password is an MD5 hash.
     #[cfg_attr(feature = "shell", serde(default))]
     pub md5_roles: Vec<String>,
+    /// Configuration parameters on which privileges are granted (from version 15): name, and the statement that revokes
+    /// them.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub parameter_grants: Vec<(String, String)>,
 }
 
 /// A setting of a role, database or function.
@@ -343,6 +347,9 @@ pub struct Facts {
     pub unknown_options: Vec<String>,
     /// Settings of roles, databases and functions that the new server rejects, each with its reason.
     pub refused_settings: Vec<(StoredSetting, String)>,
+    /// Configuration parameters with privileges that the new server does not know: name, and the statement that revokes
+    /// the privileges.
+    pub unknown_parameters: Vec<(String, String)>,
     /// Names of libraries that are not installed for the new server.
     pub missing_libraries: Vec<String>,
     /// Files of different folders and contents that would have one path in the new data directory: that path, relative,

@@ -29,7 +29,7 @@ pub use html::html;
 pub use inventory::{Difference, Inventory};
 pub use machine::{Cleanup, Machine, OldClusterState, Recovery, State, TransitionError};
 pub use mode::{Mode, UnknownMode};
-pub use preflight::{Finding, NEW_PROGRAMS, OLD_PROGRAMS, Severity, passes, preflight};
+pub use preflight::{BACKUP_PROGRAMS, Finding, NEW_PROGRAMS, OLD_PROGRAMS, Severity, passes, preflight};
 pub use record::{Amcheck, ChangedCollations, Entry, Record, ResolvedOptions};
 pub use report::{report, span};
 #[cfg(feature = "shell")]

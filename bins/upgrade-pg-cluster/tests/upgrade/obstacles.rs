@@ -19,8 +19,8 @@ fn codes(found: &[(String, String, String)]) -> Vec<&str> {
     found.iter().map(|(code, ..)| code.as_str()).collect()
 }
 
-/// Settings in the catalog that the new server does not know: each with the statement that removes it, after which the
-/// upgrade goes through.
+/// Settings in the catalog that the new server does not know, and privileges on such parameters: each with the statement
+/// that removes it, after which the upgrade goes through.
 #[test]
 fn settings_that_the_catalog_holds() {
     let lab = Lab::new(&ClusterOptions::new("15", "17"));
@@ -32,7 +32,9 @@ fn settings_that_the_catalog_holds() {
          ALTER DATABASE app SET work_mem = '7MB';
          ALTER ROLE \"odd role\" IN DATABASE app SET search_path = a, \"B c\"; ALTER ROLE \"odd role\" SET app.tenant = 'x';
          ALTER ROLE \"odd role\" SET app.of.three = 'parts'; ALTER DATABASE app SET force_parallel_mode = off;
-         ALTER ROLE ALL SET force_parallel_mode = off;",
+         ALTER ROLE ALL SET force_parallel_mode = off; CREATE ROLE \"Two\"; GRANT SET ON PARAMETER app.tenant TO \"Two\";
+         GRANT SET, ALTER SYSTEM ON PARAMETER work_mem, force_parallel_mode TO \"Two\" WITH GRANT OPTION;
+         SET ROLE \"Two\"; GRANT SET ON PARAMETER force_parallel_mode TO PUBLIC, \"odd role\"",
     );
     feed(
         &lab,
@@ -40,7 +42,11 @@ fn settings_that_the_catalog_holds() {
         "CREATE FUNCTION ff(int) RETURNS int LANGUAGE sql SET force_parallel_mode = regress SET work_mem = '1MB' AS 'SELECT $1'",
     );
     let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
-    let found = findings(&plan, "blocker");
+    let mut found = findings(&plan, "blocker");
+    let privileges = found.iter().position(|(code, ..)| code == "parameter-privilege").expect("a finding");
+    let (_, what, revoke) = found.remove(privileges);
+    assert!(what.ends_with("does not know: force_parallel_mode"), "{what}");
+    assert!(revoke.starts_with("REVOKE ALL ON PARAMETER force_parallel_mode FROM "), "{revoke}");
     assert_eq!(codes(&found), ["stored-setting"; 4], "{found:?}");
     let mut fixes: Vec<&str> =
         found.iter().map(|(.., fix)| fix.split(';').next().unwrap_or_default()).collect();
@@ -56,9 +62,12 @@ fn settings_that_the_catalog_holds() {
     );
     assert!(found[0].2.contains("debug_parallel_query"), "{found:?}");
     fixes[..3].iter().for_each(|fix| feed(&lab, "postgres", fix));
+    feed(&lab, "postgres", &revoke);
     feed(&lab, "app", fixes[3].strip_prefix("in database app: ").expect("a database"));
     lab.run(&["run", "--stop", "--json"]).expect(0);
     assert_eq!(lab.ask("app", "SHOW work_mem"), "7MB");
+    let granted = "SELECT string_agg(parname, ' ' ORDER BY parname) FROM pg_parameter_acl";
+    assert_eq!(lab.ask("postgres", granted), "app.tenant work_mem");
     let kept =
         "SELECT setconfig FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0";
     assert_eq!(lab.ask("postgres", kept), "{app.tenant=x,app.of.three=parts}");
@@ -73,6 +82,28 @@ fn without_the_database_postgres() {
     feed(&lab, "app", "DROP DATABASE postgres; CREATE TABLE t AS SELECT 7 AS x");
     lab.run(&["run", "--stop", "--json"]).expect(0);
     assert_eq!(lab.ask("app", "SELECT x FROM t"), "7");
+}
+
+/// Templates that were dropped are a blocker, with the statement that makes them again, after which the upgrade goes
+/// through.
+#[test]
+fn templates_that_are_missing() {
+    let lab = Lab::new(&ClusterOptions::new("17", "18"));
+    lab.start_old();
+    for dropped in ["template1", "template0"] {
+        feed(
+            &lab,
+            "postgres",
+            &format!("ALTER DATABASE {dropped} IS_TEMPLATE false; DROP DATABASE {dropped}"),
+        );
+        let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+        let found = findings(&plan, "blocker");
+        assert_eq!(codes(&found), ["template"], "{found:?}");
+        feed(&lab, "postgres", &found[0].2);
+    }
+    let sound = lab.dump();
+    lab.run(&["run", "--stop", "--json"]).expect(0);
+    crate::lab::same(&sound, &lab.dump());
 }
 
 #[test]

@@ -221,3 +221,27 @@ fn each_kind_of_backup() {
     same(&before, &lab.dump());
     lab.run(&["report"]).expect(0).says(reason);
 }
+
+/// The programs of a base backup are needed for a base backup alone, and for a rehearsal, which copies the cluster.
+#[test]
+fn programs_of_a_base_backup() {
+    let mut lab = Lab::new(&ClusterOptions::new("17", "18"));
+    let bin = lab.base.join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    crate::lab::own(&bin);
+    for program in pg_upgrade::OLD_PROGRAMS {
+        std::os::unix::fs::symlink(lab.old_bin.join(program), bin.join(program)).expect("a link");
+    }
+    lab.old_bin = bin;
+    let plan = lab.run(&["plan", "--json"]).expect(3).json();
+    assert_eq!(codes(&plan, "blocker"), ["backup"], "{plan}");
+    let found = testkit::findings(&plan);
+    let found = found.iter().find(|finding| finding["code"] == "backup").expect("a finding");
+    assert!(found.to_string().contains("pg_basebackup and pg_verifybackup"), "{found}");
+    lab.run(&["plan", "--backup-dump", "/tmp/dump.sql"]).expect(0);
+    lab.run(&["plan", "--backup-exists", "pgBackRest, restored on Monday"]).expect(0);
+    lab.start_old();
+    lab.run(&["rehearse"]).expect(1).says("pg_basebackup of 17 is missing");
+    assert!(lab.live(&lab.old()) && !lab.work().exists());
+    lab.run(&["run", "--stop", "--json", "--backup-exists", "nothing is in it"]).expect(0);
+}

@@ -10,12 +10,13 @@ const MANY_SETTINGS: usize = 5;
 
 impl FindingList<'_> {
     /// Adds the findings about what was queried from the old server: superuser, databases, stored settings, libraries,
-    /// locales, features of the build, types, changes of version 19, extensions, unlogged tables, column options,
+    /// locales, features of the build, types, privileges on parameters, changes of version 19, extensions, unlogged tables, column options,
     /// prepared transactions, slots, and, if the server runs, its sessions and whether it permits `pg_basebackup`.
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
         self.databases(catalog);
         self.settings(facts, catalog);
+        self.parameter_grants(facts);
         self.libraries(facts);
         self.locales(facts, catalog);
         self.builds(facts, catalog);
@@ -93,8 +94,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports databases that `pg_upgrade` cannot process: invalid ones, ones that accept no connections, and a
-    /// `template0` that does.
+    /// Reports databases that `pg_upgrade` cannot process: invalid ones, ones that accept no connections, a `template0`
+    /// that does, and templates that are missing.
     fn databases(&mut self, catalog: &Catalog) {
         let names = |is: fn(&Database) -> bool| -> Vec<String> {
             let found = catalog.databases.iter().filter(|database| is(database));
@@ -125,6 +126,17 @@ impl FindingList<'_> {
                 ),
                 fix,
             );
+        }
+        // The catalog is empty only if it was read from the journal of an earlier version.
+        for (name, other) in [("template0", "template1"), ("template1", "template0")] {
+            if !catalog.databases.is_empty() && !catalog.databases.iter().any(|one| one.name == name) {
+                let connections = if name == "template0" { " ALLOW_CONNECTIONS false" } else { "" };
+                self.blocker(
+                    "template",
+                    format!("the database {name} is missing, which pg_upgrade needs"),
+                    format!("CREATE DATABASE {name} TEMPLATE {other} IS_TEMPLATE true{connections}"),
+                );
+            }
         }
         if catalog.databases.iter().any(|one| one.name == "template0" && one.connectable) {
             self.blocker(
@@ -176,6 +188,23 @@ impl FindingList<'_> {
                 format!("{count} settings of roles, databases and functions were checked"),
             );
         }
+    }
+
+    /// Reports parameters with privileges that the new server does not know, all in one finding.
+    fn parameter_grants(&mut self, facts: &Facts) {
+        if facts.unknown_parameters.is_empty() {
+            return;
+        }
+        let (names, revokes): (Vec<String>, Vec<String>) = facts.unknown_parameters.iter().cloned().unzip();
+        self.blocker(
+            "parameter-privilege",
+            format!(
+                "privileges are granted on parameters that {} does not know: {}",
+                facts.to,
+                listed(&names)
+            ),
+            revokes.join("; "),
+        );
     }
 
     /// Reports libraries that are not installed for the new server.

@@ -1,5 +1,6 @@
 //! Preflight checks of the transfer mode, disk space and the backup.
 
+use super::BACKUP_PROGRAMS;
 use super::finding::FindingList;
 use crate::facts::{Backup, Facts};
 use crate::mode::Mode;
@@ -85,14 +86,17 @@ impl FindingList<'_> {
             }
             Backup::Base(path) => {
                 self.note("backup", format!("pg_basebackup into {}, then pg_verifybackup", path.display()));
-                for program in ["pg_basebackup", "pg_verifybackup"] {
-                    if facts.old_programs.missing.iter().any(|missing| missing == program) {
-                        self.blocker(
-                            "backup",
-                            format!("{program} of {} is not there", facts.from),
-                            "install it, or take --backup-dump or --backup-exists",
-                        );
-                    }
+                let missing: Vec<&str> = BACKUP_PROGRAMS
+                    .iter()
+                    .filter(|program| facts.old_programs.missing.iter().any(|missing| missing == *program))
+                    .copied()
+                    .collect();
+                if !missing.is_empty() {
+                    self.blocker(
+                        "backup",
+                        format!("a base backup of {} needs {}", facts.from, missing.join(" and ")),
+                        "install the client programs of that version, or take --backup-dump or --backup-exists",
+                    );
                 }
             }
             Backup::Dump(path) => self.note("backup", format!("pg_dumpall into {}", path.display())),

@@ -14,6 +14,9 @@ use super::facts::{CatalogQuery, Facts};
 /// Names of the old version's programs that an upgrade runs.
 pub const OLD_PROGRAMS: &[&str] = &["postgres", "pg_ctl", "pg_controldata", "pg_resetwal", "psql"];
 
+/// Names of the old version's programs that make and verify a base backup. A backup of another kind does not need them.
+pub const BACKUP_PROGRAMS: &[&str] = &["pg_basebackup", "pg_verifybackup"];
+
 /// Names of the new version's programs that an upgrade runs.
 pub const NEW_PROGRAMS: &[&str] = &[
     "postgres",
@@ -126,12 +129,14 @@ mod tests {
             replication_login: None,
             asked: CatalogQuery::Yes(Box::new(Catalog {
                 superuser: "postgres".to_owned(),
-                databases: vec![Database {
-                    name: "app".to_owned(),
-                    provider: "c".to_owned(),
-                    connectable: true,
-                    ..Database::default()
-                }],
+                databases: ["app", "template0", "template1"]
+                    .map(|name| Database {
+                        name: name.to_owned(),
+                        provider: "c".to_owned(),
+                        connectable: name != "template0",
+                        ..Database::default()
+                    })
+                    .to_vec(),
                 wal_level: "replica".to_owned(),
                 wal_senders: 10,
                 ..Catalog::default()
@@ -141,6 +146,7 @@ mod tests {
             hba: HbaComparison::Same,
             unknown_options: Vec::new(),
             refused_settings: Vec::new(),
+            unknown_parameters: Vec::new(),
             missing_libraries: Vec::new(),
             colliding_files: Vec::new(),
             wal: None,
@@ -164,7 +170,10 @@ mod tests {
     #[test]
     fn each_obstacle_is_found_alone() {
         assert_eq!(only(&facts(), &[]), None);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 21] = [
+            ("backup", |facts| {
+                facts.old_programs.missing = BACKUP_PROGRAMS.iter().map(|name| (*name).to_owned()).collect();
+            }),
             ("disk-space", |facts| facts.disk_space[0].free = 2 << 30),
             ("minor-version", |facts| facts.unknown_options = vec!["new_option".to_owned()]),
             ("stored-setting", |facts| {
@@ -172,6 +181,10 @@ mod tests {
                     StoredSetting { reset: "RESET x".to_owned(), ..StoredSetting::default() },
                     "unknown".to_owned(),
                 )];
+            }),
+            ("parameter-privilege", |facts| {
+                facts.unknown_parameters =
+                    vec![("x".to_owned(), "REVOKE ALL ON PARAMETER x FROM r CASCADE".to_owned())];
             }),
             ("library", |facts| facts.missing_libraries = vec!["pgaudit".to_owned()]),
             ("colliding-files", |facts| {
@@ -210,7 +223,9 @@ mod tests {
     #[test]
     fn each_obstacle_within_the_cluster_is_found_alone() {
         let two = || vec![("app".to_owned(), "x".to_owned())];
-        let cases: [(&str, Content); 10] = [
+        let cases: [(&str, Content); 12] = [
+            ("template", |catalog| catalog.databases.retain(|database| database.name != "template0")),
+            ("template", |catalog| catalog.databases.retain(|database| database.name != "template1")),
             ("not-null", |catalog| catalog.nullable = vec![("app".to_owned(), "public.c.a".to_owned())]),
             ("invalid-database", |catalog| catalog.databases[0].invalid = true),
             ("closed-database", |catalog| catalog.databases[0].connectable = false),

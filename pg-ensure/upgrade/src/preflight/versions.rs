@@ -1,5 +1,6 @@
 //! Preflight checks of the versions, their programs, pg_hba.conf, and the files that are carried over with it.
 
+use super::BACKUP_PROGRAMS;
 use super::finding::FindingList;
 use crate::facts::{Facts, HbaComparison, Programs};
 use crate::version::{Major, version_in_banner};
@@ -51,12 +52,16 @@ impl FindingList<'_> {
                 format!("name the folder of {major} by {flag}"),
             );
         }
-        if found.missing.is_empty() {
+        // Programs of backups are the subject of the findings about the backup.
+        let missing: Vec<&str> = found.missing.iter().map(String::as_str).collect();
+        let missing: Vec<&str> =
+            missing.into_iter().filter(|program| !BACKUP_PROGRAMS.contains(program)).collect();
+        if missing.is_empty() {
             self.note("programs", format!("{which} programs: {version} in {}", folder.display()));
         } else {
             self.blocker(
                 "programs",
-                format!("{} lacks {}", folder.display(), found.missing.join(", ")),
+                format!("{} lacks {}", folder.display(), missing.join(", ")),
                 format!("install the whole of PostgreSQL {major}, its client programs too, or name a folder by {flag}"),
             );
         }

@@ -272,6 +272,40 @@ pub(super) fn refused_settings(
     Ok(refused)
 }
 
+/// Returns those of the parameters with privileges, each with the statement that revokes them, whose names the new server
+/// does not know: it rejects GRANT … ON PARAMETER for them. A name of several parts is that of an extension's parameter,
+/// which it accepts. Without programs `bin`, only known removals and renames are found.
+///
+/// # Errors
+/// Returns an error if the new server cannot be run.
+pub(super) fn unknown_parameters(
+    granted: &[(String, String)],
+    (from, to): (Major, Major),
+    bin: Option<&Path>,
+) -> Result<Vec<(String, String)>, UpgradeError> {
+    let plain: Vec<&(String, String)> = granted.iter().filter(|(name, _)| !name.contains('.')).collect();
+    if plain.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(bin) = bin else {
+        let gone = plain.into_iter().filter(|(name, _)| parameter_change(name, from, to).is_some());
+        return Ok(gone.cloned().collect());
+    };
+    // The server checks all names before the first value, so the values need not be valid.
+    let text: String = plain.iter().map(|(name, _)| format!("{name} = ''\n")).collect();
+    let file = ConvertedFile { name: PathBuf::from("postgresql.conf"), text };
+    let found = match judge(&[file], "/nonexistent", bin) {
+        // A rejected value, and thus no unknown name.
+        Err(UpgradeError::Program { .. }) => return Ok(Vec::new()),
+        found => found?,
+    };
+    let unknown = |name: &str| {
+        let mut found = found.iter();
+        found.any(|(refused, why)| refused == name && why.starts_with("unrecognized configuration parameter"))
+    };
+    Ok(plain.into_iter().filter(|(name, _)| unknown(name)).cloned().collect())
+}
+
 /// Returns the settings that the new server rejects without naming them, each with its message, such as
 /// `standard_conforming_strings = off` from version 19 on.
 fn refused_alone(settings: &[&StoredSetting], bin: &Path) -> Vec<(String, String)> {

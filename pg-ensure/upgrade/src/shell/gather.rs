@@ -15,7 +15,7 @@ use crate::facts::{
     ServerState, StoredSetting, Tablespace, WalFolder,
 };
 use crate::mode::Mode;
-use crate::preflight::{NEW_PROGRAMS, OLD_PROGRAMS};
+use crate::preflight::{BACKUP_PROGRAMS, NEW_PROGRAMS, OLD_PROGRAMS};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -41,23 +41,11 @@ pub(super) fn control(bin: &Path, data: &Path) -> Result<ControlData, String> {
     control_data(&text).map_err(|why| why.to_string())
 }
 
-/// Finds the programs of the old and the new version, in this order, with the names of those that are missing.
-/// `pg_basebackup` and `pg_verifybackup` count among the required old programs.
+/// Finds the programs of the old and the new version, in this order, with the names of those that are missing. The
+/// programs that only one kind of backup needs are [`BACKUP_PROGRAMS`].
 pub(super) fn programs(request: &Request) -> (Programs, Programs) {
-    let both = ["pg_basebackup", "pg_verifybackup"];
-    let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, &[]);
+    let old = tools::find(request.from, request.old_bin.as_deref(), OLD_PROGRAMS, BACKUP_PROGRAMS);
     let new = tools::find(request.to, request.new_bin.as_deref(), NEW_PROGRAMS, &[]);
-    let old = Programs {
-        missing: old
-            .folder
-            .as_ref()
-            .map(|folder| {
-                let absent = both.iter().filter(|program| !folder.join(program).exists());
-                old.missing.iter().cloned().chain(absent.map(|program| (*program).to_owned())).collect()
-            })
-            .unwrap_or_default(),
-        ..old
-    };
     (old, new)
 }
 
@@ -213,6 +201,11 @@ pub(super) fn catalog(
                 database.collation_actual = version;
             }
         }
+    }
+    if from >= 15 {
+        let granted = socket.ask(bin, id, answers, queries::PARAMETER_GRANTS)?;
+        catalog.parameter_grants = serde_json::from_str(granted.trim())
+            .map_err(|why| UpgradeError::Other(format!("the server's answer cannot be read: {why}")))?;
     }
     let mut extensions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let open: Vec<String> =
@@ -499,11 +492,16 @@ pub(super) fn facts(
         verdict = hba.check(&hba_file, request.from, request.to);
     }
     let spaces = old.as_ref().map(|old| old.tablespaces.clone()).unwrap_or_default();
-    let mut refused_settings = Vec::new();
+    let (mut refused_settings, mut unknown_parameters) = (Vec::new(), Vec::new());
     let mut missing_libraries = Vec::new();
     if let CatalogQuery::Yes(catalog) = &asked {
         refused_settings = configuration::refused_settings(
             &catalog.settings,
+            (request.from, request.to),
+            new_bin.map(PathBuf::as_path),
+        )?;
+        unknown_parameters = configuration::unknown_parameters(
+            &catalog.parameter_grants,
             (request.from, request.to),
             new_bin.map(PathBuf::as_path),
         )?;
@@ -543,6 +541,7 @@ pub(super) fn facts(
         hba: verdict,
         unknown_options,
         refused_settings,
+        unknown_parameters,
         missing_libraries,
         colliding_files,
         wal: wal_folder(request, layout),

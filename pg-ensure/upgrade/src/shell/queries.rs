@@ -51,6 +51,17 @@ pub(super) const ACTUAL: &str = "\
 SELECT datname, pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database;
 ";
 
+/// Query for the parameters on which privileges are granted, with the statement that revokes them, as JSON (from version
+/// 15). The privileges of the bootstrap superuser, who owns all parameters, are the default and are not dumped.
+pub(super) const PARAMETER_GRANTS: &str = "\
+SET search_path = pg_catalog;
+SELECT coalesce(json_agg(json_build_array(parname, format('REVOKE ALL ON PARAMETER %s FROM %s CASCADE',
+    (SELECT string_agg(quote_ident(part), '.' ORDER BY place) FROM unnest(string_to_array(parname, '.')) WITH ORDINALITY parts (part, place)),
+    holders)) ORDER BY parname), '[]') FROM pg_parameter_acl, LATERAL (SELECT string_agg(DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC'
+      ELSE quote_ident(pg_get_userbyid(grantee)) END, ', ') AS holders FROM aclexplode(paracl) WHERE grantee <> 10) held
+  WHERE holders IS NOT NULL;
+";
+
 /// Queries for a database's extensions, use of lz4, column options, unlogged tables, collations, libraries, and objects
 /// that an upgrade rejects. The first column is a letter for the kind of row.
 pub(super) const EXTENSIONS: &str = "\

@@ -194,6 +194,12 @@ impl<'r> Stage<'r> {
         observer: &mut dyn Observer,
     ) -> Result<Rehearsal, UpgradeError> {
         let (old, new) = gather::programs(self.request);
+        if old.missing.iter().any(|program| program == "pg_basebackup") {
+            return Err(UpgradeError::Other(format!(
+                "pg_basebackup of {} is missing, which copies the cluster: install the client programs of that version",
+                self.request.from
+            )));
+        }
         let missing = || UpgradeError::Blocked(plan.findings.clone());
         let (old_bin, new_bin) =
             (old.folder.clone().ok_or_else(missing)?, new.folder.clone().ok_or_else(missing)?);
