@@ -210,6 +210,27 @@ fn s14_ambiguous_paths_only_where_the_path_decides() {
 }
 
 #[test]
+fn a_route_that_refuses_everyone_ignores_letter_case() {
+    for status in [400, 404, 499, 500, 503, 599] {
+        let respond =
+            |status| Action::Respond(Response { status, content_type: String::new(), body: Vec::new() });
+        let mut config = config();
+        config.sites[1].routes.push(Route::new(PathMatch::Begins("/Closed".into()), respond(status)));
+        let snapshot = Snapshot::new(config).expect("a valid configuration");
+        let status_of =
+            |path: &str| match decide(&snapshot, &plain("10.1.2.3"), &get("vault.example.org", path)).verdict
+            {
+                Verdict::Respond(response) => Some(response.status),
+                Verdict::Refuse { status, .. } => Some(status),
+                _ => None,
+            };
+        assert_eq!(status_of("/closed/x"), Some(status), "{status}");
+        assert_eq!(status_of("/x/..%2fclosed"), Some(400), "{status}: another reading is decided otherwise");
+        assert_eq!(status_of("/open"), None, "{status}");
+    }
+}
+
+#[test]
 fn httpoxy_methods_and_targets() {
     let facts = plain("192.0.2.1");
     let mut head = get("git.example.org", "/");

@@ -27,6 +27,7 @@ mod real_ip;
 mod redirect;
 mod render;
 mod rewriting;
+mod route;
 mod routes;
 mod scope;
 mod server;

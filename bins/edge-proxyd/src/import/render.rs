@@ -7,7 +7,7 @@ pub(super) use super::guard::Guards;
 use super::notes::Notes;
 use super::quote::quoted;
 use super::real_ip::RealIp;
-use super::routes::{Paths, Route};
+use super::route::{Paths, Route};
 use super::scope::Scope;
 use super::times::duration;
 

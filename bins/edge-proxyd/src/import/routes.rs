@@ -6,26 +6,9 @@ use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape};
 use super::phase::Override;
+use super::route::{EffectOf, Paths, Route, is_spelling_of, merge};
 use super::scope::{Scope, reason};
 use std::collections::BTreeSet;
-
-/// The paths of a route.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Paths {
-    /// Paths that begin with this text, also within a segment.
-    Begins(String),
-    /// Exactly this path.
-    Exact(String),
-}
-
-/// A route of a converted site.
-#[derive(Clone, Debug)]
-pub(super) struct Route {
-    /// The paths of the route.
-    pub(super) paths: Paths,
-    /// The handling of requests for them.
-    pub(super) handling: Handling,
-}
 
 /// A location by regular expression, or the paths of a redirect or response that precedes locations.
 struct Pattern<'l> {
@@ -66,10 +49,6 @@ enum Relation {
     None,
 }
 
-/// A function that returns the whole effect of a handling as text, and as the second text only what restricts access.
-/// Handlings with equal first texts have the same effect.
-pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
-
 /// Returns the routes of a server, with the handling that nginx chooses for each. A route is left out if the longest
 /// prefix route that contains its path has the same effect. An exact path for which nginx has no location is answered
 /// 404 if a prefix route contains it.
@@ -106,12 +85,17 @@ pub(super) fn routes(
     };
     let mut found: Vec<Route> = Vec::new();
     let mut unanswered = Vec::new();
-    for paths in decided.cells() {
-        match (decided.handling_at(&paths, notes), paths) {
-            (Some(handling), paths) => found.push(Route { paths, handling }),
-            (None, Paths::Exact(path)) => unanswered.push(path),
-            (None, Paths::Begins(_)) => {}
-        }
+    let cells = decided.cells();
+    let mut find = |paths: Paths, found: &mut Vec<Route>| match (decided.handling_at(&paths, notes), paths) {
+        (Some(handling), paths) => found.push(Route { paths, handling }),
+        (None, Paths::Exact(path)) => unanswered.push(path),
+        (None, Paths::Begins(_)) => {}
+    };
+    for paths in &cells {
+        find(paths.clone(), &mut found);
+    }
+    for paths in decided.spellings(&cells, &found) {
+        find(paths, &mut found);
     }
     // `^/a/.+` does not match /a/ itself, which the route of its beginning would answer.
     for path in unanswered {
@@ -124,24 +108,6 @@ pub(super) fn routes(
         found.push(Route { paths: Paths::Exact(path), handling });
     }
     merge(found, effect)
-}
-
-/// Removes each route that has the same effect as the route with the longest other prefix of its path.
-fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
-    let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
-    let above = |i: usize| {
-        let (Paths::Begins(path) | Paths::Exact(path)) = &all[i].paths;
-        let above = |j: &usize| match &all[*j].paths {
-            Paths::Begins(begin) => *j != i && path.starts_with(begin.as_str()),
-            Paths::Exact(_) => false,
-        };
-        (0..all.len()).filter(above).max_by_key(|j| {
-            let (Paths::Begins(begin) | Paths::Exact(begin)) = &all[*j].paths;
-            begin.len()
-        })
-    };
-    let kept: Vec<bool> = (0..all.len()).map(|i| above(i).is_none_or(|j| keys[i] != keys[j])).collect();
-    all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(route, _)| route).collect()
 }
 
 /// The locations of a server, and the redirects and responses that precede them.
@@ -206,6 +172,41 @@ impl Patterns<'_, '_> {
         }
         cells.retain(|paths| !matches!(paths, Paths::Exact(path) if path.is_empty()));
         cells
+    }
+
+    /// Returns cells for other spellings of the paths that a pattern matches without regard to letter case, if none of
+    /// the routes found for `cells` is for its own spelling: the pattern's text with the beginning that a cell has, and
+    /// with the case of each letter changed. Cells that are known are left out.
+    fn spellings(&self, cells: &BTreeSet<Paths>, found: &[Route]) -> BTreeSet<Paths> {
+        let mut more = BTreeSet::new();
+        let inside = self.inside.iter().map(|(_, pattern)| pattern);
+        let folding = self.before.iter().chain(&self.expressions).chain(inside).filter(|one| one.ignore_case);
+        for shape in folding.flat_map(|one| one.shapes.unwrap_or_default()).filter(|shape| shape.anchored) {
+            let cell = |path: String| match shape.rest {
+                PatternSuffix::Nothing => Paths::Exact(path),
+                _ => Paths::Begins(path),
+            };
+            let literal = encode_path(&shape.literal);
+            let own = cell(literal.clone());
+            if !literal.starts_with('/')
+                || found.iter().any(|route| route.paths == own && route.handling.scope.any_case)
+            {
+                continue;
+            }
+            let changed = |c: char| match c.is_ascii_lowercase() {
+                true => c.to_ascii_uppercase(),
+                false => c.to_ascii_lowercase(),
+            };
+            more.insert(cell(literal.chars().map(changed).collect()));
+            more.extend(cells.iter().filter_map(|known| match known {
+                Paths::Begins(begin) if is_spelling_of(&literal, begin) => {
+                    Some(cell(format!("{begin}{}", &literal[begin.len()..])))
+                }
+                Paths::Begins(_) | Paths::Exact(_) => None,
+            }));
+        }
+        more.retain(|paths| !cells.contains(paths));
+        more
     }
 
     /// Returns the handling of a path or prefix, chosen as in nginx: redirects and responses that precede locations,

@@ -6,7 +6,7 @@ use super::listen::Listen;
 use super::quote::{list, quoted};
 use super::ranges::Lists;
 use super::render::PathlessRoute;
-use super::routes::Paths;
+use super::route::Paths;
 use super::sites::{Plain, Site};
 use super::times::duration;
 use super::upstream::Upstream;

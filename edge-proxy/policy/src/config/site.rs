@@ -294,12 +294,12 @@ impl Route {
         guards && self.case == CaseSensitivity::Guarded
     }
 
-    /// Returns the status by which the route refuses every request, 400 to 499, or 0 if it drops them. `None` for
+    /// Returns the status by which the route refuses every request, 400 to 599, or 0 if it drops them. `None` for
     /// other actions.
     pub(crate) const fn refusal_status(&self) -> Option<u16> {
         match &self.action {
             Action::Drop => Some(0),
-            Action::Respond(response) if response.status >= 400 && response.status < 500 => {
+            Action::Respond(response) if response.status >= 400 && response.status < 600 => {
                 Some(response.status)
             }
             _ => None,

@@ -191,3 +191,14 @@ fn named_locations_that_lead_to_each_other_are_closed() {
     );
     assert!(refuses(&site(&found, "a.test")), "{}", found.text);
 }
+
+#[test]
+fn another_spelling_is_as_the_expression_that_ignores_case_says() {
+    let text = "server { listen 80; server_name a.test; if ($request_uri ~ ^/admin) { return 444; }\n\
+         location / { proxy_pass http://127.0.0.1:1; } location /Admin { proxy_pass http://127.0.0.1:2; }\n\
+         location ~* ^/admin$ { return 404; } }";
+    let a = site(&imported(text), "a.test");
+    for path in ["/Admin", "/ADMIN"] {
+        assert_eq!(route_by(&a, "exact", path)["respond"]["status"].as_integer(), Some(404), "{path}: {a}");
+    }
+}
