@@ -62,14 +62,21 @@ pub fn decimal(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Returns `bytes` without spaces and tabs at both ends.
-pub fn trim(mut bytes: &[u8]) -> &[u8] {
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// Returns `bytes` without spaces and tabs at the beginning.
+#[inline]
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
-    trim_end(bytes)
+    bytes
 }
 
 /// Returns `bytes` without spaces and tabs at the end.
+#[inline]
 pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

@@ -33,17 +33,12 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
         let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
         (host, port, HostKind::Address)
     } else {
-        let colon = authority.bytes().position(|b| b == b':');
-        let (host, port) = match colon {
-            Some(at) => (&authority[..at], Some(&authority[at + 1..])),
-            None => (authority, None),
-        };
+        let (host, port) = authority.split_at_checked(name_length(authority.as_bytes())?)?;
+        let port = if port.is_empty() { None } else { Some(port.strip_prefix(':')?) };
+        // A name in form, too.
         let digit = host.as_bytes().first().is_some_and(u8::is_ascii_digit);
         let address = digit && host.parse::<Ipv4Addr>().is_ok();
         let kind = if address { HostKind::Address } else { HostKind::Name };
-        if kind == HostKind::Name && !is_name(host) {
-            return None;
-        }
         (host, port, kind)
     };
     let port = match port {
@@ -67,20 +62,27 @@ static LABEL: [bool; 256] = {
     table
 };
 
-/// Returns whether `name` is a valid host name: labels of 1 to 63 letters, digits, `-` and `_`, at most 253 bytes, and
-/// optionally a trailing dot.
-fn is_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
-    let mut begin = 0;
-    for (at, byte) in name.iter().enumerate() {
-        if !LABEL[usize::from(*byte)] {
-            if *byte != b'.' || at == begin || at - begin > 63 {
-                return false;
-            }
-            begin = at + 1;
+/// Returns the length of the host name at the beginning of `bytes`: labels of 1 to 63 letters, digits, `-` and `_`, at
+/// most 253 bytes, and optionally a trailing dot. `None` if there is no valid name.
+fn name_length(bytes: &[u8]) -> Option<usize> {
+    // The offsets of the current label, and of the byte behind the name.
+    let (mut begin, mut end) = (0, bytes.len());
+    for (at, byte) in bytes.iter().enumerate() {
+        if LABEL[usize::from(*byte)] {
+            continue;
         }
+        if *byte != b'.' {
+            end = at;
+            break;
+        }
+        if at == begin || at - begin > 63 {
+            return None;
+        }
+        begin = at + 1;
     }
-    begin < name.len() && name.len() - begin <= 63 && name.len() <= 253
+    // The last label may be empty behind a dot, but not alone.
+    let without_dot = if begin == end { end.checked_sub(1)? } else { end };
+    (end - begin <= 63 && without_dot <= 253).then_some(end)
 }
 
 /// Returns a host in the form that is compared: in lower case, without one trailing dot. Does not validate.
@@ -148,6 +150,62 @@ impl fmt::Display for HostPattern {
             Self::Any => f.write_str("*"),
             Self::Exact(name) => f.write_str(name),
             Self::Below(name) => write!(f, "*.{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Implements [`split_authority`] for names and IPv4 addresses part by part, as its documentation states.
+    fn plainly(authority: &str) -> Option<(&str, Option<u16>, HostKind)> {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        let kind = if host.parse::<Ipv4Addr>().is_ok() { HostKind::Address } else { HostKind::Name };
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        if name.len() > 253 || !name.split('.').all(is_label) {
+            return None;
+        }
+        let digits = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        match port {
+            None => Some((host, None, kind)),
+            Some(port) if digits(port) => Some((host, Some(port.parse().ok()?), kind)),
+            Some(_) => None,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn one_pass_finds_what_parts_have(
+            authority in "(([a-zA-Z0-9_-]{0,3}|[0-9]{1,3}|a{62,64}|[ @%\u{e9}/\\[]|\\.\\.|a{40}(\\.a{40}){4}a{5,9})(\\.|)){0,5}(:|:[0-9]{0,6}|:a|::)?"
+        ) {
+            prop_assume!(!authority.starts_with('['));
+            prop_assert_eq!(split_authority(&authority), plainly(&authority));
+        }
+    }
+
+    #[test]
+    fn names_at_their_limits() {
+        let longest = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "a".repeat(61));
+        assert_eq!(longest.len(), 253);
+        for name in ["a", "a.", "1.2.3.4", "1.2.3.4.", &longest, &format!("{longest}."), &"a".repeat(63)] {
+            assert_eq!(split_authority(name), plainly(name), "{name}");
+            assert!(split_authority(name).is_some(), "{name}");
+        }
+        for name in
+            ["", ".", "..", "a..", ".a", "a..b", ":80", ".:80", &format!("{longest}a"), &"a".repeat(64)]
+        {
+            assert_eq!(split_authority(name), None, "{name}");
         }
     }
 }

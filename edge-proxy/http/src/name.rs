@@ -38,11 +38,17 @@ pub enum Name {
 
 impl Name {
     /// Returns the known name, compared without regard to case. [`Name::Other`] if it is not known.
+    #[inline]
     pub fn of(name: &[u8]) -> Self {
-        let Some(first) = name.first().map(|b| b | 0x20) else { return Self::Other };
-        if !is_begun_by(first, name.len()) {
-            return Self::Other;
+        match name.first().map(|b| b | 0x20) {
+            Some(first) if is_begun_by(first, name.len()) => Self::of_begun(name, first),
+            _ => Self::Other,
         }
+    }
+
+    /// Returns the known name, as [`Name::of`], of a name whose length and first letter, in lower case, are those of a
+    /// known name.
+    fn of_begun(name: &[u8], first: u8) -> Self {
         // Length and first letter leave at most one candidate, with one exception.
         let known: (&[u8], Self) = match (name.len(), first) {
             (2, b't') => (b"te", Self::Te),
@@ -86,7 +92,7 @@ impl Name {
 }
 
 /// Returns whether `name` equals `known` without regard to case. `known` must consist of lower-case letters and `-`.
-fn is_spelling(name: &[u8], known: &[u8]) -> bool {
+pub(crate) fn is_spelling(name: &[u8], known: &[u8]) -> bool {
     // Bit 6 distinguishes letters from `-`, and bit 5 lower case from upper case.
     const LETTERS: u64 = u64::from_ne_bytes([1 << 6; 8]);
     let same = |name: u64, known: u64| (name ^ known) & !((known & LETTERS) >> 1) == 0;
@@ -155,6 +161,7 @@ static LENGTHS: [u32; 32] = {
 };
 
 /// Returns whether a known name can begin with this letter, in lower case, and have this length.
+#[inline]
 fn is_begun_by(first: u8, len: usize) -> bool {
     // Longer than any but one that begins with X-Forwarded-.
     let len = len.min(31);

@@ -1,13 +1,14 @@
 //! Snapshots: validated and indexed configurations.
 
 mod check;
+mod host_map;
 
 pub use check::nearest;
 
 use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Protocol, Site};
 use crate::decide::route;
 use edge_http::host::HostPattern;
-use std::collections::HashMap;
+use host_map::HostMap;
 use std::fmt;
 
 /// A validated [`Config`], indexed for the lookups of every request. A snapshot is immutable; a changed configuration
@@ -26,9 +27,9 @@ pub struct Snapshot {
     /// The validated configuration.
     config: Config,
     /// The indexes of the sites by exact name of a host, in the order of the configuration.
-    exact: HashMap<String, Vec<usize>>,
+    exact: HostMap<Vec<usize>>,
     /// The indexes of the sites by the name behind `*.` in their patterns, in the order of the configuration.
-    below: HashMap<String, Vec<usize>>,
+    below: HostMap<Vec<usize>>,
     /// The indexes of the sites with the pattern `*`.
     any: Vec<usize>,
     /// The index of each site, in the order of the configuration.
@@ -63,7 +64,7 @@ impl Snapshot {
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
-        let (mut exact, mut below, mut any) = (HashMap::new(), HashMap::new(), Vec::new());
+        let (mut exact, mut below, mut any) = (HostMap::default(), HostMap::default(), Vec::new());
         for (i, site) in config.sites.iter().enumerate() {
             for host in &site.hosts {
                 let (names, name) = match host {

@@ -17,6 +17,10 @@ pub fn parse_entry(entry: &[u8]) -> Option<(IpAddr, Option<u16>)> {
     if entry.len() > 80 {
         return None;
     }
+    // Most entries.
+    if let Some(address) = v4(entry) {
+        return Some((IpAddr::V4(address), None));
+    }
     let text = std::str::from_utf8(entry).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
@@ -28,12 +32,39 @@ pub fn parse_entry(entry: &[u8]) -> Option<(IpAddr, Option<u16>)> {
         };
     }
     match text.split_once(':') {
-        None => Some((IpAddr::V4(text.parse::<Ipv4Addr>().ok()?), None)),
+        None => None,
         Some((address, digits)) if !digits.contains(':') => {
-            Some((IpAddr::V4(address.parse::<Ipv4Addr>().ok()?), Some(port(digits)?)))
+            Some((IpAddr::V4(v4(address.as_bytes())?), Some(port(digits)?)))
         }
         Some(_) => Some((v6(text)?, None)),
     }
+}
+
+/// Parses an IPv4 address as the standard library does: four numbers up to 255 without leading zeros, separated by
+/// dots. `None` for anything else.
+fn v4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    // The octet that is parsed, the number of its digits so far, and their value.
+    let (mut nth, mut digits, mut value) = (0, 0, 0_u16);
+    for byte in text {
+        if *byte == b'.' {
+            if digits == 0 || nth == 3 {
+                return None;
+            }
+            octets[nth] = value as u8;
+            (nth, digits, value) = (nth + 1, 0, 0);
+            continue;
+        }
+        let digit = byte.wrapping_sub(b'0');
+        let leading_zero = digits == 1 && value == 0;
+        value = value * 10 + u16::from(digit);
+        digits += 1;
+        if digit > 9 || leading_zero || value > 255 {
+            return None;
+        }
+    }
+    octets[nth] = value as u8;
+    (nth == 3 && digits > 0).then(|| octets.into())
 }
 
 /// Parses an IPv6 address, optionally with a zone, which is removed. An IPv4-mapped address becomes IPv4. `None` if
@@ -63,6 +94,21 @@ fn port(digits: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn the_same_ipv4_as_the_standard_library(
+            octets: [u8; 4],
+            text in "((0|00|25[0-9]|[0-9]{1,4}| |\\+1|x|)[.:]?){3,5}",
+        ) {
+            let written = Ipv4Addr::from(octets).to_string();
+            prop_assert_eq!(v4(written.as_bytes()), Some(octets.into()));
+            prop_assert_eq!(v4(text.as_bytes()), text.parse().ok());
+        }
+    }
 
     #[test]
     fn forms() {
