@@ -1,29 +1,10 @@
 //! The write-ahead journal of one certificate, and its replay to a state.
 
+use super::attempt::{Attempt, OrderSpec, TxtRecord};
 use super::error::ErrorKind;
 use crate::lifetime::{Ari, CertificateInfo};
-use crate::name::Name;
 use crate::time::Time;
-use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// A TXT record that this program created, or may have created before an interruption.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct TxtRecord {
-    /// Configured name of the provider of the zone.
-    pub provider: String,
-    /// Zone, by the provider's identifier. A provider may append a second identifier after a `/`.
-    pub zone: String,
-    /// Name of the record, after all CNAME records are followed.
-    pub name: String,
-    /// Value of the TXT record.
-    pub value: String,
-    /// The provider's identifier of the record. `None` if the provider has none, or the creation was not confirmed.
-    pub id: Option<String>,
-    /// `true` if the provider confirmed the creation of the record.
-    pub published: bool,
-}
 
 /// One record of the journal, written durably before the action that it announces, or after the event that it reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,52 +159,6 @@ pub enum Record {
     },
 }
 
-/// The parts of a configuration on which an order depends. If one changes, an order in progress is abandoned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct OrderSpec {
-    /// Names of the certificate, sorted.
-    pub names: Vec<Name>,
-    /// Key type, as [`KeyType::as_str`](crate::KeyType::as_str) returns it.
-    pub key_type: String,
-    /// ACME profile. `None` for the CA's default.
-    pub profile: Option<String>,
-    /// Configured name of the authority.
-    pub authority: String,
-    /// Directory URL of the authority. `None` if it is not known.
-    pub directory: Option<String>,
-    /// Configured names of the DNS providers. All providers if empty.
-    pub providers: Vec<String>,
-}
-
-/// An issuance attempt, from its beginning to the installation of the certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Attempt {
-    /// Time at which the attempt began.
-    pub began: Time,
-    /// Configured name of the authority.
-    pub authority: String,
-    /// ARI identifier of the certificate that the order replaces. `None` if it replaces none.
-    pub replaces: Option<String>,
-    /// SHA-256 digest of the public key in hexadecimal digits. `None` until the key is stored.
-    pub key: Option<String>,
-    /// `true` if a newOrder request may have been sent.
-    pub ordering: bool,
-    /// Order URL. `None` until it is known.
-    pub order: Option<String>,
-    /// URLs of the authorizations whose challenge may have been triggered.
-    pub triggered: BTreeSet<String>,
-    /// `true` if the certificate signing request may have been sent.
-    pub finalizing: bool,
-    /// Certificate URL. `None` until the certificate is issued.
-    pub issued: Option<String>,
-    /// Configuration on which the attempt is based. `None` in journals of older versions.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub request: Option<Box<OrderSpec>>,
-}
-
 /// State of a certificate, replayed from its journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -317,6 +252,11 @@ impl State {
     #[must_use]
     pub fn deploy_paused_until(&self, now: Time) -> Option<Time> {
         in_force(self.deploy_until, self.deploy_paused_at, now)
+    }
+
+    /// Returns the TXT record with this value. `None` if it was not created, or is removed.
+    pub(super) fn challenge_record(&self, value: &str) -> Option<&TxtRecord> {
+        self.txt.iter().find(|txt| txt.value == value)
     }
 
     /// Applies one further record, which must follow those applied before.

@@ -1,7 +1,8 @@
 //! Actions that the machine requests, and events that answer them.
 
+use super::attempt::TxtRecord;
 use super::error::AcmeError;
-use super::journal::{Record, TxtRecord};
+use super::journal::Record;
 use crate::ledger::Entry;
 use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::time::Time;

@@ -1,7 +1,11 @@
 //! Repeated download of an issued certificate whose chain was lost or damaged while its key is present.
 
-use super::{AcmeError, Action, CertificateSpec, ErrorKind, Machine, Phase, Record, State};
-use crate::condition::{Condition, StoredPair};
+use super::context::Context;
+use super::error::{AcmeError, ErrorKind};
+use super::journal::{Record, State};
+use super::protocol::Action;
+use super::spec::CertificateSpec;
+use crate::condition::Condition;
 use crate::time::Time;
 
 /// Retries after transient errors, after which a new certificate is ordered instead.
@@ -33,46 +37,43 @@ impl State {
     }
 }
 
-impl Machine {
-    /// Enters [`Phase::Restore`] if the lost certificate can be downloaded again; otherwise records the loss, so that a
-    /// new one is ordered. `condition` is the condition of the pair in place.
-    pub(super) fn replace_lost(&mut self, condition: &Condition, now: Time) {
-        let why = condition.to_string();
-        if self.state.restorable(&self.spec, condition, now).is_none() {
-            return self.write(Record::Lost { at: now, why });
-        }
-        if !self.state.restoring {
-            self.write(Record::Restoring { at: now, why });
-        }
-        self.phase = Phase::Restore;
+/// Restoration of the issued certificate under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Restoration {
+    /// Configured name of the authority that issued the certificate.
+    pub(super) authority: String,
+    /// URL of the certificate.
+    url: String,
+}
+
+impl Restoration {
+    /// Returns the restoration of a certificate whose pair in place has this condition. `None` if it has to be replaced
+    /// by a new one, as [`State::restorable`] decides.
+    pub(super) fn of(
+        spec: &CertificateSpec,
+        state: &State,
+        condition: &Condition,
+        now: Time,
+    ) -> Option<Self> {
+        let (authority, url) = state.restorable(spec, condition, now)?;
+        Some(Self { authority: authority.to_owned(), url: url.to_owned() })
     }
 
-    /// Returns the action that downloads the certificate again by its recorded URL.
-    pub(super) fn restore(&self) -> Action {
-        let held = self.state.held.as_ref();
-        let authority = held.and_then(|held| held.authority.clone()).unwrap_or_default();
-        Action::Restore { authority, url: self.state.url.clone().unwrap_or_default() }
+    /// Returns the action that downloads the certificate again.
+    pub(super) fn action(&self) -> Action {
+        Action::Restore { authority: self.authority.clone(), url: self.url.clone() }
     }
+}
 
-    /// Handles an error of the restoration: retries a transient one, at most `MAX_RETRIES` times; otherwise records the
-    /// loss, so that a new certificate is ordered.
-    pub(super) fn restore_error(&mut self, error: AcmeError, now: Time) {
-        if error.kind == ErrorKind::Transient && self.tries < MAX_RETRIES {
-            return self.pause(now, error);
-        }
-        self.write(Record::Lost { at: now, why: format!("it cannot be restored: {}", error.reason) });
-        self.rest(now);
+/// Handles an error of the restoration. A transient one is retried, at most `MAX_RETRIES` times. Otherwise the loss is
+/// recorded, so that a new certificate is ordered, and `false` is returned: the restoration has ended.
+pub(super) fn continues_after(error: AcmeError, context: &mut Context, now: Time) -> bool {
+    if error.kind == ErrorKind::Transient && context.backoff.tries() < MAX_RETRIES {
+        context.retry(error, now);
+        return true;
     }
-
-    /// Returns `true` if the restored pair is in place, but the journal does not record the restoration yet.
-    pub(super) fn restored(&self) -> bool {
-        let issued = self.state.held.as_ref().map(|held| &held.serial);
-        let in_place = match &self.stored {
-            Some(StoredPair::Complete(info)) => Some(&info.serial),
-            _ => None,
-        };
-        self.state.restoring && issued.is_some() && in_place == issued
-    }
+    context.outbox.write(Record::Lost { at: now, why: format!("it cannot be restored: {}", error.reason) });
+    false
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Specification of a certificate, and time limits.
 
-use super::journal::OrderSpec;
+use super::attempt::OrderSpec;
 use crate::key_type::KeyType;
 use crate::ledger::Limits;
 use crate::lifetime::{RenewalPolicy, Requirements};
