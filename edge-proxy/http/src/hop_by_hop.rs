@@ -3,6 +3,7 @@
 use crate::field_names::{folded, is_same, push_folded};
 use crate::fields::Field;
 use crate::grammar::list;
+use crate::name::is_spelling;
 use crate::{Fields, Name, NameSet};
 use std::collections::HashSet;
 
@@ -26,7 +27,9 @@ pub fn strip(fields: &mut Fields) {
     }
     // Names are copied only if an unusual one is nominated, since the fields cannot be read while they are changed.
     let mut nominated = ConnectionOptions::default();
-    for name in fields.all(Name::Connection).flat_map(list) {
+    // The usual values nominate no field, and are not taken apart.
+    let is_usual = |value: &[u8]| is_spelling(value, b"keep-alive") || is_spelling(value, b"close");
+    for name in fields.all(Name::Connection).filter(|value| !is_usual(value)).flat_map(list) {
         if !is_always_hop_by_hop(Name::of(name)) && !is_option(name) {
             nominated.push(name);
         }

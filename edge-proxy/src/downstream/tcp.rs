@@ -38,6 +38,10 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// The number of connections that are accepted in succession before other tasks of the worker run.
 const MAX_ACCEPTS: usize = 32;
 
+/// The number of connections that are accepted in succession with a check of the queue after each. Further ones are
+/// accepted until that fails, which costs more than a check, but only once.
+const CHECKED_ACCEPTS: usize = 8;
+
 /// The time without a failure to accept after which the recovery is reported.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
@@ -141,6 +145,11 @@ async fn accept_until_stopped(
                 }
                 Ok(Err(_)) => {}
                 Err(_would_block) => break,
+            }
+            if one <= CHECKED_ACCEPTS && !sys::has_waiting(tcp.get_ref().as_fd()) {
+                // A connection since then is a new event, which makes the socket ready again.
+                ready.clear_ready();
+                break;
             }
             if one % MAX_ACCEPTS == 0 {
                 tokio::task::yield_now().await;

@@ -163,6 +163,18 @@ impl ChunkedDecoder {
     /// # Errors
     /// [`ChunkError`] if it is malformed, or extensions exceed a limit.
     fn size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, ChunkError> {
+        match plain_size_line(buf) {
+            Some(found) => Ok(Some(found)),
+            None => self.any_size_line(buf),
+        }
+    }
+
+    /// Parses any chunk-size line as [`ChunkedDecoder::size_line`], which calls it for lines with extensions, incomplete
+    /// and malformed ones.
+    ///
+    /// # Errors
+    /// [`ChunkError`] if it is malformed, or extensions exceed a limit.
+    fn any_size_line(&mut self, buf: &[u8]) -> Result<Option<(usize, u64)>, ChunkError> {
         let digits = buf.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         if digits > 15 || (digits == 0 && !buf.is_empty()) {
             return Err(ChunkError::Size);
@@ -230,5 +242,61 @@ impl ChunkedDecoder {
             self.trailers.push_known(id, NameClass::of(name), name, trim(value));
         }
         Ok(Some(end + 1))
+    }
+}
+
+/// The value of each hexadecimal digit, by its byte value. 16 for any other byte.
+static HEX: [u8; 256] = {
+    let mut table = [16; 256];
+    let mut i = 0usize;
+    while i < 256 {
+        if let Some(value) = (i as u8 as char).to_digit(16) {
+            table[i] = value as u8;
+        }
+        i += 1;
+    }
+    table
+};
+
+/// Parses a complete chunk-size line without extensions in one pass. Returns its length in bytes, and the chunk size.
+/// `None` for any other line.
+fn plain_size_line(buf: &[u8]) -> Option<(usize, u64)> {
+    let mut size = 0;
+    // At most 15 digits, and the CR.
+    for (at, byte) in buf.iter().take(16).enumerate() {
+        let digit = HEX[usize::from(*byte)];
+        if digit == 16 {
+            let ends = at > 0 && buf[at..].starts_with(b"\r\n");
+            return ends.then_some((at + 2, size));
+        }
+        size = size << 4 | u64::from(digit);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        /// A line that is parsed in one pass is parsed alike by the general parser, and a line without extensions always is.
+        #[test]
+        fn both_parse_sizes_alike(line in "[0-9a-fA-Fg;= ]{0,17}(\r\n|\n|\r|\r\r\n|;x\r\n|)[0-9a-f\r\n]{0,3}") {
+            let general = ChunkedDecoder::new().any_size_line(line.as_bytes());
+            match plain_size_line(line.as_bytes()) {
+                Some(found) => prop_assert_eq!(general, Ok(Some(found))),
+                None => prop_assert!(!matches!(general, Ok(Some(_))) || line.contains(';'), "{:?}", general),
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_size_has_fifteen_digits() {
+        assert_eq!(plain_size_line(b"fffffffffffffff\r\n"), Some((17, (1 << 60) - 1)));
+        assert_eq!(plain_size_line(b"0000000000000000\r\n"), None);
+        assert_eq!(ChunkedDecoder::new().any_size_line(b"0000000000000000\r\n"), Err(ChunkError::Size));
     }
 }
