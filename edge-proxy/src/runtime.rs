@@ -15,7 +15,6 @@ use super::resumption::{Sessions, StoreClient, Tickets};
 use super::upstream::{ClientTls, SharedTarget, Targets};
 use edge_policy::Snapshot;
 use edge_policy::config::{Config, KernelTls, ListenerKind, Protocol, Site};
-use quinn_proto as quic;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
@@ -262,8 +261,8 @@ impl Runtime {
         }
     }
 
-    /// Returns the QUIC configuration of the listeners with this name. `None` if none of them has HTTP/3.
-    pub(crate) fn quic_of(&self, listener: Option<&str>) -> Option<&Arc<quic::ServerConfig>> {
+    /// Returns the QUIC configurations of the listeners with this name. `None` if none of them has HTTP/3.
+    pub(crate) fn quic_of(&self, listener: Option<&str>) -> Option<&Arc<h3::QuicServerConfig>> {
         self.quic.iter().find(|(name, _)| name.as_deref() == listener).map(|(_, server)| server)
     }
 
@@ -333,8 +332,8 @@ impl Runtime {
     }
 }
 
-/// The name of a listener, `None` for those without one, and its QUIC configuration.
-type NamedQuicConfig = (Option<String>, Arc<quic::ServerConfig>);
+/// The name of a listener, `None` for those without one, and its QUIC configurations.
+type NamedQuicConfig = (Option<String>, Arc<h3::QuicServerConfig>);
 
 /// Creates the QUIC configurations of the listeners with HTTP/3, by their names. They differ in the certificates of sites:
 /// `own` are those of sites with certificates of their own, and `certificates` all others.

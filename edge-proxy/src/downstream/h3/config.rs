@@ -11,20 +11,32 @@ use std::sync::Arc;
 pub(crate) struct EngineConfig {
     /// The UDP socket. It is bound with SO_REUSEPORT if there are several workers.
     pub(crate) socket: UdpSocket,
-    /// The QUIC configuration of accepted connections: see [`server_config`].
-    pub(crate) server: Arc<quic::ServerConfig>,
+    /// The QUIC configurations of accepted connections: see [`server_config`].
+    pub(crate) server: Arc<QuicServerConfig>,
     /// The membership in the group of engines that share the address: see [`Handover::mesh`].
     pub(crate) handover: Handover,
     /// The limits of the engine.
     pub(crate) limits: QuicLimits,
 }
 
+/// The QUIC configurations of accepted connections, which differ in the largest datagram that is sent.
+pub(crate) struct QuicServerConfig {
+    /// The configuration for clients of other hosts. Their datagrams fit into a packet of Ethernet.
+    pub(super) network: Arc<quic::ServerConfig>,
+    /// The configuration for clients of this host. Their datagrams are as large as UDP allows, if the client accepts
+    /// that: the loopback interface has an MTU of 65,536 bytes.
+    pub(super) same_host: Arc<quic::ServerConfig>,
+}
+
+/// The largest datagram over IPv4 in bytes: the largest packet less the headers of IP and UDP.
+pub(super) const MAX_DATAGRAM: u16 = u16::MAX - 28;
+
 /// The number of packets that a client is asked to receive before it must acknowledge, if it supports that
 /// (draft-ietf-quic-ack-frequency). By default it acknowledges every second packet (RFC 9000 §13.2.2), which costs a
 /// third of the work of a download.
 const ACK_ELICITING_THRESHOLD: u32 = 9;
 
-/// Creates the QUIC configuration of accepted connections from a TLS configuration, whose ALPN becomes `h3`, with the
+/// Creates the QUIC configurations of accepted connections from a TLS configuration, whose ALPN becomes `h3`, with the
 /// windows, streams and idle timeout of `limits` and this congestion control. `tls` must use TLS 1.3 and, if it
 /// accepts early data at all, permit `u32::MAX` bytes of it (RFC 9001 §4.6.1).
 ///
@@ -34,9 +46,24 @@ pub(crate) fn server_config(
     mut tls: rustls::ServerConfig,
     limits: &QuicLimits,
     congestion: Congestion,
-) -> Result<Arc<quic::ServerConfig>, quic::crypto::rustls::NoInitialCipherSuite> {
+) -> Result<Arc<QuicServerConfig>, quic::crypto::rustls::NoInitialCipherSuite> {
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quic::crypto::rustls::QuicServerConfig::try_from(tls)?;
+    let mut network = quic::ServerConfig::with_crypto(Arc::new(UnpaddingConfig(Arc::new(crypto))));
+    // A copy, so that a token is valid for both.
+    let mut same_host = network.clone();
+    network.transport_config(Arc::new(transport(limits, congestion)));
+    let mut discovery = quic::MtuDiscoveryConfig::default();
+    discovery.upper_bound(MAX_DATAGRAM);
+    let mut local = transport(limits, congestion);
+    local.mtu_discovery_config(Some(discovery));
+    same_host.transport_config(Arc::new(local));
+    Ok(Arc::new(QuicServerConfig { network: Arc::new(network), same_host: Arc::new(same_host) }))
+}
+
+/// Creates the transport parameters of accepted connections with the windows, streams and idle timeout of `limits`, and
+/// this congestion control.
+fn transport(limits: &QuicLimits, congestion: Congestion) -> quic::TransportConfig {
     let mut acknowledgements = quic::AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(ACK_ELICITING_THRESHOLD.into());
     let mut transport = quic::TransportConfig::default();
@@ -51,7 +78,5 @@ pub(crate) fn server_config(
         .send_window(conn::SEND_WINDOW.min(limits.send_window))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(limits.idle.try_into().ok());
-    let mut server = quic::ServerConfig::with_crypto(Arc::new(UnpaddingConfig(Arc::new(crypto))));
-    server.transport_config(Arc::new(transport));
-    Ok(Arc::new(server))
+    transport
 }

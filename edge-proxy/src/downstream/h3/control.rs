@@ -1,15 +1,14 @@
 //! Commands to a running engine.
 
-use super::{QuicLimits, Router};
-use quinn_proto as quic;
+use super::{QuicLimits, QuicServerConfig, Router};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A command to a running engine.
 pub(super) enum EngineCommand {
-    /// Use this QUIC configuration for new connections, and these limits for all.
-    Reload(Arc<quic::ServerConfig>, Box<QuicLimits>),
+    /// Use these QUIC configurations for new connections, and these limits for all.
+    Reload(Arc<QuicServerConfig>, Box<QuicLimits>),
     /// Shut down, within this duration at most.
     Shutdown(Duration),
     /// Pass datagrams of unknown clients to these engines.
@@ -34,7 +33,7 @@ impl EngineControl {
 
     /// Sends the command to accept further connections with these settings. The limits also apply to existing
     /// connections, except those that were negotiated at their start. No effect if the engine has ended.
-    pub(crate) fn reload(&self, server: Arc<quic::ServerConfig>, limits: QuicLimits) {
+    pub(crate) fn reload(&self, server: Arc<QuicServerConfig>, limits: QuicLimits) {
         // An engine that has ended needs no configuration.
         let _ = self.0.send(EngineCommand::Reload(server, Box::new(limits)));
     }

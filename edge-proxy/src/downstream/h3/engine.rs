@@ -5,6 +5,7 @@ mod shutdown;
 
 use super::amplification::AmplificationLimit;
 use super::cid::Router;
+use super::config::MAX_DATAGRAM;
 use super::conn::{QuicConnectionCell, QuicRequest};
 use super::engine_state::EngineState;
 use super::first_flight::{FirstFlightFilter, Flow};
@@ -14,7 +15,8 @@ use super::socket::{Datagram, QuicSocket, SendBlocked};
 use super::stream::H3Stream;
 use super::timers::Timers;
 use super::{
-    AcceptedConnection, CloseReason, ControlReceiver, EngineConfig, Handover, RejectedHeads, Service,
+    AcceptedConnection, CloseReason, ControlReceiver, EngineConfig, Handover, QuicServerConfig,
+    RejectedHeads, Service,
 };
 use edge_http::h3::{Code, initial};
 use quinn_proto as quic;
@@ -99,6 +101,8 @@ struct Engine<S: Service> {
     socket: QuicSocket,
     /// The QUIC endpoint, which assigns datagrams to connections.
     endpoint: quic::Endpoint,
+    /// The QUIC configurations of accepted connections.
+    server: Arc<QuicServerConfig>,
     /// The filter of first flights.
     filter: FirstFlightFilter,
     /// The state that connections and their tasks share.
@@ -126,7 +130,7 @@ struct Engine<S: Service> {
     driving: Vec<usize>,
     /// The indexes of the connections that may have something to send.
     sending: Vec<usize>,
-    /// The highest number of datagrams that one system call sends.
+    /// The highest number of datagrams that one system call sends. Large datagrams are fewer: see [`batch`].
     segments: usize,
     /// The content of the datagrams that are being sent.
     out: Vec<u8>,
@@ -156,10 +160,11 @@ impl<S: Service> Engine<S> {
             successor: None,
             endpoint: quic::Endpoint::new(
                 Arc::new(endpoint),
-                Some(config.server),
+                Some(config.server.network.clone()),
                 !socket.may_fragment(),
                 None,
             ),
+            server: config.server,
             filter: FirstFlightFilter::new(config.limits.clone()),
             shared: EngineState::new(config.limits),
             conns: Vec::new(),
@@ -412,10 +417,11 @@ impl<S: Service> Engine<S> {
             entry.queued = false;
             let mut state = entry.cell.state.borrow_mut();
             let mut batches = 0;
+            let segments = batch(self.segments, state.quic.current_mtu());
             while let Some(transmit) = next_transmit(
                 &mut state.quic,
                 (&mut entry.amplification, &mut entry.paths),
-                (now, self.segments),
+                (now, segments),
                 &mut self.out,
             ) {
                 batches += 1;
@@ -480,6 +486,12 @@ impl<S: Service> Drop for Engine<S> {
     }
 }
 
+/// Returns the number of datagrams of `mtu` bytes that one system call may send, of at most `segments`: together they
+/// are one datagram for the kernel. At least 1.
+fn batch(segments: usize, mtu: u16) -> usize {
+    segments.min(usize::from(MAX_DATAGRAM) / usize::from(mtu).max(1)).max(1)
+}
+
 /// Returns the next datagrams that a connection may send, and puts their content into `out`, which is cleared before.
 /// There are at most `segments` of them; to an address that is not validated they are sent one by one, within three
 /// times the bytes received from it. `now` is the present time. `None` if nothing may be sent now.
@@ -527,4 +539,18 @@ fn next_transmit(
 fn sni(conn: &quic::Connection) -> Option<String> {
     let data = conn.crypto_session().handshake_data()?;
     data.downcast::<quic::crypto::rustls::HandshakeData>().ok()?.server_name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batch;
+
+    #[test]
+    fn a_batch_is_no_larger_than_a_datagram() {
+        for mtu in [1_200, 1_452, 1_700, 9_000, 32_753, 32_754, 65_507, u16::MAX] {
+            let segments = batch(40, mtu);
+            assert!(segments == 1 || segments * usize::from(mtu) <= 65_507, "{segments} of {mtu}");
+        }
+        assert_eq!([batch(40, 1_452), batch(40, 9_000), batch(40, 65_507), batch(1, 1_200)], [40, 7, 1, 1]);
+    }
 }

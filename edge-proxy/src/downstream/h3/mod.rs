@@ -31,7 +31,7 @@ mod timers;
 mod uni;
 
 pub(crate) use cid::{Handover, Owner as ConnectionIdOwner, Router};
-pub(crate) use config::{EngineConfig, server_config};
+pub(crate) use config::{EngineConfig, QuicServerConfig, server_config};
 pub(crate) use control::{ControlReceiver, EngineControl};
 pub(crate) use engine::open;
 pub(crate) use event::{AcceptedConnection, CloseReason, DropReason, HelloVerdict, RejectedHeads};

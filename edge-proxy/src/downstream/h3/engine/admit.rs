@@ -177,7 +177,9 @@ impl<S: Service> Engine<S> {
                             let _ = self.socket.send(&transmit, &answer);
                             return AdmitOutcome::Nothing;
                         }
-                        match self.endpoint.accept(incoming, now, &mut answer, None) {
+                        let config =
+                            is_same_host(remote.ip(), local_ip).then(|| self.server.same_host.clone());
+                        match self.endpoint.accept(incoming, now, &mut answer, config) {
                             Ok((handle, conn)) => {
                                 self.add(handle, conn, (flow, interface), permit, length);
                                 return AdmitOutcome::New;
@@ -262,5 +264,28 @@ impl<S: Service> Engine<S> {
             told: false,
         });
         self.live += 1;
+    }
+}
+
+/// Returns whether a client at the address `remote` is on this host. `local` is the address that it sent to, `None` if
+/// that is not known. The kernel discards packets of other hosts with such addresses.
+fn is_same_host(remote: IpAddr, local: Option<IpAddr>) -> bool {
+    let remote = remote.to_canonical();
+    remote.is_loopback() || local.is_some_and(|local| local.to_canonical() == remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_host;
+
+    #[test]
+    fn clients_of_the_same_host() {
+        let same = |remote: &str, local: Option<&str>| {
+            is_same_host(remote.parse().unwrap(), local.map(|local| local.parse().unwrap()))
+        };
+        assert!(same("127.0.0.1", Some("127.0.0.53")) && same("::1", None));
+        assert!(same("192.0.2.1", Some("192.0.2.1")) && same("::ffff:192.0.2.1", Some("192.0.2.1")));
+        assert!(!same("192.0.2.1", Some("192.0.2.2")) && !same("192.0.2.1", None));
+        assert!(!same("2001:db8::1", Some("2001:db8::2")));
     }
 }

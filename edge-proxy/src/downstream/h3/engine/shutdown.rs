@@ -45,7 +45,8 @@ impl<S: Service> Engine<S> {
         while let Poll::Ready(Some(command)) = self.control.0.poll_recv(cx) {
             match command {
                 EngineCommand::Reload(server, limits) => {
-                    self.endpoint.set_server_config(Some(server));
+                    self.endpoint.set_server_config(Some(server.network.clone()));
+                    self.server = server;
                     self.shared.set_limits(*limits);
                 }
                 EngineCommand::Shutdown(within) => {

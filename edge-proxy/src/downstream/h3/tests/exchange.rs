@@ -1,9 +1,10 @@
 use super::client::{Answer, RawConnection, endpoint, frame, get, h3_client, headers, reset};
-use super::service::{NAME, on_a_worker, start};
+use super::service::{NAME, Server, on_a_worker, start};
 use crate::downstream::h3::QuicLimits;
 use bytes::{Buf, Bytes};
 use edge_http::BodyLength;
 use edge_http::h3::Code;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -276,5 +277,42 @@ fn early_data() {
             assert_eq!(client.get(path).await.content, b"late", "{path}");
         }
         assert_eq!(server.log.early.get(), 2);
+    });
+}
+
+/// Sends 4 MiB and receives them again, over a connection of a client that accepts datagrams of `most` bytes. Returns the
+/// average size of the datagrams that it received.
+async fn datagram_size(server: &Server, most: u16) -> u64 {
+    let mut config = quinn::EndpointConfig::default();
+    config.max_udp_payload_size(most).unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime)).unwrap();
+    endpoint.set_default_client_config(super::client::config(server));
+    let quic = endpoint.connect(server.address, NAME).unwrap().await.unwrap();
+    let client = RawConnection::of(quic).await;
+    let content: Vec<u8> = (0..4 * 1024 * 1024u32).map(|i| (i >> 4) as u8).collect();
+    let request = [headers("POST", "/x", &[]), frame(edge_http::h3::frame::DATA, &content)].concat();
+    let (mut send, mut receive) = client.quic.open_bi().await.unwrap();
+    let sender = tokio::task::spawn_local(async move {
+        send.write_all(&request).await.unwrap();
+        send.finish().unwrap();
+    });
+    let answer = Answer::parse(&receive.read_to_end(8 << 20).await.unwrap());
+    sender.await.unwrap();
+    assert!(answer.content == content, "{} bytes", answer.content.len());
+    let received = client.quic.stats().udp_rx;
+    received.bytes / received.datagrams
+}
+
+#[test]
+fn a_client_of_the_same_host_gets_datagrams_as_large_as_it_accepts() {
+    on_a_worker(async {
+        let server = start(&QuicLimits::default());
+        let large = datagram_size(&server, 65_527).await;
+        assert!(large > 8_000, "{large} bytes a datagram");
+        let medium = datagram_size(&server, 9_000).await;
+        assert!((4_000..=9_000).contains(&medium), "{medium} bytes a datagram");
+        let usual = datagram_size(&server, 1_472).await;
+        assert!(usual <= 1_472, "{usual} bytes a datagram");
     });
 }

@@ -3,13 +3,12 @@
 use crate::body::{BodyError, BodyPart};
 use crate::downstream::h3::{
     AcceptedConnection, CloseReason, DropReason, EngineConfig, EngineControl, H3Stream, Handover,
-    HelloVerdict, QuicLimits, Service, open, server_config,
+    HelloVerdict, QuicLimits, QuicServerConfig, Service, open, server_config,
 };
 use crate::exchange::{Abort, ClientGone, Downstream};
 use bytes::Bytes;
 use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead};
 use edge_policy::config::Congestion;
-use quinn_proto as quic;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -252,7 +251,7 @@ pub(super) struct Server {
     pub(super) log: Rc<Log>,
     pub(super) control: EngineControl,
     pub(super) task: JoinHandle<io::Result<()>>,
-    pub(super) config: Arc<quic::ServerConfig>,
+    pub(super) config: Arc<QuicServerConfig>,
 }
 
 pub(super) fn start(limits: &QuicLimits) -> Server {
