@@ -7,6 +7,7 @@ use super::downstream::h3;
 use super::error::StartError;
 use super::ktls;
 use super::limits::forward::{ForwardLimiter, ForwardLimiters};
+use super::limits::returning::ReturningClients;
 use super::limits::site::{SiteLimiter, SiteLimiters};
 use super::limits::sketch::{ConnectionPermit, CountMinSketch};
 use super::metrics::counters::{Shard, Shards, SiteShard};
@@ -45,6 +46,8 @@ pub(crate) struct ReloadSurvivors {
     forwards: ForwardLimiters,
     /// The estimated number of connections by client.
     clients: Arc<CountMinSketch>,
+    /// The clients that completed a handshake lately.
+    returning: Arc<ReturningClients>,
     /// The client of the store shared with other edges. `None` if the state belongs to this process.
     pub(crate) shared: Option<Arc<StoreClient>>,
     /// The time at which the proxy was started.
@@ -81,6 +84,7 @@ impl ReloadSurvivors {
             guards: SiteLimiters::new(workers),
             forwards: ForwardLimiters::default(),
             clients: CountMinSketch::new(),
+            returning: ReturningClients::new(Instant::now()),
             shared,
             started: Instant::now(),
             counts: Arc::new(Shards::new(workers)),
@@ -120,6 +124,8 @@ pub(crate) struct Runtime {
     forwards: Vec<Arc<ForwardLimiter>>,
     /// The estimated number of connections by client.
     clients: Arc<CountMinSketch>,
+    /// The clients that completed a handshake lately.
+    pub(crate) returning: Arc<ReturningClients>,
     /// The counters of each worker that belong to no site.
     pub(crate) counts: Arc<Shards<Shard>>,
     /// The counters of requests that matched no site.
@@ -240,6 +246,7 @@ impl Runtime {
             guards,
             forwards,
             clients,
+            returning: lasting.returning.clone(),
             counts,
             nowhere,
             alt_svc,

@@ -22,8 +22,9 @@ MOST = 1.3
 
 
 FOOTNOTES = {
-    "¹": "curl's QUIC library splits the server name over both datagrams of its ClientHello. Until the name is known, edge-proxyd says "
-    "nothing to anybody, so a client whose datagram is lost asks again after its own timer, which is a second.",
+    "¹": "curl's QUIC library splits the server name over both datagrams of its ClientHello. Until the name is known, edge-proxyd "
+    "acknowledges a part only for clients that completed a handshake within the last 12 hours, as the client of these rows has. At "
+    "its first visit a client whose datagram is lost asks again after its own timer, which is a second.",
 }
 
 
@@ -33,16 +34,14 @@ class Table:
     def __init__(self):
         self.rows, self.failed, self.comparisons = [], [], {}
 
-    def row(self, title, unit, figures, most=MOST, slack=0.0, note=None):
-        """Adds a row. It fails if the edge's figure is missing, or above the better peer's by more than `most` and `slack`; with a
-        note, which is a bound and the mark of a footnote, only if it is above that bound, too."""
+    def row(self, title, unit, figures, most=MOST, slack=0.0, mark=""):
+        """Adds a row, with the mark of a footnote. It fails if the edge's figure is missing, or above the better peer's by more than
+        `most` and `slack`."""
         own = figures.get("edge")
         peers = [figure for who, figure in figures.items() if who != "edge" and figure is not None]
         ratio = own / min(peers) if own is not None and peers and min(peers) > 0 else None
         ok = own is not None and (not peers or own <= min(peers) * most + slack)
-        if not ok and own is not None and note and own <= note[0]:
-            return self.add(title, unit, figures, ratio, True, note[1])
-        self.add(title, unit, figures, ratio, ok)
+        self.add(title, unit, figures, ratio, ok, mark)
 
     def bound(self, title, unit, figures, bound):
         """Adds a row whose figure of the edge must not exceed a bound."""
@@ -154,7 +153,7 @@ def handshakes(lab, table, quick):
             table.bound(f"{title}: not completed of {tries}", "", lost, 0 if loss <= 0.1 else tries / 10)
             if not quick:
                 nth = {who: found[int(len(found) * 0.9)] if len(found) > tries / 2 else None for who, found in took.items()}
-                table.row(f"{title}: p90", "s", nth, MOST, 0.1, (2.5 if loss <= 0.1 else 6, "¹"))
+                table.row(f"{title}: p90", "s", nth, MOST, 0.1, "¹")
 
 
 def hello(lab, table, quick):
@@ -176,7 +175,7 @@ def hello(lab, table, quick):
                 took += [first for code, _, first, _ in found if code == 200]
             return min(took) if took else None
 
-        table.row(f"HTTP/3, {title}: first byte", "s", each(lab, measure), MOST, 0.15, (1.4, "¹") if "up" in change else None)
+        table.row(f"HTTP/3, {title}: first byte", "s", each(lab, measure), MOST, 0.15, "¹" if "up" in change else "")
 
 
 def uploads(lab, table, quick):

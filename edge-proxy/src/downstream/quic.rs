@@ -16,6 +16,7 @@ use edge_policy::config::{Listener, Reject};
 use edge_policy::decide::{self, Rejection, Transport};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// The service behind the HTTP/3 engine of one listener on one worker: it decides about connections and serves
 /// requests.
@@ -69,12 +70,16 @@ impl Service for H3Service {
     type Permit = Option<ConnectionPermit>;
 
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
-        let view = self.worker.view();
-        let sni = sni.map(host::normalize);
-        if view.runtime.is_full_for(peer.ip()) {
+        if self.worker.view().runtime.is_full_for(peer.ip()) {
+            let sni = sni.map(host::normalize);
             self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
             return HelloVerdict::Silent;
         }
+        self.confirm(peer, sni)
+    }
+
+    fn confirm(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
+        let sni = sni.map(host::normalize);
         // Address lists are applied to each request instead.
         match self.decide(sni.as_deref()) {
             Ok(_) => HelloVerdict::Accept,
@@ -88,6 +93,15 @@ impl Service for H3Service {
     fn serves(&self, peer: SocketAddr, sni: &str) -> bool {
         let view = self.worker.view();
         !view.runtime.is_full_for(peer.ip()) && self.decide(Some(&host::normalize(sni))).is_ok()
+    }
+
+    fn returns(&self, peer: SocketAddr) -> bool {
+        let view = self.worker.view();
+        view.runtime.returning.contains(peer.ip(), Instant::now()) && !view.runtime.is_full_for(peer.ip())
+    }
+
+    fn completed(&self, peer: SocketAddr) {
+        self.worker.view().runtime.returning.add(peer.ip(), Instant::now());
     }
 
     fn admit(&self, peer: SocketAddr) -> Option<Self::Permit> {

@@ -520,6 +520,10 @@ async fn finish(
                 counts.handshakes.add(1);
                 counts.resumed.add(u64::from(resumed));
             });
+            // The source in a PROXY header is not the one that packets come from.
+            if connection.proxied.is_none() {
+                worker.view().runtime.returning.add(connection.peer.ip(), Instant::now());
+            }
             Some(())
         }
         Some(Err(error)) => {

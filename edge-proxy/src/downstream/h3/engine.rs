@@ -1,6 +1,7 @@
 //! The event loop of the engine: receive datagrams, drive connections, run tasks, send datagrams.
 
 mod admit;
+mod confirm;
 mod shutdown;
 
 use super::amplification::AmplificationLimit;
@@ -79,6 +80,10 @@ struct Entry<C, P> {
     /// The key of the client in the count of pending handshakes. `None` once the handshake is complete, or if the
     /// address was validated by a token.
     handshake_client: Option<IpAddr>,
+    /// True if the connection was created before its server name was known, and the name is not decided about yet.
+    unconfirmed: bool,
+    /// True if the service was notified that the handshake is complete.
+    completed: bool,
     /// True if the connection is in the list of those that may have something to send.
     queued: bool,
     /// True if the service was notified of the connection's end.
@@ -203,6 +208,7 @@ impl<S: Service> Engine<S> {
         again |= self.take_handed_over(cx);
         self.take_commands(cx);
         self.expire(now);
+        self.pass_overdue(now);
         self.drive();
 
         if self.shared.tasks.take() && !self.deferred {
@@ -323,11 +329,21 @@ impl<S: Service> Engine<S> {
         let mut arrived = std::mem::take(&mut self.arrived);
         let mut state = cell.state.borrow_mut();
         state.drive(&self.shared, &mut arrived);
+        if entry.unconfirmed {
+            drop(state);
+            if !self.confirm(index) {
+                arrived.clear();
+                self.arrived = arrived;
+                return;
+            }
+            state = cell.state.borrow_mut();
+        }
+        let Some(Some(entry)) = self.conns.get_mut(index) else { return };
         if entry.user.is_none() && state.opened {
             let opened = AcceptedConnection {
                 peer: state.peer(),
                 local_ip: state.quic.local_ip(),
-                sni: sni(&state.quic),
+                sni: confirm::received_hello(&state.quic).and_then(|hello| hello.0.ok().flatten()),
                 interface: entry.interface,
             };
             entry.user = Some(Rc::new(self.service.opened(opened)));
@@ -343,6 +359,9 @@ impl<S: Service> Engine<S> {
             }
         }
         let (peer, closed) = (state.peer(), state.closed);
+        if state.is_connected() && !std::mem::replace(&mut entry.completed, true) {
+            self.service.completed(peer);
+        }
         let refused = std::mem::take(&mut state.refused);
         drop(state);
         let by_one = entry.interface.is_some();
@@ -452,10 +471,13 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Sets the timer to the earliest deadline of a connection, of the next sweep or of the shutdown. Returns true if
-    /// that has passed already.
+    /// Sets the timer to the earliest deadline of a connection, of a first flight that waits, of the next sweep or of the
+    /// shutdown. Returns true if that has passed already.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
+        if let Some(wait) = self.filter.next_wait() {
+            until = until.min(wait);
+        }
         if let Some(shutdown) = &self.shutdown {
             until = until.min(shutdown.next_step(self.shared.now.get()));
         }
@@ -533,12 +555,6 @@ fn next_transmit(
     }
     limit.hold(transmit, out);
     None
-}
-
-/// Returns the server name in the ClientHello. `None` if it contains none or was not processed yet.
-fn sni(conn: &quic::Connection) -> Option<String> {
-    let data = conn.crypto_session().handshake_data()?;
-    data.downcast::<quic::crypto::rustls::HandshakeData>().ok()?.server_name
 }
 
 #[cfg(test)]

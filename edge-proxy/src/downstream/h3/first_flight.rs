@@ -3,6 +3,21 @@
 //! A first flight is decrypted with the keys derived from the connection ID it chose (RFC 9001 §5.2), its ClientHello
 //! is assembled, and its server name is looked up. Until the name is accepted no packet is sent and no connection
 //! exists; the received datagrams are then passed to QUIC in their order.
+//!
+//! A ClientHello with post-quantum key shares takes two datagrams. If one is lost, the client learns that only from an
+//! acknowledgement of the other; without one it waits for its first probe timeout, which is a second. There are two
+//! grounds to pass a part to QUIC, which acknowledges it:
+//!
+//! - A part contains a whole server name that is served.
+//! - The client is a returning one: a handshake for a served name was completed from its address lately. Its flow is
+//!   passed if it is still incomplete after [`PATIENCE`], unless a whole name in it is not served. Clients that split
+//!   the name over both datagrams, as ngtcp2 and Chromium do, are served by this.
+//!
+//! A piece of a name is no ground, though a stranger might not know it either: each answer to a guess of a piece would
+//! tell how to extend it, byte by byte up to the whole name.
+//!
+//! The server name of such a connection is decided about again once its ClientHello is complete, before more than
+//! acknowledgements is sent; an unknown one ends the connection without a packet.
 
 use super::socket::Datagram;
 use super::{DropReason, QuicLimits};
@@ -12,7 +27,7 @@ use rustls::Side;
 use rustls::quic::{DirectionalKeys, Suite, Version};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The highest number of datagrams of one incomplete first flight. A post-quantum ClientHello takes two, and its
 /// retransmission two more.
@@ -20,6 +35,10 @@ const MAX_DATAGRAMS: usize = 10;
 
 /// The highest number of possible server names that are taken from an incomplete ClientHello.
 const MAX_NAMES: usize = 4;
+
+/// The time for which a first flight of a returning client may be incomplete before its part is passed to QUIC. The
+/// datagrams of one flight are sent together, so that at 0.5 Mbit/s the second arrives 20 ms after the first.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The identity of a first flight: its source address and its destination connection ID.
 pub(super) type Flow = (SocketAddr, Box<[u8]>);
@@ -47,6 +66,8 @@ struct PendingFlow {
     bytes: usize,
     /// The time of the first datagram.
     since: Instant,
+    /// True if the flow is in the queue of those that are passed when they are incomplete for too long.
+    waits: bool,
 }
 
 /// The action for a datagram that was passed to the filter.
@@ -59,6 +80,8 @@ pub(super) enum FilterVerdict {
     /// The ClientHello is incomplete, and its received part contains these possible server names, at least one and at
     /// most [`MAX_NAMES`]. The flow stays pending.
     Part { flow: Flow, names: Vec<String> },
+    /// The ClientHello is incomplete, and its received part contains no possible server name. The flow stays pending.
+    Incomplete(Flow),
     /// The ClientHello is complete, and `sni` is its server name, `None` if it has none. The flow stays pending until
     /// [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`]. `datagrams` are all of the flow, in their
     /// order.
@@ -76,6 +99,9 @@ pub(super) struct FirstFlightFilter {
     pending: VecDeque<(Instant, Flow)>,
     /// The number of pending flows. It can be less than the length of `pending`.
     pending_flows: usize,
+    /// The flows of returning clients with the time from which they are passed if they are pending, the earliest first.
+    /// Entries of flows that are no longer pending may remain until then.
+    waiting: VecDeque<(Instant, Flow)>,
     /// The refused flows with the time of the refusal, the oldest first.
     refused: VecDeque<(Instant, Flow)>,
     /// The number of bytes of the datagrams of all pending flows.
@@ -95,6 +121,7 @@ impl FirstFlightFilter {
             flows: HashMap::new(),
             pending: VecDeque::new(),
             pending_flows: 0,
+            waiting: VecDeque::new(),
             refused: VecDeque::new(),
             bytes: 0,
             limits,
@@ -155,7 +182,8 @@ impl FirstFlightFilter {
                     Err(MalformedHello) => return self.malformed(now, flow),
                 }
                 self.make_room(datagram.data.len());
-                let pending = PendingFlow { keys, crypto, datagrams: Vec::new(), bytes: 0, since: now };
+                let (datagrams, bytes, waits) = (Vec::new(), 0, false);
+                let pending = PendingFlow { keys, crypto, datagrams, bytes, since: now, waits };
                 self.flows.insert(flow.clone(), FlowState::Pending(Box::new(pending)));
                 self.pending.push_back((now, flow.clone()));
                 self.pending_flows += 1;
@@ -186,7 +214,11 @@ impl FirstFlightFilter {
                 let parts = pending.crypto.parts();
                 let names: Vec<String> =
                     parts.flat_map(client_hello::names).take(MAX_NAMES).map(str::to_owned).collect();
-                if names.is_empty() { FilterVerdict::Drop(None) } else { FilterVerdict::Part { flow, names } }
+                if names.is_empty() {
+                    FilterVerdict::Incomplete(flow)
+                } else {
+                    FilterVerdict::Part { flow, names }
+                }
             }
             Ok(Some(hello)) => {
                 let sni = hello.sni.map(str::to_owned);
@@ -196,8 +228,43 @@ impl FirstFlightFilter {
         }
     }
 
-    /// Takes the datagrams of a pending flow, whose [`FilterVerdict::Part`] was accepted. The flow stays pending until
-    /// [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`]. Empty for other flows.
+    /// Begins the wait of [`PATIENCE`] for the rest of a pending flow of a returning client. No effect if it has begun,
+    /// or as many flows as may be pending wait already.
+    pub(super) fn wait(&mut self, now: Instant, flow: Flow) {
+        if let Some(FlowState::Pending(pending)) = self.flows.get_mut(&flow)
+            && !pending.waits
+            && self.waiting.len() < self.limits.pending_flows
+        {
+            pending.waits = true;
+            self.waiting.push_back((now + PATIENCE, flow));
+        }
+    }
+
+    /// Ends the wait for the rest of a pending flow, whose received part was not accepted: it is not passed before its
+    /// ClientHello is complete.
+    pub(super) fn stop_waiting(&mut self, flow: &Flow) {
+        if let Some(FlowState::Pending(pending)) = self.flows.get_mut(flow) {
+            pending.waits = false;
+        }
+    }
+
+    /// Returns the time from which [`FirstFlightFilter::next_overdue`] may return a flow. `None` if no flow waits.
+    pub(super) fn next_wait(&self) -> Option<Instant> {
+        self.waiting.front().map(|(until, _)| *until)
+    }
+
+    /// Returns a pending flow for whose rest the wait is over, each once. `None` if there is none.
+    pub(super) fn next_overdue(&mut self, now: Instant) -> Option<Flow> {
+        while let Some((_, flow)) = self.waiting.pop_front_if(|(until, _)| *until <= now) {
+            if matches!(self.flows.get(&flow), Some(FlowState::Pending(pending)) if pending.waits) {
+                return Some(flow);
+            }
+        }
+        None
+    }
+
+    /// Takes the datagrams of a pending flow that is to be passed though its ClientHello is incomplete. The flow stays
+    /// pending until [`FirstFlightFilter::accept`] or [`FirstFlightFilter::refuse`]. Empty for other flows.
     pub(super) fn take(&mut self, flow: &Flow) -> Vec<Datagram> {
         match self.flows.get_mut(flow) {
             Some(FlowState::Pending(pending)) => std::mem::take(&mut pending.datagrams),

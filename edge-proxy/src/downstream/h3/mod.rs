@@ -21,6 +21,7 @@ mod packet_keys;
 mod paths;
 mod pending_handshakes;
 mod receive_window;
+mod received_hello;
 mod requests;
 mod service;
 mod socket;

@@ -3,7 +3,10 @@
 //! quinn-proto processes padding byte by byte as frames: if a client fills the packet of a short request up to 1,444
 //! bytes, that costs more than the request. Once a payload is decrypted, the frames other than padding are moved
 //! together.
+//!
+//! The same layer reads the ClientHello, so that the engine learns the server name also if TLS rejects it.
 
+use super::received_hello::HelloReader;
 use bytes::BytesMut;
 use edge_http::h3::padding;
 use quinn_proto::crypto::{
@@ -30,57 +33,66 @@ impl ServerConfig for UnpaddingConfig {
     }
 
     fn start_session(self: Arc<Self>, version: u32, parameters: &TransportParameters) -> Box<dyn Session> {
-        Box::new(UnpaddingSession(self.0.clone().start_session(version, parameters)))
+        let tls = self.0.clone().start_session(version, parameters);
+        Box::new(UnpaddingSession { tls, hello: HelloReader::Incomplete(Vec::new()) })
     }
 }
 
 /// A session whose keys remove padding from received packets, except from Initial packets.
-struct UnpaddingSession(Box<dyn Session>);
+struct UnpaddingSession {
+    /// The session of TLS.
+    tls: Box<dyn Session>,
+    /// The ClientHello of the session.
+    hello: HelloReader,
+}
 
 impl Session for UnpaddingSession {
     fn initial_keys(&self, destination: &ConnectionId, side: Side) -> Keys {
-        self.0.initial_keys(destination, side)
+        self.tls.initial_keys(destination, side)
     }
 
+    /// Returns the [`ReceivedHello`](super::received_hello::ReceivedHello) once the ClientHello is complete.
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        self.0.handshake_data()
+        let hello = self.hello.received()?;
+        Some(Box::new(hello.clone()))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
-        self.0.peer_identity()
+        self.tls.peer_identity()
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
-        let (header, packet) = self.0.early_crypto()?;
+        let (header, packet) = self.tls.early_crypto()?;
         Some((header, Box::new(UnpaddingKey(packet))))
     }
 
     fn early_data_accepted(&self) -> Option<bool> {
-        self.0.early_data_accepted()
+        self.tls.early_data_accepted()
     }
 
     fn is_handshaking(&self) -> bool {
-        self.0.is_handshaking()
+        self.tls.is_handshaking()
     }
 
     fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
-        self.0.read_handshake(bytes)
+        self.hello.read(bytes);
+        self.tls.read_handshake(bytes)
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
-        self.0.transport_parameters()
+        self.tls.transport_parameters()
     }
 
     fn write_handshake(&mut self, out: &mut Vec<u8>) -> Option<Keys> {
-        self.0.write_handshake(out).map(keys)
+        self.tls.write_handshake(out).map(keys)
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
-        self.0.next_1rtt_keys().map(packet_keys)
+        self.tls.next_1rtt_keys().map(packet_keys)
     }
 
     fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
-        self.0.is_valid_retry(original, header, payload)
+        self.tls.is_valid_retry(original, header, payload)
     }
 
     fn export_keying_material(
@@ -89,7 +101,7 @@ impl Session for UnpaddingSession {
         label: &[u8],
         context: &[u8],
     ) -> Result<(), ExportKeyingMaterialError> {
-        self.0.export_keying_material(out, label, context)
+        self.tls.export_keying_material(out, label, context)
     }
 }
 

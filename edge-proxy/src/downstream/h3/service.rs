@@ -16,11 +16,29 @@ pub(crate) trait Service: 'static {
     /// the server name, `None` if there is none.
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
 
+    /// Returns the verdict on a client whose connection was created before its ClientHello was complete, or after a
+    /// Retry, before anything that TLS answers is sent to it. The connection may be counted for its client already. The
+    /// verdict of [`Service::hello`] unless it is implemented.
+    fn confirm(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
+        self.hello(peer, sni)
+    }
+
     /// Returns whether a client with this server name would be accepted. It is called for a possible name in a
     /// ClientHello whose rest is missing, so it must have no side effects. Returns false unless it is implemented.
     fn serves(&self, _peer: SocketAddr, _sni: &str) -> bool {
         false
     }
+
+    /// Returns whether a handshake for a served name was completed from this address lately, and the client would be
+    /// accepted with a served name. Part of its first flight may then be acknowledged before its server name is known.
+    /// Returns false unless it is implemented.
+    fn returns(&self, _peer: SocketAddr) -> bool {
+        false
+    }
+
+    /// Receives that a handshake was completed, which validates the client's address. Does nothing unless it is
+    /// implemented.
+    fn completed(&self, _peer: SocketAddr) {}
 
     /// Returns the permit for a connection whose client's address was just validated. `None` if the client has too
     /// many connections; the connection is then closed or refused.

@@ -66,6 +66,11 @@ impl QuicConnection {
         }
     }
 
+    /// Returns whether the handshake was completed, which proves that the client receives at its address.
+    pub(in super::super) const fn is_connected(&self) -> bool {
+        self.connected.is_some()
+    }
+
     /// Returns whether no request is in flight and all output of responses has been acknowledged.
     pub(in super::super) fn is_idle(&mut self) -> bool {
         // This side's control stream is always there.

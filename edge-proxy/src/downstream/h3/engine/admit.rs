@@ -70,6 +70,19 @@ impl<S: Service> Engine<S> {
         issuer.or_else(|| self.successor.as_ref().filter(serves))
     }
 
+    /// Passes the first flights of returning clients to QUIC whose rest has not arrived in time.
+    pub(super) fn pass_overdue(&mut self, now: Instant) {
+        while let Some(flow) = self.filter.next_overdue(now) {
+            self.pass_part(now, flow);
+        }
+    }
+
+    /// Passes the received part of a pending flow to QUIC. Its server name is decided about when the rest has arrived.
+    fn pass_part(&mut self, now: Instant, flow: Flow) {
+        let datagrams = self.filter.take(&flow);
+        self.apply_verdict(now, flow, (HelloVerdict::Accept, false), datagrams);
+    }
+
     /// Passes a datagram with an unknown connection ID through the filter of first flights, and acts on the verdict:
     /// passes it to QUIC, reports that it was dropped, or asks the service about the server name.
     fn filter_datagram(&mut self, datagram: Datagram) {
@@ -82,12 +95,18 @@ impl<S: Service> Engine<S> {
             }
             FilterVerdict::Hello { flow, sni, datagrams } => {
                 let hello = self.service.hello(peer, sni.as_deref());
-                self.apply_verdict(now, flow, hello, datagrams);
+                self.apply_verdict(now, flow, (hello, true), datagrams);
             }
             FilterVerdict::Part { flow, names } => {
                 if names.iter().any(|name| self.service.serves(peer, name)) {
-                    let datagrams = self.filter.take(&flow);
-                    self.apply_verdict(now, flow, HelloVerdict::Accept, datagrams);
+                    self.pass_part(now, flow);
+                } else {
+                    self.filter.stop_waiting(&flow);
+                }
+            }
+            FilterVerdict::Incomplete(flow) => {
+                if self.service.returns(peer) {
+                    self.filter.wait(now, flow);
                 }
             }
         }
@@ -96,8 +115,15 @@ impl<S: Service> Engine<S> {
     /// Applies the service's verdict on a pending flow: passes its datagrams to QUIC if the client is to get a
     /// connection or an alert. The flow becomes accepted if that opens a connection, else refused; after a Retry it is
     /// removed from the filter. A flow that is to get an answer is dropped and refused if there are too many
-    /// connections.
-    fn apply_verdict(&mut self, now: Instant, flow: Flow, hello: HelloVerdict, datagrams: Vec<Datagram>) {
+    /// connections. `confirmed` is false if the ClientHello is incomplete, so that the connection's server name is still
+    /// to be decided about.
+    fn apply_verdict(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        (hello, confirmed): (HelloVerdict, bool),
+        datagrams: Vec<Datagram>,
+    ) {
         let mut added = false;
         if hello != HelloVerdict::Silent && self.live >= self.shared.limits().connections {
             self.service.dropped(flow.0, DropReason::Overload);
@@ -105,7 +131,7 @@ impl<S: Service> Engine<S> {
         }
         if hello != HelloVerdict::Silent {
             for datagram in datagrams {
-                match self.feed(datagram, Some((&flow, hello)), false) {
+                match self.feed(datagram, Some((&flow, hello, confirmed)), false) {
                     AdmitOutcome::Nothing => {}
                     AdmitOutcome::New => added = true,
                     // The client continues with another connection ID, or with this one if the Retry is lost.
@@ -126,7 +152,15 @@ impl<S: Service> Engine<S> {
     /// client is sent a Retry instead if there are too many pending handshakes, and refused if the service grants no
     /// permit for its validated address or there are too many connections. `ours` is true if the connection ID was
     /// issued here, which validates the address.
-    fn feed(&mut self, datagram: Datagram, admit: Option<(&Flow, HelloVerdict)>, ours: bool) -> AdmitOutcome {
+    ///
+    /// The third value of `admit` is false if the ClientHello is incomplete. The server name is then decided about when
+    /// it is complete, as it is after a Retry, since only the first flight before that was filtered.
+    fn feed(
+        &mut self,
+        datagram: Datagram,
+        admit: Option<(&Flow, HelloVerdict, bool)>,
+        ours: bool,
+    ) -> AdmitOutcome {
         let now = self.shared.now.get();
         let Datagram { remote, local_ip, ecn, interface, data } = datagram;
         let length = data.len();
@@ -156,8 +190,9 @@ impl<S: Service> Engine<S> {
             Some(DatagramEvent::NewConnection(incoming)) => {
                 let mut answer = Vec::new();
                 let proved = incoming.remote_address_validated();
+                let confirmed = admit.is_some_and(|(_, _, confirmed)| confirmed);
                 let admitted = match admit {
-                    Some((flow, HelloVerdict::Accept)) => Some(flow.clone()),
+                    Some((flow, HelloVerdict::Accept, _)) => Some(flow.clone()),
                     None if proved && self.shutdown.as_ref().is_none_or(|shutdown| !shutdown.called) => {
                         Some((remote, incoming.orig_dst_cid().as_ref().into()))
                     }
@@ -181,18 +216,18 @@ impl<S: Service> Engine<S> {
                             is_same_host(remote.ip(), local_ip).then(|| self.server.same_host.clone());
                         match self.endpoint.accept(incoming, now, &mut answer, config) {
                             Ok((handle, conn)) => {
-                                self.add(handle, conn, (flow, interface), permit, length);
+                                self.add(handle, conn, (flow, interface, confirmed), permit, length);
                                 return AdmitOutcome::New;
                             }
                             Err(error) => {
-                                if let Some(transmit) = error.response {
+                                if let Some(transmit) = error.response.filter(|_| confirmed) {
                                     // A blocked socket is not waited for: the client sends its first flight again.
                                     let _ = self.socket.send(&transmit, &answer);
                                 }
                             }
                         }
                     }
-                    (None, Some((_, HelloVerdict::Alert))) => {
+                    (None, Some((_, HelloVerdict::Alert, _))) => {
                         let transmit = self.endpoint.refuse(incoming, &mut answer);
                         let _ = self.socket.send(&transmit, &answer);
                     }
@@ -219,14 +254,14 @@ impl<S: Service> Engine<S> {
         )
     }
 
-    /// Adds a connection whose first datagram has `length` bytes, with its flow and the index of its interface.
-    /// Without a permit, the client's address is not validated: its handshake is counted and the anti-amplification
-    /// limit applies.
+    /// Adds a connection whose first datagram has `length` bytes, with its flow, the index of its interface, and true if
+    /// its server name was accepted already. Without a permit, the client's address is not validated: its handshake is
+    /// counted and the anti-amplification limit applies.
     fn add(
         &mut self,
         handle: ConnectionHandle,
         conn: quic::Connection,
-        (flow, interface): (Flow, Option<u32>),
+        (flow, interface, confirmed): (Flow, Option<u32>, bool),
         permit: Option<S::Permit>,
         length: usize,
     ) {
@@ -260,6 +295,8 @@ impl<S: Service> Engine<S> {
             flow,
             armed: None,
             handshake_client,
+            unconfirmed: !confirmed,
+            completed: false,
             queued: false,
             told: false,
         });
