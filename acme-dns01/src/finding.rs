@@ -7,8 +7,11 @@
 pub struct Finding {
     /// Subject of the finding, such as a domain name, provider or file.
     pub about: String,
-    /// `true` if the check passed. `false` requires a change by the user.
+    /// `true` if the check passed. `false` requires a change by the user, unless it is a warning.
     pub fine: bool,
+    /// `true` if the check failed, but certificates are obtained and served nevertheless, or the next run corrects what it
+    /// found.
+    pub warning: bool,
     /// Result of the check. For a fault, it names the fix.
     pub message: String,
 }
@@ -16,12 +19,18 @@ pub struct Finding {
 impl Finding {
     /// Creates a finding for a check that passed.
     pub fn fine(about: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { about: about.into(), fine: true, message: message.into() }
+        Self { about: about.into(), fine: true, warning: false, message: message.into() }
     }
 
     /// Creates a finding for a check that failed. The message must name the fix.
     pub fn fault(about: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { about: about.into(), fine: false, message: message.into() }
+        Self { about: about.into(), fine: false, warning: false, message: message.into() }
+    }
+
+    /// Creates a finding for a check that failed without keeping certificates from being obtained and served. The message
+    /// must name the fix.
+    pub fn warning(about: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { warning: true, ..Self::fault(about, message) }
     }
 
     /// Creates a finding that passed for `Ok` and failed for `Err`.

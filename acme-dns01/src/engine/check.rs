@@ -10,6 +10,7 @@ use crate::finding::Finding;
 use crate::machine::{AcmeError, ErrorKind, TxtRecord};
 use crate::name::Name;
 use crate::propagation::LookupMode;
+use crate::provider::Readiness;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 
@@ -98,6 +99,10 @@ impl<'e> Checker<'e> {
         let mut findings = self.authorities(certificates).await;
         for (name, provider) in &self.engine.locator.providers {
             let about = format!("provider {name}");
+            if let Readiness::NotReady { reason, .. } = provider.readiness().await {
+                findings.push(Finding::fault(about, reason));
+                continue;
+            }
             match provider.check().await {
                 Ok(lines) if lines.is_empty() => findings.push(Finding::fine(about, "configured")),
                 Ok(lines) => {
@@ -146,7 +151,7 @@ impl<'e> Checker<'e> {
             let ari = if found.directory.renewal_info.is_some() { "with ARI" } else { "without ARI" };
             findings.push(if ahead.abs() > 60 {
                 let message = format!("reached, {ari}; the local clock is {ahead} s ahead: set it right");
-                Finding::fault(about.clone(), message)
+                Finding::warning(about.clone(), message)
             } else {
                 Finding::fine(about.clone(), format!("reached, {ari}"))
             });
@@ -202,7 +207,7 @@ impl<'e> Checker<'e> {
             (true, Condition::Valid) => Finding::fine(about, "a valid pair"),
             (true, condition) => Finding::fine(about, condition.to_string()),
             (false, condition) => {
-                Finding::fault(about, format!("{condition}: it is replaced by the next run"))
+                Finding::warning(about, format!("{condition}: it is replaced by the next run"))
             }
         });
         findings

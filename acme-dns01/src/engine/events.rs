@@ -1,5 +1,6 @@
 //! Events of the engine, for observers.
 
+use super::locator::HeldBack;
 use crate::machine::{Alert, Record};
 use crate::time::Time;
 use std::fmt;
@@ -79,14 +80,18 @@ pub enum EngineEvent {
     TakenOver(String),
     /// Owner, group or mode of files was corrected. The text says what was changed.
     Corrected(String),
+    /// The certificate is held back, since a DNS provider that it may need is not ready. Nothing is ordered for it.
+    HeldBack(HeldBack),
+    /// The certificate is not held back any more. The text is the configured name of the provider that was waited for.
+    Released(String),
     /// Information for the user.
     Note(String),
 }
 
 impl EngineEvent {
     /// Returns `true` for [`Abandoned`](Self::Abandoned), [`Alert`](Self::Alert), [`AlertLost`](Self::AlertLost),
-    /// [`Error`](Self::Error), [`Failed`](Self::Failed), [`Lost`](Self::Lost), [`RolledBack`](Self::RolledBack) and
-    /// [`Undeployed`](Self::Undeployed).
+    /// [`Error`](Self::Error), [`Failed`](Self::Failed), [`HeldBack`](Self::HeldBack), [`Lost`](Self::Lost),
+    /// [`RolledBack`](Self::RolledBack) and [`Undeployed`](Self::Undeployed).
     #[must_use]
     pub const fn needs_attention(&self) -> bool {
         matches!(
@@ -96,6 +101,7 @@ impl EngineEvent {
                 | Self::AlertLost(_)
                 | Self::Error(_)
                 | Self::Failed { .. }
+                | Self::HeldBack(_)
                 | Self::Lost(_)
                 | Self::RolledBack(_)
                 | Self::Undeployed { .. }
@@ -170,6 +176,10 @@ impl fmt::Display for EngineEvent {
             Self::AlertLost(reason) => write!(f, "an alert could not be sent: {reason}"),
             Self::TakenOver(serial) => write!(f, "in use here: serial {serial}"),
             Self::Corrected(what) => write!(f, "corrected: {what}"),
+            Self::HeldBack(held) => write!(f, "held back, nothing is ordered: {held}"),
+            Self::Released(provider) => {
+                write!(f, "no longer held back: the provider {provider} is ready, or not needed any more")
+            }
             Self::Note(text) => f.write_str(text),
         }
     }

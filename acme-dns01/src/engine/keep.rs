@@ -14,7 +14,8 @@ const LOCK_RETRY: Duration = Duration::from_secs(30);
 
 /// Prepares a certificate and runs a round, again and again until the engine is stopped. The pause between rounds ends
 /// when the round's outcome says (at once after an issuance, after [`LOCK_RETRY`] if another process holds the lock),
-/// within the limits of [`LOOK`].
+/// within the limits of [`LOOK`]. While the certificate is held back, it ends after a minute at the latest, or when the
+/// provider is ready.
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
     while !engine.is_stopping() {
         engine.prepare_or_report(&certificate).await;
@@ -23,9 +24,10 @@ pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
             RoundOutcome::Issued => now(),
             RoundOutcome::NotDue { until, .. } => until,
             RoundOutcome::Failed { retry_at, .. } => retry_at,
+            RoundOutcome::HeldBack { until, .. } => until,
             RoundOutcome::Locked => now().after(LOCK_RETRY),
         };
         let pause = until.since(now()).clamp(LOOK.0, LOOK.1);
-        engine.sleep(pause).await;
+        engine.sleep_or_release(&certificate.spec.id, pause).await;
     }
 }

@@ -1,10 +1,12 @@
 //! Location of a challenge's TXT record: provider and zone.
 
+use super::choice::{Answer, Choice, choose};
 use crate::dns::{Dns, DnsError, Target};
 use crate::machine::{AcmeError, ErrorKind, TxtRecord};
-use crate::propagation::LookupMode;
-use crate::provider::{Coverage, Provider, ProviderError, ZoneMatch};
+use crate::provider::{Coverage, Provider, ProviderError, Readiness};
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 /// Converts an error of a DNS provider, with its Retry-After: a transient error remains transient, and a permanent one
@@ -12,6 +14,18 @@ use std::sync::Arc;
 pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
     let kind = if error.transient { ErrorKind::Transient } else { ErrorKind::Local };
     AcmeError::new(kind, error.to_string()).after(error.retry_after)
+}
+
+/// Returns the answer of a provider to the question for the zone of a target. One that is not ready is not asked.
+async fn answer(provider: &dyn Provider, target: &Target) -> Answer {
+    if let Readiness::NotReady { reach, reason } = provider.readiness().await {
+        return Answer::NotReady(reach, reason);
+    }
+    match provider.zone(&target.name, &target.zone).await {
+        Ok(Some(found)) => Answer::Zone(found),
+        Ok(None) => Answer::None,
+        Err(error) => Answer::Failed(provider_error(&error)),
+    }
 }
 
 /// DNS lookups, and the configured DNS providers by name in the order of configuration.
@@ -22,31 +36,38 @@ pub(super) struct Locator {
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// Returns the rank of a provider's match for a target; the highest is preferred:
-///
-/// - 6: the provider has the name itself ([`Coverage::Name`])
-/// - 5: an active zone that is the target's or, in resolver mode, one with a longer name, since resolvers do not reveal
-///   a delegation of the challenge name itself
-/// - 4: the target's zone, not active
-/// - 3 ([`MIN_RANK`]): any zone ([`Coverage::Any`])
-/// - 1: another zone, where the CA would not look
-fn rank(found: &ZoneMatch, target: &Target, mode: LookupMode) -> u8 {
-    match &found.coverage {
-        Coverage::Name => 6,
-        Coverage::Zone { apex, active } if apex.eq_ignore_ascii_case(&target.zone) => 4 + u8::from(*active),
-        // Resolvers do not reveal a delegation of the challenge name itself.
-        Coverage::Zone { apex, active: true }
-            if mode == LookupMode::Resolvers && apex.len() > target.zone.len() =>
-        {
-            5
-        }
-        Coverage::Any => MIN_RANK,
-        Coverage::Zone { .. } => 1,
+/// A provider that is not ready, for which a certificate is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldBack {
+    /// Configured name of the provider.
+    pub provider: String,
+    /// Description of what the provider lacks, with the fix.
+    pub reason: String,
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the provider {} is not ready: {}", self.provider, self.reason)
     }
 }
 
-/// Lowest rank of a match that may be used: the CA would not see a record published by a match below.
-const MIN_RANK: u8 = 3;
+/// Error of locating a record.
+enum LocateError {
+    /// A provider that may be needed is not ready.
+    HeldBack(HeldBack),
+    /// The lookup failed, or no provider can be used.
+    Failed(AcmeError),
+}
+
+impl From<LocateError> for AcmeError {
+    fn from(error: LocateError) -> Self {
+        match error {
+            LocateError::HeldBack(held) => Self::new(ErrorKind::Transient, held.to_string()),
+            LocateError::Failed(error) => error,
+        }
+    }
+}
 
 impl Locator {
     /// Returns the provider with this configured name. `None` if there is none.
@@ -54,74 +75,93 @@ impl Locator {
         self.providers.iter().find(|(known, _)| known == name).map(|(_, provider)| provider)
     }
 
+    /// Returns the provider for which a certificate with these challenge names is held back: one that is not ready, and
+    /// that has the zone of a name as far as is known, or may have it while no other provider has. `allowed` are the names
+    /// of the providers that may be used; all if empty. `None` if every name can do without the providers that are not
+    /// ready, and for names whose zone cannot be looked up. The DNS and the services are asked only if a provider is not
+    /// ready.
+    pub(super) async fn held_back(&self, names: &BTreeSet<String>, allowed: &[String]) -> Option<HeldBack> {
+        let mut waits = false;
+        for (_, provider) in self.allowed(allowed) {
+            waits |= provider.readiness().await != Readiness::Ready;
+        }
+        if !waits {
+            return None;
+        }
+        for name in names {
+            if let Err(LocateError::HeldBack(held)) = self.find(name, allowed).await {
+                return Some(held);
+            }
+        }
+        None
+    }
+
+    /// Returns the providers with the names `allowed`, or all if that is empty, in the order of configuration.
+    fn allowed(&self, allowed: &[String]) -> impl Iterator<Item = &(String, Arc<dyn Provider>)> {
+        self.providers.iter().filter(move |(known, _)| allowed.is_empty() || allowed.contains(known))
+    }
+
     /// Finds zone and provider of a challenge's TXT record. The zone is that of the DNS, after CNAME records. The
-    /// provider is the one with the match of the highest [`rank`], the first in the order of configuration of several.
-    /// `allowed` are the names of the providers to ask; all if empty. Providers are asked concurrently. The returned
-    /// record has neither value nor id, and is not published.
+    /// provider is that of [`choose`]. `allowed` are the names of the providers to ask; all if empty. Providers are asked
+    /// concurrently. The returned record has neither value nor id, and is not published.
     ///
     /// # Errors
-    /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone;
-    /// a transient error for other DNS errors; and, without a match of at least [`MIN_RANK`], the first transient error of
-    /// a provider, or else the last permanent one. A match of [`MIN_RANK`] is not used while another provider has a
-    /// transient error, since that one may have the zone.
+    /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone; a
+    /// transient error for other DNS errors, and if a provider that may be needed is not ready; and, without a match that
+    /// may be used, the first transient error of a provider, or else the last permanent one.
     pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
-        let target = self.dns.target(name).await.map_err(|error| match error {
-            DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
-                AcmeError::new(ErrorKind::Local, error.to_string())
+        self.find(name, allowed).await.map_err(AcmeError::from)
+    }
+
+    /// Does the work of [`locate`](Self::locate).
+    ///
+    /// # Errors
+    /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, and [`LocateError::Failed`] for
+    /// every other error.
+    async fn find(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, LocateError> {
+        let failed = |kind, why: String| Err(LocateError::Failed(AcmeError::new(kind, why)));
+        let target = match self.dns.target(name).await {
+            Ok(target) => target,
+            Err(error @ (DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. })) => {
+                return failed(ErrorKind::Local, error.to_string());
             }
-            error => AcmeError::new(ErrorKind::Transient, format!("{name}: {error}")),
-        })?;
-        let asked: Vec<&(String, Arc<dyn Provider>)> = self
-            .providers
-            .iter()
-            .filter(|(known, _)| allowed.is_empty() || allowed.contains(known))
-            .collect();
+            Err(error) => return failed(ErrorKind::Transient, format!("{name}: {error}")),
+        };
+        let asked: Vec<&(String, Arc<dyn Provider>)> = self.allowed(allowed).collect();
         let mut answers = Vec::new();
         for (_, provider) in &asked {
-            answers.push(provider.zone(&target.name, &target.zone));
+            answers.push(answer(&**provider, &target));
         }
         let answers = join_all(answers).await;
-        let mut best: Option<(u8, &str, ZoneMatch)> = None;
-        let mut failed: Option<AcmeError> = None;
-        for ((known, _), answer) in asked.iter().zip(answers) {
-            match answer {
-                Ok(Some(found)) => {
-                    let rank = rank(&found, &target, self.dns.mode);
-                    if best.as_ref().is_none_or(|(other, ..)| rank > *other) {
-                        best = Some((rank, known, found));
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    // Of several errors, a transient one is preferred.
-                    let error = provider_error(&error);
-                    if failed.as_ref().is_none_or(|first| !first.is_transient()) {
-                        failed = Some(error);
-                    }
-                }
-            }
-        }
-        match (best, failed) {
-            (Some((MIN_RANK, ..)), Some(error)) if error.is_transient() => Err(error),
-            (Some((rank, provider, found)), _) if rank >= MIN_RANK => Ok(TxtRecord {
-                provider: provider.to_owned(),
+        let name_of = |at: usize| asked.get(at).map_or("", |(known, _)| known.as_str());
+        match choose(&target, self.dns.mode, &answers) {
+            Choice::Use(at, found) => Ok(TxtRecord {
+                provider: name_of(at).to_owned(),
                 zone: found.id,
                 name: target.name,
                 value: String::new(),
                 id: None,
                 published: false,
             }),
-            (_, Some(error)) => Err(error),
-            (Some((_, provider, found)), None) => {
+            Choice::Wait(at) => {
+                let reason = match answers.into_iter().nth(at) {
+                    Some(Answer::NotReady(_, reason)) => reason,
+                    _ => String::new(),
+                };
+                Err(LocateError::HeldBack(HeldBack { provider: name_of(at).to_owned(), reason }))
+            }
+            Choice::Failed(error) => Err(LocateError::Failed(error)),
+            Choice::Nothing(Some((at, found))) => {
                 let (apex, zone) = (found.coverage.apex().unwrap_or_default(), &target.zone);
                 let why = format!(
-                    "{} is in the zone {zone}, which no provider has; {provider} has {apex} only, where the CA would not look: \
+                    "{} is in the zone {zone}, which no provider has; {} has {apex} only, where the CA would not look: \
                      add a provider for {zone}, or point _acme-challenge elsewhere by a CNAME",
-                    target.name
+                    target.name,
+                    name_of(at)
                 );
-                Err(AcmeError::new(ErrorKind::Local, why))
+                failed(ErrorKind::Local, why)
             }
-            (None, None) => {
+            Choice::Nothing(None) => {
                 let asked: Vec<&str> = asked.iter().map(|(known, _)| known.as_str()).collect();
                 let asked = if asked.is_empty() { "none is configured".to_owned() } else { asked.join(", ") };
                 let why = format!(
@@ -129,7 +169,7 @@ impl Locator {
                      Cloudflare Zone:Read, or its id in `zones`), or point _acme-challenge to another zone by a CNAME",
                     target.zone, target.name
                 );
-                Err(AcmeError::new(ErrorKind::Local, why))
+                failed(ErrorKind::Local, why)
             }
         }
     }

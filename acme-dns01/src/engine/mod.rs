@@ -3,9 +3,11 @@
 mod accounts;
 mod adopter;
 mod check;
+mod choice;
 mod deployer;
 mod events;
 mod follow;
+mod holding;
 mod inspect;
 mod issuer;
 mod keep;
@@ -19,6 +21,7 @@ pub use crate::finding::Finding;
 pub use accounts::{Authority, account_key};
 pub use events::{EngineEvent, Observer};
 pub use inspect::inspect;
+pub use locator::HeldBack;
 pub use reporter::Counts;
 pub use round::{CertificateRound, RoundOutcome};
 

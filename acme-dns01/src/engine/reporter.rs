@@ -1,6 +1,7 @@
 //! Events, alerts and counters of the engine.
 
 use super::events::{EngineEvent, Observer};
+use super::holding::Holding;
 use crate::alert::AlertSink;
 use crate::client::now;
 use crate::machine::{Alert, Record};
@@ -54,6 +55,8 @@ pub(super) struct Reporter {
     counts: Mutex<Counts>,
     /// Failures of the store, by certificate id. Entries are removed when the store works again.
     stores: Mutex<BTreeMap<String, StoreFailures>>,
+    /// Certificates that are held back, by id.
+    holdings: Mutex<BTreeMap<String, Holding>>,
 }
 
 /// Locks a mutex, even if a thread panicked while it held the lock.
@@ -65,6 +68,11 @@ impl Reporter {
     /// Returns the counters so far.
     pub(super) fn counts(&self) -> Counts {
         lock(&self.counts).clone()
+    }
+
+    /// Returns the certificates that are held back, locked until the guard is dropped.
+    pub(super) fn holdings(&self) -> MutexGuard<'_, BTreeMap<String, Holding>> {
+        lock(&self.holdings)
     }
 
     /// Passes an event to the observer, if there is one.

@@ -1,8 +1,9 @@
 //! A round: all due actions of one certificate, under its lock.
 
+use super::holding::{HOLD_PAUSE, needs_provider};
 use super::inspect::inspect;
 use super::issuer::Issuer;
-use super::{Certificate, Engine, EngineEvent};
+use super::{Certificate, Engine, EngineEvent, HeldBack};
 use crate::client::{now, self_signed};
 use crate::condition::StoredPair;
 use crate::lifetime::Origin;
@@ -57,6 +58,13 @@ pub enum RoundOutcome {
         /// Error message, for display.
         reason: String,
     },
+    /// The certificate is due, but a DNS provider that it may need is not ready, so nothing was ordered.
+    HeldBack {
+        /// Time at which the provider is asked again.
+        until: Time,
+        /// The provider, and the reason.
+        held: HeldBack,
+    },
     /// Another process holds the lock of the certificate, so nothing was done.
     Locked,
 }
@@ -69,13 +77,15 @@ impl RoundOutcome {
 }
 
 /// The run of one certificate's machine under the certificate's lock. `issued` is `true` once a certificate was
-/// installed, and `unwritten` counts consecutive failures to write the journal.
+/// installed, `unwritten` counts consecutive failures to write the journal, and `held` is the provider that is not ready
+/// and that the certificate may need.
 pub(super) struct Round<'e> {
     engine: &'e Engine,
     certificate: &'e Certificate,
     lock: Lock,
     issued: bool,
     unwritten: u32,
+    held: Option<HeldBack>,
 }
 
 impl<'e> Round<'e> {
@@ -119,6 +129,7 @@ impl<'e> Round<'e> {
         force: bool,
     ) -> Result<RoundOutcome, StoreError> {
         let id = &certificate.spec.id;
+        let held = engine.look_at_holding(certificate).await;
         let Some(lock) = engine.store.lock(id).await? else { return Ok(RoundOutcome::Locked) };
         *engine.ledger.lock().await = engine.store.ledger().await?;
         let records = engine.store.journal(id).await?;
@@ -132,7 +143,7 @@ impl<'e> Round<'e> {
         if force {
             machine.force();
         }
-        let mut round = Self { engine, certificate, lock, issued: false, unwritten: 0 };
+        let mut round = Self { engine, certificate, lock, issued: false, unwritten: 0, held };
         let outcome = round.drive(&mut machine).await;
         if outcome.is_err() || machine.state().undeployed || machine.state().attempt.is_some() {
             engine.deployer.forget(id);
@@ -163,6 +174,10 @@ impl<'e> Round<'e> {
                     return Ok(RoundOutcome::failed(until, ErrorKind::Transient, why));
                 }
                 continue;
+            }
+            if let Some(held) = self.held.as_ref().filter(|_| needs_provider(&action)) {
+                let until = now().after(HOLD_PAUSE);
+                return Ok(RoundOutcome::HeldBack { until, held: held.clone() });
             }
             if self.engine.is_stopping() && !matches!(action, Action::Journal(_)) {
                 // Every completed action is recorded; the next start continues from there.

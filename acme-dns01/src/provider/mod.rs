@@ -5,6 +5,7 @@ mod cloudflare;
 #[cfg(feature = "dns-update")]
 mod dns_update;
 mod exec;
+mod readiness;
 mod rfc2136;
 
 pub use acme_dns::AcmeDns;
@@ -12,6 +13,7 @@ pub use cloudflare::{Cloudflare, CloudflareAuth, Scope};
 #[cfg(feature = "dns-update")]
 pub use dns_update::{DnsUpdateProvider, DnsUpdateService, ServiceError};
 pub use exec::Exec;
+pub use readiness::{Reach, Readiness};
 pub use rfc2136::{Rfc2136, TsigAlgorithm};
 
 use async_trait::async_trait;
@@ -111,6 +113,13 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
 /// A record is added to existing ones and removed by exactly its value, so that records of others are never changed.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
+    /// Returns whether the provider can be used now. Asked before each round of a certificate, so that credentials which
+    /// are provided later are found; until then, certificates that may need the provider are held back, and nothing is
+    /// ordered for them. Ready by default.
+    async fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+
     /// Finds the provider's zone for a name: exactly `apex`, which is the zone according to the DNS, or else the
     /// closest parent zone of the provider. Returns `None` if the provider has neither.
     ///

@@ -329,3 +329,26 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::StoreError;
+    use std::error::Error;
+
+    /// An error of a store that is implemented elsewhere.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the vault is sealed")]
+    struct Sealed(#[source] std::io::Error);
+
+    #[test]
+    fn the_error_of_a_store_elsewhere_keeps_its_type_and_its_causes() {
+        for transient in [false, true] {
+            let source = Box::new(Sealed(std::io::Error::other("no quorum")));
+            let error = StoreError::Other { source, transient };
+            assert_eq!(crate::error_chain(&error), "the store failed: the vault is sealed: no quorum");
+            let sealed = error.source().and_then(|source| source.downcast_ref::<Sealed>());
+            assert_eq!(sealed.map(|sealed| sealed.0.to_string()).as_deref(), Some("no quorum"));
+            assert_eq!(error.is_transient(), transient);
+        }
+    }
+}

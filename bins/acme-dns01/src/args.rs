@@ -75,6 +75,9 @@ pub(crate) enum Command {
         /// Write no TXT record.
         #[arg(long, visible_alias = "dry-run")]
         dry: bool,
+        /// End with 0 if there are only warnings.
+        #[arg(long)]
+        errors_only: bool,
     },
     /// Abandon the order under way of a certificate, and remove its TXT records. The next run begins anew.
     Abandon {

@@ -1,15 +1,14 @@
 //! Conversion of the settings to an engine and its certificates.
 
+use crate::late::LateProvider;
+use crate::providers::{provider, provider_fault, provider_secrets};
 use crate::settings::{AuthoritySettings, DnsMode, ProviderSettings, Security, Settings};
 use acme_dns01::alert::{CommandSink, Mail, MailSecurity, MailServer, Webhook};
 use acme_dns01::client::{Acme, ExternalAccount, Http};
 use acme_dns01::dns::Dns;
 use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::propagation::LookupMode;
-use acme_dns01::provider::{
-    AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateService, Exec, Provider, Rfc2136, ServiceError,
-    TsigAlgorithm,
-};
+use acme_dns01::provider::Provider;
 use acme_dns01::store::{Encryption, FileStore, Mirror, Ownership, PostgresStore, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,6 +16,7 @@ use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings};
 use cli_support::secret::{Reference, SecretError};
 use secrecy::{ExposeSecret, SecretSlice};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -54,6 +54,13 @@ pub enum BuildError {
 }
 
 impl BuildError {
+    /// Returns `true` if the error is about a secret of the provider with this name that is among those of `late`.
+    fn is_of_a_secret(&self, name: &str, written: &ProviderSettings, late: LateSecrets) -> bool {
+        let (Self::Value { key, .. } | Self::Secret { key, .. }) = self else { return false };
+        let secrets = provider_secrets(name, written);
+        secrets.iter().any(|(known, reference)| known == key && late.includes(reference))
+    }
+
     /// Returns the error as a finding at the position of the key that has to be changed. `section` is the path of the
     /// table that contains the settings, empty if they are the whole file. `None` for errors that no change of the file
     /// corrects.
@@ -83,7 +90,7 @@ pub(crate) fn value_error(key: impl Into<String>, why: impl ToString) -> BuildEr
 ///
 /// # Errors
 /// Returns a [`BuildError::Secret`] if it cannot be read.
-fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, BuildError> {
+pub(crate) fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, BuildError> {
     reference.read().map_err(|why| BuildError::Secret { key: key.to_owned(), why })
 }
 
@@ -91,7 +98,7 @@ fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, Build
 ///
 /// # Errors
 /// Returns a [`BuildError::Secret`] if it cannot be read, and a [`BuildError::Value`] if it is neither.
-fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
+pub(crate) fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
     let text = read(key, reference)?;
     let text = text.expose_secret();
     let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')));
@@ -107,6 +114,30 @@ pub struct Setup {
     /// Configured groups that do not exist on this host. Files that should belong to them have the group of the
     /// account.
     pub unknown_groups: Vec<String>,
+    /// Errors of the DNS providers whose secrets cannot be read or used yet, by name of the provider. The engine looks at
+    /// these secrets again, and meanwhile holds back the certificates that may need the provider.
+    pub late: BTreeMap<String, BuildError>,
+}
+
+/// Secrets of DNS providers without which an engine is built all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateSecrets {
+    /// Every secret: certificates that may need a provider without its secrets are held back, even if these cannot come
+    /// while the process runs.
+    All,
+    /// Secrets in files (`file:` and `age:`), which may be provided while the process runs. Credentials of systemd and
+    /// environment variables are given at its start.
+    Files,
+}
+
+impl LateSecrets {
+    /// Returns `true` if the secret of this reference may be missing.
+    fn includes(self, reference: &Reference) -> bool {
+        match self {
+            Self::All => true,
+            Self::Files => matches!(reference, Reference::File(_) | Reference::Age { .. }),
+        }
+    }
 }
 
 impl std::fmt::Debug for Setup {
@@ -142,27 +173,7 @@ impl Settings {
             all.extend(written.eab.iter().map(|eab| (format!("authority.{name}.eab.key"), &eab.key)));
         }
         for (name, written) in &self.provider {
-            let of = match written {
-                ProviderSettings::Cloudflare { token, zone_token, key, .. } => {
-                    vec![
-                        ("token", token.as_ref()),
-                        ("zone_token", zone_token.as_ref()),
-                        ("key", key.as_ref()),
-                    ]
-                }
-                ProviderSettings::Rfc2136 { key, .. } => vec![("key", key.as_ref())],
-                ProviderSettings::AcmeDns { password, .. } => vec![("password", Some(password))],
-                ProviderSettings::DnsUpdate { token, credentials, .. } => {
-                    let named = credentials.iter();
-                    let named =
-                        named.map(|(key, secret)| (format!("provider.{name}.credentials.{key}"), secret));
-                    all.extend(named);
-                    vec![("token", token.as_ref())]
-                }
-                ProviderSettings::Exec { .. } => Vec::new(),
-            };
-            let of = of.into_iter().filter_map(|(part, reference)| Some((part, reference?)));
-            all.extend(of.map(|(part, reference)| (format!("provider.{name}.{part}"), reference)));
+            all.extend(provider_secrets(name, written));
         }
         let mail = self.alert.mail.as_ref().and_then(|mail| mail.password.as_ref());
         all.extend(self.alert.webhook.iter().map(|reference| ("alert.webhook".to_owned(), reference)));
@@ -205,12 +216,13 @@ impl Settings {
     }
 
     /// Reads the secrets, opens the store (files, mirrored from the database if there is one) and creates the engine.
-    /// Built-in authorities are added unless the settings have one of their name.
+    /// Built-in authorities are added unless the settings have one of their name. A DNS provider whose secrets are among
+    /// those of `late`, and cannot be read or used, is added as one that is not ready.
     ///
     /// # Errors
-    /// Returns the first [`BuildError`]: a value or secret is not valid, or the folder of certificates cannot be
+    /// Returns the first other [`BuildError`]: a value or secret is not valid, or the folder of certificates cannot be
     /// opened.
-    pub fn build(&self) -> Result<Setup, BuildError> {
+    pub fn build(&self, late: LateSecrets) -> Result<Setup, BuildError> {
         let certificates = self.certificates()?;
         let dns = self.dns();
         let http = Http::new(None).map_err(|why| BuildError::Environment(why.to_string()))?;
@@ -232,12 +244,20 @@ impl Settings {
         for (name, written) in &self.authority {
             engine = engine.authority(name, authority(name, written, self)?);
         }
+        let mut lacking = BTreeMap::new();
         for (name, written) in &self.provider {
-            engine = engine.provider(name, provider(name, written, &http)?);
+            let made: Arc<dyn Provider> = match provider(name, written, &http) {
+                Ok(made) => made,
+                Err(error) if error.is_of_a_secret(name, written, late) => {
+                    lacking.insert(name.clone(), error);
+                    Arc::new(LateProvider::new(name, written, &http))
+                }
+                Err(error) => return Err(error),
+            };
+            engine = engine.provider(name, made);
         }
         let engine = self.alert_sinks(engine, &http)?;
-        let unknown_groups = unknown;
-        Ok(Setup { engine, certificates, unknown_groups })
+        Ok(Setup { engine, certificates, unknown_groups: unknown, late: lacking })
     }
 
     /// Creates the PostgreSQL store of the connection string that `reference` names. No connection is made.
@@ -314,71 +334,6 @@ impl Settings {
     }
 }
 
-/// Returns the key of a provider's settings that an error of a dns-update service is about. `token` is true if the
-/// provider has the key `token`.
-fn service_part(why: &ServiceError, token: bool) -> String {
-    match why {
-        ServiceError::MissingCredential { key: "token", .. } => "token".into(),
-        ServiceError::UnknownCredential { key, .. } | ServiceError::InvalidCredential { key, .. } => {
-            if token && key == "token" { key.clone() } else { format!("credentials.{key}") }
-        }
-        ServiceError::MissingCredential { .. } => "credentials".into(),
-        ServiceError::MissingBase { .. }
-        | ServiceError::FixedBase { .. }
-        | ServiceError::InvalidBase { .. } => "base".into(),
-        _ => "service".into(),
-    }
-}
-
-/// Returns the error of a provider whose keys do not go together, found without secrets: Cloudflare without exactly one
-/// of token, and email with key; RFC 2136 with an unknown algorithm, or only one of key name and key; a service of
-/// dns-update that is not known, takes other credentials or another base, or has its token twice. `None` for others and
-/// without an error.
-fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
-    let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
-    match written {
-        ProviderSettings::Cloudflare { token, email, key, .. } => match (token, email, key) {
-            (Some(_), None, None) | (None, Some(_), Some(_)) => None,
-            _ => fault("token", "is missing: write a token, or email and key, not both"),
-        },
-        ProviderSettings::Rfc2136 { algorithm, key_name, key, .. } => {
-            if let Err(why) = tsig_algorithm(algorithm) {
-                return fault("algorithm", &why);
-            }
-            match key_name.is_some() == key.is_some() {
-                true => None,
-                false => fault("key_name", "and key belong together: write both, or none"),
-            }
-        }
-        ProviderSettings::DnsUpdate { service, token, credentials, base, .. } => {
-            if token.is_some() && credentials.contains_key("token") {
-                return fault("credentials.token", "is written as token too: leave one of them out");
-            }
-            let keys = token.iter().map(|_| "token").chain(credentials.keys().map(String::as_str));
-            match DnsUpdateService::check(service, keys, base.as_deref()) {
-                Ok(()) => None,
-                Err(why) => fault(&service_part(&why, token.is_some()), &why.to_string()),
-            }
-        }
-        ProviderSettings::AcmeDns { .. } | ProviderSettings::Exec { .. } => None,
-    }
-}
-
-/// Returns the algorithm of this name, in lowercase and with or without a trailing dot.
-///
-/// # Errors
-/// Returns a description that lists the known names.
-fn tsig_algorithm(name: &str) -> Result<TsigAlgorithm, String> {
-    match name.trim_end_matches('.') {
-        "hmac-sha256" => Ok(TsigAlgorithm::HmacSha256),
-        "hmac-sha384" => Ok(TsigAlgorithm::HmacSha384),
-        "hmac-sha512" => Ok(TsigAlgorithm::HmacSha512),
-        other => {
-            Err(format!("not a known algorithm: `{other}`: expected hmac-sha256, hmac-sha384 or hmac-sha512"))
-        }
-    }
-}
-
 /// Creates the authority with this name from its settings, and reads its roots and external account key.
 ///
 /// # Errors
@@ -403,79 +358,4 @@ fn authority(name: &str, written: &AuthoritySettings, settings: &Settings) -> Re
         });
     }
     Ok(made)
-}
-
-/// Creates the DNS provider with this name from its settings, and reads its secrets.
-///
-/// # Errors
-/// Returns a [`BuildError`] with the key of the setting if a secret cannot be read or a setting is missing or not
-/// valid.
-fn provider(name: &str, written: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>, BuildError> {
-    let key = |part: &str| format!("provider.{name}.{part}");
-    Ok(match written {
-        ProviderSettings::Cloudflare { token, zone_token, email, key: global, zones, base } => {
-            let auth = match (token, email, global) {
-                (Some(token), None, None) => CloudflareAuth::Token {
-                    dns: read(&key("token"), token)?,
-                    zone: zone_token.as_ref().map(|token| read(&key("zone_token"), token)).transpose()?,
-                },
-                (None, Some(email), Some(global)) => {
-                    CloudflareAuth::GlobalKey { email: email.clone(), key: read(&key("key"), global)? }
-                }
-                _ => {
-                    return Err(value_error(
-                        key("token"),
-                        "is missing: write a token, or email and key, not both",
-                    ));
-                }
-            };
-            let mut made = Cloudflare::new(http.clone(), auth);
-            if let Some(base) = base {
-                made = made.base(base);
-            }
-            for (zone, id) in zones {
-                made = made.pin(zone, id);
-            }
-            Arc::new(made)
-        }
-        ProviderSettings::Rfc2136 { server, zone, key_name, algorithm, key: secret } => {
-            let mut made = Rfc2136::new(*server);
-            if let Some(zone) = zone {
-                made = made.zone(zone);
-            }
-            let algorithm = tsig_algorithm(algorithm).map_err(|why| value_error(key("algorithm"), why))?;
-            match (key_name, secret) {
-                (Some(owner), Some(secret)) => {
-                    let secret = decode_secret(&key("key"), secret)?;
-                    made =
-                        made.tsig(owner, algorithm, &secret).map_err(|why| value_error(key("key"), why))?;
-                }
-                (None, None) => {}
-                _ => {
-                    return Err(value_error(key("key_name"), "and key belong together: write both, or none"));
-                }
-            }
-            Arc::new(made)
-        }
-        ProviderSettings::AcmeDns { base, full_domain, subdomain, username, password } => {
-            let password = read(&key("password"), password)?;
-            Arc::new(AcmeDns::new(http.clone(), base, full_domain, subdomain, username, password))
-        }
-        ProviderSettings::Exec { program, zones } => Arc::new(Exec::new(program, zones.clone())),
-        ProviderSettings::DnsUpdate { service, token, credentials, base, zones } => {
-            let mut access = DnsUpdateService::new(service);
-            if let Some(token) = token {
-                access = access.credential("token", read(&key("token"), token)?);
-            }
-            for (part, secret) in credentials {
-                access = access.credential(part, read(&key(&format!("credentials.{part}")), secret)?);
-            }
-            if let Some(base) = base {
-                access = access.base(base);
-            }
-            let made = access.connect(zones.clone());
-            let part = |why: &ServiceError| key(&service_part(why, token.is_some()));
-            Arc::new(made.map_err(|why| value_error(part(&why), why.to_string()))?)
-        }
-    })
 }

@@ -74,7 +74,14 @@ async fn with_engine(
     owner: Option<Account>,
 ) -> Result<Done, Failure> {
     let path = args.config.display();
-    let ActiveSetup { engine, certificates, unknown_groups, .. } = loaded.clone();
+    let ActiveSetup { engine, certificates, .. } = loaded.clone();
+    if matches!(
+        args.command,
+        Command::Run { .. } | Command::Once | Command::Issue { dry_run: false, .. } | Command::Renew { .. }
+    ) {
+        loaded.tell_late(args);
+    }
+    let checked = (loaded.clone(), owner);
     let named = |names: &[String]| -> Result<Vec<Certificate>, Failure> {
         let found: Vec<Certificate> =
             certificates.iter().filter(|made| names.contains(&made.spec.id)).cloned().collect();
@@ -99,7 +106,7 @@ async fn with_engine(
         Command::Issue { names, dry_run } => {
             let wanted = if names.is_empty() { certificates.clone() } else { named(names)? };
             if *dry_run {
-                return check(&engine, &wanted, (&unknown_groups, owner), true, args.json).await;
+                return Ok(check(&checked, &wanted, true, args.json).await);
             }
             sweep(&engine, &certificates).await;
             report(&engine.run_once(&wanted, false).await, args.json)
@@ -117,8 +124,9 @@ async fn with_engine(
             Ok(Done::Fine)
         }
         Command::List => Ok(list(&engine, &certificates, now(), args.json).await),
-        Command::Check { dry } => {
-            check(&engine, &certificates, (&unknown_groups, owner), *dry, args.json).await
+        Command::Check { dry, errors_only } => {
+            let done = check(&checked, &certificates, *dry, args.json).await;
+            Ok(if *errors_only && done == Done::Differences { Done::Fine } else { done })
         }
         Command::Adopt { dry_run, .. } => {
             Ok(findings(&engine.adopt(&adopted, &certificates, *dry_run).await, args.json))
@@ -234,6 +242,12 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
             RoundOutcome::NotDue { until, reason } => {
                 ("fine", format!("nothing to do before {until}: {reason}"))
             }
+            RoundOutcome::HeldBack { held, .. } => {
+                failures.push(format!("{id}: held back: {held}"));
+                let place = Place { key: id.clone(), ..Place::default() };
+                faults.push(finding::Finding::error("held-back", place, held.to_string()));
+                ("held_back", held.to_string())
+            }
             RoundOutcome::Locked => ("elsewhere", "another process is at it".to_owned()),
             RoundOutcome::Failed { retry_at, kind: of, reason } => {
                 failures.push(format!("{id}: {reason}"));
@@ -250,7 +264,7 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
         }
         lines.push(line);
         // The failure message lists failed certificates.
-        if !as_json && how != "failed" {
+        if !as_json && !matches!(how, "failed" | "held_back") {
             println!("{id}: {how}: {words}");
         }
     }
@@ -265,43 +279,65 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     Err(Failure::Partial { code: 1, text, findings: Findings::new(faults), results })
 }
 
-/// Runs and prints the engine's checks, and a fault for each group that does not exist. Unless `dry`, TXT records are
-/// created and removed.
-///
-/// # Errors
-/// Never returns an error; faults determine the value.
+/// Runs and prints the engine's checks, a warning for each group that does not exist, and an error for each secret of a
+/// DNS provider that cannot be read yet. Unless `dry`, TXT records are created and removed. `owner` is the account as
+/// which is checked, if it is not that of the caller. Returns [`Done::Unusable`] if there are errors, and
+/// [`Done::Differences`] if there are only warnings.
 async fn check(
-    engine: &Engine,
+    (setup, owner): &(ActiveSetup, Option<Account>),
     certificates: &[Certificate],
-    (unknown_groups, owner): (&[String], Option<Account>),
     dry: bool,
     as_json: bool,
-) -> Result<Done, Failure> {
+) -> Done {
     let mut findings = Vec::new();
     if let Some(owner) = owner {
         let message = format!("checked as {}, the account that renews the certificates", owner.name);
         findings.push(Finding::fine("account", message));
     }
-    findings.extend(engine.check(certificates, dry).await);
-    findings.extend(unknown_groups.iter().map(|group| {
-        Finding::fault("group", format!("there is no group `{group}`: create it, or correct the name"))
+    findings.extend(setup.engine.check(certificates, dry).await);
+    findings.extend(setup.unknown_groups.iter().map(|group| {
+        let message = "create it, or correct the name: files keep the group of the account until then";
+        Finding::warning("group", format!("there is no group `{group}`: {message}"))
     }));
-    let done = self::findings(&findings, as_json);
+    let placed = |found: &Finding| {
+        let name = found.about.strip_prefix("provider ").filter(|_| !found.fine)?;
+        // Its secret may be there by now, and the service refuse it.
+        setup.late.get(name).filter(|fault| found.message.contains(&fault.message)).cloned()
+    };
+    let done = print_findings(&findings, as_json, placed);
     if !as_json && done == Done::Fine {
         println!("{}", ok("configuration", &counted(findings.len(), "check")));
     }
-    Ok(done)
+    done
 }
 
 /// Returns a finding in the form that all programs of the family have. It is about a part of the configuration, or of the world.
 fn in_family(found: &Finding) -> finding::Finding {
     let place = Place { key: found.about.clone(), ..Place::default() };
-    let (code, severity) = if found.fine { ("fine", Severity::Note) } else { ("wrong", Severity::Error) };
+    let (code, severity) = match (found.fine, found.warning) {
+        (true, _) => ("fine", Severity::Note),
+        (false, true) => ("wrong", Severity::Warning),
+        (false, false) => ("wrong", Severity::Error),
+    };
     finding::Finding::error(code, place, &found.message).severity(severity)
 }
 
-/// Prints findings, as lines or JSON. Returns [`Done::Differences`] if a check failed.
+/// Prints findings, as lines or JSON. Returns [`Done::Differences`] if one of them is not fine.
 pub(crate) fn findings(findings: &[Finding], as_json: bool) -> Done {
+    match print_findings(findings, as_json, |_| None) {
+        Done::Unusable => Done::Differences,
+        done => done,
+    }
+}
+
+/// Prints findings, as lines or JSON, those for which `placed` returns a finding in a file as that. Returns
+/// [`Done::Unusable`] if one of them is an error, and [`Done::Differences`] if there are only warnings.
+fn print_findings(
+    findings: &[Finding],
+    as_json: bool,
+    placed: impl Fn(&Finding) -> Option<finding::Finding>,
+) -> Done {
+    let in_family = |found: &Finding| placed(found).unwrap_or_else(|| in_family(found));
     if as_json {
         let lines: Vec<Value> = findings
             .iter()
@@ -321,7 +357,11 @@ pub(crate) fn findings(findings: &[Finding], as_json: bool) -> Done {
             }
         }
     }
-    if findings.iter().all(|found| found.fine) { Done::Fine } else { Done::Differences }
+    match findings.iter().filter(|found| !found.fine).map(|found| found.warning).min() {
+        None => Done::Fine,
+        Some(true) => Done::Differences,
+        Some(false) => Done::Unusable,
+    }
 }
 
 /// Simulates ten years of the certificates from today, and prints the results. Returns [`Done::Differences`] if a

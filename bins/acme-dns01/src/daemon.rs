@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::load::{ActiveSetup, load};
 use crate::metrics;
 use crate::reload::{Credentials, Effect, Reloads};
+use cli_support::finding::Findings;
 use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure};
 use std::net::SocketAddr;
@@ -28,6 +29,18 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     if tokio::time::timeout(GRACE, &mut running).await.is_err() {
         running.abort();
     }
+}
+
+/// Reads the configuration again, for a daemon that has `current` in use.
+///
+/// # Errors
+/// Returns the failure of [`load`], and one for secrets of DNS providers that cannot be read and were readable before, or
+/// are not in use yet: the old configuration has better ones.
+fn load_again(args: &Args, current: &ActiveSetup) -> Result<ActiveSetup, Failure> {
+    let next = load(args)?;
+    let news = next.late.iter().filter(|(name, _)| !current.late.contains_key(*name));
+    let news: Vec<_> = news.map(|(_, fault)| fault.clone()).collect();
+    if news.is_empty() { Ok(next) } else { Err(Findings::new(news).into()) }
 }
 
 /// Runs the engine and the metrics server until SIGTERM or SIGINT. On SIGHUP the configuration is read again; if it is
@@ -58,7 +71,7 @@ pub(crate) async fn run(
     let mut reloads = Reloads::begin();
     loop {
         tokio::select! {
-            _ = hangup.recv() => match load(args) {
+            _ = hangup.recv() => match load_again(args, &current) {
                 Ok(next) => {
                     end(&current, running).await;
                     let waiting = credentials.unchanged(&next.given);

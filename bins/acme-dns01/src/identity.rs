@@ -51,7 +51,7 @@ pub(crate) fn act_as_owner(args: &Args) -> Result<Option<Account>, Failure> {
 }
 
 /// Changes the account of this thread, and so of a process without other threads, for good: supplementary groups, then
-/// group (the first of them; unchanged if there are none), then user.
+/// group (the first of them; unchanged if there are none), then user, then `HOME`, `USER` and `LOGNAME`.
 ///
 /// # Errors
 /// Returns an error if the system refuses one of the changes. Those before it have taken effect.
@@ -63,7 +63,21 @@ fn become_account(account: &Account) -> std::io::Result<()> {
         set_thread_res_gid(group, group, group)?;
     }
     set_thread_res_uid(user, user, user)?;
+    describe_account(account);
     Ok(())
+}
+
+/// Makes the environment that of the account, as systemd does for a unit: programs that are run must not look for their
+/// files in the home of root. The process must not have started a thread yet.
+#[expect(unsafe_code, reason = "the environment may be changed without other threads only")]
+fn describe_account(account: &Account) {
+    let home = account.home();
+    // SAFETY: this process has no other thread, as the caller guarantees.
+    unsafe {
+        std::env::set_var("HOME", &home);
+        std::env::set_var("USER", &account.name);
+        std::env::set_var("LOGNAME", &account.name);
+    }
 }
 
 /// Gives the store to the account of this name and its first group (a group with the user's id if it has none), with

@@ -5,10 +5,12 @@
 
 mod build;
 mod certificates;
+mod late;
+mod providers;
 mod reference;
 mod settings;
 
-pub use build::{BuildError, Setup};
+pub use build::{BuildError, LateSecrets, Setup};
 pub use reference::reference;
 pub use settings::{
     Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,

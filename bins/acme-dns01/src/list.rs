@@ -1,18 +1,21 @@
 //! `list`: prints the state of each certificate. A certificate whose state cannot be read is listed with its error; the
 //! others are listed nevertheless.
 
-use acme_dns01::engine::{Certificate, CertificateStatus, Engine};
+use acme_dns01::engine::{Certificate, CertificateStatus, Engine, HeldBack};
 use acme_dns01::{Condition, Time, format_duration};
 use cli_support::outcome::{Done, chain};
 use cli_support::table::Table;
 use serde_json::{Value, json};
 
-/// Returns the activity code of a certificate (`reload_failed`, `paused`, `order_under_way` or `idle`), and a
-/// description unless it is idle.
-fn activity(status: &CertificateStatus) -> (&'static str, Option<String>) {
+/// Returns the activity code of a certificate (`reload_failed`, `held_back`, `paused`, `order_under_way` or `idle`), and a
+/// description unless it is idle. `held` is the provider that is waited for.
+fn activity(status: &CertificateStatus, held: Option<&HeldBack>) -> (&'static str, Option<String>) {
     let state = &status.state;
     if let Some(error) = &state.deploy_error {
         return ("reload_failed", Some(format!("not deployed: {error}")));
+    }
+    if let Some(held) = held {
+        return ("held_back", Some(format!("held back: {held}")));
     }
     if let Some(until) = status.paused_until {
         let error = state.last_error.as_deref().unwrap_or("a failure");
@@ -57,7 +60,8 @@ pub(crate) async fn list(engine: &Engine, certificates: &[Certificate], now: Tim
         let info = status.stored.info();
         let usable = status.condition.is_usable() || status.condition == Condition::Staging;
         let left = info.filter(|_| usable).map(|info| info.not_after.since(now));
-        let (activity, detail) = activity(&status);
+        let held = engine.held_back(certificate).await;
+        let (activity, detail) = activity(&status, held.as_ref());
         let mut why = status.due.reason.to_string();
         if let Some(detail) = &detail {
             why = format!("{why}; {detail}");

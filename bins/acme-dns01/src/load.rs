@@ -2,11 +2,12 @@
 
 use crate::args::Args;
 use acme_dns01::engine::{Certificate, Engine};
-use acme_dns01_config::{Settings, WORDS};
+use acme_dns01_config::{LateSecrets, Settings, WORDS};
 use cli_support::document::Source;
-use cli_support::finding::Findings;
+use cli_support::finding::{Finding, Findings};
 use cli_support::journal::Priority;
 use cli_support::outcome::Failure;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,19 @@ pub(crate) struct ActiveSetup {
     pub(crate) unknown_groups: Vec<String>,
     /// Names of the credentials and variables that the configuration refers to, as `credential:NAME` and `env:NAME`.
     pub(crate) given: Vec<String>,
+    /// Faults of the secrets of DNS providers that were not ready when the file was read, by name of the provider.
+    pub(crate) late: BTreeMap<String, Finding>,
+}
+
+impl ActiveSetup {
+    /// Prints each fault of a secret of a DNS provider that is not ready, unless the output is JSON.
+    pub(crate) fn tell_late(&self, args: &Args) {
+        for fault in self.late.values().filter(|_| !args.json) {
+            let line =
+                format_args!("{fault}: certificates that may need this provider are held back until then");
+            Priority::Error.print_plain(line);
+        }
+    }
 }
 
 /// Reads and checks the configuration file, and returns its certificates. No secret is read.
@@ -56,7 +70,8 @@ fn text(args: &Args) -> Result<String, Failure> {
 }
 
 /// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed to
-/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings.
+/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings. A DNS provider whose
+/// secret is a file that cannot be read is not ready yet.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read, a setting is not valid, or the store cannot be opened. The failure
@@ -67,7 +82,7 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let source = Source::parse(&file, &text, WORDS)?;
     let settings = Settings::read(&source, "")?;
     let given = settings.given();
-    let setup = settings.build().map_err(|error| match error.finding(&source, "") {
+    let setup = settings.build(LateSecrets::Files).map_err(|error| match error.finding(&source, "") {
         Some(finding) => {
             // The first secret that cannot be read ends the build; the others are named with it.
             let others = settings.unreadable_secrets();
@@ -89,6 +104,9 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
             priority.print("acme-dns01", format_args!("{id}: {event}"));
         }
     }));
+    let late =
+        setup.late.iter().filter_map(|(name, error)| Some((name.clone(), error.finding(&source, "")?)));
+    let late = late.collect();
     let (certificates, unknown_groups) = (setup.certificates, setup.unknown_groups);
-    Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups, given })
+    Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups, given, late })
 }

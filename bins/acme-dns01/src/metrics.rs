@@ -115,6 +115,14 @@ async fn text(loaded: &ActiveSetup) -> String {
     gauge("deploy_failed", "1 while a reload or a check of the served certificate fails.", &|status| {
         Some(u64::from(status.state.deploy_error.is_some()))
     });
+    let held = loaded.engine.holdings();
+    let name = "acme_dns01_held_back";
+    let help = "1 while nothing is ordered, since a DNS provider that the certificate may need is not ready.";
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+    for certificate in &loaded.certificates {
+        let id = &certificate.spec.id;
+        let _ = writeln!(text, "{name}{{certificate=\"{id}\"}} {}", u8::from(held.contains_key(id)));
+    }
     let name = "acme_dns01_status";
     let _ = writeln!(text, "# HELP {name} Condition of the pair in place.\n# TYPE {name} gauge");
     for (id, status) in &all {

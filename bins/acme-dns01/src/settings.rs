@@ -1,5 +1,6 @@
 //! The configuration file as written. Names of the corresponding NixOS options are accepted too.
 
+use crate::providers::provider_secrets;
 use acme_dns01::{KeyType, Name};
 use cli_support::secret::Reference;
 use cli_support::words::Words;
@@ -123,19 +124,8 @@ impl Settings {
         let mut all: Vec<&Reference> = self.database.iter().chain(&self.alert.webhook).collect();
         all.extend(self.alert.mail.iter().filter_map(|mail| mail.password.as_ref()));
         all.extend(self.authority.values().filter_map(|authority| Some(&authority.eab.as_ref()?.key)));
-        for provider in self.provider.values() {
-            match provider {
-                ProviderSettings::Cloudflare { token, zone_token, key, .. } => {
-                    all.extend(token.iter().chain(zone_token).chain(key));
-                }
-                ProviderSettings::Rfc2136 { key, .. } => all.extend(key),
-                ProviderSettings::AcmeDns { password, .. } => all.push(password),
-                ProviderSettings::DnsUpdate { token, credentials, .. } => {
-                    all.extend(token);
-                    all.extend(credentials.values());
-                }
-                ProviderSettings::Exec { .. } => {}
-            }
+        for (name, provider) in &self.provider {
+            all.extend(provider_secrets(name, provider).into_iter().map(|(_, reference)| reference));
         }
         let given = |one: &&&Reference| matches!(one, Reference::Credential(_) | Reference::Environment(_));
         let names: BTreeSet<String> = all.iter().filter(given).map(ToString::to_string).collect();
@@ -203,7 +193,7 @@ pub struct ExternalAccountSettings {
 }
 
 /// A DNS provider.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProviderSettings {
     /// Cloudflare's API v4.

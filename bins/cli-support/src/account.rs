@@ -2,7 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The user as which a program runs, with the groups of that user.
@@ -31,6 +31,15 @@ impl Account {
         let (uid, gid) = (about.uid(), about.gid());
         let name = output("-un", &uid.to_string()).and_then(|name| Self::by_name(&name));
         Some(name.unwrap_or_else(|| Self { name: format!("user {uid}"), uid, gids: vec![gid] }))
+    }
+
+    /// Returns the home folder of the account, from the line that `getent passwd` prints. `/`, as systemd has it for
+    /// accounts without one, if there is none.
+    pub fn home(&self) -> PathBuf {
+        let line = Command::new("getent").arg("passwd").arg(self.uid.to_string()).output().ok();
+        let line = line.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+        let home = line.lines().next().and_then(|line| line.split(':').nth(5));
+        home.filter(|home| home.starts_with('/')).unwrap_or("/").into()
     }
 
     /// Looks up the account as which a systemd service runs, from the property `User` that `systemctl show` prints.
@@ -126,6 +135,8 @@ mod tests {
         }
         mode(folder.path(), 0o700);
         assert!(!readable(&stranger), "the folder keeps it out");
-        assert!(Account::by_name("root").is_some_and(|root| root.uid == 0));
+        let root = Account::by_name("root").expect("every machine has it");
+        assert_eq!((root.uid, root.home()), (0, PathBuf::from("/root")));
+        assert_eq!(stranger.home(), Path::new("/"));
     }
 }

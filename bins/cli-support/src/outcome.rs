@@ -13,6 +13,8 @@ pub enum Done {
     Fine,
     /// Differences, findings or warnings: exit code 3.
     Differences,
+    /// Errors of the input, which have been printed: exit code 2.
+    Unusable,
 }
 
 impl From<Done> for ExitCode {
@@ -20,6 +22,7 @@ impl From<Done> for ExitCode {
         match done {
             Done::Fine => Self::SUCCESS,
             Done::Differences => Self::from(3),
+            Done::Unusable => Self::from(2),
         }
     }
 }

@@ -50,7 +50,7 @@ struct Lab {
 
 impl Lab {
     fn start() -> Self {
-        let knot = KnotServer::start(&[("example.test", "")]);
+        let knot = KnotServer::start(&[("example.test", ""), ("later.test", ""), ("never.test", "")]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("roots.pem"), pebble.tls_root()).expect("a file");
@@ -65,6 +65,17 @@ impl Lab {
     /// Starts a proxy of this name, with its certificates in a folder of this name. `more` is the beginning of
     /// `[acme]`.
     fn serve(&self, name: &str, port: u16, directory: &str, more: &str) -> (ProxyProcess, Receiver<String>) {
+        self.serve_with(name, port, directory, (more, "", ""))
+    }
+
+    /// Like [`serve`](Self::serve), with more lines of the provider, and more at the end.
+    fn serve_with(
+        &self,
+        name: &str,
+        port: u16,
+        directory: &str,
+        (more, provider, end): (&str, &str, &str),
+    ) -> (ProxyProcess, Receiver<String>) {
         let home = self.folder.path().display();
         let config = format!(
             r#"https_port = {port}
@@ -90,12 +101,12 @@ kind = "rfc2136"
 server = "{dns}"
 key_name = "{TSIG_NAME}"
 key = "env:TSIG"
-[[acme.certificate]]
+{provider}[[acme.certificate]]
 names = "a.example.test"
 authority = "pebble"
 settle = 0
 ari_floor = 1
-"#,
+{end}"#,
             self.origin.address(),
             self.knot.address().port(),
             dns = self.knot.address(),
@@ -206,6 +217,68 @@ fn what_acme_lacks_may_come_later_and_keeps_nothing_else_from_being_served() {
     assert!(shown(other.root(), port, "b.example.test").is_some(), "the name with a certificate is served");
     std::fs::rename(&aside, &roots).expect("a file");
     wait_for(&said, "a.example.test: deployed");
+}
+
+#[test]
+fn a_secret_that_is_missing_holds_back_the_certificates_of_its_provider_only() {
+    let lab = Lab::start();
+    let (port, status) = (free_port(), free_port());
+    let other = Authority::new();
+    other.write(&lab.path("acme/b.example.test"), &["b.example.test"]);
+    let dns = lab.knot.address();
+    let provider = |name: &str, key: &str| {
+        format!(
+            "[acme.provider.{name}]\nkind = \"rfc2136\"\nserver = \"{dns}\"\nkey_name = \"{TSIG_NAME}\"\n\
+             key = \"{key}\"\nzone = \"later.test\"\n"
+        )
+    };
+    let file = lab.path("tsig-later");
+    let end = format!(
+        "{}{}{}[status]\naddress = \"127.0.0.1:{status}\"\n\
+         [[site]]\nhosts = [\"www.later.test\"]\nupstream = \"http://{}\"\n",
+        provider("later", &format!("file:{}", file.display())),
+        provider("never", "env:NOWHERE").replace("later.test", "never.test"),
+        "[[acme.certificate]]\nnames = \"www.later.test\"\nprovider = \"later\"\nauthority = \"pebble\"\nsettle = 0\n\
+         [[acme.certificate]]\nnames = \"www.never.test\"\nprovider = \"never\"\nauthority = \"pebble\"\nsettle = 0\n",
+        lab.origin.address(),
+    );
+    let (_served, said) =
+        lab.serve_with("acme", port, &lab.pebble.directory(), ("", "zone = \"example.test\"\n", &end));
+    wait_for(&said, "listening on");
+    assert!(shown(other.root(), port, "b.example.test").is_some(), "the name with a certificate is served");
+    wait_for(&said, "a.example.test: deployed");
+    let orders = || lab.pebble.logged("POST /order-plz");
+    assert_eq!(orders(), 1);
+    let held = |certificate: &str| {
+        let text = ask(status, "/metrics");
+        let of = format!("edge_acme_held_back{{certificate=\"{certificate}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&of));
+        line.unwrap_or_else(|| panic!("{certificate}: {text}")).to_owned()
+    };
+    assert_eq!(["a.example.test", "www.later.test", "www.never.test"].map(held), ["0", "1", "1"]);
+    let json: serde_json::Value = serde_json::from_str(&ask(status, "/status.json")).expect("JSON");
+    let reason = json["held_back"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("the provider later is not ready") && reason.contains("tsig-later"), "{json}");
+    let page = ask(status, "/");
+    assert!(page.contains("www.never.test is not renewed") && page.contains("NOWHERE"), "{page}");
+
+    std::fs::write(&file, TSIG_SECRET).expect("a file");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+    wait_for(&said, "www.later.test: no longer held back");
+    wait_for(&said, "www.later.test: deployed");
+    assert_eq!(orders(), 2);
+    assert_eq!(["www.later.test", "www.never.test"].map(held), ["0", "1"]);
+}
+
+/// Requests a path of the status page, and returns the content of the response.
+fn ask(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("a response");
+    let (head, content) = text.split_once("\r\n\r\n").expect("a response");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    content.to_owned()
 }
 
 /// The certificates that both proxies present.

@@ -198,7 +198,8 @@ fn the_log_the_secrets_and_the_addresses_are_tried() {
             folder.join("acme").display()
         ))
     };
-    warns(folder, &acme("file:/nonexistent/token"), "nothing is renewed until it can be read");
+    let waits = "no certificate that may need this provider is renewed until it can be read";
+    warns(folder, &acme("file:/nonexistent/token"), waits);
     let output = check(folder, &acme("credential:token"), &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

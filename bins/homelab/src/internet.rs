@@ -1,7 +1,7 @@
 //! The internet alone, for a machine that is none of the hosts: `homelab internet FOLDER`.
 //!
-//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, a name
-//! server and mail, until its standard input ends. Writes the root certificate of its servers (`roots.pem`), that of
+//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, the API
+//! of PowerDNS, a name server and mail, until its standard input ends. Writes the root certificate of its servers (`roots.pem`), that of
 //! the CA's certificates (`issuing.pem`) and the password of mail into the folder. The interface may be removed and
 //! created again meanwhile.
 
@@ -13,12 +13,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::mail::{CertificateFiles, Postfix};
-use testkit::{AcmeDnsMock, Authority};
+use testkit::{AcmeDnsMock, Authority, PowerDnsMock};
 
 /// Addresses of its servers.
-const ADDRESSES: [&str; 4] = ["203.0.113.25/24", "203.0.113.53/24", "203.0.113.80/24", "203.0.113.81/24"];
+const ADDRESSES: [&str; 5] =
+    ["203.0.113.25/24", "203.0.113.53/24", "203.0.113.80/24", "203.0.113.81/24", "203.0.113.82/24"];
 /// Address of the acme-dns, whose registration is for `registration.example.org`.
 const ACME_DNS: &str = "203.0.113.81:80";
+/// Address of the API of PowerDNS, for the zone of the hosts.
+const POWERDNS: &str = "203.0.113.82:80";
 /// Records of the names whose challenges only the acme-dns publishes.
 const DELEGATED: &str = "_acme-challenge.delegated CNAME registration";
 
@@ -47,6 +50,9 @@ pub(crate) fn serve(folder: &Path) -> Result<(), String> {
     let acme_dns = AcmeDnsMock::start(&external.knot, ZONE, "registration.example.org");
     let address = acme_dns.base().trim_start_matches("http://");
     forward(ACME_DNS, address.parse().map_err(|why| format!("{address}: {why}"))?)?;
+    let powerdns = PowerDnsMock::start(&external.knot, ZONE, &[]);
+    let address = powerdns.base().trim_start_matches("http://");
+    forward(POWERDNS, address.parse().map_err(|why| format!("{address}: {why}"))?)?;
     let pair = CertificateFiles::write(folder, "mail.example.org", &authority.issue(&["mail.example.org"]));
     let postfix = Postfix::start_for(&pair, "forge", MAIL_PASSWORD, "forge");
     forward(STALWART, ([127, 0, 0, 1], postfix.smtps).into())?;

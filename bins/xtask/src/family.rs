@@ -47,6 +47,7 @@ const FILES: &[(&str, &str)] = &[
          [dns]\nresolvers = [\"127.0.0.1:1\"]\n\n[provider.own]\nkind = \"cloudflare\"\nbase = \"http://127.0.0.1:1\"\n\
          token = \"file:FOLDER/secret\"\n\n[[certificate]]\nnames = [\"a.test\"]\nauthority = \"gone\"\n",
     ),
+    ("group.toml", "folder = \"FOLDER/acme\"\ngroup = \"no-such-group\"\n"),
     ("secret", "correct horse\n"),
     ("manifest.toml", "[[ensure]]\nname = \"a\"\n"),
     ("policy.toml", ""),
@@ -61,7 +62,9 @@ const EXITS: &[(&str, i32, &[&str])] = &[
     ("acme-dns01", 0, &["--config", "acme.toml", "simulate"]),
     ("acme-dns01", 1, &["--config", "acme.toml", "adopt", "nowhere"]),
     ("acme-dns01", 2, &["--config", "nowhere.toml", "list"]),
-    ("acme-dns01", 3, &["--config", "acme.toml", "check", "--dry"]),
+    ("acme-dns01", 2, &["--config", "acme.toml", "check", "--dry"]),
+    ("acme-dns01", 3, &["--config", "group.toml", "check", "--dry"]),
+    ("acme-dns01", 0, &["--config", "group.toml", "check", "--dry", "--errors-only"]),
     ("edge-proxyd", 0, &["check", "--no-files", "--config", "good.edge"]),
     ("edge-proxyd", 0, &["--json", "check", "--no-files", "--config", "good.edge"]),
     ("edge-proxyd", 1, &["reload", "--control", "nowhere.sock"]),

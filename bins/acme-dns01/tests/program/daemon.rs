@@ -1,8 +1,7 @@
 //! `run`: it issues, renews when the CA says so, reads its configuration again, ends when it is told to, and goes on where it
 //! was.
 
-use crate::lab::Lab;
-use std::io::{Read, Write};
+use crate::lab::{Lab, metrics};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use testkit::free_port;
@@ -25,22 +24,6 @@ fn documented(text: &str) -> Vec<String> {
     let unknown =
         written.iter().filter(|row| !rows.iter().any(|known| known == *row)).map(ToString::to_string);
     missing.chain(unknown).collect()
-}
-
-fn metrics(port: u16) -> String {
-    let until = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
-            let mut text = String::new();
-            stream.read_to_string(&mut text).expect("an answer");
-            let (head, body) = text.split_once("\r\n\r\n").expect("a response");
-            assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
-            return body.to_owned();
-        }
-        assert!(Instant::now() < until, "no metrics");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[track_caller]

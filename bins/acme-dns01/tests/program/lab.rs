@@ -1,7 +1,8 @@
 //! A laboratory: a name server, a CA that asks it, a folder with a configuration.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,7 +54,7 @@ impl Lab {
 
     /// A CA with these knobs.
     pub(crate) fn with(knobs: &[(&str, &str)]) -> Self {
-        let knot = KnotServer::start(&[("example.test", "")]);
+        let knot = KnotServer::start(&[("example.test", ""), ("later.test", "")]);
         let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), knobs);
         let folder = tempfile::Builder::new().prefix("acme-").tempdir_in("/tmp").expect("a folder");
         // Others may pass through it: what they may not read is for the store to say.
@@ -216,5 +217,22 @@ impl RunningProgram {
             assert!(Instant::now() < until, "it does not end:\n{}", self.heard.join("\n"));
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Returns the metrics at a port of this machine, as soon as it listens.
+pub(crate) fn metrics(port: u16) -> String {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("an answer");
+            let (head, body) = text.split_once("\r\n\r\n").expect("a response");
+            assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+            return body.to_owned();
+        }
+        assert!(Instant::now() < until, "no metrics");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -5,6 +5,7 @@ mod alerts;
 mod commands;
 mod daemon;
 mod deploy;
+mod held_back;
 mod kill;
 mod lab;
 mod list;

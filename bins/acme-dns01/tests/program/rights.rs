@@ -79,7 +79,7 @@ fn root_acts_as_the_account_that_owns_the_folder() {
         assert!(given.expect("chown").success());
     }
     // The group of the configuration is not one of the account's.
-    lab.configure("group = \"nogroup\"\n");
+    lab.configure("group = \"nogroup\"\npost_run = \"echo $HOME $USER $LOGNAME > who\"\n");
     let text = std::fs::read_to_string(lab.path("acme.toml")).expect("a file");
     std::fs::write(lab.path("acme.toml"), text.replace(&format!("group = \"{GROUP}\"\n"), ""))
         .expect("a file");
@@ -89,12 +89,16 @@ fn root_acts_as_the_account_that_owns_the_folder() {
     for path in ["acme/site", "acme/site/key.pem", "acme/.acme-dns01/certificates/site/journal"] {
         assert_eq!(rights(&lab.path(path)).0, nobody(), "{path}");
     }
+    // Programs that it runs have the home of the account, not that of root.
+    let home = Command::new("getent").args(["passwd", "nobody"]).output().expect("getent");
+    let home = String::from_utf8_lossy(&home.stdout).split(':').nth(5).expect("a home").to_owned();
+    assert_eq!(lab.written("who"), format!("{home} nobody nobody\n"));
     let checked = lab.run(&["check", "--json"]).ends(0).json();
     assert!(checked.to_string().contains("checked as nobody"), "{checked}");
     // A check of root's says what the account cannot read.
     chown(lab.path("tsig"), Some(0), Some(0)).expect("root");
     let done = lab.run(&["check"]).ends(2);
-    assert!(done.err.contains("provider.knot.key") && done.err.contains("Permission denied"), "{}", done.err);
+    assert!(done.out.contains("provider.knot.key") && done.out.contains("Permission denied"), "{}", done.out);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use super::AcmeSection;
 use crate::config::Settings;
 use crate::journal;
-use acme_dns01::engine::{Certificate, Engine};
+use acme_dns01::engine::{Certificate, Engine, HeldBack};
 use acme_dns01::live::{Check, Greeting};
+use acme_dns01_config::LateSecrets;
 use cli_support::outcome::chain;
 use edge_proxy::config::ListenerKind;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -26,11 +28,19 @@ impl CertificateRenewer {
     /// # Errors
     /// A message that begins with `[acme]`: the settings cannot be used, or none of the certificates could be prepared.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
-        let setup = section.settings.build().map_err(|why| format!("[acme] {}", chain(&why)))?;
+        // Certificates that may need a provider without its secrets are held back, and no others.
+        let setup =
+            section.settings.build(LateSecrets::All).map_err(|why| format!("[acme] {}", chain(&why)))?;
         let engine = setup.engine.observer(Arc::new(|id, event| {
             let line = format_args!("acme: {id}: {event}");
             if event.needs_attention() { journal::warning(line) } else { journal::info(line) }
         }));
+        for error in setup.late.values() {
+            journal::error(format_args!(
+                "[acme] {}: certificates that may need this provider are not renewed until then; others are",
+                chain(error)
+            ));
+        }
         for group in &setup.unknown_groups {
             journal::warning(format_args!(
                 "acme: there is no group `{group}`: files keep the group of the account"
@@ -50,6 +60,11 @@ impl CertificateRenewer {
         }
         faults.iter().for_each(journal::error);
         Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
+    }
+
+    /// Returns the certificates that are held back since a DNS provider is not ready, by id.
+    pub(crate) fn holdings(&self) -> BTreeMap<String, HeldBack> {
+        self.engine.holdings()
     }
 
     /// Returns the address of the first listener with TLS. `addresses` are the bound addresses of all listeners, in the

@@ -31,6 +31,12 @@ impl AcmeSection {
         paths
     }
 
+    /// Returns the ids of all certificates. Empty if the certificates are not valid.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let certificates = self.settings.certificates().unwrap_or_default();
+        certificates.into_iter().map(|one| one.spec.id).collect()
+    }
+
     /// Returns the DNS names of all certificates, including wildcards such as `*.example.org`. Empty if the
     /// certificates are not valid.
     pub(crate) fn names(&self) -> Vec<String> {

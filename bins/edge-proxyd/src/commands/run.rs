@@ -8,6 +8,7 @@ mod process_sandbox;
 mod reload;
 mod supervise;
 
+use crate::acme::Renewals;
 use crate::cli::{Exit, RunArgs};
 use crate::config::{self, Settings};
 use crate::journal;
@@ -103,8 +104,9 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     for listener in proxy.listeners().iter().filter(|listener| listener.serving) {
         journal::info(format_args!("listening on {}", listener.address));
     }
-    if let Some(renewer) = renewer {
-        acme::start(renewer, &runtime, settings, &proxy.addresses());
+    let renewals = settings.acme.as_ref().map(Renewals::new);
+    if let (Some(renewer), Some(renewals)) = (renewer, &renewals) {
+        acme::start(renewer, &runtime, settings, &proxy.addresses(), renewals.clone());
     }
     let watched = Arc::new(StatusSources {
         proxy: proxy.clone(),
@@ -112,6 +114,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         log,
         history: Mutex::default(),
         reloads: Reloads::default(),
+        renewals,
     });
     let took_over = predecessor.is_there();
     if took_over {

@@ -154,6 +154,12 @@ fn print(report: &Report) {
             print!("\n{table}");
         }
     }
+    if !report.held_back.is_empty() {
+        println!();
+    }
+    for held in &report.held_back {
+        println!("{} is not renewed: {}", held.certificate, held.reason);
+    }
     if report.log_lines_lost > 0 {
         println!(
             "\n{} lines of the access log were not written: the disk is too slow",

@@ -21,6 +21,12 @@ pub(super) fn append(watched: &StatusSources, text: &mut String) {
         let labels = [("certificate", folder.as_str()), ("name", &name), ("serial", &found.serial)];
         sample(text, "edge_certificate_not_after_seconds", &labels, found.not_after);
     }
+    let help = "Whether nothing is ordered for a certificate of [acme] at the moment.";
+    family(text, "edge_acme_held_back", "gauge", help);
+    for (certificate, reason) in watched.renewals.iter().flat_map(crate::acme::Renewals::held_back) {
+        let labels = [("certificate", certificate.as_str())];
+        sample(text, "edge_acme_held_back", &labels, u8::from(reason.is_some()));
+    }
     family(text, "edge_log_lines_lost_total", "counter", "Lines of the access log that were not written.");
     sample(text, "edge_log_lines_lost_total", &[], watched.log.lost());
     family(text, "edge_build_info", "gauge", "The version of the program.");

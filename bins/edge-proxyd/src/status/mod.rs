@@ -11,6 +11,7 @@ mod serve;
 
 pub(crate) use history::{History, STEP};
 pub(crate) use reloads::Reloads;
+use report::HeldBackCertificate;
 pub(crate) use report::Report;
 /// Functions that format numbers for the page and the command `status`.
 pub(crate) mod shown {
@@ -18,6 +19,7 @@ pub(crate) mod shown {
 }
 pub(crate) use serve::{StatusListener, run, run_later};
 
+use crate::acme::Renewals;
 use crate::log::Writer;
 use edge_proxy::{Certificates, ProxyHandle};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,19 +36,30 @@ pub(crate) struct StatusSources {
     pub(crate) history: Mutex<History>,
     /// The outcome of the last reload and the time of the last successful one.
     pub(crate) reloads: Reloads,
+    /// The renewals of `[acme]`. `None` without that section.
+    pub(crate) renewals: Option<Renewals>,
 }
 
 impl StatusSources {
     /// Returns a report of the current state.
     pub(crate) fn report(&self) -> Report {
         let certificates = self.certificates.as_ref().map(|found| found.list()).unwrap_or_default();
-        Report::new(
+        let mut report = Report::new(
             &self.proxy.metrics(),
             &self.proxy.config(),
             &certificates,
             &self.proxy.listeners(),
             self.log.lost(),
-        )
+        );
+        report.held_back = self.held_back();
+        report
+    }
+
+    /// Returns the certificates of `[acme]` that are held back, each with the reason.
+    fn held_back(&self) -> Vec<HeldBackCertificate> {
+        let all = self.renewals.iter().flat_map(Renewals::held_back);
+        all.filter_map(|(certificate, reason)| Some(HeldBackCertificate { certificate, reason: reason? }))
+            .collect()
     }
 
     /// Adds a sample of the current counters to the history.

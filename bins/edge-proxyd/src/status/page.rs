@@ -64,6 +64,14 @@ fn facts(page: &mut String, report: &Report) {
         let _ = write!(page, "<div><b>{value}</b><span>{name}</span></div>");
     }
     page.push_str("</div>");
+    for held in &report.held_back {
+        let _ = write!(
+            page,
+            "<p class=\"bad\">{} is not renewed: {}</p>",
+            escape_html(&held.certificate),
+            escape_html(&held.reason)
+        );
+    }
     if report.log_lines_lost > 0 {
         let _ = write!(
             page,

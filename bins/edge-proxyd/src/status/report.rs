@@ -18,6 +18,9 @@ pub(crate) struct Report {
     pub(crate) sites: Vec<SiteStatus>,
     /// The server certificates in use.
     pub(crate) certificates: Vec<Certificate>,
+    /// The certificates of `[acme]` for which nothing is ordered at the moment.
+    #[serde(default)]
+    pub(crate) held_back: Vec<HeldBackCertificate>,
     /// The targets of upstreams.
     pub(crate) targets: Vec<Target>,
     /// The listeners of the configuration.
@@ -108,6 +111,15 @@ pub(crate) struct Certificate {
     pub(crate) days: i64,
 }
 
+/// A certificate of `[acme]` for which nothing is ordered at the moment.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct HeldBackCertificate {
+    /// The name of the certificate.
+    pub(crate) certificate: String,
+    /// The reason: the DNS provider that is not ready, or the fault of the section.
+    pub(crate) reason: String,
+}
+
 /// A target of an upstream.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Target {
@@ -152,7 +164,7 @@ impl SiteStatus {
 }
 
 impl Report {
-    /// Builds a report from the metrics and the configuration of a proxy. Sites of the metrics that are not in the
+    /// Builds a report from the metrics and the configuration of a proxy, without certificates that are held back. Sites of the metrics that are not in the
     /// configuration have no hosts.
     pub(super) fn new(
         metrics: &Metrics,
@@ -214,6 +226,7 @@ impl Report {
                     days: (found.not_after - now).div_euclid(86_400),
                 })
                 .collect(),
+            held_back: Vec::new(),
             targets: metrics
                 .targets
                 .iter()

@@ -24,7 +24,6 @@ const SECRETS: &[(&str, &str)] = &[
 /// Commands that may exit with 3, since on these pages there is something to do, to convert, or to read. Every other
 /// command must exit with 0.
 const DIFFERENCES: &[&str] = &[
-    "acme-dns01 check",
     "edge-proxyd check",
     "edge-proxyd import",
     "pg-ensure plan",

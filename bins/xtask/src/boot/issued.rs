@@ -23,22 +23,22 @@ const RELOADED: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\
                         > /run/systemd/system/nginx.service && systemctl daemon-reload && systemctl start nginx";
 
 /// The certificates of the configuration.
-const NAMES: [&str; 5] = ["cloudflare", "knot", "delegated", "program", "hosted"];
+const NAMES: [&str; 6] = ["cloudflare", "knot", "delegated", "program", "hosted", "powerdns"];
 
-/// Returns the script that writes the secrets of the providers TSIG, acme-dns and deSEC into a folder, readable by
-/// `owner` only.
+/// Returns the script that writes the secrets of the providers TSIG, acme-dns, deSEC and PowerDNS into a folder, readable
+/// by `owner` only.
 fn secrets(folder: &str, owner: &str) -> String {
     format!(
         "mkdir -p {folder}; printf 'c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=\\n' > {folder}/tsig; \
          printf 'htB9mR9DYgcu9bX_afHF62erXaH2TS7bg9KW3F7Z\\n' > {folder}/acme-dns; \
-         printf 'desec-token\\n' > {folder}/desec; \
-         chown {owner} {folder}/tsig {folder}/acme-dns {folder}/desec; chmod 400 {folder}/tsig {folder}/acme-dns {folder}/desec"
+         printf 'desec-token\\n' > {folder}/desec; printf 'a key of the API\\n' > {folder}/powerdns; cd {folder}; \
+         chown {owner} tsig acme-dns desec powerdns; chmod 400 tsig acme-dns desec powerdns"
     )
 }
 
 /// Connects the machine to the test internet, and checks that edge-proxyd obtains and serves a certificate from each
 /// DNS provider by its section `[acme]`, sets owner and mode of the keys, runs its programs and reloads services,
-/// without a denied operation.
+/// without a denied operation. The secret of one provider comes later, and holds back its certificate only.
 fn by_edge(machine: &mut Machine) -> Outcome {
     machine.connect()?;
     machine.run(RELOADED)?;
@@ -46,14 +46,19 @@ fn by_edge(machine: &mut Machine) -> Outcome {
     machine.run(
         "sed '/^\\[acme\\]/,/^names/d' /srv/edge.toml > /etc/edge-proxyd/edge.toml; \
          printf '[[site]]\\nhosts = [\"*.example.org\"]\\nupstream = \"http://127.0.0.1:3000\"\\n[acme]\\n' >> /etc/edge-proxyd/edge.toml; \
-         cat /srv/acme.toml >> /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd",
+         cat /srv/acme.toml >> /etc/edge-proxyd/edge.toml; mv /etc/edge-proxyd/tsig /srv/tsig; systemctl restart edge-proxyd",
     )?;
-    for name in NAMES {
-        let served = format!(
+    let served = |machine: &Machine, name: &str| {
+        let curl = format!(
             "curl -sS --max-time 10 --fail --cacert /srv/issuing.pem --resolve {name}.example.org:443:127.0.0.1 https://{name}.example.org/"
         );
-        machine.until(60, &served)?;
-    }
+        machine.until(60, &curl)
+    };
+    NAMES.iter().filter(|name| **name != "knot").try_for_each(|name| served(machine, name))?;
+    machine
+        .run("edge-proxyd status | grep 'knot.example.org is not renewed: the provider knot is not ready'")?;
+    machine.run("mv /srv/tsig /etc/edge-proxyd/tsig")?;
+    served(machine, "knot")?;
     let key = machine.run("stat -c '%U:%G %a' /var/lib/acme/program.example.org/key.pem")?;
     if key != "edge-proxy:acme 640" {
         return Err(format!("the key is {key}"));
@@ -70,7 +75,8 @@ fn nothing_is_denied(machine: &Machine, unit: &str) -> Outcome {
 }
 
 /// Checks that the daemon acme-dns01 issues a certificate from each DNS provider, with the configured groups of the
-/// keys, runs its programs, reloads services, provides metrics and accepts a reload, without a denied operation.
+/// keys, runs its programs, reloads services, provides metrics and accepts a reload, without a denied operation. The
+/// secret of one provider comes later, and holds back its certificate only.
 fn by_daemon(machine: &mut Machine) -> Outcome {
     machine
         .run("systemctl stop edge-proxyd; rm -rf /var/lib/acme/* /var/lib/acme/.acme-dns01 /run/reloaded")?;
@@ -80,14 +86,19 @@ fn by_daemon(machine: &mut Machine) -> Outcome {
         "sed -e 's/acme\\.provider/provider/; s/\\[\\[acme\\.certificate/[[certificate/; s#/etc/edge-proxyd/#/etc/acme-dns01/#' \
              -e '/^names = ..knot/a group = \"www-data\"' -e '/^check = /d' /srv/acme.toml > /etc/acme-dns01/acme-dns01.toml; \
          mkdir -p /run/systemd/system/acme-dns01.service.d; \
+         mv /etc/acme-dns01/tsig /srv/tsig; \
          printf '[Service]\\nLoadCredential=cloudflare:/etc/edge-proxyd/cloudflare-token\\nSupplementaryGroups=www-data\\nExecStart=\\n\
          ExecStart=/usr/bin/acme-dns01 --config /etc/acme-dns01/acme-dns01.toml run --metrics 127.0.0.1:9181\\n' \
              > /run/systemd/system/acme-dns01.service.d/boot.conf; \
          systemctl daemon-reload; systemctl restart acme-dns01",
     )?;
-    for name in NAMES {
-        machine.until(60, &format!("openssl verify -CAfile /srv/issuing.pem -untrusted /var/lib/acme/{name}.example.org/fullchain.pem /var/lib/acme/{name}.example.org/fullchain.pem"))?;
-    }
+    let valid = |machine: &Machine, name: &str| {
+        machine.until(60, &format!("openssl verify -CAfile /srv/issuing.pem -untrusted /var/lib/acme/{name}.example.org/fullchain.pem /var/lib/acme/{name}.example.org/fullchain.pem"))
+    };
+    NAMES.iter().filter(|name| **name != "knot").try_for_each(|name| valid(machine, name))?;
+    machine.run("curl -sS --fail http://127.0.0.1:9181/metrics | grep -F 'acme_dns01_held_back{certificate=\"knot.example.org\"} 1'")?;
+    machine.run("mv /srv/tsig /etc/acme-dns01/tsig")?;
+    valid(machine, "knot")?;
     let keys = machine.run("stat -c '%U:%G %a' /var/lib/acme/knot.example.org/key.pem /var/lib/acme/cloudflare.example.org/key.pem")?;
     if keys != "acme:www-data 640\nacme:acme 640" {
         return Err(format!("the keys are {keys}"));

@@ -14,7 +14,8 @@ pub(super) const STEPS: &[Step] = &[
     ("Back up and restore: the edge and the node come back on an empty machine", backup),
     ("PostgreSQL from 17 to 18, and the same after a boot", postgresql),
     ("Move from nginx", from_nginx),
-    ("Move from lego or certbot, and when a certificate does not renew", from_certbot),
+    ("Move from lego or certbot, and when a certificate does not renew", from_clients),
+    ("Watch it with Prometheus and Grafana", monitoring),
 ];
 
 /// Script that removes everything that the previous pages created, except for the accounts and the programs.
@@ -171,9 +172,32 @@ const LETSENCRYPT: &str = "live=/etc/letsencrypt/live/example.org; mkdir -p $liv
     printf 'version = 2.1.0\\narchive_dir = /etc/letsencrypt/archive/example.org\\ncert = %s/cert.pem\\nprivkey = %s/privkey.pem\\n\
 chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live > /etc/letsencrypt/renewal/example.org.conf";
 
+/// Script that creates the folder of lego in the reader's home, as `lego run` leaves it, with the certificate and the
+/// account of the edge: keys in the form of SEC1.
+const LEGO: &str = "cd /home/reader; account=.lego/accounts/acme-v02.api.letsencrypt.org/admin@example.org; mkdir -p $account/keys .lego/certificates; \
+    store=$(dirname /var/lib/acme/.acme-dns01/accounts/*/url); openssl ec -in $store/key.pem -out $account/keys/admin@example.org.key 2> /dev/null; \
+    printf '{\"email\":\"admin@example.org\",\"registration\":{\"body\":{\"status\":\"valid\"},\"uri\":\"%s\"}}' $(cat $store/url) > $account/account.json; \
+    cd .lego/certificates; cp /var/lib/acme/example.org/fullchain.pem example.org.crt; sed '1,/END CERT/d' example.org.crt > example.org.issuer.crt; \
+    openssl ec -in /var/lib/acme/example.org/key.pem -out example.org.key 2> /dev/null; printf '{\"domain\":\"example.org\"}' > example.org.json; \
+    chmod -R go= /home/reader/.lego";
+
+/// Checks that the certificate in place has this fingerprint, and that the account has the URL of the former client, if
+/// `url` is the path of a file with it.
+fn taken_over(machine: &Machine, fingerprint: &str, url: Option<&str>) -> Outcome {
+    let found =
+        machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")?;
+    if found != fingerprint {
+        return Err("the certificate was not taken over".to_owned());
+    }
+    let Some(url) = url else { return Ok(()) };
+    machine.run(&format!("runuser -u acme -- acme-dns01 account show | grep -F \"$(cat {url})\"")).map(drop)
+}
+
 /// Follows the pages about a move from lego or certbot and about failed renewals.
-fn from_certbot(machine: &mut Machine) -> Outcome {
+fn from_clients(machine: &mut Machine) -> Outcome {
     machine.run(LETSENCRYPT)?;
+    machine.run(LEGO)?;
+    machine.run("cat /var/lib/acme/.acme-dns01/accounts/*/url > /srv/account")?;
     // An imported configuration has no status page, which the page about renewals queries.
     machine.run("printf '\\n[status]\\naddress = \"unix:/run/edge-proxyd/status.sock\"\\n' >> /etc/edge-proxyd/edge.toml")?;
     machine.run(&format!("printf '[Timer]\\nOnCalendar=daily\\n' > /etc/systemd/system/certbot.timer; {STAND_IN}/certbot.service; systemctl daemon-reload"))?;
@@ -185,14 +209,19 @@ fn from_certbot(machine: &mut Machine) -> Outcome {
     let before =
         machine.run("openssl x509 -noout -fingerprint -in /etc/letsencrypt/live/example.org/cert.pem")?;
     let text = page("from-lego-and-certbot.md")?;
-    // This machine has no folder of lego.
-    for section in text.split("\n## ").filter(|section| !section.starts_with("From lego")) {
+    for section in text.split("\n## ") {
         follow(machine, section)?;
+        // A reader has one of the clients.
+        if section.starts_with("From certbot") {
+            taken_over(machine, &before, None)?;
+            machine.run("rm -r /var/lib/acme/example.org /var/lib/acme/.acme-dns01")?;
+        }
+        if section.starts_with("From lego") {
+            taken_over(machine, &before, Some("/srv/account"))?;
+        }
     }
-    if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? != before
-    {
-        return Err("the certificate was not taken over".to_owned());
-    }
+    machine.run("systemctl is-active acme-dns01")?;
+    taken_over(machine, &before, Some("/srv/account"))?;
     machine.until(20, &served("git"))?;
     follow(machine, &page("certificate-does-not-renew.md")?)?;
     if machine.run("openssl x509 -noout -fingerprint -in /var/lib/acme/example.org/fullchain.pem")? == before
@@ -200,4 +229,21 @@ fn from_certbot(machine: &mut Machine) -> Outcome {
         return Err("the certificate was not renewed".to_owned());
     }
     machine.until(20, &served("git"))
+}
+
+/// Follows the page `monitoring.md`: both programs have metrics at the addresses that Prometheus asks there.
+fn monitoring(machine: &mut Machine) -> Outcome {
+    let text = page("monitoring.md")?;
+    let (edge, rest) = text.split_once("```sh").ok_or("monitoring.md has no commands")?;
+    follow(machine, edge)?;
+    // A reader adds the section to the file that there is; what it has here is the whole file.
+    machine.run(
+        "cp /etc/edge-proxyd/edge.toml /srv/before.toml; cp /home/reader/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd",
+    )?;
+    machine
+        .until(20, "systemctl is-active edge-proxyd && curl -sS http://127.0.0.1:9180/metrics > /dev/null")?;
+    follow(machine, &format!("```sh{rest}"))?;
+    machine.until(20, "curl -sS --fail http://127.0.0.1:9181/metrics | grep -E '^acme_dns01_usable.* 1$'")?;
+    machine.run("curl -sS --fail http://127.0.0.1:9180/metrics | grep edge_requests_total > /dev/null")?;
+    machine.run("cp /srv/before.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd").map(drop)
 }

@@ -139,13 +139,17 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
 }
 
 /// Tries to read the secrets of `[acme]`, and adds a warning for each that cannot be read: the program starts without,
-/// but renews nothing. A missing `$CREDENTIALS_DIRECTORY` is no fault.
+/// but renews nothing, or nothing that may need the DNS provider whose secret it is. A missing `$CREDENTIALS_DIRECTORY` is no fault.
 fn renewal_secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let faults = settings.acme.iter().flat_map(|acme| acme.settings.unreadable_secrets());
     for fault in faults {
         let Some(finding) = fault.finding(source, "acme") else { continue };
         if !is_missing_credentials(&finding.message) {
-            let text = format!("{}: nothing is renewed until it can be read", finding.message);
+            let waits = match finding.place.key.starts_with("acme.provider.") {
+                true => "no certificate that may need this provider is renewed until it can be read",
+                false => "nothing is renewed until it can be read",
+            };
+            let text = format!("{}: {waits}", finding.message);
             findings.at_key(source, &finding.place.key, Severity::Warning, &text);
         }
     }

@@ -1,0 +1,113 @@
+//! DNS providers whose secrets cannot be read yet. Secrets in files may be provided later, such as by a mount or another
+//! service.
+
+use crate::build::BuildError;
+use crate::providers::provider;
+use crate::settings::ProviderSettings;
+use acme_dns01::client::Http;
+use acme_dns01::provider::{Provider, ProviderError, Reach, Readiness, ZoneMatch};
+use async_trait::async_trait;
+use cli_support::outcome::chain;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// A provider that is built as soon as its secrets can be read. Until then it is not ready.
+pub(crate) struct LateProvider {
+    /// Configured name of the provider.
+    name: String,
+    /// Settings of the provider.
+    written: ProviderSettings,
+    http: Http,
+    /// The provider, once it was built.
+    built: OnceLock<Arc<dyn Provider>>,
+}
+
+impl fmt::Debug for LateProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateProvider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl LateProvider {
+    /// Creates the provider of this name and these settings. Nothing is read.
+    pub(crate) fn new(name: &str, written: &ProviderSettings, http: &Http) -> Self {
+        let (name, written, http) = (name.to_owned(), written.clone(), http.clone());
+        Self { name, written, http, built: OnceLock::new() }
+    }
+
+    /// Returns the provider. Reads its secrets and builds it unless that has succeeded before.
+    ///
+    /// # Errors
+    /// Returns a [`BuildError`] if a secret cannot be read or is not valid.
+    fn build(&self) -> Result<&Arc<dyn Provider>, BuildError> {
+        if let Some(built) = self.built.get() {
+            return Ok(built);
+        }
+        let built = provider(&self.name, &self.written, &self.http)?;
+        Ok(self.built.get_or_init(|| built))
+    }
+
+    /// Returns the provider like [`build`](Self::build), for a call.
+    ///
+    /// # Errors
+    /// Returns a transient error if a secret cannot be read or is not valid.
+    fn get(&self) -> Result<&Arc<dyn Provider>, ProviderError> {
+        self.build().map_err(|why| ProviderError::transient(&self.name, chain(&why)))
+    }
+}
+
+/// Returns the names that a provider may have a zone for, by its settings. Pinned zones of Cloudflare are no limit, since
+/// others are looked up.
+fn reach(written: &ProviderSettings) -> Reach {
+    match written {
+        ProviderSettings::AcmeDns { full_domain, .. } => {
+            Reach::Name(full_domain.trim_end_matches('.').to_owned())
+        }
+        ProviderSettings::DnsUpdate { zones, .. } => Reach::Zones(zones.clone()),
+        ProviderSettings::Exec { zones, .. } if !zones.is_empty() => Reach::Zones(zones.clone()),
+        ProviderSettings::Rfc2136 { zone: Some(zone), .. } => Reach::Zones(vec![zone.clone()]),
+        ProviderSettings::Cloudflare { .. }
+        | ProviderSettings::Exec { .. }
+        | ProviderSettings::Rfc2136 { .. } => Reach::Any,
+    }
+}
+
+#[async_trait]
+impl Provider for LateProvider {
+    async fn readiness(&self) -> Readiness {
+        match self.build() {
+            Ok(built) => built.readiness().await,
+            Err(why) => Readiness::NotReady { reach: reach(&self.written), reason: chain(&why) },
+        }
+    }
+
+    async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
+        self.get()?.zone(name, apex).await
+    }
+
+    async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        self.get()?.add(zone, name, value).await
+    }
+
+    async fn remove(
+        &self,
+        zone: &str,
+        name: &str,
+        value: &str,
+        id: Option<&str>,
+    ) -> Result<(), ProviderError> {
+        self.get()?.remove(zone, name, value, id).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, ProviderError> {
+        self.get()?.check().await
+    }
+
+    async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
+        self.get()?.probe(zone, name).await
+    }
+
+    async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
+        self.get()?.trial(zone, name, value).await
+    }
+}

@@ -1,0 +1,62 @@
+//! The state of the renewals, for the status: the certificates that are held back.
+
+use super::{AcmeSection, CertificateRenewer};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The ACME engine of the process, or the reason for which it has not started.
+#[derive(Clone)]
+enum RenewalState {
+    /// The engine is being prepared. Nothing is known yet.
+    Starting,
+    /// The engine has not started. The text is the reason.
+    Failed(String),
+    /// The engine runs.
+    Running(Arc<CertificateRenewer>),
+}
+
+/// The renewals of `[acme]`, shared by the task that runs them and the status.
+#[derive(Clone)]
+pub(crate) struct Renewals {
+    /// The ids of the certificates of the section.
+    certificates: Arc<[String]>,
+    state: Arc<Mutex<RenewalState>>,
+}
+
+impl Renewals {
+    /// Creates the renewals of a section, of which none is held back yet.
+    pub(crate) fn new(section: &AcmeSection) -> Self {
+        Self { certificates: section.ids().into(), state: Arc::new(Mutex::new(RenewalState::Starting)) }
+    }
+
+    /// Records that the engine has not started, for the reason `why`.
+    pub(crate) fn fail(&self, why: &str) {
+        self.set(RenewalState::Failed(why.to_owned()));
+    }
+
+    /// Records the engine that runs.
+    pub(crate) fn run(&self, renewer: &Arc<CertificateRenewer>) {
+        self.set(RenewalState::Running(renewer.clone()));
+    }
+
+    /// Replaces the state.
+    fn set(&self, state: RenewalState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Returns the certificates of the section by id, each with the reason for which nothing is ordered for it. `None` for
+    /// those that are renewed.
+    pub(crate) fn held_back(&self) -> BTreeMap<String, Option<String>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let holdings = match &state {
+            RenewalState::Running(renewer) => renewer.holdings(),
+            _ => BTreeMap::new(),
+        };
+        let reason = |id: &String| match &state {
+            RenewalState::Starting => None,
+            RenewalState::Failed(why) => Some(why.clone()),
+            RenewalState::Running(_) => holdings.get(id).map(ToString::to_string),
+        };
+        self.certificates.iter().map(|id| (id.clone(), reason(id))).collect()
+    }
+}
