@@ -1,8 +1,9 @@
 //! Conversion of the settings to an engine and its certificates.
 
-use crate::late::LateProvider;
-use crate::providers::{provider, provider_fault, provider_secrets};
-use crate::settings::{AuthoritySettings, DnsMode, ProviderSettings, Security, Settings};
+use crate::error::{BuildError, decode_secret, read, value_error};
+use crate::late::{LateProvider, LateSecrets};
+use crate::providers::{provider, provider_fault};
+use crate::settings::{AuthoritySettings, DnsMode, Security, Settings};
 use acme_dns01::alert::{CommandSink, Mail, MailSecurity, MailServer, Webhook};
 use acme_dns01::client::{Acme, ExternalAccount, Http};
 use acme_dns01::dns::Dns;
@@ -10,12 +11,10 @@ use acme_dns01::engine::{Authority, Certificate, Engine};
 use acme_dns01::propagation::LookupMode;
 use acme_dns01::provider::Provider;
 use acme_dns01::store::{Encryption, FileStore, Mirror, Ownership, PostgresStore, Store};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cli_support::document::Source;
-use cli_support::finding::{Finding, Findings};
-use cli_support::secret::{Reference, SecretError};
-use secrecy::{ExposeSecret, SecretSlice};
+use cli_support::finding::Findings;
+use cli_support::secret::Reference;
+use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,84 +25,6 @@ pub(crate) const KNOWN: [(&str, &str); 2] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
 ];
-
-/// Error of a configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A value of the settings, or the content of a file that they name, is not valid.
-    #[error("{key}: {why}")]
-    Value {
-        /// Path of the key in the settings, such as `provider.NAME.token`.
-        key: String,
-        /// Description of the error, and the fix.
-        why: String,
-    },
-    /// A secret cannot be read.
-    #[error("{key}: {why}")]
-    Secret {
-        /// Path of the key in the settings, such as `provider.NAME.token`.
-        key: String,
-        /// Error of reading the secret.
-        #[source]
-        why: SecretError,
-    },
-    /// The HTTP client cannot be created, or the folder of certificates cannot be opened. The text is the reason.
-    #[error("{0}")]
-    Environment(String),
-}
-
-impl BuildError {
-    /// Returns `true` if the error is about a secret of the provider with this name that is among those of `late`.
-    fn is_of_a_secret(&self, name: &str, written: &ProviderSettings, late: LateSecrets) -> bool {
-        let (Self::Value { key, .. } | Self::Secret { key, .. }) = self else { return false };
-        let secrets = provider_secrets(name, written);
-        secrets.iter().any(|(known, reference)| known == key && late.includes(reference))
-    }
-
-    /// Returns the error as a finding at the position of the key that has to be changed. `section` is the path of the
-    /// table that contains the settings, empty if they are the whole file. `None` for errors that no change of the file
-    /// corrects.
-    #[must_use]
-    pub fn finding(&self, source: &Source<'_>, section: &str) -> Option<Finding> {
-        let (code, key, why) = match self {
-            Self::Value { key, why } => ("value", key, why.clone()),
-            Self::Secret { key, why } => ("secret", key, cli_support::outcome::chain(why)),
-            Self::Environment(_) => return None,
-        };
-        let key = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
-        let mut finding = source.fault_at(&key, why);
-        finding.code = code.into();
-        // A URL with a user may have a password.
-        finding.value = finding.value.filter(|value| !(value.contains("://") && value.contains('@')));
-        Some(finding)
-    }
-}
-
-/// Creates a [`BuildError::Value`].
-#[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
-pub(crate) fn value_error(key: impl Into<String>, why: impl ToString) -> BuildError {
-    BuildError::Value { key: key.into(), why: why.to_string() }
-}
-
-/// Reads a secret. `key` is named in the error.
-///
-/// # Errors
-/// Returns a [`BuildError::Secret`] if it cannot be read.
-pub(crate) fn read(key: &str, reference: &Reference) -> Result<secrecy::SecretString, BuildError> {
-    reference.read().map_err(|why| BuildError::Secret { key: key.to_owned(), why })
-}
-
-/// Reads a secret, and decodes it as base64 or else as base64url with or without padding. `key` is named in the error.
-///
-/// # Errors
-/// Returns a [`BuildError::Secret`] if it cannot be read, and a [`BuildError::Value`] if it is neither.
-pub(crate) fn decode_secret(key: &str, reference: &Reference) -> Result<SecretSlice<u8>, BuildError> {
-    let text = read(key, reference)?;
-    let text = text.expose_secret();
-    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')));
-    bytes.map(Into::into).map_err(|_| value_error(key, "the secret is not valid base64"))
-}
 
 /// The engine and the certificates that a configuration describes.
 pub struct Setup {
@@ -117,27 +38,6 @@ pub struct Setup {
     /// Errors of the DNS providers whose secrets cannot be read or used yet, by name of the provider. The engine looks at
     /// these secrets again, and meanwhile holds back the certificates that may need the provider.
     pub late: BTreeMap<String, BuildError>,
-}
-
-/// Secrets of DNS providers without which an engine is built all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LateSecrets {
-    /// Every secret: certificates that may need a provider without its secrets are held back, even if these cannot come
-    /// while the process runs.
-    All,
-    /// Secrets in files (`file:` and `age:`), which may be provided while the process runs. Credentials of systemd and
-    /// environment variables are given at its start.
-    Files,
-}
-
-impl LateSecrets {
-    /// Returns `true` if the secret of this reference may be missing.
-    fn includes(self, reference: &Reference) -> bool {
-        match self {
-            Self::All => true,
-            Self::Files => matches!(reference, Reference::File(_) | Reference::Age { .. }),
-        }
-    }
 }
 
 impl std::fmt::Debug for Setup {
@@ -173,7 +73,7 @@ impl Settings {
             all.extend(written.eab.iter().map(|eab| (format!("authority.{name}.eab.key"), &eab.key)));
         }
         for (name, written) in &self.provider {
-            all.extend(provider_secrets(name, written));
+            all.extend(written.secrets(name));
         }
         let mail = self.alert.mail.as_ref().and_then(|mail| mail.password.as_ref());
         all.extend(self.alert.webhook.iter().map(|reference| ("alert.webhook".to_owned(), reference)));
@@ -248,7 +148,7 @@ impl Settings {
         for (name, written) in &self.provider {
             let made: Arc<dyn Provider> = match provider(name, written, &http) {
                 Ok(made) => made,
-                Err(error) if error.is_of_a_secret(name, written, late) => {
+                Err(error) if late.cover(&error, name, written) => {
                     lacking.insert(name.clone(), error);
                     Arc::new(LateProvider::new(name, written, &http))
                 }

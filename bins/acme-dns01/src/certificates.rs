@@ -1,6 +1,7 @@
 //! The configured certificates, resolved. No secret is read, and nothing is changed.
 
-use crate::build::{BuildError, KNOWN, value_error};
+use crate::build::KNOWN;
+use crate::error::{BuildError, value_error};
 use crate::settings::{CertificateSettings, Settings};
 use acme_dns01::engine::Certificate;
 use acme_dns01::live::{Check, Deployment, Greeting, Reload};

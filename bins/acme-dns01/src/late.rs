@@ -1,15 +1,43 @@
 //! DNS providers whose secrets cannot be read yet. Secrets in files may be provided later, such as by a mount or another
 //! service.
 
-use crate::build::BuildError;
+use crate::error::BuildError;
 use crate::providers::provider;
 use crate::settings::ProviderSettings;
 use acme_dns01::client::Http;
 use acme_dns01::provider::{Provider, ProviderError, Reach, Readiness, ZoneMatch};
 use async_trait::async_trait;
 use cli_support::outcome::chain;
+use cli_support::secret::Reference;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+
+/// Secrets of DNS providers without which an engine is built all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateSecrets {
+    /// Every secret: certificates that may need a provider without its secrets are held back, even if these cannot come
+    /// while the process runs.
+    All,
+    /// Secrets in files (`file:` and `age:`), which may be provided while the process runs. Credentials of systemd and
+    /// environment variables are given at its start.
+    Files,
+}
+
+impl LateSecrets {
+    /// Returns `true` if an error is about a secret of the provider with this name and these settings that may be missing.
+    pub(crate) fn cover(self, error: &BuildError, name: &str, written: &ProviderSettings) -> bool {
+        let (BuildError::Value { key, .. } | BuildError::Secret { key, .. }) = error else { return false };
+        written.secrets(name).iter().any(|(known, reference)| known == key && self.includes(reference))
+    }
+
+    /// Returns `true` if the secret of this reference may be missing.
+    fn includes(self, reference: &Reference) -> bool {
+        match self {
+            Self::All => true,
+            Self::Files => matches!(reference, Reference::File(_) | Reference::Age { .. }),
+        }
+    }
+}
 
 /// A provider that is built as soon as its secrets can be read. Until then it is not ready.
 pub(crate) struct LateProvider {

@@ -5,12 +5,15 @@
 
 mod build;
 mod certificates;
+mod error;
 mod late;
 mod providers;
 mod reference;
 mod settings;
 
-pub use build::{BuildError, LateSecrets, Setup};
+pub use build::Setup;
+pub use error::BuildError;
+pub use late::LateSecrets;
 pub use reference::reference;
 pub use settings::{
     Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,

@@ -1,13 +1,12 @@
 //! DNS providers: conversion of their settings, and the errors of settings that do not go together.
 
-use crate::build::{BuildError, decode_secret, read, value_error};
+use crate::error::{BuildError, decode_secret, read, value_error};
 use crate::settings::ProviderSettings;
 use acme_dns01::client::Http;
 use acme_dns01::provider::{
     AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateService, Exec, Provider, Rfc2136, ServiceError,
     TsigAlgorithm,
 };
-use cli_support::secret::Reference;
 use std::sync::Arc;
 
 /// Creates the DNS provider with this name from its settings, and reads its secrets.
@@ -87,29 +86,6 @@ pub(crate) fn provider(
             Arc::new(made.map_err(|why| value_error(part(&why), why.to_string()))?)
         }
     })
-}
-
-/// Returns the references to secrets of the provider with this name, each with its key.
-pub(crate) fn provider_secrets<'s>(
-    name: &str,
-    written: &'s ProviderSettings,
-) -> Vec<(String, &'s Reference)> {
-    let (parts, credentials) = match written {
-        ProviderSettings::Cloudflare { token, zone_token, key, .. } => (
-            vec![("token", token.as_ref()), ("zone_token", zone_token.as_ref()), ("key", key.as_ref())],
-            None,
-        ),
-        ProviderSettings::Rfc2136 { key, .. } => (vec![("key", key.as_ref())], None),
-        ProviderSettings::AcmeDns { password, .. } => (vec![("password", Some(password))], None),
-        ProviderSettings::DnsUpdate { token, credentials, .. } => {
-            (vec![("token", token.as_ref())], Some(credentials))
-        }
-        ProviderSettings::Exec { .. } => (Vec::new(), None),
-    };
-    let credentials = credentials.into_iter().flatten();
-    let credentials = credentials.map(|(key, secret)| (format!("provider.{name}.credentials.{key}"), secret));
-    let parts = parts.into_iter().filter_map(|(part, reference)| Some((part, reference?)));
-    credentials.chain(parts.map(|(part, reference)| (format!("provider.{name}.{part}"), reference))).collect()
 }
 
 /// Returns the key of a provider's settings that an error of a dns-update service is about. `token` is true if the

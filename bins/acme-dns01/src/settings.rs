@@ -1,6 +1,5 @@
 //! The configuration file as written. Names of the corresponding NixOS options are accepted too.
 
-use crate::providers::provider_secrets;
 use acme_dns01::{KeyType, Name};
 use cli_support::secret::Reference;
 use cli_support::words::Words;
@@ -125,7 +124,7 @@ impl Settings {
         all.extend(self.alert.mail.iter().filter_map(|mail| mail.password.as_ref()));
         all.extend(self.authority.values().filter_map(|authority| Some(&authority.eab.as_ref()?.key)));
         for (name, provider) in &self.provider {
-            all.extend(provider_secrets(name, provider).into_iter().map(|(_, reference)| reference));
+            all.extend(provider.secrets(name).into_iter().map(|(_, reference)| reference));
         }
         let given = |one: &&&Reference| matches!(one, Reference::Credential(_) | Reference::Environment(_));
         let names: BTreeSet<String> = all.iter().filter(given).map(ToString::to_string).collect();
@@ -269,6 +268,31 @@ pub enum ProviderSettings {
         /// Names of the zones at the service.
         zones: Vec<String>,
     },
+}
+
+impl ProviderSettings {
+    /// Returns the references to secrets, each with its key below the provider of this name.
+    pub(crate) fn secrets(&self, name: &str) -> Vec<(String, &Reference)> {
+        let (parts, credentials) = match self {
+            Self::Cloudflare { token, zone_token, key, .. } => (
+                vec![("token", token.as_ref()), ("zone_token", zone_token.as_ref()), ("key", key.as_ref())],
+                None,
+            ),
+            Self::Rfc2136 { key, .. } => (vec![("key", key.as_ref())], None),
+            Self::AcmeDns { password, .. } => (vec![("password", Some(password))], None),
+            Self::DnsUpdate { token, credentials, .. } => {
+                (vec![("token", token.as_ref())], Some(credentials))
+            }
+            Self::Exec { .. } => (Vec::new(), None),
+        };
+        let credentials = credentials.into_iter().flatten();
+        let credentials =
+            credentials.map(|(key, secret)| (format!("provider.{name}.credentials.{key}"), secret));
+        let parts = parts.into_iter().filter_map(|(part, reference)| Some((part, reference?)));
+        credentials
+            .chain(parts.map(|(part, reference)| (format!("provider.{name}.{part}"), reference)))
+            .collect()
+    }
 }
 
 /// Returns the default TSIG algorithm: `hmac-sha256`.
