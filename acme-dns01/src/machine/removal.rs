@@ -27,7 +27,8 @@ impl TxtRemoval {
         self.tries = 0;
     }
 
-    /// Pauses after a failure to remove the TXT record of this name, for the reason `why`: for twice as long with each, up to twelve times. The sixth failure raises an alert.
+    /// Pauses after a failure to remove the TXT record of this name, for the reason `why`: for twice as long with each,
+    /// up to twelve times. The sixth failure raises an alert.
     pub(super) fn failed(&mut self, name: &str, why: String, context: &mut Context, now: Time) {
         self.tries += 1;
         self.hold = Some(now.after(long_retry_pause(&context.spec.timeouts, self.tries)));
