@@ -20,6 +20,7 @@ pub use directory::{Directory, Meta};
 pub use http::{Http, HttpError, Response};
 pub(crate) use jws::pem;
 pub use jws::{AccountKey, KeyError};
+#[cfg(feature = "postgres")]
 pub(crate) use trust::client_config;
 pub use x509::{CertificateError, KeyPair, chain_issuers, describe, self_signed, verify_pair};
 pub(crate) use x509::{leaf, serial_of};
