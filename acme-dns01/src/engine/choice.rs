@@ -7,7 +7,7 @@ use crate::provider::{Coverage, Reach, ZoneMatch, configured_zone};
 
 /// The answer of a provider to the question for the zone of a target.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum ProviderAnswer {
     /// The provider has this zone.
     Zone(ZoneMatch),
     /// The provider has no zone for the target.
@@ -81,25 +81,25 @@ fn potential(reach: &Reach, target: &Target, mode: LookupMode) -> u8 {
 /// could have a higher rank of at least [`MIN_RANK`]: the first of those with the highest. A match of [`MIN_RANK`] is not
 /// used while another provider has a transient error, since that one may have the zone. Of several errors the first
 /// transient one is returned, or else the last.
-pub(super) fn choose(target: &Target, mode: LookupMode, answers: &[Answer]) -> Choice {
+pub(super) fn choose(target: &Target, mode: LookupMode, answers: &[ProviderAnswer]) -> Choice {
     let mut best: Option<(u8, usize, &ZoneMatch)> = None;
     let mut awaited: Option<(u8, usize)> = None;
     let mut failed: Option<&AcmeError> = None;
     for (at, answer) in answers.iter().enumerate() {
         match answer {
-            Answer::Zone(found) => {
+            ProviderAnswer::Zone(found) => {
                 let rank = rank(found, target, mode);
                 if best.is_none_or(|(other, ..)| rank > other) {
                     best = Some((rank, at, found));
                 }
             }
-            Answer::None => {}
-            Answer::Failed(error) => {
+            ProviderAnswer::None => {}
+            ProviderAnswer::Failed(error) => {
                 if failed.is_none_or(|first| !first.is_transient()) {
                     failed = Some(error);
                 }
             }
-            Answer::NotReady(reach, _) => {
+            ProviderAnswer::NotReady(reach, _) => {
                 let rank = potential(reach, target, mode);
                 if rank >= MIN_RANK && awaited.is_none_or(|(other, _)| rank > other) {
                     awaited = Some((rank, at));
@@ -140,14 +140,15 @@ mod tests {
         ["example.org", "sub.example.org", "www.sub.example.org", "_acme-challenge.www.sub.example.org"];
 
     /// An answer of a provider that is ready.
-    fn ready() -> impl Strategy<Value = Answer> {
+    fn ready() -> impl Strategy<Value = ProviderAnswer> {
         prop_oneof![
-            Just(Answer::None),
-            (0..APEXES.len(), any::<bool>()).prop_map(|(at, active)| Answer::Zone(zone(APEXES[at], active))),
-            Just(Answer::Zone(ZoneMatch::new("any", Coverage::Any))),
-            Just(Answer::Zone(ZoneMatch::new("name", Coverage::Name))),
-            Just(Answer::Failed(AcmeError::new(ErrorKind::Transient, "unreachable"))),
-            Just(Answer::Failed(AcmeError::new(ErrorKind::Local, "refused"))),
+            Just(ProviderAnswer::None),
+            (0..APEXES.len(), any::<bool>())
+                .prop_map(|(at, active)| ProviderAnswer::Zone(zone(APEXES[at], active))),
+            Just(ProviderAnswer::Zone(ZoneMatch::new("any", Coverage::Any))),
+            Just(ProviderAnswer::Zone(ZoneMatch::new("name", Coverage::Name))),
+            Just(ProviderAnswer::Failed(AcmeError::new(ErrorKind::Transient, "unreachable"))),
+            Just(ProviderAnswer::Failed(AcmeError::new(ErrorKind::Local, "refused"))),
         ]
     }
 
@@ -163,21 +164,22 @@ mod tests {
     }
 
     /// Every answer that a provider with this reach may give once it is ready.
-    fn answers(reach: &Reach, target: &Target) -> Vec<Answer> {
+    fn answers(reach: &Reach, target: &Target) -> Vec<ProviderAnswer> {
         match reach {
             Reach::Any => {
-                let mut all = vec![Answer::None, Answer::Zone(ZoneMatch::new("any", Coverage::Any))];
+                let mut all =
+                    vec![ProviderAnswer::None, ProviderAnswer::Zone(ZoneMatch::new("any", Coverage::Any))];
                 let zones = APEXES.iter().flat_map(|apex| [zone(apex, true), zone(apex, false)]);
-                all.extend(zones.map(Answer::Zone));
+                all.extend(zones.map(ProviderAnswer::Zone));
                 all
             }
             Reach::Name(name) if *name == target.name => {
-                vec![Answer::Zone(ZoneMatch::new(name, Coverage::Name))]
+                vec![ProviderAnswer::Zone(ZoneMatch::new(name, Coverage::Name))]
             }
-            Reach::Name(_) => vec![Answer::None],
+            Reach::Name(_) => vec![ProviderAnswer::None],
             Reach::Zones(zones) => {
                 let found = configured_zone(zones, &target.name, &target.zone);
-                vec![found.map_or(Answer::None, Answer::Zone)]
+                vec![found.map_or(ProviderAnswer::None, ProviderAnswer::Zone)]
             }
         }
     }
@@ -205,12 +207,12 @@ mod tests {
         ) {
             let (target, mode) = (target(delegated), mode(resolvers));
             let at = at.min(others.len());
-            let with = |answer: Answer| {
+            let with = |answer: ProviderAnswer| {
                 let mut all = others.clone();
                 all.insert(at, answer);
                 choose(&target, mode, &all)
             };
-            let choice = with(Answer::NotReady(reach.clone(), "no token".to_owned()));
+            let choice = with(ProviderAnswer::NotReady(reach.clone(), "no token".to_owned()));
             let later = answers(&reach, &target).into_iter().map(&with);
             let rank_of = |choice: &Choice| match choice {
                 Choice::Use(_, found) => rank(found, &target, mode),
@@ -231,20 +233,23 @@ mod tests {
     #[test]
     fn a_certificate_waits_for_the_zones_of_a_provider_and_for_those_that_no_other_has() {
         let target = target(false);
-        let waits = |reach: Reach, other: Answer| {
-            let answers = [other, Answer::NotReady(reach, String::new())];
+        let waits = |reach: Reach, other: ProviderAnswer| {
+            let answers = [other, ProviderAnswer::NotReady(reach, String::new())];
             matches!(choose(&target, LookupMode::Authorities, &answers), Choice::Wait(1))
         };
         let zones = |name: &str| Reach::Zones(vec![name.to_owned()]);
-        let has = |apex: &str| Answer::Zone(zone(apex, true));
-        assert!(waits(zones("example.org"), Answer::None) && !waits(zones("example.net"), Answer::None));
-        assert!(waits(Reach::Any, Answer::None) && !waits(Reach::Any, has("example.org")));
+        let has = |apex: &str| ProviderAnswer::Zone(zone(apex, true));
+        assert!(
+            waits(zones("example.org"), ProviderAnswer::None)
+                && !waits(zones("example.net"), ProviderAnswer::None)
+        );
+        assert!(waits(Reach::Any, ProviderAnswer::None) && !waits(Reach::Any, has("example.org")));
         // Another provider would publish anywhere, or where the CA does not look.
-        assert!(waits(Reach::Any, Answer::Zone(ZoneMatch::new("any", Coverage::Any))));
+        assert!(waits(Reach::Any, ProviderAnswer::Zone(ZoneMatch::new("any", Coverage::Any))));
         assert!(waits(Reach::Any, has("org")));
         // The other one has it as well.
         assert!(!waits(zones("example.org"), has("example.org")));
-        let failed = Answer::Failed(AcmeError::new(ErrorKind::Transient, "unreachable"));
+        let failed = ProviderAnswer::Failed(AcmeError::new(ErrorKind::Transient, "unreachable"));
         assert!(waits(zones("example.org"), failed.clone()) && !waits(zones("example.net"), failed));
     }
 }

@@ -1,6 +1,6 @@
 //! Location of a challenge's TXT record: provider and zone.
 
-use super::choice::{Answer, Choice, choose};
+use super::choice::{Choice, ProviderAnswer, choose};
 use crate::dns::{Dns, DnsError, Target};
 use crate::machine::{AcmeError, ErrorKind, TxtRecord};
 use crate::provider::{Coverage, Provider, ProviderError, Readiness};
@@ -17,14 +17,14 @@ pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
 }
 
 /// Returns the answer of a provider to the question for the zone of a target. One that is not ready is not asked.
-async fn answer(provider: &dyn Provider, target: &Target) -> Answer {
+async fn answer(provider: &dyn Provider, target: &Target) -> ProviderAnswer {
     if let Readiness::NotReady { reach, reason } = provider.readiness().await {
-        return Answer::NotReady(reach, reason);
+        return ProviderAnswer::NotReady(reach, reason);
     }
     match provider.zone(&target.name, &target.zone).await {
-        Ok(Some(found)) => Answer::Zone(found),
-        Ok(None) => Answer::None,
-        Err(error) => Answer::Failed(provider_error(&error)),
+        Ok(Some(found)) => ProviderAnswer::Zone(found),
+        Ok(None) => ProviderAnswer::None,
+        Err(error) => ProviderAnswer::Failed(provider_error(&error)),
     }
 }
 
@@ -145,7 +145,7 @@ impl Locator {
             }),
             Choice::Wait(at) => {
                 let reason = match answers.into_iter().nth(at) {
-                    Some(Answer::NotReady(_, reason)) => reason,
+                    Some(ProviderAnswer::NotReady(_, reason)) => reason,
                     _ => String::new(),
                 };
                 Err(LocateError::HeldBack(HeldBack { provider: name_of(at).to_owned(), reason }))
