@@ -8,6 +8,8 @@ use edge_proxy::config::{
     ForwardedAs, Listener, Pin, PlainHttp, Protocol, Route, Site, Target, Upstream, UpstreamTls,
 };
 use edge_proxy::{AccessRecord, Certificates, Observer, Proxy, ProxyHandle, TargetChange, TargetEvent};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -125,11 +127,17 @@ fn tls_service(
     // Nothing compares the key with the certificate.
     let key = provider.key_provider.load_private_key(key).unwrap();
     let identity = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(chain, key));
+    serving(Arc::new(identity))
+}
+
+/// A TLS service with certificates of this resolver that answers 200.
+fn serving(resolver: Arc<dyn rustls::server::ResolvesServerCert>) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(identity));
+        .with_cert_resolver(resolver);
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -176,6 +184,131 @@ fn tls_failures_say_which() {
     assert!(status == "502" && error.contains("issuer of its certificate is unknown"), "{status} {error}");
     let (status, error) = failure(secured(says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), tls("node.internal")));
     assert!(status == "502" && error.contains("does not speak TLS"), "{status} {error}");
+}
+
+/// A TLS service whose certificate can be replaced, with 200 for whoever reaches it.
+#[derive(Debug)]
+struct Renewed(Mutex<Arc<rustls::sign::CertifiedKey>>);
+
+impl rustls::server::ResolvesServerCert for Renewed {
+    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        Some(self.0.lock().unwrap().clone())
+    }
+}
+
+/// Returns the pair in PEM as rustls has it.
+fn certified((chain, key): (String, String)) -> Arc<rustls::sign::CertifiedKey> {
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let key = rustls::crypto::aws_lc_rs::default_provider().key_provider.load_private_key(key).unwrap();
+    Arc::new(rustls::sign::CertifiedKey::new(chain, key))
+}
+
+/// A server of OpenSSL that speaks TLS 1.1 only.
+struct OldServer {
+    child: std::process::Child,
+    address: SocketAddr,
+}
+
+impl OldServer {
+    fn start(folder: &Path, (chain, key): (String, String)) -> Self {
+        let (pem, port) = (folder.join("old.pem"), testkit::free_port());
+        std::fs::write(&pem, chain + &key).unwrap();
+        let child = std::process::Command::new("openssl")
+            .args(["s_server", "-quiet", "-www", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-accept"])
+            .arg(format!("127.0.0.1:{port}"))
+            .arg("-cert")
+            .arg(&pem)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("openssl is missing: apt-get install openssl");
+        let server = Self { child, address: ([127, 0, 0, 1], port).into() };
+        for _ in 0..200 {
+            if TcpStream::connect(server.address).is_ok() {
+                return server;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("openssl s_server does not listen at {}", server.address);
+    }
+}
+
+impl Drop for OldServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asserts that requests to this service fail by `cause`, which the access record, the status of the target and the
+/// event of its ejection name. Returns the proxy with its notes.
+#[track_caller]
+fn assert_fails_by(mut upstream: Upstream, cause: &str) -> (ProxyHandle, Arc<RecordingObserver>) {
+    upstream.health.rules.eject = Duration::from_millis(300);
+    let target = upstream.targets[0].to_string();
+    let notes = Arc::new(RecordingObserver::default());
+    let proxy = edge(upstream, &notes);
+    for _ in 0..10 {
+        if !notes.targets.lock().unwrap().is_empty() {
+            break;
+        }
+        assert!(get(&proxy).starts_with("HTTP/1.1 502 "));
+    }
+    let (last, _) = proxy.targets()[0].last_failure.unwrap();
+    assert_eq!(last.to_string(), cause);
+    let told = notes.targets.lock().unwrap().clone();
+    assert_eq!(told, [format!("service {target} ejected for 300ms: {cause}")]);
+    let first = notes.errors.lock().unwrap().first().cloned().flatten();
+    assert_eq!(first, Some(format!("{target}: {cause}")));
+    (proxy, notes)
+}
+
+#[test]
+fn each_failure_of_tls_is_in_the_record_the_status_and_the_ejection() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, root: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, root).unwrap();
+        path
+    };
+    let (ours, other) = (write("ca.pem", authority.root()), write("other.pem", Authority::new().root()));
+    let service = |(chain, key)| {
+        let pair = certified((chain, key));
+        let resolver = Arc::new(Renewed(Mutex::new(pair)));
+        (serving(resolver.clone()), resolver)
+    };
+    let tls = |ca: &Path, name: &str| UpstreamTls {
+        ca: Some(ca.into()),
+        server_name: Some(name.into()),
+        ..Default::default()
+    };
+    let (address, _) = service(authority.issue(&["node.internal"]));
+    assert_fails_by(
+        secured(address, tls(&other, "node.internal")),
+        "TLS: the issuer of its certificate is unknown: tls.ca, or pin it by tls.pin",
+    );
+    assert_fails_by(
+        secured(address, tls(&ours, "other.internal")),
+        "TLS: its certificate is for another name: tls.server_name, or pin it by tls.pin",
+    );
+    let (address, _) = service(authority.issue_between(&["node.internal"], 3000, 3001));
+    assert_fails_by(secured(address, tls(&ours, "node.internal")), "TLS: its certificate is not valid yet");
+    let old = OldServer::start(folder.path(), authority.issue(&["node.internal"]));
+    assert_fails_by(
+        secured(old.address, tls(&ours, "node.internal")),
+        "TLS: no version in common: 1.2 and 1.3 are spoken here",
+    );
+    let (address, resolver) = service(authority.issue_expired(&["node.internal"]));
+    let (proxy, notes) =
+        assert_fails_by(secured(address, tls(&ours, "node.internal")), "TLS: its certificate has expired");
+    // With a new certificate it is back.
+    *resolver.0.lock().unwrap() = certified(authority.issue(&["node.internal"]));
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(get(&proxy).starts_with("HTTP/1.1 200 "));
+    assert_eq!(notes.targets.lock().unwrap().last(), Some(&format!("service {address} back")));
 }
 
 /// A certificate as `openssl req -x509` makes it: signed by itself, an authority, without a name but the common one.
@@ -238,6 +371,81 @@ fn a_pin_holds_beyond_the_dates_and_for_the_owner_of_the_key_alone() {
     assert_eq!(service(&key), ("200".to_owned(), String::new()));
     let (status, error) = service(&rcgen::KeyPair::generate().unwrap());
     assert!(status == "502" && error.contains("TLS"), "{status} {error}");
+}
+
+/// A listener that accepts nobody, with a full queue: whoever connects to it gets no answer. It is so as long as the
+/// result exists.
+fn silent(address: SocketAddr) -> (socket2::Socket, Vec<TcpStream>) {
+    let domain = socket2::Domain::for_address(address);
+    let listener = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&address.into()).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            Ok(stream) => waiting.push(stream),
+            Err(why) if why.kind() == std::io::ErrorKind::TimedOut => return (listener, waiting),
+            Err(why) => panic!("{address}: {why}"),
+        }
+    }
+    panic!("{address} accepts everybody");
+}
+
+/// Runs this test once more where `two.test` has the addresses ::1 and 127.0.0.1, and says whether this is that run.
+fn has_a_name_of_two_addresses(test: &str) -> bool {
+    if std::env::var_os("IN_NAMESPACE").is_some() {
+        return true;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost two.test\n::1 two.test\n").unwrap();
+    let done = std::process::Command::new("unshare")
+        .args(["-rm", "--", "sh", "-ec", "mount --bind \"$0\" /etc/hosts; exec \"$@\""])
+        .arg(&hosts)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("IN_NAMESPACE", "hosts")
+        .status()
+        .unwrap_or_else(|why| panic!("unshare: {why}; it is of the package util-linux"));
+    assert!(done.success(), "it failed in its namespace: its output says how");
+    false
+}
+
+#[test]
+fn a_silent_address_of_a_name_costs_nothing_after_the_first_time() {
+    if !has_a_name_of_two_addresses("a_silent_address_of_a_name_costs_nothing_after_the_first_time") {
+        return;
+    }
+    let known: Vec<SocketAddr> =
+        std::net::ToSocketAddrs::to_socket_addrs(&("two.test", 0)).unwrap().collect();
+    let [dead, alive] = known[..] else { panic!("{known:?}") };
+    let service = TcpListener::bind(alive).unwrap();
+    let port = service.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        // Each request needs a connection of its own.
+        for mut stream in service.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+        }
+    });
+    let _dead = silent(SocketAddr::new(dead.ip(), port));
+    let notes = Arc::new(RecordingObserver::default());
+    let proxy = edge(Upstream::new("service", Target::Tcp { host: "two.test".into(), port }), &notes);
+    let times: Vec<Duration> = (0..8)
+        .map(|_| {
+            let begun = std::time::Instant::now();
+            assert!(get(&proxy).starts_with("HTTP/1.1 200 "));
+            begun.elapsed()
+        })
+        .collect();
+    // RFC 8305 §8: the next address is tried after 250 ms.
+    let delay = Duration::from_millis(250);
+    assert!(times[0] >= delay && times[0] < Duration::from_secs(4), "{times:?}");
+    // A busy machine may be slow once, but not each time.
+    let mut later = times[1..].to_vec();
+    later.sort_unstable();
+    assert!(later[later.len() / 2] < delay, "{times:?}");
+    assert!(notes.targets.lock().unwrap().is_empty());
 }
 
 #[test]
