@@ -1,15 +1,13 @@
-//! The steps without a server for clients: inventory, transfer, comparison.
+//! The steps without a server for clients: inventory and comparison.
 
 use super::error::{UpgradeError, WithPath};
-use super::files;
-use super::gather::account;
 use super::queries;
 use super::run::Run;
-use super::server::{self, PrivateServer, ServerAddress, write_rules};
+use super::server::{self, ServerAddress};
 use super::tools::{command, output};
+use super::{cleanup, files, reach};
 use crate::facts::StopMethod;
 use crate::inventory::Inventory;
-use crate::machine::OldClusterState;
 use crate::record::{Amcheck, ChangedCollations};
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,179 +17,133 @@ use std::time::{Duration, Instant};
 /// Maximum number of pages of 8 KB that `pg_amcheck` reads in a sample: 32 MB.
 const MAX_SAMPLE_PAGES: u64 = 4096;
 
-impl Run<'_> {
-    /// Stops the old server, takes the inventory on a private read-only one, and records the fingerprint of the stopped
-    /// cluster. In modes that destroy the old cluster, discards a backup if the server has run since it was made.
-    ///
-    /// # Errors
-    /// Returns an error if the server cannot be stopped, started privately or queried, or the journal cannot be
-    /// written.
-    pub(super) fn quiesce(&mut self) -> Result<(), UpgradeError> {
-        let choices = self.record.choices.clone();
-        if server::running_pid_file(&choices.old_data).is_some() {
-            if self.record.fingerprint.take().is_some() && !choices.mode.keeps_the_old() {
-                // Clients may have written since the backup, which is the only way back in these modes. The journal is
-                // written before the backup is removed, so that an interrupted run does not rely on a missing backup.
-                self.record.backup_made = false;
-                self.save()?;
-                self.clean(crate::Cleanup::DiscardBackup)?;
-            }
-            self.stop_old()?;
+/// Stops the old server, takes the inventory on a private read-only one, and records the fingerprint of the stopped
+/// cluster. In modes that destroy the old cluster, discards a backup if the server has run since it was made.
+///
+/// # Errors
+/// Returns an error if the server cannot be stopped, started privately or queried, or the journal cannot be
+/// written.
+pub(super) fn quiesce(run: &mut Run<'_>) -> Result<(), UpgradeError> {
+    let choices = run.record.choices.clone();
+    if server::running_pid_file(&choices.old_data).is_some() {
+        if run.record.fingerprint.take().is_some() && !choices.mode.keeps_the_old() {
+            // Clients may have written since the backup, which is the only way back in these modes. The journal is
+            // written before the backup is removed, so that an interrupted run does not rely on a missing backup.
+            run.record.backup_made = false;
+            run.save()?;
+            cleanup::clean(run, crate::Cleanup::DiscardBackup)?;
         }
-        let began = Instant::now();
-        let private = self.private_old(&["default_transaction_read_only=on"])?;
-        let inventory = take_inventory(&choices.new_bin, &self.record.id, &private.socket);
-        private.stop()?;
-        let inventory = inventory?;
-        let text = serde_json::to_vec(&inventory)
-            .map_err(|why| UpgradeError::Other(format!("the inventory cannot be written: {why}")))?;
-        files::replace(&self.work().inventory(), &text, 0o600)?;
-        self.remember_old()?;
-        let (facts, databases) = (inventory.facts.len(), inventory.databases().len());
-        self.note(format!(
-            "{facts} facts about {databases} databases written down in {} ms",
-            began.elapsed().as_millis()
-        ));
-        Ok(())
+        stop_old(run)?;
     }
+    let began = Instant::now();
+    let private = reach::private_old(run, &["default_transaction_read_only=on"])?;
+    let inventory = take_inventory(&choices.new_bin, &run.record.id, &private.socket);
+    private.stop()?;
+    let inventory = inventory?;
+    let text = serde_json::to_vec(&inventory)
+        .map_err(|why| UpgradeError::Other(format!("the inventory cannot be written: {why}")))?;
+    files::replace(&run.work().inventory(), &text, 0o600)?;
+    run.remember_old()?;
+    let (facts, databases) = (inventory.facts.len(), inventory.databases().len());
+    run.note(format!(
+        "{facts} facts about {databases} databases written down in {} ms",
+        began.elapsed().as_millis()
+    ));
+    Ok(())
+}
 
-    /// Stops the old server by the method of this request, else by that of the journal, and waits up to ten minutes for
-    /// its end.
-    ///
-    /// # Errors
-    /// Returns an [`UpgradeError`] if no method is permitted, or the server does not stop.
-    fn stop_old(&mut self) -> Result<(), UpgradeError> {
-        let choices = self.record.choices.clone();
-        match &self.request.stopping {
-            StopMethod::Refuse if choices.stopping == StopMethod::Refuse => {
-                return Err(UpgradeError::Other(
-                    "the old server runs, and nobody said that it may be stopped: --stop, --service, or stop it".to_owned(),
-                ));
-            }
-            StopMethod::Service(unit) => self.stop_service(&unit.clone())?,
-            StopMethod::PgCtl => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
-            StopMethod::Refuse => match &choices.stopping {
-                StopMethod::Service(unit) => self.stop_service(unit)?,
-                _ => server::stop_public(&choices.old_bin, &choices.old_data, &self.record.id)?,
-            },
+/// Stops the old server by the method of this request, else by that of the journal, and waits up to ten minutes for
+/// its end.
+///
+/// # Errors
+/// Returns an [`UpgradeError`] if no method is permitted, or the server does not stop.
+fn stop_old(run: &mut Run<'_>) -> Result<(), UpgradeError> {
+    let choices = run.record.choices.clone();
+    match &run.request.stopping {
+        StopMethod::Refuse if choices.stopping == StopMethod::Refuse => {
+            return Err(UpgradeError::Other(
+                "the old server runs, and nobody said that it may be stopped: --stop, --service, or stop it"
+                    .to_owned(),
+            ));
         }
-        let began = Instant::now();
-        while server::running_pid_file(&choices.old_data).is_some() {
-            if began.elapsed() > Duration::from_secs(600) {
-                return Err(UpgradeError::Other("the old server does not stop".to_owned()));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self.note("the old server is stopped");
-        Ok(())
+        StopMethod::Service(unit) => stop_service(run, &unit.clone())?,
+        StopMethod::PgCtl => server::stop_public(&choices.old_bin, &choices.old_data, &run.record.id)?,
+        StopMethod::Refuse => match &choices.stopping {
+            StopMethod::Service(unit) => stop_service(run, unit)?,
+            _ => server::stop_public(&choices.old_bin, &choices.old_data, &run.record.id)?,
+        },
     }
+    let began = Instant::now();
+    while server::running_pid_file(&choices.old_data).is_some() {
+        if began.elapsed() > Duration::from_secs(600) {
+            return Err(UpgradeError::Other("the old server does not stop".to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run.note("the old server is stopped");
+    Ok(())
+}
 
-    /// Stops a systemd unit.
-    ///
-    /// # Errors
-    /// Returns an error if the service manager fails, or the operator has to stop the unit.
-    fn stop_service(&self, unit: &str) -> Result<(), UpgradeError> {
-        self.set_service(unit, false)
-    }
+/// Stops a systemd unit.
+///
+/// # Errors
+/// Returns an error if the service manager fails, or the operator has to stop the unit.
+fn stop_service(run: &Run<'_>, unit: &str) -> Result<(), UpgradeError> {
+    run.set_service(unit, false)
+}
 
-    /// Starts or stops a systemd unit.
-    ///
-    /// # Errors
-    /// Returns [`UpgradeError::ServiceNeeded`] if the operator has to do it, or another error if it fails.
-    pub(super) fn set_service(&self, unit: &str, start: bool) -> Result<(), UpgradeError> {
-        match self.services.set(unit, start) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(UpgradeError::ServiceNeeded { unit: unit.to_owned(), start }),
-            Err(why) => Err(UpgradeError::Other(why)),
+/// Compares the inventory of the new cluster with that of the old one, determines changed collations, and runs
+/// `pg_amcheck`, all on a private server, which is stopped afterwards. Records the numbers of compared facts and
+/// the changed collations.
+///
+/// # Errors
+/// Returns [`UpgradeError::Differs`] if the inventories differ, or another error if the inventory cannot be read,
+/// the server cannot be started, queried or stopped, or `pg_amcheck` finds damage.
+pub(super) fn verify(run: &mut Run<'_>) -> Result<(), UpgradeError> {
+    let text = fs::read(run.work().inventory()).at(&run.work().inventory(), "cannot be read")?;
+    let before: Inventory = serde_json::from_slice(&text)
+        .map_err(|why| UpgradeError::Journal { path: run.work().inventory(), why: why.to_string() })?;
+    let choices = run.record.choices.clone();
+    let private = reach::private_new(run, &[])?;
+    let id = run.record.id.clone();
+    let compare = || -> Result<(Inventory, Vec<ChangedCollations>, Vec<String>), UpgradeError> {
+        // An earlier attempt may have been interrupted while the extension was installed.
+        drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
+        let mut after = take_inventory(&choices.new_bin, &id, &private.socket)?;
+        after.without_fresh_postgres(&before);
+        let differences = before.differences(&after);
+        if !differences.is_empty() {
+            return Err(UpgradeError::Differs(differences));
         }
+        let recollated = recollated_databases(&choices.new_bin, &id, &private.socket, &after)?;
+        let looked = amcheck(
+            &choices.new_bin,
+            &id,
+            &private.socket,
+            &after,
+            choices.amcheck,
+            &recollated,
+            choices.jobs,
+        )?;
+        drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
+        Ok((after, recollated, looked))
+    };
+    let result = compare();
+    let stopped = private.stop();
+    let (after, recollated, looked) = result?;
+    stopped?;
+    run.record.compared = after.counts();
+    for one in &recollated {
+        let what = if one.itself { "its own collation".to_owned() } else { one.collations.join(", ") };
+        run.note(format!("{}: the version of {what} has changed", one.database));
     }
-
-    /// Transfers the data by `pg_upgrade`. If the old cluster is still usable, its fingerprint is recorded again, since
-    /// `pg_upgrade` ran its server.
-    ///
-    /// # Errors
-    /// Returns an error if `pg_upgrade` fails, or the old cluster's state cannot be read.
-    pub(super) fn transfer(&mut self) -> Result<(), UpgradeError> {
-        self.pg_upgrade(false)?;
-        if self.old() == OldClusterState::Whole {
-            // pg_upgrade has run the old server, which changed the control file.
-            self.remember_old()?;
-        }
-        let note = format!("by {}", self.record.choices.mode);
-        self.note(note);
-        Ok(())
+    run.record.recollated = recollated;
+    let count = after.facts.len();
+    run.note(format!("{count} facts compared, all equal"));
+    for line in looked {
+        run.note(line);
     }
-
-    /// Starts a private server on the new cluster in the staging directory, with the settings `more`.
-    ///
-    /// # Errors
-    /// Returns an error if the rules cannot be written, or the server does not start.
-    pub(super) fn private_new(&self, more: &[&str]) -> Result<PrivateServer, UpgradeError> {
-        let superuser = &self.catalog()?.superuser;
-        write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
-        PrivateServer::start(
-            &self.staging_home(),
-            self.work(),
-            superuser,
-            &self.record.id,
-            self.record.choices.to,
-            more,
-        )
-    }
-
-    /// Compares the inventory of the new cluster with that of the old one, determines changed collations, and runs
-    /// `pg_amcheck`, all on a private server, which is stopped afterwards. Records the numbers of compared facts and
-    /// the changed collations.
-    ///
-    /// # Errors
-    /// Returns [`UpgradeError::Differs`] if the inventories differ, or another error if the inventory cannot be read,
-    /// the server cannot be started, queried or stopped, or `pg_amcheck` finds damage.
-    pub(super) fn verify(&mut self) -> Result<(), UpgradeError> {
-        let text = fs::read(self.work().inventory()).at(&self.work().inventory(), "cannot be read")?;
-        let before: Inventory = serde_json::from_slice(&text)
-            .map_err(|why| UpgradeError::Journal { path: self.work().inventory(), why: why.to_string() })?;
-        let choices = self.record.choices.clone();
-        let private = self.private_new(&[])?;
-        let id = self.record.id.clone();
-        let compare = || -> Result<(Inventory, Vec<ChangedCollations>, Vec<String>), UpgradeError> {
-            // An earlier attempt may have been interrupted while the extension was installed.
-            drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
-            let mut after = take_inventory(&choices.new_bin, &id, &private.socket)?;
-            after.without_fresh_postgres(&before);
-            let differences = before.differences(&after);
-            if !differences.is_empty() {
-                return Err(UpgradeError::Differs(differences));
-            }
-            let recollated = recollated_databases(&choices.new_bin, &id, &private.socket, &after)?;
-            let looked = amcheck(
-                &choices.new_bin,
-                &id,
-                &private.socket,
-                &after,
-                choices.amcheck,
-                &recollated,
-                choices.jobs,
-            )?;
-            drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
-            Ok((after, recollated, looked))
-        };
-        let result = compare();
-        let stopped = private.stop();
-        let (after, recollated, looked) = result?;
-        stopped?;
-        self.record.compared = after.counts();
-        for one in &recollated {
-            let what = if one.itself { "its own collation".to_owned() } else { one.collations.join(", ") };
-            self.note(format!("{}: the version of {what} has changed", one.database));
-        }
-        self.record.recollated = recollated;
-        let count = after.facts.len();
-        self.note(format!("{count} facts compared, all equal"));
-        for line in looked {
-            self.note(line);
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Takes the inventory of a cluster: of the whole cluster, and of each database that accepts connections. `id` marks

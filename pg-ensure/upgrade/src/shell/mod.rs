@@ -3,8 +3,9 @@
 mod across;
 mod after;
 mod back;
-mod before;
+mod backup;
 mod beside;
+mod cleanup;
 mod condition;
 mod configuration;
 mod encoding;
@@ -16,11 +17,15 @@ mod isolation;
 mod journal;
 mod leftovers;
 mod outcome;
+mod pg_upgrade;
+mod prepare;
 mod queries;
+mod reach;
 mod rehearse;
 mod request;
 mod run;
 mod server;
+mod steps;
 mod tools;
 mod upgrade;
 

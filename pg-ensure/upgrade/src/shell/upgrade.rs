@@ -6,7 +6,7 @@ use super::journal::{Layout, WorkFolder, layout, now};
 use super::outcome::Outcome;
 use super::request::{HbaChecker, Observer, Request, Services};
 use super::run::Run;
-use super::{files, gather};
+use super::{files, gather, steps};
 use crate::facts::{Backup, Facts, ServerState};
 use crate::machine::{Machine, State};
 use crate::preflight::{Finding, Severity, preflight};
@@ -149,7 +149,7 @@ impl Upgrade {
         gather::private_folder(work)?;
         let record = self.begin_or_go_on(work, hba)?;
         let mut run = Run { request: &self.request, layout: &self.layout, record, hba, services, observer };
-        run.run_steps()
+        steps::run_steps(&mut run)
     }
 
     /// Checks that the base directory can be written to.
