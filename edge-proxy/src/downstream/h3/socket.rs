@@ -110,13 +110,20 @@ impl QuicSocket {
             let mut parts = self.buffer.chunks_mut(RECEIVE_BUFFER);
             let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
-            match io.try_io(Interest::READABLE, || state.recv(io.into(), &mut slices, meta)) {
-                Ok(n) => {
-                    for (meta, slice) in self.meta[..n].iter().zip(&slices) {
+            let mut filled = 0;
+            let result = io.try_io(Interest::READABLE, || {
+                filled = state.recv(io.into(), &mut slices, meta)?;
+                // Buffers are left over, so nothing more has arrived. A further call would fail with this error.
+                if filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match result {
+                _ if filled > 0 => {
+                    for (meta, slice) in self.meta[..filled].iter().zip(&slices) {
                         split(meta, slice, out);
                     }
                     return Poll::Ready(Ok(()));
                 }
+                Ok(()) => {}
                 Err(e) if is_passing(&e) => {}
                 Err(e) => return Poll::Ready(Err(e)),
             }
