@@ -1,4 +1,4 @@
-//! Rights of a session that is not a superuser's, according to the sources of PostgreSQL 13 to 18.
+//! Rights of a session that is not a superuser's, according to the sources of PostgreSQL 13 to 19.
 
 use crate::acl::{Privilege, Privileges};
 use crate::current::{AvailableExtension, Contents, CurrentState, Owned, RoleState};
@@ -218,6 +218,60 @@ impl<'a> Rights<'a> {
     pub(crate) fn creates_in_tablespace(&self, name: &Name) -> Result<(), String> {
         let Some(found) = self.now.tablespaces.get(name) else { return Ok(()) };
         self.creates(found, &format!("tablespace {name}"))
+    }
+
+    /// Checks the objects of `from` in a database that REASSIGN OWNED gives to `to`, for a session that is not a
+    /// superuser's: schemas and subscriptions need CREATE on the database for the session, publications need it for the
+    /// new owner, who must be a superuser for those of all tables or of schemas, and routines need CREATE on their schema
+    /// for the new owner. Nothing is checked if the contents are unknown.
+    ///
+    /// # Errors
+    /// Returns a description of the first missing permission.
+    pub(crate) fn reassigns(&self, database: &Name, from: &Name, to: &Name) -> Result<(), String> {
+        let Some(found) = self.now.databases.get(database) else { return Ok(()) };
+        let Some(contents) = &found.contents else { return Ok(()) };
+        let subscribes = self.now.subscriptions.values().any(|owner| owner == from);
+        if subscribes || contents.schemas.values().any(|schema| schema.owned.owner == *from) {
+            self.creates_in(database)?;
+        }
+        for (name, publication) in contents.publications.iter().filter(|(_, found)| found.owner == *from) {
+            if publication.all_tables || publication.has_schemas {
+                return Err(format!(
+                    "publication {name} is for all tables or for schemas, so that only a superuser can own it"
+                ));
+            }
+            if !self.may_create(to, &found.owned, database) {
+                return Err(format!(
+                    "{to}, who would own publication {name}, may not create in database {database}"
+                ));
+            }
+        }
+        for (local, _) in contents.objects.iter().filter(|(_, owned)| owned.owner == *from) {
+            let Local::Routine(schema, routine, _) = local else { continue };
+            let space =
+                contents.schemas.get(schema).filter(|space| !self.may_create(to, &space.owned, database));
+            if space.is_some() {
+                return Err(format!(
+                    "{to}, who would own {schema}.{routine}, may not create in schema {schema}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if a role has CREATE on an object in a database, by its ACL or as its owner. `pg_database_owner`
+    /// stands for the owner of the database.
+    fn may_create(&self, who: &Name, owned: &Owned, database: &Name) -> bool {
+        let owner = self.now.databases.get(database).map(|found| &found.owned.owner);
+        let holds = |role: &Name| {
+            self.now.has_privileges_of(who, role)
+                || *role == "pg_database_owner"
+                    && owner.is_some_and(|owner| self.now.has_privileges_of(who, owner))
+        };
+        let granted = owned.acl.iter().any(|(grantee, _, rights)| {
+            rights.privileges.contains(Privilege::Create) && grantee.role().is_none_or(holds)
+        });
+        granted || holds(&owned.owner)
     }
 
     /// Checks that the session has CREATE on an object, by its ACL or as its owner.

@@ -20,7 +20,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 #[non_exhaustive]
 pub enum InstallError {
     /// The server's version is not supported; its `server_version_num`, such as 120005, or 0 if it cannot be parsed.
-    #[error("PostgreSQL {0} is not supported: expected 13 to 19")]
+    #[error("PostgreSQL {} is not supported: expected 13 to 19", shown(*.0))]
     Version(u32),
     /// The rules cannot be written in the grammar of the server's version.
     #[error("the rules cannot be written")]
@@ -61,6 +61,15 @@ pub enum InstallError {
         /// Error message of the server or of the connection; `no answer` if the query returned no row or NULL.
         why: String,
     },
+}
+
+/// Returns a `server_version_num` as a version: 120005 is `12.5`, 90624 is `9.6.24`, and 0 is `of an unknown version`.
+fn shown(number: u32) -> String {
+    match number {
+        0 => "of an unknown version".to_owned(),
+        1..100_000 => format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100),
+        _ => format!("{}.{}", number / 10_000, number % 10_000),
+    }
 }
 
 /// Rules that passed the checks of [`prepare`] and can be installed.

@@ -154,3 +154,17 @@ fn a_policy_as_written() {
     let spec = PolicySpec { before: vec!["nonsense".to_owned()], ..PolicySpec::default() };
     assert!(matches!(Policy::try_from(spec), Err(PolicyError::Rule { position: 1, .. })));
 }
+
+/// A version that is not supported is shown as its server shows it.
+#[test]
+#[cfg(feature = "install")]
+fn versions_are_shown_as_servers_show_them() {
+    for (number, shown) in [
+        (120_005, "PostgreSQL 12.5 is not supported: expected 13 to 19"),
+        (90_624, "PostgreSQL 9.6.24 is not supported: expected 13 to 19"),
+        (200_000, "PostgreSQL 20.0 is not supported: expected 13 to 19"),
+        (0, "PostgreSQL of an unknown version is not supported: expected 13 to 19"),
+    ] {
+        assert_eq!(install::InstallError::Version(number).to_string(), shown);
+    }
+}

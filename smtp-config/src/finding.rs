@@ -5,6 +5,7 @@ use std::fmt;
 
 /// Severity of a finding, in ascending order. Displayed in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Severity {
     /// Information that requires no change.
     Note,
@@ -28,9 +29,10 @@ macro_rules! codes {
     ($($name:ident = $text:literal, $severity:ident, $summary:literal;)*) => {
         /// Kind of a finding. The names that [`Code::as_str`] returns are stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub enum Code {
-            $(#[doc = $summary] $name,)*
+            $(#[doc = $summary] #[cfg_attr(feature = "serde", serde(rename = $text))] $name,)*
         }
 
         impl Code {
@@ -124,6 +126,7 @@ codes! {
 
 /// A finding about a setting. Displayed on one line with position, severity, code, setting, problem and fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
     /// Kind of the finding.

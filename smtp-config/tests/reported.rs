@@ -381,3 +381,20 @@ proptest! {
         }
     }
 }
+
+/// Findings are serialized with their stable names.
+#[test]
+#[cfg(feature = "serde")]
+fn findings_are_serialized_for_machines() {
+    let finding = &found(&mailer("PROTOCOL = smtp\nSMTP_ADDR = mail\n"))[0];
+    assert_eq!(
+        serde_json::json!(finding),
+        serde_json::json!({"code": finding.code.as_str(), "severity": finding.severity.to_string(),
+            "section": finding.section, "key": finding.key, "value": finding.value, "line": finding.line,
+            "column": finding.column, "problem": finding.problem, "fix": finding.fix})
+    );
+    for code in Code::ALL {
+        assert_eq!(serde_json::json!(code), code.as_str());
+        assert_eq!(serde_json::json!(code.severity()), code.severity().to_string());
+    }
+}

@@ -5,21 +5,14 @@ use cli_support::progress::Progress;
 use cli_support::table::Table;
 use pg_ensure::client::{Event, Observer};
 use pg_ensure::plan::ExecutionScope;
-use pg_ensure::{Obstacle, Plan, Step};
+use pg_ensure::{Plan, Step};
 use serde_json::{Value, json};
 
 /// Returns a plan as JSON.
 pub(crate) fn plan_json(plan: &Plan) -> Value {
-    json!({
-        "server": plan.version.to_string(),
-        "digest": plan.digest.to_string(),
-        "steps": steps_json(&plan.steps, plan),
-        "blocked": plan.blocked.iter().map(|blocked| {
-            json!({"what": blocked.what, "why": blocked.why.to_string()})
-        }).collect::<Vec<_>>(),
-        "notes": plan.notes,
-        "findings": findings(plan).json(),
-    })
+    let mut value = json!(plan);
+    value["findings"] = json!(findings(plan).json());
+    value
 }
 
 /// Returns the blocked changes as errors and the notes as notes. Their place is an object of the server instead of a
@@ -29,40 +22,15 @@ pub(crate) fn findings(plan: &Plan) -> Findings {
     let blocked = plan
         .blocked
         .iter()
-        .map(|blocked| Finding::error(code(&blocked.why), at(&blocked.what), blocked.why.to_string()));
+        .map(|blocked| Finding::error(blocked.why.code(), at(&blocked.what), blocked.why.to_string()));
     let notes =
         plan.notes.iter().map(|note| Finding::error("note", at("server"), note).severity(Severity::Note));
     Findings::new(blocked.chain(notes).collect())
 }
 
-/// Returns the stable code of an obstacle.
-fn code(why: &Obstacle) -> &'static str {
-    match why {
-        Obstacle::NotNamed(_) => "destructive",
-        Obstacle::NotPermitted(_) => "not-permitted",
-        Obstacle::Missing(_) => "missing",
-        Obstacle::Immutable(_) => "immutable",
-        Obstacle::InUse(_) => "in-use",
-        Obstacle::Unsupported(_) => "unsupported",
-        Obstacle::Refused(_) => "refused",
-        Obstacle::Unplanned => "unplanned",
-        _ => "blocked",
-    }
-}
-
 /// Returns steps as JSON: SQL, reason, risk, and database (null for the cluster).
 pub(crate) fn steps_json(steps: &[Step], plan: &Plan) -> Vec<Value> {
-    steps
-        .iter()
-        .map(|step| {
-            let database = match step.change.scope() {
-                ExecutionScope::In(database) => Some(database.to_string()),
-                _ => None,
-            };
-            json!({"sql": step.change.sql(plan.version), "reason": step.reason,
-                "risk": step.change.risk().as_str(), "database": database})
-        })
-        .collect()
+    steps.iter().map(|step| json!(step.report(plan.version))).collect()
 }
 
 /// Prints a plan as a table, followed by blocked changes and notes.

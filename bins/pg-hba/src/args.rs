@@ -79,7 +79,7 @@ pub(crate) enum Command {
     Explain {
         /// The pg_hba.conf of the server.
         file: PathBuf,
-        /// The server's major version; that of the server with --connect, else 18.
+        /// The server's major version; without it that of the server with --connect, else 18.
         #[arg(long)]
         pg: Option<Version>,
         /// The name of the database.
@@ -115,9 +115,9 @@ pub(crate) enum Command {
         /// A connection to the server, as in libpq, to ask for its version, the roles of the user and `ssl`.
         #[arg(long)]
         connect: Option<String>,
-        /// The value of `ssl` on the server.
-        #[arg(long, default_value = "on")]
-        ssl: Ssl,
+        /// The value of `ssl` on the server; without it that of the server with --connect, else on.
+        #[arg(long)]
+        ssl: Option<Ssl>,
     },
     /// Check a pg_ident.conf, and show if a system user may be a role under a map.
     Ident {

@@ -6,6 +6,7 @@ use crate::structured::rule;
 use crate::{explain, files, hosts, ident, install, matrix, server};
 use cli_support::finding::{self, Place};
 use cli_support::outcome::{Done, Failure, counted, ok};
+use cli_support::verbosity::note;
 use pg_hba::{
     Analysis, Attempt, Diff, Finding, Knowledge, Network, Replication, Rule, Server, Severity, Transport,
     Version, analyze, diff, render,
@@ -71,15 +72,20 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                     None => no_client_name.then_some(None),
                 },
             };
-            let (mut ssl, mut version) = (*ssl == Ssl::On, Version::TESTED);
+            let (mut offers_tls, mut version) = (true, Version::TESTED);
             if let Some(connect) = connect {
                 let facts = server::query_facts(connect, &attempt.user)?;
                 knowledge.member_of.get_or_insert(facts.member_of);
-                (ssl, version) = (facts.ssl, facts.version);
+                (offers_tls, version) = (facts.ssl, facts.version);
+                if let Some(pg) = pg.filter(|pg| *pg != version) {
+                    note(&format!("the server is PostgreSQL {version}; the file is read as {pg} reads it"));
+                }
             }
+            // An option stands in for the fact of the server, as --member-of does.
+            offers_tls = ssl.map_or(offers_tls, |ssl| ssl == Ssl::On);
             explain::run(
                 file,
-                &Server::new(pg.unwrap_or(version)).with_tls(ssl),
+                &Server::new(pg.unwrap_or(version)).with_tls(offers_tls),
                 &attempt,
                 &knowledge,
                 args.json,

@@ -131,6 +131,30 @@ fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
             write(folder.path(), "members.conf", "host all +postgres all trust\nhost all all all reject\n");
         let explain = ["explain", &members, "--db", "a", "--user", "postgres", "--from", "192.0.2.1"];
         expect(&[&explain[..], &["--connect", &connect]].concat(), 0, &["trust", "decides"]);
+        // Options stand in for the facts of the server, which has no TLS.
+        let encrypted =
+            write(folder.path(), "encrypted.conf", "hostssl all all all trust\nhost all all all reject\n");
+        let explain = [
+            "explain",
+            &encrypted,
+            "--db",
+            "a",
+            "--user",
+            "a",
+            "--from",
+            "192.0.2.1",
+            "--tls",
+            "--connect",
+            &connect,
+        ];
+        expect(&explain, 0, &["reject"]);
+        expect(&[&explain[..], &["--ssl", "on"]].concat(), 0, &["trust", "decides"]);
+        let pattern = write(folder.path(), "pattern.conf", "local /^a$ a trust\nlocal all all reject\n");
+        let explain = ["explain", &pattern, "--db", "a", "--user", "a", "--connect", &connect];
+        expect(&explain, 0, &[if major < 16 { "reject" } else { "trust" }, "decides"]);
+        let said = expect(&[&explain[..], &["--pg", "15"]].concat(), 0, &["reject", "decides"]);
+        assert_eq!(said.contains("the file is read as 15 reads it"), major != 15, "{said}");
+        expect(&[&explain[..], &["--pg", "18"]].concat(), 0, &["trust", "decides"]);
         expect(&["install", "--policy", &other, "--connect", &connect], 2, &["locked out"]);
         expect(
             &["install", "--policy", &shut, "--connect", &connect],

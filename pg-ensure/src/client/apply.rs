@@ -246,7 +246,7 @@ where
             round += 1;
             let order =
                 ExecutionInput { current: &current, plan: &plan, desired, pipeline: options.pipeline };
-            self.execute(session, &order, &mut progress.set, observer).await?;
+            self.execute(session, &order, &mut progress.set, &mut progress.has_begun, observer).await?;
             progress.done.extend(plan.steps);
             observer.event(&Event::Verify);
         }
@@ -300,6 +300,8 @@ struct Progress {
     set: StoredVerifiers,
     /// Steps of the first plan. `None` before it was made.
     agreed: Option<ApprovedSteps>,
+    /// `true` once a statement was sent that may have had a lasting effect.
+    has_begun: bool,
 }
 
 impl Progress {
@@ -353,15 +355,15 @@ fn check_valid(desired: &DesiredState) -> Result<(), Error> {
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-/// Checks that the plan has the expected digest, if one is set. Once steps were executed, also in an attempt that was
-/// interrupted, a plan covers only the rest, so it is not compared, and [`ApprovedSteps::hold_back`] removes what was
-/// not agreed.
+/// Checks that the plan has the expected digest, if one is set. Once steps may have been executed, also in an attempt that
+/// was interrupted, a plan covers only the rest, so it is not compared, and [`ApprovedSteps::hold_back`] removes what was
+/// not agreed. After an attempt without an effect it is compared again.
 ///
 /// # Errors
 /// Returns [`Error::Moved`] if the digest differs.
 fn check(options: &ApplyOptions, plan: &Plan, progress: &Progress) -> Result<(), Error> {
     match options.expected {
-        Some(expected) if expected != plan.digest && progress.agreed.is_none() => {
+        Some(expected) if expected != plan.digest && !progress.has_begun => {
             Err(Error::Moved { expected, found: Box::new(plan.digest) })
         }
         _ => Ok(()),

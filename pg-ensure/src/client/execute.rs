@@ -20,7 +20,8 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     /// Executes every step of a plan, in its transactions and in the databases to which they belong. Adds the verifiers
-    /// that were stored to `set` once all have succeeded.
+    /// that were stored to `set` once all have succeeded. Sets `has_begun` before the first statement whose effect may
+    /// last: one outside a transaction, or a COMMIT.
     ///
     /// # Errors
     /// Returns an [`Error`] if a password cannot be used, a connection cannot be opened, or a step fails; its
@@ -30,13 +31,15 @@ where
         session: &Connection,
         order: &ExecutionInput<'_>,
         set: &mut StoredVerifiers,
+        has_begun: &mut bool,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let ExecutionInput { current, plan, desired, pipeline } = *order;
         let passwords: Vec<&Name> = plan.steps.iter().filter_map(|step| password_of(&step.change)).collect();
         let verifiers = password::verifiers(desired, &passwords, current.iterations).await?;
         let superuser = current.superuser();
-        let mut work = Execution { plan, verifiers: &verifiers, superuser, pipeline, done: 0, observer };
+        let mut work =
+            Execution { plan, verifiers: &verifiers, superuser, pipeline, done: 0, has_begun, observer };
         for (place, steps) in plan.transactions() {
             match place {
                 ExecutionScope::Alone => work.alone(&session.client, steps).await?,
@@ -52,6 +55,7 @@ where
                     for run in runs(steps) {
                         if password_of(&run[0].change).is_some() {
                             work.announce(run);
+                            *work.has_begun = true;
                             self.passwords(run, &verifiers, superuser).await?;
                         } else {
                             work.transaction(&session.client, run).await?;
@@ -124,13 +128,15 @@ fn password_of(change: &Change) -> Option<&Name> {
 }
 
 /// Progress of an execution of a plan: `done` is the number of announced steps, `pipeline` the maximum number of
-/// statements in flight, and `superuser` is `true` if the session's role is a superuser.
+/// statements in flight, `superuser` is `true` if the session's role is a superuser, and `has_begun` once a statement was
+/// sent whose effect may last.
 struct Execution<'a> {
     plan: &'a Plan,
     verifiers: &'a StoredVerifiers,
     superuser: bool,
     pipeline: usize,
     done: usize,
+    has_begun: &'a mut bool,
     observer: &'a mut dyn Observer,
 }
 
@@ -151,6 +157,7 @@ impl Execution<'_> {
         for step in steps {
             self.announce(std::slice::from_ref(step));
             let sql = step.change.sql(self.plan.version);
+            *self.has_begun = true;
             client.batch_execute(&sql).await.map_err(|source| Error::Step { sql, source })?;
         }
         Ok(())
@@ -204,6 +211,7 @@ impl Execution<'_> {
             }
         }
         self.observer.event(&Event::Commit);
+        *self.has_begun = true;
         client.batch_execute("COMMIT").await.map_err(failed("COMMIT"))?;
         self.observer.event(&Event::Committed);
         Ok(())

@@ -76,6 +76,8 @@ pub(super) fn cluster(version: Version, reads_passwords: bool) -> String {
 'tablespaces', (SELECT json_agg(json_build_array(t.spcname, o.rolname, t.spcacl::text[]))
     FROM pg_tablespace t JOIN pg_roles o ON o.oid = t.spcowner),
 'parameters', {parameters},
+'subscriptions', (SELECT coalesce(json_agg(json_build_array(d.datname, s.subname, r.rolname)), '[]')
+    FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid JOIN pg_roles r ON r.oid = s.subowner),
 'settings', (SELECT coalesce(json_agg(json_build_array(r.rolname, d.datname, s.setconfig)), '[]')
     FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
     WHERE (s.setrole = 0 OR r.oid IS NOT NULL) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)),

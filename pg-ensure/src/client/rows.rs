@@ -37,6 +37,8 @@ struct ClusterRows<'a> {
     #[serde(borrow)]
     parameters: Vec<(Str<'a>, List<'a>)>,
     #[serde(borrow)]
+    subscriptions: Vec<(Str<'a>, Str<'a>, Str<'a>)>,
+    #[serde(borrow)]
     settings: Vec<(Option<Str<'a>>, Option<Str<'a>>, Vec<Str<'a>>)>,
     #[serde(borrow)]
     privileged: Vec<Str<'a>>,
@@ -193,6 +195,10 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
     }
     for (name, acl) in rows.parameters {
         current.parameters.insert(Setting::stored(&name), Acl::parse(&acl.unwrap_or_default())?);
+    }
+    for (database, name, owner) in rows.subscriptions {
+        let key = (names.get(&database)?, names.get(&name)?);
+        current.subscriptions.insert(key, names.get(&owner)?);
     }
     for (role, database, list) in rows.settings {
         let key = SettingKey { role: names.maybe(role.as_ref())?, database: names.maybe(database.as_ref())? };

@@ -59,15 +59,16 @@ impl OwnedChange {
     }
 
     /// Checks that the session may make the change: it needs the privileges of the role, and for REASSIGN OWNED those of
-    /// the new owner too.
+    /// the new owner too, and what [`Rights::reassigns`] checks for each object.
     ///
     /// # Errors
     /// Returns a description of the missing permission.
     pub(crate) fn permitted(&self, rights: &Rights<'_>) -> Result<(), String> {
         match self {
-            Self::Reassign { from, to, .. } => {
+            Self::Reassign { database, from, to } => {
                 rights.has(from)?;
-                rights.has(to)
+                rights.has(to)?;
+                rights.reassigns(database, from, to)
             }
             Self::Drop { role, .. } => rights.has(role),
         }
@@ -88,15 +89,22 @@ impl OwnedChange {
     }
 }
 
-/// Returns an object of `from` in a database that `to` cannot own, as part of a message. `None` if there is none, `to` is a
-/// superuser, or the contents are unknown.
+/// Returns an object of `from` that REASSIGN OWNED in a database would give to `to`, which cannot own it, as part of a
+/// message: an object that only a superuser can own, before PostgreSQL 16 also a subscription of any database. `None` if
+/// there is none, `to` is a superuser, or the contents are unknown.
 pub(crate) fn not_for(state: &CurrentState, place: &Name, from: &Name, to: &Name) -> Option<String> {
-    let superuser = state.roles.get(to).is_some_and(|role| role.superuser);
-    let contents = state.databases.get(place)?.contents.as_ref().filter(|_| !superuser)?;
+    if state.roles.get(to).is_some_and(|role| role.superuser) {
+        return None;
+    }
+    let mut subscriptions = state.subscriptions.iter().filter(|_| !state.version.membership_options());
+    if let Some(((database, name), _)) = subscriptions.find(|(_, owner)| *owner == from) {
+        return Some(format!("subscription {name} in database {database}"));
+    }
+    let contents = state.databases.get(place)?.contents.as_ref()?;
     contents.superusers_object(from)
 }
 
-/// Reassigns the databases of a role, and its objects in one database, to another role.
+/// Reassigns the databases and subscriptions of a role, and its objects in one database, to another role.
 ///
 /// # Errors
 /// Returns a [`RejectedChange`] if the role `to` or the database does not exist, or `to` is not a superuser and an object
@@ -111,6 +119,8 @@ fn reassign(state: &mut CurrentState, place: &Name, from: &Name, to: &Name) -> R
             database.owned.give_to(to);
         }
     }
+    // Subscriptions are shared objects, as databases are.
+    state.subscriptions.values_mut().filter(|owner| *owner == from).for_each(|owner| *owner = to.clone());
     if let Some(contents) = lookup::database(state, place)?.contents.as_mut() {
         contents.reassign(from, to);
     }

@@ -37,6 +37,8 @@ pub struct CurrentState {
     pub tablespaces: BTreeMap<Name, Owned>,
     /// ACLs of configuration parameters that have one (from PostgreSQL 15).
     pub parameters: BTreeMap<Setting, Acl>,
+    /// Owners of subscriptions, by database and name.
+    pub subscriptions: BTreeMap<(Name, Name), Name>,
     /// Settings made by `ALTER ROLE … SET` and `ALTER DATABASE … SET`, by scope.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Text>>,
     /// Extensions available for installation, by name. Empty if the snapshot did not include them.
@@ -91,6 +93,7 @@ impl CurrentState {
             databases: BTreeMap::new(),
             tablespaces: BTreeMap::new(),
             parameters: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             settings: BTreeMap::new(),
             available: BTreeMap::new(),
             privileged_settings: BTreeSet::new(),

@@ -42,6 +42,8 @@ pub struct PublicationState {
     pub owner: Name,
     /// `true` if all tables of the database are published (FOR ALL TABLES).
     pub all_tables: bool,
+    /// `true` if all tables of some schema are published (FOR TABLES IN SCHEMA, from PostgreSQL 15).
+    pub has_schemas: bool,
     /// Tables that were added individually (FOR TABLE).
     pub tables: BTreeSet<Table>,
     /// Operations that the publication publishes.
@@ -233,6 +235,7 @@ impl PublicationChange {
                 let made = PublicationState {
                     owner: around.user.clone(),
                     all_tables: *all_tables,
+                    has_schemas: false,
                     tables: tables.clone(),
                     publish: publish.clone().unwrap_or_else(|| Operation::ALL.into()),
                 };
@@ -406,12 +409,14 @@ pub(super) mod snapshot {
     use crate::client::snapshot::{Names, SnapshotError, Str};
 
     /// Query for one array per publication: name, owner, flag for all tables, flags of the operations in the order of
-    /// [`Operation::ALL`], tables.
+    /// [`Operation::ALL`], tables, flag for tables of schemas.
     pub(in crate::inside) const QUERY: &str = "SELECT json_build_array(p.pubname, o.rolname, p.puballtables,
             json_build_array(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate),
             (SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)), '[]') FROM pg_publication_rel r
                 JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE r.prpubid = p.oid)) AS entry
+                WHERE r.prpubid = p.oid),
+            EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid
+                AND d.classid = to_regclass('pg_publication_namespace'))) AS entry
         FROM pg_publication p JOIN pg_roles o ON o.oid = p.pubowner";
 
     /// Query for one array per relation that cannot be added to a publication (schema and name): views, materialized
@@ -423,15 +428,15 @@ pub(super) mod snapshot {
     /// Row of the query of tables that cannot be published: schema and name.
     pub(in crate::inside) type TableRow<'a> = (Str<'a>, Str<'a>);
     /// Row of the query: name, owner, `true` if all tables are published, flags of the operations in the order of
-    /// [`Operation::ALL`], and tables.
-    pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>);
+    /// [`Operation::ALL`], tables, and `true` if tables of schemas are published.
+    pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>, bool);
 
     /// Adds the publication of a row to `contents`.
     ///
     /// # Errors
     /// Returns an error if a name is not valid.
     pub(in crate::inside) fn read(
-        (name, owner, all_tables, publish, tables): Row<'_>,
+        (name, owner, all_tables, publish, tables, has_schemas): Row<'_>,
         names: &mut Names,
         contents: &mut Contents,
     ) -> Result<(), SnapshotError> {
@@ -441,7 +446,8 @@ pub(super) mod snapshot {
             Ok::<_, SnapshotError>((names.get(&schema)?, names.get(&table)?))
         };
         let tables = tables.into_iter().map(|row| table(row, names)).collect::<Result<_, _>>()?;
-        let state = PublicationState { owner: names.get(&owner)?, all_tables, tables, publish };
+        let owner = names.get(&owner)?;
+        let state = PublicationState { owner, all_tables, has_schemas, tables, publish };
         contents.publications.insert(names.get(&name)?, state);
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod change;
 mod digest;
 mod obstacle;
+mod report;
 mod risk;
 mod scope;
 
@@ -20,6 +21,7 @@ pub use crate::subject::{DestructibleObject, InvalidDestructibleObject};
 pub use change::Change;
 pub use digest::{Digest, InvalidDigest};
 pub use obstacle::{BlockedChange, Obstacle};
+pub use report::StepReport;
 pub use risk::Risk;
 pub use scope::ExecutionScope;
 
@@ -57,8 +59,10 @@ impl Consent {
     }
 }
 
-/// An ordered list of changes for a state of the cluster.
+/// An ordered list of changes for a state of the cluster. Serialized with the fields `server` (its version) and `digest`,
+/// which are texts, `steps` as [`StepReport`], `blocked` and `notes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(into = "report::serialized::PlanReport"))]
 pub struct Plan {
     /// Version for which the SQL is written.
     pub version: Version,

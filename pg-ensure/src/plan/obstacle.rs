@@ -3,8 +3,14 @@
 use crate::subject::DestructibleObject;
 use std::fmt;
 
-/// A change that is needed but cannot be made.
+/// A change that is needed but cannot be made. Serialized with the fields `code`, the name of [`Obstacle::code`], `what`
+/// and `why`, which are texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(into = "super::report::serialized::BlockedReport")
+)]
 pub struct BlockedChange {
     /// Human-readable description of the change.
     pub what: String,

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Class of risk of a change, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Risk {
     /// `adds`: the change creates something.
     Adds,
@@ -12,6 +13,7 @@ pub enum Risk {
     /// `disturbs`: the change may affect users, since files are moved or code in the database is replaced.
     Disturbs,
     /// `takes away`: the change may reduce permissions or what others receive.
+    #[cfg_attr(feature = "serde", serde(rename = "takes away"))]
     TakesAway,
     /// `destroys`: the change removes data or definitions. Blocked without consent.
     Destroys,

@@ -328,6 +328,57 @@ fn databases_of_every_kind() {
     }
 }
 
+/// A copy has the encoding, locale and ICU rules of its template, and the plan says where others are declared.
+#[test]
+fn a_template_passes_on_its_locale() {
+    let postgres = Postgres::start(&Options::new(19));
+    let server = as_superuser(&postgres);
+    postgres
+        .session()
+        .query(
+            "CREATE DATABASE sorted TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER icu \
+             ICU_LOCALE 'de-DE' ICU_RULES '&b < a'",
+        )
+        .expect("a database");
+    let copy = || Database::new().template(name("sorted"));
+    let sorted = |rules| copy().provider(Provider::Icu).locale(text("de-DE")).icu_rules(text(rules));
+    let mut wish = DesiredState::new();
+    wish.database(name("plain"), copy());
+    wish.database(name("declared"), sorted("&b < a"));
+    converge(&server, &wish, &Consent::none());
+    // Another spelling is the same, and a locale without a provider is for that of the template.
+    wish.database(name("spelled"), copy().encoding("utf-8").locale(text("de_DE")));
+    let applied = apply_with(&server, &wish, &ApplyOptions::default()).expect("it applies");
+    assert_eq!((applied.done.len(), applied.is_complete()), (1, true), "{:?}", applied.left);
+    assert!(plan(&server, &wish).is_empty());
+    let rules = postgres.session().query("SELECT daticurules FROM pg_database WHERE datname = 'plain'");
+    assert_eq!(rules.expect("a row"), [[Some("&b < a".to_owned())]]);
+    for (declared, why) in [
+        (copy().encoding("LATIN1"), "encoding of the template sorted"),
+        (copy().collate(text("C.UTF-8")), "LC_COLLATE of the template sorted"),
+        (copy().locale(text("fr")), "locale of the template sorted"),
+        (copy().provider(Provider::Libc), "locale provider of the template sorted"),
+        (sorted("&a < b"), "ICU rules of the template sorted"),
+    ] {
+        let mut wish = DesiredState::new();
+        wish.database(name("other"), declared);
+        let planned = plan(&server, &wish);
+        assert_eq!((planned.steps.len(), planned.blocked.len()), (0, 1), "{why}: {}", planned.script());
+        assert!(planned.blocked[0].to_string().contains(why), "{why}: {}", planned.blocked[0]);
+    }
+    // The server refuses each of them.
+    for options in [
+        "TEMPLATE sorted ENCODING 'LATIN1'",
+        "TEMPLATE sorted LC_COLLATE 'C.UTF-8'",
+        "TEMPLATE sorted ICU_LOCALE 'fr'",
+        "TEMPLATE sorted LOCALE_PROVIDER libc",
+        "TEMPLATE sorted ICU_RULES '&a < b'",
+    ] {
+        let made = postgres.session().query(&format!("CREATE DATABASE other {options}"));
+        assert!(made.is_err(), "{options}");
+    }
+}
+
 #[test]
 fn memberships_of_every_kind() {
     on_each(|postgres| {

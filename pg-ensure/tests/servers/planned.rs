@@ -235,6 +235,33 @@ fn a_changed_owner_and_the_contents() {
     });
 }
 
+/// A plan is serialized as the program prints it: with the SQL for its server, and a code for what is blocked.
+#[test]
+fn a_plan_is_serialized_for_machines() {
+    let postgres = Postgres::start(&Options::new(17));
+    postgres.session().query("CREATE ROLE old").expect("a role");
+    let mut wish = DesiredState::new();
+    wish.role(name("app"), Role::new().login(true));
+    wish.role(name("old"), Role::absent());
+    let schema = Schema { owner: Some(name("app")), ..Schema::default() };
+    wish.database(name("postgres"), Database::new().schema(name("s"), schema));
+    let planned = plan(&as_superuser(&postgres), &wish);
+    let shown = serde_json::json!(planned);
+    assert_eq!(shown["server"], planned.version.to_string());
+    assert_eq!(shown["digest"], planned.digest.to_string());
+    let step = |at: usize| &shown["steps"][at];
+    assert_eq!(shown["steps"].as_array().map(Vec::len), Some(planned.steps.len()));
+    assert_eq!(step(0)["sql"], "CREATE ROLE \"app\" LOGIN");
+    assert_eq!(step(0)["reason"], planned.steps[0].reason);
+    assert_eq!((&step(0)["risk"], &step(0)["database"]), (&"adds".into(), &serde_json::Value::Null));
+    assert_eq!(step(1)["database"], "postgres");
+    assert_eq!(
+        shown["blocked"],
+        serde_json::json!([{"code": "destructive", "what": "DROP ROLE \"old\"",
+            "why": "destructive: allow it with --destroy role=old"}])
+    );
+}
+
 /// Several databases of one former owner are handed over with their contents, each of them to its own owner; default
 /// privileges of the former owner are named.
 #[test]
@@ -298,39 +325,98 @@ fn a_changed_owner_and_its_contents_are_one_transaction() {
     session.query("CREATE DATABASE shop OWNER before").expect("a database");
     let inside = postgres.session_in("shop");
     inside.query("SET ROLE before; CREATE TABLE public.t (x int)").expect("a table");
-    // A superuser's object before PostgreSQL 16, which the plan does not know.
-    inside
-        .query(
-            "RESET ROLE; ALTER ROLE before SUPERUSER; SET ROLE before; \
-             CREATE SUBSCRIPTION p CONNECTION '' PUBLICATION p \
-             WITH (connect = false, enabled = false, create_slot = false, slot_name = NONE)",
-        )
-        .expect("a subscription");
-    drop(inside);
-    session.query("ALTER ROLE before NOSUPERUSER").expect("a role");
+    // Another session has the table, which no plan knows.
+    inside.query("RESET ROLE; BEGIN; LOCK TABLE public.t").expect("a lock");
+    session.query("ALTER ROLE postgres SET lock_timeout TO '500ms'").expect("a setting");
     let mut wish = DesiredState::new();
     wish.external(name("after")).external(name("before"));
     let mut wanted = Database::owned_by(&name("after"));
     wanted.reassign_owned = true;
     wish.database(name("shop"), wanted);
     let server = as_superuser(&postgres);
-    let refused = apply_with(&server, &wish, &ApplyOptions::default());
+    let refused = apply_with(&server, &wish, &ApplyOptions::default().attempts(1));
     assert!(matches!(refused, Err(Error::Step { .. })), "{refused:?}");
     let owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'";
     assert_eq!(session.query(owner).expect("a row"), [[Some("before".to_owned())]]);
-    postgres.session_in("shop").query("DROP SUBSCRIPTION p").expect("it goes");
+    drop(inside);
     assert_eq!(apply(&server, &wish).done.len(), 2);
+}
+
+/// A subscription that does not connect.
+const SUBSCRIPTION: &str = "CREATE SUBSCRIPTION p CONNECTION '' PUBLICATION p \
+    WITH (connect = false, enabled = false, create_slot = false, slot_name = NONE)";
+
+/// Publications and subscriptions go with their database to a new owner, and stay where another database would lose its
+/// own; a database with a subscription is not dropped, which the plan says.
+#[test]
+fn publications_and_subscriptions_go_along() {
+    on_each(|postgres| {
+        let session = postgres.session();
+        // A subscription of a role that is not a superuser came with PostgreSQL 16.
+        let after = if postgres.major() < 16 { "SUPERUSER" } else { "NOSUPERUSER" };
+        session.query("CREATE ROLE before SUPERUSER").expect("a role");
+        session.query(&format!("CREATE ROLE after {after}")).expect("a role");
+        for database in ["shop", "other"] {
+            session.query(&format!("CREATE DATABASE {database} OWNER before")).expect("a database");
+        }
+        // What it owns inside is no table, schema or function.
+        let inside = postgres.session_in("shop");
+        inside.query("SET ROLE before; CREATE PUBLICATION everything FOR ALL TABLES").expect("a publication");
+        inside.query(SUBSCRIPTION).expect("a subscription");
+        drop(inside);
+        session.query("ALTER DATABASE other OWNER TO postgres").expect("an owner");
+        let elsewhere = postgres.session_in("other");
+        elsewhere.query(&format!("SET ROLE before; {SUBSCRIPTION}")).expect("a subscription");
+        drop(elsewhere);
+        let server = as_superuser(postgres);
+        let mut wish = DesiredState::new();
+        wish.external(name("after")).external(name("before"));
+        let mut wanted = Database::owned_by(&name("after"));
+        wanted.reassign_owned = true;
+        wish.database(name("shop"), wanted);
+        // REASSIGN OWNED in one database gives the subscriptions of all databases away.
+        let blocked = plan(&server, &wish);
+        assert_eq!(blocked.steps, [], "{}", blocked.script());
+        assert!(
+            blocked.blocked[0].to_string().contains("subscription p in database other"),
+            "{:?}",
+            blocked.blocked
+        );
+        postgres.session_in("other").query("DROP SUBSCRIPTION p").expect("it goes");
+        let planned = plan(&server, &wish);
+        assert!(
+            planned.script().contains("REASSIGN OWNED BY \"before\" TO \"after\""),
+            "{}",
+            planned.script()
+        );
+        assert_eq!(apply(&server, &wish).done, planned.steps);
+        let owners = "SELECT pg_get_userbyid(pubowner) FROM pg_publication \
+                      UNION ALL SELECT pg_get_userbyid(subowner) FROM pg_subscription";
+        let after = || vec![Some("after".to_owned())];
+        assert_eq!(postgres.session_in("shop").query(owners).expect("rows"), [after(), after()]);
+        assert!(plan(&server, &wish).is_empty());
+        let mut gone = DesiredState::new();
+        gone.database(name("shop"), Database::absent());
+        let consent = consent(&[DestructibleObject::Database(name("shop"))]);
+        let planned = run(server.plan(&gone, &consent)).expect("a plan");
+        assert_eq!(planned.steps, []);
+        assert!(planned.blocked[0].to_string().contains("has the subscription p"), "{:?}", planned.blocked);
+        postgres.session_in("shop").query("DROP SUBSCRIPTION p").expect("it goes");
+        let options = ApplyOptions::default().consent(consent);
+        assert!(apply_with(&server, &gone, &options).expect("it applies").is_complete());
+    });
 }
 
 /// An object that only a superuser can own is not reassigned to another role, neither with a database nor when its owner
 /// is removed; the plan names it.
 #[test]
 fn objects_of_superusers_are_not_reassigned() {
-    for (object, named) in [
-        ("CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()", "event trigger e "),
-        ("CREATE FOREIGN DATA WRAPPER w", "foreign-data wrapper w "),
+    for (major, object, named) in [
+        (17, "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()", "event trigger e "),
+        (17, "CREATE FOREIGN DATA WRAPPER w", "foreign-data wrapper w "),
+        (15, SUBSCRIPTION, "subscription p in database shop "),
     ] {
-        let postgres = Postgres::start(&Options::new(17));
+        let postgres = Postgres::start(&Options::new(major));
         let session = postgres.session();
         session.query("CREATE ROLE before SUPERUSER; CREATE ROLE after").expect("roles");
         session.query("CREATE DATABASE shop OWNER before").expect("a database");
@@ -404,6 +490,37 @@ fn a_saved_plan_goes_on_after_an_interruption() {
     postgres.session().query("CREATE ROLE stranger").expect("a role");
     let moved = apply_with(&server, &wish, &ApplyOptions::default().expected(blocked.digest));
     assert!(matches!(moved, Err(Error::Moved { .. })), "{moved:?}");
+}
+
+/// A saved plan is compared again after an attempt that was interrupted before it had an effect.
+#[test]
+fn a_saved_plan_is_compared_until_it_has_an_effect() {
+    struct InterveningObserver<'p>(&'p Postgres, u32);
+    impl Observer for InterveningObserver<'_> {
+        fn event(&mut self, event: &Event<'_>) {
+            // The plan was agreed, and nothing of it was sent.
+            if matches!(event, Event::Planned { .. }) {
+                self.1 += 1;
+                self.0.kill();
+                self.0.restart();
+                // A session has a runtime of its own.
+                let postgres = self.0;
+                let intervene = || postgres.session().query("CREATE ROLE app SUPERUSER").expect("a role");
+                std::thread::scope(|scope| scope.spawn(intervene).join().expect("it intervenes"));
+            }
+        }
+    }
+    let postgres = Postgres::start(&Options::new(17));
+    let server = as_superuser(&postgres);
+    let mut wish = DesiredState::new();
+    wish.ensure(&name("app"), None);
+    let planned = plan(&server, &wish);
+    let mut observer = InterveningObserver(&postgres, 0);
+    let outcome = run(server.apply(&wish, &ApplyOptions::default().expected(planned.digest), &mut observer));
+    assert!(matches!(outcome, Err(Error::Moved { .. })), "{outcome:?}");
+    assert_eq!(observer.1, 1);
+    let databases = postgres.session().query("SELECT FROM pg_database WHERE datname = 'app'").expect("rows");
+    assert!(databases.is_empty(), "nothing was done");
 }
 
 /// Parameters whose names are longer than an identifier, or not ASCII, are settings like others.

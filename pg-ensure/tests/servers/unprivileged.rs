@@ -223,3 +223,58 @@ fn a_grant_option_is_no_ownership() {
         assert!(planned.blocked.iter().all(|one| matches!(one.why, Obstacle::NotPermitted(_))));
     }
 }
+
+/// What a session may not reassign is named, and the owner of the database stays; with the permission both go along.
+#[test]
+fn contents_that_it_may_not_reassign() {
+    for major in MAJORS {
+        let postgres = managed(major);
+        let session = postgres.session();
+        for statement in [
+            "CREATE ROLE before; CREATE ROLE after; GRANT before, after TO admin WITH ADMIN OPTION",
+            "CREATE DATABASE shop OWNER before",
+        ] {
+            session.query(statement).expect("it is done");
+        }
+        let inside = postgres.session_in("shop");
+        for statement in [
+            "CREATE SCHEMA theirs; GRANT CREATE, USAGE ON SCHEMA theirs TO before",
+            "SET ROLE before",
+            "CREATE SCHEMA own",
+            "CREATE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "RESET ROLE",
+            "CREATE PUBLICATION everything FOR ALL TABLES",
+            "ALTER ROLE before SUPERUSER",
+            "ALTER PUBLICATION everything OWNER TO before",
+            "ALTER ROLE before NOSUPERUSER",
+        ] {
+            inside.query(statement).unwrap_or_else(|why| panic!("{major}: {statement}: {why}"));
+        }
+        let admin = server(&postgres, "admin");
+        let mut wish = DesiredState::new();
+        wish.external(name("before")).external(name("after"));
+        let mut wanted = Database::owned_by(&name("after"));
+        wanted.reassign_owned = true;
+        wish.database(name("shop"), wanted);
+        for (named, remedy) in [
+            ("publication everything is for all tables", "DROP PUBLICATION everything"),
+            ("after, who would own theirs.f, may not create", "GRANT CREATE ON SCHEMA theirs TO after"),
+        ] {
+            let planned = plan(&admin, &wish);
+            let blocked: Vec<String> = planned.blocked.iter().map(ToString::to_string).collect();
+            assert!(matches!(&blocked[..], [one] if one.contains(named)), "{major}: {blocked:?}");
+            assert!(!planned.script().contains("OWNE"), "{major}: {}", planned.script());
+            inside.query(remedy).expect("a remedy");
+        }
+        let planned = plan(&admin, &wish);
+        assert_eq!(planned.blocked, [], "{major}");
+        let applied = apply_with(&admin, &wish, &ApplyOptions::default());
+        let applied = applied.unwrap_or_else(|why| {
+            panic!("{major}: {why}: {:?}\n{}", std::error::Error::source(&why), planned.script())
+        });
+        assert_eq!(applied.done, planned.steps, "{major}");
+        let owner = "SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'f'";
+        assert_eq!(inside.query(owner).expect("a row"), [[Some("after".to_owned())]], "{major}");
+        assert!(!postgres.log().contains("permission denied"), "{}", postgres.log());
+    }
+}

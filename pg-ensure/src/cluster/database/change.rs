@@ -272,7 +272,7 @@ fn initial_sql(database: &Name, script: &Text) -> String {
 /// Removes a database with its settings, and the dependencies on roles that it has.
 ///
 /// # Errors
-/// Returns a [`RejectedChange`] if it does not exist, is a template, or is the session's own.
+/// Returns a [`RejectedChange`] if it does not exist, is a template, has a subscription, or is the session's own.
 fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(), RejectedChange> {
     let found = lookup::database(state, name)?;
     if found.is_template {
@@ -280,6 +280,9 @@ fn drop_database(state: &mut CurrentState, name: &Name) -> Result<(), RejectedCh
     }
     if *name == state.session.database {
         return rejected(format!("the session is in the database {name}"));
+    }
+    if let Some((_, subscription)) = state.subscriptions.keys().find(|(place, _)| place == name) {
+        return rejected(format!("the database {name} has the subscription {subscription}: drop that first"));
     }
     state.databases.remove(name);
     state.settings.retain(|key, _| key.database.as_ref() != Some(name));
@@ -315,8 +318,12 @@ fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedCha
     let locale = match (provider, &new.locale) {
         (Provider::Libc, _) => None,
         (_, Some(locale)) => Some(locale.clone()),
-        (_, None) => template.locale.clone(),
+        (_, None) if provider == template.provider => template.locale.clone(),
+        (_, None) => {
+            return rejected(format!("the provider {} needs a locale", provider.as_str()));
+        }
     };
+    let inherited = template.icu_rules.clone().filter(|_| provider == Provider::Icu);
     let libc = new.locale.as_ref().filter(|_| provider == Provider::Libc);
     let contents = template.contents.clone();
     let contents = contents.unwrap_or_else(|| Contents::fresh(&state.session.bootstrap, state.version));
@@ -327,7 +334,7 @@ fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedCha
         collate: new.collate.as_ref().or(libc).unwrap_or(&template.collate).clone(),
         ctype: new.ctype.as_ref().or(libc).unwrap_or(&template.ctype).clone(),
         locale,
-        icu_rules: new.icu_rules.clone(),
+        icu_rules: new.icu_rules.clone().or(inherited),
         tablespace: new.tablespace.clone().unwrap_or_else(|| template.tablespace.clone()),
         connection_limit: new.connection_limit.unwrap_or(-1),
         allow_connections: new.allow_connections.unwrap_or(true),

@@ -5,7 +5,7 @@ use crate::cluster::owned::{OwnedChange, not_for};
 use crate::desired::Presence;
 use crate::diff::planner::Planner;
 use crate::name::Name;
-use crate::plan::Obstacle;
+use crate::plan::{Change, Obstacle};
 
 /// A database whose declared owner differs from the current one.
 struct OwnerChange<'a> {
@@ -35,9 +35,13 @@ pub(crate) fn plan(planner: &mut Planner<'_>) {
     }
     let mut handed = Vec::new();
     for change in &changes {
-        let obstacle = if change.reassign { reassign_obstacle(planner, change, &changes) } else { None };
+        let mut obstacle = None;
+        if change.reassign {
+            obstacle = reassign_obstacle(planner, change, &changes).map(Obstacle::InUse);
+            obstacle = obstacle.or_else(|| missing_permission(planner, change));
+        }
         if let Some(why) = obstacle {
-            planner.block(change.sql(planner.now().version), Obstacle::InUse(why));
+            planner.block(change.sql(planner.now().version), why);
             continue;
         }
         let alone = changes.iter().filter(|other| other.before == change.before).count() == 1;
@@ -64,13 +68,12 @@ pub(crate) fn plan(planner: &mut Planner<'_>) {
 fn change_owner(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
     planner.act_as(&change.before);
     planner.act_as(change.owner);
-    let (name, owner) = (change.database.clone(), change.owner.clone());
-    planner.emit(DatabaseChange::Owner { name, owner }, format!("its owner is {}", change.before))
+    planner.emit(change.statement(), format!("its owner is {}", change.before))
 }
 
 /// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the
-/// former owner is the bootstrap superuser, owns a tablespace or a database that is not in `changes`, or owns an object
-/// whose owner must be a superuser, which the new owner is not. `None` if
+/// former owner is the bootstrap superuser, owns a tablespace, a database that is not in `changes` or a subscription of such
+/// a database, or owns an object whose owner must be a superuser, which the new owner is not. `None` if
 /// there is no obstacle, the former owner has no objects in the database, or the contents are unknown.
 fn reassign_obstacle(
     planner: &Planner<'_>,
@@ -98,26 +101,45 @@ fn reassign_obstacle(
         .iter()
         .filter(|(name, found)| found.owned.owner == *before && *name != *database && !changes_too(name));
     let tablespaces = planner.now().tablespaces.iter().filter(|(_, owned)| owned.owner == *before);
+    let elsewhere = |place: &Name| *place != **database && !changes_too(place);
+    let subscriptions =
+        planner.now().subscriptions.iter().filter(|((place, _), owner)| *owner == before && elsewhere(place));
     let others: Vec<String> = databases
         .map(|(name, _)| format!("database {name}"))
         .chain(tablespaces.map(|(name, _)| format!("tablespace {name}")))
+        .chain(subscriptions.map(|((place, name), _)| format!("subscription {name} in database {place}")))
         .collect();
     (!others.is_empty()).then(|| {
         format!("{before} also owns {}, which REASSIGN OWNED would hand over too", others.join(", "))
     })
 }
 
+/// Returns the permission that the session lacks for REASSIGN OWNED once the owner of the database has changed. Plans the
+/// memberships that the session needs for both. `None` if nothing is lacking, there are no objects to reassign, or the
+/// owner cannot be changed.
+fn missing_permission(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> Option<Obstacle> {
+    owned_contents(planner, change.database, &change.before)?;
+    if planner.now().superuser() {
+        return None;
+    }
+    planner.act_as(&change.before);
+    planner.act_as(change.owner);
+    let mut then = planner.now().clone();
+    let owner = Change::from(change.statement());
+    if owner.permitted(&then).is_err() || owner.make(&mut then).is_err() {
+        return None;
+    }
+    let why = Change::from(change.reassignment()).permitted(&then).err()?;
+    Some(Obstacle::NotPermitted(why))
+}
+
 /// Plans REASSIGN OWNED for the objects of the former owner in a database, or blocks it if the former owner still
 /// owns a database. Plans nothing if there are no such objects or the contents are unknown. Adds the note of
 /// [`note_defaults`].
 fn reassign(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
-    let OwnerChange { database, before, owner, .. } = change;
+    let OwnerChange { database, before, .. } = change;
     if owned_contents(planner, database, before).is_some() {
-        let reassign = OwnedChange::Reassign {
-            database: (*database).clone(),
-            from: before.clone(),
-            to: (*owner).clone(),
-        };
+        let reassign = change.reassignment();
         // The change of another database's owner may have been refused.
         let kept = planner.now().databases.iter().find(|(_, found)| found.owned.owner == *before);
         if let Some(why) = kept.map(|(name, _)| format!("{before} still owns database {name}")) {
@@ -163,14 +185,31 @@ fn note_defaults(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
 fn owned_contents(planner: &Planner<'_>, database: &Name, role: &Name) -> Option<String> {
     let contents = planner.inside(database)?;
     let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *role).count();
-    let objects = contents.objects.values().filter(|owned| owned.owner == *role).count();
+    let subscriptions = planner.now().subscriptions.iter().filter(|((place, _), _)| place == database);
+    let owners = contents.objects.values().map(|owned| &owned.owner);
+    let owners = owners.chain(contents.extensions.values().map(|extension| &extension.owner));
+    let owners = owners.chain(contents.publications.values().map(|publication| &publication.owner));
+    let owners = owners.chain(contents.event_triggers.values().map(|trigger| &trigger.owner));
+    let owners = owners.chain(subscriptions.map(|(_, owner)| owner));
+    let objects = owners.filter(|owner| *owner == role).count();
     (schemas + objects > 0)
         .then(|| format!("{schemas} schemas and {objects} other objects of {role} in database {database}"))
 }
 
 impl OwnerChange<'_> {
-    /// Returns the statement that changes the owner.
+    /// Returns the change of the owner.
+    fn statement(&self) -> DatabaseChange {
+        DatabaseChange::Owner { name: self.database.clone(), owner: self.owner.clone() }
+    }
+
+    /// Returns the reassignment of the objects of the former owner in the database.
+    fn reassignment(&self) -> OwnedChange {
+        let (database, to) = (self.database.clone(), self.owner.clone());
+        OwnedChange::Reassign { database, from: self.before.clone(), to }
+    }
+
+    /// Returns the SQL of the change of the owner.
     fn sql(&self, version: crate::version::Version) -> String {
-        DatabaseChange::Owner { name: self.database.clone(), owner: self.owner.clone() }.sql(version)
+        self.statement().sql(version)
     }
 }

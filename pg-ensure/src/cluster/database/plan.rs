@@ -37,7 +37,7 @@ pub(crate) fn plan_creation(planner: &mut Planner<'_>) {
 
 /// Plans the creation of a database, unless it exists or is declared absent. Without a declared template, it is
 /// created from `template0` if encoding or locale are declared, else from `template1`. It is reported as blocked if
-/// the version lacks a feature, or the template has a collation mismatch.
+/// the version lacks a feature, or the template has a collation mismatch, or another encoding or locale than declared.
 fn create_database(planner: &mut Planner<'_>, name: &Name, wanted: &Database) {
     if wanted.presence == Presence::Absent || planner.now().databases.contains_key(name) {
         return;
@@ -75,13 +75,28 @@ fn create_database(planner: &mut Planner<'_>, name: &Name, wanted: &Database) {
         );
         return planner.block(what(), Obstacle::InUse(why));
     }
-    let libc = wanted.provider.unwrap_or_default() == Provider::Libc;
+    // Any other template is copied as it is.
+    let copied = planner.now().databases.get(source).filter(|_| source != "template0");
+    if let Some((property, is, wanted)) =
+        copied.and_then(|copied| immutable(copied, wanted).into_iter().next())
+    {
+        let why = format!(
+            "{property} of the template {source} is {is:?}, and {wanted:?} is wanted: only template0 can be copied with \
+             another one"
+        );
+        return planner.block(what(), Obstacle::Immutable(why));
+    }
+    // A locale without a provider is for that of the template.
+    let inherited = planner.now().databases.get(source).map(|found| found.provider);
+    let inherited = inherited.filter(|provider| wanted.locale.is_some() && *provider != Provider::Libc);
+    let provider = wanted.provider.or(inherited);
+    let libc = provider.unwrap_or_default() == Provider::Libc;
     let new = NewDatabase {
         name: name.clone(),
         owner: wanted.owner.clone(),
         template,
         encoding: wanted.encoding.clone(),
-        provider: wanted.provider.filter(|_| version.database_providers()),
+        provider: provider.filter(|_| version.database_providers()),
         collate: wanted.collate.clone().or_else(|| wanted.locale.clone().filter(|_| libc)),
         ctype: wanted.ctype.clone().or_else(|| wanted.locale.clone().filter(|_| libc)),
         locale: wanted.locale.clone().filter(|_| !libc),
