@@ -1,4 +1,4 @@
-//! Priorities of responses as requested by clients (RFC 9218).
+//! Priorities of responses as requested by clients and stated by services (RFC 9218).
 
 /// The default urgency (RFC 9218 §4.1).
 pub const DEFAULT_URGENCY: u8 = 3;
@@ -18,25 +18,63 @@ impl Default for Priority {
     }
 }
 
+/// The urgencies of a response according to those who may state one, each from 0, the most urgent, to 7.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Urgency {
+    /// The urgency in the `priority` field of the service's response. `None` if the service leaves it to the client.
+    pub service: Option<u8>,
+    /// The urgency in the `priority` field of the request or in the last PRIORITY_UPDATE. `None` if the client sent
+    /// neither.
+    pub client: Option<u8>,
+    /// The urgency that the configuration gives to responses of this kind. `None` if it gives none.
+    pub configured: Option<u8>,
+}
+
+impl Urgency {
+    /// Returns the urgency in effect: that of the service (RFC 9218 §8), or else of the client, or else of the
+    /// configuration, or else [`DEFAULT_URGENCY`].
+    pub fn effective(self) -> u8 {
+        self.service.or(self.client).or(self.configured).unwrap_or(DEFAULT_URGENCY)
+    }
+}
+
 impl Priority {
     /// Parses the value of a `priority` field or of a PRIORITY_UPDATE frame: a dictionary (RFC 8941 §3.2) whose members
     /// `u` and `i` are known. Members that are unknown, of another type or out of range are ignored (RFC 9218 §4). A
     /// value that is not a dictionary is ignored as a whole, so the result is the default.
     pub fn parse(value: &[u8]) -> Self {
-        read(value).unwrap_or_default()
+        let members = read(value).unwrap_or_default();
+        Self { urgency: members.urgency.unwrap_or(DEFAULT_URGENCY), incremental: members.incremental }
+    }
+
+    /// Returns the priority in the first `priority` field of a request, in which omitted parameters have their
+    /// defaults. `None` if the field is missing or not a dictionary, so that the client requests no priority.
+    pub fn of(head: &crate::RequestHead) -> Option<Self> {
+        read(head.fields.get_named(b"priority")?).map(|members| Self {
+            urgency: members.urgency.unwrap_or(DEFAULT_URGENCY),
+            incremental: members.incremental,
+        })
     }
 }
 
-impl Priority {
-    /// Returns the priority in the first `priority` field of a request. The default if the field is missing or invalid.
-    pub fn of(head: &crate::RequestHead) -> Self {
-        head.fields.get_named(b"priority").map(Self::parse).unwrap_or_default()
-    }
+/// Returns the urgency in the first `priority` field of a service's response. `None` if the field is missing, not a
+/// dictionary or without a valid `u`: an omitted parameter leaves the client's in effect (RFC 9218 §8).
+pub fn response_urgency(fields: &crate::Fields) -> Option<u8> {
+    read(fields.get_named(b"priority")?)?.urgency
+}
+
+/// The parameters of RFC 9218 in a dictionary.
+#[derive(Default)]
+struct Members {
+    /// The urgency. `None` if it is omitted, out of range or of another type.
+    urgency: Option<u8>,
+    /// True if the dictionary says `i`.
+    incremental: bool,
 }
 
 /// Parses a dictionary of RFC 8941. `None` if it is malformed.
-fn read(value: &[u8]) -> Option<Priority> {
-    let mut found = Priority::default();
+fn read(value: &[u8]) -> Option<Members> {
+    let mut found = Members::default();
     let mut rest = value.trim_ascii();
     while !rest.is_empty() {
         let (member, after) = split_member(rest)?;
@@ -51,8 +89,8 @@ fn read(value: &[u8]) -> Option<Priority> {
         }
         match (key, item) {
             // Out of range or of another type: ignored, and an earlier value of the same key too (RFC 8941 §3.2).
-            (b"u", [digit @ b'0'..=b'7']) => found.urgency = digit - b'0',
-            (b"u", _) => found.urgency = DEFAULT_URGENCY,
+            (b"u", [digit @ b'0'..=b'7']) => found.urgency = Some(digit - b'0'),
+            (b"u", _) => found.urgency = None,
             (b"i", b"?1") => found.incremental = true,
             (b"i", _) => found.incremental = false,
             _ => {}
@@ -133,6 +171,38 @@ mod tests {
             let expected = Priority { urgency: *urgency, incremental: *incremental };
             assert_eq!(Priority::parse(value.as_bytes()), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn the_service_precedes_the_client_and_the_client_the_configuration() {
+        let fields = |value: &str| {
+            let mut fields = crate::Fields::new();
+            fields.push(b"Priority", value.as_bytes());
+            fields
+        };
+        let cases = [
+            ("u=1", Some(1)),
+            ("i", None),
+            ("u=9", None),
+            ("u=1,", None),
+            ("i, u=6;x", Some(6)),
+            ("u=2, u=\"x\"", None),
+        ];
+        for (value, urgency) in cases {
+            assert_eq!(response_urgency(&fields(value)), urgency, "{value}");
+        }
+        assert_eq!(response_urgency(&crate::Fields::new()), None);
+        // A request that omits a parameter asks for its default; one that is malformed asks for nothing.
+        for (value, urgency) in [("u=1", Some(1)), ("i", Some(3)), ("u=9", Some(3)), ("u=1,", None)] {
+            let mut head = crate::RequestHead::new(crate::Version::Http2);
+            head.fields = fields(value);
+            assert_eq!(Priority::of(&head).map(|priority| priority.urgency), urgency, "{value}");
+        }
+        let all = Urgency { service: Some(7), client: Some(0), configured: Some(5) };
+        assert_eq!(all.effective(), 7);
+        assert_eq!(Urgency { service: None, ..all }.effective(), 0);
+        assert_eq!(Urgency { service: None, client: None, ..all }.effective(), 5);
+        assert_eq!(Urgency::default().effective(), DEFAULT_URGENCY);
     }
 
     proptest! {

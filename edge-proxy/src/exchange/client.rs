@@ -85,6 +85,15 @@ pub(crate) trait Downstream {
     /// Queues an interim response. Omitted for HTTP/1.0 clients; 101 is omitted over HTTP/2.
     fn send_interim(&mut self, head: &ResponseHead);
 
+    /// Returns whether responses have priorities: true for HTTP/2 and HTTP/3.
+    fn has_priorities(&self) -> bool {
+        false
+    }
+
+    /// Sets the urgencies, from 0 to 7, that the service and the configuration state for the final response. Called
+    /// before `send_head`. No effect over HTTP/1.1, where responses have an order.
+    fn prioritize(&mut self, _service: Option<u8>, _configured: Option<u8>) {}
+
     /// Queues the head of the final response. `head.body` determines the length of the content; the transport chooses
     /// the framing. If `end` is true, no content and no trailers follow, and `send_end` must not be called.
     fn send_head(&mut self, head: &ResponseHead, end: bool);

@@ -114,6 +114,7 @@ impl Forwarding<'_, '_> {
             let repeatable = idempotent && upgrade.is_none() && attempts > 0;
             let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
                 .with_decision(self.context.decision)
+                .with_config(self.context.view.runtime.snapshot().config())
                 .hold_empty_request(head.body == BodyLength::Exact(0))
                 .splice_after(self.context.view.runtime.splice_after());
             let facts = self.context.facts(false);

@@ -16,6 +16,7 @@ mod pump;
 mod reply;
 pub(super) mod request_id;
 mod serve;
+mod urgency;
 
 pub(crate) use client::{Abort, ClientGone, Downstream};
 pub(crate) use connection::Connection;

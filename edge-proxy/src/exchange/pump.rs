@@ -5,12 +5,13 @@ mod ending;
 use super::Downstream;
 use super::encode::Encoder;
 use super::outcome::Failure;
+use super::urgency::prioritize;
 use crate::body::{BodyError, BodyPart};
 use crate::deadline::Deadline;
 use crate::splice::SplicePipe;
 use crate::upstream::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use edge_http::{Method, ResponseHead};
-use edge_policy::config::{Coding, Timeouts};
+use edge_policy::config::{Coding, Config, Timeouts};
 use edge_policy::decide::{Decision, request_trailers};
 use ending::Ending;
 use std::pin::Pin;
@@ -54,6 +55,8 @@ pub(super) struct Pump<'a> {
     pub(super) held: bool,
     /// The decision by which the request's trailers are filtered. `None` if no trailers are forwarded.
     decision: Option<&'a Decision<'a>>,
+    /// The configuration that states urgencies of responses. `None` if the responses have the client's.
+    config: Option<&'a Config>,
     /// True if the response was read completely from the upstream and passed to the client's side.
     pub(super) response_done: bool,
     /// The number of interim responses received from the upstream.
@@ -118,6 +121,7 @@ impl<'a> Pump<'a> {
             request_done: !has_body,
             held: false,
             decision: None,
+            config: None,
             response_done: false,
             interim: 0,
             bodiless: false,
@@ -144,6 +148,12 @@ impl<'a> Pump<'a> {
     /// Sets the decision by which the request's trailers are filtered before they are forwarded.
     pub(super) const fn with_decision(mut self, decision: &'a Decision<'a>) -> Self {
         self.decision = Some(decision);
+        self
+    }
+
+    /// Sets the configuration that states urgencies of responses.
+    pub(super) const fn with_config(mut self, config: &'a Config) -> Self {
+        self.config = Some(config);
         self
     }
 
@@ -589,6 +599,9 @@ impl<'a> Pump<'a> {
             self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::ClientLost)?;
             self.bodiless = self.head.is_bodiless(method);
             let end = self.bodiless || self.head.body == edge_http::BodyLength::None;
+            if let Some(config) = self.config {
+                prioritize(config, down, &self.head);
+            }
             down.send_head(&self.head, end);
             self.response_done = end;
         }

@@ -2,6 +2,7 @@
 
 use super::context::ExchangeContext;
 use super::outcome::Outcome;
+use super::urgency::prioritize;
 use super::{Abort, Downstream, request_id};
 use crate::date;
 use edge_http::{BodyLength, Method, RequestHead, ResponseHead, error_body};
@@ -95,6 +96,7 @@ pub(super) async fn answer<D: Downstream>(
         head.body = BodyLength::None;
     }
     let status = head.status;
+    prioritize(context.view.runtime.snapshot().config(), down, &head);
     down.send_head(&head, bodiless || body.is_empty());
     let mut left = if bodiless { &b""[..] } else { body };
     let sent = left.len() as u64;

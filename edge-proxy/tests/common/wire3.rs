@@ -129,6 +129,16 @@ pub(crate) struct Http3 {
 
 impl Http3 {
     pub(crate) async fn connect(address: SocketAddr, root: &str, name: &str) -> Self {
+        Self::with_window(address, root, name, None).await
+    }
+
+    /// Connects with this receive window of the connection, in bytes. `None` for no limit but that of each stream.
+    pub(crate) async fn with_window(
+        address: SocketAddr,
+        root: &str,
+        name: &str,
+        window: Option<u32>,
+    ) -> Self {
         let from: IpAddr = match address.ip() {
             ip if ip.is_loopback() => ip,
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -136,7 +146,13 @@ impl Http3 {
         };
         let mut endpoint = quinn::Endpoint::client((from, 0).into()).unwrap();
         let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
-        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        if let Some(window) = window {
+            let mut transport = quinn::TransportConfig::default();
+            transport.receive_window(window.into());
+            config.transport_config(Arc::new(transport));
+        }
+        endpoint.set_default_client_config(config);
         let quic = endpoint.connect(address, name).unwrap().await.unwrap();
         let mut control = quic.open_uni().await.unwrap();
         control.write_all(&[0, 4, 0]).await.unwrap();

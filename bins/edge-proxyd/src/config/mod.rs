@@ -15,6 +15,7 @@ mod include;
 mod keys;
 mod listen;
 mod named_file;
+mod priority;
 mod problem;
 mod ranges;
 mod response;
@@ -139,6 +140,7 @@ static ROOT: &[Key] = &[
     Key::new("congestion", listen::CONGESTION),
     Key::new("kernel_tls", listen::KERNEL_TLS_KIND),
     Key::new("kernel_tls_after", Kind::Size),
+    Key::new("priority", priority::PRIORITY),
     Key::required("listen", Kind::Tables(listen::LISTEN)),
     Key::new("trust", Kind::Table(listen::TRUST)),
     Key::new("tailnet", Kind::Table(listen::TAILNET)),
@@ -170,6 +172,7 @@ fn settings(
     proxy.request_id = root.get("request_id").and_then(|value| rewrite::field_name(&value));
     proxy.congestion = listen::congestion(root);
     proxy.kernel_tls = listen::kernel_tls(root);
+    proxy.priority = root.table("priority").map(|table| priority::priority(&table)).unwrap_or_default();
     proxy.trust = root.table("trust").map(|trust| listen::trust(&trust)).unwrap_or_default();
     proxy.tailnet = root.table("tailnet").map(|tailnet| listen::tailnet(&tailnet));
     proxy.limits = root.table("limits").map(|limits| listen::limits(&limits)).unwrap_or_default();

@@ -244,6 +244,27 @@ fn keys_that_exclude_or_need_each_other() {
 }
 
 #[test]
+fn media_types_that_are_not_valid_say_what_to_write() {
+    const BEFORE: &str = "listen = [{ address = '127.0.0.1:80' }]\n[priority]\n'a/b' = 1\n";
+    for (line, said) in [
+        ("'text/html; charset=utf-8' = 1", "write the media type alone"),
+        ("image = 1", "expected one such as text/css, image/* or */*"),
+        ("'*/css' = 1", "not a valid media type"),
+        ("'A/B' = 2", "leave one of them out"),
+        ("'text/css' = '2'", "expected a whole number from 0 to 7"),
+        ("'text/css' = { urgency = 2 }", "expected a whole number from 0 to 7"),
+        ("'text/css' = -1", "expected a whole number from 0 to 7"),
+    ] {
+        let (found, number) = problems(BEFORE, line);
+        let [fault] = &found[..] else { panic!("{line}: {found:#?}") };
+        // Of two names that differ in letter case, either may be the one to leave out.
+        let here = fault.starts_with(&format!("edge.toml:{number}:")) || said.starts_with("leave");
+        assert!(here && fault.contains("priority.") && fault.contains(said), "{line}: {fault}");
+    }
+    assert_eq!(problems(BEFORE, "'*/*' = 7\n'image/*' = 0").0, [""; 0]);
+}
+
+#[test]
 fn a_secret_where_its_reference_belongs_is_not_repeated() {
     for line in ["token = 'hunter2'", "zones = { a = 'hunter2', b = 2 }", "zones = ['hunter2=', 2]"] {
         let before = "[acme]\nemail = 'a@a.test'\n[acme.provider.a]\nkind = 'cloudflare'\n";

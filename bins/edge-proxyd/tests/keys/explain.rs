@@ -25,6 +25,7 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
     ("listen.rate.client_concurrent", "", "--listener ssh"),
     ("listen.rate.concurrent", "", "--listener ssh"),
     ("listen.tls", "false", "https://git.example.org/ --listener inner"),
+    ("priority", "{ 'text/plain' = 1 }", "https://answer.example.org/"),
     ("reject", "'alert'", "https://unknown.example.org/"),
     ("site.allow", "'10.0.0.0/8'", "https://git.example.org/"),
     ("site.auth", "", "https://git.example.org/"),

@@ -7,6 +7,7 @@ mod access;
 mod balance;
 mod client_certificate;
 mod forward;
+mod priority;
 mod response;
 mod rewrite;
 mod site;
@@ -19,6 +20,7 @@ pub use access::{Auth, BasicAuth, Coding, Compression, ForwardAuth, RateLimits};
 pub use balance::{Balance, Check, HashKey, HealthConfig, Retry};
 pub use client_certificate::{CertificateField, CertificateMode, ClientCertificates};
 pub use forward::{ConnectionLimits, Forward};
+pub use priority::{InvalidMediaRange, MediaRange};
 pub use response::{AllowedOrigin, Hsts, InvalidPermission, PermissionsPolicy, ResponsePolicies};
 pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
@@ -35,6 +37,7 @@ pub use upstream::{
 
 use crate::tailnet::IdentityMatcher;
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +66,10 @@ pub struct Config {
     pub kernel_tls: KernelTls,
     /// The congestion control of QUIC connections. A reload changes it for new connections only.
     pub congestion: Congestion,
+    /// The urgency of responses over HTTP/2 and HTTP/3 by their media type (RFC 9218), from 0, the most urgent, to 7.
+    /// The most specific range counts. It applies to responses for which neither the client nor the service states a
+    /// priority. Responses that no range contains have urgency 3.
+    pub priority: BTreeMap<MediaRange, u8>,
     /// Limits on the resources of the proxy and of one client or connection.
     pub limits: Limits,
     /// The timeouts of requests. A site or a route can replace them.

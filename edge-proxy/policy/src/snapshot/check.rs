@@ -115,7 +115,7 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
 }
 
 /// Checks the settings that belong to no listener, site or upstream: trusted proxies, tailnet, request identifier,
-/// port of HTTPS, limits and timeouts.
+/// port of HTTPS, urgencies, limits and timeouts.
 fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     let trust = &config.trust;
     part.interface(trust.interface.as_deref());
@@ -163,6 +163,9 @@ fn check_global(part: &mut ConfigPart<'_>, config: &Config) {
     }
     if config.https_port == Some(0) {
         part.add_error("https_port", "0", "not a valid port: expected 1 to 65535, or leave it out for 443");
+    }
+    for (range, urgency) in config.priority.iter().filter(|(_, urgency)| **urgency > 7) {
+        part.add_error("priority", format!("{range} = {urgency}"), "not a valid urgency: expected 0 to 7");
     }
     let limits = &config.limits;
     let between = [

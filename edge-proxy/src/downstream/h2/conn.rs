@@ -14,6 +14,7 @@ use crate::send_queue::SendQueue;
 use discard::{DeferredReset, DiscardedRequest};
 use edge_http::h2::hpack::HpackDecoder;
 use edge_http::h2::{Code, frame, response};
+use edge_http::priority::Urgency;
 use edge_http::section::SectionLimits;
 use edge_http::{RequestHead, ResponseHead};
 use edge_policy::Reason;
@@ -439,7 +440,7 @@ impl Http2Connection {
             super::slot::remember(&mut slot.writer, waker);
             if own > 0 && !slot.waits {
                 slot.waits = true;
-                self.send_queue.push(id, slot.urgency);
+                self.send_queue.push(id, slot.urgency.effective());
                 if shared > 0 {
                     self.touch();
                 }
@@ -501,6 +502,15 @@ impl Http2Connection {
     fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
         response::SectionPosition { stream, end, first }
+    }
+
+    /// Sets the urgencies of a response that the service and the configuration state. No effect if the stream does not
+    /// exist.
+    pub(super) fn prioritize(&mut self, id: u32, service: Option<u8>, configured: Option<u8>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.urgency = Urgency { service, configured, ..slot.urgency };
+            self.send_queue.set_urgency(id, slot.urgency.effective());
+        }
     }
 
     /// Appends the head of an interim or final response. `end` is true if the head ends the stream, since there is no

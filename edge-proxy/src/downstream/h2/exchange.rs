@@ -136,6 +136,14 @@ impl Downstream for Http2Exchange {
         }
     }
 
+    fn has_priorities(&self) -> bool {
+        true
+    }
+
+    fn prioritize(&mut self, service: Option<u8>, configured: Option<u8>) {
+        self.conn.borrow_mut().prioritize(self.id, service, configured);
+    }
+
     fn send_head(&mut self, head: &ResponseHead, end: bool) {
         self.promised = match head.body {
             BodyLength::Exact(length) if !end => Some(length),

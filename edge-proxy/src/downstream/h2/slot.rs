@@ -4,6 +4,7 @@ use crate::body::BodyError;
 use crate::ids::IdHasher;
 use bytes::BytesMut;
 use edge_http::Fields;
+use edge_http::priority::Urgency;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -63,8 +64,8 @@ pub(super) struct StreamSlot {
     /// The number of bytes that the stream may still send before others get their turn. Without effect while no other
     /// waits.
     pub(super) turn: usize,
-    /// The urgency of the response, from 0 (highest) to 7 (RFC 9218 §4.1).
-    pub(super) urgency: u8,
+    /// The urgencies that were stated for the response (RFC 9218).
+    pub(super) urgency: Urgency,
     /// The task that waits for content. `None` if none waits.
     pub(super) reader: Option<Waker>,
     /// The task that waits for room to send. `None` if none waits.

@@ -448,9 +448,8 @@ impl QuicConnection {
         match decoder.head(&mut shared.decoder.borrow_mut(), ended) {
             Ok(head_of) => {
                 slot.taken = true;
-                let urgency = Priority::of(&head_of).urgency;
-                slot.urgency = urgency;
-                self.prioritize(id, urgency);
+                slot.urgency.client = Priority::of(&head_of).map(|priority| priority.urgency);
+                self.urgency_changed(id);
                 self.requests += 1;
                 arrived.push(QuicRequest { id, head: head_of, decoder: head.0, input, ended });
             }

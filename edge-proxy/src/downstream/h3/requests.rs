@@ -3,6 +3,7 @@
 use crate::ids::IdHasher;
 use bytes::Bytes;
 use edge_http::h3::request::RequestDecoder;
+use edge_http::priority::Urgency;
 use quinn_proto::StreamId;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -25,8 +26,8 @@ pub(super) struct RequestSlot {
     pub(super) waits: bool,
     /// True if QUIC accepted less than it was offered since the stream's own flow-control window is exhausted.
     pub(super) stalled: bool,
-    /// The urgency of the response, from 0 (highest) to 7 (RFC 9218 §4.1).
-    pub(super) urgency: u8,
+    /// The urgencies that were stated for the response (RFC 9218).
+    pub(super) urgency: Urgency,
     /// True if the stream ends after the output in `out`.
     pub(super) fin: bool,
     /// True if nothing more can be sent: this side reset the stream, or the client stopped it.

@@ -281,6 +281,14 @@ impl Downstream for H3Stream {
         self.push([bytes], false);
     }
 
+    fn has_priorities(&self) -> bool {
+        true
+    }
+
+    fn prioritize(&mut self, service: Option<u8>, configured: Option<u8>) {
+        self.conn.state.borrow_mut().prioritize(self.id, service, configured);
+    }
+
     fn send_head(&mut self, head: &ResponseHead, end: bool) {
         // Content whose length is known goes into one DATA frame, whose header goes with the head.
         let promised = match head.body {

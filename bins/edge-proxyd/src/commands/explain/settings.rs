@@ -2,8 +2,8 @@
 //! what takes the place of an error.
 
 use edge_proxy::config::{
-    Balance, Check, Compression, CookieRules, FieldEdits, HashKey, RateLimits, Response, Site, StickyCookie,
-    Upstream,
+    Balance, Check, Compression, Config, CookieRules, FieldEdits, HashKey, RateLimits, Response, Site,
+    StickyCookie, Upstream,
 };
 use edge_proxy::decide::{Decision, RequestContext, Verdict, response_fields};
 use edge_proxy::{ResponseHead, Snapshot};
@@ -59,6 +59,7 @@ pub(super) fn settings(
     if decision.verdict.reason().is_none() {
         add("response", response(decision, facts));
         add("compression", decision.compression().map(compression));
+        add("priority", priority(snapshot.config(), decision));
     }
     add("errors", errors(site));
     if upstream.is_some() || site.under_maintenance {
@@ -218,6 +219,33 @@ fn cookies(rules: &CookieRules) -> Vec<String> {
 fn compression(compression: &Compression) -> String {
     let codings: Vec<&str> = compression.codings.iter().map(|coding| coding.name()).collect();
     format!("{}, from {} bytes on", codings.join(", "), compression.least)
+}
+
+/// Returns the description of the urgency that the response has unless the service or the client states one: of each
+/// media type if the request is forwarded, else of the response. `None` if the configuration states none.
+fn priority(config: &Config, decision: &Decision<'_>) -> Option<String> {
+    match &decision.verdict {
+        Verdict::Forward { .. } => {
+            let all: Vec<String> =
+                config.priority.iter().map(|(range, urgency)| format!("{range} {urgency}")).collect();
+            (!all.is_empty()).then(|| {
+                format!(
+                    "urgency by media type, unless the service or the client states one: {}",
+                    all.join(", ")
+                )
+            })
+        }
+        Verdict::Respond(response) => {
+            let mut head = ResponseHead::new(response.status);
+            head.fields.push(b"Content-Type", response.content_type.as_bytes());
+            let urgency = config.urgency(&head.fields)?;
+            Some(format!("urgency {urgency}, unless the client states one"))
+        }
+        // What a handler answers is not known, and the others have no media type of the configuration.
+        Verdict::Drop { .. } | Verdict::Handle { .. } | Verdict::Redirect { .. } | Verdict::Refuse { .. } => {
+            None
+        }
+    }
 }
 
 /// Returns the description of the error pages of a site. `None` if it has none.

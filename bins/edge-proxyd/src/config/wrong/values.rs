@@ -8,6 +8,7 @@ pub(super) const WRONG: &[(&str, &str, &str, &str)] = &[
     ("Top level", "include", "'no-such-folder/*.toml'", "cannot be read"),
     ("Top level", "request_id", "'a b'", "letters, digits and -"),
     ("Top level", "congestion", "'cubci'", "did you mean `cubic`?"),
+    ("Top level", "priority", "{ 'image/*' = 8 }", "from 0 to 7"),
     ("Top level", "kernel_tls", "'on'", "must be one of auto, off"),
     ("Top level", "kernel_tls_after", "'1 TB'", "16KiB"),
     ("[[listen]]", "name", "'a b'", "such as tailnet"),

@@ -173,8 +173,8 @@ impl Http2Connection {
             return self.fail(Code::PROTOCOL_ERROR);
         }
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.urgency = Priority::parse(value).urgency;
-            self.send_queue.set_urgency(id, slot.urgency);
+            slot.urgency.client = Some(Priority::parse(value).urgency);
+            self.send_queue.set_urgency(id, slot.urgency.effective());
         }
     }
 

@@ -140,7 +140,7 @@ impl Http2Connection {
     fn begin(&mut self, id: u32, head: RequestHead, end: bool, arrived: &mut Vec<PendingRequest>) {
         let mut slot = StreamSlot::new();
         slot.send_window = self.initial_window;
-        slot.urgency = Priority::of(&head).urgency;
+        slot.urgency.client = Priority::of(&head).map(|priority| priority.urgency);
         slot.receive_window = i64::from(STREAM_WINDOW);
         slot.window = STREAM_WINDOW;
         slot.body = if end { StreamBody::Ended } else { StreamBody::Coming };

@@ -7,6 +7,7 @@
 use super::super::engine_state::EngineState;
 use super::super::requests::RequestSlot;
 use super::{QuicConnection, TURN};
+use edge_http::priority::{DEFAULT_URGENCY, Urgency};
 use quinn_proto as quic;
 use quinn_proto::StreamId;
 
@@ -46,7 +47,7 @@ impl QuicConnection {
             slot.stalled = false;
             if !slot.waits && !slot.dead && (slot.fin || !slot.out.is_empty()) {
                 slot.waits = true;
-                self.send_queue.push(id, slot.urgency);
+                self.send_queue.push(id, slot.urgency.effective());
             }
         }
     }
@@ -154,26 +155,38 @@ impl QuicConnection {
         self.slots.get(&id).filter(|slot| !slot.stalled).map(|_| self.taken)
     }
 
-    /// Sets the urgency of a new response in QUIC, which sends more urgent streams first. 0 is the most urgent. The
-    /// default urgency needs no setting.
-    pub(super) fn prioritize(&mut self, id: StreamId, urgency: u8) {
-        let usual = edge_http::priority::DEFAULT_URGENCY;
-        if urgency != usual {
-            // One that is closed needs no priority.
-            let _ = self.quic.send_stream(id).set_priority(i32::from(usual) - i32::from(urgency));
+    /// Applies the urgency of a response to the queue and to QUIC, which sends more urgent streams first. No effect if
+    /// the stream does not exist.
+    pub(super) fn urgency_changed(&mut self, id: StreamId) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let urgency = slot.urgency.effective();
+        self.send_queue.set_urgency(id, urgency);
+        let priority = i32::from(DEFAULT_URGENCY) - i32::from(urgency);
+        let mut stream = self.quic.send_stream(id);
+        // A stream that is closed needs no priority.
+        if stream.priority().is_ok_and(|current| current != priority) {
+            let _ = stream.set_priority(priority);
         }
     }
 
-    /// Changes the urgency of a response as a PRIORITY_UPDATE demands. `stream` is the ID of the request stream. No
-    /// effect for a request that has ended, or has not arrived, since its head can contain the priority.
+    /// Sets the urgencies of a response that the service and the configuration state. No effect if the stream does not
+    /// exist.
+    pub(in super::super) fn prioritize(&mut self, id: StreamId, service: Option<u8>, configured: Option<u8>) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.urgency = Urgency { service, configured, ..slot.urgency };
+            self.urgency_changed(id);
+        }
+    }
+
+    /// Changes the urgency that the client requests for a response, as a PRIORITY_UPDATE demands. `stream` is the ID of
+    /// the request stream. No effect for a request that has ended, or has not arrived, since its head can contain the
+    /// priority.
     pub(super) fn reprioritize(&mut self, stream: u64, urgency: u8) {
         let Ok(index) = quic::VarInt::from_u64(stream >> 2) else { return };
         let id = StreamId::new(quic::Side::Client, quic::Dir::Bi, index.into_inner());
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.urgency = urgency;
-            self.send_queue.set_urgency(id, urgency);
-            let usual = edge_http::priority::DEFAULT_URGENCY;
-            let _ = self.quic.send_stream(id).set_priority(i32::from(usual) - i32::from(urgency));
+            slot.urgency.client = Some(urgency);
+            self.urgency_changed(id);
         }
     }
 }

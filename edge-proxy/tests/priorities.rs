@@ -1,0 +1,207 @@
+//! Of two responses on one connection the more urgent one is sent first: by the service's priority, the client's, or the
+//! configuration's for the media type.
+
+#![cfg(feature = "server")]
+
+mod common;
+
+use common::Edge;
+use common::wire2::{self, Http2};
+use common::wire3::{self, Http3};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use testkit::Origin;
+
+/// Bytes that a client takes of a connection at once, which the first response has ahead of the second.
+const WINDOW: u32 = 65_535;
+/// The time that a client needs for each part, in which both responses arrive at the proxy.
+const PAUSE: Duration = Duration::from_millis(3);
+/// Bytes of each response.
+const LEN: usize = 1_000_000;
+/// The type of PRIORITY_UPDATE frames in HTTP/2 (RFC 9218 §7.1), and of those for requests in HTTP/3 (§7.2).
+const UPDATE2: u8 = 0x10;
+const UPDATE3: u64 = 0xf0700;
+
+/// Answers `/TYPE/SUBTYPE?PRIORITY` with [`LEN`] bytes of that media type, with this Priority field if it is not empty.
+fn typed() -> Origin {
+    Origin::scripted(|bytes| {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let target = std::str::from_utf8(bytes).ok()?.split(' ').nth(1)?;
+        let (path, priority) = target.split_once('?').unwrap_or((target, ""));
+        let media = path.trim_start_matches('/');
+        let field = if priority.is_empty() { String::new() } else { format!("Priority: {priority}\r\n") };
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\n{field}Content-Length: {LEN}\r\n\r\n");
+        let mut answer = head.into_bytes();
+        answer.resize(answer.len() + LEN, b'x');
+        Some((answer, end))
+    })
+}
+
+/// Two requests, the first of which is sent first: the target, and the client's `priority` field if not empty. Then the
+/// value of a PRIORITY_UPDATE for the second, if not empty.
+struct Race {
+    first: (&'static str, &'static str),
+    second: (&'static str, &'static str),
+    update: &'static str,
+}
+
+const fn race(first: &'static str, second: &'static str) -> Race {
+    Race { first: (first, ""), second: (second, ""), update: "" }
+}
+
+/// The response that is complete first, while the other has less than half of its content.
+#[derive(Debug, PartialEq)]
+enum Winner {
+    First,
+    Second,
+    /// Both have more than half.
+    Neither,
+}
+
+fn winner(had: [usize; 2]) -> Winner {
+    match had {
+        [LEN, other] if other < LEN / 2 => Winner::First,
+        [other, LEN] if other < LEN / 2 => Winner::Second,
+        _ => Winner::Neither,
+    }
+}
+
+type FieldList = Vec<(&'static [u8], &'static [u8])>;
+
+impl Race {
+    fn requests(&self) -> [(&'static str, FieldList); 2] {
+        [self.first, self.second].map(|(target, priority)| {
+            let fields =
+                if priority.is_empty() { Vec::new() } else { vec![(&b"priority"[..], priority.as_bytes())] };
+            (target, fields)
+        })
+    }
+
+    fn over_http2(&self, edge: &Edge) -> Winner {
+        // The window of a connection is 65,535 bytes at first (RFC 9113 §6.9.2).
+        let mut client = Http2::connect(edge.tls(), edge.root(), "a.test");
+        let streams =
+            self.requests().map(|(target, fields)| client.request("GET", "a.test", target, &fields, true));
+        if !self.update.is_empty() {
+            let payload = [&streams[1].to_be_bytes()[..], self.update.as_bytes()].concat();
+            client.frame(UPDATE2, 0, 0, &payload);
+        }
+        let mut had = [0; 2];
+        loop {
+            let (kind, flags, stream, payload) = client.next().expect("a frame");
+            assert_ne!(kind, wire2::RST_STREAM, "stream {stream} was reset");
+            if kind == wire2::DATA {
+                std::thread::sleep(PAUSE);
+                had[streams.iter().position(|known| *known == stream).unwrap()] += payload.len();
+                if flags & wire2::END_STREAM != 0 {
+                    return winner(had);
+                }
+            }
+        }
+    }
+
+    fn over_http3(&self, edge: &Edge) -> Winner {
+        wire3::run(async {
+            let mut client = Http3::with_window(edge.tls(), edge.root(), "a.test", Some(WINDOW)).await;
+            let mut readers = Vec::new();
+            for (target, fields) in self.requests() {
+                let (mut send, reader) = client.open(&wire3::request("GET", "a.test", target, &fields)).await;
+                let _ = send.finish();
+                readers.push(reader);
+            }
+            let mut control = client.take_control();
+            if !self.update.is_empty() {
+                // The request arrives before.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                // The second request of a client has the stream 4.
+                let payload = [&[4][..], self.update.as_bytes()].concat();
+                control.write_all(&wire3::frame(UPDATE3, &payload)).await.unwrap();
+            }
+            let had = Rc::new(RefCell::new([0; 2]));
+            let [first, second]: [wire3::Reader; 2] = readers.try_into().ok().unwrap();
+            tokio::select! {
+                () = all(first, 0, had.clone()) => {}
+                () = all(second, 1, had.clone()) => {}
+            }
+            winner(*had.borrow())
+        })
+    }
+}
+
+/// Reads all content of a response, and counts its bytes in `had`.
+async fn all(mut reader: wire3::Reader, at: usize, had: Rc<RefCell<[usize; 2]>>) {
+    assert_eq!(reader.head_of_content().await.1, LEN as u64);
+    while had.borrow()[at] < LEN {
+        let part = reader.part(8192).await.expect("content");
+        tokio::time::sleep(PAUSE).await;
+        assert!(!part.is_empty(), "the stream ended");
+        had.borrow_mut()[at] += part.len();
+    }
+}
+
+/// The races with the winner of each, while images have urgency 5 and style sheets 2.
+fn races() -> [(Race, Winner); 7] {
+    [
+        (race("/image/png", "/text/css"), Winner::Second),
+        // A type that the configuration does not name has urgency 3.
+        (race("/text/html", "/image/png"), Winner::First),
+        // The client precedes the configuration, also with the default that it does not write.
+        (Race { first: ("/image/png", "u=1"), ..race("", "/text/css") }, Winner::First),
+        (Race { second: ("/text/css", "i"), ..race("/image/png?u=2", "") }, Winner::First),
+        (Race { update: "u=7", ..race("/image/png", "/text/css") }, Winner::First),
+        // The service precedes both.
+        (Race { first: ("/image/png?u=0", "u=7"), ..race("", "/text/css") }, Winner::First),
+        (race("/image/png", "/text/css?u=7"), Winner::First),
+    ]
+}
+
+fn edge(origin: &Origin) -> Edge {
+    let mut edge = Edge::before(origin.address(), 1);
+    reload(&mut edge, &[("image/*", 5), ("text/css", 2)]);
+    edge
+}
+
+fn reload(edge: &mut Edge, rules: &[(&str, u8)]) {
+    edge.config.priority = rules.iter().map(|(range, urgency)| (range.parse().unwrap(), *urgency)).collect();
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    // The worker takes the new configuration over soon.
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+#[test]
+fn the_more_urgent_response_is_first_over_http2() {
+    let origin = typed();
+    let mut edge = edge(&origin);
+    // A stream that waits for its service leaves its turn to others, so only a response that is first anyhow is far ahead.
+    for (at, (race, expected)) in races().into_iter().enumerate().filter(|(_, (_, to))| *to == Winner::First)
+    {
+        assert_eq!(race.over_http2(&edge), expected, "race {at}");
+    }
+    reload(&mut edge, &[("text/*", 6), ("*/*", 4)]);
+    assert_eq!(race("/image/png", "/text/css").over_http2(&edge), Winner::First);
+}
+
+#[test]
+fn the_more_urgent_response_is_first_over_http3() {
+    let origin = typed();
+    let mut edge = edge(&origin);
+    for (at, (race, expected)) in races().into_iter().enumerate() {
+        assert_eq!(race.over_http3(&edge), expected, "race {at}");
+    }
+    reload(&mut edge, &[("text/*", 6), ("*/*", 4)]);
+    assert_eq!(race("/image/png", "/text/css").over_http3(&edge), Winner::First);
+    reload(&mut edge, &[]);
+    assert_eq!(race("/image/png", "/text/css").over_http3(&edge), Winner::Neither);
+}
+
+#[test]
+fn an_urgency_out_of_range_is_refused() {
+    let origin = typed();
+    let mut edge = edge(&origin);
+    edge.config.priority.insert("image/*".parse().unwrap(), 8);
+    let why = edge.proxy.reload(edge.config.clone()).unwrap_err();
+    let why = std::error::Error::source(&why).unwrap().to_string();
+    assert!(why.contains("image/* = 8") && why.contains("expected 0 to 7"), "{why}");
+}
