@@ -21,7 +21,7 @@ use edge_policy::config::Tracing;
 use edge_policy::config::{Config, Listener, Site, Upstream};
 use rustls::server::{ResolvesServerCert, ResolvesServerCertUsingSni};
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +41,8 @@ pub struct Builder {
     workers: usize,
     /// The sockets that listeners use instead of opening their own.
     inherited: InheritedSockets,
+    /// The addresses of the process that is taken over from.
+    predecessor_addresses: Vec<SocketAddr>,
     /// The links to the processes that this one takes over from, the latest first.
     quic_links: Vec<OwnedFd>,
     /// The state shared with other edges. `None` if the state belongs to this process.
@@ -65,6 +67,7 @@ impl Proxy {
             observer: Arc::new(NoopObserver),
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
             inherited: InheritedSockets::default(),
+            predecessor_addresses: Vec::new(),
             quic_links: Vec::new(),
             shared: None,
             #[cfg(feature = "opentelemetry")]
@@ -155,10 +158,23 @@ impl Builder {
     /// set before. A listener uses the sockets bound to its address; others are closed. The number of workers is
     /// raised to the highest number of TCP sockets of one address, at most 64, so that no connection waits on an
     /// unused socket. Must be called after [`Builder::workers`].
+    ///
+    /// The sockets of a listener with an interface are bound to it; those of other listeners stay bound to the interface
+    /// to which they are bound.
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = InheritedSockets { tcp, udp };
         self.workers = self.workers.max(self.inherited.max_per_address()).min(64);
+        self
+    }
+
+    /// Sets the addresses of the process that this one takes over from, in place of those set before. Its sockets at
+    /// these addresses are not taken for those of another program, although this process does not use them, such as
+    /// those of a listener whose interface has changed. The addresses of the sockets in [`Builder::sockets`] need not
+    /// be among them.
+    #[must_use]
+    pub fn predecessor_addresses(mut self, addresses: Vec<SocketAddr>) -> Self {
+        self.predecessor_addresses = addresses;
         self
     }
 
@@ -185,10 +201,12 @@ impl Builder {
         let lasting =
             ReloadSurvivors::new(self.workers, shared.map_err(StartError::Thread)?, self.observer.clone())?;
         let listeners = snapshot.config().listeners.clone();
-        listen::probe(&listeners, &self.inherited)
+        listen::probe(&listeners, &self.inherited, &self.predecessor_addresses)
             .map_err(|(address, source)| StartError::Listen { address, source })?;
         // The process that is replaced may have them open for a while.
-        let closing = self.inherited.addresses().map(|address| (address, Instant::now())).collect();
+        let others = std::mem::take(&mut self.predecessor_addresses);
+        let closing =
+            self.inherited.addresses().chain(others).map(|address| (address, Instant::now())).collect();
         let OpenListeners { sockets, addresses, retained: held } =
             open(&listeners, self.workers, &mut self.inherited)?;
         // Inherited sockets that no listener uses are closed; those of waiting listeners are retained as duplicates.

@@ -143,15 +143,19 @@ impl InheritedSockets {
 
 /// Checks that no other process has bound these addresses. Sockets that share a port (`SO_REUSEPORT`) would hide that:
 /// each process would get a part of the connections. UDP is checked for listeners with HTTP/3. Not checked are port 0,
-/// addresses with inherited sockets, and listeners whose interface or address does not exist yet.
+/// addresses with inherited sockets, those that share a port with one of `own`, at which this process or one that it
+/// takes over from may have sockets, and listeners whose interface or address does not exist yet.
 ///
 /// # Errors
 /// The first address that cannot be bound, with the error.
 pub(crate) fn probe(
     listeners: &[Listener],
     inherited: &InheritedSockets,
+    own: &[SocketAddr],
 ) -> Result<(), (SocketAddr, io::Error)> {
-    for listener in listeners.iter().filter(|listener| listener.address.port() != 0) {
+    let is_own = |listener: &Listener| own.iter().any(|own| share_a_port(*own, listener.address));
+    let checked = listeners.iter().filter(|listener| listener.address.port() != 0 && !is_own(listener));
+    for listener in checked {
         let has = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == listener.address);
         let quic = listener.kind == ListenerKind::Tls { http3: true };
         let failed = |why| (listener.address, why);
@@ -174,6 +178,12 @@ pub(crate) fn probe(
         }
     }
     Ok(())
+}
+
+/// Returns whether sockets at these addresses could not both be bound without sharing their port.
+fn share_a_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
 }
 
 /// The sockets of one listener: at least one TCP socket per worker, and as many UDP sockets with HTTP/3.

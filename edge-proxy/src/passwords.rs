@@ -45,6 +45,9 @@ pub(crate) enum PasswordVerdict {
 /// verified, except for a client that had this password right before. An unknown user takes as long as a known one.
 /// Without users, every password is wrong.
 ///
+/// Requests of a client with the same credentials that arrive during their verification wait for its result, and take
+/// neither a charge nor a place in the queue: a browser sends many at once.
+///
 /// The charge is settled when the verification ends, also if the client has disconnected after its beginning.
 pub(crate) async fn verify(
     users: &[User],
@@ -64,6 +67,8 @@ pub(crate) async fn verify(
     if right_before.is_some_and(|since| since < CACHE_TTL) {
         return PasswordVerdict::Right;
     }
+    let (answer, answered) = oneshot::channel();
+    let Err(answer) = Verification::join(tag, answer) else { return verdict(answered).await };
     let charge = match guard.filter(|_| right_before.is_none()).map(|guard| Charge::new(guard, client, given))
     {
         None => None,
@@ -71,13 +76,25 @@ pub(crate) async fn verify(
         Some(Err(wait)) => return PasswordVerdict::TooOften(wait),
     };
     let Some(place) = QueueSlot::take(client, right_before.is_some()) else { return PasswordVerdict::Busy };
-    let (answer, answered) = oneshot::channel();
-    let tag = user.is_some().then_some(tag);
-    let job = Job { hash, password: given.password.clone(), tag, charge, answer, place };
-    match verify_on_pool(job, answered).await {
-        Some(true) => PasswordVerdict::Right,
-        Some(false) => PasswordVerdict::Wrong,
-        None => PasswordVerdict::Busy,
+    let known = user.is_some();
+    match Verification::begin(tag, answer) {
+        Some(verification) => {
+            let job = Job { hash, password: given.password.clone(), known, charge, verification, place };
+            // Without a thread, the job is dropped, which ends the wait for it.
+            let _ = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+        }
+        // Another worker has begun in the meantime.
+        None => drop((charge, place)),
+    }
+    verdict(answered).await
+}
+
+/// Waits for the result of a verification: at most [`QUEUE_TIMEOUT`], after which it is [`PasswordVerdict::Busy`].
+async fn verdict(answered: oneshot::Receiver<bool>) -> PasswordVerdict {
+    match tokio::time::timeout(QUEUE_TIMEOUT, answered).await {
+        Ok(Ok(true)) => PasswordVerdict::Right,
+        Ok(Ok(false)) => PasswordVerdict::Wrong,
+        Ok(Err(_)) | Err(_) => PasswordVerdict::Busy,
     }
 }
 
@@ -147,7 +164,7 @@ static PASSWORD_CACHE: LazyLock<PasswordCache> = LazyLock::new(|| {
 });
 
 /// The keyed hash of a client's credentials: the index of its bucket, and 64 bits that are compared.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Tag {
     /// The index of the bucket.
     bucket: usize,
@@ -253,34 +270,97 @@ impl Drop for QueueSlot {
     }
 }
 
+/// The channels of the requests that wait for each verification: true is sent for a right password.
+static VERIFICATIONS: LazyLock<Mutex<HashMap<Tag, Vec<oneshot::Sender<bool>>>>> =
+    LazyLock::new(Mutex::default);
+
+/// Locks and returns the verifications that wait or run, also after a panic of another thread.
+fn verifications() -> MutexGuard<'static, HashMap<Tag, Vec<oneshot::Sender<bool>>>> {
+    VERIFICATIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A verification of credentials that waits or runs, of which there is one for each tag. Dropping it ends the wait of
+/// its requests without a result.
+struct Verification {
+    /// The tag of the credentials.
+    tag: Tag,
+    /// True once it has ended, so that another one of the same tag may have begun.
+    ended: bool,
+}
+
+impl Verification {
+    /// Adds a request to the verification of the same credentials.
+    ///
+    /// # Errors
+    /// The channel of the request if there is none.
+    fn join(tag: Tag, answer: oneshot::Sender<bool>) -> Result<(), oneshot::Sender<bool>> {
+        match verifications().get_mut(&tag) {
+            Some(answers) => {
+                answers.push(answer);
+                Ok(())
+            }
+            None => Err(answer),
+        }
+    }
+
+    /// Creates a verification for this request. `None` if there is one of the same credentials; the request is added to
+    /// it then.
+    fn begin(tag: Tag, answer: oneshot::Sender<bool>) -> Option<Self> {
+        let mut all = verifications();
+        let answers = all.entry(tag).or_default();
+        answers.push(answer);
+        (answers.len() == 1).then_some(Self { tag, ended: false })
+    }
+
+    /// Returns whether a request waits for the result. Otherwise the verification ends, so that none joins it.
+    fn is_awaited(&mut self) -> bool {
+        let mut all = verifications();
+        let awaited =
+            all.get(&self.tag).is_some_and(|answers| answers.iter().any(|answer| !answer.is_closed()));
+        if !awaited {
+            all.remove(&self.tag);
+            self.ended = true;
+        }
+        awaited
+    }
+
+    /// Sends the result to all requests that wait for it.
+    fn finish(mut self, right: bool) {
+        let answers = verifications().remove(&self.tag);
+        self.ended = true;
+        for answer in answers.into_iter().flatten() {
+            // The client may be gone.
+            let _ = answer.send(right);
+        }
+    }
+}
+
+impl Drop for Verification {
+    fn drop(&mut self) {
+        if !self.ended {
+            verifications().remove(&self.tag);
+        }
+    }
+}
+
 /// A password to be verified by a thread.
 struct Job {
     /// The hash against which the password is verified.
     hash: String,
     /// The password of the client.
     password: Vec<u8>,
-    /// The tag by which the password is stored in the cache if it is right. `None` if no user has this name, so that
-    /// the password is never right.
-    tag: Option<Tag>,
-    /// The charge, which is reverted unless the password is verified and wrong. `None` if nothing is charged, because
-    /// there is no limiter or the password was right before.
+    /// True if a user has the name. Otherwise the password is wrong.
+    known: bool,
+    /// The charge of the password. `None` if there is no limiter or the password was right before.
     charge: Option<Charge>,
-    /// The channel of the result: true if the password is right.
-    answer: oneshot::Sender<bool>,
+    /// The verification, with the requests that wait for it.
+    verification: Verification,
     /// The place in the queue, freed when this is dropped.
     place: QueueSlot,
 }
 
 /// The longest time for which the verification of a password is awaited.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Verifies a password on a thread of the pool. Returns true if it is right. `None` if there is no thread, or the
-/// verification takes longer than [`QUEUE_TIMEOUT`].
-async fn verify_on_pool(job: Job, answered: oneshot::Receiver<bool>) -> Option<bool> {
-    let sent = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
-    sent.ok()?;
-    tokio::time::timeout(QUEUE_TIMEOUT, answered).await.ok()?.ok()
-}
 
 /// The queue of the threads that verify passwords, which are started at its first use.
 static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
@@ -301,18 +381,17 @@ static THREAD_POOL: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
 /// result. A right password is stored in the cache, a wrong one keeps its charge. `None` if the queue is closed.
 fn work(receiver: &Mutex<Receiver<Job>>) -> Option<()> {
     let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
-    let Job { hash, password, tag, charge, answer, place } = job;
+    let Job { hash, password, known, charge, mut verification, place } = job;
     // The password of whoever does not wait any more is not verified, and does not count.
-    if !answer.is_closed() {
-        let right = matches(&hash, &password) && tag.is_some();
-        match tag.filter(|_| right) {
-            Some(tag) => {
-                PASSWORD_CACHE.keep(tag);
-                drop(charge);
-            }
-            None => charge.into_iter().for_each(Charge::keep),
+    if verification.is_awaited() {
+        let right = matches(&hash, &password) && known;
+        if right {
+            PASSWORD_CACHE.keep(verification.tag);
+            drop(charge);
+        } else {
+            charge.into_iter().for_each(Charge::keep);
         }
-        let _ = answer.send(right);
+        verification.finish(right);
     }
     drop(place);
     Some(())
@@ -361,14 +440,15 @@ mod tests {
         let client = IpAddr::from([192, 0, 2, client]);
         let given = Credentials { user: "ann".into(), password: password.as_bytes().to_vec() };
         let charge = Some(Charge::new(limiter, client, &given).ok()?);
-        let tag = Some(PASSWORD_CACHE.tag(client, &given, HASH));
         let (answer, mut answered) = oneshot::channel();
+        let verification = Verification::begin(PASSWORD_CACHE.tag(client, &given, HASH), answer).unwrap();
         let place = QueueSlot::take(client, false).unwrap();
         if !waits {
             answered.close();
         }
         let (sender, receiver) = channel();
-        sender.send(Job { hash: HASH.into(), password: given.password, tag, charge, answer, place }).unwrap();
+        let (hash, password) = (HASH.into(), given.password);
+        sender.send(Job { hash, password, known: true, charge, verification, place }).unwrap();
         work(&Mutex::new(receiver)).unwrap();
         answered.try_recv().ok()
     }

@@ -329,9 +329,7 @@ impl ProxyHandle {
         let closing = self.state().closing_addresses();
         let own: Vec<SocketAddr> =
             known.iter().copied().chain(closing).chain(self.takeover.predecessor_addresses()).collect();
-        let is_own = |listener: &&Listener| own.iter().any(|own| share_a_port(*own, listener.address));
-        let foreign: Vec<Listener> = added.iter().filter(|listener| !is_own(listener)).cloned().collect();
-        listen::probe(&foreign, &InheritedSockets::default())
+        listen::probe(added, &InheritedSockets::default(), &own)
             .map_err(|(address, source)| StartError::Listen { address, source })
     }
 
@@ -383,12 +381,6 @@ impl ProxyHandle {
             exporter.end(left.max(Duration::from_millis(500)));
         }
     }
-}
-
-/// Returns whether sockets at these addresses could not both be bound without sharing their port.
-fn share_a_port(one: SocketAddr, other: SocketAddr) -> bool {
-    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
 }
 
 impl Drop for ProxyHandle {

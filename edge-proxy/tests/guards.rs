@@ -174,6 +174,28 @@ fn d12_one_guesser_takes_neither_the_places_nor_the_resolver_of_others() {
     });
 }
 
+/// Clients such as backup programs and browsers send a password over several connections at once.
+#[test]
+fn d12_one_login_over_many_connections_takes_one_place() {
+    let origin = Origin::simple();
+    let slow = run("htpasswd", &["-nbB", "-C", "10", "ann", "correct horse"], b"");
+    let slow = String::from_utf8(slow).unwrap();
+    let edge = edge(origin.address(), |config| {
+        let auth = BasicAuth { realm: "lab".into(), users: users(slow.trim()).unwrap(), user_field: None };
+        config.sites[0].auth = Some(Auth::Basic(auth));
+    });
+    let at_once = |fields: &str| -> Vec<String> {
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..12).map(|_| scope.spawn(|| get(&edge, "/", fields))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        })
+    };
+    let wrong = at_once(&basic("ann", "wrong"));
+    assert!(wrong.iter().all(|got| got.starts_with("HTTP/1.1 401")), "{wrong:?}");
+    let right = at_once(&basic("ann", "correct horse"));
+    assert!(right.iter().all(|got| got.starts_with("HTTP/1.1 200")), "{right:?}");
+}
+
 /// The responses of Authelia and authentik, by the session in the cookie.
 fn portal() -> Origin {
     Origin::scripted(|bytes| {

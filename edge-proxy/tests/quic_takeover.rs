@@ -180,6 +180,58 @@ fn a_reload_of_the_successor_keeps_the_connections_of_its_predecessor() {
     });
 }
 
+/// The requests of a proxy that was replaced finish also if the one that replaced it is gone first.
+#[test]
+fn a_successor_that_ends_first_takes_no_request_along() {
+    let (mut edge, config, _origin) = first();
+    wire3::run(async {
+        let mut upload = Upload::begin(&edge).await;
+        let second = successor(&edge.proxy, &config, &edge.certificates, WORKERS[1]);
+        let ending = end(std::mem::replace(&mut edge.proxy, second));
+        new_clients(&edge, "of the successor").await;
+        upload.more("while both are there").await;
+        // The handle of another proxy takes the place of the one that ends.
+        let mut none = config.clone();
+        none.listeners.truncate(1);
+        none.listeners[0].address = testkit::nobody();
+        let none = Proxy::builder().config(none).workers(1).start().unwrap();
+        drop(std::mem::replace(&mut edge.proxy, none));
+        upload.more("after the end of the successor").await;
+        upload.end().await;
+        is_ended(ending).await;
+    });
+}
+
+/// The predecessor holds its sockets until its requests are finished.
+#[test]
+fn a_reload_may_add_an_address_of_the_predecessor_while_it_drains() {
+    let (mut edge, config, _origin) = first();
+    let mut less = config.clone();
+    less.listeners.truncate(1);
+    wire3::run(async {
+        let mut upload = Upload::begin(&edge).await;
+        let addresses = edge.proxy.addresses();
+        let (tcp, udp) = edge.proxy.sockets().unwrap();
+        let second = Proxy::builder()
+            .config(less)
+            .certificates(edge.certificates.clone())
+            .workers(WORKERS[1])
+            .sockets(tcp, udp)
+            .predecessor_addresses(addresses)
+            .quic_links(edge.proxy.quic_links().unwrap())
+            .start()
+            .unwrap();
+        let ending = end(std::mem::replace(&mut edge.proxy, second));
+        upload.more("during the drain").await;
+        edge.proxy.reload(config).unwrap();
+        new_clients(&edge, "after the reload").await;
+        upload.more("after the reload").await;
+        upload.end().await;
+        is_ended(ending).await;
+        new_clients(&edge, "after the end of the predecessor").await;
+    });
+}
+
 /// A process that has ended leaves nothing behind in those after it.
 #[test]
 fn the_links_of_processes_that_have_ended_are_closed() {

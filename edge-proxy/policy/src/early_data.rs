@@ -38,8 +38,8 @@ pub enum WaitReason {
     NoRoute,
     /// The site did not opt in to early data.
     SiteNotOptedIn,
-    /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit), which QUIC has not
-    /// validated yet (RFC 9000 §8).
+    /// The decision depends on the client's address (trusted proxy, tailnet identity, rate limit, authentication
+    /// service, handler), which QUIC has not validated yet (RFC 9000 §8).
     UnvalidatedAddress,
     /// The request asks for a protocol upgrade.
     Upgrade,
@@ -69,18 +69,21 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
 
 /// Decides whether a request over QUIC may be processed before the client's address is validated (RFC 9000 §8). It
 /// must wait if the address is in a range of trusted proxies or of the tailnet, the site limits the rate of clients,
+/// the address is told to a program that decides about the request (`is_told`: an authentication service or a handler),
 /// or the request has an Authorization field. Called for requests that [`verdict`] allows; `source` is the peer
 /// address.
 pub fn unvalidated_address(
     config: &Config,
     source: IpAddr,
     site: Option<&Site>,
+    is_told: bool,
     head: &RequestHead,
 ) -> EarlyDataVerdict {
     let source = source.to_canonical();
     let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
     let tailnet = config.tailnet.as_ref().is_some_and(|tailnet| among(&tailnet.ranges));
-    if among(&config.trust.ranges) || tailnet || site.is_some_and(|site| site.rate.client.is_some()) {
+    let limited = site.is_some_and(|site| site.rate.client.is_some());
+    if among(&config.trust.ranges) || tailnet || limited || is_told {
         EarlyDataVerdict::Wait(WaitReason::UnvalidatedAddress)
     } else if head.fields.get_named(b"authorization").is_some() {
         EarlyDataVerdict::Wait(WaitReason::Authorization)

@@ -2,13 +2,14 @@
 
 use edge_http::{BodyLength, Method, Name, RequestHead, ResponseHead, Version};
 use edge_policy::config::{
-    Access, Action, Config, FieldEdits, Listener, PathMatch, PlainHttp, Reject, Response, Route, Site,
-    Target, Trust, Upstream,
+    Access, Action, Auth, Config, FieldEdits, ForwardAuth, Listener, PathMatch, PlainHttp, Reject, Response,
+    Route, Site, Target, Trust, Upstream,
 };
 use edge_policy::decide::{
     Decision, Rejection, RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
 };
 use edge_policy::early_data::{EarlyDataVerdict, WaitReason};
+use edge_policy::handler::Handler;
 use edge_policy::{ConfigPath, Reason, Snapshot};
 use proptest::prelude::*;
 
@@ -87,6 +88,11 @@ fn refused(facts: &RequestContext<'_>, head: &RequestHead) -> Option<(u16, Reaso
         _ => None,
     }
 }
+
+/// A handler that leaves all requests to others.
+struct Forwards;
+
+impl Handler for Forwards {}
 
 fn values(head: &RequestHead, name: &str) -> Vec<String> {
     let same = |field: &edge_http::Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
@@ -347,6 +353,36 @@ fn early_data() {
     let login = |head: &mut RequestHead| head.fields.push(b"authorization", b"Basic eDp5");
     assert_eq!(quic("192.0.2.1", login), EarlyDataVerdict::Wait(WaitReason::Authorization));
     assert_eq!(verdict("git.example.org", login), EarlyDataVerdict::Allowed);
+    // A program that decides about the request is told the address.
+    let told = |change: fn(&mut Config), transport| {
+        let mut config = config();
+        config.listeners.push(Listener::tls(([127, 0, 0, 1], 443).into()).http3(true));
+        change(&mut config);
+        let mut facts = early("git.example.org");
+        facts.transport = transport;
+        decide(&Snapshot::new(config).unwrap(), &facts, &get("git.example.org", "/")).early
+    };
+    fn auth() -> Option<Auth> {
+        let copy = vec!["X-User".into()];
+        Some(Auth::Forward(ForwardAuth { upstream: "b".into(), path: "/auth".into(), copy }))
+    }
+    let changes: [fn(&mut Config); 4] = [
+        |config| config.sites[0].auth = auth(),
+        |config| config.sites[0].routes[0].auth = auth(),
+        |config| config.sites[0].routes[0].action = Action::handle(Forwards),
+        |config| config.sites[0].routes[0].action = Action::handle_or_forward(Forwards, "a"),
+    ];
+    for change in changes {
+        let waits = EarlyDataVerdict::Wait(WaitReason::UnvalidatedAddress);
+        assert_eq!(told(change, Transport::Quic), waits);
+        assert_eq!(told(change, Transport::Tls), EarlyDataVerdict::Allowed);
+    }
+    // Not where the route is exempt.
+    let exempt = |config: &mut Config| {
+        config.sites[0].auth = auth();
+        config.sites[0].routes[0].auth = Some(Auth::Open);
+    };
+    assert_eq!(told(exempt, Transport::Quic), EarlyDataVerdict::Allowed);
 
     let early = early("git.example.org");
     let head = get("git.example.org", "/");

@@ -318,6 +318,7 @@ impl Forwarding<'_, '_> {
             Failure::ClientMalformed => (Some(400), Abort::Malformed),
             Failure::TooLarge => (Some(413), Abort::Refused),
             Failure::ClientSlow => (Some(408), Abort::TimedOut),
+            Failure::Compression => (Some(503), Abort::Truncated),
             Failure::Upstream(error) => match error {
                 UpstreamError::Connect(Cause::Resources) => (Some(503), Abort::Truncated),
                 UpstreamError::Connect(_)

@@ -54,6 +54,8 @@ pub(crate) enum Failure {
     TooLarge,
     /// The client took too long to send or to receive content.
     ClientSlow,
+    /// The content of the response could not be compressed: the compressor got no memory.
+    Compression,
     /// The upstream failed.
     Upstream(UpstreamError),
 }
@@ -65,6 +67,7 @@ impl Failure {
             Self::ClientLost => Reason::ClientLost,
             Self::ClientMalformed => Reason::RequestMalformed,
             Self::ClientSlow => Reason::ClientSlow,
+            Self::Compression => Reason::EdgeOutOfResources,
             Self::TooLarge => Reason::ContentTooLarge,
             Self::Upstream(error) => error.reason(),
         }

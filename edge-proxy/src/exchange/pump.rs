@@ -12,7 +12,7 @@ use crate::splice::SplicePipe;
 use crate::upstream::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use edge_http::{Method, ResponseHead};
 use edge_policy::config::{Coding, Config, Timeouts};
-use edge_policy::decide::{Decision, request_trailers};
+use edge_policy::decide::{Decision, request_trailers, response_trailers};
 use ending::Ending;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -53,7 +53,7 @@ pub(super) struct Pump<'a> {
     /// True while nothing may be written to the upstream before the end of the request: it declared content of length
     /// 0, so it would be complete for the upstream before the client has ended it.
     pub(super) held: bool,
-    /// The decision by which the request's trailers are filtered. `None` if no trailers are forwarded.
+    /// The decision by which trailers are filtered. `None` if those of the request are not forwarded.
     decision: Option<&'a Decision<'a>>,
     /// The configuration that states urgencies of responses. `None` if the responses have the client's.
     config: Option<&'a Config>,
@@ -145,7 +145,7 @@ impl<'a> Pump<'a> {
         self
     }
 
-    /// Sets the decision by which the request's trailers are filtered before they are forwarded.
+    /// Sets the decision by which trailers are filtered before they are forwarded.
     pub(super) const fn with_decision(mut self, decision: &'a Decision<'a>) -> Self {
         self.decision = Some(decision);
         self
@@ -410,7 +410,7 @@ impl<'a> Pump<'a> {
                 Poll::Pending if self.up.is_given_up(cx) => return Err(Failure::ClientSlow),
                 // The end needs no room either.
                 Poll::Pending if self.encoder.is_none() && self.up.has_ended(cx) => {
-                    down.send_end(Some(self.up.trailers()));
+                    self.end_response(down);
                     self.response_done = true;
                     progress = true;
                     continue;
@@ -442,7 +442,7 @@ impl<'a> Pump<'a> {
                     }
                 }
                 Poll::Ready(Ok(BodyPart::End)) => {
-                    down.send_end(Some(self.up.trailers()));
+                    self.end_response(down);
                     self.response_done = true;
                 }
                 Poll::Ready(Err(why)) => {
@@ -525,7 +525,7 @@ impl<'a> Pump<'a> {
     /// compresses more, or ends the response. Returns false if the upstream has to be waited for, or has failed.
     ///
     /// # Errors
-    /// The error of the compressor, as a failure of the upstream.
+    /// [`Failure::Compression`] if the compressor failed.
     fn encoded_step<D: Downstream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -533,8 +533,8 @@ impl<'a> Pump<'a> {
         room: usize,
     ) -> Result<bool, Failure> {
         let Some(encoder) = &mut self.encoder else { return Ok(false) };
-        // Compressing into memory does not fail.
-        let failed = |why: std::io::Error| Failure::Upstream(UpstreamError::Broken(Cause::of(&why)));
+        // Compressing into memory fails only for lack of it, which is no fault of the upstream.
+        let failed = |_| Failure::Compression;
         // Enough to be worth a write, or all that is available.
         if encoder.ready().len() >= ENCODED_WRITE_SIZE || encoder.is_clean() && !encoder.ready().is_empty() {
             let n = encoder.ready().len().min(room);
@@ -544,7 +544,7 @@ impl<'a> Pump<'a> {
             return Ok(true);
         }
         if encoder.is_finished() {
-            down.send_end(Some(self.up.trailers()));
+            self.end_response(down);
             self.response_done = true;
             return Ok(true);
         }
@@ -564,6 +564,15 @@ impl<'a> Pump<'a> {
             Poll::Pending => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Ends the response, with its filtered trailers.
+    fn end_response<D: Downstream>(&self, down: &mut D) {
+        let trailers = self.up.trailers();
+        match self.decision.filter(|_| !trailers.is_empty()) {
+            Some(decision) => down.send_end(Some(&response_trailers(decision, trailers))),
+            None => down.send_end(Some(trailers)),
+        }
     }
 
     /// Passes a response head of the upstream to `edit`, and then sends it to the client: an interim response, the
@@ -594,9 +603,9 @@ impl<'a> Pump<'a> {
         } else if self.head.is_interim() {
             down.send_interim(&self.head);
         } else {
-            self.answered = true;
             // Without a compressor, the content would not match the head: the exchange ends.
-            self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::ClientLost)?;
+            self.encoder = coding.map(Encoder::new).transpose().map_err(|_| Failure::Compression)?;
+            self.answered = true;
             self.bodiless = self.head.is_bodiless(method);
             let end = self.bodiless || self.head.body == edge_http::BodyLength::None;
             if let Some(config) = self.config {

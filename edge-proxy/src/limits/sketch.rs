@@ -141,18 +141,30 @@ impl Rates {
         self.step(own, rate, true)
     }
 
-    /// Counts an event of this client and name.
+    /// Counts an event of this client and name, also for the client's /48 as [`Rates::admit`] does.
     ///
     /// # Errors
-    /// The time to wait if the rate is exceeded. The event is not counted then.
+    /// The time to wait if a rate is exceeded. The event is not counted then.
     pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
-        self.step(self.key((client_key(client), name)), rate, true)
+        let own = self.key((client_key(client), name));
+        if let Some(network) = self.network_key(client, name) {
+            self.step(own, rate, false)?;
+            self.step(network, rate.times(NETWORK_FACTOR), true)?;
+        }
+        self.step(own, rate, true)
     }
 
     /// Reverts an event that [`Rates::charge`] counted with the same arguments. No effect if the cell was taken for
     /// another client in the meantime.
     pub(crate) fn give_back(&self, client: IpAddr, name: &str, rate: Rate) {
-        let key = self.key((client_key(client), name));
+        self.revert(self.key((client_key(client), name)), rate);
+        if let Some(network) = self.network_key(client, name) {
+            self.revert(network, rate.times(NETWORK_FACTOR));
+        }
+    }
+
+    /// Reverts an event of one key that [`Rates::step`] counted for this rate.
+    fn revert(&self, key: SketchKey, rate: Rate) {
         for cell in self.bucket(key) {
             let less = |value: u64| {
                 let state = (value & STATE).saturating_sub(rate.interval_micros());
@@ -162,6 +174,12 @@ impl Rates {
                 return;
             }
         }
+    }
+
+    /// Returns the key of the /48 of an IPv6 client for events of this name. `None` for IPv4.
+    fn network_key(&self, client: IpAddr, name: &str) -> Option<SketchKey> {
+        let IpAddr::V6(address) = client else { return None };
+        Some(self.key((address.to_bits() >> 80, 48, name)))
     }
 
     /// Returns the key of `what`, such as a client, in the scope of these rates.
@@ -383,6 +401,20 @@ mod tests {
         assert!(rates.charge(client(1), "ann", rate).is_ok() && rates.charge(client(1), "ann", rate).is_ok());
         assert!(rates.charge(client(1), "ann", rate).is_err());
         assert!(rates.charge(client(1), "bob", rate).is_ok() && rates.charge(client(2), "ann", rate).is_ok());
+    }
+
+    #[test]
+    fn d12_guesses_of_one_network_count_together() {
+        let (rates, rate) = (rates(), "1/h".parse::<Rate>().unwrap().with_burst(20));
+        let of = |number: u32| format!("2001:db8:1:{number:x}::1").parse::<IpAddr>().unwrap();
+        for number in 0..10_000 {
+            assert!(rates.charge(of(number), "ann", rate).is_ok(), "{number}");
+            rates.give_back(of(number), "ann", rate);
+        }
+        let guesses = (0..60_000).filter(|number| rates.charge(of(*number), "ann", rate).is_ok()).count();
+        assert!((64 * 20..64 * 20 + 20).contains(&guesses), "{guesses} from one /48");
+        let other = "2001:db8:2::1".parse().unwrap();
+        assert!(rates.charge(other, "ann", rate).is_ok() && rates.charge(of(1), "bob", rate).is_ok());
     }
 
     /// Of each rate exactly as many are admitted as it says, slow ones too.

@@ -3,10 +3,10 @@
 use crate::edge::{Edge, site};
 use bytes::Bytes;
 use edge_proxy::config::{Protocol, Target, Timeouts, Upstream};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use testkit::Origin;
 
@@ -72,12 +72,12 @@ fn wait_for(requests: &AtomicUsize, count: usize) {
     }
 }
 
-fn edge(address: SocketAddr) -> Edge {
+fn edge(address: SocketAddr, response: Duration) -> Edge {
     let target = Target::Tcp { host: "127.0.0.1".into(), port: address.port() };
     let mut upstream = Upstream::new("origin", target);
     upstream.protocol = Protocol::Http2;
     let mut patient = site("a.test");
-    patient.timeouts = Some(Timeouts { response: Duration::from_secs(30), ..Timeouts::default() });
+    patient.timeouts = Some(Timeouts { response, ..Timeouts::default() });
     Edge::build(Origin::simple(), upstream, vec![patient])
 }
 
@@ -103,7 +103,7 @@ fn assert_served_at_once(edge: &Edge) {
 #[test]
 fn d13_clients_that_do_not_read_slow_nobody_down() {
     let (address, requests) = service(200);
-    let edge = edge(address);
+    let edge = edge(address, Duration::from_secs(30));
     let stalled: Vec<_> = (0..40).map(|_| begin(&edge, "/big")).collect();
     wait_for(&requests, 40);
     // Until their windows are full.
@@ -114,10 +114,56 @@ fn d13_clients_that_do_not_read_slow_nobody_down() {
     drop(stalled);
 }
 
+/// Forwards connections to a service. Those that exist when the flag is set stay open and pass on nothing more.
+fn relay(service: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let dead = Arc::new(AtomicBool::new(false));
+    let flag = dead.clone();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let lives_on = flag.load(Relaxed);
+            let server = TcpStream::connect(service).unwrap();
+            let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            for (mut from, mut to) in [(client, server), back] {
+                let flag = flag.clone();
+                std::thread::spawn(move || {
+                    let mut part = [0; 16_384];
+                    while let Ok(n @ 1..) = from.read(&mut part) {
+                        if (lives_on || !flag.load(Relaxed)) && to.write_all(&part[..n]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    (address, dead)
+}
+
+#[test]
+fn d13_a_dead_connection_is_left_after_one_failure() {
+    let (address, dead) = relay(service(200).0);
+    let edge = edge(address, Duration::from_secs(1));
+    let ask = || {
+        let mut stream = TcpStream::connect(edge.plain).unwrap();
+        stream.write_all(b"GET /small HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask().starts_with("HTTP/1.1 200"));
+    dead.store(true, Relaxed);
+    assert!(ask().starts_with("HTTP/1.1 504"));
+    for _ in 0..3 {
+        assert!(ask().starts_with("HTTP/1.1 200"));
+    }
+}
+
 #[test]
 fn d13_another_connection_is_opened_at_the_stream_limit() {
     let (address, requests) = service(3);
-    let edge = edge(address);
+    let edge = edge(address, Duration::from_secs(30));
     let waiting: Vec<_> = (0..8).map(|_| begin(&edge, "/hang")).collect();
     // Those that came before the service said how many it takes wait for their turn on the first connection.
     wait_for(&requests, 3);

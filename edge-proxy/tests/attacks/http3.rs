@@ -383,6 +383,9 @@ fn grpc() -> SocketAddr {
                             trailers.insert("te-was", te.unwrap_or("nothing".parse().unwrap()));
                             let sum = got.get("x-sum").cloned();
                             trailers.insert("sum-was", sum.unwrap_or("nothing".parse().unwrap()));
+                            for name in ["alt-svc", "content-type", "host", "set-cookie", "x_secret"] {
+                                trailers.insert(name, "claimed".parse().unwrap());
+                            }
                             send.send_trailers(trailers).unwrap();
                         });
                     }
@@ -394,12 +397,14 @@ fn grpc() -> SocketAddr {
 }
 
 #[test]
-fn trailers_both_ways_to_an_http2_origin() {
+fn s18_trailers_both_ways_to_an_http2_origin() {
     let address = grpc();
     let target = Target::Tcp { host: "127.0.0.1".into(), port: address.port() };
     let mut upstream = Upstream::new("origin", target);
     upstream.protocol = Protocol::Http2;
-    let edge = Edge::build(Origin::simple(), upstream, vec![site("a.test")]);
+    let mut edited = site("a.test");
+    edited.response_fields.remove = vec!["X-Secret".into()];
+    let edge = Edge::build(Origin::simple(), upstream, vec![edited]);
     run(async {
         let client = connect(&edge).await;
         let more: [Field<'_>; 2] = [(b"te", b"trailers"), (b"content-type", b"application/grpc")];
@@ -416,6 +421,8 @@ fn trailers_both_ways_to_an_http2_origin() {
         assert_eq!(rest.field("grpc-status"), Some("0"), "{rest:?}");
         assert_eq!(rest.field("te-was"), Some("trailers"), "{rest:?}");
         assert_eq!(rest.field("sum-was"), Some("9"), "{rest:?}");
+        // No more than in heads.
+        assert!(rest.sections.iter().flatten().all(|(_, value)| value != "claimed"), "{rest:?}");
     });
 }
 

@@ -1,9 +1,27 @@
 //! S10 to S14 and unknown names: the destination and the source of a request.
 
 use crate::edge::{Edge, site};
+use crate::names::VERSIONS;
+use crate::wire2::Http2;
+use crate::wire3::{Http3, run};
 use edge_proxy::config::{Access, Auth, CaseSensitivity, ForwardAuth, PathMatch, Route};
 use std::io::{Read, Write};
 use testkit::Origin;
+
+/// Returns the status of the response to a GET of a.test over this version. `None` without a response.
+fn status(edge: &Edge, version: u8, path: &str) -> Option<String> {
+    match version {
+        1 => {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+            edge.send(request.as_bytes()).get(9..12).map(str::to_owned)
+        }
+        2 => Http2::connect(edge.tls, &edge.root, "a.test").get("a.test", path).status().map(str::to_owned),
+        _ => run(async {
+            let answer = Http3::connect(edge.tls, &edge.root, "a.test").await.get("a.test", path).await;
+            answer.status().map(str::to_owned)
+        }),
+    }
+}
 
 #[test]
 fn s10_disagreeing_authorities() {
@@ -142,6 +160,30 @@ fn s14_paths_with_one_decision_pass_beside_a_guarded_route() {
 }
 
 #[test]
+fn s14_paths_of_several_readings_over_every_version() {
+    let mut guarded = site("a.test");
+    let mut admin = Route::forward("origin");
+    admin.path = PathMatch::Prefix("/admin".into());
+    admin.access = Access { allow: vec!["192.0.2.0/24".parse().unwrap()], deny: Vec::new() };
+    guarded.routes.push(admin);
+    let edge = Edge::with(Origin::simple(), vec![guarded]);
+    for version in VERSIONS {
+        for path in ["/x/../admin", "/%61dmin", "//admin", "/admin;x", "/x%2f..%2fadmin", "/%2561dmin"] {
+            assert_eq!(status(&edge, version, path).as_deref(), Some("400"), "version {version}: {path}");
+        }
+        for path in ["/admin", "/ADMIN/x"] {
+            assert_eq!(status(&edge, version, path), None, "version {version}: {path}");
+        }
+    }
+    edge.assert_nothing_forwarded();
+    for version in VERSIONS {
+        let path = format!("/npm/@scope%2f{version}");
+        assert_eq!(status(&edge, version, &path).as_deref(), Some("200"), "version {version}");
+        assert!(edge.origin.text().contains(&format!("GET {path} ")), "{}", edge.origin.text());
+    }
+}
+
+#[test]
 fn s23_a_service_that_decides_is_asked_about_every_reading() {
     // It keeps /admin to itself, and reads what it is asked about as it is written.
     let origin = Origin::scripted(|bytes| {
@@ -163,6 +205,12 @@ fn s23_a_service_that_decides_is_asked_about_every_reading() {
     };
     for path in ["/admin", "/x/../admin", "//admin", "/%61dmin", "/admin;x"] {
         assert!(get(path).starts_with("HTTP/1.1 403"), "{path}");
+    }
+    for version in VERSIONS {
+        for path in ["/x/../admin", "/%61dmin", "/admin;x"] {
+            assert_eq!(status(&edge, version, path).as_deref(), Some("403"), "version {version}: {path}");
+        }
+        assert_eq!(status(&edge, version, "/x/../%2e%2e/admin;y//z").as_deref(), Some("400"));
     }
     let many = get("/public/../admin/%2e%2e/x;y//z");
     assert!(many.starts_with("HTTP/1.1 400"), "{many}");

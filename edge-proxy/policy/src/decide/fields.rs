@@ -122,6 +122,19 @@ pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
     kept
 }
 
+/// Returns the response trailers to forward: those that are allowed in a trailer section, without those that the site
+/// or the route edits, so that no client receives in them what was removed from the head.
+pub fn response_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
+    let site = decision.site.map(|(_, site)| &site.response_fields);
+    let route = decision.route.map(|(_, route)| &route.response_fields);
+    let mut kept = trailers.clone();
+    kept.retain(|field| {
+        may_be_trailer(field.id, field.name)
+            && ![site, route].into_iter().flatten().any(|edits| edits::edits_field(edits, field.name))
+    });
+    kept
+}
+
 /// Removes the fields that only a proxy may set ([`is_forwarded`]), other spellings of the fields in `edits`, and the
 /// custom address field unless a trusted proxy reported the client's address by it.
 fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fields: &mut Fields) {

@@ -16,7 +16,7 @@ mod rewrite;
 pub(crate) mod route;
 mod upgrade;
 
-pub use fields::{request_fields, request_trailers, response_fields};
+pub use fields::{request_fields, request_trailers, response_fields, response_trailers};
 pub use forward::forward;
 pub use hello::hello;
 pub use path::other_readings;

@@ -65,7 +65,9 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
         decision.early = early_data::verdict(site, route, head);
         if decision.early == EarlyDataVerdict::Allowed && facts.transport == Transport::Quic {
-            decision.early = early_data::unvalidated_address(config, facts.peer.ip(), site, head);
+            let is_told = matches!(decision.auth, Some(Auth::Forward(_)))
+                || matches!(decision.verdict, Verdict::Handle { .. });
+            decision.early = early_data::unvalidated_address(config, facts.peer.ip(), site, is_told, head);
         }
     }
     decision

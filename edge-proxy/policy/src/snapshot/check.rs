@@ -95,7 +95,7 @@ fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
         part.add_error(
             "name",
             name.escape_default().to_string(),
-            "not a valid name: write 1 to 64 letters, digits or - such as tailnet",
+            "not a valid name: write 1 to 64 visible ASCII characters, such as tailnet",
         );
     }
     forward::check_listener(part, config, &config.listeners[at]);
