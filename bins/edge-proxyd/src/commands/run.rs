@@ -39,7 +39,9 @@ pub(crate) fn run(args: &RunArgs) -> Exit {
             return Exit::Wrong;
         }
     };
-    match serve(args, &settings) {
+    // A predecessor ends this process once the stream to it is closed: the error is logged before.
+    let mut predecessor = Predecessor::default();
+    match serve(args, &settings, &mut predecessor) {
         Ok(()) => Exit::Done,
         Err(why) => {
             journal::error(chain(&*why));
@@ -56,19 +58,26 @@ pub(super) fn state(args: &RunArgs) -> Option<std::path::PathBuf> {
 
 /// Starts the proxy, supervises it until it has to stop, and waits for the requests in flight within the grace period.
 /// The order of the steps matters: inherited sockets are taken before a child process is started, and the sandbox is
-/// entered before there are threads.
+/// entered before there are threads. The stream to the process that this one replaces is stored in `predecessor` until
+/// this one serves.
 ///
 /// # Errors
 /// The proxy could not start, the supervision failed, or the proxy did not shut down in order.
-fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(
+    args: &RunArgs,
+    settings: &Settings,
+    predecessor: &mut Predecessor,
+) -> Result<(), Box<dyn std::error::Error>> {
     let limit = descriptors::raise_limit();
     // Takes inherited sockets first, so that no child process inherits them too.
     let notifier = Notifier::from_environment();
-    let predecessor = Predecessor::from_environment()?;
+    *predecessor = Predecessor::from_environment()?;
+    let took_over = predecessor.is_there();
     let mut handed = PassedSockets::take()?;
     let control = control::open(handed.control.take(), args.control.clone());
     let quic_links = std::mem::take(&mut handed.quic_links);
-    let MatchedSockets { tcp, udp, passed } = handed.matching(&settings.proxy.listeners, &notifier)?;
+    let MatchedSockets { tcp, udp, passed, predecessor: addresses } =
+        handed.matching(&settings.proxy.listeners, &notifier)?;
     let identity = FolderIdentity::new(settings.certificates.clone());
     let process_sandbox = ProcessSandbox::enter(args, settings)?;
     let log = Writer::open(&settings.log).map_err(|why| format!("cannot open the access log {why}"))?;
@@ -80,7 +89,7 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
     if let Some(workers) = args.workers {
         builder = builder.workers(workers.into());
     }
-    builder = builder.sockets(tcp, udp).quic_links(quic_links);
+    builder = builder.sockets(tcp, udp).quic_links(quic_links).predecessor_addresses(addresses);
     if let Some(traces) = &settings.tracing {
         builder = builder.tracing(traces.read_secrets()?);
     }
@@ -116,7 +125,6 @@ fn serve(args: &RunArgs, settings: &Settings) -> Result<(), Box<dyn std::error::
         reloads: Reloads::default(),
         renewals,
     });
-    let took_over = predecessor.is_there();
     if took_over {
         notifier.say(&format!("MAINPID={}", std::process::id()));
     }

@@ -100,16 +100,13 @@ pub(crate) fn default_path() -> PathBuf {
 pub(crate) struct ControlSocket(std::os::unix::net::UnixListener);
 
 impl ControlSocket {
-    /// Uses the inherited socket, or binds one at `path` with mode 0600. A socket file to which nothing can connect is
-    /// replaced. It should be opened before the sandbox is entered, which then need not allow it.
+    /// Binds a socket at `path` with mode 0600. A socket file to which nothing can connect is replaced. It should be
+    /// opened before the sandbox is entered, which then need not allow it.
     ///
     /// # Errors
     /// A stale socket file could not be removed, the socket could not be bound, as when a process listens at `path`, or
     /// its mode could not be set.
-    pub(crate) fn open(inherited: Option<std::os::unix::net::UnixListener>, path: &Path) -> io::Result<Self> {
-        if let Some(listener) = inherited {
-            return Ok(Self(listener));
-        }
+    fn bind(path: &Path) -> io::Result<Self> {
         let left = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
         if left && UnixStream::connect(path).is_err() {
             std::fs::remove_file(path)?;
@@ -210,14 +207,17 @@ pub(crate) fn ask(path: &Path, request: &ControlContent, within: Duration) -> io
     serde_json::from_str(&answer).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
 }
 
-/// Opens the control socket: the inherited one, or one at `path`, or at that of [`path_from_environment`]. `None` if
-/// there is no path, even with an inherited socket, or if the socket cannot be opened, which is logged.
+/// Opens the control socket: the inherited one, which needs no path, or one at `path`, or at that of
+/// [`path_from_environment`]. `None` if there is neither, or if the socket cannot be opened, which is logged.
 pub(crate) fn open(
     inherited: Option<std::os::unix::net::UnixListener>,
     path: Option<PathBuf>,
 ) -> Option<ControlSocket> {
+    if let Some(listener) = inherited {
+        return Some(ControlSocket(listener));
+    }
     let path = path.or_else(path_from_environment)?;
-    match ControlSocket::open(inherited, &path) {
+    match ControlSocket::bind(&path) {
         Ok(socket) => Some(socket),
         Err(why) => {
             journal::warning(format_args!(
@@ -226,5 +226,23 @@ pub(crate) fn open(
             ));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inherited_socket_needs_no_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let socket = open(Some(listener), None).expect("the inherited socket");
+        assert_eq!(socket.0.local_addr().expect("an address").as_pathname(), Some(path.as_path()));
+        // A path at which nothing can be bound is of no matter either.
+        let again = socket.0.try_clone().expect("a descriptor");
+        assert!(open(Some(again), Some("/proc/nowhere/control.sock".into())).is_some());
+        assert!(open(None, Some("/proc/nowhere/control.sock".into())).is_none());
     }
 }

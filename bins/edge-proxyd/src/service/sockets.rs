@@ -47,6 +47,8 @@ pub(crate) struct MatchedSockets {
     /// The names of the sockets that socket units passed, in the form of [`store::name`]. They need not be in the
     /// manager's store.
     pub(crate) passed: Vec<String>,
+    /// The addresses of all sockets of the predecessor, also of those that no listener uses.
+    pub(crate) predecessor: Vec<SocketAddr>,
 }
 
 impl PassedSockets {
@@ -122,6 +124,9 @@ impl PassedSockets {
             let address = address(&socket)?;
             let stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
             let name = store::name(stream, address);
+            if matches!(origin, Origin::Predecessor) {
+                matched.predecessor.push(address);
+            }
             let listener = listeners.iter().find(|listener| is_listener_at(listener, address, stream));
             match (listener, origin) {
                 (None, Origin::Unit(unit)) => return Err(foreign(address, stream, &unit)),

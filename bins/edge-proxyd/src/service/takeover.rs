@@ -134,7 +134,8 @@ impl<'a> SuccessorProcess<'a> {
     }
 }
 
-/// The stream to the process that this one replaces. `None` if this process replaces none.
+/// The stream to the process that this one replaces. `None` if this process replaces none, or has reported to it.
+#[derive(Default)]
 pub(crate) struct Predecessor(Option<UnixStream>);
 
 impl Predecessor {
@@ -160,8 +161,8 @@ impl Predecessor {
 
     /// Reports to the predecessor that this process serves, which lets it drain and exit. Returns the stream for its
     /// last request, which is empty without a predecessor.
-    pub(crate) fn report_serving(self) -> LastRequest {
-        let stream = self.0.and_then(|mut stream| {
+    pub(crate) fn report_serving(&mut self) -> LastRequest {
+        let stream = self.0.take().and_then(|mut stream| {
             // A predecessor that is gone does not wait.
             stream.write_all(&[SERVING]).ok()?;
             stream.set_nonblocking(true).ok()?;

@@ -74,6 +74,46 @@ fn a_new_binary_takes_over_without_refusing_a_connection() {
     manager.hear("STOPPING=1");
 }
 
+/// A socket that is bound to an interface, and one that is not, hold one address for a moment.
+#[test]
+fn a_successor_may_have_another_interface_at_an_address() {
+    let manager = Manager::new(Origin::simple().address());
+    let without = std::fs::read_to_string(manager.config()).expect("a file");
+    let with = without.replacen("[[listen]]\n", "[[listen]]\ninterface = \"lo\"\n", 1);
+    let journal = manager.folder.path().join("journal");
+    let mut command = manager.command(Path::new(PROGRAM));
+    command.stderr(std::fs::File::create(&journal).expect("a file"));
+    let mut first = KillOnDrop(command.spawn().expect("the program was built"));
+    manager.hear("READY=1");
+    let mut process = first.0.id();
+    for text in [&with, &without] {
+        std::fs::write(manager.config(), text).expect("a file");
+        signal(process, "USR2");
+        process = manager.hear("MAINPID=")[8..].parse().expect("a number");
+        manager.hear("READY=1");
+        assert!(ask(manager.plain).expect("the successor serves").starts_with("HTTP/1.1 200"));
+    }
+    ends(&mut first.0);
+    assert!(ask(manager.plain).expect("the successor serves").starts_with("HTTP/1.1 200"));
+    // The address of another program is still refused, and the reason is not lost with the process.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address");
+    let text = format!("{without}[[listen]]\naddress = \"{taken}\"\n");
+    std::fs::write(manager.config(), text).expect("a file");
+    signal(process, "USR2");
+    let until = Instant::now() + Duration::from_secs(20);
+    let said = loop {
+        let said = std::fs::read_to_string(&journal).expect("a file");
+        if said.contains("continues to serve") {
+            break said;
+        }
+        assert!(Instant::now() < until, "{said}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(said.contains(&format!("cannot listen on {taken}")), "{said}");
+    assert!(ask(manager.plain).expect("the process serves on").starts_with("HTTP/1.1 200"));
+}
+
 /// Stops the load, also if the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
