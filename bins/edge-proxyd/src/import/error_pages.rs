@@ -78,7 +78,7 @@ impl ErrorPageScope<'_> {
         if !changes.is_empty() && !uri.starts_with('/') {
             return Err(Some("the status of an error is not changed: write [[site.error_page]]"));
         }
-        let mut statuses: Vec<u16> = codes
+        let statuses: Vec<u16> = codes
             .iter()
             .filter_map(|code| code.parse().ok())
             .filter(|code| (400..=599).contains(code) && *code != 497)
@@ -97,31 +97,9 @@ impl ErrorPageScope<'_> {
                 "its file is not served to everyone, or another location may answer: write [[site.error_page]]",
             ));
         }
-        statuses.retain(|status| !self.refuses_page(uri, *status));
-        if statuses.is_empty() {
-            return Err(Some("nginx does not send it, since the server refuses the page like the request"));
-        }
         let file = self.root_of(uri).ok_or(Some(MISSING))?.join(uri.trim_start_matches('/'));
         let there = std::fs::read(local_path(&file, self.root)).is_ok_and(|content| !content.is_empty());
         if there { Ok((statuses, file)) } else { Err(Some(MISSING)) }
-    }
-
-    /// Returns whether nginx refuses a page with the status that it is for, and therefore sends its own page: by a
-    /// `return` of the server, also in an `if`, or for 403 by address lists that the page's location inherits.
-    fn refuses_page(&self, uri: &str, status: u16) -> bool {
-        let status_text = status.to_string();
-        let returns =
-            |block: &[Directive]| block.iter().any(|one| one.name == "return" && one.first() == status_text);
-        let is_list = |one: &Directive| matches!(one.name.as_str(), "allow" | "deny");
-        let inner = self.location_of(uri).map_or(&[][..], |(location, _)| location.inner());
-        let denies = if self.server.iter().any(is_list) {
-            self.server.iter().any(|one| one.name == "deny")
-        } else {
-            self.http.iter().any(|one| one.name == "deny")
-        };
-        returns(self.server)
-            || self.server.iter().any(|one| one.name == "if" && returns(one.inner()))
-            || status == 403 && denies && !inner.iter().any(is_list)
     }
 
     /// Returns the locations at the level of the server, each with its modifier and its path or expression.

@@ -47,27 +47,6 @@ fn an_error_page_is_a_file_that_nginx_serves_to_everyone() {
 }
 
 #[test]
-fn an_error_page_that_nginx_refuses_like_the_request_is_not_sent() {
-    let root = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(root.path().join("www")).expect("a folder");
-    std::fs::write(root.path().join("www/x.html"), "text").expect("written");
-    for (server, statuses) in [
-        ("error_page 403 404 /x.html;", "[403, 404]"),
-        ("error_page 403 404 /x.html; allow 10.0.0.0/8; deny all;", "[404]"),
-        ("error_page 403 404 /x.html; deny all; location = /x.html { allow all; }", "[403, 404]"),
-        ("error_page 403 /x.html; deny 10.0.0.0/8;", ""),
-        ("error_page 403 404 /x.html; if ($http_user_agent = bad) { return 403; }", "[404]"),
-        ("error_page 503 /x.html; if (-f /on) { return 503; }", ""),
-    ] {
-        let found = imported_below(root.path(), &format!("root /www; {server} {APP}"));
-        let key = format!("status = {statuses}, file");
-        assert_eq!(found.text.contains(&key), !statuses.is_empty(), "{server}: {}", found.text);
-        assert_eq!(found.text.contains("error_page = ["), !statuses.is_empty(), "{server}");
-        assert!(!statuses.is_empty() || noted(&found, Impact::Different, "error_page"), "{server}");
-    }
-}
-
-#[test]
 fn a_site_that_is_in_maintenance_is_closed() {
     let root = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(root.path().join("www")).expect("a folder");
