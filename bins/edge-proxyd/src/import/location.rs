@@ -150,7 +150,7 @@ impl<'d> Locations<'d> {
         inherited.methods.clone_from(&outer.methods);
         let (mut scope, mut variables) = (inherited.clone(), variables.clone());
         variables.files.enter(block);
-        let phase = phase::run(block, &mut variables, &mut scope, notes);
+        let phase = phase::run_in_location(block, &mut variables, &mut scope, notes);
         let mut content = Content::default();
         for one in &phase.settings {
             if !content.take(one, &variables) {

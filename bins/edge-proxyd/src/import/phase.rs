@@ -42,6 +42,8 @@ pub(super) struct Phase {
     pub(super) settings: Vec<Directive>,
     /// True after `return`, `break` or `rewrite … break`: further directives of the phase have no effect.
     done: bool,
+    /// True if only `try_files`, which an `if` does not inherit, leads to the content.
+    tries_files: bool,
 }
 
 /// Evaluates the rewrite phase of a block. `set` changes `variables`. Conditions that restrict access change `scope`,
@@ -52,10 +54,22 @@ pub(super) fn run(
     scope: &mut Scope,
     notes: &mut Notes,
 ) -> Phase {
-    let mut phase = Phase::default();
-    phase.take(block, variables, scope, notes);
-    scope.closed.append(&mut phase.closed);
-    phase
+    Phase::default().run(block, variables, scope, notes)
+}
+
+/// Evaluates the rewrite phase of a location as [`run`] does. If `try_files` alone leads to the content of the location,
+/// an `if` is answered 404 even if it only has settings: nginx serves what matches from a location of its own, which
+/// inherits no `try_files`.
+pub(super) fn run_in_location(
+    block: &[Directive],
+    variables: &mut Variables,
+    scope: &mut Scope,
+    notes: &mut Notes,
+) -> Phase {
+    let has = |name: &str| block.iter().any(|directive| directive.name == name);
+    let passes = block.iter().any(|directive| directive.name.ends_with("_pass"));
+    let tries_files = has("try_files") && !has("error_page") && !passes;
+    Phase { tries_files, ..Phase::default() }.run(block, variables, scope, notes)
 }
 
 /// Returns true if the block of an `if` has no directives other than `set` and `break`. True if it is empty.
@@ -98,6 +112,19 @@ fn is_challenge(shape: &Shape) -> bool {
 }
 
 impl Phase {
+    /// Evaluates a block and appends the reasons for which everyone is denied to the `closed` of the scope.
+    fn run(
+        mut self,
+        block: &[Directive],
+        variables: &mut Variables,
+        scope: &mut Scope,
+        notes: &mut Notes,
+    ) -> Self {
+        self.take(block, variables, scope, notes);
+        scope.closed.append(&mut self.closed);
+        self
+    }
+
     /// Evaluates directives in their order. The block of an `if` is evaluated if its condition is always true, and
     /// skipped if never; an `if` on paths of ACME challenges that only sets variables is skipped too. All directives of
     /// other phases are appended to `settings`.
@@ -208,7 +235,12 @@ impl Phase {
                 return;
             }
         }
-        if !sets_only(directive) {
+        if self.tries_files {
+            notes.different(directive, "nginx answers 404, because try_files does not hold within if");
+            let action =
+                Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() };
+            self.answer(directive, verdict, action, (scope, variables), notes);
+        } else if !sets_only(directive) {
             notes
                 .different(directive, "conditions on a request are not supported: its settings are left out");
         }

@@ -202,3 +202,18 @@ fn another_spelling_is_as_the_expression_that_ignores_case_says() {
         assert_eq!(route_by(&a, "exact", path)["respond"]["status"].as_integer(), Some(404), "{path}: {a}");
     }
 }
+
+#[test]
+fn a_condition_beside_try_files_is_answered_404() {
+    let of = |more: &str| {
+        of_server(&format!(
+            "location @app {{ proxy_pass http://127.0.0.1:1; }}\n\
+             location / {{ if ($remote_addr = 10.1.1.5) {{ set $x y; }} try_files $uri @app; {more} }}"
+        ))
+    };
+    assert!(of("").to_string().contains("deny"), "{}", of(""));
+    // An error page is inherited, and a service too.
+    for more in ["error_page 404 = @app;", "proxy_pass http://127.0.0.1:2;"] {
+        assert!(!of(more).to_string().contains("deny"), "{more}: {}", of(more));
+    }
+}
