@@ -212,6 +212,9 @@ fn a_condition_beside_try_files_is_answered_404() {
         ))
     };
     assert!(of("").to_string().contains("deny"), "{}", of(""));
+    // Other conditions keep nobody out.
+    let site = of("if ($query_string != \"\") { set $skip_cache 1; }");
+    assert!(site.to_string().matches("deny").count() == of("").to_string().matches("deny").count(), "{site}");
     // An error page is inherited, and a service too.
     for more in ["error_page 404 = @app;", "proxy_pass http://127.0.0.1:2;"] {
         assert!(!of(more).to_string().contains("deny"), "{more}: {}", of(more));
