@@ -40,6 +40,8 @@ pub use version::{UnsupportedVersion, Version};
 
 #[cfg(any(feature = "client", feature = "manifest"))]
 pub use serde_json;
+#[cfg(feature = "rustls")]
+pub use tokio;
 #[cfg(feature = "client")]
 pub use tokio_postgres;
 #[cfg(feature = "manifest")]

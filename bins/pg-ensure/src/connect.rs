@@ -3,14 +3,15 @@
 use crate::args::ServerArgs;
 use crate::libpq::{Parameters, ProcessEnvironment};
 use crate::record::Record;
-use crate::tls::{Client, Connector, Mode};
+use crate::tls::{self, Client, Mode};
 use cli_support::outcome::Failure;
+use pg_ensure::client::tls::{TlsConnector, TlsMode};
 use pg_ensure::client::{Server, Timeouts};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::Host;
 
 /// Connection parameters without `--connect`: the superuser `postgres` over the Unix-domain socket.
 const DEFAULT: [(&str, &str); 3] = [DATABASE, ("host", "/run/postgresql"), ("user", "postgres")];
@@ -22,7 +23,7 @@ const DATABASE: (&str, &str) = ("dbname", "postgres");
 ///
 /// # Errors
 /// Returns a [`Failure`] if an option is not valid, or a password or the record cannot be read.
-pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
+pub(crate) fn server(args: &ServerArgs) -> Result<Server<TlsConnector>, Failure> {
     let (config, connector) = config(args)?;
     let known = Record::read(args, &config)?.verifiers();
     let timeouts = Timeouts { connect: Duration::from_secs(args.timeout), ..Timeouts::default() };
@@ -33,7 +34,7 @@ pub(crate) fn server(args: &ServerArgs) -> Result<Server<Connector>, Failure> {
 ///
 /// # Errors
 /// Returns a [`Failure`] if an option is not valid, or a password, certificate or key cannot be read.
-pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> {
+pub(crate) fn config(args: &ServerArgs) -> Result<(Config, TlsConnector), Failure> {
     let fallback = if args.connect.is_none() { &DEFAULT[..] } else { &[DATABASE] };
     // A reference on the command line counts before the environment, a service and the password file.
     let (mut config, connector) =
@@ -49,7 +50,7 @@ pub(crate) fn config(args: &ServerArgs) -> Result<(Config, Connector), Failure> 
 ///
 /// # Errors
 /// Returns a [`Failure`] if the text, the environment, a file that it names or an option is not valid.
-pub(crate) fn login(text: &str, args: &ServerArgs) -> Result<(Config, Connector), Failure> {
+pub(crate) fn login(text: &str, args: &ServerArgs) -> Result<(Config, TlsConnector), Failure> {
     configure(text, &[], args, true)
 }
 
@@ -63,7 +64,7 @@ fn configure(
     fallback: &[(&str, &str)],
     args: &ServerArgs,
     from_passfile: bool,
-) -> Result<(Config, Connector), Failure> {
+) -> Result<(Config, TlsConnector), Failure> {
     let home = home();
     let around = ProcessEnvironment {
         variable: &|name| std::env::var(name).ok(),
@@ -99,11 +100,7 @@ fn configure(
         }
         Some(mode) => mode,
     };
-    config.ssl_mode(match mode {
-        Mode::Disable => SslMode::Disable,
-        Mode::Allow | Mode::Prefer => SslMode::Prefer,
-        Mode::Require | Mode::VerifyCa | Mode::VerifyFull => SslMode::Require,
-    });
+    config.ssl_mode(TlsMode::from(mode).ssl_mode());
     let client = match (&certificate, &key) {
         _ if mode == Mode::Disable => None,
         (Some(certificate), Some(key)) => Some(Client { certificate, key }),
@@ -113,7 +110,7 @@ fn configure(
             return Err(Failure::Configuration(why));
         }
     };
-    Ok((config, Connector::new(mode, root.as_deref(), client)?))
+    Ok((config, tls::connector(mode, root.as_deref(), client)?))
 }
 
 /// Returns the home directory. `None` unless `HOME` is an absolute path.

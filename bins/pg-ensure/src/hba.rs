@@ -3,12 +3,12 @@
 use crate::args::ServerArgs;
 use crate::connect;
 use crate::runtime::block_on;
-use crate::tls::Connector;
 use cli_support::finding::Findings;
 use cli_support::outcome::{Failure, chain};
 use cli_support::replace::replace;
 use cli_support::words::Words;
 use pg_ensure::DesiredState;
+use pg_ensure::client::tls::TlsConnector;
 use pg_ensure::desired::Presence;
 use pg_hba::install::{self, InstallError};
 use pg_hba::{Policy, PolicySpec, ServiceSpec};
@@ -82,8 +82,8 @@ pub(crate) fn install(
 /// Returns a [`Failure`] if the connection fails, the file cannot be read or written, or the server rejects the rules.
 async fn put(
     policy: &Policy,
-    (config, connector): &(Config, Connector),
-    (canary, canary_connector): &(Config, Connector),
+    (config, connector): &(Config, TlsConnector),
+    (canary, canary_connector): &(Config, TlsConnector),
 ) -> Result<Installed, Failure> {
     let client = login(config, connector).await.map_err(Failure::Failed)?;
     let prepared = install::prepare(&client, policy).await.map_err(|why| install_failure(&why))?;
@@ -117,7 +117,7 @@ fn install_failure(why: &InstallError) -> Failure {
 }
 
 /// Logs in within [`LOGIN_TIMEOUT`], and spawns the task that drives the connection. The error is a description.
-async fn login(config: &Config, connector: &Connector) -> Result<Client, String> {
+async fn login(config: &Config, connector: &TlsConnector) -> Result<Client, String> {
     let connect = config.connect(connector.clone());
     let connected = tokio::time::timeout(LOGIN_TIMEOUT, connect).await;
     let connected = connected.map_err(|_| format!("no answer in {} s", LOGIN_TIMEOUT.as_secs()))?;

@@ -3,12 +3,10 @@
 mod args;
 mod commands;
 mod connect;
-mod der;
 mod hba;
 mod libpq;
 mod manifest;
 mod manual;
-mod names;
 mod record;
 mod report;
 mod runtime;

@@ -13,6 +13,8 @@ mod recovery;
 mod refused;
 mod rows;
 pub(crate) mod snapshot;
+#[cfg(feature = "rustls")]
+pub mod tls;
 
 pub use apply::{AppliedChanges, ApplyOptions, Outcome};
 pub use connect::{Server, Timeouts};

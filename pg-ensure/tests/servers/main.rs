@@ -10,5 +10,6 @@ mod objects;
 mod passwords;
 mod planned;
 mod standby;
+mod tls;
 mod unknown;
 mod unprivileged;

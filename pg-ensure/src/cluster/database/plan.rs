@@ -174,6 +174,13 @@ pub(crate) fn plan_removals(planner: &mut Planner<'_>) {
         {
             continue;
         }
+        let subscription = planner.now().subscriptions.keys().find(|(place, _)| place == name);
+        if let Some(why) =
+            subscription.map(|(_, found)| format!("it has the subscription {found}: drop that first"))
+        {
+            planner.block(what, Obstacle::InUse(why));
+            continue;
+        }
         if template {
             let change = DatabaseChange::Options {
                 name: name.clone(),
