@@ -225,8 +225,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// if it belongs to the installed pair. Changes nothing if nothing is staged and a pair is in place.
     ///
     /// # Errors
-    /// Returns a [`StoreError`] if the exchange fails, or, for a store in files, nothing is staged and no pair is in
-    /// place.
+    /// Returns [`StoreError::Damaged`] if nothing is staged and no pair is in place, and another [`StoreError`] if the
+    /// exchange fails.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
     /// Exchanges the pair in place with the previous pair. Returns `false`, without a change, if there is no previous
     /// pair.

@@ -43,6 +43,12 @@ async fn keeps_what_it_is_given(store: &dyn Store) {
 
     assert!(store.current(ID).await.expect("a store").is_none());
     assert!(!store.exchange(ID).await.expect("a store"), "there is nothing to go back to");
+    let missing = store.install(ID).await;
+    assert!(matches!(missing, Err(StoreError::Damaged { .. })), "nothing is staged: {missing:?}");
+    let key = KeyPair::generate(KeyType::Ec256).expect("a key").pem();
+    store.save_pending_key(ID, &key).await.expect("it is written");
+    let missing = store.install(ID).await;
+    assert!(matches!(missing, Err(StoreError::Damaged { .. })), "a key is no certificate: {missing:?}");
     let pairs = [pair(), pair(), pair()];
     let current = || async { store.current(ID).await.expect("a store").expect("a pair").chain };
     for (at, pair) in pairs.iter().enumerate() {
@@ -57,6 +63,8 @@ async fn keeps_what_it_is_given(store: &dyn Store) {
         // Once more, as after a restart before it was written down: the one before it stays the way back.
         store.stage(ID, pair).await.expect("it is written");
         store.install(ID).await.expect("it is written");
+        assert_eq!(current().await, pair.chain);
+        store.install(ID).await.expect("a pair is in place");
         assert_eq!(current().await, pair.chain);
     }
     for chain in [&pairs[1].chain, &pairs[2].chain, &pairs[1].chain] {

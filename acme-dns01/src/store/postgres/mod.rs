@@ -270,7 +270,11 @@ impl Store for PostgresStore {
                    key = staged_key, staged_chain = NULL, staged_key = NULL, \
                    pending_key = nullif(pending_key, staged_key) \
                    WHERE id = $1 AND staged_chain IS NOT NULL";
-        self.execute_fenced(id, sql, &[], true).await.map(|_| ())
+        if self.execute_fenced(id, sql, &[], true).await? == 0 && self.current(id).await?.is_none() {
+            let why = "nothing is staged, and nothing is in place".to_owned();
+            return Err(StoreError::Damaged { path: format!("acme_dns01_certificate, id {id}"), why });
+        }
+        Ok(())
     }
 
     async fn exchange(&self, id: &str) -> Result<bool, StoreError> {
