@@ -234,8 +234,9 @@ impl<'a> Rights<'a> {
         if subscribes || contents.schemas.values().any(|schema| schema.owned.owner == *from) {
             self.creates_in(database)?;
         }
+        let superuser = self.now.roles.get(to).is_some_and(|role| role.superuser);
         for (name, publication) in contents.publications.iter().filter(|(_, found)| found.owner == *from) {
-            if publication.all_tables || publication.has_schemas {
+            if !superuser && (publication.all_tables || publication.has_schemas) {
                 return Err(format!(
                     "publication {name} is for all tables or for schemas, so that only a superuser can own it"
                 ));

@@ -67,19 +67,17 @@ impl DatabasePlanner for DatabaseWork<'_, '_> {
         self.planner.now().available.get(extension)
     }
 
-    fn act_as(&mut self, role: &Name) {
-        self.planner.act_as(role);
-    }
-
-    fn act_as_owner(&mut self) {
-        let found = self.planner.now().databases.get(self.database);
-        if let Some(owner) = found.map(|found| found.owned.owner.clone()) {
-            self.planner.act_as(&owner);
-        }
+    fn owner(&self) -> Option<Name> {
+        self.planner.now().databases.get(self.database).map(|found| found.owned.owner.clone())
     }
 
     fn emit(&mut self, change: InsideChange, reason: String) {
         self.planner.emit(Change::Inside { database: self.database.clone(), change }, reason);
+    }
+
+    fn emit_as(&mut self, roles: &[Name], change: InsideChange, reason: String) {
+        let roles: Vec<&Name> = roles.iter().collect();
+        self.planner.emit_as(&roles, Change::Inside { database: self.database.clone(), change }, reason);
     }
 
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool {

@@ -1,7 +1,7 @@
 //! The planner: the steps so far, and the state as they leave it.
 
 use crate::acl::{Grantee, Privileges};
-use crate::current::{Contents, CurrentState};
+use crate::current::{Contents, CurrentState, MembershipKey, MembershipOptions};
 use crate::desired::DesiredState;
 use crate::model;
 use crate::name::Name;
@@ -134,6 +134,62 @@ impl<'a> Planner<'a> {
         grant.permitted(&self.now).is_ok()
     }
 
+    /// Plans the memberships that the session needs to act for `roles`, as [`act_as`](Self::act_as) does, and a change.
+    /// If the change is reported as blocked, the memberships are withdrawn; then returns `false`.
+    pub(crate) fn emit_as(
+        &mut self,
+        roles: &[&Name],
+        change: impl Into<Change>,
+        reason: impl Into<String>,
+    ) -> bool {
+        let before = self.checkpoint(roles);
+        roles.iter().for_each(|role| self.act_as(role));
+        let emitted = self.emit(change, reason);
+        if !emitted {
+            self.withdraw(before);
+        }
+        emitted
+    }
+
+    /// Returns the result of a check of the state with the memberships that the session needs to act for `roles`. Plans
+    /// nothing. The check leaves the state as it is, apart from changes that it undoes itself.
+    pub(crate) fn check_as<T>(&mut self, roles: &[&Name], check: impl FnOnce(&mut CurrentState) -> T) -> T {
+        let (before, blocked) = (self.checkpoint(roles), self.blocked.len());
+        roles.iter().for_each(|role| self.act_as(role));
+        let result = check(self.now.to_mut());
+        self.withdraw(before);
+        self.blocked.truncate(blocked);
+        result
+    }
+
+    /// Returns the number of steps and the memberships in `roles`, for [`withdraw`](Self::withdraw).
+    fn checkpoint(&self, roles: &[&Name]) -> Checkpoint {
+        let members = |role: &&Name| -> Vec<_> {
+            self.now.members(role).map(|(key, options)| (key.clone(), *options)).collect()
+        };
+        Checkpoint {
+            steps: self.steps.len(),
+            roles: roles.iter().map(|role| (*role).clone()).collect(),
+            memberships: roles.iter().flat_map(members).collect(),
+        }
+    }
+
+    /// Removes the steps since a checkpoint, all of which are grants of memberships in its roles, and their effect.
+    fn withdraw(&mut self, to: Checkpoint) {
+        if self.steps.len() == to.steps {
+            return;
+        }
+        self.steps.truncate(to.steps);
+        let state = self.now.to_mut();
+        for role in &to.roles {
+            let keys: Vec<MembershipKey> = state.members(role).map(|(key, _)| key.clone()).collect();
+            keys.iter().for_each(|key| {
+                state.memberships.remove(key);
+            });
+        }
+        state.memberships.extend(to.memberships);
+    }
+
     /// Plans a membership of the session's role in `role`, if the session needs the membership to act for that role and
     /// is permitted to grant it. No effect for a superuser, for a role that does not exist or is `pg_database_owner`,
     /// and if the desired state declares this membership or, before PostgreSQL 16, the session is a member already.
@@ -163,6 +219,16 @@ impl<'a> Planner<'a> {
             self.emit(grant, format!("{user} needs it to act for {role}, since it is not a superuser"));
         }
     }
+}
+
+/// The state of a planner before it plans memberships in some roles.
+struct Checkpoint {
+    /// Number of steps.
+    steps: usize,
+    /// The roles.
+    roles: Vec<Name>,
+    /// All memberships in these roles.
+    memberships: Vec<(MembershipKey, MembershipOptions)>,
 }
 
 /// Returns the role or database that a change creates. `None` for other changes.

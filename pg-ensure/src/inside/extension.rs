@@ -208,14 +208,14 @@ impl Extension {
             // Without a schema in the statement the search path would decide, unless the extension requires a certain
             // schema.
             let insists = known.is_some_and(|known| known.schema.is_some());
-            work.act_as_owner();
             let public = || Name::new("public").ok().filter(|_| !insists);
             let change = ExtensionChange::Create {
                 name: name.clone(),
                 version: self.version.clone(),
                 schema: self.schema.clone().or_else(public),
             };
-            return emit(work, change, "it is not installed");
+            let owner: Vec<Name> = work.owner().into_iter().collect();
+            return work.emit_as(&owner, InsideChange::Extension(change), "it is not installed".to_owned());
         };
         if let Some(version) = self.version.as_ref().filter(|version| **version != found.version) {
             if offered {

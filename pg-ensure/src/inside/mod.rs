@@ -224,13 +224,13 @@ pub(crate) trait DatabasePlanner {
     fn contents(&self) -> Option<&Contents>;
     /// Returns an extension that the server offers. `None` if there is none with this name.
     fn available(&self, extension: &Name) -> Option<&AvailableExtension>;
-    /// Plans a membership that the session needs to act for a role, if the session is permitted to grant it.
-    fn act_as(&mut self, role: &Name);
-    /// Plans a membership that the session needs to act for the owner of the database, if the session is permitted to
-    /// grant it.
-    fn act_as_owner(&mut self);
+    /// Returns the owner of the database. `None` if the database does not exist.
+    fn owner(&self) -> Option<Name>;
     /// Adds a step to the plan, or reports the change as blocked.
     fn emit(&mut self, change: InsideChange, reason: String);
+    /// Adds the memberships that the session needs to act for `roles`, as far as it is permitted to grant them, and a
+    /// step to the plan, or reports the change as blocked, without memberships.
+    fn emit_as(&mut self, roles: &[Name], change: InsideChange, reason: String);
     /// Returns `true` if the operator consents to destroying `named`; otherwise reports `what` as blocked.
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool;
     /// Reports a change as blocked.

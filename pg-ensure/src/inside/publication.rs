@@ -305,14 +305,15 @@ impl Publication {
             return;
         }
         if work.contents().is_some_and(|contents| !contents.publications.contains_key(name)) {
-            work.act_as_owner();
             let change = PublicationChange::Create {
                 name: name.clone(),
                 all_tables: self.all_tables == Some(true),
                 tables: self.tables.clone().unwrap_or_default(),
                 publish: self.publish.clone(),
             };
-            emit(work, change, "there is no such publication");
+            let owner: Vec<Name> = work.owner().into_iter().collect();
+            let reason = "there is no such publication".to_owned();
+            work.emit_as(&owner, InsideChange::Publication(change), reason);
         }
         let found = work.contents().and_then(|contents| contents.publications.get(name));
         let Some(found) = found.cloned() else { return };
@@ -334,10 +335,9 @@ impl Publication {
             emit(work, PublicationChange::Publish { name: name.clone(), publish }, "it publishes others");
         }
         if let Some(owner) = self.owner.as_ref().filter(|owner| **owner != found.owner) {
-            work.act_as(&found.owner);
-            work.act_as(owner);
             let change = PublicationChange::Owner { name: name.clone(), owner: owner.clone() };
-            emit(work, change, &format!("its owner is {}", found.owner));
+            let reason = format!("its owner is {}", found.owner);
+            work.emit_as(&[found.owner, owner.clone()], InsideChange::Publication(change), reason);
         }
     }
 

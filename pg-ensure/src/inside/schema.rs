@@ -173,21 +173,18 @@ impl Schema {
             return;
         }
         if work.contents().is_some_and(|contents| !contents.schemas.contains_key(name)) {
-            if let Some(owner) = &self.owner {
-                work.act_as(owner);
-            }
-            work.act_as_owner();
             let change = SchemaChange::Create { name: name.clone(), owner: self.owner.clone() };
-            emit(work, change, "there is no such schema");
+            let roles: Vec<Name> = self.owner.clone().into_iter().chain(work.owner()).collect();
+            work.emit_as(&roles, InsideChange::Schema(change), "there is no such schema".to_owned());
         }
         let Some(found) = work.contents().and_then(|contents| contents.schemas.get(name)).cloned() else {
             return;
         };
         if let Some(owner) = self.owner.as_ref().filter(|owner| **owner != found.owned.owner) {
-            work.act_as(&found.owned.owner);
-            work.act_as(owner);
             let change = SchemaChange::Owner { name: name.clone(), owner: owner.clone() };
-            emit(work, change, &format!("its owner is {}", found.owned.owner));
+            let reason = format!("its owner is {}", found.owned.owner);
+            let roles = [found.owned.owner.clone(), owner.clone()];
+            work.emit_as(&roles, InsideChange::Schema(change), reason);
         }
         if let Some(text) = comment::changed(found.comment.as_ref(), self.comment.as_ref()) {
             emit(work, SchemaChange::Comment { name: name.clone(), text }, "the comment differs");

@@ -351,6 +351,13 @@ fn a_template_passes_on_its_locale() {
     let applied = apply_with(&server, &wish, &ApplyOptions::default()).expect("it applies");
     assert_eq!((applied.done.len(), applied.is_complete()), (1, true), "{:?}", applied.left);
     assert!(plan(&server, &wish).is_empty());
+    // The server stores a language tag for a name with a codeset.
+    wish.database(name("coded"), copy().locale(text("de_DE.UTF-8")));
+    let new = Database::new().provider(Provider::Icu).collate(text("C")).ctype(text("C"));
+    wish.database(name("fresh"), new.locale(text("de_DE.UTF-8@collation=phonebook")));
+    let applied = apply_with(&server, &wish, &ApplyOptions::default()).expect("it applies");
+    assert_eq!((applied.done.len(), applied.is_complete()), (2, true), "{:?}", applied.left);
+    assert!(plan(&server, &wish).is_empty());
     let rules = postgres.session().query("SELECT daticurules FROM pg_database WHERE datname = 'plain'");
     assert_eq!(rules.expect("a row"), [[Some("&b < a".to_owned())]]);
     for (declared, why) in [

@@ -63,12 +63,11 @@ pub(crate) fn plan(planner: &mut Planner<'_>) {
     }
 }
 
-/// Plans ALTER DATABASE … OWNER TO, after the memberships that the session needs for it. Returns `false` if the
-/// session is not permitted to do it, so that the change is blocked.
+/// Plans ALTER DATABASE … OWNER TO, after the memberships that the session needs for it. Returns `false`, without
+/// planning memberships, if the change is blocked.
 fn change_owner(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
-    planner.act_as(&change.before);
-    planner.act_as(change.owner);
-    planner.emit(change.statement(), format!("its owner is {}", change.before))
+    let reason = format!("its owner is {}", change.before);
+    planner.emit_as(&[&change.before, change.owner], change.statement(), reason)
 }
 
 /// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the
@@ -114,23 +113,27 @@ fn reassign_obstacle(
     })
 }
 
-/// Returns the permission that the session lacks for REASSIGN OWNED once the owner of the database has changed. Plans the
-/// memberships that the session needs for both. `None` if nothing is lacking, there are no objects to reassign, or the
+/// Returns the permission that the session lacks for REASSIGN OWNED once the owner of the database has changed, with the
+/// memberships that the session needs for both. Plans nothing. `None` if nothing is lacking, there are no objects to reassign, or the
 /// owner cannot be changed.
 fn missing_permission(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> Option<Obstacle> {
     owned_contents(planner, change.database, &change.before)?;
     if planner.now().superuser() {
         return None;
     }
-    planner.act_as(&change.before);
-    planner.act_as(change.owner);
-    let mut then = planner.now().clone();
-    let owner = Change::from(change.statement());
-    if owner.permitted(&then).is_err() || owner.make(&mut then).is_err() {
-        return None;
-    }
-    let why = Change::from(change.reassignment()).permitted(&then).err()?;
-    Some(Obstacle::NotPermitted(why))
+    let (statement, reassignment) = (Change::from(change.statement()), Change::from(change.reassignment()));
+    let missing = planner.check_as(&[&change.before, change.owner], |state| {
+        if statement.permitted(state).is_err() || !state.roles.contains_key(change.owner) {
+            return None;
+        }
+        let owned = state.databases.get(change.database)?.owned.clone();
+        state.databases.get_mut(change.database)?.owned.give_to(change.owner);
+        let missing = reassignment.permitted(state).err();
+        // A copy of the state for each database would be expensive.
+        state.databases.get_mut(change.database)?.owned = owned;
+        missing
+    });
+    missing.map(Obstacle::NotPermitted)
 }
 
 /// Plans REASSIGN OWNED for the objects of the former owner in a database, or blocks it if the former owner still

@@ -1,6 +1,7 @@
 //! Planning of databases, apart from their owners and contents.
 
 use super::change::{DatabaseChange, INITIALIZED, NewDatabase};
+use super::locale::{same_icu_locale, same_locale};
 use super::{Database, DatabaseState, Provider, owner};
 use crate::comment;
 use crate::current::SettingKey;
@@ -53,9 +54,6 @@ fn create_database(planner: &mut Planner<'_>, name: &Name, wanted: &Database) {
     if wanted.icu_rules.is_some() && !version.membership_options() {
         return planner.unsupported(what(), "ICU rules came with PostgreSQL 16");
     }
-    if let Some(owner) = &wanted.owner {
-        planner.act_as(owner);
-    }
     // A database whose encoding or locale differs from template1 can only be created from template0.
     let special = wanted.encoding.is_some()
         || wanted.provider.is_some()
@@ -91,22 +89,29 @@ fn create_database(planner: &mut Planner<'_>, name: &Name, wanted: &Database) {
     let inherited = inherited.filter(|provider| wanted.locale.is_some() && *provider != Provider::Libc);
     let provider = wanted.provider.or(inherited);
     let libc = provider.unwrap_or_default() == Provider::Libc;
+    // The server compares names of locales with those of the copied template letter by letter.
+    let spelled = |wanted: Option<Text>, own: fn(&DatabaseState) -> Option<Text>| {
+        copied.filter(|_| wanted.is_some()).and_then(own).or(wanted)
+    };
+    let collate = wanted.collate.clone().or_else(|| wanted.locale.clone().filter(|_| libc));
+    let ctype = wanted.ctype.clone().or_else(|| wanted.locale.clone().filter(|_| libc));
     let new = NewDatabase {
         name: name.clone(),
         owner: wanted.owner.clone(),
         template,
         encoding: wanted.encoding.clone(),
         provider: provider.filter(|_| version.database_providers()),
-        collate: wanted.collate.clone().or_else(|| wanted.locale.clone().filter(|_| libc)),
-        ctype: wanted.ctype.clone().or_else(|| wanted.locale.clone().filter(|_| libc)),
-        locale: wanted.locale.clone().filter(|_| !libc),
+        collate: spelled(collate, |found| Some(found.collate.clone())),
+        ctype: spelled(ctype, |found| Some(found.ctype.clone())),
+        locale: spelled(wanted.locale.clone().filter(|_| !libc), |found| found.locale.clone()),
         icu_rules: wanted.icu_rules.clone(),
         tablespace: wanted.tablespace.clone(),
         connection_limit: wanted.connection_limit,
         allow_connections: wanted.allow_connections,
         is_template: wanted.is_template,
     };
-    planner.emit(DatabaseChange::Create(Box::new(new)), "there is no such database");
+    let owner: Vec<&Name> = wanted.owner.iter().collect();
+    planner.emit_as(&owner, DatabaseChange::Create(Box::new(new)), "there is no such database");
 }
 
 /// Plans the changes of existing databases, their owners first.
@@ -238,7 +243,8 @@ fn immutable(found: &DatabaseState, wanted: &Database) -> Vec<(&'static str, Str
     compare("LC_CTYPE", found.ctype.as_str(), ctype.as_deref(), same_locale);
     if own {
         let locale = found.locale.as_ref().map_or("", Text::as_str);
-        compare("locale", locale, text(&wanted.locale).as_deref(), same_locale);
+        let same = if found.provider == Provider::Icu { same_icu_locale } else { same_locale };
+        compare("locale", locale, text(&wanted.locale).as_deref(), same);
     }
     let rules = found.icu_rules.as_ref().map_or("", Text::as_str);
     compare("ICU rules", rules, text(&wanted.icu_rules).as_deref(), |a, b| a == b);
@@ -261,17 +267,4 @@ fn same_encoding(one: &str, other: &str) -> bool {
         }
     };
     plain(one) == plain(other)
-}
-
-/// Returns `true` for two spellings of the same locale, such as `en_US.UTF-8` and `en_US.utf8`, or `de_DE` and `de-DE`.
-fn same_locale(one: &str, other: &str) -> bool {
-    let plain = |text: &str| -> String {
-        let (name, codeset) = text.split_once('.').map_or((text, None), |(name, set)| (name, Some(set)));
-        let codeset = codeset.map(|set| {
-            let set: String = set.chars().filter(char::is_ascii_alphanumeric).collect();
-            format!(".{}", set.to_ascii_lowercase())
-        });
-        name.replace('_', "-") + &codeset.unwrap_or_default()
-    };
-    one == other || plain(one) == plain(other)
 }

@@ -147,12 +147,10 @@ fn empty(planner: &mut Planner<'_>, name: &Name, heir: Option<&Name>) {
     if databases.is_empty() {
         databases.push(planner.now().session.database.clone());
     }
-    planner.act_as(name);
-    planner.act_as(heir);
     for database in databases {
         let change =
             OwnedChange::Reassign { database: database.clone(), from: name.clone(), to: heir.clone() };
-        if planner.emit(change, format!("{name} is to go, and {heir} inherits")) {
+        if planner.emit_as(&[name, heir], change, format!("{name} is to go, and {heir} inherits")) {
             let change = OwnedChange::Drop { database, role: name.clone() };
             planner.emit(change, format!("{name} is to go, with its privileges"));
         }
