@@ -455,7 +455,7 @@ impl Engine {
         let due = if condition.is_lost() && !state.undeployed {
             RenewalTime { at: Time::default(), reason: crate::RenewalReason::Lost(condition.to_string()) }
         } else {
-            crate::renewal_due(&spec, &state, Some(stored.clone()))
+            crate::renewal_due(&spec, &state, Some(&stored))
         };
         let paused_until = state.paused_until(now());
         Ok(CertificateStatus { condition, stored, state, due, paused_until })

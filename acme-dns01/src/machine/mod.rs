@@ -378,6 +378,6 @@ impl Machine {
 /// Returns the time from which a certificate in this state is due, with the reason, as [`Machine::due`]. `stored` is
 /// the pair in place, `None` if it is not known.
 #[must_use]
-pub fn renewal_due(spec: &CertificateSpec, state: &State, stored: Option<StoredPair>) -> RenewalTime {
-    Schedule::new(spec, state, stored.as_ref()).due()
+pub fn renewal_due(spec: &CertificateSpec, state: &State, stored: Option<&StoredPair>) -> RenewalTime {
+    Schedule::new(spec, state, stored).due()
 }

@@ -69,19 +69,19 @@ mod far {
         bytes.len() - rest.len() + portable(rest)
     }
 
-    /// Implements [`super::value_end`].
+    /// Returns the same as [`super::value_end`] of `bytes`, which has no match before `from`.
     #[inline(never)]
     pub(super) fn value_end(bytes: &[u8], from: usize) -> usize {
         first(bytes, from, simd::value_marks, portable::value_end)
     }
 
-    /// Implements [`super::target_end`].
+    /// Returns the same as [`super::target_end`] of `bytes`, which has no match before `from`.
     #[inline(never)]
     pub(super) fn target_end(bytes: &[u8], from: usize) -> usize {
         first(bytes, from, simd::target_marks, portable::target_end)
     }
 
-    /// Implements [`super::name_end`].
+    /// Returns the same as [`super::name_end`] of `bytes`, which has no match before `from`.
     #[inline(never)]
     pub(super) fn name_end(bytes: &[u8], from: usize) -> usize {
         first(bytes, from, simd::name_marks, portable::name_end)

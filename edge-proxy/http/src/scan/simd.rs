@@ -31,7 +31,7 @@ pub(super) fn name_marks(block: &[u8; BLOCK]) -> u32 {
     unsafe { name_marks_sse2(block) }
 }
 
-/// Implements [`value_marks`].
+/// Returns the bit set of [`value_marks`], by SSE2.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn value_marks_sse2(block: &[u8; BLOCK]) -> u32 {
@@ -41,7 +41,7 @@ fn value_marks_sse2(block: &[u8; BLOCK]) -> u32 {
     marks(_mm_or_si128(control, equal(bytes, 0x7f)))
 }
 
-/// Implements [`target_marks`].
+/// Returns the bit set of [`target_marks`], by SSE2.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn target_marks_sse2(block: &[u8; BLOCK]) -> u32 {
@@ -52,7 +52,7 @@ fn target_marks_sse2(block: &[u8; BLOCK]) -> u32 {
     marks(_mm_andnot_si128(wrong, above_space)) ^ ALL
 }
 
-/// Implements [`name_marks`].
+/// Returns the bit set of [`name_marks`], by SSE2.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn name_marks_sse2(block: &[u8; BLOCK]) -> u32 {

@@ -51,7 +51,7 @@ impl Session for UnpaddingSession {
         self.tls.initial_keys(destination, side)
     }
 
-    /// Returns the [`ReceivedHello`](super::received_hello::ReceivedHello) once the ClientHello is complete.
+    /// Returns the [`ReceivedHello`](super::received_hello::ReceivedHello). `None` until the ClientHello is complete.
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
         let hello = self.hello.received()?;
         Some(Box::new(hello.clone()))

@@ -128,11 +128,11 @@ impl TlsConnector {
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(provider::default_provider());
         let check = match (mode, roots) {
-            (TlsMode::VerifyFull, _) => Check::Name,
-            (TlsMode::VerifyCa, _) | (TlsMode::Require, Some(_)) => Check::Authority,
-            (TlsMode::Disable | TlsMode::Prefer, _) | (TlsMode::Require, None) => Check::Nothing,
+            (TlsMode::VerifyFull, _) => ChainCheck::Name,
+            (TlsMode::VerifyCa, _) | (TlsMode::Require, Some(_)) => ChainCheck::Authority,
+            (TlsMode::Disable | TlsMode::Prefer, _) | (TlsMode::Require, None) => ChainCheck::Nothing,
         };
-        let (inner, roots) = if check == Check::Nothing {
+        let (inner, roots) = if check == ChainCheck::Nothing {
             (None, Vec::new())
         } else {
             let (store, certificates) = load_roots(roots)?;
@@ -140,7 +140,7 @@ impl TlsConnector {
                 WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider)).build();
             (Some(inner.map_err(|why| TlsError::Roots(why.to_string()))?), certificates)
         };
-        let verifier = Arc::new(Verifier { check, inner, roots, provider: Arc::clone(&provider) });
+        let verifier = Arc::new(ServerVerifier { check, inner, roots, provider: Arc::clone(&provider) });
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.map_err(|why| TlsError::Configuration(why.to_string()))?;
         let config = config.dangerous().with_custom_certificate_verifier(verifier);
@@ -182,7 +182,7 @@ fn load_roots(pem: Option<&[u8]>) -> Result<(RootCertStore, Vec<CertificateDer<'
 
 /// Extent of the verification of a server certificate: none, the chain, or the chain and the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Check {
+enum ChainCheck {
     Nothing,
     Authority,
     Name,
@@ -190,15 +190,15 @@ enum Check {
 
 /// Verifier of server certificates to the extent of the mode. `inner` is `None` if nothing is verified.
 #[derive(Debug)]
-struct Verifier {
-    check: Check,
+struct ServerVerifier {
+    check: ChainCheck,
     inner: Option<Arc<WebPkiServerVerifier>>,
     /// Trusted certificates that were given in PEM.
     roots: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -226,7 +226,7 @@ impl ServerCertVerifier for Verifier {
                     CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
                 )),
                 check,
-            ) if check == Check::Authority || names::is_for_server(end_entity, server_name) => {
+            ) if check == ChainCheck::Authority || names::is_for_server(end_entity, server_name) => {
                 Ok(ServerCertVerified::assertion())
             }
             (other, _) => other,
