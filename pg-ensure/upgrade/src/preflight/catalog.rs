@@ -10,8 +10,9 @@ const MANY_SETTINGS: usize = 5;
 
 impl FindingList<'_> {
     /// Adds the findings about what was queried from the old server: superuser, databases, stored settings, libraries,
-    /// locales, features of the build, types, privileges on parameters, changes of version 19, extensions, unlogged tables, column options,
-    /// prepared transactions, slots, and, if the server runs, its sessions and whether it permits `pg_basebackup`.
+    /// locales, features of the build, types, privileges on parameters, changes of version 19, extensions, unlogged
+    /// tables, column options, prepared transactions, slots, and, if the server runs, its sessions and whether it
+    /// permits `pg_basebackup`.
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
         self.databases(catalog);
@@ -127,22 +128,47 @@ impl FindingList<'_> {
                 fix,
             );
         }
-        // The catalog is empty only if it was read from the journal of an earlier version.
-        for (name, other) in [("template0", "template1"), ("template1", "template0")] {
-            if !catalog.databases.is_empty() && !catalog.databases.iter().any(|one| one.name == name) {
-                let connections = if name == "template0" { " ALLOW_CONNECTIONS false" } else { "" };
-                self.blocker(
-                    "template",
-                    format!("the database {name} is missing, which pg_upgrade needs"),
-                    format!("CREATE DATABASE {name} TEMPLATE {other} IS_TEMPLATE true{connections}"),
-                );
-            }
-        }
+        self.templates(catalog);
         if catalog.databases.iter().any(|one| one.name == "template0" && one.connectable) {
             self.blocker(
                 "closed-database",
                 "template0 allows connections, which pg_upgrade refuses".to_owned(),
                 "ALTER DATABASE template0 ALLOW_CONNECTIONS false",
+            );
+        }
+    }
+
+    /// Reports templates that are missing, each with a statement that copies the other one. If both are missing, that is
+    /// a copy of `postgres` or else of another open database, which the server permits if no other session is in it.
+    fn templates(&mut self, catalog: &Catalog) {
+        // The catalog is empty only if it was read from the journal of an earlier version.
+        if catalog.databases.is_empty() {
+            return;
+        }
+        let has = |name: &str| catalog.databases.iter().any(|one| one.name == name);
+        let open = || catalog.databases.iter().filter(|one| one.open());
+        let any = open().find(|one| one.name == "postgres").or_else(|| open().next());
+        let any = any.map_or("postgres", |one| &one.name);
+        for (name, other) in [("template0", "template1"), ("template1", "template0")] {
+            if has(name) {
+                continue;
+            }
+            let connections = if name == "template0" { " ALLOW_CONNECTIONS false" } else { "" };
+            let (source, after) = if has(other) {
+                (other.to_owned(), String::new())
+            } else {
+                let any = identifier(any);
+                let after = if name == "template1" {
+                    "; then drop from it the objects that it has from there"
+                } else {
+                    ""
+                };
+                (any.clone(), format!(", while no other session is connected to {any}{after}"))
+            };
+            self.blocker(
+                "template",
+                format!("the database {name} is missing, which pg_upgrade needs"),
+                format!("CREATE DATABASE {name} TEMPLATE {source} IS_TEMPLATE true{connections}{after}"),
             );
         }
     }

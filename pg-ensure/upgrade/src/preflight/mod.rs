@@ -262,6 +262,25 @@ mod tests {
         assert_eq!(only(&with, &[]).as_deref(), Some("subscriptions"));
     }
 
+    /// Without both templates, each is a copy of a database that is there.
+    #[test]
+    fn templates_are_made_of_what_is_there() {
+        let fixes = |missing: &[&str]| -> Vec<String> {
+            let mut facts = facts();
+            let CatalogQuery::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+            catalog.databases.retain(|database| !missing.contains(&database.name.as_str()));
+            let found = preflight(&facts, &[]);
+            found.into_iter().filter(|one| one.code == "template").map(|one| one.fix).collect()
+        };
+        assert_eq!(fixes(&["template1"]), ["CREATE DATABASE template1 TEMPLATE template0 IS_TEMPLATE true"]);
+        let both = fixes(&["template0", "template1"]);
+        assert_eq!(both.len(), 2);
+        assert!(both[0].starts_with(
+            "CREATE DATABASE template0 TEMPLATE \"app\" IS_TEMPLATE true ALLOW_CONNECTIONS false, while"
+        ));
+        assert!(both[1].starts_with("CREATE DATABASE template1 TEMPLATE \"app\" IS_TEMPLATE true, while"));
+    }
+
     #[test]
     fn what_19_changes() {
         let next = || {

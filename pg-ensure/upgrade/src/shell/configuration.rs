@@ -183,6 +183,15 @@ fn judge(files: &[ConvertedFile], new_data: &str, bin: &Path) -> Result<Vec<(Str
     Ok(found)
 }
 
+/// Checks that the new server accepts an empty configuration.
+///
+/// # Errors
+/// Returns the errors of [`judge`].
+fn judge_empty(bin: &Path) -> Result<(), UpgradeError> {
+    let empty = ConvertedFile { name: PathBuf::from("postgresql.conf"), text: String::new() };
+    judge(&[empty], "/nonexistent", bin).map(|_| ())
+}
+
 /// Changes the includes of a configuration that refer to the new data directory, which does not exist yet, to `folder`.
 fn in_folder(text: &str, new_data: &str, folder: &Path) -> String {
     let mut out = String::with_capacity(text.len());
@@ -247,8 +256,7 @@ pub(super) fn refused_settings(
                 // A message without the name of the parameter: each is checked alone.
                 Err(failure @ UpgradeError::Program { .. }) => {
                     // None of them is to blame for a failure without any.
-                    let empty = ConvertedFile { name: PathBuf::from("postgresql.conf"), text: String::new() };
-                    judge(&[empty], "/nonexistent", bin)?;
+                    judge_empty(bin)?;
                     let alone = refused_alone(&round, bin);
                     if alone.is_empty() {
                         return Err(failure);
@@ -277,7 +285,7 @@ pub(super) fn refused_settings(
 /// which it accepts. Without programs `bin`, only known removals and renames are found.
 ///
 /// # Errors
-/// Returns an error if the new server cannot be run.
+/// Returns an error if the new server cannot be run, or rejects even an empty file.
 pub(super) fn unknown_parameters(
     granted: &[(String, String)],
     (from, to): (Major, Major),
@@ -295,8 +303,11 @@ pub(super) fn unknown_parameters(
     let text: String = plain.iter().map(|(name, _)| format!("{name} = ''\n")).collect();
     let file = ConvertedFile { name: PathBuf::from("postgresql.conf"), text };
     let found = match judge(&[file], "/nonexistent", bin) {
-        // A rejected value, and thus no unknown name.
-        Err(UpgradeError::Program { .. }) => return Ok(Vec::new()),
+        // A rejected value, and thus no unknown name, unless the server fails without any.
+        Err(UpgradeError::Program { .. }) => {
+            judge_empty(bin)?;
+            return Ok(Vec::new());
+        }
         found => found?,
     };
     let unknown = |name: &str| {
@@ -382,6 +393,26 @@ mod tests {
         assert_eq!(read_all(), ["postgresql.conf", "conf.d/.included"]);
         fs::write(folder.path().join("conf.d/own.conf"), "work_mem = 4MB\n").expect("a file");
         assert_eq!(read_all(), ["postgresql.conf", "conf.d/own.conf"]);
+    }
+
+    /// A server that fails without any setting is an error; one that rejects a value without naming its setting knows
+    /// all names.
+    #[test]
+    fn a_failure_without_a_name_is_judged_by_an_empty_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("postgres");
+        let versions = (Major::try_from(15).expect("a version"), Major::try_from(18).expect("a version"));
+        let granted = [("work_mem".to_owned(), "REVOKE".to_owned())];
+        let ask = |script: &str| {
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a program");
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+            unknown_parameters(&granted, versions, Some(folder.path()))
+        };
+        let broken = ask("echo 'error while loading shared libraries: libicu' >&2; exit 127");
+        assert!(matches!(broken, Err(UpgradeError::Program { words, .. }) if words.contains("libicu")));
+        let refused = ask("grep -q work_mem \"$2/postgresql.conf\" || exit 0; echo 'FATAL:  no' >&2; exit 1");
+        assert_eq!(refused.expect("an answer"), []);
     }
 
     /// A comment in Latin-1, as many configurations have, is no reason to lose the settings.

@@ -174,6 +174,15 @@ fn candidates(request: &Request) -> Vec<String> {
     names
 }
 
+/// The error message if there is no database in which the server can be queried.
+const NO_DATABASE: &str = "the databases postgres and template1 are both missing, and the server is queried in one of \
+    them: connect to another database as a superuser, and run CREATE DATABASE postgres TEMPLATE template0";
+
+/// Returns `true` if the message of a server is that a database does not exist. Only messages in English are known.
+fn is_missing(database: &str, message: &str) -> bool {
+    message.contains(&format!("database \"{database}\" does not exist"))
+}
+
 /// Queries everything that the preflight needs from a server, in all databases that accept connections. `from` is the
 /// major version.
 ///
@@ -187,9 +196,16 @@ pub(super) fn catalog(
 ) -> Result<Catalog, UpgradeError> {
     let mut answers = "postgres";
     let mut text = socket.ask(bin, id, answers, queries::CATALOG);
-    if text.is_err() {
+    if let Err(first) = &text {
+        let first = first.to_string();
         answers = "template1";
         text = socket.ask(bin, id, answers, queries::CATALOG);
+        if let Err(second) = &text
+            && is_missing("postgres", &first)
+            && is_missing("template1", &second.to_string())
+        {
+            return Err(UpgradeError::Other(NO_DATABASE.to_owned()));
+        }
     }
     let mut catalog: Catalog = serde_json::from_str(text?.trim())
         .map_err(|why| UpgradeError::Other(format!("the server's answer cannot be read: {why}")))?;
@@ -315,7 +331,7 @@ fn options(data: &Path) -> Vec<String> {
 ///
 /// # Errors
 /// Returns an error if the address of the running server cannot be determined, a private server does not start or stop,
-/// or no superuser can log in to it. A running server that rejects all logins is no error.
+/// no superuser can log in to it, or it has neither the database `postgres` nor `template1`. A running server that rejects all logins is no error.
 pub(super) fn ask(
     request: &Request,
     layout: &Layout,
@@ -348,6 +364,8 @@ pub(super) fn ask(
                     let login = login.map(|_| ()).map_err(|why| why.to_string());
                     return Ok((CatalogQuery::Yes(Box::new(catalog)), Some(login)));
                 }
+                // The login was accepted.
+                Err(UpgradeError::Other(why)) if why == NO_DATABASE => return Err(UpgradeError::Other(why)),
                 Err(why) => said = why.to_string(),
             }
         }
@@ -392,7 +410,11 @@ fn ask_private(
     for role in roles {
         let socket = ServerAddress { user: role.clone(), ..private.socket.clone() };
         // A role that does not exist or cannot read pg_authid is not a superuser.
-        if socket.ask(new_bin, id, "template1", "SELECT rolname FROM pg_catalog.pg_authid LIMIT 1;").is_ok() {
+        let reads = |database| {
+            let sql = "SELECT rolname FROM pg_catalog.pg_authid LIMIT 1;";
+            socket.ask(new_bin, id, database, sql).is_ok()
+        };
+        if reads("template1") || reads("postgres") {
             asked = catalog(new_bin, id, &socket, from).map(Some);
             break;
         }
@@ -402,11 +424,28 @@ fn ask_private(
 }
 
 /// Returns the name of the bootstrap superuser, queried from the stopped server in single-user mode, which requires no
-/// login.
+/// login, in the database `template1` or, if that does not exist, `postgres`.
+///
+/// # Errors
+/// Returns an error if the program cannot be run, its output does not contain the name, or both databases are missing.
+fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
+    match superuser_by(home, id, "template1") {
+        Err(UpgradeError::Program { words, .. }) if is_missing("template1", &words) => {}
+        found => return found,
+    }
+    match superuser_by(home, id, "postgres") {
+        Err(UpgradeError::Program { words, .. }) if is_missing("postgres", &words) => {
+            Err(UpgradeError::Other(NO_DATABASE.to_owned()))
+        }
+        found => found,
+    }
+}
+
+/// Returns the name of the bootstrap superuser, queried in single-user mode in one database.
 ///
 /// # Errors
 /// Returns an error if the program cannot be run, or its output does not contain the name.
-fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
+fn superuser_by(home: &ServerFolder, id: &str, database: &str) -> Result<String, UpgradeError> {
     use std::io::Write as _;
     use std::process::Stdio;
     let mut postgres = command(&home.bin, "postgres", id);
@@ -427,7 +466,7 @@ fn superuser(home: &ServerFolder, id: &str) -> Result<String, UpgradeError> {
         "-c",
         "external_pid_file=",
     ]);
-    postgres.args(["-c", "archive_mode=off", "-c", "lc_messages=C", "template1"]);
+    postgres.args(["-c", "archive_mode=off", "-c", "lc_messages=C", database]);
     postgres.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = |source| UpgradeError::Run { program: "postgres --single".to_owned(), source };
     let mut child = postgres.spawn().map_err(run)?;
