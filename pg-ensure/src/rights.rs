@@ -222,7 +222,8 @@ impl<'a> Rights<'a> {
 
     /// Checks the objects of `from` in a database that REASSIGN OWNED gives to `to`, for a session that is not a
     /// superuser's: schemas and subscriptions need CREATE on the database for the session, publications need it for the
-    /// new owner, who must be a superuser for those of all tables or of schemas, and routines need CREATE on their schema
+    /// new owner, who must be a superuser for those of all tables or of schemas, and routines, operators, collations and
+    /// the other objects of [`Contents::other_owners`](crate::inside::Contents::other_owners) need CREATE on their schema
     /// for the new owner. Nothing is checked if the contents are unknown.
     ///
     /// # Errors
@@ -247,15 +248,23 @@ impl<'a> Rights<'a> {
                 ));
             }
         }
+        let closed = |schema: &Name| {
+            contents.schemas.get(schema).is_some_and(|space| !self.may_create(to, &space.owned, database))
+        };
         for (local, _) in contents.objects.iter().filter(|(_, owned)| owned.owner == *from) {
             let Local::Routine(schema, routine, _) = local else { continue };
-            let space =
-                contents.schemas.get(schema).filter(|space| !self.may_create(to, &space.owned, database));
-            if space.is_some() {
+            if closed(schema) {
                 return Err(format!(
                     "{to}, who would own {schema}.{routine}, may not create in schema {schema}"
                 ));
             }
+        }
+        let others = contents.other_owners.iter().filter(|(owner, _)| owner == from);
+        if let Some(schema) = others.filter_map(|(_, schema)| schema.as_ref()).find(|schema| closed(schema)) {
+            return Err(format!(
+                "{to}, who would own objects of schema {schema}, such as operators, collations, text search \
+                 configurations or statistics, may not create in schema {schema}"
+            ));
         }
         Ok(())
     }

@@ -130,11 +130,24 @@ pub(super) fn contents() -> String {
         SELECT 'server', NULL, s.srvname::text, NULL, s.srvowner, s.srvacl FROM pg_foreign_server s
         UNION ALL
         SELECT 'large', NULL, l.oid::text, NULL, l.lomowner, l.lomacl FROM pg_largeobject_metadata l
-        WHERE l.lomacl IS NOT NULL OR l.oid = ANY ($3::oid[]))
+        WHERE l.lomacl IS NOT NULL OR l.oid = ANY ($3::oid[])),
+    others AS (
+        SELECT p.oprowner AS owner, n.nspname AS space FROM pg_operator p JOIN spaces n ON n.oid = p.oprnamespace
+        UNION SELECT c.opcowner, n.nspname FROM pg_opclass c JOIN spaces n ON n.oid = c.opcnamespace
+        UNION SELECT f.opfowner, n.nspname FROM pg_opfamily f JOIN spaces n ON n.oid = f.opfnamespace
+        UNION SELECT c.collowner, n.nspname FROM pg_collation c JOIN spaces n ON n.oid = c.collnamespace
+        UNION SELECT c.conowner, n.nspname FROM pg_conversion c JOIN spaces n ON n.oid = c.connamespace
+        UNION SELECT c.cfgowner, n.nspname FROM pg_ts_config c JOIN spaces n ON n.oid = c.cfgnamespace
+        UNION SELECT d.dictowner, n.nspname FROM pg_ts_dict d JOIN spaces n ON n.oid = d.dictnamespace
+        UNION SELECT s.stxowner, n.nspname FROM pg_statistic_ext s JOIN spaces n ON n.oid = s.stxnamespace
+        UNION SELECT l.lomowner, NULL FROM pg_largeobject_metadata l
+        WHERE (l.lomacl IS NOT NULL OR l.oid = ANY ($3::oid[])) IS NOT TRUE)
     SELECT json_build_object(
     'declared', json_build_object({}),
     'objects', (SELECT coalesce(json_agg(json_build_array(x.kind, x.space, x.name, x.extra, o.rolname, x.acl::text[])),
         '[]') FROM objects x JOIN pg_roles o ON o.oid = x.owner),
+    'others', (SELECT coalesce(json_agg(json_build_array(o.rolname, x.space)), '[]')
+        FROM others x JOIN pg_roles o ON o.oid = x.owner),
     'defaults', (SELECT coalesce(json_agg(json_build_array(o.rolname, n.nspname, a.defaclobjtype::text,
         a.defaclacl::text[])), '[]') FROM pg_default_acl a JOIN pg_roles o ON o.oid = a.defaclrole
         LEFT JOIN pg_namespace n ON n.oid = a.defaclnamespace)

@@ -99,6 +99,8 @@ struct ContentsRows<'a> {
     #[serde(borrow)]
     objects: Vec<ObjectRow<'a>>,
     #[serde(borrow)]
+    others: Vec<(Str<'a>, Option<Str<'a>>)>,
+    #[serde(borrow)]
     defaults: Vec<(Str<'a>, Option<Str<'a>>, Str<'a>, List<'a>)>,
 }
 
@@ -242,7 +244,7 @@ fn until(value: Option<&str>) -> Result<ValidUntil, SnapshotError> {
 }
 
 /// Converts the JSON result of the contents query to the contents of a database. Adds what is declared, all objects
-/// with their owners and privileges, and default privileges.
+/// with their owners and privileges, the owners of objects of the other kinds, and default privileges.
 ///
 /// # Errors
 /// Returns a [`SnapshotError`] if the JSON or a value is not as expected.
@@ -273,6 +275,9 @@ pub(super) fn contents(json: &str, version: Version) -> Result<Contents, Snapsho
         };
         let owned = owned(local.kind(), names.get(&owner)?, &acl, version)?;
         contents.objects.insert(local, owned);
+    }
+    for (owner, schema) in rows.others {
+        contents.other_owners.insert((names.get(&owner)?, names.maybe(schema.as_ref())?));
     }
     for (creator, schema, kind, acl) in rows.defaults {
         let kind = match &*kind {

@@ -56,6 +56,10 @@ pub struct Contents {
     pub event_functions: BTreeSet<TriggerFunction>,
     /// Owners and ACLs of all other objects, as far as they were read.
     pub objects: BTreeMap<Local, Owned>,
+    /// Owners of objects that no other field describes, each with the schema of such objects: operators, their classes and
+    /// families, collations, conversions, text search configurations and dictionaries, and extended statistics. The schema
+    /// is `None` for large objects.
+    pub other_owners: BTreeSet<(Name, Option<Name>)>,
     /// Default privileges of which an entry exists, by creator, schema and kind.
     pub defaults: BTreeMap<DefaultKey, Acl>,
     /// Schemas on which other objects depend, so that dropping them requires CASCADE.
@@ -176,6 +180,7 @@ impl Contents {
         self.schemas.remove(name);
         self.occupied.remove(name);
         self.objects.retain(|local, _| local.schema() != Some(name));
+        self.other_owners.retain(|(_, schema)| schema.as_ref() != Some(name));
         self.extensions.retain(|_, extension| extension.schema != *name);
         self.defaults.retain(|key, _| key.schema.as_ref() != Some(name));
         self.publications.values_mut().for_each(|found| found.tables.retain(|(schema, _)| schema != name));
@@ -204,6 +209,9 @@ impl Contents {
         let owners = owners.chain(self.publications.values_mut().map(|publication| &mut publication.owner));
         let owners = owners.chain(self.event_triggers.values_mut().map(|trigger| &mut trigger.owner));
         owners.filter(|owner| **owner == *from).for_each(|owner| *owner = to.clone());
+        let others = std::mem::take(&mut self.other_owners).into_iter();
+        self.other_owners =
+            others.map(|(owner, schema)| (if owner == *from { to.clone() } else { owner }, schema)).collect();
     }
 
     /// Removes the privileges and default privileges that a role has or has granted, and the default privileges of

@@ -95,6 +95,7 @@ fn same(mut one: pg_ensure::CurrentState, mut other: pg_ensure::CurrentState) {
                 contents.unpublishable.clear();
                 // Extensions bring objects of their own.
                 contents.objects.retain(|local, _| local.schema().is_none());
+                contents.other_owners.retain(|(_, schema)| schema.is_none());
             }
         }
         for role in state.roles.values_mut() {

@@ -1,7 +1,7 @@
 //! The plan is what is applied, statement by statement; what it calls blocked never happens; at boot it waits for what
 //! will end by itself.
 
-use crate::common::{apply, apply_with, as_superuser, config, name, on_each, plan, run, text};
+use crate::common::{apply, apply_with, as_superuser, config, converge, name, on_each, plan, run, text};
 use pg_ensure::client::{ApplyOptions, Error, Event, NoopObserver, Observer, Outcome, Server, Timeouts};
 use pg_ensure::desired::{Database, Extension, Grant, GrantTarget, Membership, PrivilegeSet, Schema};
 use pg_ensure::plan::RoleChange;
@@ -232,6 +232,75 @@ fn a_changed_owner_and_the_contents() {
             .query("SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'app'::regnamespace");
         assert_eq!(owners.expect("rows"), [[Some("after".to_owned())]]);
         assert!(plan(&server, &handed).is_empty());
+    });
+}
+
+/// Objects without privileges of their own, each the only one that the former owner of a database has in it: the plan
+/// notes that it stays, or it goes along.
+#[test]
+fn objects_without_privileges_go_along() {
+    const OBJECTS: [(&str, &str); 9] = [
+        ("OPERATOR app.=== (int, int)", "(LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)"),
+        ("OPERATOR FAMILY app.family USING btree", ""),
+        ("OPERATOR CLASS app.class USING btree", "FUNCTION 1 btint4cmp(int, int)"),
+        ("COLLATION app.collation", "FROM \"C\""),
+        ("CONVERSION app.conversion", "FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8"),
+        ("TEXT SEARCH DICTIONARY app.dictionary", "(TEMPLATE = simple)"),
+        ("TEXT SEARCH CONFIGURATION app.configuration", "(COPY = simple)"),
+        ("STATISTICS app.statistics", "ON x, y FROM app.t"),
+        ("LARGE OBJECT 7777", ""),
+    ];
+    on_each(|postgres| {
+        let session = postgres.session();
+        session.query("CREATE ROLE before; CREATE ROLE after").expect("roles");
+        let (mut kept, mut handed) = (DesiredState::new(), DesiredState::new());
+        for wish in [&mut kept, &mut handed] {
+            wish.external(name("after")).external(name("before"));
+        }
+        let databases: Vec<String> = (0..OBJECTS.len()).map(|at| format!("shop{at}")).collect();
+        for ((object, rest), database) in OBJECTS.iter().zip(&databases) {
+            session.query(&format!("CREATE DATABASE {database} OWNER before")).expect("a database");
+            let inside = postgres.session_in(database);
+            inside.query("CREATE SCHEMA app; CREATE TABLE app.t (x int, y int)").expect("a table");
+            let create = match *object {
+                "LARGE OBJECT 7777" => "SELECT lo_create(7777)".to_owned(),
+                "OPERATOR app.=== (int, int)" => format!("CREATE OPERATOR app.=== {rest}"),
+                "OPERATOR CLASS app.class USING btree" => {
+                    format!("CREATE OPERATOR CLASS app.class FOR TYPE int USING btree AS {rest}")
+                }
+                object => format!("CREATE {object} {rest}"),
+            };
+            for statement in [create, format!("ALTER {object} OWNER TO before")] {
+                inside.query(&statement).unwrap_or_else(|why| panic!("{statement}: {why}"));
+            }
+            let mut wanted = Database::owned_by(&name("after"));
+            kept.database(name(database), wanted.clone());
+            wanted.reassign_owned = true;
+            handed.database(name(database), wanted);
+        }
+        let server = as_superuser(postgres);
+        let planned = plan(&server, &kept);
+        for (database, (object, _)) in databases.iter().zip(OBJECTS) {
+            let note = format!("of before in database {database} stay as they are");
+            assert!(planned.notes.iter().any(|found| found.contains(&note)), "{object}: {:?}", planned.notes);
+        }
+        let applied = converge(&server, &handed, &Consent::none());
+        assert_eq!(applied.done.len(), 2 * OBJECTS.len());
+        let owned = "SELECT count(*) FROM pg_shdepend WHERE refobjid = 'before'::regrole AND deptype = 'o'";
+        assert_eq!(session.query(owned).expect("a row"), [[Some("0".to_owned())]]);
+        assert!(plan(&server, &handed).is_empty());
+        // The bootstrap superuser has no entries in pg_shdepend.
+        session.query("CREATE DATABASE initial").expect("a database");
+        postgres.session_in("initial").query("CREATE COLLATION public.c FROM \"C\"").expect("a collation");
+        let mut wanted = Database::owned_by(&name("after"));
+        wanted.reassign_owned = true;
+        handed.database(name("initial"), wanted);
+        let planned = plan(&server, &handed);
+        assert!(
+            matches!(&planned.blocked[..], [one] if one.to_string().contains("the system's own objects")),
+            "{:?}",
+            planned.blocked
+        );
     });
 }
 

@@ -244,7 +244,9 @@ fn contents_that_it_may_not_reassign() {
         let inside = postgres.session_in("shop");
         for statement in [
             "CREATE SCHEMA theirs; GRANT CREATE, USAGE ON SCHEMA theirs TO before",
+            "CREATE SCHEMA rules; GRANT CREATE, USAGE ON SCHEMA rules TO before",
             "SET ROLE before",
+            "CREATE COLLATION rules.c FROM \"C\"",
             "CREATE SCHEMA own",
             "CREATE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
             "RESET ROLE",
@@ -264,6 +266,7 @@ fn contents_that_it_may_not_reassign() {
         for (named, remedy) in [
             ("publication everything is for all tables", "DROP PUBLICATION everything"),
             ("after, who would own theirs.f, may not create", "GRANT CREATE ON SCHEMA theirs TO after"),
+            ("after, who would own objects of schema rules", "GRANT CREATE ON SCHEMA rules TO after"),
         ] {
             let planned = plan(&admin, &wish);
             let blocked: Vec<String> = planned.blocked.iter().map(ToString::to_string).collect();
@@ -279,8 +282,9 @@ fn contents_that_it_may_not_reassign() {
             panic!("{major}: {why}: {:?}\n{}", std::error::Error::source(&why), planned.script())
         });
         assert_eq!(applied.done, planned.steps, "{major}");
-        let owner = "SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'f'";
-        assert_eq!(inside.query(owner).expect("a row"), [[Some("after".to_owned())]], "{major}");
+        let owners = "SELECT DISTINCT pg_get_userbyid(owner) FROM (SELECT proowner AS owner FROM pg_proc WHERE proname = 'f' \
+                      UNION SELECT collowner FROM pg_collation WHERE collnamespace = 'rules'::regnamespace) found";
+        assert_eq!(inside.query(owners).expect("a row"), [[Some("after".to_owned())]], "{major}");
         assert!(!postgres.log().contains("permission denied"), "{}", postgres.log());
     }
 }

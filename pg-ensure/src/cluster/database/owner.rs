@@ -183,8 +183,9 @@ fn note_defaults(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
     }
 }
 
-/// Returns the numbers of schemas and other objects that a role owns in a database, as part of a message. `None` if
-/// there are none, or the contents are unknown.
+/// Returns the numbers of schemas and other objects that a role owns in a database, as part of a message. Objects of kinds
+/// that are not read one by one, such as operators, count once for each schema. `None` if there are none, or the contents
+/// are unknown.
 fn owned_contents(planner: &Planner<'_>, database: &Name, role: &Name) -> Option<String> {
     let contents = planner.inside(database)?;
     let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *role).count();
@@ -195,8 +196,10 @@ fn owned_contents(planner: &Planner<'_>, database: &Name, role: &Name) -> Option
     let owners = owners.chain(contents.event_triggers.values().map(|trigger| &trigger.owner));
     let owners = owners.chain(subscriptions.map(|(_, owner)| owner));
     let objects = owners.filter(|owner| *owner == role).count();
-    (schemas + objects > 0)
-        .then(|| format!("{schemas} schemas and {objects} other objects of {role} in database {database}"))
+    let others = contents.other_owners.iter().filter(|(owner, _)| owner == role).count();
+    let count = if others == 0 { objects.to_string() } else { format!("at least {}", objects + others) };
+    (schemas + objects + others > 0)
+        .then(|| format!("{schemas} schemas and {count} other objects of {role} in database {database}"))
 }
 
 impl OwnerChange<'_> {
