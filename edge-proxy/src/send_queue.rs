@@ -40,9 +40,14 @@ impl<K: Copy + PartialEq> SendQueue<K> {
         self.queue.iter_mut().filter(|(waiting, _)| *waiting == stream).for_each(|(_, of)| *of = urgency);
     }
 
+    /// Returns the urgency of the most urgent waiting stream. `None` if none waits.
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.queue.iter().map(|(_, urgency)| *urgency).min()
+    }
+
     /// Returns the number of waiting streams that have the urgency of the most urgent one. 0 if none waits.
     pub(crate) fn equals(&self) -> usize {
-        let first = self.queue.iter().map(|(_, urgency)| *urgency).min();
+        let first = self.first();
         self.queue.iter().filter(|(_, urgency)| Some(*urgency) == first).count()
     }
 
@@ -97,6 +102,7 @@ mod tests {
         queue.push(2, 3);
         queue.push(3, 0);
         queue.set_urgency(2, 1);
+        assert_eq!(queue.first(), Some(0));
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(stream, _)| stream).collect();
         assert_eq!(order, [3, 2, 1]);
     }

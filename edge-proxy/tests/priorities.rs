@@ -5,11 +5,16 @@
 
 mod common;
 
-use common::Edge;
 use common::wire2::{self, Http2};
 use common::wire3::{self, Http3};
+use common::{Edge, link};
 use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 use testkit::Origin;
 
@@ -79,9 +84,13 @@ impl Race {
         })
     }
 
-    fn over_http2(&self, edge: &Edge) -> Winner {
-        // The window of a connection is 65,535 bytes at first (RFC 9113 §6.9.2).
-        let mut client = Http2::connect(edge.tls(), edge.root(), "a.test");
+    /// The client has a window of 65,535 bytes for the connection, and windows of this size for streams.
+    fn over_http2(&self, edge: &Edge, streams: u32) -> Winner {
+        let client = Http2::with_windows(edge.tls(), edge.root(), "a.test", streams);
+        self.with_client(client, PAUSE)
+    }
+
+    fn with_client(&self, mut client: Http2, pause: Duration) -> Winner {
         let streams =
             self.requests().map(|(target, fields)| client.request("GET", "a.test", target, &fields, true));
         if !self.update.is_empty() {
@@ -90,14 +99,10 @@ impl Race {
         }
         let mut had = [0; 2];
         loop {
-            let (kind, flags, stream, payload) = client.next().expect("a frame");
-            assert_ne!(kind, wire2::RST_STREAM, "stream {stream} was reset");
-            if kind == wire2::DATA {
-                std::thread::sleep(PAUSE);
-                had[streams.iter().position(|known| *known == stream).unwrap()] += payload.len();
-                if flags & wire2::END_STREAM != 0 {
-                    return winner(had);
-                }
+            let (at, end) = content(&mut client, streams, &mut had, pause);
+            if end {
+                assert_eq!(had[at], LEN);
+                return winner(had);
             }
         }
     }
@@ -127,6 +132,21 @@ impl Race {
             }
             winner(*had.borrow())
         })
+    }
+}
+
+/// Reads the next part of the content of one of two responses, and counts its bytes in `had`. Returns which one it is of,
+/// and if that is complete.
+fn content(client: &mut Http2, streams: [u32; 2], had: &mut [usize; 2], pause: Duration) -> (usize, bool) {
+    loop {
+        let (kind, flags, stream, payload) = client.next().expect("a frame");
+        assert_ne!(kind, wire2::RST_STREAM, "stream {stream} was reset");
+        if kind == wire2::DATA {
+            thread::sleep(pause);
+            let at = streams.iter().position(|known| *known == stream).unwrap();
+            had[at] += payload.len();
+            return (at, flags & wire2::END_STREAM != 0);
+        }
     }
 }
 
@@ -167,20 +187,110 @@ fn reload(edge: &mut Edge, rules: &[(&str, u8)]) {
     edge.config.priority = rules.iter().map(|(range, urgency)| (range.parse().unwrap(), *urgency)).collect();
     edge.proxy.reload(edge.config.clone()).unwrap();
     // The worker takes the new configuration over soon.
-    std::thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
+}
+
+/// All races of clients whose streams have this window, and one of equally urgent responses.
+fn races_over_http2(streams: u32) {
+    let origin = typed();
+    let mut edge = edge(&origin);
+    for (at, (race, expected)) in races().into_iter().enumerate() {
+        assert_eq!(race.over_http2(&edge, streams), expected, "race {at}");
+    }
+    reload(&mut edge, &[("text/*", 6), ("*/*", 4)]);
+    assert_eq!(race("/image/png", "/text/css").over_http2(&edge, streams), Winner::First);
+    reload(&mut edge, &[]);
+    assert_eq!(race("/image/png", "/text/css").over_http2(&edge, streams), Winner::Neither);
 }
 
 #[test]
 fn the_more_urgent_response_is_first_over_http2() {
+    races_over_http2(1 << 20);
+}
+
+#[test]
+fn the_more_urgent_response_is_first_though_the_windows_of_streams_are_exhausted() {
+    races_over_http2(65_535);
+}
+
+#[test]
+fn the_more_urgent_response_is_first_on_a_slow_link() {
     let origin = typed();
-    let mut edge = edge(&origin);
-    // A stream that waits for its service leaves its turn to others, so only a response that is first anyhow is far ahead.
-    for (at, (race, expected)) in races().into_iter().enumerate().filter(|(_, (_, to))| *to == Winner::First)
-    {
-        assert_eq!(race.over_http2(&edge), expected, "race {at}");
+    let edge = edge(&origin);
+    for _ in 0..2 {
+        let mut client = Http2::connect(link::tcp(edge.tls(), 4_000_000), edge.root(), "a.test");
+        client.widen(8 << 20);
+        // Less than half is in the buffers of the sockets and of the link before the second response begins.
+        let winner = race("/image/png", "/text/css").with_client(client, Duration::ZERO);
+        assert_eq!(winner, Winner::Second);
     }
-    reload(&mut edge, &[("text/*", 6), ("*/*", 4)]);
-    assert_eq!(race("/image/png", "/text/css").over_http2(&edge), Winner::First);
+}
+
+/// Answers as [`typed`] without priorities; but of style sheets sends the first bytes and then `trickle` bytes every
+/// 10 ms, and the rest once `rest` is set.
+fn slow_sheets(trickle: usize, rest: &Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let rest = rest.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let rest = rest.clone();
+            thread::spawn(move || serve_slow_sheets(stream.unwrap(), trickle, &rest));
+        }
+    });
+    address
+}
+
+fn serve_slow_sheets(mut stream: TcpStream, trickle: usize, rest: &AtomicBool) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(1) => request.push(byte[0]),
+            _ => return,
+        }
+    }
+    let sheet = request.starts_with(b"GET /text/css");
+    let media = if sheet { "text/css" } else { "image/png" };
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nContent-Length: {LEN}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let content = vec![b'x'; LEN];
+    let mut at = 0;
+    if sheet {
+        at = 100_000;
+        stream.write_all(&content[..at]).unwrap();
+        while !rest.load(Ordering::Relaxed) && at + trickle < LEN {
+            stream.write_all(&content[..trickle]).unwrap();
+            at += trickle;
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    let _ = stream.write_all(&content[at..]);
+}
+
+#[test]
+fn an_urgent_response_that_waits_for_its_service_holds_no_other_back() {
+    for trickle in [0, 1000] {
+        let rest = Arc::new(AtomicBool::new(false));
+        let mut edge = Edge::before(slow_sheets(trickle, &rest), 1);
+        reload(&mut edge, &[("image/*", 5), ("text/css", 2)]);
+        for window in [65_535, 1 << 20] {
+            rest.store(false, Ordering::Relaxed);
+            let mut client = Http2::with_windows(edge.tls(), edge.root(), "a.test", window);
+            let streams =
+                ["/text/css", "/image/png"].map(|target| client.request("GET", "a.test", target, &[], true));
+            let (mut had, mut ends) = ([0; 2], Vec::new());
+            while ends.len() < 2 {
+                let (at, end) = content(&mut client, streams, &mut had, Duration::from_millis(1));
+                if end {
+                    assert_eq!(had[at], LEN);
+                    ends.push(at);
+                    rest.store(true, Ordering::Relaxed);
+                }
+            }
+            assert_eq!(ends, [1, 0], "{trickle} {window}");
+        }
+    }
 }
 
 #[test]

@@ -98,8 +98,27 @@ impl Http2 {
         Self::try_connect(address, Arc::new(tls_client(root, &[b"h2"])), name).unwrap()
     }
 
+    /// Connects with the receive window of the connection that it has at first (RFC 9113 §6.9.2): 65,535 bytes. Those
+    /// of streams have this size.
+    pub(crate) fn with_windows(address: SocketAddr, root: &str, name: &str, streams: u32) -> Self {
+        let mut this = Self::shake_hands(address, Arc::new(tls_client(root, &[b"h2"])), name).unwrap();
+        this.begin(streams);
+        this
+    }
+
     /// Connects with this configuration. Returns the error of a handshake that fails.
     pub(crate) fn try_connect(
+        address: SocketAddr,
+        config: Arc<rustls::ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
+        let mut this = Self::shake_hands(address, config, name)?;
+        this.begin(1 << 20);
+        this.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes());
+        Ok(this)
+    }
+
+    fn shake_hands(
         address: SocketAddr,
         config: Arc<rustls::ClientConfig>,
         name: &str,
@@ -117,10 +136,13 @@ impl Http2 {
             this.tls.conn.complete_io(&mut this.tls.sock)?;
         }
         this.tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        // No dynamic table, so that field sections can be decoded one by one; windows of 1 MiB.
-        this.frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0]);
-        this.frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes());
         Ok(this)
+    }
+
+    /// Sends SETTINGS with this window of streams, and without a dynamic table, so that field sections can be decoded
+    /// one by one.
+    fn begin(&mut self, window: u32) {
+        self.frame(SETTINGS, 0, 0, &[&[0, 1, 0, 0, 0, 0, 0, 4][..], &window.to_be_bytes()].concat());
     }
 
     /// Returns the kind of the handshake.

@@ -4,8 +4,10 @@ mod discard;
 mod frames;
 mod section;
 mod silence;
+mod turns;
 mod windows;
 
+use self::turns::Active;
 use self::windows::{STREAM_WINDOW, WINDOW, Windows};
 use super::slot::{StreamBody, StreamTable};
 use crate::body::BodyError;
@@ -14,7 +16,6 @@ use crate::send_queue::SendQueue;
 use discard::{DeferredReset, DiscardedRequest};
 use edge_http::h2::hpack::HpackDecoder;
 use edge_http::h2::{Code, frame, response};
-use edge_http::priority::Urgency;
 use edge_http::section::SectionLimits;
 use edge_http::{RequestHead, ResponseHead};
 use edge_policy::Reason;
@@ -27,9 +28,6 @@ const MAX_WINDOW: i64 = (1 << 31) - 1;
 /// The number of bytes of pending output from which on no more input is read. Content fills at most half of it; the
 /// rest is for response heads and replies to frames, for a client that sends requests without reading responses.
 const MAX_PENDING_OUTPUT: usize = 2 * SIZE;
-/// The least number of bytes that a stream may send in its turn while others wait, if the connection has that much
-/// room.
-const TURN_BYTES: usize = 16 * 1024;
 /// The number of streams reset by this side that are remembered, so that frames that the client sent before it
 /// received the reset are ignored. The oldest are forgotten first.
 const MAX_REMEMBERED_RESETS: usize = 128;
@@ -141,6 +139,9 @@ pub(super) struct Http2Connection {
     send_queue: SendQueue<u32>,
     /// True if several streams wait to send, so that each may send a limited number of bytes in its turn.
     contended: bool,
+    /// The most urgent streams that were active lately, for which less urgent ones wait. `None` if they had nothing to
+    /// send.
+    active: Option<Active>,
     /// The number of output bytes that the socket has accepted since the connection began.
     taken: u64,
     /// The waker of the connection's task. `None` before the task was polled.
@@ -188,6 +189,7 @@ impl Http2Connection {
             lost: false,
             send_queue: SendQueue::default(),
             contended: false,
+            active: None,
             taken: 0,
             waker: None,
             awake: false,
@@ -419,77 +421,9 @@ impl Http2Connection {
         self.release_all(n);
     }
 
-    /// Returns the number of content bytes that both the output buffer and the connection's send window accept. 0 if
-    /// either is full or the window is negative.
-    fn shared_room(&self) -> usize {
-        let window = usize::try_from(self.send_window).unwrap_or(0);
-        window.min(SIZE.saturating_sub(self.out.len()))
-    }
-
-    /// Returns the number of content bytes that a stream can send now: the least of its own window, the room in the
-    /// connection, and its turn if others wait. If that is 0, `waker` is woken when it may have changed, and a stream
-    /// whose own window is open enters the queue of those that wait for their turn. `None` if the stream has ended.
-    pub(super) fn room(&mut self, id: u32, waker: &Waker) -> Option<usize> {
-        let shared = self.shared_room();
-        let contended = self.contended || !self.send_queue.is_empty();
-        let slot = self.slots.get_mut(&id).filter(|slot| !slot.dead)?;
-        let own = usize::try_from(slot.send_window).unwrap_or(0);
-        let turn = if contended { slot.turn } else { shared };
-        let room = own.min(shared).min(turn);
-        if room == 0 {
-            super::slot::remember(&mut slot.writer, waker);
-            if own > 0 && !slot.waits {
-                slot.waits = true;
-                self.send_queue.push(id, slot.urgency.effective());
-                if shared > 0 {
-                    self.touch();
-                }
-            }
-        }
-        Some(room)
-    }
-
-    /// Returns the number of output bytes that the socket has accepted since the connection began. `None` if the
-    /// stream's own window is exhausted, so that the stream does not wait for the connection, or the stream does not
-    /// exist.
-    pub(super) fn progress(&self, id: u32) -> Option<u64> {
-        self.slots.get(&id).filter(|slot| slot.send_window > 0).map(|_| self.taken)
-    }
-
     /// Counts bytes of output that the socket has accepted.
     pub(super) const fn count_taken(&mut self, bytes: usize) {
         self.taken += bytes as u64;
-    }
-
-    /// Takes the waiting streams of the highest urgency from the queue and wakes them. Each gets an equal part of the
-    /// connection's room, but at least [`TURN_BYTES`] unless the room is smaller, so that there may be room for only
-    /// some of them. The others stay in the queue. No effect without room.
-    pub(super) fn wake_streams(&mut self) {
-        let waiting = self.send_queue.equals();
-        if waiting == 0 {
-            self.contended = false;
-            return;
-        }
-        let shared = self.shared_room();
-        if shared == 0 {
-            return;
-        }
-        self.contended = self.send_queue.len() > 1;
-        let admitted = waiting.min((shared / TURN_BYTES).max(1));
-        for _ in 0..admitted {
-            let Some((id, _)) = self.send_queue.pop() else { break };
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.waits = false;
-                slot.turn = shared / admitted;
-                if let Some(writer) = slot.writer.take() {
-                    writer.wake();
-                }
-            }
-        }
-        if !self.send_queue.is_empty() {
-            // A woken stream may have nothing to send: then the next ones get their turn.
-            self.touch();
-        }
     }
 
     /// Marks the pending output as being written: END_STREAM can no longer be set on a frame in it.
@@ -502,15 +436,6 @@ impl Http2Connection {
     fn place(&mut self, stream: u32, end: bool) -> response::SectionPosition {
         let first = !std::mem::replace(&mut self.said_table, true);
         response::SectionPosition { stream, end, first }
-    }
-
-    /// Sets the urgencies of a response that the service and the configuration state. No effect if the stream does not
-    /// exist.
-    pub(super) fn prioritize(&mut self, id: u32, service: Option<u8>, configured: Option<u8>) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.urgency = Urgency { service, configured, ..slot.urgency };
-            self.send_queue.set_urgency(id, slot.urgency.effective());
-        }
     }
 
     /// Appends the head of an interim or final response. `end` is true if the head ends the stream, since there is no
@@ -534,7 +459,9 @@ impl Http2Connection {
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.dead) else { return };
         slot.send_window -= data.len() as i64;
         slot.turn = slot.turn.saturating_sub(data.len());
+        let urgency = slot.urgency.effective();
         self.send_window -= data.len() as i64;
+        self.count_active(urgency, data.len());
         let out = self.out.push();
         for part in data.chunks(frame::MAX_PAYLOAD as usize) {
             self.last = Some((id, out.len()));

@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinHandle;
 
 /// The number of successive reads after which the other tasks of the worker run.
 const MAX_READS: usize = 8;
@@ -87,6 +88,9 @@ struct Driver {
     timeouts: Timeouts,
     /// The requests that were received and are not started yet.
     arrived: Vec<PendingRequest>,
+    /// The task that ends once the I/O driver was polled, before less urgent streams get their turn. `None` if none
+    /// waits.
+    poll: Option<JoinHandle<()>>,
     /// The time until which the first request is awaited while the worker drains. `None` if the wait has not begun.
     last_call: Option<Instant>,
     /// True if nothing more can be written to the client, so that the transport is dropped without a shutdown.
@@ -123,6 +127,7 @@ impl Driver {
             slow: false,
             timeouts: config.timeouts,
             arrived: Vec::new(),
+            poll: None,
             last_call: None,
             gone: false,
         }
@@ -151,7 +156,17 @@ impl Driver {
         if conn.is_over() && (self.gone || matches!(written, Ok(true))) {
             return Poll::Ready(());
         }
-        conn.wake_streams();
+        let polled = self.poll.as_mut().is_some_and(|poll| Pin::new(poll).poll(cx).is_ready());
+        if polled {
+            self.poll = None;
+        }
+        if conn.wake_streams(polled) {
+            // The runtime polls its I/O driver before a task that yielded.
+            let poll = self.poll.get_or_insert_with(|| tokio::task::spawn_local(tokio::task::yield_now()));
+            if Pin::new(poll).poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
         if more && conn.has_output_room() {
             cx.waker().wake_by_ref();
         }

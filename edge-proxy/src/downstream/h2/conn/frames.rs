@@ -232,7 +232,7 @@ impl Http2Connection {
 
     /// Applies SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.9.2): the send windows of existing streams change by the
     /// difference and may become negative. If the value or a resulting window is above 2^31-1, closes the connection
-    /// with FLOW_CONTROL_ERROR. Wakes the streams that wait to send if the value has increased.
+    /// with FLOW_CONTROL_ERROR. Streams whose window is open again enter the queue of those that wait for their turn.
     fn initial_window(&mut self, value: i64) {
         if value > MAX_WINDOW {
             return self.fail(Code::FLOW_CONTROL_ERROR);
@@ -243,14 +243,14 @@ impl Http2Connection {
         for slot in self.slots.values_mut() {
             slot.send_window += step;
             over |= slot.send_window > MAX_WINDOW;
-            if step > 0
-                && let Some(writer) = slot.writer.take()
-            {
-                writer.wake();
-            }
         }
         if over {
-            self.fail(Code::FLOW_CONTROL_ERROR);
+            return self.fail(Code::FLOW_CONTROL_ERROR);
+        }
+        if step > 0 {
+            let mut ids: Vec<u32> = self.slots.keys().copied().collect();
+            ids.sort_unstable();
+            ids.into_iter().for_each(|id| self.reopen(id));
         }
     }
 
@@ -316,8 +316,8 @@ impl Http2Connection {
             self.stream_error(id, Code::PROTOCOL_ERROR);
         } else if slot.send_window > MAX_WINDOW {
             self.stream_error(id, Code::FLOW_CONTROL_ERROR);
-        } else if let Some(writer) = slot.writer.take() {
-            writer.wake();
+        } else {
+            self.reopen(id);
         }
     }
 }

@@ -5,6 +5,9 @@ use edge_http::BodyLength;
 use edge_http::h2::frame::{FrameHeader, PREFACE};
 use edge_http::h2::hpack;
 use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 
 const LIMITS: Http2Limits =
     Http2Limits { streams: 4, resets: 10, section: SectionLimits { section: 2048, fields: 20 } };
@@ -266,6 +269,60 @@ fn windows_bound_what_is_sent() {
     assert_eq!(conn.room(1, waker), Some(5));
     send(&mut conn, &frame(frame::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
     assert_eq!(conn.room(1, waker), None);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn less_urgent_streams_wait_while_urgent_ones_are_active() {
+    let mut conn = begun();
+    let [urgent, other] = [(); 2].map(|()| Arc::new(Wakes::default()));
+    let (first, second) = (Waker::from(urgent.clone()), Waker::from(other.clone()));
+    let wakes = || (urgent.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed));
+    for (id, urgency) in [(1, 5), (3, 2)] {
+        send(&mut conn, &frame(frame::HEADERS, WHOLE, id, &get()));
+        conn.prioritize(id, Some(urgency), None);
+    }
+    // The urgent stream exhausts its own window and that of the connection, and the other one waits.
+    while let Some(room @ 1..) = conn.room(3, &first) {
+        conn.send_data(3, &vec![0; room]);
+        said(&mut conn);
+    }
+    assert_eq!(conn.room(1, &second), Some(0));
+    // The window of the connection opens before that of the stream.
+    let step = 40_000u32.to_be_bytes();
+    let opened =
+        [frame(frame::WINDOW_UPDATE, 0, 0, &step), frame(frame::WINDOW_UPDATE, 0, 3, &step)].concat();
+    send(&mut conn, &opened);
+    assert!(conn.wake_streams(false));
+    assert_eq!(wakes(), (1, 0));
+    // No room for the other one before the urgent one has run, also if its own service wakes it.
+    assert_eq!((conn.room(1, &second), conn.room(3, &first)), (Some(0), Some(40_000)));
+    assert!(conn.wake_streams(false) && conn.wake_streams(true));
+    conn.send_data(3, &[0; 16 * 1024]);
+    assert!(conn.wake_streams(false) && conn.wake_streams(true));
+    assert_eq!(wakes(), (1, 0));
+    // Little from a slow service does not hold the other one back, and its turn ends when more arrives.
+    conn.send_data(3, &[0; 100]);
+    assert!(!conn.wake_streams(true));
+    assert_eq!(wakes(), (1, 1));
+    let left = 40_000 - 16 * 1024 - 100;
+    assert_eq!(conn.room(1, &second), Some(left));
+    assert_eq!(conn.room(3, &first), Some(left));
+    conn.send_data(3, &[0; 100]);
+    assert_eq!(conn.room(1, &second), Some(0));
+    // Not longer than there is something to send.
+    assert!(!conn.wake_streams(true));
+    assert_eq!(wakes(), (1, 2));
+    assert_eq!(conn.room(1, &second), Some(left - 100));
 }
 
 #[test]
