@@ -7,6 +7,7 @@ use argon2::PasswordVerifier;
 use aws_lc_rs::hmac;
 use edge_policy::auth::basic::{Credentials, User};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -22,6 +23,8 @@ const CACHE_TTL: Duration = Duration::from_secs(300);
 const MAX_WAITING: usize = 64;
 /// The highest number of passwords of one client that wait for or are in verification.
 const MAX_WAITING_PER_CLIENT: usize = 4;
+/// The highest number of requests that wait for one verification.
+const MAX_REQUESTS: usize = 256;
 /// The highest number of threads that verify passwords. There is at most one per CPU.
 const MAX_THREADS: usize = 4;
 
@@ -46,7 +49,8 @@ pub(crate) enum PasswordVerdict {
 /// Without users, every password is wrong.
 ///
 /// Requests of a client with the same credentials that arrive during their verification wait for its result, and take
-/// neither a charge nor a place in the queue: a browser sends many at once.
+/// neither a charge nor a place in the queue: a browser sends many at once. Requests for a known and for an unknown user
+/// have no verification in common, even if both are verified against the same hash.
 ///
 /// The charge is settled when the verification ends, also if the client has disconnected after its beginning.
 pub(crate) async fn verify(
@@ -62,29 +66,28 @@ pub(crate) async fn verify(
     else {
         return PasswordVerdict::Wrong;
     };
-    let tag = PASSWORD_CACHE.tag(client, given, &hash);
-    let right_before = PASSWORD_CACHE.since(tag).filter(|_| user.is_some());
+    let known = user.is_some();
+    let tag = PASSWORD_CACHE.tag(client, given, &hash, known);
+    let right_before = PASSWORD_CACHE.since(tag);
     if right_before.is_some_and(|since| since < CACHE_TTL) {
         return PasswordVerdict::Right;
     }
     let (answer, answered) = oneshot::channel();
-    let Err(answer) = Verification::join(tag, answer) else { return verdict(answered).await };
-    let charge = match guard.filter(|_| right_before.is_none()).map(|guard| Charge::new(guard, client, given))
-    {
-        None => None,
-        Some(Ok(charge)) => Some(charge),
-        Some(Err(wait)) => return PasswordVerdict::TooOften(wait),
-    };
-    let Some(place) = QueueSlot::take(client, right_before.is_some()) else { return PasswordVerdict::Busy };
-    let known = user.is_some();
-    match Verification::begin(tag, answer) {
-        Some(verification) => {
+    let begun = Verification::begin(tag, answer, || {
+        let charged = guard.filter(|_| right_before.is_none());
+        let charge = charged.map(|guard| Charge::new(guard, client, given)).transpose();
+        let charge = charge.map_err(PasswordVerdict::TooOften)?;
+        let place = QueueSlot::take(client, right_before.is_some()).ok_or(PasswordVerdict::Busy)?;
+        Ok((charge, place))
+    });
+    match begun {
+        Ok(Some((verification, (charge, place)))) => {
             let job = Job { hash, password: given.password.clone(), known, charge, verification, place };
             // Without a thread, the job is dropped, which ends the wait for it.
             let _ = THREAD_POOL.lock().unwrap_or_else(PoisonError::into_inner).send(job);
         }
-        // Another worker has begun in the meantime.
-        None => drop((charge, place)),
+        Ok(None) => {}
+        Err(refusal) => return refusal,
     }
     verdict(answered).await
 }
@@ -139,8 +142,8 @@ const BUCKETS: usize = 1 << 10;
 /// The number of cells in a bucket.
 const BUCKET_CELLS: usize = 8;
 
-/// Recently verified passwords, as HMAC-SHA256 tags of client, user, password and hash. The key is random and ends
-/// with the process, so no password can be derived from the cache.
+/// Recently verified passwords, as HMAC-SHA256 tags of client, user, password, hash and existence of the user. The key
+/// is random and ends with the process, so no password can be derived from the cache.
 struct PasswordCache {
     /// The random key of the tags.
     key: hmac::Key,
@@ -182,10 +185,11 @@ impl PasswordCache {
         users.get(number.checked_rem(users.len())?)
     }
 
-    /// Returns the keyed hash of the client's address or prefix, the credentials, and the hash that they are verified
-    /// against.
-    fn tag(&self, client: IpAddr, given: &Credentials, hash: &str) -> Tag {
+    /// Returns the keyed hash of the client's address or prefix, the credentials, the hash that they are verified
+    /// against, and whether a user has the name (`known`), since the hash is another user's otherwise.
+    fn tag(&self, client: IpAddr, given: &Credentials, hash: &str, known: bool) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
+        context.update(&[u8::from(known)]);
         context.update(&client_key(client).to_be_bytes());
         for part in [given.user.as_bytes(), hash.as_bytes(), &given.password] {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -289,27 +293,35 @@ struct Verification {
 }
 
 impl Verification {
-    /// Adds a request to the verification of the same credentials.
+    /// Adds a request to the verification of the same credentials, or begins one if there is none and `admit` succeeds.
+    /// This is one step, so that of simultaneous requests exactly one begins a verification and calls `admit`. Returns
+    /// the new verification with the result of `admit`. `None` if the request was added to an existing one.
     ///
     /// # Errors
-    /// The channel of the request if there is none.
-    fn join(tag: Tag, answer: oneshot::Sender<bool>) -> Result<(), oneshot::Sender<bool>> {
-        match verifications().get_mut(&tag) {
-            Some(answers) => {
-                answers.push(answer);
-                Ok(())
-            }
-            None => Err(answer),
-        }
-    }
-
-    /// Creates a verification for this request. `None` if there is one of the same credentials; the request is added to
-    /// it then.
-    fn begin(tag: Tag, answer: oneshot::Sender<bool>) -> Option<Self> {
+    /// The error of `admit`, or [`PasswordVerdict::Busy`] if [`MAX_REQUESTS`] wait for the verification already.
+    /// Requests whose client is gone do not count.
+    fn begin<T>(
+        tag: Tag,
+        answer: oneshot::Sender<bool>,
+        admit: impl FnOnce() -> Result<T, PasswordVerdict>,
+    ) -> Result<Option<(Self, T)>, PasswordVerdict> {
         let mut all = verifications();
-        let answers = all.entry(tag).or_default();
-        answers.push(answer);
-        (answers.len() == 1).then_some(Self { tag, ended: false })
+        match all.entry(tag) {
+            Entry::Occupied(mut existing) => {
+                let answers = existing.get_mut();
+                answers.retain(|answer| !answer.is_closed());
+                if answers.len() >= MAX_REQUESTS {
+                    return Err(PasswordVerdict::Busy);
+                }
+                answers.push(answer);
+                Ok(None)
+            }
+            Entry::Vacant(free) => {
+                let admitted = admit()?;
+                free.insert(vec![answer]);
+                Ok(Some((Self { tag, ended: false }, admitted)))
+            }
+        }
     }
 
     /// Returns whether a request waits for the result. Otherwise the verification ends, so that none joins it.
@@ -433,16 +445,20 @@ mod tests {
         crate::limits::site::SiteLimiters::new(1).of(&[site], 4096).remove(0)
     }
 
+    /// The hash of `correct horse`, by `htpasswd -nbB`, cost 4.
+    const HASH: &str = "$2y$04$hF18jhPtrl9WLt0T.QOzTO0p4dHFWlKr.qeDUoZKio8Tc5wL.vsFG";
+
     /// Verifies `correct horse` or another password as a thread does, if its client still waits. Returns the answer.
     fn verified(limiter: &Arc<SiteLimiter>, client: u8, password: &str, waits: bool) -> Option<bool> {
-        // By `htpasswd -nbB`, cost 4.
-        const HASH: &str = "$2y$04$hF18jhPtrl9WLt0T.QOzTO0p4dHFWlKr.qeDUoZKio8Tc5wL.vsFG";
         let client = IpAddr::from([192, 0, 2, client]);
         let given = Credentials { user: "ann".into(), password: password.as_bytes().to_vec() };
         let charge = Some(Charge::new(limiter, client, &given).ok()?);
         let (answer, mut answered) = oneshot::channel();
-        let verification = Verification::begin(PASSWORD_CACHE.tag(client, &given, HASH), answer).unwrap();
-        let place = QueueSlot::take(client, false).unwrap();
+        let tag = PASSWORD_CACHE.tag(client, &given, HASH, true);
+        let (verification, place) =
+            Verification::begin(tag, answer, || Ok(QueueSlot::take(client, false).unwrap()))
+                .unwrap()
+                .unwrap();
         if !waits {
             answered.close();
         }
@@ -466,5 +482,78 @@ mod tests {
         }
         assert_eq!(wrong(1), 20);
         assert_eq!(wrong(1), 0);
+    }
+
+    #[test]
+    fn known_and_unknown_names_with_one_hash_have_no_verification_in_common() {
+        let list = |name: &str| [User { name: name.into(), hash: HASH.into() }];
+        let (with_ann, without) = (list("ann"), list("bob"));
+        let given = Credentials { user: "ann".into(), password: b"correct horse".to_vec() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // The second of each pair arrives while the verification of the first one runs.
+            let client = IpAddr::from([192, 0, 2, 20]);
+            let verdicts =
+                tokio::join!(verify(&with_ann, &given, client, None), verify(&without, &given, client, None));
+            assert_eq!(verdicts, (PasswordVerdict::Right, PasswordVerdict::Wrong));
+            let client = IpAddr::from([192, 0, 2, 21]);
+            let verdicts =
+                tokio::join!(verify(&without, &given, client, None), verify(&with_ann, &given, client, None));
+            assert_eq!(verdicts, (PasswordVerdict::Wrong, PasswordVerdict::Right));
+            // The cached result is of the list with the name alone.
+            assert_eq!(verify(&without, &given, client, None).await, PasswordVerdict::Wrong);
+        });
+    }
+
+    /// Of requests that several workers receive at once, one takes the charge and the place.
+    #[test]
+    fn simultaneous_requests_begin_one_verification() {
+        let client = IpAddr::from([192, 0, 2, 22]);
+        for round in 0..50 {
+            let given = Credentials { user: "ann".into(), password: format!("wrong {round}").into_bytes() };
+            let tag = PASSWORD_CACHE.tag(client, &given, HASH, true);
+            let barrier = std::sync::Barrier::new(3 * MAX_WAITING_PER_CLIENT);
+            let begin = || {
+                let (answer, answered) = oneshot::channel();
+                barrier.wait();
+                let begun = Verification::begin(tag, answer, || {
+                    QueueSlot::take(client, false).ok_or(PasswordVerdict::Busy)
+                });
+                (begun.expect("not refused"), answered)
+            };
+            let (begun, answered): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..3 * MAX_WAITING_PER_CLIENT).map(|_| scope.spawn(begin)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).unzip()
+            });
+            let mut begun: Vec<_> = begun.into_iter().flatten().collect();
+            assert_eq!(begun.len(), 1);
+            begun.remove(0).0.finish(false);
+            assert!(answered.into_iter().all(|mut answered| answered.try_recv() == Ok(false)));
+        }
+    }
+
+    #[test]
+    fn a_verification_has_a_limited_number_of_requests() {
+        let given = Credentials { user: "ann".into(), password: b"wrong".to_vec() };
+        let tag = PASSWORD_CACHE.tag(IpAddr::from([192, 0, 2, 23]), &given, HASH, true);
+        let join = || {
+            let (answer, answered) = oneshot::channel();
+            Verification::begin(tag, answer, || Ok(())).map(|begun| (begun, answered))
+        };
+        let first = join().unwrap();
+        // Requests that were abandoned leave nothing.
+        for _ in 0..2 * MAX_REQUESTS {
+            drop(join().unwrap());
+        }
+        assert!(verifications()[&tag].len() <= 2);
+        let waiting: Vec<_> = (1..MAX_REQUESTS).map(|_| join().unwrap()).collect();
+        assert_eq!(join().err(), Some(PasswordVerdict::Busy));
+        drop(waiting);
+        assert!(join().unwrap().0.is_none());
+        // A refused one leaves nothing either, and the next one begins.
+        drop(first);
+        let (answer, _answered) = oneshot::channel();
+        assert!(Verification::begin::<()>(tag, answer, || Err(PasswordVerdict::Busy)).is_err());
+        assert!(join().unwrap().0.is_some());
     }
 }
