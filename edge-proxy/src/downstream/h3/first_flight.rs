@@ -10,8 +10,9 @@
 //!
 //! - A part contains a whole server name that is served.
 //! - The client is a returning one: a handshake for a served name was completed from its address lately. Its flow is
-//!   passed if it is still incomplete after [`PATIENCE`], unless a whole name in it is not served. Clients that split
-//!   the name over both datagrams, as ngtcp2 and Chromium do, are served by this.
+//!   passed if it is still incomplete after [`PATIENCE`], unless a whole name in it is not served, or the flow would get
+//!   a Retry or be refused. Clients that split the name over both datagrams, as ngtcp2 and Chromium do, are served by
+//!   this.
 //!
 //! A piece of a name is no ground, though a stranger might not know it either: each answer to a guess of a piece would
 //! tell how to extend it, byte by byte up to the whole name.
@@ -241,7 +242,7 @@ impl FirstFlightFilter {
     }
 
     /// Ends the wait for the rest of a pending flow, whose received part was not accepted: it is not passed before its
-    /// ClientHello is complete.
+    /// ClientHello is complete, or another wait of [`FirstFlightFilter::wait`] is over.
     pub(super) fn stop_waiting(&mut self, flow: &Flow) {
         if let Some(FlowState::Pending(pending)) = self.flows.get_mut(flow) {
             pending.waits = false;

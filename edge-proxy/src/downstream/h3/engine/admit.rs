@@ -70,10 +70,16 @@ impl<S: Service> Engine<S> {
         issuer.or_else(|| self.successor.as_ref().filter(serves))
     }
 
-    /// Passes the first flights of returning clients to QUIC whose rest has not arrived in time.
+    /// Passes the first flights of returning clients to QUIC whose rest has not arrived in time. A flow that would get
+    /// a Retry or be refused now, instead of an acknowledgement, stays pending until its ClientHello is complete; its
+    /// next datagram begins another wait.
     pub(super) fn pass_overdue(&mut self, now: Instant) {
         while let Some(flow) = self.filter.next_overdue(now) {
-            self.pass_part(now, flow);
+            if self.live < self.shared.limits().connections && !self.must_validate(flow.0.ip()) {
+                self.pass_part(now, flow);
+            } else {
+                self.filter.stop_waiting(&flow);
+            }
         }
     }
 
