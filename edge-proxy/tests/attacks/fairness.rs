@@ -144,7 +144,7 @@ fn relay(service: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
 #[test]
 fn d13_a_dead_connection_is_left_after_one_failure() {
     let (address, dead) = relay(service(200).0);
-    let edge = edge(address, Duration::from_secs(1));
+    let edge = edge(address, Duration::from_secs(3));
     let ask = || {
         let mut stream = TcpStream::connect(edge.plain).unwrap();
         stream.write_all(b"GET /small HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
