@@ -1,26 +1,60 @@
 //! A map by host name.
 //!
 //! Its keys come from the configuration alone, so that a client, which can only look names up, cannot make lookups
-//! slower. The hash is therefore a short one without a secret.
+//! slower. The owner of the configuration may however let tenants choose their names. The hash is therefore a short one,
+//! whose seed is random and the same for the process, so that names with equal hashes cannot be chosen in advance.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
 
 /// A map by normalized host name, whose keys are those of the configuration.
-pub(super) type HostMap<V> = HashMap<String, V, BuildHasherDefault<HostHasher>>;
+pub(super) type HostMap<V> = HashMap<String, V, HostHasherBuilder>;
 
 /// An odd factor with bits in all bytes: 2^64 divided by the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The seed of the process.
+static SEED: LazyLock<HostHasher> = LazyLock::new(|| {
+    let random = RandomState::new();
+    // An even factor would lose a bit.
+    HostHasher { hash: random.hash_one(0), factor: (random.hash_one(1) ^ FACTOR) | 1 }
+});
+
+/// Creates hashers that begin with the seed of the process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostHasherBuilder(HostHasher);
+
+impl Default for HostHasherBuilder {
+    fn default() -> Self {
+        Self(*SEED)
+    }
+}
+
+impl BuildHasher for HostHasherBuilder {
+    type Hasher = HostHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> HostHasher {
+        self.0
+    }
+}
+
 /// A multiplicative hash of words of eight bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct HostHasher(u64);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostHasher {
+    /// The hash of the words so far.
+    hash: u64,
+    /// The odd, random factor.
+    factor: u64,
+}
 
 impl HostHasher {
-    /// Adds a word to the hash.
+    /// Adds a word to the hash: both halves of the product depend on it.
     #[inline]
     const fn add(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+        let product = (self.hash ^ word) as u128 * self.factor as u128;
+        self.hash = product as u64 ^ (product >> 64) as u64;
     }
 }
 
@@ -48,8 +82,7 @@ impl Hasher for HostHasher {
 
     #[inline]
     fn finish(&self) -> u64 {
-        // The map uses the lowest and the highest bits, of which only the highest depend on every bit.
-        self.0 ^ self.0 >> 32
+        self.hash
     }
 }
 
@@ -57,14 +90,13 @@ impl Hasher for HostHasher {
 mod tests {
     use super::*;
     use std::collections::HashSet;
-    use std::hash::BuildHasher;
 
     /// Ten thousand names, as those of a provider, have hashes that spread like random ones in the bits that the map
     /// uses.
     #[test]
     fn names_spread() {
         let names = (0..10_000).map(|n| format!("customer-{n}.apps.example.org"));
-        let hash = BuildHasherDefault::<HostHasher>::default();
+        let hash = HostHasherBuilder::default();
         let hashes: Vec<u64> = names.map(|name| hash.hash_one(name.as_str())).collect();
         let distinct =
             |bits: fn(u64) -> u64| hashes.iter().map(|hash| bits(*hash)).collect::<HashSet<_>>().len();
