@@ -3,12 +3,15 @@
 mod common;
 mod concurrent;
 mod crashes;
+mod event_triggers;
 mod initial;
 mod many;
 mod nixos;
 mod objects;
+mod owners;
 mod passwords;
 mod planned;
+mod publications;
 mod standby;
 mod tls;
 mod unknown;
