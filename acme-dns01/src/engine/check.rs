@@ -177,7 +177,8 @@ impl<'e> Checker<'e> {
 
     /// Checks the store's files of a certificate, and the condition of the pair in place. A missing, staging or
     /// placeholder certificate, and one whose names, key type, profile or issuer differ from the configuration, is
-    /// fine; any other condition that the next run corrects, such as a missing key, is a fault.
+    /// fine. Another pair that clients accept, and one that a CA has not issued, is a warning, since the next run replaces
+    /// it. A pair that is expired, revoked, damaged, incomplete or lost is a fault.
     async fn files(&self, certificate: &Certificate) -> Vec<Finding> {
         let id = &certificate.spec.id;
         let about = format!("{id}: files");
@@ -207,7 +208,11 @@ impl<'e> Checker<'e> {
             (true, Condition::Valid) => Finding::fine(about, "a valid pair"),
             (true, condition) => Finding::fine(about, condition.to_string()),
             (false, condition) => {
-                Finding::warning(about, format!("{condition}: it is replaced by the next run"))
+                let message = format!("{condition}: it is replaced by the next run");
+                match condition.is_usable() || matches!(condition, Condition::SelfSigned(_)) {
+                    true => Finding::warning(about, message),
+                    false => Finding::fault(about, message),
+                }
             }
         });
         findings

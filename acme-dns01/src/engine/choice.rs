@@ -23,8 +23,9 @@ pub(super) enum ProviderAnswer {
 pub(super) enum Choice {
     /// The provider at this position, with its zone.
     Use(usize, ZoneMatch),
-    /// The provider at this position is not ready, and may have a better match than every other.
-    Wait(usize),
+    /// The provider at this position is not ready, and may have a better match than every other. The error is that of
+    /// another provider, if one failed.
+    Wait(usize, Option<AcmeError>),
     /// No provider can be chosen, because one of them failed.
     Failed(AcmeError),
     /// No provider has a match that may be used. The best one, if there is any, is below [`MIN_RANK`].
@@ -110,7 +111,7 @@ pub(super) fn choose(target: &Target, mode: LookupMode, answers: &[ProviderAnswe
     if let Some((rank, at)) = awaited
         && best.is_none_or(|(other, ..)| rank > other)
     {
-        return Choice::Wait(at);
+        return Choice::Wait(at, failed.cloned());
     }
     match (best, failed) {
         (Some((MIN_RANK, ..)), Some(error)) if error.is_transient() => Choice::Failed(error.clone()),
@@ -195,7 +196,7 @@ mod tests {
             answers in prop::collection::vec(ready(), 0..5), delegated: bool, resolvers: bool,
         ) {
             let choice = choose(&target(delegated), mode(resolvers), &answers);
-            prop_assert!(!matches!(choice, Choice::Wait(_)), "{choice:?}");
+            prop_assert!(!matches!(choice, Choice::Wait(..)), "{choice:?}");
         }
 
         /// Exactly those certificates are held back that the provider could serve better than every other: if it is not
@@ -218,7 +219,7 @@ mod tests {
                 Choice::Use(_, found) => rank(found, &target, mode),
                 _ => 0,
             };
-            if let Choice::Wait(place) = choice {
+            if let Choice::Wait(place, _) = choice {
                 prop_assert_eq!(place, at);
                 let mut later = later;
                 prop_assert!(later.any(|choice| matches!(choice, Choice::Use(chosen, _) if chosen == at)));
@@ -235,7 +236,7 @@ mod tests {
         let target = target(false);
         let waits = |reach: Reach, other: ProviderAnswer| {
             let answers = [other, ProviderAnswer::NotReady(reach, String::new())];
-            matches!(choose(&target, LookupMode::Authorities, &answers), Choice::Wait(1))
+            matches!(choose(&target, LookupMode::Authorities, &answers), Choice::Wait(1, _))
         };
         let zones = |name: &str| Reach::Zones(vec![name.to_owned()]);
         let has = |apex: &str| ProviderAnswer::Zone(zone(apex, true));
@@ -250,6 +251,10 @@ mod tests {
         // The other one has it as well.
         assert!(!waits(zones("example.org"), has("example.org")));
         let failed = ProviderAnswer::Failed(AcmeError::new(ErrorKind::Transient, "unreachable"));
-        assert!(waits(zones("example.org"), failed.clone()) && !waits(zones("example.net"), failed));
+        assert!(waits(zones("example.org"), failed.clone()) && !waits(zones("example.net"), failed.clone()));
+        // Its error is not lost.
+        let answers = [failed, ProviderAnswer::NotReady(Reach::Any, String::new())];
+        let choice = choose(&target, LookupMode::Authorities, &answers);
+        assert!(matches!(choice, Choice::Wait(1, Some(error)) if error.reason == "unreachable"));
     }
 }

@@ -2,12 +2,11 @@
 
 use super::locator::HeldBack;
 use super::{Certificate, Engine, EngineEvent};
-use crate::client::now;
-use crate::machine::{Action, Alert};
+use crate::machine::{Action, Alert, Attempt};
 use crate::provider::Readiness;
-use crate::time::{DAY, Time};
+use crate::time::DAY;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause before the decision to hold a certificate back is made again, since zones and CNAME records may have changed.
 pub(super) const HOLD_PAUSE: Duration = Duration::from_secs(60);
@@ -21,57 +20,59 @@ const ALERT_AFTER: Duration = Duration::from_secs(600);
 pub(super) struct Holding {
     /// The provider and the reason.
     held: HeldBack,
-    /// Time of the next alert.
-    alert_at: Time,
-    /// Number of alerts so far.
-    alerts: u32,
+    /// Time of the next alert, on a clock that is not set.
+    alert_at: Instant,
+    /// `true` if an alert was raised.
+    alerted: bool,
 }
 
 impl Holding {
     /// Creates a holding that begins at `now`.
-    fn begin(held: HeldBack, now: Time) -> Self {
-        Self { held, alert_at: now.after(ALERT_AFTER), alerts: 0 }
+    fn begin(held: HeldBack, now: Instant) -> Self {
+        Self { held, alert_at: now + ALERT_AFTER, alerted: false }
     }
 
-    /// Returns the number of the alert that is due at `now`, from 1, and has the next one a day later. `None` if none is.
-    fn alert(&mut self, now: Time) -> Option<u32> {
+    /// Returns `true` if an alert is due at `now`, and has the next one a day later.
+    fn alert(&mut self, now: Instant) -> bool {
         if now < self.alert_at {
-            return None;
+            return false;
         }
-        self.alert_at = now.after(DAY);
-        self.alerts = self.alerts.saturating_add(1);
-        Some(self.alerts)
+        self.alert_at = now + DAY;
+        self.alerted = true;
+        true
     }
 }
 
-/// Returns `true` for an action that leads to an order, an authorization or a TXT record. An attempt that is validated
-/// is completed without a provider, except that it begins with the directory, and so waits as well.
-pub(super) const fn needs_provider(action: &Action) -> bool {
-    matches!(
+/// Returns `true` for an action before which is decided whether the certificate is held back: the first one of an attempt,
+/// and each later one that an order, or a failure for want of a provider, would follow. An attempt whose order was
+/// validated is completed without a provider.
+pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
+    let decides = matches!(
         action,
-        Action::Directory { .. }
-            | Action::Account { .. }
-            | Action::Preflight { .. }
-            | Action::Key
-            | Action::NewOrder { .. }
-            | Action::FindOrder
-            | Action::Locate { .. }
-            | Action::Publish(_)
-    )
+        Action::Directory { .. } | Action::Preflight { .. } | Action::FindOrder | Action::NewOrder { .. }
+    );
+    decides && !attempt.is_some_and(Attempt::is_validated)
 }
 
 impl Engine {
     /// Returns the provider for which a certificate is held back now: one that is not ready, and that has the zone of one
-    /// of the certificate's names as far as is known, or may have it while no other provider has. Nothing is ordered for
-    /// the certificate meanwhile. `None` if no provider is waited for. Looks at the credentials anew; the DNS and the
-    /// services are asked only if a provider is not ready.
+    /// of the certificate's names as far as is known, or may have it while no other provider has, or while the DNS does not
+    /// answer. Nothing is ordered for the certificate meanwhile. `None` if no provider is waited for. Whether the
+    /// certificate is due is not considered. Looks at the credentials anew; the DNS and the services are asked only if a
+    /// provider is not ready.
     pub async fn held_back(&self, certificate: &Certificate) -> Option<HeldBack> {
         let spec = &certificate.spec;
         let names = spec.names.iter().map(crate::name::Name::challenge).collect();
         self.locator.held_back(&names, &spec.providers).await
     }
 
-    /// Returns the certificates that were held back in their last round, by id.
+    /// Returns the readiness of the DNS provider with this configured name, by its credentials of now. `None` if there is no
+    /// such provider.
+    pub async fn readiness(&self, provider: &str) -> Option<Readiness> {
+        Some(self.locator.provider(provider)?.readiness().await)
+    }
+
+    /// Returns the certificates that were due and held back in their last round, by id.
     #[must_use]
     pub fn holdings(&self) -> BTreeMap<String, HeldBack> {
         self.reporter.holdings().iter().map(|(id, holding)| (id.clone(), holding.held.clone())).collect()
@@ -95,23 +96,33 @@ impl Engine {
         }
     }
 
-    /// Looks whether a certificate is held back, and records it for [`holdings`](Self::holdings). Reports an event when
-    /// that begins, ends or has another reason, and an alert after ten minutes and then once a day.
+    /// Looks whether a certificate that is due is held back, and records it as [`record_holding`](Self::record_holding).
     pub(super) async fn look_at_holding(&self, certificate: &Certificate) -> Option<HeldBack> {
-        let id = &certificate.spec.id;
         let found = self.held_back(certificate).await;
+        self.record_holding(&certificate.spec.id, found.as_ref()).await;
+        found
+    }
+
+    /// Records the provider for which a certificate is held back for [`holdings`](Self::holdings), or with `None` that it
+    /// is not. Reports an event when that begins, ends or has another reason, and an alert after ten minutes, then once a
+    /// day, and when it ends after an alert.
+    pub(super) async fn record_holding(&self, id: &str, found: Option<&HeldBack>) {
         let (event, alert) = {
             let mut all = self.reporter.holdings();
-            let former = all.remove(id);
-            match (&found, former) {
+            match (found, all.remove(id)) {
                 (None, None) => (None, None),
-                (None, Some(former)) => (Some(EngineEvent::Released(former.held.provider)), None),
+                (None, Some(former)) => {
+                    let provider = former.held.provider;
+                    let alert = former.alerted.then(|| Alert::Released { provider: provider.clone() });
+                    (Some(EngineEvent::Released(provider)), alert)
+                }
                 (Some(held), former) => {
                     let same = former.as_ref().is_some_and(|former| former.held == *held);
-                    let mut holding = former.unwrap_or_else(|| Holding::begin(held.clone(), now()));
+                    let mut holding = former.unwrap_or_else(|| Holding::begin(held.clone(), Instant::now()));
                     holding.held = held.clone();
-                    let alert = holding.alert(now());
-                    all.insert(id.clone(), holding);
+                    let alert =
+                        holding.alert(Instant::now()).then(|| Alert::HeldBack { why: held.to_string() });
+                    all.insert(id.to_owned(), holding);
                     ((!same).then(|| EngineEvent::HeldBack(held.clone())), alert)
                 }
             }
@@ -119,11 +130,9 @@ impl Engine {
         if let Some(event) = event {
             self.reporter.event(id, &event);
         }
-        if let (Some(held), Some(failures)) = (&found, alert) {
-            let next = now().after(HOLD_PAUSE);
-            self.reporter.alert(id, &Alert::Failing { why: held.to_string(), next, failures }).await;
+        if let Some(alert) = alert {
+            self.reporter.alert(id, &alert).await;
         }
-        found
     }
 }
 
@@ -134,10 +143,23 @@ mod tests {
     #[test]
     fn an_alert_after_ten_minutes_and_then_daily() {
         let held = HeldBack { provider: "a".to_owned(), reason: "no token".to_owned() };
-        let begin = Time::from_secs(1_000_000);
+        let begin = Instant::now();
         let mut holding = Holding::begin(held, begin);
-        let minutes = |count: u64| begin.after(Duration::from_secs(60 * count));
-        let alerts: Vec<u64> = (0..3000).filter(|minute| holding.alert(minutes(*minute)).is_some()).collect();
+        let minutes = |count: u64| begin + Duration::from_secs(60 * count);
+        let alerts: Vec<u64> = (0..3000).filter(|minute| holding.alert(minutes(*minute))).collect();
         assert_eq!(alerts, [10, 10 + 24 * 60, 10 + 48 * 60]);
+        assert!(holding.alerted);
+    }
+
+    #[test]
+    fn an_attempt_whose_order_was_validated_needs_no_provider() {
+        let directory = Action::Directory { authority: "ca".to_owned() };
+        let ordered = Attempt { order: Some("https://ca.test/1".to_owned()), ..Attempt::default() };
+        assert!(decides(&directory, None) && decides(&directory, Some(&ordered)));
+        assert!(decides(&Action::FindOrder, Some(&Attempt { ordering: true, ..Attempt::default() })));
+        assert!(decides(&Action::NewOrder { replaces: None }, None));
+        let finalizing = Attempt { finalizing: true, ..ordered.clone() };
+        let issued = Attempt { issued: Some("https://ca.test/2".to_owned()), ..ordered };
+        assert!(!decides(&directory, Some(&finalizing)) && !decides(&directory, Some(&issued)));
     }
 }

@@ -5,9 +5,13 @@ use crate::dns::{Dns, DnsError, Target};
 use crate::machine::{AcmeError, ErrorKind, TxtRecord};
 use crate::provider::{Coverage, Provider, ProviderError, Readiness};
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+/// Maximum number of names that are looked up concurrently for the decision to hold a certificate back.
+const MAX_CONCURRENT: usize = 8;
 
 /// Converts an error of a DNS provider, with its Retry-After: a transient error remains transient, and a permanent one
 /// is [`ErrorKind::Local`].
@@ -56,7 +60,9 @@ impl fmt::Display for HeldBack {
 enum LocateError {
     /// A provider that may be needed is not ready.
     HeldBack(HeldBack),
-    /// The lookup failed, or no provider can be used.
+    /// The DNS did not answer, so that the zone is not known.
+    Unanswered(AcmeError),
+    /// The name has no zone that can be used, or no provider can be used.
     Failed(AcmeError),
 }
 
@@ -64,7 +70,7 @@ impl From<LocateError> for AcmeError {
     fn from(error: LocateError) -> Self {
         match error {
             LocateError::HeldBack(held) => Self::new(ErrorKind::Transient, held.to_string()),
-            LocateError::Failed(error) => error,
+            LocateError::Unanswered(error) | LocateError::Failed(error) => error,
         }
     }
 }
@@ -76,24 +82,38 @@ impl Locator {
     }
 
     /// Returns the provider for which a certificate with these challenge names is held back: one that is not ready, and
-    /// that has the zone of a name as far as is known, or may have it while no other provider has. `allowed` are the names
-    /// of the providers that may be used; all if empty. `None` if every name can do without the providers that are not
-    /// ready, and for names whose zone cannot be looked up. The DNS and the services are asked only if a provider is not
-    /// ready.
+    /// that has the zone of a name as far as is known, or may have it while no other provider has. Any that is not ready
+    /// may have the zone of a name for which the DNS does not answer. `allowed` are the names of the providers that may be
+    /// used; all if empty. `None` if every name can do without the providers that are not ready, and for names without a
+    /// zone. The DNS and the services are asked only if a provider is not ready, for [`MAX_CONCURRENT`] names at a time.
     pub(super) async fn held_back(&self, names: &BTreeSet<String>, allowed: &[String]) -> Option<HeldBack> {
-        let mut waits = false;
-        for (_, provider) in self.allowed(allowed) {
-            waits |= provider.readiness().await != Readiness::Ready;
-        }
-        if !waits {
-            return None;
-        }
-        for name in names {
-            if let Err(LocateError::HeldBack(held)) = self.find(name, allowed).await {
-                return Some(held);
+        let mut late = None;
+        for (name, provider) in self.allowed(allowed) {
+            if let Readiness::NotReady { reason, .. } = provider.readiness().await {
+                late.get_or_insert(HeldBack { provider: name.clone(), reason });
             }
         }
-        None
+        let late = late?;
+        let mut looks = Vec::new();
+        for name in names {
+            looks.push(self.find(name, allowed));
+        }
+        // In order, so that the reason is the same each time.
+        let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT);
+        let mut unanswered = None;
+        while let Some(found) = looks.next().await {
+            match found {
+                Err(LocateError::HeldBack(held)) => return Some(held),
+                Err(LocateError::Unanswered(error)) => {
+                    unanswered.get_or_insert(error);
+                }
+                Ok(_) | Err(LocateError::Failed(_)) => {}
+            }
+        }
+        let error = unanswered?;
+        let reason =
+            format!("{}; it may be needed, since the DNS does not answer: {}", late.reason, error.reason);
+        Some(HeldBack { reason, ..late })
     }
 
     /// Returns the providers with the names `allowed`, or all if that is empty, in the order of configuration.
@@ -116,8 +136,8 @@ impl Locator {
     /// Does the work of [`locate`](Self::locate).
     ///
     /// # Errors
-    /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, and [`LocateError::Failed`] for
-    /// every other error.
+    /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for a
+    /// transient error of the DNS, and [`LocateError::Failed`] for every other error.
     async fn find(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, LocateError> {
         let failed = |kind, why: String| Err(LocateError::Failed(AcmeError::new(kind, why)));
         let target = match self.dns.target(name).await {
@@ -125,7 +145,10 @@ impl Locator {
             Err(error @ (DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. })) => {
                 return failed(ErrorKind::Local, error.to_string());
             }
-            Err(error) => return failed(ErrorKind::Transient, format!("{name}: {error}")),
+            Err(error) => {
+                let error = AcmeError::new(ErrorKind::Transient, format!("{name}: {error}"));
+                return Err(LocateError::Unanswered(error));
+            }
         };
         let asked: Vec<&(String, Arc<dyn Provider>)> = self.allowed(allowed).collect();
         let mut answers = Vec::new();
@@ -143,11 +166,14 @@ impl Locator {
                 id: None,
                 published: false,
             }),
-            Choice::Wait(at) => {
-                let reason = match answers.into_iter().nth(at) {
+            Choice::Wait(at, error) => {
+                let mut reason = match answers.into_iter().nth(at) {
                     Some(ProviderAnswer::NotReady(_, reason)) => reason,
                     _ => String::new(),
                 };
+                if let Some(error) = error {
+                    reason = format!("{reason}; another provider failed: {}", error.reason);
+                }
                 Err(LocateError::HeldBack(HeldBack { provider: name_of(at).to_owned(), reason }))
             }
             Choice::Failed(error) => Err(LocateError::Failed(error)),

@@ -101,12 +101,18 @@ impl Reporter {
     }
 
     /// Counts an alert, reports it as an event, and sends it to every sink concurrently. [`Alert::Failing`],
-    /// [`Alert::Undeployed`] and [`Alert::RolledBack`] are no events, since their journal records are. A failed
-    /// delivery is counted and reported as lost, and not repeated.
+    /// [`Alert::Undeployed`] and [`Alert::RolledBack`] are no events, since their journal records are, and neither is
+    /// [`Alert::Released`], which has an event of its own. A failed delivery is counted and reported as lost, and not repeated.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
-        // These alerts have a journal record, which is an event with the same text.
-        if !matches!(alert, Alert::Failing { .. } | Alert::Undeployed { .. } | Alert::RolledBack { .. }) {
+        // There is an event with the same text, most of them of a journal record.
+        if !matches!(
+            alert,
+            Alert::Failing { .. }
+                | Alert::Undeployed { .. }
+                | Alert::RolledBack { .. }
+                | Alert::Released { .. }
+        ) {
             self.event(id, &EngineEvent::Alert(alert.clone()));
         }
         let mut sent = Vec::new();

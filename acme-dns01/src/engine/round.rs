@@ -1,6 +1,6 @@
 //! A round: all due actions of one certificate, under its lock.
 
-use super::holding::{HOLD_PAUSE, needs_provider};
+use super::holding::{HOLD_PAUSE, decides};
 use super::inspect::inspect;
 use super::issuer::Issuer;
 use super::{Certificate, Engine, EngineEvent, HeldBack};
@@ -77,15 +77,13 @@ impl RoundOutcome {
 }
 
 /// The run of one certificate's machine under the certificate's lock. `issued` is `true` once a certificate was
-/// installed, `unwritten` counts consecutive failures to write the journal, and `held` is the provider that is not ready
-/// and that the certificate may need.
+/// installed, and `unwritten` counts consecutive failures to write the journal.
 pub(super) struct Round<'e> {
     engine: &'e Engine,
     certificate: &'e Certificate,
     lock: Lock,
     issued: bool,
     unwritten: u32,
-    held: Option<HeldBack>,
 }
 
 impl<'e> Round<'e> {
@@ -129,7 +127,6 @@ impl<'e> Round<'e> {
         force: bool,
     ) -> Result<RoundOutcome, StoreError> {
         let id = &certificate.spec.id;
-        let held = engine.look_at_holding(certificate).await;
         let Some(lock) = engine.store.lock(id).await? else { return Ok(RoundOutcome::Locked) };
         *engine.ledger.lock().await = engine.store.ledger().await?;
         let records = engine.store.journal(id).await?;
@@ -143,8 +140,12 @@ impl<'e> Round<'e> {
         if force {
             machine.force();
         }
-        let mut round = Self { engine, certificate, lock, issued: false, unwritten: 0, held };
+        let mut round = Self { engine, certificate, lock, issued: false, unwritten: 0 };
         let outcome = round.drive(&mut machine).await;
+        // A certificate that is not due any more is not held back.
+        if outcome.is_ok() && machine.rests() {
+            engine.record_holding(id, None).await;
+        }
         if outcome.is_err() || machine.state().undeployed || machine.state().attempt.is_some() {
             engine.deployer.forget(id);
         }
@@ -175,13 +176,14 @@ impl<'e> Round<'e> {
                 }
                 continue;
             }
-            if let Some(held) = self.held.as_ref().filter(|_| needs_provider(&action)) {
-                let until = now().after(HOLD_PAUSE);
-                return Ok(RoundOutcome::HeldBack { until, held: held.clone() });
-            }
             if self.engine.is_stopping() && !matches!(action, Action::Journal(_)) {
                 // Every completed action is recorded; the next start continues from there.
                 return Ok(RoundOutcome::failed(now(), ErrorKind::Transient, "told to stop"));
+            }
+            if decides(&action, machine.state().attempt.as_ref())
+                && let Some(held) = self.engine.look_at_holding(self.certificate).await
+            {
+                return Ok(RoundOutcome::HeldBack { until: now().after(HOLD_PAUSE), held });
             }
             let record = match &action {
                 Action::Journal(record) => Some(record.clone()),

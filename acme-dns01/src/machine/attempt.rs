@@ -32,6 +32,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Returns `true` if every name was validated, so that the attempt is completed without a DNS provider.
+    #[must_use]
+    pub const fn is_validated(&self) -> bool {
+        self.finalizing || self.issued.is_some()
+    }
+
     /// Returns `true` if an order was placed, but no certificate issued.
     pub(super) const fn is_in_vain(&self) -> bool {
         self.order.is_some() && self.issued.is_none()

@@ -281,11 +281,21 @@ pub enum Alert {
     },
     /// The certificate was renewed after failed attempts.
     Recovered,
+    /// The certificate is due, and nothing is ordered for it, since a DNS provider that it may need is not ready.
+    HeldBack {
+        /// The provider, and the reason.
+        why: String,
+    },
+    /// The certificate is not held back any more, after an alert that it is.
+    Released {
+        /// Configured name of the provider that was waited for.
+        provider: String,
+    },
 }
 
 impl Alert {
     /// Returns the stable, machine-readable name: `failing`, `expiring`, `rolled_back`, `undeployed`, `leftover`,
-    /// `account_forgotten`, `clock` or `recovered`.
+    /// `account_forgotten`, `clock`, `recovered`, `held_back` or `released`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -297,6 +307,8 @@ impl Alert {
             Self::AccountForgotten { .. } => "account_forgotten",
             Self::Clock { .. } => "clock",
             Self::Recovered => "recovered",
+            Self::HeldBack { .. } => "held_back",
+            Self::Released { .. } => "released",
         }
     }
 }
@@ -321,6 +333,10 @@ impl std::fmt::Display for Alert {
             }
             Self::Clock { ahead } => write!(f, "this machine's clock is {} s behind the CA's", -ahead),
             Self::Recovered => f.write_str("renewed after failures"),
+            Self::HeldBack { why } => write!(f, "the certificate is due, and held back: {why}"),
+            Self::Released { provider } => {
+                write!(f, "no longer held back: the provider {provider} is ready, or not needed any more")
+            }
         }
     }
 }

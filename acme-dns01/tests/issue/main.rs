@@ -6,6 +6,7 @@ mod faults_disk;
 mod faults_dns;
 mod faults_kill;
 mod features;
+mod held_back;
 mod kill;
 mod lab;
 mod providers;

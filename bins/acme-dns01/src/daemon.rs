@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::load::{ActiveSetup, load};
 use crate::metrics;
 use crate::reload::{Credentials, Effect, Reloads};
+use acme_dns01::provider::Readiness;
 use cli_support::finding::Findings;
 use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure};
@@ -34,12 +35,16 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
 /// Reads the configuration again, for a daemon that has `current` in use.
 ///
 /// # Errors
-/// Returns the failure of [`load`], and one for secrets of DNS providers that cannot be read and were readable before, or
-/// are not in use yet: the old configuration has better ones.
-fn load_again(args: &Args, current: &ActiveSetup) -> Result<ActiveSetup, Failure> {
+/// Returns the failure of [`load`], and one for secrets of DNS providers that cannot be read while the provider of the same
+/// name in use is ready, or there is none: the old configuration has better ones.
+async fn load_again(args: &Args, current: &ActiveSetup) -> Result<ActiveSetup, Failure> {
     let next = load(args)?;
-    let news = next.late.iter().filter(|(name, _)| !current.late.contains_key(*name));
-    let news: Vec<_> = news.map(|(_, fault)| fault.clone()).collect();
+    let mut news = Vec::new();
+    for (name, fault) in &next.late {
+        if !matches!(current.engine.readiness(name).await, Some(Readiness::NotReady { .. })) {
+            news.push(fault.clone());
+        }
+    }
     if news.is_empty() { Ok(next) } else { Err(Findings::new(news).into()) }
 }
 
@@ -71,7 +76,7 @@ pub(crate) async fn run(
     let mut reloads = Reloads::begin();
     loop {
         tokio::select! {
-            _ = hangup.recv() => match load_again(args, &current) {
+            _ = hangup.recv() => match load_again(args, &current).await {
                 Ok(next) => {
                     end(&current, running).await;
                     let waiting = credentials.unchanged(&next.given);

@@ -68,15 +68,20 @@ fn become_account(account: &Account) -> std::io::Result<()> {
 }
 
 /// Makes the environment that of the account, as systemd does for a unit: programs that are run must not look for their
-/// files in the home of root. The process must not have started a thread yet.
+/// files in the home of root. An account without a name has neither `USER` nor `LOGNAME`. The process must not have started
+/// a thread yet.
 #[expect(unsafe_code, reason = "the environment may be changed without other threads only")]
 fn describe_account(account: &Account) {
-    let home = account.home();
+    let (home, login) = (account.home(), account.login());
     // SAFETY: this process has no other thread, as the caller guarantees.
     unsafe {
         std::env::set_var("HOME", &home);
-        std::env::set_var("USER", &account.name);
-        std::env::set_var("LOGNAME", &account.name);
+        for variable in ["USER", "LOGNAME"] {
+            match &login {
+                Some(name) => std::env::set_var(variable, name),
+                None => std::env::remove_var(variable),
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! DNS providers whose secrets cannot be read yet. Secrets in files may be provided later, such as by a mount or another
 //! service.
 
+use crate::blocking::{BlockingError, BlockingValue};
 use crate::error::BuildError;
 use crate::providers::provider;
 use crate::settings::ProviderSettings;
@@ -10,7 +11,11 @@ use async_trait::async_trait;
 use cli_support::outcome::chain;
 use cli_support::secret::Reference;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time limit for reading the secrets of a provider, after which it is not ready: the file system does not answer.
+const READ_WITHIN: Duration = Duration::from_secs(2);
 
 /// Secrets of DNS providers without which an engine is built all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub(crate) struct LateProvider {
     written: ProviderSettings,
     http: Http,
     /// The provider, once it was built.
-    built: OnceLock<Arc<dyn Provider>>,
+    built: BlockingValue<Arc<dyn Provider>>,
 }
 
 impl fmt::Debug for LateProvider {
@@ -60,27 +65,32 @@ impl LateProvider {
     /// Creates the provider of this name and these settings. Nothing is read.
     pub(crate) fn new(name: &str, written: &ProviderSettings, http: &Http) -> Self {
         let (name, written, http) = (name.to_owned(), written.clone(), http.clone());
-        Self { name, written, http, built: OnceLock::new() }
+        Self { name, written, http, built: BlockingValue::new() }
     }
 
     /// Returns the provider. Reads its secrets and builds it unless that has succeeded before.
     ///
     /// # Errors
-    /// Returns a [`BuildError`] if a secret cannot be read or is not valid.
-    fn build(&self) -> Result<&Arc<dyn Provider>, BuildError> {
-        if let Some(built) = self.built.get() {
-            return Ok(built);
-        }
-        let built = provider(&self.name, &self.written, &self.http)?;
-        Ok(self.built.get_or_init(|| built))
+    /// Returns a description with the key of the secret that cannot be read or is not valid, or of a file system that
+    /// does not answer within [`READ_WITHIN`].
+    async fn build(&self) -> Result<Arc<dyn Provider>, String> {
+        let (name, written, http) = (self.name.clone(), self.written.clone(), self.http.clone());
+        let build = move || provider(&name, &written, &http).map_err(|why| chain(&why));
+        self.built.get(READ_WITHIN, build).await.map_err(|error| match error {
+            BlockingError::Failed(why) => why,
+            BlockingError::TimedOut => {
+                let (name, seconds) = (&self.name, READ_WITHIN.as_secs());
+                format!("provider.{name}: the file system of its secrets does not answer within {seconds} s")
+            }
+        })
     }
 
     /// Returns the provider like [`build`](Self::build), for a call.
     ///
     /// # Errors
     /// Returns a transient error if a secret cannot be read or is not valid.
-    fn get(&self) -> Result<&Arc<dyn Provider>, ProviderError> {
-        self.build().map_err(|why| ProviderError::transient(&self.name, chain(&why)))
+    async fn get(&self) -> Result<Arc<dyn Provider>, ProviderError> {
+        self.build().await.map_err(|why| ProviderError::transient(&self.name, why))
     }
 }
 
@@ -103,18 +113,18 @@ fn reach(written: &ProviderSettings) -> Reach {
 #[async_trait]
 impl Provider for LateProvider {
     async fn readiness(&self) -> Readiness {
-        match self.build() {
+        match self.build().await {
             Ok(built) => built.readiness().await,
-            Err(why) => Readiness::NotReady { reach: reach(&self.written), reason: chain(&why) },
+            Err(reason) => Readiness::NotReady { reach: reach(&self.written), reason },
         }
     }
 
     async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
-        self.get()?.zone(name, apex).await
+        self.get().await?.zone(name, apex).await
     }
 
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
-        self.get()?.add(zone, name, value).await
+        self.get().await?.add(zone, name, value).await
     }
 
     async fn remove(
@@ -124,18 +134,18 @@ impl Provider for LateProvider {
         value: &str,
         id: Option<&str>,
     ) -> Result<(), ProviderError> {
-        self.get()?.remove(zone, name, value, id).await
+        self.get().await?.remove(zone, name, value, id).await
     }
 
     async fn check(&self) -> Result<Vec<String>, ProviderError> {
-        self.get()?.check().await
+        self.get().await?.check().await
     }
 
     async fn probe(&self, zone: &str, name: &str) -> Result<Option<String>, ProviderError> {
-        self.get()?.probe(zone, name).await
+        self.get().await?.probe(zone, name).await
     }
 
     async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
-        self.get()?.trial(zone, name, value).await
+        self.get().await?.trial(zone, name, value).await
     }
 }

@@ -3,6 +3,7 @@
 //! There are two stages: [`Settings`] is the file as written, with references to secrets; [`Settings::build`] reads the
 //! secrets and creates an engine with its certificates.
 
+mod blocking;
 mod build;
 mod certificates;
 mod error;

@@ -60,7 +60,9 @@ pub(crate) async fn list(engine: &Engine, certificates: &[Certificate], now: Tim
         let info = status.stored.info();
         let usable = status.condition.is_usable() || status.condition == Condition::Staging;
         let left = info.filter(|_| usable).map(|info| info.not_after.since(now));
-        let held = engine.held_back(certificate).await;
+        let attempt = state.attempt.as_ref();
+        let needs_provider = attempt.map_or(status.due.at <= now, |attempt| !attempt.is_validated());
+        let held = if needs_provider { engine.held_back(certificate).await } else { None };
         let (activity, detail) = activity(&status, held.as_ref());
         let mut why = status.due.reason.to_string();
         if let Some(detail) = &detail {

@@ -7,6 +7,7 @@ use acme_dns01::provider::{
     AcmeDns, Cloudflare, CloudflareAuth, DnsUpdateService, Exec, Provider, Rfc2136, ServiceError,
     TsigAlgorithm,
 };
+use secrecy::SecretSlice;
 use std::sync::Arc;
 
 /// Creates the DNS provider with this name from its settings, and reads its secrets.
@@ -55,8 +56,8 @@ pub(crate) fn provider(
             match (key_name, secret) {
                 (Some(owner), Some(secret)) => {
                     let secret = decode_secret(&key("key"), secret)?;
-                    made =
-                        made.tsig(owner, algorithm, &secret).map_err(|why| value_error(key("key"), why))?;
+                    let signed = made.tsig(owner, algorithm, &secret);
+                    made = signed.map_err(|why| value_error(key("key_name"), why))?;
                 }
                 (None, None) => {}
                 _ => {
@@ -105,9 +106,9 @@ fn service_part(why: &ServiceError, token: bool) -> String {
 }
 
 /// Returns the error of a provider whose keys do not go together, found without secrets: Cloudflare without exactly one
-/// of token, and email with key; RFC 2136 with an unknown algorithm, or only one of key name and key; a service of
-/// dns-update that is not known, takes other credentials or another base, or has its token twice. `None` for others and
-/// without an error.
+/// of token, and email with key; RFC 2136 with an unknown algorithm, a key name that is no domain name, or only one of key
+/// name and key; a service of dns-update that is not known, takes other credentials or another base, or has its token
+/// twice. `None` for others and without an error.
 pub(crate) fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
     let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
     match written {
@@ -115,9 +116,17 @@ pub(crate) fn provider_fault(name: &str, written: &ProviderSettings) -> Option<B
             (Some(_), None, None) | (None, Some(_), Some(_)) => None,
             _ => fault("token", "is missing: write a token, or email and key, not both"),
         },
-        ProviderSettings::Rfc2136 { algorithm, key_name, key, .. } => {
-            if let Err(why) = tsig_algorithm(algorithm) {
-                return fault("algorithm", &why);
+        ProviderSettings::Rfc2136 { server, algorithm, key_name, key, .. } => {
+            let algorithm = match tsig_algorithm(algorithm) {
+                Ok(algorithm) => algorithm,
+                Err(why) => return fault("algorithm", &why),
+            };
+            // Any secret shows whether the name can be used.
+            let any: SecretSlice<u8> = vec![0; 32].into();
+            if let Some(owner) = key_name
+                && let Err(why) = Rfc2136::new(*server).tsig(owner, algorithm, &any)
+            {
+                return fault("key_name", &why.to_string());
             }
             match key_name.is_some() == key.is_some() {
                 true => None,

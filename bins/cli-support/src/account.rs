@@ -42,6 +42,11 @@ impl Account {
         home.filter(|home| home.starts_with('/')).unwrap_or("/").into()
     }
 
+    /// Returns the login name of the account, which `id -un` prints. `None` if it has none, or `id` cannot be run.
+    pub fn login(&self) -> Option<String> {
+        output("-un", &self.uid.to_string()).filter(|name| !name.is_empty())
+    }
+
     /// Looks up the account as which a systemd service runs, from the property `User` that `systemctl show` prints.
     /// `None` if `systemctl` cannot be run, the service does not exist or sets no user, or the user does not exist or
     /// is root.
@@ -136,7 +141,11 @@ mod tests {
         mode(folder.path(), 0o700);
         assert!(!readable(&stranger), "the folder keeps it out");
         let root = Account::by_name("root").expect("every machine has it");
-        assert_eq!((root.uid, root.home()), (0, PathBuf::from("/root")));
-        assert_eq!(stranger.home(), Path::new("/"));
+        let line = Command::new("getent").args(["passwd", "root"]).output().expect("getent");
+        let line = String::from_utf8(line.stdout).expect("text");
+        let home = line.trim_end().split(':').nth(5).expect("a home");
+        assert_eq!((root.uid, root.home()), (0, PathBuf::from(home)));
+        assert_eq!(root.login().as_deref(), Some("root"));
+        assert_eq!((stranger.home(), stranger.login()), (PathBuf::from("/"), None));
     }
 }

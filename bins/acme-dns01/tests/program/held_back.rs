@@ -82,6 +82,13 @@ fn only_what_may_need_the_provider_waits_for_its_secret() {
         "{text}"
     );
     lab.run(&["check", "--dry"]).ends(0);
+    // A reload without the file must not take the provider away that works by now.
+    std::fs::remove_file(lab.path("tsig-later")).expect("a file");
+    daemon.signal("HUP");
+    let said = daemon.says("still keeps what it kept");
+    assert!(said.contains("provider.later.key"), "{said}");
+    // What is not due needs no provider.
+    assert_eq!(activities(&lab), ["idle", "idle"]);
 }
 
 #[test]
@@ -107,10 +114,11 @@ fn a_provider_of_any_zone_holds_back_what_no_other_has() {
 #[test]
 fn an_order_under_way_waits_and_goes_on() {
     let lab = Lab::start();
-    configure(&lab, "zone = \"later.test\"", "www.later.test", "settle = 3");
+    configure(&lab, "zone = \"later.test\"", "www.later.test", "settle = 60");
     let text = std::fs::read_to_string(lab.path("acme.toml")).expect("a file");
-    let text = text.replace("settle = 0\nsettle = 3", "settle = 3");
-    std::fs::write(lab.path("acme.toml"), text).expect("a file");
+    let slow = text.replace("settle = 0\nsettle = 60", "settle = 60");
+    assert_ne!(slow, text);
+    std::fs::write(lab.path("acme.toml"), &slow).expect("a file");
     lab.secret("tsig-later", TSIG_SECRET);
     let mut daemon = lab.spawn(&["run"]);
     daemon.says("late: TXT _acme-challenge.www.later.test at later");
@@ -118,6 +126,7 @@ fn an_order_under_way_waits_and_goes_on() {
     assert!(daemon.ended().success());
     let before = orders(&lab);
     std::fs::remove_file(lab.path("tsig-later")).expect("a file");
+    std::fs::write(lab.path("acme.toml"), slow.replace("settle = 60", "settle = 0")).expect("a file");
     let mut daemon = lab.spawn(&["run"]);
     daemon.says("late: held back");
     let listed = lab.run(&["list", "--json"]).ends(0).json();
@@ -145,6 +154,17 @@ fn what_cannot_come_later_is_an_error_at_the_start() {
             assert!(ran.err.contains("provider.later.key") && ran.err.contains(words), "{}", ran.err);
         }
     }
+    // A name that cannot be used is at fault itself, with its secret or without.
+    let name = format!("key_name = \"{TSIG_NAME}\"\nkey = \"{file}\"");
+    assert!(text.contains(&name), "{text}");
+    let wrong = text.replace(&name, &format!("key_name = \"a..b\"\nkey = \"{file}\""));
+    std::fs::write(lab.path("acme.toml"), wrong).expect("a file");
+    for _ in 0..2 {
+        let ran = lab.run(&["once"]).ends(2);
+        assert!(ran.err.contains("provider.later.key_name"), "{}", ran.err);
+        lab.secret("tsig-later", TSIG_SECRET);
+    }
+    std::fs::remove_file(lab.path("tsig-later")).expect("a file");
     // Neither does another kind of fault wait.
     std::fs::write(lab.path("acme.toml"), text.replace(&file, "file:tsig")).expect("a file");
     lab.run(&["once"]).ends(2);

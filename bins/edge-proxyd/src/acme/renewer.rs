@@ -35,17 +35,6 @@ impl CertificateRenewer {
             let line = format_args!("acme: {id}: {event}");
             if event.needs_attention() { journal::warning(line) } else { journal::info(line) }
         }));
-        for error in setup.late.values() {
-            journal::error(format_args!(
-                "[acme] {}: certificates that may need this provider are not renewed until then; others are",
-                chain(error)
-            ));
-        }
-        for group in &setup.unknown_groups {
-            journal::warning(format_args!(
-                "acme: there is no group `{group}`: files keep the group of the account"
-            ));
-        }
         let mut faults = Vec::new();
         for certificate in &setup.certificates {
             if let Err(why) = engine.begin(certificate).await {
@@ -59,6 +48,18 @@ impl CertificateRenewer {
             return Err(why);
         }
         faults.iter().for_each(journal::error);
+        // Once: a preparation that fails is repeated, and its error is logged by the caller.
+        for error in setup.late.values() {
+            journal::error(format_args!(
+                "[acme] {}: certificates that may need this provider are not renewed until then; others are",
+                chain(error)
+            ));
+        }
+        for group in &setup.unknown_groups {
+            journal::warning(format_args!(
+                "acme: there is no group `{group}`: files keep the group of the account"
+            ));
+        }
         Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
     }
 

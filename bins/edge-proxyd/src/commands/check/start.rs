@@ -139,7 +139,8 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
 }
 
 /// Tries to read the secrets of `[acme]`, and adds a warning for each that cannot be read: the program starts without,
-/// but renews nothing, or nothing that may need the DNS provider whose secret it is. A missing `$CREDENTIALS_DIRECTORY` is no fault.
+/// but renews nothing, or nothing that may need the DNS provider whose secret it is. A missing `$CREDENTIALS_DIRECTORY`
+/// is no fault.
 fn renewal_secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     let faults = settings.acme.iter().flat_map(|acme| acme.settings.unreadable_secrets());
     for fault in faults {
