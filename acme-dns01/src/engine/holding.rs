@@ -97,6 +97,7 @@ impl Engine {
     }
 
     /// Looks whether a certificate that is due is held back, and records it as [`record_holding`](Self::record_holding).
+    /// `None` if it is not held back.
     pub(super) async fn look_at_holding(&self, certificate: &Certificate) -> Option<HeldBack> {
         let found = self.held_back(certificate).await;
         self.record_holding(&certificate.spec.id, found.as_ref()).await;

@@ -225,7 +225,7 @@ impl<'a> Planner<'a> {
 struct Checkpoint {
     /// Number of steps.
     steps: usize,
-    /// The roles.
+    /// The roles whose memberships are planned.
     roles: Vec<Name>,
     /// All memberships in these roles.
     memberships: Vec<(MembershipKey, MembershipOptions)>,
