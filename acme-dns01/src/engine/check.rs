@@ -177,8 +177,8 @@ impl<'e> Checker<'e> {
 
     /// Checks the store's files of a certificate, and the condition of the pair in place. A missing, staging or
     /// placeholder certificate, and one whose names, key type, profile or issuer differ from the configuration, is
-    /// fine. Another pair that clients accept, and one that a CA has not issued, is a warning, since the next run replaces
-    /// it. A pair that is expired, revoked, damaged, incomplete or lost is a fault.
+    /// fine. Another pair that clients accept, and one that a CA has not issued, is a warning, since the next run
+    /// replaces it. A pair that is expired, revoked, damaged, incomplete or lost is a fault.
     async fn files(&self, certificate: &Certificate) -> Vec<Finding> {
         let id = &certificate.spec.id;
         let about = format!("{id}: files");

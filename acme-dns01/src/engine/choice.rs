@@ -79,8 +79,8 @@ fn potential(reach: &Reach, target: &Target, mode: LookupMode) -> u8 {
 /// Chooses the provider for a target. `answers` are those of the providers in the order of configuration.
 ///
 /// The match of the highest [`rank`] is chosen, the first of several. A provider that is not ready is waited for if it
-/// could have a higher rank of at least [`MIN_RANK`]: the first of those with the highest. A match of [`MIN_RANK`] is not
-/// used while another provider has a transient error, since that one may have the zone. Of several errors the first
+/// could have a higher rank of at least [`MIN_RANK`]: the first of those with the highest. A match of [`MIN_RANK`] is
+/// not used while another provider has a transient error, since that one may have the zone. Of several errors the first
 /// transient one is returned, or else the last.
 pub(super) fn choose(target: &Target, mode: LookupMode, answers: &[ProviderAnswer]) -> Choice {
     let mut best: Option<(u8, usize, &ZoneMatch)> = None;
@@ -200,7 +200,8 @@ mod tests {
         }
 
         /// Exactly those certificates are held back that the provider could serve better than every other: if it is not
-        /// waited for, no answer of it would lead to a better match, and if it is, one of its answers makes it the choice.
+        /// waited for, no answer of it would lead to a better match, and if it is, one of its answers makes it the
+        /// choice.
         #[test]
         fn only_a_provider_that_may_be_needed_is_waited_for(
             others in prop::collection::vec(ready(), 0..4), reach in reach(), at in 0_usize..4, delegated: bool,

@@ -82,10 +82,11 @@ impl Locator {
     }
 
     /// Returns the provider for which a certificate with these challenge names is held back: one that is not ready, and
-    /// that has the zone of a name as far as is known, or may have it while no other provider has. Any that is not ready
-    /// may have the zone of a name for which the DNS does not answer. `allowed` are the names of the providers that may be
-    /// used; all if empty. `None` if every name can do without the providers that are not ready, and for names without a
-    /// zone. The DNS and the services are asked only if a provider is not ready, for [`MAX_CONCURRENT`] names at a time.
+    /// that has the zone of a name as far as is known, or may have it while no other provider has. Any that is not
+    /// ready may have the zone of a name for which the DNS does not answer. `allowed` are the names of the providers
+    /// that may be used; all if empty. `None` if every name can do without the providers that are not ready, and for
+    /// names without a zone. The DNS and the services are asked only if a provider is not ready, for [`MAX_CONCURRENT`]
+    /// names at a time.
     pub(super) async fn held_back(&self, names: &BTreeSet<String>, allowed: &[String]) -> Option<HeldBack> {
         let mut late = None;
         for (name, provider) in self.allowed(allowed) {
@@ -122,13 +123,13 @@ impl Locator {
     }
 
     /// Finds zone and provider of a challenge's TXT record. The zone is that of the DNS, after CNAME records. The
-    /// provider is that of [`choose`]. `allowed` are the names of the providers to ask; all if empty. Providers are asked
-    /// concurrently. The returned record has neither value nor id, and is not published.
+    /// provider is that of [`choose`]. `allowed` are the names of the providers to ask; all if empty. Providers are
+    /// asked concurrently. The returned record has neither value nor id, and is not published.
     ///
     /// # Errors
-    /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone; a
-    /// transient error for other DNS errors, and if a provider that may be needed is not ready; and, without a match that
-    /// may be used, the first transient error of a provider, or else the last permanent one.
+    /// Returns a local error for a CNAME loop, without a zone, for an unsupported name, or if no provider has the zone;
+    /// a transient error for other DNS errors, and if a provider that may be needed is not ready; and, without a match
+    /// that may be used, the first transient error of a provider, or else the last permanent one.
     pub(super) async fn locate(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, AcmeError> {
         self.find(name, allowed).await.map_err(AcmeError::from)
     }
@@ -136,8 +137,8 @@ impl Locator {
     /// Does the work of [`locate`](Self::locate).
     ///
     /// # Errors
-    /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for a
-    /// transient error of the DNS, and [`LocateError::Failed`] for every other error.
+    /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for
+    /// a transient error of the DNS, and [`LocateError::Failed`] for every other error.
     async fn find(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, LocateError> {
         let failed = |kind, why: String| Err(LocateError::Failed(AcmeError::new(kind, why)));
         let target = match self.dns.target(name).await {

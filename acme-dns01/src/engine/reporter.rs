@@ -102,7 +102,8 @@ impl Reporter {
 
     /// Counts an alert, reports it as an event, and sends it to every sink concurrently. [`Alert::Failing`],
     /// [`Alert::Undeployed`] and [`Alert::RolledBack`] are no events, since their journal records are, and neither is
-    /// [`Alert::Released`], which has an event of its own. A failed delivery is counted and reported as lost, and not repeated.
+    /// [`Alert::Released`], which has an event of its own. A failed delivery is counted and reported as lost, and not
+    /// repeated.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
         // There is an event with the same text, most of them of a journal record.

@@ -35,8 +35,8 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
 /// Reads the configuration again, for a daemon that has `current` in use.
 ///
 /// # Errors
-/// Returns the failure of [`load`], and one for secrets of DNS providers that cannot be read while the provider of the same
-/// name in use is ready, or there is none: the old configuration has better ones.
+/// Returns the failure of [`load`], and one for secrets of DNS providers that cannot be read while the provider of the
+/// same name in use is ready, or there is none: the old configuration has better ones.
 async fn load_again(args: &Args, current: &ActiveSetup) -> Result<ActiveSetup, Failure> {
     let next = load(args)?;
     let mut news = Vec::new();

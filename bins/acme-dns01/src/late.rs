@@ -1,5 +1,5 @@
-//! DNS providers whose secrets cannot be read yet. Secrets in files may be provided later, such as by a mount or another
-//! service.
+//! DNS providers whose secrets cannot be read yet. Secrets in files may be provided later, such as by a mount or
+//! another service.
 
 use crate::blocking::{BlockingError, BlockingValue};
 use crate::error::BuildError;
@@ -29,7 +29,8 @@ pub enum LateSecrets {
 }
 
 impl LateSecrets {
-    /// Returns `true` if an error is about a secret of the provider with this name and these settings that may be missing.
+    /// Returns `true` if an error is about a secret of the provider with this name and these settings that may be
+    /// missing.
     pub(crate) fn cover(self, error: &BuildError, name: &str, written: &ProviderSettings) -> bool {
         let (BuildError::Value { key, .. } | BuildError::Secret { key, .. }) = error else { return false };
         written.secrets(name).iter().any(|(known, reference)| known == key && self.includes(reference))
@@ -94,8 +95,8 @@ impl LateProvider {
     }
 }
 
-/// Returns the names that a provider may have a zone for, by its settings. Pinned zones of Cloudflare are no limit, since
-/// others are looked up.
+/// Returns the names that a provider may have a zone for, by its settings. Pinned zones of Cloudflare are no limit,
+/// since others are looked up.
 fn reach(written: &ProviderSettings) -> Reach {
     match written {
         ProviderSettings::AcmeDns { full_domain, .. } => {

@@ -7,8 +7,8 @@ use cli_support::outcome::{Done, chain};
 use cli_support::table::Table;
 use serde_json::{Value, json};
 
-/// Returns the activity code of a certificate (`reload_failed`, `held_back`, `paused`, `order_under_way` or `idle`), and a
-/// description unless it is idle. `held` is the provider that is waited for.
+/// Returns the activity code of a certificate (`reload_failed`, `held_back`, `paused`, `order_under_way` or `idle`),
+/// and a description unless it is idle. `held` is the provider that is waited for.
 fn activity(status: &CertificateStatus, held: Option<&HeldBack>) -> (&'static str, Option<String>) {
     let state = &status.state;
     if let Some(error) = &state.deploy_error {

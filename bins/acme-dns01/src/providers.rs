@@ -106,9 +106,9 @@ fn service_part(why: &ServiceError, token: bool) -> String {
 }
 
 /// Returns the error of a provider whose keys do not go together, found without secrets: Cloudflare without exactly one
-/// of token, and email with key; RFC 2136 with an unknown algorithm, a key name that is no domain name, or only one of key
-/// name and key; a service of dns-update that is not known, takes other credentials or another base, or has its token
-/// twice. `None` for others and without an error.
+/// of token, and email with key; RFC 2136 with an unknown algorithm, a key name that is no domain name, or only one of
+/// key name and key; a service of dns-update that is not known, takes other credentials or another base, or has its
+/// token twice. `None` for others and without an error.
 pub(crate) fn provider_fault(name: &str, written: &ProviderSettings) -> Option<BuildError> {
     let fault = |part: &str, why: &str| Some(value_error(format!("provider.{name}.{part}"), why));
     match written {

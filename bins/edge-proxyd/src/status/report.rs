@@ -164,8 +164,8 @@ impl SiteStatus {
 }
 
 impl Report {
-    /// Builds a report from the metrics and the configuration of a proxy, without certificates that are held back. Sites of
-    /// the metrics that are not in the configuration have no hosts.
+    /// Builds a report from the metrics and the configuration of a proxy, without certificates that are held back.
+    /// Sites of the metrics that are not in the configuration have no hosts.
     pub(super) fn new(
         metrics: &Metrics,
         config: &Config,
