@@ -43,9 +43,9 @@ impl Holding {
     }
 }
 
-/// Returns `true` for an action before which is decided whether the certificate is held back: the first one of an attempt,
-/// and each later one that an order, or a failure for want of a provider, would follow. An attempt whose order was
-/// validated is completed without a provider.
+/// Returns `true` for an action before which is decided whether the certificate is held back: the first one of an
+/// attempt, and each later one that an order, or a failure for want of a provider, would follow. An attempt whose order
+/// was validated is completed without a provider.
 pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
     let decides = matches!(
         action,
@@ -55,19 +55,19 @@ pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
 }
 
 impl Engine {
-    /// Returns the provider for which a certificate is held back now: one that is not ready, and that has the zone of one
-    /// of the certificate's names as far as is known, or may have it while no other provider has, or while the DNS does not
-    /// answer. Nothing is ordered for the certificate meanwhile. `None` if no provider is waited for. Whether the
-    /// certificate is due is not considered. Looks at the credentials anew; the DNS and the services are asked only if a
-    /// provider is not ready.
+    /// Returns the provider for which a certificate is held back now: one that is not ready, and that has the zone of
+    /// one of the certificate's names as far as is known, or may have it while no other provider has, or while the DNS
+    /// does not answer. Nothing is ordered for the certificate meanwhile. `None` if no provider is waited for. Whether
+    /// the certificate is due is not considered. Looks at the credentials anew; the DNS and the services are asked only
+    /// if a provider is not ready.
     pub async fn held_back(&self, certificate: &Certificate) -> Option<HeldBack> {
         let spec = &certificate.spec;
         let names = spec.names.iter().map(crate::name::Name::challenge).collect();
         self.locator.held_back(&names, &spec.providers).await
     }
 
-    /// Returns the readiness of the DNS provider with this configured name, by its credentials of now. `None` if there is no
-    /// such provider.
+    /// Returns the readiness of the DNS provider with this configured name, by its credentials of now. `None` if there
+    /// is no such provider.
     pub async fn readiness(&self, provider: &str) -> Option<Readiness> {
         Some(self.locator.provider(provider)?.readiness().await)
     }
@@ -78,8 +78,8 @@ impl Engine {
         self.reporter.holdings().iter().map(|(id, holding)| (id.clone(), holding.held.clone())).collect()
     }
 
-    /// Sleeps for `pause`, or until the engine is stopped. If the certificate was held back in its last round, sleeps for
-    /// [`HOLD_PAUSE`] at most, and until the provider that it waits for is ready.
+    /// Sleeps for `pause`, or until the engine is stopped. If the certificate was held back in its last round, sleeps
+    /// for [`HOLD_PAUSE`] at most, and until the provider that it waits for is ready.
     pub(super) async fn sleep_or_release(&self, id: &str, pause: Duration) {
         let awaited = self.reporter.holdings().get(id).map(|holding| holding.held.provider.clone());
         let Some(provider) = awaited.and_then(|name| self.locator.provider(&name).cloned()) else {
@@ -96,17 +96,17 @@ impl Engine {
         }
     }
 
-    /// Looks whether a certificate that is due is held back, and records it as [`record_holding`](Self::record_holding).
-    /// `None` if it is not held back.
+    /// Looks whether a certificate that is due is held back, and records it as
+    /// [`record_holding`](Self::record_holding). `None` if it is not held back.
     pub(super) async fn look_at_holding(&self, certificate: &Certificate) -> Option<HeldBack> {
         let found = self.held_back(certificate).await;
         self.record_holding(&certificate.spec.id, found.as_ref()).await;
         found
     }
 
-    /// Records the provider for which a certificate is held back for [`holdings`](Self::holdings), or with `None` that it
-    /// is not. Reports an event when that begins, ends or has another reason, and an alert after ten minutes, then once a
-    /// day, and when it ends after an alert.
+    /// Records the provider for which a certificate is held back for [`holdings`](Self::holdings), or with `None` that
+    /// it is not. Reports an event when that begins, ends or has another reason, and an alert after ten minutes, then
+    /// once a day, and when it ends after an alert.
     pub(super) async fn record_holding(&self, id: &str, found: Option<&HeldBack>) {
         let (event, alert) = {
             let mut all = self.reporter.holdings();
