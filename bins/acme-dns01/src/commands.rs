@@ -304,7 +304,8 @@ async fn check(
         // Its secret may be there by now, and the service refuse it.
         setup.late.get(name).filter(|fault| found.message.contains(&fault.message)).cloned()
     };
-    let done = print_findings(&findings, as_json, placed);
+    let done = outcome(&findings);
+    print_findings(&findings, as_json, placed, done);
     if !as_json && done == Done::Fine {
         println!("{}", ok("configuration", &counted(findings.len(), "check")));
     }
@@ -324,19 +325,32 @@ fn in_family(found: &Finding) -> finding::Finding {
 
 /// Prints findings, as lines or JSON. Returns [`Done::Differences`] if one of them is not fine.
 pub(crate) fn findings(findings: &[Finding], as_json: bool) -> Done {
-    match print_findings(findings, as_json, |_| None) {
+    let done = match outcome(findings) {
         Done::Unusable => Done::Differences,
         done => done,
+    };
+    print_findings(findings, as_json, |_| None, done);
+    done
+}
+
+/// Returns [`Done::Unusable`] if a finding is an error, [`Done::Differences`] if there are only warnings, and
+/// [`Done::Fine`] if every finding is fine.
+fn outcome(findings: &[Finding]) -> Done {
+    match findings.iter().filter(|found| !found.fine).map(|found| found.warning).min() {
+        None => Done::Fine,
+        Some(true) => Done::Differences,
+        Some(false) => Done::Unusable,
     }
 }
 
-/// Prints findings, as lines or JSON, those for which `placed` returns a finding in a file as that. Returns
-/// [`Done::Unusable`] if one of them is an error, and [`Done::Differences`] if there are only warnings.
+/// Prints findings, as lines or JSON, those for which `placed` returns a finding in a file as that. If `done` is
+/// [`Done::Unusable`], the JSON document has `error` and `code` too, as every failure of the family.
 fn print_findings(
     findings: &[Finding],
     as_json: bool,
     placed: impl Fn(&Finding) -> Option<finding::Finding>,
-) -> Done {
+    done: Done,
+) {
     let in_family = |found: &Finding| placed(found).unwrap_or_else(|| in_family(found));
     if as_json {
         let lines: Vec<Value> = findings
@@ -348,7 +362,13 @@ fn print_findings(
                 value
             })
             .collect();
-        println!("{}", json!({"findings": lines}));
+        let mut document = json!({"findings": lines});
+        if done == Done::Unusable {
+            let failed = findings.iter().filter(|found| !found.fine && !found.warning).count();
+            document["error"] = json!(format!("{failed} of {} failed", counted(findings.len(), "check")));
+            document["code"] = json!(2);
+        }
+        println!("{document}");
     } else {
         for found in findings {
             match found.fine {
@@ -356,11 +376,6 @@ fn print_findings(
                 false => println!("{}", in_family(found)),
             }
         }
-    }
-    match findings.iter().filter(|found| !found.fine).map(|found| found.warning).min() {
-        None => Done::Fine,
-        Some(true) => Done::Differences,
-        Some(false) => Done::Unusable,
     }
 }
 

@@ -153,7 +153,7 @@ fn each_answer_is_one_document() {
     };
     answer(0, &["--config", "acme.toml", "simulate"]);
     assert!(answer(0, &["--config", "acme.toml", "list"]).is_array());
-    answer(3, &["--config", "acme.toml", "check", "--dry"]);
+    answer(2, &["--config", "acme.toml", "check", "--dry"]);
     // The certificates of a run that failed stand in the same document.
     let failed = answer(1, &["--config", "acme.toml", "issue"]);
     assert_eq!(failed["certificates"][0]["how"], "failed", "{failed}");
