@@ -9,8 +9,8 @@ pub struct Finding {
     pub about: String,
     /// `true` if the check passed. `false` requires a change by the user, unless it is a warning.
     pub fine: bool,
-    /// `true` if the check failed, but certificates are obtained and served nevertheless, or the next run corrects what it
-    /// found.
+    /// `true` if the check failed, but certificates are obtained and served nevertheless, or the next run corrects the
+    /// cause.
     pub warning: bool,
     /// Result of the check. For a fault, it names the fix.
     pub message: String,
@@ -27,8 +27,8 @@ impl Finding {
         Self { about: about.into(), fine: false, warning: false, message: message.into() }
     }
 
-    /// Creates a finding for a check that failed without keeping certificates from being obtained and served. The message
-    /// must name the fix.
+    /// Creates a finding for a failed check that does not prevent certificates from being obtained and served. The
+    /// message must name the fix.
     pub fn warning(about: impl Into<String>, message: impl Into<String>) -> Self {
         Self { warning: true, ..Self::fault(about, message) }
     }

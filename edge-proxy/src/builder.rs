@@ -159,8 +159,8 @@ impl Builder {
     /// raised to the highest number of TCP sockets of one address, at most 64, so that no connection waits on an
     /// unused socket. Must be called after [`Builder::workers`].
     ///
-    /// The sockets of a listener with an interface are bound to it; those of other listeners stay bound to the interface
-    /// to which they are bound.
+    /// The sockets of a listener with an interface are bound to that interface. Sockets of other listeners keep the
+    /// interface to which they were bound, if any.
     #[must_use]
     pub fn sockets(mut self, tcp: Vec<TcpListener>, udp: Vec<UdpSocket>) -> Self {
         self.inherited = InheritedSockets { tcp, udp };
@@ -168,10 +168,10 @@ impl Builder {
         self
     }
 
-    /// Sets the addresses of the process that this one takes over from, in place of those set before. Its sockets at
-    /// these addresses are not taken for those of another program, although this process does not use them, such as
-    /// those of a listener whose interface has changed. The addresses of the sockets in [`Builder::sockets`] need not
-    /// be among them.
+    /// Sets the addresses of the process that this one takes over from, in place of those set before. Listeners at
+    /// these addresses are not checked for sockets of other programs, so that sockets of the predecessor that this
+    /// process does not use, such as those of a listener whose interface has changed, do not prevent the start. The
+    /// addresses of the sockets in [`Builder::sockets`] need not be among them.
     #[must_use]
     pub fn predecessor_addresses(mut self, addresses: Vec<SocketAddr>) -> Self {
         self.predecessor_addresses = addresses;

@@ -143,8 +143,8 @@ impl InheritedSockets {
 
 /// Checks that no other process has bound these addresses. Sockets that share a port (`SO_REUSEPORT`) would hide that:
 /// each process would get a part of the connections. UDP is checked for listeners with HTTP/3. Not checked are port 0,
-/// addresses with inherited sockets, those that share a port with one of `own`, at which this process or one that it
-/// takes over from may have sockets, and listeners whose interface or address does not exist yet.
+/// addresses with inherited sockets, addresses that share a port with one of `own`, and listeners whose interface or
+/// address does not exist yet. `own` are addresses of this process or of the one that it takes over from.
 ///
 /// # Errors
 /// The first address that cannot be bound, with the error.

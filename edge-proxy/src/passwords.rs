@@ -48,9 +48,9 @@ pub(crate) enum PasswordVerdict {
 /// verified, except for a client that had this password right before. An unknown user takes as long as a known one.
 /// Without users, every password is wrong.
 ///
-/// Requests of a client with the same credentials that arrive during their verification wait for its result, and take
-/// neither a charge nor a place in the queue: a browser sends many at once. Requests for a known and for an unknown user
-/// have no verification in common, even if both are verified against the same hash.
+/// Further requests of a client with the same credentials during their verification, such as a browser's parallel
+/// requests, wait for its result. They are not charged and take no place in the queue. A known and an unknown user
+/// never share a verification, even if both are verified against the same hash.
 ///
 /// The charge is settled when the verification ends, also if the client has disconnected after its beginning.
 pub(crate) async fn verify(
@@ -294,8 +294,8 @@ struct Verification {
 
 impl Verification {
     /// Adds a request to the verification of the same credentials, or begins one if there is none and `admit` succeeds.
-    /// This is one step, so that of simultaneous requests exactly one begins a verification and calls `admit`. Returns
-    /// the new verification with the result of `admit`. `None` if the request was added to an existing one.
+    /// Both are atomic: of simultaneous requests, exactly one begins a verification and calls `admit`. Returns the new
+    /// verification with the result of `admit`, or `None` if the request was added to an existing one.
     ///
     /// # Errors
     /// The error of `admit`, or [`PasswordVerdict::Busy`] if [`MAX_REQUESTS`] wait for the verification already.

@@ -200,10 +200,10 @@ pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<u32> {
 }
 
 /// Returns whether a listening socket has a connection to accept, or an error to return. Also true if that cannot be
-/// determined. It costs a tenth of accepting from an empty queue, for which the kernel creates a socket first.
+/// determined. The check costs a tenth of a failing `accept`, for which the kernel creates a socket first.
 pub(super) fn has_waiting(listener: BorrowedFd<'_>) -> bool {
     let mut asked = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: the kernel reads and writes one entry, which is what the count says.
+    // SAFETY: the pointer is to one valid entry, and the count is 1.
     let ready = unsafe { libc::poll(&raw mut asked, 1, 0) };
     ready != 0
 }

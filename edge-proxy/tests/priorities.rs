@@ -1,5 +1,5 @@
-//! Of two responses on one connection the more urgent one is sent first: by the service's priority, the client's, or the
-//! configuration's for the media type.
+//! Of two responses on one connection the more urgent one is sent first: by the service's priority, the client's, or
+//! the configuration's for the media type.
 
 #![cfg(feature = "server")]
 
@@ -135,8 +135,8 @@ impl Race {
     }
 }
 
-/// Reads the next part of the content of one of two responses, and counts its bytes in `had`. Returns which one it is of,
-/// and if that is complete.
+/// Reads the next part of the content of one of two responses, and counts its bytes in `had`. Returns which one it is
+/// of, and if that is complete.
 fn content(client: &mut Http2, streams: [u32; 2], had: &mut [usize; 2], pause: Duration) -> (usize, bool) {
     loop {
         let (kind, flags, stream, payload) = client.next().expect("a frame");

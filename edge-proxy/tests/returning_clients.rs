@@ -1,4 +1,5 @@
-//! Clients that return over QUIC after a handshake: half a ClientHello without a server name is acknowledged for them alone.
+//! Clients that return over QUIC after a handshake: only for them is half a ClientHello without a whole server name
+//! acknowledged.
 
 #![cfg(feature = "server")]
 
@@ -19,8 +20,8 @@ use testkit::Origin;
 /// The time within which the edge has processed what was sent, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Returns whether a datagram of the server has nothing but acknowledgements. `first` is the connection ID that the client chose
-/// for its first flight.
+/// Returns whether a datagram of the server has nothing but acknowledgements. `first` is the connection ID that the
+/// client chose for its first flight.
 fn only_acknowledges(datagram: &[u8], first: &[u8]) -> bool {
     let (frames, rest) = opened(datagram, first, rustls::Side::Server);
     let mut crypto = CryptoBuffer::new();
@@ -86,8 +87,8 @@ fn unknown_names(edge: &Edge) -> u64 {
     counts.iter().find(|(known, _)| *known == Reason::UnknownName).map_or(0, |(_, count)| *count)
 }
 
-/// Half a ClientHello without a name is acknowledged only for a client that completed a handshake from its address before,
-/// at any worker.
+/// Half a ClientHello without a name is acknowledged only for a client that completed a handshake from its address
+/// before, at any worker.
 #[test]
 fn half_a_hello_without_a_name_is_acknowledged_for_a_returning_client() {
     let edge = Edge::before(Origin::simple().address(), 2);
@@ -120,8 +121,8 @@ fn half_a_hello_without_a_name_is_acknowledged_for_a_returning_client() {
     });
 }
 
-/// Half a ClientHello without a name gets no Retry where a whole one does, because too many handshakes of the address are
-/// pending.
+/// Half a ClientHello without a name gets no Retry where a whole one does, because too many handshakes of the address
+/// are pending.
 #[test]
 fn half_a_hello_without_a_name_gets_no_retry() {
     let edge = Edge::before(Origin::simple().address(), 1);
@@ -163,8 +164,8 @@ fn a_client_over_tcp_returns_over_quic() {
     });
 }
 
-/// An unknown name from an address whose clients were served gets no more than acknowledgements of half a ClientHello, and
-/// nothing for one that arrives whole.
+/// An unknown name from an address whose clients were served gets no more than acknowledgements of half a ClientHello,
+/// and nothing for one that arrives whole.
 #[test]
 fn an_unknown_name_of_a_returning_client_gets_acknowledgements_at_most() {
     let mut edge = Edge::before(Origin::simple().address(), 1);
@@ -230,8 +231,8 @@ fn an_unknown_name_of_a_returning_client_gets_acknowledgements_at_most() {
     });
 }
 
-/// As before, with a client that sends the rest to the connection ID that the edge chose, which passes the filter of first
-/// flights.
+/// As before, with a client that sends the rest to the connection ID that the edge chose, which passes the filter of
+/// first flights.
 #[test]
 fn an_unknown_name_that_arrives_at_an_id_of_the_edge_gets_acknowledgements_at_most() {
     let edge = Edge::before(Origin::simple().address(), 1);
@@ -281,7 +282,7 @@ fn an_unknown_name_that_arrives_at_an_id_of_the_edge_gets_acknowledgements_at_mo
     });
 }
 
-/// Whichever datagram of its ClientHello a returning client loses, it waits for no timer of a second.
+/// A returning client does not wait for its probe timeout of a second, whichever datagram of its ClientHello is lost.
 #[test]
 fn a_lost_half_costs_a_returning_client_no_second() {
     let edge = Edge::before(Origin::simple().address(), 2);
@@ -303,8 +304,8 @@ fn a_lost_half_costs_a_returning_client_no_second() {
     });
 }
 
-/// Relays between one client and the edge until it is aborted, without that of its first two datagrams which has this number.
-/// Says what came next.
+/// Relays datagrams between one client and the edge until it is aborted, except for the first or the second datagram of
+/// the client, by this number. Reports the next event.
 async fn losing_first(
     edge: SocketAddr,
     lost: usize,

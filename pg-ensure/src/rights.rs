@@ -220,11 +220,11 @@ impl<'a> Rights<'a> {
         self.creates(found, &format!("tablespace {name}"))
     }
 
-    /// Checks the objects of `from` in a database that REASSIGN OWNED gives to `to`, for a session that is not a
-    /// superuser's: schemas and subscriptions need CREATE on the database for the session, publications need it for the
-    /// new owner, who must be a superuser for those of all tables or of schemas, and routines, operators, collations and
-    /// the other objects of [`Contents::other_owners`](crate::inside::Contents::other_owners) need CREATE on their schema
-    /// for the new owner. Nothing is checked if the contents are unknown.
+    /// Checks the permissions for the objects of `from` in a database that REASSIGN OWNED gives to `to`, for a session
+    /// that is not a superuser's. For schemas and subscriptions the session needs CREATE on the database. For
+    /// publications the new owner needs it, and must be a superuser if they are for all tables or for schemas. For
+    /// routines and the objects of [`Contents::other_owners`](crate::inside::Contents::other_owners) the new owner
+    /// needs CREATE on their schema. Nothing is checked if the contents are unknown.
     ///
     /// # Errors
     /// Returns a description of the first missing permission.

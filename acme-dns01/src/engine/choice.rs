@@ -1,4 +1,4 @@
-//! The choice of the provider for a challenge's TXT record, and the decision to hold a certificate back. Pure.
+//! Choice of the provider for a challenge's TXT record, or of the provider to wait for. Performs no I/O.
 
 use crate::dns::Target;
 use crate::machine::AcmeError;
@@ -78,10 +78,10 @@ fn potential(reach: &Reach, target: &Target, mode: LookupMode) -> u8 {
 
 /// Chooses the provider for a target. `answers` are those of the providers in the order of configuration.
 ///
-/// The match of the highest [`rank`] is chosen, the first of several. A provider that is not ready is waited for if it
-/// could have a higher rank of at least [`MIN_RANK`]: the first of those with the highest. A match of [`MIN_RANK`] is
-/// not used while another provider has a transient error, since that one may have the zone. Of several errors the first
-/// transient one is returned, or else the last.
+/// The match of the highest [`rank`] is chosen, the first one of several. If a provider that is not ready could have a
+/// higher rank of at least [`MIN_RANK`], it is waited for; of several, the first one with the highest possible rank. A
+/// match of rank [`MIN_RANK`] is not used if another provider had a transient error, since that provider may have the
+/// zone. Of several errors the first transient one is returned, or else the last one.
 pub(super) fn choose(target: &Target, mode: LookupMode, answers: &[ProviderAnswer]) -> Choice {
     let mut best: Option<(u8, usize, &ZoneMatch)> = None;
     let mut awaited: Option<(u8, usize)> = None;

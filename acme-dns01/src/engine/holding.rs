@@ -20,7 +20,7 @@ const ALERT_AFTER: Duration = Duration::from_secs(600);
 pub(super) struct Holding {
     /// The provider and the reason.
     held: HeldBack,
-    /// Time of the next alert, on a clock that is not set.
+    /// Time of the next alert, by the monotonic clock.
     alert_at: Instant,
     /// `true` if an alert was raised.
     alerted: bool,
@@ -32,7 +32,7 @@ impl Holding {
         Self { held, alert_at: now + ALERT_AFTER, alerted: false }
     }
 
-    /// Returns `true` if an alert is due at `now`, and has the next one a day later.
+    /// Returns `true` if an alert is due at `now`, and schedules the next one for a day later.
     fn alert(&mut self, now: Instant) -> bool {
         if now < self.alert_at {
             return false;
@@ -43,9 +43,9 @@ impl Holding {
     }
 }
 
-/// Returns `true` for an action before which is decided whether the certificate is held back: the first one of an
-/// attempt, and each later one that an order, or a failure for want of a provider, would follow. An attempt whose order
-/// was validated is completed without a provider.
+/// Returns `true` if the engine must decide before this action whether the certificate is held back: before the first
+/// action of an attempt, and before each later one that leads to an order or that fails without a provider. `false` for
+/// an attempt whose order is validated, since it is completed without a provider.
 pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
     let decides = matches!(
         action,
@@ -55,19 +55,19 @@ pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
 }
 
 impl Engine {
-    /// Returns the provider for which a certificate is held back now: one that is not ready, and that has the zone of
-    /// one of the certificate's names as far as is known, or may have it while no other provider has, or while the DNS
-    /// does not answer. Nothing is ordered for the certificate meanwhile. `None` if no provider is waited for. Whether
-    /// the certificate is due is not considered. Looks at the credentials anew; the DNS and the services are asked only
-    /// if a provider is not ready.
+    /// Returns the provider for which a certificate is held back now: a provider that is not ready and, according to
+    /// its settings, may match the zone of one of the certificate's names better than every other provider; or else, if
+    /// the DNS does not answer for a name, the first provider that is not ready. `None` if the certificate needs no
+    /// such provider. Does not consider whether the certificate is due. Checks the credentials anew, and queries the
+    /// DNS and the services only if a provider is not ready.
     pub async fn held_back(&self, certificate: &Certificate) -> Option<HeldBack> {
         let spec = &certificate.spec;
         let names = spec.names.iter().map(crate::name::Name::challenge).collect();
         self.locator.held_back(&names, &spec.providers).await
     }
 
-    /// Returns the readiness of the DNS provider with this configured name, by its credentials of now. `None` if there
-    /// is no such provider.
+    /// Returns the current readiness of the DNS provider with this configured name. `None` if there is no such
+    /// provider.
     pub async fn readiness(&self, provider: &str) -> Option<Readiness> {
         Some(self.locator.provider(provider)?.readiness().await)
     }
@@ -96,17 +96,17 @@ impl Engine {
         }
     }
 
-    /// Looks whether a certificate that is due is held back, and records it as
-    /// [`record_holding`](Self::record_holding). `None` if it is not held back.
+    /// Returns the provider for which a due certificate is held back, and records it by
+    /// [`record_holding`](Self::record_holding). `None` if the certificate is not held back.
     pub(super) async fn look_at_holding(&self, certificate: &Certificate) -> Option<HeldBack> {
         let found = self.held_back(certificate).await;
         self.record_holding(&certificate.spec.id, found.as_ref()).await;
         found
     }
 
-    /// Records the provider for which a certificate is held back for [`holdings`](Self::holdings), or with `None` that
-    /// it is not. Reports an event when that begins, ends or has another reason, and an alert after ten minutes, then
-    /// once a day, and when it ends after an alert.
+    /// Records the provider for which a certificate is held back, `None` if it is not held back. Reports an event when
+    /// the certificate begins or ceases to be held back or the provider or reason changes, an alert after ten minutes
+    /// and then once a day, and another alert at the end if one was raised before.
     pub(super) async fn record_holding(&self, id: &str, found: Option<&HeldBack>) {
         let (event, alert) = {
             let mut all = self.reporter.holdings();

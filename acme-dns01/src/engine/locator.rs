@@ -20,7 +20,7 @@ pub(super) fn provider_error(error: &ProviderError) -> AcmeError {
     AcmeError::new(kind, error.to_string()).after(error.retry_after)
 }
 
-/// Returns the answer of a provider to the question for the zone of a target. One that is not ready is not asked.
+/// Asks a provider for its zone of a target. A provider that is not ready is not asked.
 async fn answer(provider: &dyn Provider, target: &Target) -> ProviderAnswer {
     if let Readiness::NotReady { reach, reason } = provider.readiness().await {
         return ProviderAnswer::NotReady(reach, reason);
@@ -81,12 +81,11 @@ impl Locator {
         self.providers.iter().find(|(known, _)| known == name).map(|(_, provider)| provider)
     }
 
-    /// Returns the provider for which a certificate with these challenge names is held back: one that is not ready, and
-    /// that has the zone of a name as far as is known, or may have it while no other provider has. Any that is not
-    /// ready may have the zone of a name for which the DNS does not answer. `allowed` are the names of the providers
-    /// that may be used; all if empty. `None` if every name can do without the providers that are not ready, and for
-    /// names without a zone. The DNS and the services are asked only if a provider is not ready, for [`MAX_CONCURRENT`]
-    /// names at a time.
+    /// Returns the provider for which a certificate with these challenge names is held back: a provider that is not
+    /// ready and for which [`choose`] waits for one of the names; or else, if the DNS does not answer for a name, the
+    /// first provider that is not ready. `allowed` are the names of the providers that may be used; all if empty.
+    /// `None` if no name needs a provider that is not ready; a name without a zone needs none. Queries the DNS and the
+    /// services only if a provider is not ready, for [`MAX_CONCURRENT`] names at a time.
     pub(super) async fn held_back(&self, names: &BTreeSet<String>, allowed: &[String]) -> Option<HeldBack> {
         let mut late = None;
         for (name, provider) in self.allowed(allowed) {
@@ -134,7 +133,7 @@ impl Locator {
         self.find(name, allowed).await.map_err(AcmeError::from)
     }
 
-    /// Does the work of [`locate`](Self::locate).
+    /// Finds zone and provider of a challenge's TXT record, as [`locate`](Self::locate) does.
     ///
     /// # Errors
     /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for

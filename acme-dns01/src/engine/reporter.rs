@@ -106,7 +106,7 @@ impl Reporter {
     /// repeated.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
-        // There is an event with the same text, most of them of a journal record.
+        // For these alerts another event has the same text, in most cases that of a journal record.
         if !matches!(
             alert,
             Alert::Failing { .. }

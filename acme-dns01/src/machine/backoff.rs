@@ -10,9 +10,9 @@ use std::time::Duration;
 /// Pauses in seconds after every authority has failed once, twice, three times, and four times or more often, as Let's
 /// Encrypt recommends.
 pub(super) const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
-/// Number of tries after which a repeated error raises an alert (the one about a TXT record that cannot be removed at the
-/// sixth, the one about a failed deployment at the first and every sixth), and before which a transient error of an order
-/// pauses the attempt.
+/// Number of tries after which a repeated error raises an alert (the one about a TXT record that cannot be removed at
+/// the sixth, the one about a failed deployment at the first and every sixth), and before which a transient error of an
+/// order pauses the attempt.
 pub(super) const TRIES: u32 = 6;
 
 /// Wait before the action of the phase, and its tries.

@@ -56,8 +56,8 @@ impl Context {
         self.end(error.reason, until, Record::Failed { at: now, why, until, kind });
     }
 
-    /// Records that the attempt is suspended, to be resumed with the same order, for the pause after a failure, at least
-    /// for a minute and for the error's Retry-After.
+    /// Records that the attempt is suspended, to be resumed with the same order, for the pause after a failure, at
+    /// least for a minute and for the error's Retry-After.
     pub(super) fn stall(&mut self, error: AcmeError, now: Time) {
         let mut pause = self.failure_pause(self.state.failures + 1);
         if pause.is_zero() {

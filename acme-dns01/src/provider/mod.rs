@@ -113,9 +113,9 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
 /// A record is added to existing ones and removed by exactly its value, so that records of others are never changed.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// Returns whether the provider can be used now. Asked before each round of a certificate, so that credentials which
-    /// are provided later are found; until then, certificates that may need the provider are held back, and nothing is
-    /// ordered for them. Ready by default.
+    /// Returns the current readiness of the provider. Called repeatedly, so that credentials that are provided later
+    /// are found. While it returns [`Readiness::NotReady`], nothing is ordered for certificates that may need the
+    /// provider. The default is [`Readiness::Ready`].
     async fn readiness(&self) -> Readiness {
         Readiness::Ready
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-/// A value that is computed once, by a function that may block or fail.
+/// A value computed by a function that may block or fail. A successful computation is not repeated.
 pub(crate) struct BlockingValue<T> {
     /// The value, once a computation has succeeded.
     value: Arc<OnceLock<T>>,
@@ -28,13 +28,12 @@ impl<T: Clone + Send + Sync + 'static> BlockingValue<T> {
         Self { value: Arc::default(), turn: Arc::default() }
     }
 
-    /// Returns the value. Unless an earlier computation succeeded, `compute` does in a thread of its own, which keeps
-    /// neither the runtime from working nor the process from ending. One computation runs at a time. Waits for at most
-    /// `within`.
+    /// Returns the value. Unless an earlier computation succeeded, runs `compute` in a separate thread, which blocks
+    /// neither the runtime nor the end of the process. One computation runs at a time. Waits for at most `within`.
     ///
     /// # Errors
-    /// Returns the error of `compute`, or [`BlockingError::TimedOut`] if it, or an earlier computation that is still
-    /// under way, takes longer.
+    /// Returns [`BlockingError::Failed`] if `compute` fails or panics, or the thread cannot be started, and
+    /// [`BlockingError::TimedOut`] if `compute`, or an earlier computation that is still running, takes longer.
     pub(crate) async fn get(
         &self,
         within: Duration,

@@ -35,8 +35,8 @@ pub struct Setup {
     /// Configured groups that do not exist on this host. Files that should belong to them have the group of the
     /// account.
     pub unknown_groups: Vec<String>,
-    /// Errors of the DNS providers whose secrets cannot be read or used yet, by name of the provider. The engine looks at
-    /// these secrets again, and meanwhile holds back the certificates that may need the provider.
+    /// Errors of the DNS providers whose secrets cannot be read or used yet, by name of the provider. The engine looks
+    /// at these secrets again, and meanwhile holds back the certificates that may need the provider.
     pub late: BTreeMap<String, BuildError>,
 }
 
@@ -116,8 +116,8 @@ impl Settings {
     }
 
     /// Reads the secrets, opens the store (files, mirrored from the database if there is one) and creates the engine.
-    /// Built-in authorities are added unless the settings have one of their name. A DNS provider whose secrets are among
-    /// those of `late`, and cannot be read or used, is added as one that is not ready.
+    /// Built-in authorities are added unless the settings have one of their name. A DNS provider whose secrets are
+    /// among those of `late`, and cannot be read or used, is added as one that is not ready.
     ///
     /// # Errors
     /// Returns the first other [`BuildError`]: a value or secret is not valid, or the folder of certificates cannot be

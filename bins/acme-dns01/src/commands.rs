@@ -279,10 +279,10 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
     Err(Failure::Partial { code: 1, text, findings: Findings::new(faults), results })
 }
 
-/// Runs and prints the engine's checks, a warning for each group that does not exist, and an error for each secret of a
-/// DNS provider that cannot be read yet. Unless `dry`, TXT records are created and removed. `owner` is the account as
-/// which is checked, if it is not that of the caller. Returns [`Done::Unusable`] if there are errors, and
-/// [`Done::Differences`] if there are only warnings.
+/// Runs the engine's checks and prints their findings, with a warning for each group that does not exist and an error
+/// for each DNS provider whose secrets cannot be read. Unless `dry`, TXT records are created and removed. The second
+/// value of the pair is the account as which the checks run, `None` if that is the caller's. Returns
+/// [`Done::Unusable`] if there are errors, and [`Done::Differences`] if there are only warnings.
 async fn check(
     (setup, owner): &(ActiveSetup, Option<Account>),
     certificates: &[Certificate],
@@ -301,7 +301,7 @@ async fn check(
     }));
     let placed = |found: &Finding| {
         let name = found.about.strip_prefix("provider ").filter(|_| !found.fine)?;
-        // Its secret may be there by now, and the service refuse it.
+        // The secret may have become readable since, and the finding be about its rejection by the service.
         setup.late.get(name).filter(|fault| found.message.contains(&fault.message)).cloned()
     };
     let done = outcome(&findings);
@@ -343,8 +343,9 @@ fn outcome(findings: &[Finding]) -> Done {
     }
 }
 
-/// Prints findings, as lines or JSON, those for which `placed` returns a finding in a file as that. If `done` is
-/// [`Done::Unusable`], the JSON document has `error` and `code` too, as every failure of the family.
+/// Prints findings as lines or JSON. A finding is replaced by that of a place in a file if `placed` returns one, and
+/// `None` leaves it as it is. If `done` is [`Done::Unusable`], the JSON document has `error` and `code` too, as every
+/// failure of the family.
 fn print_findings(
     findings: &[Finding],
     as_json: bool,

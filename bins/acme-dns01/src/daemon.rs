@@ -32,11 +32,11 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     }
 }
 
-/// Reads the configuration again, for a daemon that has `current` in use.
+/// Reads the configuration again for a daemon that uses `current`.
 ///
 /// # Errors
-/// Returns the failure of [`load`], and one for secrets of DNS providers that cannot be read while the provider of the
-/// same name in use is ready, or there is none: the old configuration has better ones.
+/// Returns the failure of [`load`], or a failure if secrets of a DNS provider cannot be read, unless `current` has a
+/// provider of this name that is not ready either: a reload must not disable a provider that works.
 async fn load_again(args: &Args, current: &ActiveSetup) -> Result<ActiveSetup, Failure> {
     let next = load(args)?;
     let mut news = Vec::new();

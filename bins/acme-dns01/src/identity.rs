@@ -1,5 +1,5 @@
-//! Account that owns the store. root acts as that account: files that it made as root would keep the unit from
-//! renewing, and a check as root would prove nothing about the unit.
+//! Account that owns the store. A process that runs as root acts as that account: files created by root would prevent
+//! renewals by the unit, and a check as root would prove nothing about the unit.
 
 use crate::args::{Args, CONFIG, Command};
 use crate::load;
@@ -67,9 +67,9 @@ fn become_account(account: &Account) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes the environment that of the account, as systemd does for a unit: programs that are run must not look for their
-/// files in the home of root. An account without a name has neither `USER` nor `LOGNAME`. The process must not have
-/// started a thread yet.
+/// Sets `HOME`, `USER` and `LOGNAME` to those of the account, as systemd does for a unit, so that programs that this
+/// one runs do not use the home folder of root. Removes `USER` and `LOGNAME` for an account without a name. The process
+/// must have no other thread.
 #[expect(unsafe_code, reason = "the environment may be changed without other threads only")]
 fn describe_account(account: &Account) {
     let (home, login) = (account.home(), account.login());

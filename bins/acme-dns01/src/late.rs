@@ -17,11 +17,11 @@ use std::time::Duration;
 /// Time limit for reading the secrets of a provider, after which it is not ready: the file system does not answer.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 
-/// Secrets of DNS providers without which an engine is built all the same.
+/// Selection of the secrets of DNS providers that need not be readable when an engine is built. Certificates that may
+/// need a provider without its secrets are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateSecrets {
-    /// Every secret: certificates that may need a provider without its secrets are held back, even if these cannot come
-    /// while the process runs.
+    /// Every secret, including those that cannot be provided while the process runs.
     All,
     /// Secrets in files (`file:` and `age:`), which may be provided while the process runs. Credentials of systemd and
     /// environment variables are given at its start.
@@ -29,14 +29,14 @@ pub enum LateSecrets {
 }
 
 impl LateSecrets {
-    /// Returns `true` if an error is about a secret of the provider with this name and these settings that may be
-    /// missing.
+    /// Returns `true` if an error is about a secret of the provider with this name and these settings, and the
+    /// selection includes that secret.
     pub(crate) fn cover(self, error: &BuildError, name: &str, written: &ProviderSettings) -> bool {
         let (BuildError::Value { key, .. } | BuildError::Secret { key, .. }) = error else { return false };
         written.secrets(name).iter().any(|(known, reference)| known == key && self.includes(reference))
     }
 
-    /// Returns `true` if the secret of this reference may be missing.
+    /// Returns `true` if the selection includes the secret of this reference.
     fn includes(self, reference: &Reference) -> bool {
         match self {
             Self::All => true,
@@ -86,10 +86,10 @@ impl LateProvider {
         })
     }
 
-    /// Returns the provider like [`build`](Self::build), for a call.
+    /// Returns the provider as [`build`](Self::build) does.
     ///
     /// # Errors
-    /// Returns a transient error if a secret cannot be read or is not valid.
+    /// Returns the error of [`build`](Self::build) as a transient error.
     async fn get(&self) -> Result<Arc<dyn Provider>, ProviderError> {
         self.build().await.map_err(|why| ProviderError::transient(&self.name, why))
     }

@@ -70,8 +70,8 @@ fn text(args: &Args) -> Result<String, Failure> {
 }
 
 /// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed to
-/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings. A DNS provider whose
-/// secret is a file that cannot be read is not ready yet.
+/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings. A DNS provider
+/// with a secret in a file that cannot be read is not an error, but not ready.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read, a setting is not valid, or the store cannot be opened. The failure

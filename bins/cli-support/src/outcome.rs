@@ -13,7 +13,7 @@ pub enum Done {
     Fine,
     /// Differences, findings or warnings: exit code 3.
     Differences,
-    /// Errors of the input, which have been printed: exit code 2.
+    /// Errors of the input that have been printed already: exit code 2.
     Unusable,
 }
 

@@ -1,9 +1,9 @@
 //! The internet alone, for a machine that is none of the hosts: `homelab internet FOLDER`.
 //!
-//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, the API
-//! of PowerDNS, a name server and mail, until its standard input ends. Writes the root certificate of its servers (`roots.pem`), that of
-//! the CA's certificates (`issuing.pem`) and the password of mail into the folder. The interface may be removed and
-//! created again meanwhile.
+//! Waits for the interface `eth0` in its network namespace and serves there a CA, Cloudflare's API, an acme-dns, the
+//! API of PowerDNS, a name server and mail, until its standard input ends. Writes the root certificate of its servers
+//! (`roots.pem`), that of the CA's certificates (`issuing.pem`) and the password of mail into the folder. The interface
+//! may be removed and created again meanwhile.
 
 use crate::external::{ExternalServers, ZONE};
 use crate::front::forward;

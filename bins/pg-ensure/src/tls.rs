@@ -42,8 +42,8 @@ pub(crate) struct Client<'c> {
     pub(crate) key: &'c Path,
 }
 
-/// Creates a connector. `roots` is the path of `sslrootcert`; without it, or with `system`, the certificates of the system
-/// are trusted.
+/// Creates a connector. `roots` is the path of `sslrootcert`; without it, or with `system`, the certificates of the
+/// system are trusted.
 ///
 /// # Errors
 /// Returns a [`Failure`] if a file cannot be read or used, or others may read the key.

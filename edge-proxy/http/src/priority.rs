@@ -21,10 +21,11 @@ impl Default for Priority {
 /// The urgencies of a response according to those who may state one, each from 0, the most urgent, to 7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Urgency {
-    /// The urgency in the `priority` field of the service's response. `None` if the service leaves it to the client.
+    /// The urgency in the `priority` field of the service's response. `None` if the field is missing, malformed or
+    /// without a valid `u`.
     pub service: Option<u8>,
-    /// The urgency in the `priority` field of the request or in the last PRIORITY_UPDATE. `None` if the client sent
-    /// neither.
+    /// The urgency in the last PRIORITY_UPDATE, or else in the `priority` field of the request. `None` if the client
+    /// sent no PRIORITY_UPDATE, and the field is missing or malformed.
     pub client: Option<u8>,
     /// The urgency that the configuration gives to responses of this kind. `None` if it gives none.
     pub configured: Option<u8>,
@@ -68,7 +69,7 @@ pub fn response_urgency(fields: &crate::Fields) -> Option<u8> {
 struct Members {
     /// The urgency. `None` if it is omitted, out of range or of another type.
     urgency: Option<u8>,
-    /// True if the dictionary says `i`.
+    /// The value of `i`. False if it is omitted or of another type.
     incremental: bool,
 }
 

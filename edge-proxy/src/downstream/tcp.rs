@@ -38,8 +38,8 @@ const UNRECOGNIZED_NAME: u8 = 112;
 /// The number of connections that are accepted in succession before other tasks of the worker run.
 const MAX_ACCEPTS: usize = 32;
 
-/// The number of connections that are accepted in succession with a check of the queue after each. Further ones are
-/// accepted until that fails, which costs more than a check, but only once.
+/// The number of successive connections after each of which the queue is checked for another one. Further connections
+/// are accepted until the call fails, which costs more than a check, but only once.
 const CHECKED_ACCEPTS: usize = 8;
 
 /// The time without a failure to accept after which the recovery is reported.

@@ -54,7 +54,7 @@ pub(crate) enum Failure {
     TooLarge,
     /// The client took too long to send or to receive content.
     ClientSlow,
-    /// The content of the response could not be compressed: the compressor got no memory.
+    /// The content of the response could not be compressed for lack of memory.
     Compression,
     /// The upstream failed.
     Upstream(UpstreamError),

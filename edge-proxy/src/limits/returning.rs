@@ -1,4 +1,4 @@
-//! The clients that completed a handshake lately, in memory of fixed size that all workers share without a lock.
+//! The clients that completed a handshake recently, in memory of fixed size that all workers share without a lock.
 //!
 //! A client is an IPv4 address or a /64 of IPv6. Only a handshake for a served name adds one, and a handshake is
 //! completed only by a client that receives at its address, so a forged source adds nothing. The cells are chosen by a
@@ -61,8 +61,8 @@ impl ReturningClients {
         cell.store(fingerprint << TIME_BITS | self.minute(now), Relaxed);
     }
 
-    /// Returns whether a client has completed a handshake within [`LIFETIME`] and was not displaced since. The
-    /// probability that it is true for another client is at most 2⁻³⁷.
+    /// Returns whether a client completed a handshake within [`LIFETIME`] and was not displaced since. For any other
+    /// client, the result is true with a probability of at most 2⁻³⁷.
     pub(crate) fn contains(&self, client: IpAddr, now: Instant) -> bool {
         let (bucket, fingerprint) = self.bucket(client);
         let now = self.minute(now);

@@ -144,7 +144,7 @@ impl Rates {
     /// Counts an event of this client and name, also for the client's /48 as [`Rates::admit`] does.
     ///
     /// # Errors
-    /// The time to wait if a rate is exceeded. The event is not counted then.
+    /// The time to wait if a rate is exceeded. The event is not counted for the client then.
     pub(crate) fn charge(&self, client: IpAddr, name: &str, rate: Rate) -> Result<(), Duration> {
         let own = self.key((client_key(client), name));
         if let Some(network) = self.network_key(client, name) {

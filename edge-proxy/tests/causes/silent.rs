@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Creates a listener that accepts nobody, with a full queue: connections to it get no answer as long as the result exists.
+/// Creates a listener with a full queue that accepts no connection. Attempts to connect get no answer while the result
+/// exists.
 ///
 /// # Errors
 /// The error of the system if the address cannot be bound.

@@ -1,4 +1,5 @@
-//! Failures of TLS with services: each is told where it is looked for. Pinned certificates and keys.
+//! Failures of TLS with services: the access record, the status of the target and the event of its ejection name the
+//! cause. Pinned certificates and keys.
 
 use super::{RecordingObserver, edge, failure, get, says, tcp};
 use edge_proxy::ProxyHandle;

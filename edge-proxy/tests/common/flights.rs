@@ -46,8 +46,9 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(300), future).await.unwrap() })
 }
 
-/// Decrypts the Initial packet at the beginning of a datagram of the client or of the server, if it is one of the first few.
-/// Returns its frames, and what comes after it. `first` is the connection ID that the client chose for its first flight.
+/// Decrypts the Initial packet at the beginning of a datagram of the client or of the server, if it is one of the first
+/// few. Returns its frames, and what comes after it. `first` is the connection ID that the client chose for its first
+/// flight.
 pub(crate) fn opened(datagram: &[u8], first: &[u8], by: rustls::Side) -> (Vec<u8>, Vec<u8>) {
     let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let suite = suite.tls13().unwrap().quic_suite().unwrap();

@@ -355,9 +355,9 @@ fn check_valid(desired: &DesiredState) -> Result<(), Error> {
     if invalid.is_empty() { Ok(()) } else { Err(Error::Invalid(invalid)) }
 }
 
-/// Checks that the plan has the expected digest, if one is set. Once steps may have been executed, also in an attempt that
-/// was interrupted, a plan covers only the rest, so it is not compared, and [`ApprovedSteps::hold_back`] removes what was
-/// not agreed. After an attempt without an effect it is compared again.
+/// Checks that the plan has the expected digest, if one is set. The plan is not compared once a statement with a
+/// lasting effect may have been executed, even in an attempt that was interrupted: it then contains only the remaining
+/// steps, and [`ApprovedSteps::hold_back`] removes those that were not approved.
 ///
 /// # Errors
 /// Returns [`Error::Moved`] if the digest differs.

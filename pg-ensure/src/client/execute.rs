@@ -128,8 +128,8 @@ fn password_of(change: &Change) -> Option<&Name> {
 }
 
 /// Progress of an execution of a plan: `done` is the number of announced steps, `pipeline` the maximum number of
-/// statements in flight, `superuser` is `true` if the session's role is a superuser, and `has_begun` once a statement was
-/// sent whose effect may last.
+/// statements in flight, `superuser` is `true` if the session's role is a superuser, and `has_begun` once a statement
+/// was sent whose effect may last.
 struct Execution<'a> {
     plan: &'a Plan,
     verifiers: &'a StoredVerifiers,

@@ -90,8 +90,8 @@ impl OwnedChange {
 }
 
 /// Returns an object of `from` that REASSIGN OWNED in a database would give to `to`, which cannot own it, as part of a
-/// message: an object that only a superuser can own, before PostgreSQL 16 also a subscription of any database. `None` if
-/// there is none, `to` is a superuser, or the contents are unknown.
+/// message: an object that only a superuser can own, before PostgreSQL 16 also a subscription of any database. `None`
+/// if there is none, `to` is a superuser, or the contents are unknown.
 pub(crate) fn not_for(state: &CurrentState, place: &Name, from: &Name, to: &Name) -> Option<String> {
     if state.roles.get(to).is_some_and(|role| role.superuser) {
         return None;

@@ -56,9 +56,9 @@ pub struct Contents {
     pub event_functions: BTreeSet<TriggerFunction>,
     /// Owners and ACLs of all other objects, as far as they were read.
     pub objects: BTreeMap<Local, Owned>,
-    /// Owners of objects that no other field describes, each with the schema of such objects: operators, their classes and
-    /// families, collations, conversions, text search configurations and dictionaries, and extended statistics. The schema
-    /// is `None` for large objects.
+    /// Owners of objects that no other field describes, each with the schema of such objects: operators, their classes
+    /// and families, collations, conversions, text search configurations and dictionaries, and extended statistics. The
+    /// schema is `None` for large objects.
     pub other_owners: BTreeSet<(Name, Option<Name>)>,
     /// Default privileges of which an entry exists, by creator, schema and kind.
     pub defaults: BTreeMap<DefaultKey, Acl>,

@@ -59,8 +59,10 @@ impl Consent {
     }
 }
 
-/// An ordered list of changes for a state of the cluster. Serialized with the fields `server` (its version) and `digest`,
-/// which are texts, `steps` as [`StepReport`], `blocked` and `notes`.
+/// An ordered list of changes for a state of the cluster.
+///
+/// Serialized as a map with the strings `server` (the version of the server) and `digest`, and the lists `steps` (of
+/// [`StepReport`]), `blocked` (of [`BlockedChange`]) and `notes` (of strings).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(into = "report::serialized::PlanReport"))]
 pub struct Plan {

@@ -3,8 +3,10 @@
 use crate::subject::DestructibleObject;
 use std::fmt;
 
-/// A change that is needed but cannot be made. Serialized with the fields `code`, the name of [`Obstacle::code`], `what`
-/// and `why`, which are texts.
+/// A change that is needed but cannot be made.
+///
+/// Serialized as a map with the strings `code` (from [`Obstacle::code`]), `what`, and `why` (the message of the
+/// obstacle).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

@@ -1,9 +1,9 @@
-//! Plans as reports show them.
+//! The forms of a plan and its parts in reports.
 
 use super::{ExecutionScope, Obstacle, Risk, Step};
 use crate::version::Version;
 
-/// A step as a report shows it: its change is SQL for one version of the server.
+/// A step of a plan in the form of a report, with its change as SQL for one version of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -275,8 +275,8 @@ fn publications_and_subscriptions_go_along() {
     });
 }
 
-/// An object that only a superuser can own is not reassigned to another role, neither with a database nor when its owner
-/// is removed; the plan names it.
+/// An object that only a superuser can own is not reassigned to another role, neither with a database nor when its
+/// owner is removed; the plan names it.
 #[test]
 fn objects_of_superusers_are_not_reassigned() {
     for (major, object, named) in [

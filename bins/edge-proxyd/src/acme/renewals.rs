@@ -1,10 +1,10 @@
-//! The state of the renewals, for the status: the certificates that are held back.
+//! The state of the renewals as the status reports it: the certificates that are held back.
 
 use super::{AcmeSection, CertificateRenewer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The ACME engine of the process, or the reason for which it has not started.
+/// The state of the ACME engine of the process.
 #[derive(Clone)]
 enum RenewalState {
     /// The engine is being prepared. Nothing is known yet.
@@ -44,8 +44,8 @@ impl Renewals {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Returns the certificates of the section by id, each with the reason for which nothing is ordered for it. `None` for
-    /// those that are renewed.
+    /// Returns all certificates of the section by id, each with the reason why nothing is ordered for it. The reason is
+    /// `None` if the certificate is not held back, and for all while the engine is being prepared.
     pub(crate) fn held_back(&self) -> BTreeMap<String, Option<String>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let holdings = match &state {

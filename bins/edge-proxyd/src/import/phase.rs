@@ -42,7 +42,7 @@ pub(super) struct Phase {
     pub(super) settings: Vec<Directive>,
     /// True after `return`, `break` or `rewrite … break`: further directives of the phase have no effect.
     done: bool,
-    /// True if only `try_files`, which an `if` does not inherit, leads to the content.
+    /// True if the location has content by `try_files` only, which an `if` does not inherit.
     tries_files: bool,
 }
 
@@ -57,9 +57,10 @@ pub(super) fn run(
     Phase::default().run(block, variables, scope, notes)
 }
 
-/// Evaluates the rewrite phase of a location as [`run`] does. If `try_files` alone leads to the content of the location,
-/// paths and clients that an `if` matches get 404, even if it only has settings: nginx serves them from a location of its
-/// own, which inherits no `try_files`, so that only existing files are found.
+/// Evaluates the rewrite phase of a location as [`run`] does. If the location has `try_files`, but neither a `_pass`
+/// directive nor `error_page`, requests that an `if` by path or client matches are answered 404, even if the `if`
+/// contains only settings: nginx treats the `if` as a location without `try_files`, in which only existing files are
+/// found.
 pub(super) fn run_in_location(
     block: &[Directive],
     variables: &mut Variables,

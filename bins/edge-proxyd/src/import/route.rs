@@ -1,4 +1,4 @@
-//! A route of a converted site, and the removal of routes that another one stands for.
+//! The routes of a converted site, and the removal of redundant ones.
 
 use super::action::Handling;
 
@@ -20,12 +20,12 @@ pub(super) struct Route {
     pub(super) handling: Handling,
 }
 
-/// A function that returns the whole effect of a handling as text, and as the second text only what restricts access.
+/// A function that returns two texts: the whole effect of a handling, and the part of it that restricts access.
 /// Handlings with equal first texts have the same effect.
 pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
 
-/// Removes each route that has the same effect as the route with the longest other prefix of its path, unless a route
-/// that ignores letter case and has another effect would take its path.
+/// Removes each route that has the same effect as the prefix route with the longest other prefix of its path, unless a
+/// route with another effect that ignores letter case would then match its path.
 pub(super) fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
     let path = |i: usize| {
@@ -51,7 +51,7 @@ pub(super) fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
     all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(route, _)| route).collect()
 }
 
-/// Returns whether the path begins with `begin`, if ASCII letter case is ignored.
+/// Returns whether the path begins with `begin`, without regard to ASCII letter case.
 pub(super) fn is_spelling_of(path: &str, begin: &str) -> bool {
     path.get(..begin.len()).is_some_and(|found| found.eq_ignore_ascii_case(begin))
 }

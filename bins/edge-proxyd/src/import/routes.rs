@@ -174,9 +174,9 @@ impl Patterns<'_, '_> {
         cells
     }
 
-    /// Returns cells for other spellings of the paths that a pattern matches without regard to letter case, if none of
-    /// the routes found for `cells` is for its own spelling: the pattern's text with the beginning that a cell has, and
-    /// with the case of each letter changed. Cells that are known are left out.
+    /// Returns further cells for patterns that are anchored and ignore letter case: the pattern's text with the case of
+    /// every letter swapped, and with its beginning spelled as in each prefix cell. Omits patterns whose own spelling
+    /// has a route in `found` that ignores letter case, and cells that are in `cells`.
     fn spellings(&self, cells: &BTreeSet<Paths>, found: &[Route]) -> BTreeSet<Paths> {
         let mut more = BTreeSet::new();
         let inside = self.inside.iter().map(|(_, pattern)| pattern);

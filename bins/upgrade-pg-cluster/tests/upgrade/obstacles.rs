@@ -19,8 +19,8 @@ fn codes(found: &[(String, String, String)]) -> Vec<&str> {
     found.iter().map(|(code, ..)| code.as_str()).collect()
 }
 
-/// Settings in the catalog that the new server does not know, and privileges on such parameters: each with the statement
-/// that removes it, after which the upgrade goes through.
+/// Settings in the catalog that the new server does not know, and privileges on such parameters: each with the
+/// statement that removes it, after which the upgrade goes through.
 #[test]
 fn settings_that_the_catalog_holds() {
     let lab = Lab::new(&ClusterOptions::new("15", "17"));

@@ -25,8 +25,8 @@ const RELOADED: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\
 /// The certificates of the configuration.
 const NAMES: [&str; 6] = ["cloudflare", "knot", "delegated", "program", "hosted", "powerdns"];
 
-/// Returns the script that writes the secrets of the providers TSIG, acme-dns, deSEC and PowerDNS into a folder, readable
-/// by `owner` only.
+/// Returns the script that writes the secrets of the providers TSIG, acme-dns, deSEC and PowerDNS into a folder,
+/// readable by `owner` only.
 fn secrets(folder: &str, owner: &str) -> String {
     format!(
         "mkdir -p {folder}; printf 'c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0ISEhISE=\\n' > {folder}/tsig; \

@@ -169,8 +169,8 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Parses any chunk-size line as [`ChunkedDecoder::size_line`], which calls it for lines with extensions, incomplete
-    /// and malformed ones.
+    /// Parses any chunk-size line as [`ChunkedDecoder::size_line`], which calls it for lines with extensions,
+    /// incomplete and malformed ones.
     ///
     /// # Errors
     /// [`ChunkError`] if it is malformed, or extensions exceed a limit.
@@ -282,7 +282,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
-        /// A line that is parsed in one pass is parsed alike by the general parser, and a line without extensions always is.
+        /// A line that is parsed in one pass is parsed alike by the general parser, and a line without extensions
+        /// always is.
         #[test]
         fn both_parse_sizes_alike(line in "[0-9a-fA-Fg;= ]{0,17}(\r\n|\n|\r|\r\r\n|;x\r\n|)[0-9a-f\r\n]{0,3}") {
             let general = ChunkedDecoder::new().any_size_line(line.as_bytes());

@@ -20,11 +20,11 @@ pub(crate) fn name_end(bytes: &[u8]) -> usize {
     first(bytes, simd::name_marks, far::name_end)
 }
 
-/// Returns the position of the first byte that a bit of `marks` belongs to, which is called with each of the first two
-/// blocks of sixteen bytes. The bytes behind them, or behind the last whole block, are left to `far`, which is called
-/// with their position and returns that of the first in `bytes`, or the length.
+/// Returns the position of the first byte that `marks` marks in the first two blocks of sixteen bytes. If there is
+/// none, or `bytes` has fewer blocks, returns the result of `far`, which is called with `bytes` and the position from
+/// which they have not been searched.
 ///
-/// Most names and values end in the first two blocks. For them there is neither a loop nor a call.
+/// Most names and values end within the first two blocks, for which neither a loop nor a call is needed.
 #[inline]
 fn first(
     bytes: &[u8],
@@ -49,8 +49,8 @@ fn first(
 mod far {
     use super::super::{portable, simd};
 
-    /// Returns the position of the first byte from `from` on that a bit of `marks` belongs to, as
-    /// [`super::first`].
+    /// Returns the position of the first byte from `from` on that `marks` marks. The bytes after the last whole block
+    /// are searched by `portable`. Returns the length if there is none.
     #[inline]
     fn first(
         bytes: &[u8],

@@ -1,7 +1,7 @@
 //! Searches for the byte that ends a part of a head, sixteen bytes at a time on x86-64 and eight elsewhere.
 //!
-//! In a word of eight bytes, arithmetic sets the top bit of each byte that is searched for. A carry can set the bit of a
-//! byte above a match, but never below it, and only the lowest match is used.
+//! In a word of eight bytes, arithmetic sets the top bit of each byte that is searched for. A carry can set the bit of
+//! a byte above a match, but never below it, and only the lowest match is used.
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod blocks;

@@ -45,7 +45,7 @@ impl fmt::Display for MediaRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMediaRange {
-    /// The text is not two tokens with a slash, or one of `type/*` and `*/*`.
+    /// The text has none of the forms `type/subtype`, `type/*` and `*/*`.
     #[error("not a valid media type: expected one such as text/css, image/* or */*")]
     Syntax,
     /// The range has a parameter, such as `charset`, which is not compared.
@@ -74,8 +74,9 @@ impl FromStr for MediaRange {
 }
 
 impl Config {
-    /// Returns the urgency in [`Config::priority`] of a response with these fields: that of the most specific range
-    /// that contains its media type, or of `*/*` if it has none. `None` if no range does.
+    /// Returns the urgency that [`Config::priority`] gives to a response with these fields: that of the most specific
+    /// range that contains its media type. A response without a media type is in `*/*` only. `None` if no range
+    /// contains it.
     pub fn urgency(&self, response: &Fields) -> Option<u8> {
         if self.priority.is_empty() {
             return None;

@@ -126,11 +126,12 @@ pub enum PlainHttp {
 /// The form of a rejection of connections and requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reject {
-    /// The connection is closed, or the stream reset, without a response; over QUIC no packet is sent before the
-    /// handshake. The default.
+    /// The connection is closed, or the stream reset, without a response. Over QUIC no packet is sent before the
+    /// handshake, except acknowledgements of an incomplete ClientHello to a client that completed a handshake recently.
+    /// The default.
     #[default]
     Silent,
-    /// A TLS alert or, over QUIC, CONNECTION_REFUSED is sent, or the status 421 or 403 if HTTP is already spoken.
+    /// A TLS alert is sent or, over QUIC, CONNECTION_CLOSE; or the status 421 or 403 if HTTP is already spoken.
     Alert,
 }
 

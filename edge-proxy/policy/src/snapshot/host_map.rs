@@ -1,8 +1,8 @@
-//! A map by host name.
+//! A map whose keys are host names.
 //!
-//! Its keys come from the configuration alone, so that a client, which can only look names up, cannot make lookups
-//! slower. The owner of the configuration may however let tenants choose their names. The hash is therefore a short one,
-//! whose seed is random and the same for the process, so that names with equal hashes cannot be chosen in advance.
+//! Only the configuration adds keys. A client can look names up, but cannot slow lookups down, so a short hash without
+//! cryptographic strength suffices. Tenants of the operator may choose names that are configured: the seed of the hash
+//! is therefore random for each process, so that colliding names cannot be chosen in advance.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -471,8 +471,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Sets the timer to the earliest deadline of a connection, of a first flight that waits, of the next sweep or of the
-    /// shutdown. Returns true if that has passed already.
+    /// Sets the timer to the earliest deadline of a connection, of a first flight that waits, of the next sweep or of
+    /// the shutdown. Returns true if that has passed already.
     fn sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut until = self.timers.next().map_or(self.next_sweep, |at| at.min(self.next_sweep));
         if let Some(wait) = self.filter.next_wait() {

@@ -5,20 +5,21 @@
 //! exists; the received datagrams are then passed to QUIC in their order.
 //!
 //! A ClientHello with post-quantum key shares takes two datagrams. If one is lost, the client learns that only from an
-//! acknowledgement of the other; without one it waits for its first probe timeout, which is a second. There are two
-//! grounds to pass a part to QUIC, which acknowledges it:
+//! acknowledgement of the other; without one it waits for its first probe timeout of about a second. A part is passed
+//! to QUIC, which acknowledges it, in two cases:
 //!
 //! - A part contains a whole server name that is served.
-//! - The client is a returning one: a handshake for a served name was completed from its address lately. Its flow is
-//!   passed if it is still incomplete after [`PATIENCE`], unless a whole name in it is not served, or the flow would get
-//!   a Retry or be refused. Clients that split the name over both datagrams, as ngtcp2 and Chromium do, are served by
-//!   this.
+//! - The client is a returning client: a handshake for a served name was completed from its address recently. Its flow
+//!   is passed if it is still incomplete after [`PATIENCE`], unless it contains a whole name that is not served, or the
+//!   flow would get a Retry or be refused. This serves clients that split the name over both datagrams, such as ngtcp2
+//!   and Chromium.
 //!
-//! A piece of a name is no ground, though a stranger might not know it either: each answer to a guess of a piece would
-//! tell how to extend it, byte by byte up to the whole name.
+//! A part of a name is not sufficient: acknowledgements would confirm guesses of such parts, so that a served name
+//! could be found byte by byte.
 //!
-//! The server name of such a connection is decided about again once its ClientHello is complete, before more than
-//! acknowledgements is sent; an unknown one ends the connection without a packet.
+//! The server name of such a connection is checked again when its ClientHello is complete, before anything but
+//! acknowledgements is sent. An unknown name ends the connection: without a packet, or with an alert if unknown names
+//! are rejected by alerts.
 
 use super::socket::Datagram;
 use super::{DropReason, QuicLimits};
@@ -67,7 +68,7 @@ struct PendingFlow {
     bytes: usize,
     /// The time of the first datagram.
     since: Instant,
-    /// True if the flow is in the queue of those that are passed when they are incomplete for too long.
+    /// True if the flow is to be passed to QUIC when it is still incomplete after [`PATIENCE`].
     waits: bool,
 }
 
@@ -254,7 +255,7 @@ impl FirstFlightFilter {
         self.waiting.front().map(|(until, _)| *until)
     }
 
-    /// Returns a pending flow for whose rest the wait is over, each once. `None` if there is none.
+    /// Removes and returns a pending flow whose wait ended at `now` or earlier. `None` if there is none.
     pub(super) fn next_overdue(&mut self, now: Instant) -> Option<Flow> {
         while let Some((_, flow)) = self.waiting.pop_front_if(|(until, _)| *until <= now) {
             if matches!(self.flows.get(&flow), Some(FlowState::Pending(pending)) if pending.waits) {

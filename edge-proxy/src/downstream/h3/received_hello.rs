@@ -1,12 +1,12 @@
 //! The ClientHello of a connection as TLS receives it, from which the server name is read again.
 //!
-//! The filter of first flights may pass one that is not complete. The engine then decides about the server name once
-//! the rest has arrived, before anything that TLS answers is sent.
+//! The filter of first flights may pass an incomplete ClientHello to QUIC. The engine then decides about the server
+//! name when the rest has arrived, before it sends any response of TLS.
 
 use edge_http::h3::client_hello::{self, MalformedHello};
 use edge_http::h3::initial::CryptoBuffer;
 
-/// The server name in a ClientHello, `None` if it has none; or the error if it is malformed.
+/// The server name in a ClientHello, `None` if it has none; or the error if the ClientHello is malformed or too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReceivedHello(pub(super) Result<Option<String>, MalformedHello>);
 
@@ -14,7 +14,7 @@ pub(super) struct ReceivedHello(pub(super) Result<Option<String>, MalformedHello
 pub(super) enum HelloReader {
     /// The part that has arrived.
     Incomplete(Vec<u8>),
-    /// All of it has arrived.
+    /// All of it has arrived, or the part that has arrived is malformed or too long.
     Complete(ReceivedHello),
 }
 
@@ -31,7 +31,7 @@ impl HelloReader {
         *self = Self::Complete(ReceivedHello(received));
     }
 
-    /// Returns the ClientHello. `None` if it is not complete.
+    /// Returns the ClientHello or its error. `None` while it is incomplete.
     pub(super) const fn received(&self) -> Option<&ReceivedHello> {
         match self {
             Self::Incomplete(_) => None,

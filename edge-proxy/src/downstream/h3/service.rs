@@ -16,9 +16,9 @@ pub(crate) trait Service: 'static {
     /// the server name, `None` if there is none.
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict;
 
-    /// Returns the verdict on a client whose connection was created before its ClientHello was complete, or after a
-    /// Retry, before anything that TLS answers is sent to it. The connection may be counted for its client already. The
-    /// verdict of [`Service::hello`] unless it is implemented.
+    /// Returns the verdict on a client whose connection was created after a Retry, or before its ClientHello was
+    /// complete. It is called when the ClientHello is complete, before any response of TLS is sent. The connection may
+    /// already be counted for its client. The default is the verdict of [`Service::hello`].
     fn confirm(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
         self.hello(peer, sni)
     }
@@ -36,8 +36,8 @@ pub(crate) trait Service: 'static {
         false
     }
 
-    /// Receives that a handshake was completed, which validates the client's address. Does nothing unless it is
-    /// implemented.
+    /// Called once for each connection when its handshake is complete, which validates the client's address. Does
+    /// nothing by default.
     fn completed(&self, _peer: SocketAddr) {}
 
     /// Returns the permit for a connection whose client's address was just validated. `None` if the client has too

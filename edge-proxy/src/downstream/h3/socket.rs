@@ -113,8 +113,8 @@ impl QuicSocket {
             let mut filled = 0;
             let result = io.try_io(Interest::READABLE, || {
                 filled = state.recv(io.into(), &mut slices, meta)?;
-                // Buffers are left over, so nothing more has arrived, and a further call would fail with this error. The
-                // call may also end early because a later datagram failed, for example for lack of memory (ENOBUFS,
+                // Buffers are left over, so nothing more has arrived, and a further call would fail with this error.
+                // The call may also end early because a later datagram failed, for example for lack of memory (ENOBUFS,
                 // ENOMEM). What remains is then received after the next datagram; the timers of QUIC make up for it.
                 if filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });

@@ -1,4 +1,5 @@
-//! A TLS connector for [`Server`](super::Server), by rustls: it verifies the server as libpq does for a value of `sslmode`.
+//! A TLS connector for [`Server`](super::Server) based on rustls. It verifies the server as libpq does for a value of
+//! `sslmode`.
 
 mod end_point;
 mod names;
@@ -40,8 +41,8 @@ pub enum TlsMode {
 }
 
 impl TlsMode {
-    /// Returns the value for [`Config::ssl_mode`](tokio_postgres::Config::ssl_mode), which a connection in this mode
-    /// needs beside the connector.
+    /// Returns the value for [`Config::ssl_mode`](tokio_postgres::Config::ssl_mode) that a connection in this mode
+    /// requires in addition to the connector.
     #[must_use]
     pub fn ssl_mode(self) -> SslMode {
         match self {
@@ -72,22 +73,22 @@ impl fmt::Debug for ClientCertificate<'_> {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A trusted certificate is not valid; a description.
+    /// A trusted certificate is not valid. Contains a description.
     #[error("a trusted certificate is not valid: {0}")]
     Roots(String),
     /// There is no trusted certificate: none in the given PEM, or none of the system.
     #[error("there is no trusted certificate")]
     NoRoots,
-    /// The client certificate is not valid, or does not belong to its key; a description.
+    /// The client certificate is not valid, or does not belong to its key. Contains a description.
     #[error("the client certificate cannot be used: {0}")]
     ClientCertificate(String),
-    /// The private key of the client certificate is not valid; a description.
+    /// The private key of the client certificate is not valid. Contains a description.
     #[error("the private key cannot be used: {0}")]
     ClientKey(String),
-    /// The name of a server is not valid in TLS.
+    /// The server's name is neither a DNS name nor an IP address. Contains the name.
     #[error("{0:?} is not a valid name of a server")]
     ServerName(String),
-    /// rustls rejects the configuration; its message.
+    /// rustls rejects the configuration. Contains its message.
     #[error("TLS cannot be used: {0}")]
     Configuration(String),
 }
@@ -115,12 +116,14 @@ pub struct TlsConnector {
 }
 
 impl TlsConnector {
-    /// Creates a connector. `roots` are the trusted certificates in PEM, by default those of the system; with
-    /// [`TlsMode::Require`] they turn on the verification of the certificate chain. A server certificate that is itself
-    /// among them is trusted.
+    /// Creates a connector. `roots` are the trusted certificates in PEM. `None` stands for those of the system in
+    /// [`TlsMode::VerifyCa`] and [`TlsMode::VerifyFull`], and for no verification in [`TlsMode::Require`]. The other
+    /// modes ignore `roots`. A server certificate that is itself in `roots` needs no chain; its validity period, and
+    /// in [`TlsMode::VerifyFull`] its name, are still verified.
     ///
     /// # Errors
-    /// Returns a [`TlsError`] if the trusted certificates, or the client certificate or its key, are not valid.
+    /// Returns a [`TlsError`] if there is no trusted certificate, one of `roots` is not valid, the client certificate
+    /// or its key is not valid, or rustls rejects the configuration.
     pub fn new(
         mode: TlsMode,
         roots: Option<&[u8]>,
@@ -160,11 +163,12 @@ impl TlsConnector {
     }
 }
 
-/// Loads the trusted certificates: as a store, and individually if they are given in PEM. Without any, the store contains
-/// the system's.
+/// Loads the trusted certificates of `pem`, or those of the system if that is `None`. Returns a store, and the
+/// certificates of `pem` individually. Certificates of the system that are not valid are skipped.
 ///
 /// # Errors
-/// Returns [`TlsError::Roots`] for a certificate that is not valid, and [`TlsError::NoRoots`] if there is none.
+/// Returns [`TlsError::Roots`] for a certificate of `pem` that is not valid, and [`TlsError::NoRoots`] if there is
+/// none.
 fn load_roots(pem: Option<&[u8]>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut store = RootCertStore::empty();
     let mut all = Vec::new();

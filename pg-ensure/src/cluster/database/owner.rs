@@ -70,10 +70,10 @@ fn change_owner(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
     planner.emit_as(&[&change.before, change.owner], change.statement(), reason)
 }
 
-/// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the
-/// former owner is the bootstrap superuser, owns a tablespace, a database that is not in `changes` or a subscription of such
-/// a database, or owns an object whose owner must be a superuser, which the new owner is not. `None` if
-/// there is no obstacle, the former owner has no objects in the database, or the contents are unknown.
+/// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the former
+/// owner is the bootstrap superuser, owns a tablespace, a database that is not in `changes` or a subscription of such a
+/// database, or owns an object whose owner must be a superuser, which the new owner is not. `None` if there is no
+/// obstacle, the former owner has no objects in the database, or the contents are unknown.
 fn reassign_obstacle(
     planner: &Planner<'_>,
     change: &OwnerChange<'_>,
@@ -113,9 +113,9 @@ fn reassign_obstacle(
     })
 }
 
-/// Returns the permission that the session lacks for REASSIGN OWNED once the owner of the database has changed, with the
-/// memberships that the session needs for both. Plans nothing. `None` if nothing is lacking, there are no objects to reassign, or the
-/// owner cannot be changed.
+/// Returns the permission that the session lacks for REASSIGN OWNED after the change of the database's owner, with the
+/// memberships that it needs for both. Plans nothing. `None` if no permission is lacking, there are no objects to
+/// reassign, or the owner cannot be changed.
 fn missing_permission(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> Option<Obstacle> {
     owned_contents(planner, change.database, &change.before)?;
     if planner.now().superuser() {
@@ -183,9 +183,9 @@ fn note_defaults(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
     }
 }
 
-/// Returns the numbers of schemas and other objects that a role owns in a database, as part of a message. Objects of kinds
-/// that are not read one by one, such as operators, count once for each schema. `None` if there are none, or the contents
-/// are unknown.
+/// Returns the numbers of schemas and other objects that a role owns in a database, as part of a message. The objects
+/// of [`Contents::other_owners`](crate::inside::Contents::other_owners), such as operators, count as one for each
+/// schema. `None` if there are none, or the contents are unknown.
 fn owned_contents(planner: &Planner<'_>, database: &Name, role: &Name) -> Option<String> {
     let contents = planner.inside(database)?;
     let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *role).count();

@@ -138,8 +138,9 @@ impl FindingList<'_> {
         }
     }
 
-    /// Reports templates that are missing, each with a statement that copies the other one. If both are missing, that is
-    /// a copy of `postgres` or else of another open database, which the server permits if no other session is in it.
+    /// Reports missing templates, each with a statement that creates it as a copy of the other template. If both are
+    /// missing, it is a copy of `postgres`, or else of another database that accepts connections. The server permits
+    /// that only while no other session is connected to the copied database.
     fn templates(&mut self, catalog: &Catalog) {
         // The catalog is empty only if it was read from the journal of an earlier version.
         if catalog.databases.is_empty() {

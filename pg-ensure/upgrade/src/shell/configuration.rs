@@ -280,9 +280,10 @@ pub(super) fn refused_settings(
     Ok(refused)
 }
 
-/// Returns those of the parameters with privileges, each with the statement that revokes them, whose names the new server
-/// does not know: it rejects GRANT … ON PARAMETER for them. A name of several parts is that of an extension's parameter,
-/// which it accepts. Without programs `bin`, only known removals and renames are found.
+/// Returns the parameters of `granted` that the new server does not know and for which it rejects GRANT … ON PARAMETER,
+/// each with the statement that revokes the privileges. Parameters of extensions, whose names contain a dot, are
+/// omitted, since the server accepts them. `bin` is the folder of the new server's programs; if it is `None`, only
+/// parameters that are known to be removed or renamed are found.
 ///
 /// # Errors
 /// Returns an error if the new server cannot be run, or rejects even an empty file.

@@ -331,7 +331,8 @@ fn options(data: &Path) -> Vec<String> {
 ///
 /// # Errors
 /// Returns an error if the address of the running server cannot be determined, a private server does not start or stop,
-/// no superuser can log in to it, or it has neither the database `postgres` nor `template1`. A running server that rejects all logins is no error.
+/// no superuser can log in to it, or it has neither the database `postgres` nor `template1`. A running server that
+/// rejects all logins is not an error.
 pub(super) fn ask(
     request: &Request,
     layout: &Layout,

@@ -51,8 +51,8 @@ pub(super) const ACTUAL: &str = "\
 SELECT datname, pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database;
 ";
 
-/// Query for the parameters on which privileges are granted, with the statement that revokes them, as JSON (from version
-/// 15). The privileges of the bootstrap superuser, who owns all parameters, are the default and are not dumped.
+/// Query for the parameters on which privileges are granted, with the statement that revokes them, as JSON (from
+/// version 15). The privileges of the bootstrap superuser, who owns all parameters, are the default and are not dumped.
 pub(super) const PARAMETER_GRANTS: &str = "\
 SET search_path = pg_catalog;
 SELECT coalesce(json_agg(json_build_array(parname, format('REVOKE ALL ON PARAMETER %s FROM %s CASCADE',

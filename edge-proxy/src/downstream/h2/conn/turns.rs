@@ -7,8 +7,8 @@ use edge_http::priority::Urgency;
 use std::task::Waker;
 
 /// The least number of bytes that a stream may send in its turn while others wait, if the connection has that much
-/// room. Also the number of bytes that urgent streams must send between two polls of the I/O driver so that less urgent
-/// ones wait on.
+/// room. Also the number of bytes that more urgent streams must send between two polls of the I/O driver to keep less
+/// urgent ones waiting.
 const TURN_BYTES: usize = 16 * 1024;
 
 /// The streams of one urgency that may have more to send than they have asked room for.
@@ -60,8 +60,8 @@ impl Http2Connection {
         Some(room)
     }
 
-    /// Adds a stream to the queue if it has waited for its own window, and that is open now. Its turn is by its
-    /// urgency, also if the connection's window was opened before.
+    /// Adds a stream to the queue of those that wait for their turn, if it waits for room and its own window is open.
+    /// The stream then takes its turn by its urgency, even if the connection's window opened earlier.
     pub(super) fn reopen(&mut self, id: u32) {
         if let Some(slot) = self.slots.get_mut(&id)
             && slot.send_window > 0
@@ -84,9 +84,10 @@ impl Http2Connection {
     /// connection's room, but at least [`TURN_BYTES`] unless the room is smaller, so that there may be room for only
     /// some of them. The others stay in the queue. No effect without room.
     ///
-    /// Less urgent streams wait while more urgent ones are active: until those have sent less than [`TURN_BYTES`]
-    /// between two polls of the I/O driver, so that their services had no more data ready. Returns true if the
-    /// connection's task must be polled again after the next poll of the I/O driver, with `polled` set then.
+    /// Less urgent streams wait while more urgent ones are active, that is, until these send less than [`TURN_BYTES`]
+    /// between two polls of the I/O driver, which shows that their services have no more data ready. `polled` is true
+    /// if the I/O driver was polled since this method returned true. Returns true if it must be called again after the
+    /// next poll of the I/O driver.
     pub(in super::super) fn wake_streams(&mut self, polled: bool) -> bool {
         if polled {
             self.active = self

@@ -70,9 +70,9 @@ impl<S: Service> Engine<S> {
         issuer.or_else(|| self.successor.as_ref().filter(serves))
     }
 
-    /// Passes the first flights of returning clients to QUIC whose rest has not arrived in time. A flow that would get
-    /// a Retry or be refused now, instead of an acknowledgement, stays pending until its ClientHello is complete; its
-    /// next datagram begins another wait.
+    /// Passes to QUIC the first flights of returning clients whose rest has not arrived in time. A flow that would now
+    /// get a Retry or be refused stays pending until its ClientHello is complete, or until another wait, which its next
+    /// datagram begins, is over.
     pub(super) fn pass_overdue(&mut self, now: Instant) {
         while let Some(flow) = self.filter.next_overdue(now) {
             if self.live < self.shared.limits().connections && !self.must_validate(flow.0.ip()) {
@@ -121,8 +121,8 @@ impl<S: Service> Engine<S> {
     /// Applies the service's verdict on a pending flow: passes its datagrams to QUIC if the client is to get a
     /// connection or an alert. The flow becomes accepted if that opens a connection, else refused; after a Retry it is
     /// removed from the filter. A flow that is to get an answer is dropped and refused if there are too many
-    /// connections. `confirmed` is false if the ClientHello is incomplete, so that the connection's server name is still
-    /// to be decided about.
+    /// connections. `confirmed` is false if the ClientHello is incomplete, so that the connection's server name is
+    /// still to be decided about.
     fn apply_verdict(
         &mut self,
         now: Instant,
@@ -260,9 +260,9 @@ impl<S: Service> Engine<S> {
         )
     }
 
-    /// Adds a connection whose first datagram has `length` bytes, with its flow, the index of its interface, and true if
-    /// its server name was accepted already. Without a permit, the client's address is not validated: its handshake is
-    /// counted and the anti-amplification limit applies.
+    /// Adds a connection whose first datagram has `length` bytes, with its flow, the index of its interface, and true
+    /// if its server name was accepted already. Without a permit, the client's address is not validated: its handshake
+    /// is counted and the anti-amplification limit applies.
     fn add(
         &mut self,
         handle: ConnectionHandle,

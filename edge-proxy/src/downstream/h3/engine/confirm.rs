@@ -1,7 +1,7 @@
 //! The decision about the server name of a connection that was created before its name was known.
 //!
-//! QUIC acknowledges the packets of such a connection. TLS processes its ClientHello once that is complete, and the
-//! engine decides before anything of it is sent.
+//! QUIC acknowledges the packets of such a connection. TLS processes the ClientHello when it is complete, and the
+//! engine decides before any response of TLS is sent.
 
 use super::super::received_hello::ReceivedHello;
 use super::super::{DropReason, HelloVerdict, Service};
@@ -20,8 +20,8 @@ enum Unconfirmed {
 }
 
 impl<S: Service> Engine<S> {
-    /// Decides about the server name of an unconfirmed connection as far as its ClientHello has arrived. Returns true if
-    /// the connection is confirmed, or its ClientHello is incomplete. Otherwise it is ended and removed, its flow is
+    /// Decides about the server name of an unconfirmed connection as far as its ClientHello has arrived. Returns true
+    /// if the connection is confirmed, or its ClientHello is incomplete. Otherwise it is ended and removed, its flow is
     /// refused, and the reason is reported. `index` must be that of a connection.
     pub(super) fn confirm(&mut self, index: usize) -> bool {
         let Some(Some(entry)) = self.conns.get_mut(index) else { return false };

@@ -280,8 +280,8 @@ fn early_data() {
     });
 }
 
-/// Sends 4 MiB and receives them again, over a connection of a client that accepts datagrams of `most` bytes. Returns the
-/// average size of the datagrams that it received.
+/// Sends 4 MiB and receives them again, over a connection of a client that accepts datagrams of `most` bytes. Returns
+/// the average size of the datagrams that it received.
 async fn datagram_size(server: &Server, most: u16) -> u64 {
     let mut config = quinn::EndpointConfig::default();
     config.max_udp_payload_size(most).unwrap();
