@@ -57,10 +57,9 @@ pub(super) fn run(
     Phase::default().run(block, variables, scope, notes)
 }
 
-/// Evaluates the rewrite phase of a location as [`run`] does. If the location has `try_files`, but neither a `_pass`
-/// directive nor `error_page`, requests that an `if` by path or client matches are answered 404, even if the `if`
-/// contains only settings: nginx treats the `if` as a location without `try_files`, in which only existing files are
-/// found.
+/// Evaluates the rewrite phase of a location as [`run`] does. If `try_files` alone leads to the content of the location,
+/// an `if` is answered 404 even if it only has settings: nginx serves what matches from a location of its own, which
+/// inherits no `try_files`, so that only existing files are found.
 pub(super) fn run_in_location(
     block: &[Directive],
     variables: &mut Variables,
@@ -236,14 +235,14 @@ impl Phase {
                 return;
             }
         }
-        let why = "nginx does not apply try_files to these requests: it serves existing files alone";
-        if self.tries_files && matches!(verdict, Verdict::Paths(_) | Verdict::Clients(_)) {
-            notes.different(directive, why);
+        if self.tries_files {
+            notes.different(
+                directive,
+                "nginx does not apply try_files to these requests: it serves existing files alone",
+            );
             let action =
                 Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() };
             self.answer(directive, verdict, action, (scope, variables), notes);
-        } else if self.tries_files {
-            notes.different(directive, format!("{why}, and here they go to the service"));
         } else if !sets_only(directive) {
             notes
                 .different(directive, "conditions on a request are not supported: its settings are left out");

@@ -205,18 +205,21 @@ fn another_spelling_is_as_the_expression_that_ignores_case_says() {
 
 #[test]
 fn a_condition_beside_try_files_is_answered_404() {
-    let of = |more: &str| {
+    let of = |condition: &str, more: &str| {
         of_server(&format!(
             "location @app {{ proxy_pass http://127.0.0.1:1; }}\n\
-             location / {{ if ($remote_addr = 10.1.1.5) {{ set $x y; }} try_files $uri @app; {more} }}"
+             location / {{ if ({condition}) {{ set $x y; }} try_files $uri @app; {more} }}"
         ))
     };
-    assert!(of("").to_string().contains("deny"), "{}", of(""));
-    // Other conditions keep nobody out.
-    let site = of("if ($query_string != \"\") { set $skip_cache 1; }");
-    assert!(site.to_string().matches("deny").count() == of("").to_string().matches("deny").count(), "{site}");
+    let client = "$remote_addr = 10.1.1.5";
+    // The named location has no such condition, so that the one that leads to it is closed.
+    for condition in [client, "$request_method = POST", "$query_string != \"\""] {
+        assert!(denies_all(&of(condition, "")), "{condition}: {}", of(condition, ""));
+    }
+    let site = of("$uri ~ ^/hidden", "");
+    assert_eq!(route(&site, "/hidden")["respond"]["status"].as_integer(), Some(404), "{site}");
     // An error page is inherited, and a service too.
     for more in ["error_page 404 = @app;", "proxy_pass http://127.0.0.1:2;"] {
-        assert!(!of(more).to_string().contains("deny"), "{more}: {}", of(more));
+        assert!(!of(client, more).to_string().contains("deny"), "{more}: {}", of(client, more));
     }
 }
