@@ -7,7 +7,7 @@ mod common;
 mod flights;
 
 use common::{Edge, http1, tls};
-use flights::{AfterLoss, VICTIM, first_flights, names, quic, run};
+use flights::{AfterLoss, VICTIM, first_flights, names, quic, relay_sockets, run};
 use quinn::crypto::rustls::QuicClientConfig;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -166,10 +166,7 @@ fn d6_a_long_chain_arrives_within_the_limit() {
 /// Relays between one client and the edge until it is aborted, without the datagrams of these numbers on the way back. After the
 /// first flight no Initial packet passes: a client that has the keys of the handshake sends small probes then, as ngtcp2 does.
 async fn losing(edge: SocketAddr, lost: Vec<usize>) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-    let near = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let far = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    far.connect(edge).await.unwrap();
-    let address = near.local_addr().unwrap();
+    let (near, far, address) = relay_sockets(edge).await;
     let task = tokio::spawn(async move {
         let (mut up, mut down, mut client, mut sent, mut count) = ([0; 2000], [0; 2000], None, 0, 0);
         loop {
@@ -200,10 +197,7 @@ async fn losing_a_half(
     edge: SocketAddr,
     says: tokio::sync::oneshot::Sender<AfterLoss>,
 ) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-    let near = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let far = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    far.connect(edge).await.unwrap();
-    let address = near.local_addr().unwrap();
+    let (near, far, address) = relay_sockets(edge).await;
     let task = tokio::spawn(async move {
         let (mut up, mut down) = ([0; 2000], [0; 2000]);
         let mut halves = Vec::new();

@@ -11,7 +11,7 @@ use common::{Edge, http1, read_until, tls};
 use edge_http::h3::initial::{self, CryptoBuffer, LongPacketType};
 use edge_proxy::Reason;
 use edge_proxy::config::Reject;
-use flights::{AfterLoss, VICTIM, destination, first_flights, names, opened, quic, run};
+use flights::{AfterLoss, VICTIM, destination, first_flights, names, opened, quic, relay_sockets, run};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -311,10 +311,7 @@ async fn losing_first(
     lost: usize,
     says: tokio::sync::oneshot::Sender<AfterLoss>,
 ) -> (SocketAddr, tokio::task::JoinHandle<()>) {
-    let near = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let far = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    far.connect(edge).await.unwrap();
-    let address = near.local_addr().unwrap();
+    let (near, far, address) = relay_sockets(edge).await;
     let task = tokio::spawn(async move {
         let (mut up, mut down, mut client, mut sent) = ([0; 2000], [0; 2000], None, 0);
         let mut says = Some(says);

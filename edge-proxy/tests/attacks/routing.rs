@@ -4,7 +4,7 @@ use crate::edge::{Edge, site};
 use crate::names::VERSIONS;
 use crate::wire2::Http2;
 use crate::wire3::{Http3, run};
-use edge_proxy::config::{Access, Auth, CaseSensitivity, ForwardAuth, PathMatch, Route};
+use edge_proxy::config::{Access, Auth, CaseSensitivity, ForwardAuth, PathMatch, Route, Site};
 use std::io::{Read, Write};
 use testkit::Origin;
 
@@ -104,13 +104,19 @@ fn s14_paths_are_forwarded_as_they_came() {
     }
 }
 
-#[test]
-fn s14_ambiguous_paths_where_the_path_decides_access() {
+/// Returns a site whose `/admin` is for 192.0.2.0/24 alone.
+fn guarded() -> Site {
     let mut guarded = site("a.test");
     let mut admin = Route::forward("origin");
     admin.path = PathMatch::Prefix("/admin".into());
     admin.access = Access { allow: vec!["192.0.2.0/24".parse().unwrap()], deny: Vec::new() };
     guarded.routes.push(admin);
+    guarded
+}
+
+#[test]
+fn s14_ambiguous_paths_where_the_path_decides_access() {
+    let guarded = guarded();
     let edge = Edge::with(Origin::simple(), vec![guarded]);
     for path in
         ["/x/../admin", "/%61dmin/..%2fadmin", "//admin", "/x%2f..%2fadmin", "/;/admin", "/x\\..\\admin"]
@@ -161,11 +167,7 @@ fn s14_paths_with_one_decision_pass_beside_a_guarded_route() {
 
 #[test]
 fn s14_paths_of_several_readings_over_every_version() {
-    let mut guarded = site("a.test");
-    let mut admin = Route::forward("origin");
-    admin.path = PathMatch::Prefix("/admin".into());
-    admin.access = Access { allow: vec!["192.0.2.0/24".parse().unwrap()], deny: Vec::new() };
-    guarded.routes.push(admin);
+    let guarded = guarded();
     let edge = Edge::with(Origin::simple(), vec![guarded]);
     for version in VERSIONS {
         for path in ["/x/../admin", "/%61dmin", "//admin", "/admin;x", "/x%2f..%2fadmin", "/%2561dmin"] {

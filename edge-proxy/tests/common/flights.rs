@@ -6,13 +6,24 @@
 use edge_http::h3::client_hello;
 use edge_http::h3::initial::{self, CryptoBuffer, LongPacketType};
 use quinn::crypto::rustls::QuicClientConfig;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::tls_client;
+use tokio::net::UdpSocket;
 
 /// An address of its own for the client whose address is forged.
 pub(crate) const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+
+/// Returns the sockets of a relay between one client and the edge, and the address that the client connects to: the
+/// socket for the client, and that for the edge, which is connected.
+pub(crate) async fn relay_sockets(edge: SocketAddr) -> (UdpSocket, UdpSocket, SocketAddr) {
+    let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    far.connect(edge).await.unwrap();
+    let address = near.local_addr().unwrap();
+    (near, far, address)
+}
 
 pub(crate) fn quic(root: &str) -> quinn::ClientConfig {
     let tls = QuicClientConfig::try_from(tls_client(root, &[b"h3"])).unwrap();
@@ -22,7 +33,7 @@ pub(crate) fn quic(root: &str) -> quinn::ClientConfig {
 /// Returns the first flights of `count` connections for this name, without retransmissions: two datagrams each, since a
 /// post-quantum ClientHello takes two.
 pub(crate) async fn first_flights(root: &str, name: &str, count: usize) -> Vec<[Vec<u8>; 2]> {
-    let trap = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let trap = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let mut flights = Vec::new();
     let mut buffer = [0; 2000];
