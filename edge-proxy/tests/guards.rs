@@ -2,6 +2,8 @@
 
 mod common;
 
+use common::wire2::{self, Http2};
+use common::wire3::{self, Http3};
 use common::{http1, tls};
 use edge_policy::auth::basic::users;
 use edge_policy::rate::Rate;
@@ -139,6 +141,56 @@ fn d12_a_household_does_not_lock_itself_out() {
         assert!(right().starts_with("HTTP/1.1 200"), "after {n} wrong ones");
     }
     assert!(get(&edge, "/", &basic("ann", "41")).starts_with("HTTP/1.1 429"));
+}
+
+/// The limit is the client's, whatever version of HTTP it speaks.
+#[test]
+fn d12_guesses_count_together_over_every_version() {
+    let origin = Origin::simple();
+    let all = [1, 2, 3];
+    for first in all {
+        let hash = String::from_utf8(run("htpasswd", &["-nbB", "-C", "4", "ann", "correct horse"], b""));
+        let edge = edge(origin.address(), |config| {
+            let users = users(hash.unwrap().trim()).unwrap();
+            config.sites[0].auth =
+                Some(Auth::Basic(BasicAuth { realm: "lab".into(), users, user_field: None }));
+        });
+        let once = |version: u8, password: &str| {
+            let line = basic("ann", password);
+            let value = line.trim_end().split_once(": ").unwrap().1;
+            let field: (&[u8], &[u8]) = (b"authorization", value.as_bytes());
+            match version {
+                1 => get(&edge, "/", &line).get(9..12).map(str::to_owned),
+                2 => {
+                    let mut client = Http2::connect(edge.tls(), edge.root(), "a.test");
+                    let stream = client.request("GET", "a.test", "/", &[field], true);
+                    client.answer(stream).status().map(str::to_owned)
+                }
+                _ => wire3::run(async {
+                    let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+                    let request = wire3::request("GET", "a.test", "/", &[field]);
+                    client.ask(&request).await.status().map(str::to_owned)
+                }),
+            }
+        };
+        // Other tests take the places of this address, too.
+        let guess = |version: u8, password: &str| loop {
+            let status = once(version, password);
+            if status.as_deref() != Some("503") {
+                break status;
+            }
+        };
+        for n in 0..20 {
+            assert_eq!(guess(first, &n.to_string()).as_deref(), Some("401"), "version {first}: {n}");
+        }
+        for version in all {
+            // Two are restored a minute.
+            let got: Vec<_> = (0..8).map(|n| guess(version, &format!("{version}-{n}"))).collect();
+            let refused = got.iter().filter(|status| status.as_deref() == Some("429")).count();
+            assert!(refused >= 6, "version {first}, then {version}: {got:?}");
+        }
+    }
+    assert_eq!(origin.bytes(), b"");
 }
 
 #[test]
@@ -604,8 +656,7 @@ fn heads_of_answers_and_targets_have_limits_of_their_own() {
 
 #[test]
 fn what_a_client_may_use_up_is_configured_and_counted() {
-    use common::wire2::{self, Http2};
-    use common::wire3::{self, Http3, run};
+    use common::wire3::run;
     let origin = Origin::simple();
     let edge = edge(origin.address(), |config| {
         config.limits.header_fields = 5;

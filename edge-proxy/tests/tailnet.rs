@@ -2,6 +2,8 @@
 
 mod common;
 
+use common::wire2::{self, Http2};
+use common::wire3::{self, Http3};
 use edge_policy::tailnet::IdentityMatcher;
 use edge_proxy::config::{Tailnet, Trust};
 use std::io::{Read, Write};
@@ -235,5 +237,19 @@ fn d10_a_tailscaled_that_says_nothing_delays_nobody_for_ever() {
         ask(&edge, 2, path, "");
         assert!(begin.elapsed() < Duration::from_secs(6), "{path}: {:?}", begin.elapsed());
     }
-    assert!(!served(&origin, "/first").contains("Tailscale-"));
+    let begin = Instant::now();
+    let mut http2 = Http2::connect(edge.tls(), edge.root(), "a.test");
+    let stream = http2.request("GET", "a.test", "/third", &[], true);
+    let ends = http2.ends(&[stream], Duration::from_secs(10));
+    assert_eq!(ends.get(&stream), Some(&wire2::End::Stream));
+    assert!(begin.elapsed() < Duration::from_secs(6), "HTTP/2: {:?}", begin.elapsed());
+    let begin = Instant::now();
+    wire3::run(async {
+        let http3 = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        assert_eq!(http3.get("a.test", "/fourth").await.status(), Some("200"));
+    });
+    assert!(begin.elapsed() < Duration::from_secs(6), "HTTP/3: {:?}", begin.elapsed());
+    for path in ["/first", "/second", "/third", "/fourth"] {
+        assert!(!served(&origin, path).contains("Tailscale-"), "{path}");
+    }
 }

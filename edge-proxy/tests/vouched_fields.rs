@@ -138,3 +138,67 @@ fn s33_claims_of_clients_go_no_further_in_any_version() {
     assert_clean(&origin, "/h3", 0);
     assert!(origin.text().contains("Client-Cert: :MII"), "{}", origin.text());
 }
+
+/// Sends a request of this version with fields, and returns what reached the service of it.
+fn reached(edge: &Edge, origin: &Origin, version: u8, path: &str, fields: &[(&str, &str)]) -> String {
+    let raw: Vec<Field<'_>> =
+        fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    match version {
+        1 => {
+            let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let mut stream = tls(edge.tls(), &http1(edge.root())).unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{lines}\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            assert!(read_until(&mut stream, "\r\n\r\nok").starts_with("HTTP/1.1 200"));
+        }
+        2 => {
+            let mut client = Http2::connect(edge.tls(), edge.root(), "a.test");
+            let stream = client.request("GET", "a.test", path, &raw, true);
+            assert_eq!(client.answer(stream).status(), Some("200"));
+        }
+        _ => wire3::run(async {
+            let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+            let answer = client.ask(&wire3::request("GET", "a.test", path, &raw)).await;
+            assert_eq!(answer.status(), Some("200"));
+        }),
+    }
+    let text = origin.text();
+    let begin = text.find(&format!("GET {path} ")).expect("the request");
+    text[begin..].split("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+/// A field that is to have one address, from a trusted proxy.
+#[test]
+fn s35_an_address_that_comes_twice_or_in_a_list_is_none() {
+    let origin = Origin::simple();
+    let mut edge = Edge::before(origin.address(), 1);
+    let mut number = 0;
+    for (header, name) in [
+        (TrustedHeader::XRealIp, "x-real-ip"),
+        (TrustedHeader::Custom("CF-Connecting-IP".into()), "cf-connecting-ip"),
+    ] {
+        let ranges = vec!["127.0.0.0/8".parse().unwrap()];
+        edge.config.trust = Trust { ranges, header, ..Trust::default() };
+        edge.proxy.reload(edge.config.clone()).unwrap();
+        let underscores = name.replace('-', "_");
+        let list = format!("{FORGED}, {FORGED}");
+        for version in [1, 2, 3] {
+            let mut ask = |fields: &[(&str, &str)]| {
+                number += 1;
+                reached(&edge, &origin, version, &format!("/{number}"), fields)
+            };
+            let one = ask(&[(name, FORGED)]);
+            assert!(one.contains(&format!("X-Real-IP: {FORGED}")), "version {version}: {one}");
+            for fields in [
+                &[(name, FORGED), (name, FORGED)][..],
+                &[(name, FORGED), (name, "not an address")],
+                &[(name, list.as_str())],
+                &[(underscores.as_str(), FORGED)],
+            ] {
+                let text = ask(fields);
+                assert!(!text.contains(FORGED), "version {version}, {fields:?}: {text}");
+                assert!(text.contains("X-Real-IP: 127.0.0.1"), "version {version}, {fields:?}: {text}");
+            }
+        }
+    }
+}

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_network_lock_nobody_out() {
+    fn d14_addresses_of_one_network_lock_nobody_out() {
         for rate in ["5/d", "100/h", "10/s"] {
             let (rates, rate) = (rates(), rate.parse::<Rate>().unwrap());
             let of = |network: u128, number: u128| {
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_over_the_rate_takes_nothing_from_neighbours() {
+    fn d15_who_is_over_the_rate_takes_nothing_from_neighbours() {
         let (rates, rate) = (rates(), "5/d".parse::<Rate>().unwrap());
         let of = |number: u16| format!("2001:db8:1:{number:x}::1").parse::<IpAddr>().unwrap();
         (0..10_000).for_each(|_| _ = rates.admit(of(1), rate));
@@ -419,7 +419,7 @@ mod tests {
 
     /// Of each rate exactly as many are admitted as it says, slow ones too.
     #[test]
-    fn slow_rates_are_as_exact_as_fast_ones() {
+    fn d14_slow_rates_are_as_exact_as_fast_ones() {
         for text in ["5/d", "100/h", "600/m", "1000/s"] {
             let rate: Rate = text.parse().unwrap();
             let rates = rates();

@@ -1,7 +1,7 @@
 //! A proxy with one site in front of a recording origin, and raw clients.
 
 use edge_http::host::HostPattern;
-use edge_proxy::config::{Listener, PlainHttp, Route, Site, Target, Upstream};
+use edge_proxy::config::{Config, Limits, Listener, PlainHttp, Route, Site, Target, Upstream};
 use edge_proxy::{Certificates, Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -38,12 +38,18 @@ impl Edge {
 
     /// Starts the proxy with this upstream, which need not point to `origin`.
     pub(crate) fn build(origin: Origin, upstream: Upstream, sites: Vec<Site>) -> Self {
+        Self::limited(origin, upstream, sites, Limits::default())
+    }
+
+    /// Starts the proxy with this upstream and these limits.
+    pub(crate) fn limited(origin: Origin, upstream: Upstream, sites: Vec<Site>, limits: Limits) -> Self {
         let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
         authority.write(&folder.path().join("test"), &["a.test", "b.test"]);
         let (certificates, refreshed) = Certificates::load(folder.path()).unwrap();
         assert!(refreshed.problems.is_empty(), "{refreshed:?}");
         let mut builder = Proxy::builder()
+            .config(Config { limits, ..Config::default() })
             .workers(1)
             .certificates(certificates)
             .listener(Listener::plain(([127, 0, 0, 1], 0).into()))

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_do_nothing_to_a_terminal() {
+    fn s36_json_lines_do_nothing_to_a_terminal() {
         let said = "\u{9b}31m\u{202e}txt.exe\u{200b}\u{e0041}\u{7f}é\u{1f600}\u{1b}";
         let text = written(Format::Json, said.as_bytes());
         assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");

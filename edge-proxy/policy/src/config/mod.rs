@@ -268,7 +268,8 @@ pub struct Limits {
     /// listener, 1 to 10000000. Default: 16384.
     pub connections: usize,
     /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6.
-    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted.
+    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted. Each process counts its own, also
+    /// while one takes over from another.
     pub connections_per_client: u32,
     /// The highest number of idle connections of one worker to one target, 0 to 1000000. Default: 4096. Below it, as
     /// many stay open as were in use at the same time in the last 15 to 20 s.
