@@ -49,7 +49,7 @@ const STEPS: &[LongStep] = &[
     },
     LongStep {
         name: "rehearsal",
-        command: &["test", "--locked", "-p", "upgrade-pg-cluster", "--test", "upgrade", "interval"],
+        command: &["test", "--locked", "--workspace", "--all-features", "--test", "upgrade", "interval"],
         env: &[("UPGRADE_INTERVAL", "full")],
     },
     xtask("soak", &["xtask", "soak", "--minutes", "10"]),

@@ -1,6 +1,6 @@
 //! The home lab: `bins/homelab`, with the programs that it runs.
 
-use crate::process::{Outcome, cargo, step, target, with_second_try};
+use crate::process::{Outcome, cargo, passed, step, target, with_second_try};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -78,7 +78,7 @@ impl Scenario {
         if !status.success() {
             return Err(format!("{name}: ended with {status}"));
         }
-        println!("xtask: {name}: passed in {} s", self.began.elapsed().as_secs());
+        passed(name, self.began);
         Ok(())
     }
 }

@@ -21,7 +21,16 @@ pub(crate) fn count(arguments: &[&str]) -> Outcome {
     let count = parse(arguments)?;
     step(
         "building edge-proxyd",
-        cargo(&["build", "--quiet", "--locked", "-p", "edge-proxyd", "--all-features"]).current_dir(root()),
+        cargo(&[
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--bins",
+            "--tests",
+            "--examples",
+            "--all-features",
+        ]),
     )?;
     let program = target().join("debug/edge-proxyd");
     let mut files = Vec::new();
@@ -71,18 +80,18 @@ pub(crate) fn count(arguments: &[&str]) -> Outcome {
 /// Returns an error if `cases` is not a number, or the test fails.
 pub(crate) fn random(cases: &str) -> Outcome {
     let cases: u64 = cases.parse().map_err(|_| format!("`{cases}` is not a number of configurations"))?;
+    // The features of the whole workspace, with which the dependencies are built already.
     let mut command = cargo(&[
         "test",
         "--locked",
-        "-p",
-        "edge-proxyd",
+        "--workspace",
         "--all-features",
         "--test",
         "service",
         "--",
         "no_request_that_nginx_refuses",
     ]);
-    command.env("IMPORT_CASES", cases.to_string()).current_dir(root());
+    command.env("IMPORT_CASES", cases.to_string());
     step(&format!("imports of {cases} random configurations, beside nginx"), &mut command)
 }
 

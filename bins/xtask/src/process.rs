@@ -2,7 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Instant;
+
+/// Steps that passed in this process, with their durations in seconds.
+static DURATIONS: Mutex<Vec<(String, u64)>> = Mutex::new(Vec::new());
+
+/// Shortest duration in seconds that [`print_durations`] prints.
+const SHORTEST: u64 = 5;
 
 /// Result of a step. The error is a message, mostly of one line.
 pub(crate) type Outcome = Result<(), String>;
@@ -70,8 +77,26 @@ pub(crate) fn step(what: &str, mut command: impl std::borrow::BorrowMut<Command>
     if !status.success() {
         return Err(format!("{what}: {command:?} ended with {status}"));
     }
-    println!("xtask: {what}: passed in {} s", began.elapsed().as_secs());
+    passed(what, began);
     Ok(())
+}
+
+/// Prints that a step passed, with its duration, and records the duration for [`print_durations`].
+pub(crate) fn passed(what: &str, began: Instant) {
+    let seconds = began.elapsed().as_secs();
+    println!("xtask: {what}: passed in {seconds} s");
+    DURATIONS.lock().expect("nobody panics with it").push((what.to_owned(), seconds));
+}
+
+/// Prints the durations of the recorded steps, the longest first. Steps of less than [`SHORTEST`] seconds are omitted, and
+/// those that ran side by side overlap.
+pub(crate) fn print_durations() {
+    let mut durations = DURATIONS.lock().expect("nobody panics with it").clone();
+    durations.sort_by_key(|(_, seconds)| std::cmp::Reverse(*seconds));
+    println!("xtask: seconds of each step:");
+    for (what, seconds) in durations.iter().filter(|(_, seconds)| *seconds >= SHORTEST) {
+        println!("{seconds:>6}  {what}");
+    }
 }
 
 #[cfg(test)]

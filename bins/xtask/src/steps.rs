@@ -1,6 +1,6 @@
 //! Steps of `cargo xtask test`, ordered so that the cheapest failures come first.
 
-use crate::process::{Outcome, cargo, is_root, step, with_second_try};
+use crate::process::{Outcome, cargo, is_root, print_durations, step, with_second_try};
 use crate::{
     advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
     nix, package, prose, purity, registry, surface, testing, tools,
@@ -83,6 +83,7 @@ pub(crate) fn test() -> Outcome {
         scenario.end()?;
     }
     left_out.report()?;
+    print_durations();
     println!("xtask: everything passed in {} s", began.elapsed().as_secs());
     Ok(())
 }

@@ -60,8 +60,9 @@ fn document() -> Outcome {
         .and_then(|()| fs::write(&wrapper, script))
         .and_then(|()| fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)))
         .map_err(|why| format!("{}: {why}", wrapper.display()))?;
-    let mut command = cargo(&["doc", "--no-deps", "--all-features", "--locked", "--quiet"]);
-    command.args(LIBRARIES.iter().flat_map(|library| ["--package", library]));
+    // All libraries of the workspace, so that dependencies have the features with which the documentation is built.
+    let mut command =
+        cargo(&["doc", "--workspace", "--lib", "--no-deps", "--all-features", "--locked", "--quiet"]);
     command.env("RUSTDOC", &wrapper).env("RUSTDOCFLAGS", "-Z unstable-options --output-format json");
     step("surface: describing the libraries", command)
 }

@@ -1,7 +1,7 @@
 //! Tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that
 //! measure run alone, after the others.
 
-use crate::process::{Outcome, cargo, root, second_try, step, target, with_second_try};
+use crate::process::{Outcome, cargo, passed, root, second_try, step, target, with_second_try};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -161,7 +161,7 @@ fn build() -> Result<Vec<Program>, String> {
     let mut programs: Vec<_> =
         String::from_utf8_lossy(&output.stdout).lines().filter_map(Program::parse).collect();
     programs.sort();
-    println!("xtask: {} test programs are built in {} s", programs.len(), began.elapsed().as_secs());
+    passed(&format!("building {} test programs", programs.len()), began);
     Ok(programs)
 }
 
@@ -185,7 +185,7 @@ fn run_captured(program: &Program) -> Outcome {
     if !status.success() {
         return Err(format!("tests of {label}: {} ended with {status}", program.path.display()));
     }
-    println!("xtask: tests of {label}: passed in {} s", began.elapsed().as_secs());
+    passed(&format!("tests of {label}"), began);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ mod pages;
 mod short;
 mod upgrade;
 
-use crate::process::{Outcome, cargo, root, step, target, tools_folder};
+use crate::process::{Outcome, cargo, passed, root, step, target, tools_folder};
 use machine::Machine;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -225,7 +225,7 @@ fn live_with(what: &str, script: &str, steps: &[Step], previous: &[PathBuf]) -> 
     }
     drop(machine);
     let _ = std::fs::remove_dir_all(&folder);
-    println!("xtask: {what}: {} things held in {} s", steps.len(), began.elapsed().as_secs());
+    passed(&format!("{what}: {} checks", steps.len()), began);
     Ok(())
 }
 
