@@ -1,6 +1,6 @@
 //! Import of nginx configurations: of a folder of downloaded files, and of many random ones.
 
-use crate::process::{Outcome, cargo, root, step, target};
+use crate::process::{Outcome, cargo, step, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
