@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 # The names of the sites through the edge and the node, and through nginx.
@@ -239,16 +240,18 @@ map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
 
 def own_hosts(names):
     """Gives this mount namespace an /etc/hosts with these names at loopback, and brings up the addresses."""
-    path = "/tmp/hosts-of-the-applications"
-    with open(path, "w") as file:
+    # Without a fixed name, which another account may have used. The mount keeps the content after the file is deleted.
+    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as file:
         file.write("127.0.0.1 localhost " + " ".join(f"{name}.{DOMAIN}" for name in names) + "\n")
         file.write(f"{NGINX} " + " ".join(f"{name}.{BESIDE}" for name in names) + "\n")
-    for command in [
-        ["mount", "--make-rprivate", "/"],
-        ["mount", "--bind", path, "/etc/hosts"],
-        ["ip", "link", "set", "lo", "up"],
-        ["ip", "address", "add", f"{NODE}/32", "dev", "lo"],
-    ]:
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)}: {done.stderr}")
+        file.flush()
+        os.chmod(file.name, 0o644)
+        for command in [
+            ["mount", "--make-rprivate", "/"],
+            ["mount", "--bind", file.name, "/etc/hosts"],
+            ["ip", "link", "set", "lo", "up"],
+            ["ip", "address", "add", f"{NODE}/32", "dev", "lo"],
+        ]:
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"{' '.join(command)}: {done.stderr}")

@@ -23,7 +23,7 @@ events {{}}
 http {{
     access_log off; client_max_body_size 0;
     client_body_temp_path {lab.path('nginx-body')}; fastcgi_temp_path {lab.path('nginx-fcgi')};
-    proxy_temp_path {lab.path('nginx-proxy')};
+    proxy_temp_path {lab.path('nginx-proxy')}; scgi_temp_path {lab.path('nginx-scgi')}; uwsgi_temp_path {lab.path('nginx-uwsgi')};
     server {{
         listen 127.0.0.1:3001;
         location / {{

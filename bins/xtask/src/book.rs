@@ -1,5 +1,5 @@
 //! Checks of the book in examples/book: its links exist, its files are valid for their programs, its commands have only
-//! options that the programs have; and mdBook renders it.
+//! options that the programs have, the pages about two machines are followed; and mdBook renders it.
 
 use crate::process::{Outcome, root, step, target, tools_folder};
 use crate::{family, links};
@@ -29,6 +29,14 @@ const FILES: &[(&str, &str, &[&str])] = &[
     ("hba.toml", "pg-hba", &["render", "--policy", "FILE"]),
     ("mailer.toml", "smtp-config", &["render", "--settings", "FILE"]),
 ];
+
+/// Pages that `cargo xtask boot` does not follow, since they need two machines. Their files are written and their
+/// commands run here, after a file of the workspace, if given, which the page describes and its commands read.
+const FOLLOWED: &[(&str, Option<(&str, &str)>)] =
+    &[("grpc.md", None), ("two-edges.md", Some(("examples/hosts/two-edges/edge.toml", "edge.toml")))];
+
+/// Script that runs the commands of a page: `/etc` is empty except for the folder of the edge, and `sudo` has no effect.
+const FOLLOW: &str = "mount -t tmpfs tmpfs /etc\nmkdir /etc/edge-proxyd\nsudo() { \"$@\"; }\nset -x\n";
 
 /// Returns the folder of the book.
 fn folder() -> PathBuf {
@@ -90,6 +98,9 @@ pub(crate) fn check() -> Outcome {
             }
         }
     }
+    for (page, given) in FOLLOWED {
+        faults.extend(follow(&work.join("followed"), page, *given)?);
+    }
     let _ = std::fs::remove_dir_all(&work);
     if files < 5 || commands < 20 {
         faults.push(format!("the book has {files} files and {commands} commands only: is it read?"));
@@ -99,6 +110,43 @@ pub(crate) fn check() -> Outcome {
     }
     println!("xtask: book: {files} files are valid, {commands} commands have known options, all links exist");
     Ok(())
+}
+
+/// Writes the files of a page into the new folder `place` and runs its commands there, in order, with the debug build,
+/// in a mount namespace of its own. `given` is a file of the workspace and the name that it has there. Returns `None` if
+/// all commands end with 0, otherwise the commands that ran and their output.
+///
+/// # Errors
+/// Returns a description if the page or the file cannot be read, the folder cannot be written, or `unshare` cannot be
+/// run.
+fn follow(place: &Path, name: &str, given: Option<(&str, &str)>) -> Result<Option<String>, String> {
+    let said = |why: std::io::Error| format!("{}: {why}", place.display());
+    let _ = std::fs::remove_dir_all(place);
+    std::fs::create_dir_all(place).map_err(said)?;
+    if let Some((file, to)) = given {
+        std::fs::copy(root().join(file), place.join(to)).map_err(|why| format!("{file}: {why}"))?;
+    }
+    let mut script = FOLLOW.to_owned();
+    for (number, block) in blocks(&page(name)?).into_iter().enumerate() {
+        match (block.info.as_str(), block.info.split_once(' ')) {
+            ("sh", _) => script.push_str(&block.text),
+            (_, Some((_, file))) => {
+                let held = format!("{number}-{file}");
+                std::fs::write(place.join(&held), &block.text).map_err(said)?;
+                script.push_str(&format!("cp {held} {file}\n"));
+            }
+            _ => {}
+        }
+    }
+    let programs = std::path::absolute(target().join("debug")).map_err(|why| why.to_string())?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-euc", &script]).current_dir(place);
+    let output = command.env("PATH", format!("{}:{path}", programs.display())).output();
+    let output = output.map_err(|why| format!("unshare: {why}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let fault = || format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&said).trim_end());
+    Ok((!output.status.success()).then(fault))
 }
 
 /// Checks the book, and renders it into target/book/html.

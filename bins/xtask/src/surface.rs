@@ -41,6 +41,12 @@ pub(crate) fn run(write: bool) -> Outcome {
             let _ = writeln!(wrong, "{library}: types of `{foreign}` are public, and it is not re-exported");
         }
         wrong.push_str(&undocumented_features(library)?);
+        for item in unlinked(&front_page(library)?, &listed.text) {
+            let _ = writeln!(
+                wrong,
+                "{library}: `{item}` is on the front page without a link to the item: write [`{item}`]"
+            );
+        }
         wrong.push_str(&removed_items(library, &listed.text)?);
         println!("xtask: {library}: {} public items", listed.count);
     }
@@ -195,6 +201,61 @@ fn undocumented_features(library: &str) -> Result<String, String> {
     Ok(text)
 }
 
+/// Returns the Markdown text of a library's front page: the comment of its `lib.rs`, or the README that this includes.
+///
+/// # Errors
+/// Returns a description if a file cannot be read.
+fn front_page(library: &str) -> Result<String, String> {
+    let folder = root().join(registry::folder(library));
+    let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
+    let source = read(folder.join("src/lib.rs"))?;
+    if source.starts_with("#![doc = include_str!(\"../README.md\")]") {
+        return read(folder.join("README.md"));
+    }
+    let comment = source.lines().map_while(|line| line.strip_prefix("//!"));
+    Ok(comment.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
+}
+
+/// Returns the items of the list `items` that a front page names in a code span and never in a link. A code span names an
+/// item if it is a type's name, a path, or the beginning of an entry of a list; other words may be those of something
+/// else, such as a feature.
+fn unlinked(page: &str, items: &str) -> BTreeSet<String> {
+    let paths: BTreeSet<&str> = items.lines().filter(|item| is_definition(item)).filter_map(path).collect();
+    let is_item = |name: &str| {
+        paths.iter().any(|path| path.strip_suffix(name).is_some_and(|before| before.ends_with("::")))
+    };
+    let mut found = BTreeSet::new();
+    for line in prose(page).filter(|line| !line.starts_with('|')) {
+        for (number, span) in line.split('`').enumerate().filter(|(number, _)| number % 2 == 1) {
+            let name = span.trim_end_matches("()");
+            let begins_entry = number == 1 && line.trim_start().strip_prefix("- `").is_some();
+            let is_named = begins_entry || name.starts_with(char::is_uppercase) || name.contains("::");
+            let is_linked = ["`]", "()`]", "!`]"].iter().any(|end| page.contains(&format!("[`{name}{end}")));
+            if is_named && is_item(name) && !is_linked {
+                found.insert(name.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Returns the lines of a Markdown text outside of fenced and indented code.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    page.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence && !line.starts_with("    ")
+    })
+}
+
+/// Returns the path of the item that a line of the list defines.
+fn path(item: &str) -> Option<&str> {
+    let begin = item.find("::")?;
+    let crate_name = item[..begin].rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
+    item[crate_name..].split(|c: char| !(c.is_alphanumeric() || "_:".contains(c))).next()
+}
+
 /// Returns a line for each item that the last release of this version's series had and `made` does not have. By
 /// semantic versioning, a series ends with a new minor version before 1.0, and with a new major version after it.
 ///
@@ -259,6 +320,27 @@ mod tests {
         ] {
             assert_eq!(is_definition(item), is, "{item}");
         }
+    }
+
+    #[test]
+    fn items_of_a_front_page_without_a_link() {
+        let items = "pub mod a\npub struct a::Policy\npub fn a::Policy::new() -> a::Policy\npub fn a::explain(a::Policy)\npub mod a::client\n\
+                     pub fn a::client::ask<T>(T) -> u8\n";
+        let unlinked = |page: &str| unlinked(page, items).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            unlinked("`Policy`, `client::ask`, and `Other`.\n\n- `explain`: why\n"),
+            "Policy client::ask explain"
+        );
+        assert_eq!(
+            unlinked(
+                "[`Policy`], again `Policy`; [`client::ask()`] `client::ask`\n\n- [`explain`]: `client`\n"
+            ),
+            ""
+        );
+        assert_eq!(
+            unlinked("```\n// `Policy`\n```\n    `Policy`\n| `Policy` |\nwith the command `explain`\n"),
+            ""
+        );
     }
 
     #[test]

@@ -16,18 +16,25 @@ use files::{Build, NAME, sha256, write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds the programs statically for release and packs them.
+/// Options of the compiler for static programs.
+const STATIC: &str = "-C target-feature=+crt-static";
+
+/// Builds the programs statically for release and packs them. Then the commands of the book that install from source are
+/// run.
 ///
 /// # Errors
 /// Returns the step that failed.
 pub(crate) fn release() -> Outcome {
-    let programs = build_static()?;
+    let triple = static_target();
+    let programs = build_static(&triple)?;
     for (_, program) in PROGRAMS {
         if !package::is_static(&programs.join(program))? {
             return Err(format!("{program} is not statically linked"));
         }
     }
-    pack(&programs, &target().join("dist"), true, "xz")
+    let out = target().join("dist");
+    pack(&programs, &out, true, "xz")?;
+    prove::from_source(&triple, &out.join("from-source"))
 }
 
 /// Packs the debug build into `dist-test` of the target folder, without compression, and checks the artefacts. The
@@ -42,25 +49,28 @@ pub(crate) fn pack_built(programs: &Path) -> Outcome {
     pack(programs, &target().join("dist"), true, "xz")
 }
 
-/// Builds the static programs for release, and returns their folder: linked with musl if its target and compiler are
-/// installed, or else with the C library of this machine.
-///
-/// # Errors
-/// Returns a description if the build fails.
-fn build_static() -> Result<PathBuf, String> {
+/// Returns the target of static programs: with musl if it and its compiler are installed, or else with the C library of
+/// this machine.
+fn static_target() -> String {
     let output = Command::new("rustup").args(["target", "list", "--installed"]).output();
     let targets =
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
     let has_compiler = Command::new("musl-gcc").arg("--version").output().is_ok();
-    let triple =
-        if targets.contains(&musl) && has_compiler { musl } else { format!("{arch}-unknown-linux-gnu") };
-    let mut command = cargo(&["build", "--release", "--bins", "--locked", "--target", &triple]);
+    if targets.contains(&musl) && has_compiler { musl } else { format!("{arch}-unknown-linux-gnu") }
+}
+
+/// Builds the static programs for release, and returns their folder.
+///
+/// # Errors
+/// Returns a description if the build fails.
+fn build_static(triple: &str) -> Result<PathBuf, String> {
+    let mut command = cargo(&["build", "--release", "--bins", "--locked", "--target", triple]);
     for (package, _) in PROGRAMS {
         command.args(["--package", package]);
     }
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    command.env("RUSTFLAGS", STATIC);
     step(&format!("dist: building the programs for {triple}, statically"), command)?;
     Ok(target().join(triple).join("release"))
 }

@@ -7,7 +7,7 @@ pub(crate) use served::within;
 
 use super::archive::PREFIX;
 use super::files::{Build, NAME, PROGRAMS, run, sha256};
-use crate::process::Outcome;
+use crate::process::{Outcome, cargo, step};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,16 +33,16 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
                 .arg("-C")
                 .arg(&place))?;
             for (_, program) in PROGRAMS {
-                runs(build, &root, &format!("{PREFIX}/bin/{program}"))?;
+                runs(build.fixed, &root, &format!("{PREFIX}/bin/{program}"))?;
             }
             unit::prove(&root)?;
         } else if name.ends_with(".deb") {
             run(Command::new("dpkg-deb").arg("--extract").arg(artefact).arg(&root))?;
             let program = name.split('_').next().unwrap_or_default();
-            runs(build, &root, &format!("/usr/bin/{program}"))?;
+            runs(build.fixed, &root, &format!("/usr/bin/{program}"))?;
         } else if name.ends_with(".oci.tar") {
             unpack_image(artefact, &root)?;
-            runs(build, &root, "/usr/bin/edge-proxyd")?;
+            runs(build.fixed, &root, "/usr/bin/edge-proxyd")?;
             served::prove(build, &root)?;
         } else if name.starts_with(NAME) {
             let text = std::fs::read_to_string(artefact).map_err(|why| format!("{name}: {why}"))?;
@@ -56,13 +56,34 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
     Ok(())
 }
 
+/// Installs from source as the book says, each program with its own features, into an empty root folder, statically for
+/// `triple`, and runs the programs there.
+///
+/// # Errors
+/// Returns the command that failed.
+pub(super) fn from_source(triple: &str, root: &Path) -> Outcome {
+    let page = crate::book::page("install.md")?;
+    let mut count = 0;
+    for line in page.lines().filter(|line| line.starts_with("cargo install ")) {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let mut command = cargo(&words);
+        command.args(["--target", triple, "--root"]).arg(root).env("RUSTFLAGS", super::STATIC);
+        step(&format!("dist: {line}"), command)?;
+        let folder = words.last().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        runs(true, root, &format!("/bin/{folder}"))?;
+        count += 1;
+    }
+    let _ = std::fs::remove_dir_all(root);
+    if count == 0 { Err("install.md has no `cargo install`".to_owned()) } else { Ok(()) }
+}
+
 /// Runs a program with `--version` and `--help` in a root folder that contains nothing else but, unless the programs
-/// are static, the shared libraries, which are copied first.
+/// are static (`fixed`), the shared libraries, which are copied first.
 ///
 /// # Errors
 /// Returns the status and output if it fails.
-fn runs(build: &Build, root: &Path, program: &str) -> Outcome {
-    if !build.fixed {
+fn runs(fixed: bool, root: &Path, program: &str) -> Outcome {
+    if !fixed {
         libraries(&root.join(program.trim_start_matches('/')), root)?;
     }
     for argument in ["--version", "--help"] {
@@ -71,9 +92,10 @@ fn runs(build: &Build, root: &Path, program: &str) -> Outcome {
     Ok(())
 }
 
-/// Script that mounts the folders that every container engine mounts, then runs the program.
+/// Script that mounts the folders that every container engine mounts, then runs the program. `chroot` is in `/usr/sbin`,
+/// which the search path of an ordinary user of Debian lacks.
 const ENTER: &str = "mkdir -p \"$1/proc\" \"$1/dev\" && mount --rbind /dev \"$1/dev\" && mount -t proc proc \"$1/proc\" && \
-                     exec env -i \"$(command -v chroot)\" \"$@\"";
+                     PATH=$PATH:/usr/sbin:/sbin && exec env -i \"$(command -v chroot)\" \"$@\"";
 
 /// Returns a command whose root is the folder, in namespaces of its own. With `mapped`, the process is already in a
 /// user namespace and stays in it, since only there it may listen on ports of its network.
