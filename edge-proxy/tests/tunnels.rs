@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Edge, Tls, http1, read_until, tls};
-use edge_proxy::config::{Listener, PlainHttp, Route, Site, Target, Upstream};
+use edge_proxy::config::{Listener, PlainHttp, Route, Site, Target, Upstream, UpstreamTls};
 use edge_proxy::{Proxy, ProxyHandle};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -90,6 +90,9 @@ impl Chain {
         stream
     }
 }
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 /// Asks for the switch as Tailscale's client does.
 fn switch(stream: &mut (impl Read + Write), protocol: &str) {
@@ -337,6 +340,101 @@ fn the_last_bytes_of_an_answer_before_a_reset_arrive_and_are_not_taken_for_all()
                 let _ = stream.read_to_end(&mut rest);
                 assert_eq!(rest.iter().filter(|byte| **byte == b'z').count(), 200, "{path}, {hops} hops");
                 assert!(!rest.ends_with(b"0\r\n\r\n"), "a truncated answer looks complete");
+            }
+        }
+    }
+}
+
+/// What a TLS service does after its last bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum TlsEnd {
+    /// It sends close_notify and closes.
+    Goodbye,
+    /// It closes, as a program that is killed.
+    Close,
+    /// It resets the connection.
+    Reset,
+}
+
+/// A TLS service that says 200 bytes in a tunnel, or in an answer whose end is that of the connection, and ends so.
+fn tls_service(authority: &testkit::Authority, end: TlsEnd) -> SocketAddr {
+    let (chain, key) = authority.pair(&["node.internal"]);
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let config = config.clone();
+            std::thread::spawn(move || {
+                stream.set_read_timeout(Some(WAIT)).unwrap();
+                stream.set_nodelay(true).unwrap();
+                let session = rustls::ServerConnection::new(config).unwrap();
+                let mut tls = rustls::StreamOwned::new(session, stream);
+                let head = read_until(&mut tls, "\r\n\r\n");
+                let answer = if head.contains("Upgrade: ") {
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tailscale-control-protocol\r\n\r\n"
+                } else {
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+                };
+                tls.write_all(&[answer.as_bytes(), &[b'z'; 200]].concat()).unwrap();
+                match end {
+                    TlsEnd::Goodbye => {
+                        tls.conn.send_close_notify();
+                        tls.flush().unwrap();
+                    }
+                    TlsEnd::Close => {}
+                    TlsEnd::Reset => {
+                        // A reset throws away what the kernel has not sent yet.
+                        std::thread::sleep(Duration::from_millis(2));
+                        reset(&tls.sock);
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn the_last_bytes_of_a_tls_service_arrive_however_it_ends() {
+    let authority = testkit::Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.root()).unwrap();
+    for end in [TlsEnd::Goodbye, TlsEnd::Close, TlsEnd::Reset] {
+        let mut chain = Chain::new(tls_service(&authority, end), 1);
+        chain.edge.config.upstreams[0].tls = Some(UpstreamTls {
+            ca: Some(ca.clone()),
+            server_name: Some("node.internal".into()),
+            ..Default::default()
+        });
+        chain.edge.proxy.reload(chain.edge.config.clone()).unwrap();
+        for round in 0..10 {
+            let (mut secure, mut plain) = (chain.tls(), chain.plain());
+            for (name, mut stream) in [("TLS", &mut secure as &mut dyn Stream), ("plain", &mut plain)] {
+                switch(&mut stream, "tailscale-control-protocol");
+                let mut all = Vec::new();
+                let _ = stream.read_to_end(&mut all);
+                assert_eq!(all.len(), 200, "{name}, {end:?}, round {round}");
+            }
+            let (mut secure, mut plain) = (chain.tls(), chain.plain());
+            for (name, mut stream) in [("TLS", &mut secure as &mut dyn Stream), ("plain", &mut plain)] {
+                let head = ask(&mut stream, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+                assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("chunked"), "{head}");
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest);
+                let got = rest.iter().filter(|byte| **byte == b'z').count();
+                assert_eq!(got, 200, "{name}, {end:?}, round {round}");
+                // Without close_notify the answer may have been longer (RFC 9112 §9.8).
+                let whole = rest.ends_with(b"0\r\n\r\n");
+                assert_eq!(whole, end == TlsEnd::Goodbye, "{name}, {end:?}, round {round}");
             }
         }
     }

@@ -264,3 +264,36 @@ fn a_pin_holds_beyond_the_dates_and_for_the_owner_of_the_key_alone() {
     let (status, error) = service(&rcgen::KeyPair::generate().unwrap());
     assert!(status == "502" && error.contains("TLS"), "{status} {error}");
 }
+
+#[test]
+fn certificates_of_openssl_are_pinned_with_and_without_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    // By default it makes an authority (CA:TRUE), as many devices have it; of some the only name is the common one.
+    for names in [None, Some("subjectAltName=DNS:printer")] {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["-days", "30", "-subj", "/CN=printer", "-keyout"])
+            .arg(file("key.pem"))
+            .arg("-out")
+            .arg(file("printer.pem"))
+            .args(names.map(|names| ["-addext", names]).into_iter().flatten())
+            .stderr(Stdio::null())
+            .status()
+            .expect("openssl is missing: apt-get install openssl");
+        assert!(made.success());
+        let [chain, key] =
+            ["printer.pem", "key.pem"].map(|name| std::fs::read_to_string(file(name)).unwrap());
+        let address = serving(Arc::new(Renewed(Mutex::new(certified((chain, key))))));
+        let pinned = UpstreamTls { pins: vec![Pin::Certificate(file("printer.pem"))], ..Default::default() };
+        assert_eq!(failure(secured(address, pinned)), ("200".to_owned(), String::new()), "{names:?}");
+        // As its own authority it is not a server's, and the record says what to write.
+        let ca = UpstreamTls {
+            ca: Some(file("printer.pem")),
+            server_name: Some("printer".into()),
+            ..Default::default()
+        };
+        let (status, error) = failure(secured(address, ca));
+        assert!(status == "502" && error.contains("(CA:TRUE): pin it by tls.pin"), "{names:?}: {error}");
+    }
+}

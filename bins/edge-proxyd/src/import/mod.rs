@@ -368,7 +368,8 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
     edge.sites = sites::sites(&servers, &edge.listens, &mut convert, notes);
 }
 
-/// Reads the addresses and names of a server; without `listen`, the default listener. A server that answers for every
+/// Reads the addresses and names of a server; without `listen`, the default listener. With `http2 on` and no TLS, its
+/// listeners take HTTP/2 with prior knowledge. A server that answers for every
 /// name and has no host of its own gets the domain of the options and its subdomains, if there is a domain and the
 /// server has a `location` or `return`.
 fn server(directive: &Directive, block: &[Directive], options: &Options, notes: &mut Notes) -> Server {
@@ -383,6 +384,12 @@ fn server(directive: &Directive, block: &[Directive], options: &Options, notes: 
     }
     if !block.iter().any(|one| one.name == "listen") {
         listens.push(listen::default_listen());
+    }
+    // Beside TLS, clients of plain HTTP know nothing of it.
+    if listens.iter().all(|listen| !listen.tls)
+        && block.iter().any(|one| one.name == "http2" && one.first() == "on")
+    {
+        listens.iter_mut().for_each(|listen| listen.h2c = true);
     }
     let mut names = Names::read(block, options.domain.as_deref(), notes);
     let forwards = block.iter().any(|one| one.name == "location" || one.name == "return");

@@ -21,6 +21,8 @@ pub(super) struct Block {
     balance: Option<&'static str>,
     /// The value of `sticky`. `None` if clients are not bound to targets.
     sticky: Option<String>,
+    /// The value of `idle`, of `keepalive_timeout`. `None` for the default.
+    idle: Option<String>,
     /// The keys of `health`, with their values as TOML. The first server that sets a key counts.
     health: Vec<(&'static str, String)>,
 }
@@ -87,9 +89,13 @@ impl Block {
                 ("sticky", _) => {
                     notes.different(directive, "a target is kept by a cookie of its own only: write sticky");
                 }
+                ("keepalive_timeout", [time, ..]) => match milliseconds(time) {
+                    Some(time) if (1..=86_400_000).contains(&time) => found.idle = Some(duration(time)),
+                    _ => notes.different(directive, "not a supported keepalive_timeout: write idle"),
+                },
                 (
-                    "keepalive" | "keepalive_requests" | "keepalive_timeout" | "keepalive_time" | "zone"
-                    | "random" | "resolver" | "resolver_timeout",
+                    "keepalive" | "keepalive_requests" | "keepalive_time" | "zone" | "random" | "resolver"
+                    | "resolver_timeout",
                     _,
                 ) => {}
                 _ => notes.different(directive, "not supported for targets"),
@@ -131,6 +137,10 @@ pub(super) struct Upstream {
     pub(super) balance: Option<&'static str>,
     /// The value of `sticky`. `None` if clients are not bound to targets.
     pub(super) sticky: Option<String>,
+    /// The value of `idle`. `None` for the default.
+    pub(super) idle: Option<String>,
+    /// True if `X-Forwarded-For` is to name the client alone, without the trusted proxies behind it.
+    pub(super) client_alone: bool,
     /// The keys of `health`, with their values.
     pub(super) health: Vec<(&'static str, String)>,
     /// The value of `Host` in requests to the upstream. `None` if the client's is forwarded.
@@ -243,6 +253,7 @@ impl Upstreams {
         let (balance, health) =
             block.map_or((None, Vec::new()), |block| (block.balance, block.health.clone()));
         let sticky = block.and_then(|block| block.sticky.clone());
+        let idle = block.and_then(|block| block.idle.clone());
         let upstream = Upstream {
             name: String::new(),
             targets,
@@ -250,6 +261,8 @@ impl Upstreams {
             weights,
             balance,
             sticky,
+            idle,
+            client_alone: ends_with_the_client(scope),
             health,
             host,
             tls,
@@ -286,6 +299,8 @@ impl Upstreams {
             weights: Vec::new(),
             balance: None,
             sticky: None,
+            idle: None,
+            client_alone: false,
             health: Vec::new(),
             host: None,
             tls: Vec::new(),
@@ -354,6 +369,17 @@ fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
         found.extend(socket.cloned());
     }
     found
+}
+
+/// Returns true if the last entry of `X-Forwarded-For` that a service receives is the restored address of the client: a
+/// proxy is trusted, and the field is set to `$remote_addr` or `$proxy_add_x_forwarded_for`. By default edge-proxyd appends
+/// the trusted proxy instead.
+fn ends_with_the_client(scope: &Scope) -> bool {
+    let set = scope.request.iter().rev().find(|one| one.first().eq_ignore_ascii_case("x-forwarded-for"));
+    let value = set.and_then(|one| one.arguments.get(1)).map_or("", String::as_str);
+    !scope.real_ip.ranges.is_empty()
+        && scope.real_ip.header() != "proxy_protocol"
+        && matches!(value, "$remote_addr" | "$proxy_add_x_forwarded_for")
 }
 
 /// Returns the `Host` of requests to the upstream: that of `proxy_set_header Host`, or `authority` as in nginx, and

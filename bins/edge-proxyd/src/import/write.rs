@@ -351,8 +351,14 @@ fn upstream(line: &mut impl FnMut(&str), upstream: &Upstream) {
     if let Some(sticky) = &upstream.sticky {
         line(&format!("sticky = {sticky}"));
     }
+    if let Some(idle) = &upstream.idle {
+        line(&format!("idle = {}", quoted(idle)));
+    }
     if let Some(host) = &upstream.host {
         line(&format!("host = {}", quoted(host)));
+    }
+    if upstream.client_alone {
+        line("forwarded = \"client\"");
     }
     if upstream.proxy_protocol {
         line("proxy_protocol = \"v1\"");

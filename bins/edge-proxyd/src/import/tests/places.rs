@@ -103,6 +103,55 @@ fn a_cookie_keeps_clients_at_their_targets() {
 }
 
 #[test]
+fn idle_connections_to_services_are_used_as_long_as_in_nginx() {
+    let idle = |time: &str| {
+        let found = imported(&format!(
+            "upstream u {{ server 10.0.0.1; keepalive 16; keepalive_timeout {time}; }}\n\
+             server {{ listen 80; server_name a.test; location / {{ proxy_pass http://u; }} }}"
+        ));
+        let written =
+            table(&found)["upstream"]["u"].get("idle").and_then(|idle| idle.as_str().map(String::from));
+        (written, noted(&found, Impact::Different, "keepalive_timeout"))
+    };
+    assert_eq!(idle("4s"), (Some("4s".into()), false));
+    assert_eq!(idle("1m"), (Some("1m".into()), false));
+    assert_eq!(idle("0"), (None, true));
+    assert_eq!(idle("2d"), (None, true));
+}
+
+#[test]
+fn services_behind_trusted_proxies_see_the_client_last() {
+    let forwarded = |trusted: &str, value: &str| {
+        let found = imported(&format!(
+            "{trusted} server {{ listen 80; server_name a.test; location / {{ proxy_pass http://10.0.0.1;\n\
+             proxy_set_header Host $host; {value} }} }}"
+        ));
+        let upstream =
+            table(&found).get("upstream").and_then(|all| all.as_table().cloned()).unwrap_or_default();
+        upstream.values().find_map(|one| one.get("forwarded")?.as_str().map(String::from))
+    };
+    let trusted = "set_real_ip_from 100.64.0.0/10; real_ip_header X-Forwarded-For; real_ip_recursive on;";
+    let client = Some("client".to_owned());
+    for value in ["$remote_addr", "$proxy_add_x_forwarded_for"] {
+        let set = format!("proxy_set_header X-Forwarded-For {value};");
+        assert_eq!(forwarded(trusted, &set), client, "{value}");
+        assert_eq!(
+            forwarded("set_real_ip_from 173.245.48.0/20; real_ip_header CF-Connecting-IP;", &set),
+            client
+        );
+        // Without a trusted proxy both are the peer.
+        assert_eq!(forwarded("", &set), None, "{value}");
+    }
+    for set in [
+        "",
+        "proxy_set_header X-Forwarded-For $realip_remote_addr;",
+        "proxy_set_header X-Forwarded-For \"\";",
+    ] {
+        assert_eq!(forwarded(trusted, set), None, "{set}");
+    }
+}
+
+#[test]
 fn the_identifier_of_a_request_has_a_key() {
     let found = imported(
         "server { listen 80; server_name a.test; location / { proxy_pass http://127.0.0.1:1;\n\

@@ -33,6 +33,20 @@ fn a_location_keeps_its_own_timeouts_and_compression() {
 }
 
 #[test]
+fn http2_without_tls_is_that_of_the_listener() {
+    let h2c = |server: &str| {
+        let found = imported(&format!("server {{ server_name a.test; {server} {APP} }}"));
+        table(&found)["listen"][0].get("h2c").and_then(Value::as_bool)
+    };
+    assert_eq!(h2c("listen 100.64.0.2:80; http2 on;"), Some(true));
+    assert_eq!(h2c("listen 100.64.0.2:80 http2;"), Some(true));
+    assert_eq!(h2c("listen 100.64.0.2:80; http2 off;"), None);
+    // With TLS it is chosen in the handshake.
+    let tls = "ssl_certificate /a.pem; ssl_certificate_key /a.key;";
+    assert_eq!(h2c(&format!("listen 80; listen 443 ssl; http2 on; {tls}")), None);
+}
+
+#[test]
 fn timeouts_of_connections_are_those_of_all_sites() {
     let of = |text: &str| {
         let found = imported(text);

@@ -49,6 +49,11 @@ fn origin() -> Origin {
                 said += &format!("\n{name}: {}", field(name).unwrap_or_default());
             }
         }
+        // The last entry, which many applications take for the client.
+        if field("x-kind").is_some() {
+            let chain = field("x-forwarded-for").unwrap_or_default();
+            said += &format!("\nlast: {}", chain.rsplit(',').next().unwrap_or_default().trim());
+        }
         // Long enough to be compressed.
         if asked[1].contains("long") {
             said += &"\nlong text".repeat(500);

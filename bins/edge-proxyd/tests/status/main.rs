@@ -1,4 +1,7 @@
-//! The status of a running program: the page in a browser, the metrics in Prometheus' own parser, the command.
+//! The status of a running program: the page in a browser, the metrics in Prometheus' own parser, the command, and the
+//! failures of services.
+
+mod failures;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
