@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use testkit::{Authority, answer, free_port, nobody};
@@ -164,6 +165,16 @@ fn config(folder: &Path, failures: &[Failure], plain: u16, status: u16) -> Strin
     text
 }
 
+/// Runs the program with `edge.toml` of this folder, and its standard error in a file.
+fn start(folder: &Path, said: &Path) -> KillOnDrop {
+    let edge = Command::new(PROGRAM)
+        .args(["run", "--workers", "1", "--config"])
+        .arg(folder.join("edge.toml"))
+        .stderr(std::fs::File::create(said).expect("a file"))
+        .spawn();
+    KillOnDrop(edge.expect("it was built"))
+}
+
 /// Sends a request and returns the whole answer.
 fn get(port: u16, host: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
@@ -238,13 +249,7 @@ fn each_failure_of_a_service_is_shown_with_its_cause_and_so_is_its_return() {
     let (plain, status) = (free_port(), free_port());
     std::fs::write(folder.join("edge.toml"), config(folder, &failures, plain, status)).expect("a file");
     let said = folder.join("said");
-    let edge = Command::new(PROGRAM)
-        .args(["run", "--workers", "1", "--config"])
-        .arg(folder.join("edge.toml"))
-        .stderr(std::fs::File::create(&said).expect("a file"))
-        .spawn()
-        .expect("it was built");
-    let _edge = KillOnDrop(edge);
+    let _edge = start(folder, &said);
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     until("it serves", || TcpStream::connect(("127.0.0.1", plain)).is_ok());
 
@@ -308,4 +313,36 @@ fn each_failure_of_a_service_is_shown_with_its_cause_and_so_is_its_return() {
         assert!(get(plain, &format!("{name}.test")).ends_with("\r\n\r\nok"));
         assert_eq!(read(&said).matches(&line).count(), 1, "{}", read(&said));
     }
+}
+
+#[test]
+fn a_target_that_its_checks_take_out_is_reported_with_the_reason_and_so_is_its_return() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = well.clone();
+    let service = serve(listener(), move |mut stream| {
+        while let Ok(1..) = stream.read(&mut [0; 4096]) {
+            let status = if is_well.load(Relaxed) { "200 OK" } else { "503 Service Unavailable" };
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let (plain, said) = (free_port(), folder.join("said"));
+    let config = format!(
+        "[[listen]]\naddress = \"127.0.0.1:{plain}\"\n[log]\nformat = \"off\"\n\
+         [[site]]\nhosts = \"a.test\"\nplain = \"serve\"\nupstream = \"app\"\n[upstream.app]\ntarget = \"http://{service}\"\n\
+         [upstream.app.health]\npath = \"/healthz\"\ninterval = \"100ms\"\nfall = 2\nrise = 2\n"
+    );
+    std::fs::write(folder.join("edge.toml"), config).expect("a file");
+    let _edge = start(folder, &said);
+    let count = |line: &str| std::fs::read_to_string(&said).unwrap_or_default().matches(line).count();
+    let down = format!("upstream `app`: {service} is down by its checks and not used: it answered 503\n");
+    until(&down, || count(&down) > 0);
+    assert_eq!(get(plain, "a.test").get(9..12), Some("503"));
+    let back = format!("upstream `app`: {service} is used again\n");
+    assert_eq!(count(&back), 0);
+    well.store(true, Relaxed);
+    until(&back, || count(&back) > 0);
+    assert!(get(plain, "a.test").ends_with("\r\n\r\nok"));
+    assert_eq!((count(&down), count(&back)), (1, 1));
 }
