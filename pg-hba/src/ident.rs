@@ -2,6 +2,7 @@
 
 use crate::attempt::Environment;
 use crate::document::{Include, Reader, pattern, user};
+use crate::encoding::encode_file;
 use crate::error::{ParseError, Refusal};
 use crate::regex::Pattern;
 use crate::rule::{Origin, User};
@@ -80,29 +81,39 @@ impl Mappings {
     }
 
     /// Returns `true` if an operating system user may connect as a role under a map (`check_usermap`). `environment` is
-    /// queried for `+role` only. Rejected lines are skipped. `false` if no record has the map.
+    /// queried for `+role` only. Rejected lines are skipped. `false` if no record has the map, and if a record refers to
+    /// a group (`\1`) that took no part in the match, at which the server ends its search with an error.
     #[must_use]
     pub fn allows(&self, map: &str, system_user: &str, role: &str, environment: &dyn Environment) -> bool {
-        let mut lines =
-            self.lines.iter().filter_map(|line| line.as_ref().ok()).filter(|line| line.map == map);
-        lines.any(|line| {
+        for line in self.lines.iter().flatten().filter(|line| line.map == map) {
             let group = match &line.system_user {
                 SystemUser::Name(name) if name == system_user => None,
-                SystemUser::Name(_) => return false,
-                SystemUser::Pattern(pattern) => match pattern.first_group(system_user) {
+                SystemUser::Name(_) => continue,
+                SystemUser::Pattern(pattern) => match pattern.first_group_bytes(system_user) {
                     Some(group) => group,
-                    None => return false,
+                    None => continue,
                 },
             };
-            match (&line.database_user, &line.system_user) {
+            let allowed = match (&line.database_user, &line.system_user) {
                 (User::All, _) => true,
                 (User::Member(group), _) => environment.is_member(role, group),
                 (User::Pattern(pattern), _) => pattern.is_match(role),
-                (User::Name(name), SystemUser::Pattern(_)) if name.contains("\\1") => {
-                    group.is_some_and(|group| name.replacen("\\1", group, 1) == role)
-                }
+                (User::Name(name), SystemUser::Pattern(_)) if name.contains("\\1") => match group {
+                    Some(group) => replaced(name, &group) == encode_file(role),
+                    None => return false,
+                },
                 (User::Name(name), _) => name == role,
+            };
+            if allowed {
+                return true;
             }
-        })
+        }
+        false
     }
+}
+
+/// Returns the bytes of a name in which a group replaces the first `\1`.
+fn replaced(name: &str, group: &[u8]) -> Vec<u8> {
+    let (before, after) = name.split_once("\\1").unwrap_or((name, ""));
+    [&encode_file(before), group, &encode_file(after)].concat()
 }

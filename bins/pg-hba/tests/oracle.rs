@@ -9,6 +9,7 @@ use pg_hba::{
 use serde_json::json;
 use testkit::postgres::{MAJORS, Options, Postgres, Session};
 
+mod groups;
 mod real;
 
 const GENERATED: usize = 2_100;

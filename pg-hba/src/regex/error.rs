@@ -44,8 +44,8 @@ pub enum PatternError {
     /// `[a-c-e]`.
     #[error("invalid character range")]
     Range,
-    /// The regular expression exceeds 30,000 steps after expansion of its bounds, has more than 1,300,000 transitions
-    /// between its characters, or is nested 200 groups deep or more.
+    /// After expansion of its bounds, the regular expression has more than 43,350 characters and branches or 1,300,000
+    /// transitions between its characters, or it is nested 200 groups deep or more.
     #[error("regular expression is too complex")]
     TooComplex,
     /// The director `***?` is used, which is unknown.

@@ -5,17 +5,20 @@
 //! has a database its encoding is SQL_ASCII, in which every byte is a character: `^.$` does not match `é`, and `^..$`
 //! does. It is searched for, not anchored. See <https://www.postgresql.org/docs/18/functions-matching.html>.
 
-mod backtrack;
 mod charset;
+mod dissect;
+mod ends;
 mod error;
 mod nfa;
 mod parse;
+mod tree;
 
 pub use error::PatternError;
 
 pub(crate) use nfa::{Automaton, State};
 
-use backtrack::Matcher;
+use crate::encoding::encode_file;
+use dissect::Groups;
 use parse::Node;
 use std::fmt;
 use std::sync::Arc;
@@ -64,25 +67,49 @@ impl Pattern {
     }
 
     /// Returns `true` if some part of `name` matches. The search is not anchored. A pattern with back references or
-    /// lookaround whose search exceeds 2,000,000 steps does not match.
+    /// lookaround whose search exceeds 20,000,000 steps does not match.
     #[must_use]
     pub fn is_match(&self, name: &str) -> bool {
         match &self.compiled.automaton {
             Some(automaton) => automaton.is_match(name),
-            None => self.matcher(name).find().is_some(),
+            None => self.find(name).is_some(),
         }
     }
 
-    /// Returns the text of the first capture group in the leftmost, longest match, to which `\1` in a user name map
-    /// refers. `None` without a match; `Some(None)` if the pattern has no group, or the group did not match or cuts a
-    /// character in two.
+    /// Returns the text of the first capture group, to which `\1` in a user name map refers, in the match that the server
+    /// finds: the leftmost one, and of those at the same start the longest, or the shortest if the pattern prefers that,
+    /// as `^(.*?)@` does. Each part in turn takes as much or as little as it prefers; the order of alternatives does not
+    /// count. `None` without a match, and if the search exceeds 20,000,000 steps; `Some(None)` if the pattern has no
+    /// group, or the group did not match or cuts a character in two.
     #[must_use]
     pub fn first_group<'n>(&self, name: &'n str) -> Option<Option<&'n str>> {
+        let group = self.first_span(name)?;
+        // A character of the text is one or more bytes of the name.
+        let index = |position: usize| {
+            let mut starts = name.char_indices().scan(0, |bytes, (index, c)| {
+                let start = *bytes;
+                *bytes += encode_file(c.encode_utf8(&mut [0; 4])).len();
+                Some((start, index))
+            });
+            starts
+                .find(|(start, _)| *start >= position)
+                .map_or(Some(name.len()), |(start, index)| (start == position).then_some(index))
+        };
+        Some(group.and_then(|(from, to)| name.get(index(from)?..index(to)?)))
+    }
+
+    /// Returns the bytes of the first capture group, as [`first_group`](Self::first_group) does its text.
+    pub(crate) fn first_group_bytes(&self, name: &str) -> Option<Option<Vec<u8>>> {
+        let group = self.first_span(name)?;
+        Some(group.map(|(from, to)| encode_file(name)[from..to].to_vec()))
+    }
+
+    /// Returns the position of the first capture group in the bytes of a name. `None` without a match.
+    fn first_span(&self, name: &str) -> Option<Option<(usize, usize)>> {
         if !self.is_match(name) {
             return None;
         }
-        let groups = self.matcher(name).find()?;
-        Some(groups.first().copied().flatten().and_then(|(from, to)| name.get(from..to)))
+        Some(self.find(name)?.first().copied().flatten())
     }
 
     /// Returns `true` if the regular expression has neither back references nor lookaround. Only such patterns can be
@@ -97,9 +124,9 @@ impl Pattern {
         self.compiled.automaton.as_ref()
     }
 
-    /// Returns a search for the pattern in `name`.
-    fn matcher(&self, name: &str) -> Matcher<'_> {
-        Matcher::new(&self.compiled.node, self.compiled.groups, name)
+    /// Returns the groups of the match that the server finds in `name`.
+    fn find(&self, name: &str) -> Option<Groups> {
+        dissect::find(&self.compiled.node, self.compiled.groups, name)
     }
 }
 
@@ -150,10 +177,19 @@ mod tests {
         assert!(matches("(|x)y", "y"));
     }
 
-    /// As PostgreSQL 19 decides: the number of optional parts in a row counts by its square.
+    /// As PostgreSQL 15, 18 and 19 decide: the number of optional parts in a row counts by its square.
     #[test]
     fn the_size_of_a_pattern_is_limited() {
-        for pattern in ["((a){255}){100}", "((a?){100}){10}", "(a{1,255}){50}", "((a|bc){255}){25}"] {
+        for pattern in [
+            "((a){255}){170}",
+            "((a?){100}){10}",
+            "(.{1,255}){100}",
+            "(a{1,255}){170}",
+            "((a|b){1,255}){56}",
+            "((ab){1,255}){85}",
+            "((a|bc){255}){40}",
+            "((abcdefgh){255}){21}",
+        ] {
             assert!(Pattern::new(pattern).is_ok(), "{pattern}");
         }
         for pattern in [
@@ -162,8 +198,11 @@ mod tests {
             "((a*){255}){39}",
             "((a?b?){255}){20}",
             "(((a?)?){255}){20}",
-            "((a){255}){255}",
-            "((abcdefgh){255}){100}",
+            "((a){255}){172}",
+            "(.{1,255}){172}",
+            "((a|b){1,255}){60}",
+            "((ab){1,255}){87}",
+            "((abcdefgh){255}){22}",
         ] {
             assert!(refused(pattern).contains("too complex"), "{pattern}");
         }
@@ -205,6 +244,8 @@ mod tests {
         assert_eq!(Pattern::new("^(.*)x$").expect("compiles").first_group("éx"), Some(Some("é")));
         assert_eq!(Pattern::new("^(.)").expect("compiles").first_group("éx"), Some(None));
         let raw = crate::decode_file(b"\xe9");
+        let named = format!("{raw}ab");
+        assert_eq!(Pattern::new("^.(.)").expect("compiles").first_group(&named), Some(Some("a")));
         assert!(matches("^.$", &raw) && matches(&format!("^{raw}$"), &raw) && !matches("^é$", &raw));
     }
 
@@ -216,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_automata_cannot_do_is_done_by_backtracking() {
+    fn what_automata_cannot_do_is_done_by_a_search() {
         assert!(matches(r"^(a+)b\1$", "aabaa") && !matches(r"^(a+)b\1$", "aaba"));
         assert!(matches(r"^(?!root).*$", "alice") && !matches(r"^(?!root).*$", "root"));
         assert!(matches(r"(?<=x)y", "xy") && !matches(r"(?<=x)y", "zy"));
@@ -229,6 +270,28 @@ mod tests {
         assert_eq!(pattern.first_group("bob@example.com"), Some(Some("bob")));
         assert_eq!(pattern.first_group("bob@example.org"), None);
         assert_eq!(Pattern::new("b").expect("compiles").first_group("abc"), Some(None));
+    }
+
+    /// As PostgreSQL 18 finds them.
+    #[test]
+    fn groups_take_what_their_part_prefers() {
+        for (pattern, name, group) in [
+            ("^(.*?)@", "a@b@c", Some("a")),
+            ("^(.*)@", "a@b@c", Some("a@b")),
+            ("^(.*?)@.*$", "a@b@c", Some("a")),
+            ("^(a|ab)(c|bcd)(d*)$", "abcd", Some("ab")),
+            ("(a|ab)(c|bcd)(d*)", "abcd", Some("ab")),
+            ("(.*?)", "abc", Some("")),
+            ("(a*?)(b*)", "aabb", Some("")),
+            ("x(a|b)*", "xab", Some("b")),
+            ("(a|b){2}", "ab", Some("b")),
+            ("(a)|b", "b", None),
+            ("((a)|b)*", "ab", Some("b")),
+            (r"^(a+?)(\1)+$", "aaaa", Some("a")),
+        ] {
+            let found = Pattern::new(pattern).expect(pattern).first_group(name);
+            assert_eq!(found, Some(group), "{pattern} {name}");
+        }
     }
 
     #[test]

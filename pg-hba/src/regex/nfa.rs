@@ -6,9 +6,14 @@ use super::error::PatternError;
 use super::parse::{Assertion, Node};
 use crate::encoding::encode_file;
 
-/// Maximum number of instructions of an automaton, to which repetitions of empty groups are added. The server accepts
-/// somewhat more, depending on its `max_stack_depth` and its build: it recurses over the states.
-const MAX_STEPS: usize = 30_000;
+/// Maximum number of instructions of an automaton that the server has a state for, as it has for each character and each
+/// branch but the first, but not for each repetition that may be left out. Repetitions of empty groups are added. The
+/// server recurses over its states: with the usual `max_stack_depth` it accepts 170 times 255 characters, and somewhat
+/// more branches than this.
+const MAX_STATES: usize = 170 * 255;
+
+/// Maximum number of all instructions.
+const MAX_STEPS: usize = 4 * MAX_STATES;
 
 /// Maximum number of transitions by a character, once those without one are removed. The server removes them, too, and
 /// rejects a pattern whose transitions exceed its memory limit (`REG_MAX_COMPILE_SPACE` in regguts.h): 1,000 optional
@@ -31,8 +36,8 @@ pub(crate) struct Automaton {
     steps: Vec<Step>,
     sets: Vec<CharSet>,
     start: usize,
-    /// Number of repetitions of nodes without instructions, which count towards [`MAX_STEPS`].
-    empty: usize,
+    /// Number of states that the server has: see [`MAX_STATES`].
+    states: usize,
 }
 
 /// A state of the deterministic automaton, which determines how the rest of a name is matched.
@@ -68,13 +73,12 @@ impl Automaton {
     /// Builds the automaton of a pattern. `None` for a pattern with lookaround or back references.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] above 30,000 instructions, including repetitions of empty groups, and above
-    /// [`MAX_TRANSITIONS`] transitions.
+    /// Returns [`PatternError::TooComplex`] above [`MAX_STATES`], [`MAX_STEPS`] and [`MAX_TRANSITIONS`].
     pub(super) fn build(node: &Node) -> Result<Option<Self>, PatternError> {
         if !is_regular(node) {
             return Ok(None);
         }
-        let mut automaton = Self { steps: vec![Step::Match], sets: Vec::new(), start: 0, empty: 0 };
+        let mut automaton = Self { steps: vec![Step::Match], sets: Vec::new(), start: 0, states: 0 };
         automaton.start = automaton.add(node, 0)?;
         automaton.check_transitions()?;
         Ok(Some(automaton))
@@ -113,7 +117,7 @@ impl Automaton {
         Ok(())
     }
 
-    /// Returns the number of instructions, at most 30,000.
+    /// Returns the number of instructions, at most 173,400.
     pub(crate) fn size(&self) -> usize {
         self.steps.len()
     }
@@ -207,9 +211,13 @@ impl Automaton {
         match node {
             Node::Set(set) => {
                 self.sets.push(set.clone());
+                self.count()?;
                 self.push(Step::Take(self.sets.len() - 1, then))
             }
-            Node::Assert(assertion) => self.push(Step::Assert(*assertion, then)),
+            Node::Assert(assertion) => {
+                self.count()?;
+                self.push(Step::Assert(*assertion, then))
+            }
             Node::Group(_, node) => self.add(node, then),
             Node::Sequence(parts) => parts.iter().rev().try_fold(then, |then, part| self.add(part, then)),
             Node::Alternatives(branches) => {
@@ -217,6 +225,7 @@ impl Automaton {
                 for branch in &branches[1..] {
                     let other = self.add(branch, then)?;
                     from = self.push(Step::Fork(from, other))?;
+                    self.count()?;
                 }
                 Ok(from)
             }
@@ -237,8 +246,7 @@ impl Automaton {
                     let once = self.add(node, from)?;
                     if once == from {
                         // The server limits repetitions of an empty group, too.
-                        self.empty += 1;
-                        self.check_size()?;
+                        self.count()?;
                     }
                     from = once;
                 }
@@ -251,19 +259,22 @@ impl Automaton {
     /// Appends an instruction, and returns its position.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] if there is no room; see [`Automaton::check_size`].
+    /// Returns [`PatternError::TooComplex`] above [`MAX_STEPS`].
     fn push(&mut self, step: Step) -> Result<usize, PatternError> {
-        self.check_size()?;
+        if self.steps.len() >= MAX_STEPS {
+            return Err(PatternError::TooComplex);
+        }
         self.steps.push(step);
         Ok(self.steps.len() - 1)
     }
 
-    /// Checks that there is room for another instruction or empty repetition.
+    /// Counts a state that the server has.
     ///
     /// # Errors
-    /// Returns [`PatternError::TooComplex`] if instructions and empty repetitions are already 30,000 together.
-    fn check_size(&self) -> Result<(), PatternError> {
-        if self.steps.len() + self.empty >= MAX_STEPS { Err(PatternError::TooComplex) } else { Ok(()) }
+    /// Returns [`PatternError::TooComplex`] above [`MAX_STATES`].
+    fn count(&mut self) -> Result<(), PatternError> {
+        self.states += 1;
+        if self.states > MAX_STATES { Err(PatternError::TooComplex) } else { Ok(()) }
     }
 }
 

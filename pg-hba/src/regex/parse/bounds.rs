@@ -14,16 +14,17 @@ impl Parser {
         digit
     }
 
-    /// Parses bounds from after `{` to `}`. Returns minimum and maximum; `None` is no maximum. Within them only the
-    /// expanded syntax has comments: `(?#…)` is an error.
+    /// Parses bounds from after `{` to `}`. Returns minimum, maximum, and `true` if one number stands for both; `None` is
+    /// no maximum. Within them only the expanded syntax has comments: `(?#…)` is an error.
     ///
     /// # Errors
     /// Returns [`PatternError::Braces`] without a closing brace, and [`PatternError::BadBounds`] for bounds that are
     /// reversed, above 255 or not numbers.
-    pub(super) fn bounds(&mut self) -> Result<(u32, Option<u32>), PatternError> {
+    pub(super) fn bounds(&mut self) -> Result<(u32, Option<u32>, bool), PatternError> {
         let min = self.bound()?;
         let mut max = Some(min);
-        if self.eat(',') {
+        let exact = !self.eat(',');
+        if !exact {
             self.skip_expanded();
             max = match self.peek() {
                 None => return Err(PatternError::Braces),
@@ -37,7 +38,7 @@ impl Parser {
             Some('}') => self.at += 1,
             Some(_) => return Err(PatternError::BadBounds),
         }
-        if max.is_some_and(|max| min > max) { Err(PatternError::BadBounds) } else { Ok((min, max)) }
+        if max.is_some_and(|max| min > max) { Err(PatternError::BadBounds) } else { Ok((min, max, exact)) }
     }
 
     /// Parses a bound from 0 to 255.

@@ -10,7 +10,7 @@ use crate::encoding::encode_file;
 use escape::Escape;
 
 /// Syntax tree of a regular expression. Groups are numbered from 0, references from 1; the boolean of a reference is
-/// whether it ignores case.
+/// whether it ignores case. A repetition is greedy or not, or, as `{2}`, has the preference of its node (`None`).
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Alternatives(Vec<Self>),
@@ -18,7 +18,7 @@ pub(super) enum Node {
     Group(usize, Box<Self>),
     Look { ahead: bool, positive: bool, node: Box<Self> },
     Reference(usize, bool),
-    Repeat { node: Box<Self>, min: u32, max: Option<u32>, greedy: bool },
+    Repeat { node: Box<Self>, min: u32, max: Option<u32>, greedy: Option<bool> },
     Sequence(Vec<Self>),
     Set(CharSet),
 }
@@ -258,14 +258,14 @@ impl Parser {
             Some('?') => (0, Some(1)),
             Some('{') if self.opens_bounds() => {
                 self.at += 1;
-                let (min, max) = self.bounds()?;
-                let greedy = !(self.flags.advanced && self.eat('?'));
+                let (min, max, exact) = self.bounds()?;
+                let greedy = Some(!(self.flags.advanced && self.eat('?'))).filter(|_| !exact);
                 return Ok(Node::Repeat { node: Box::new(atom), min, max, greedy });
             }
             _ => return Ok(atom),
         };
         self.at += 1;
-        let greedy = !(self.flags.advanced && self.eat('?'));
+        let greedy = Some(!(self.flags.advanced && self.eat('?')));
         Ok(Node::Repeat { node: Box::new(atom), min, max, greedy })
     }
 
