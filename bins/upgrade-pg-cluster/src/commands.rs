@@ -12,8 +12,8 @@ use clap::CommandFactory;
 use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::{Done, Failure, chain, ok};
 use pg_upgrade::{
-    Outcome, RehearsalOptions, Services, State, StopMethod, Upgrade, UpgradeError, collect, html, passes,
-    report,
+    GcOptions, Outcome, RehearsalOptions, Services, State, StopMethod, Upgrade, UpgradeError, collect, html,
+    passes, report,
 };
 use serde_json::json;
 use std::process::ExitCode;
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
         if account::is_root() {
             return account::run_as_owner(&args.base, None, None);
         }
-        let garbage = collect(&args.base, *older_than, *backups, *dry_run).map_err(|why| failure(&why))?;
+        let options = GcOptions { older_than: *older_than, backups: *backups, dry_run: *dry_run };
+        let garbage = collect(&args.base, &options).map_err(|why| failure(&why))?;
         views::garbage(&garbage, *dry_run, args.json);
         return Ok(Done::Fine.into());
     }
@@ -207,7 +208,7 @@ fn status(upgrade: &Upgrade, as_json: bool) -> Result<ExitCode, Failure> {
         }
         return Ok(Done::Fine.into());
     };
-    let back = upgrade.way_back(&record);
+    let back = upgrade.check_rollback(&record);
     if as_json {
         let mut value = views::record(&record);
         value["rollback"] = match &back {
@@ -232,7 +233,7 @@ fn warn_deprecated(args: &Args) {
 /// `None` if there is no unfinished upgrade, or its journal cannot be read.
 fn advice(upgrade: &Upgrade) -> Option<String> {
     let record = upgrade.status().ok()??;
-    let back = match upgrade.way_back(&record) {
+    let back = match upgrade.check_rollback(&record) {
         Ok(()) => format!("`{} rollback` returns to the old cluster", crate::NAME),
         Err(why) => format!("no rollback: {why}"),
     };

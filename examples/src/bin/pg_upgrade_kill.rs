@@ -1,7 +1,7 @@
 //! Effect of a kill at each step of an upgrade, and of a rollback, as the state machine describes it. Run: `cargo run
 //! -p examples --bin pg_upgrade_kill -- swap`. The default mode is copy.
 
-use pg_upgrade::{Machine, Mode, OldClusterState, Reindexing, State};
+use pg_upgrade::{Machine, Mode, NewClusterState, OldClusterState, Reindexing, RestorableBackup, State};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mode: Mode = std::env::args().nth(1).as_deref().unwrap_or("copy").parse()?;
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(None) => "nothing to put in order".to_owned(),
             Err(why) => why.to_string(),
         };
-        let back = match machine.way_back(old, false, true) {
+        let back = match machine.rollback(old, NewClusterState::Staged, RestorableBackup::Present) {
             Ok(way) => format!("{way:?}"),
             Err(why) => why.to_string(),
         };

@@ -130,7 +130,7 @@ pub fn parameter_change(name: &str, from: Major, to: Major) -> Option<ParameterC
         .map(|(_, _, fate)| *fate)
 }
 
-/// An edit of one setting.
+/// One change that a conversion makes in a configuration file, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Edit {
@@ -144,14 +144,15 @@ pub struct Edit {
     pub what: String,
 }
 
-/// Parameters of [`convert_settings`].
+/// The conversion of one configuration file from the old version and data directory to the new ones: the input of
+/// [`convert_settings`].
 #[derive(Clone, Copy, Debug)]
 pub struct SettingsConversion<'c> {
     /// Name of the file, for the edits.
     pub file: &'c str,
-    /// The old version.
+    /// The major version that the file is written for.
     pub from: Major,
-    /// The new version.
+    /// The major version that the file is converted to.
     pub to: Major,
     /// Path of the old data directory. Values that are paths in it are changed to the new one.
     pub old_data: &'c str,

@@ -8,7 +8,7 @@ use super::mode::Mode;
 use super::version::Major;
 use std::path::PathBuf;
 
-/// Installation of a PostgreSQL version.
+/// The programs of one PostgreSQL major version, as found on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Programs {
     /// Directory of the programs. `None` if none was found.
@@ -148,7 +148,7 @@ pub struct Catalog {
     pub physical_slots: Vec<String>,
     /// Identifiers of prepared transactions.
     pub prepared: Vec<String>,
-    /// Number of other sessions.
+    /// Number of client sessions on the old server, besides the one that queries it.
     pub sessions: u64,
     /// Duration of the longest transaction, in seconds.
     pub longest: u64,
@@ -350,7 +350,8 @@ pub struct Facts {
     /// Configuration parameters with privileges that the new server does not know: name, and the statement that revokes
     /// the privileges.
     pub unknown_parameters: Vec<(String, String)>,
-    /// Names of libraries that are not installed for the new server.
+    /// Shared libraries that the old cluster loads (functions in C, `shared_preload_libraries`) and the new server does
+    /// not have.
     pub missing_libraries: Vec<String>,
     /// Files of different folders and contents that would have one path in the new data directory: that path, relative,
     /// and the paths of two of them.

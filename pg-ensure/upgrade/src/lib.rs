@@ -27,8 +27,10 @@ pub use facts::{
 };
 pub use html::html;
 pub use inventory::{Difference, Inventory};
-pub use machine::{Cleanup, Machine, OldClusterState, Recovery, State, TransitionError};
-pub use mode::{Mode, UnknownMode};
+pub use machine::{
+    Cleanup, Machine, NewClusterState, OldClusterState, Recovery, RestorableBackup, State, TransitionError,
+};
+pub use mode::{FileCopy, Mode, UnknownMode};
 pub use preflight::{BACKUP_PROGRAMS, Finding, NEW_PROGRAMS, OLD_PROGRAMS, Severity, passes, preflight};
 pub use record::{Amcheck, ChangedCollations, Entry, Record, ResolvedOptions};
 pub use report::{report, span};

@@ -35,6 +35,24 @@ pub enum OldClusterState {
     Disabled,
 }
 
+/// Condition of the new cluster's data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewClusterState {
+    /// It is missing, or in the staging directory.
+    Staged,
+    /// It has its final name.
+    Committed,
+}
+
+/// A base backup that this program made of the old cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestorableBackup {
+    /// There is none: a rollback cannot restore a destroyed cluster.
+    Missing,
+    /// A rollback can restore it.
+    Present,
+}
+
 /// A cleanup before a run resumes, or as part of a rollback. Each is idempotent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleanup {
@@ -235,28 +253,27 @@ impl Machine {
         }
     }
 
-    /// Returns the cleanups of a rollback, in order. `committed` is `true` if the new data directory has its final
-    /// name, which the state alone does not show after an interrupted commit. `backup` is `true` if a base backup of
-    /// this program can be restored. The backup is restored only if the old cluster is destroyed: by linking once the
-    /// step verify has begun, by swapping once the control file has been renamed.
+    /// Returns the cleanups of a rollback, in order. `new` is found on disk, since the state alone does not show it after
+    /// an interrupted commit. The backup is restored only if the old cluster is destroyed: by linking once the step
+    /// verify has begun, by swapping once the control file has been renamed.
     ///
     /// # Errors
     /// Returns [`TransitionError::Committed`] after the switch and if the upgrade is complete,
     /// [`TransitionError::Over`] if it was rolled back, and [`TransitionError::OldGone`] if the old cluster is
     /// destroyed and there is no backup.
-    pub fn way_back(
+    pub fn rollback(
         &self,
         old: OldClusterState,
-        committed: bool,
-        backup: bool,
+        new: NewClusterState,
+        backup: RestorableBackup,
     ) -> Result<Vec<Cleanup>, TransitionError> {
         let step = self.reached()?;
-        if committed || !self.before(step, Step::Start) {
+        if new == NewClusterState::Committed || !self.before(step, Step::Start) {
             return Err(TransitionError::Committed);
         }
-        let mut way = vec![Cleanup::StopLeftovers];
+        let mut cleanups = vec![Cleanup::StopLeftovers];
         if self.state == State::Running(Step::Backup) {
-            way.push(Cleanup::DiscardBackup);
+            cleanups.push(Cleanup::DiscardBackup);
         }
         let started = match self.state {
             State::Ready(step) => self.before(Step::Verify, step),
@@ -268,18 +285,18 @@ impl Machine {
             Mode::Swap => old == OldClusterState::Disabled,
         };
         if gone {
-            if !backup {
+            if backup == RestorableBackup::Missing {
                 return Err(TransitionError::OldGone { mode: self.mode });
             }
-            way.extend([Cleanup::RestoreBackup, Cleanup::DiscardNew]);
+            cleanups.extend([Cleanup::RestoreBackup, Cleanup::DiscardNew]);
         } else {
-            way.push(Cleanup::DiscardNew);
+            cleanups.push(Cleanup::DiscardNew);
             if old == OldClusterState::Disabled {
-                way.push(Cleanup::EnableOld);
+                cleanups.push(Cleanup::EnableOld);
             }
         }
-        way.push(Cleanup::StartOld);
-        Ok(way)
+        cleanups.push(Cleanup::StartOld);
+        Ok(cleanups)
     }
 
     /// Begins a rollback from the step that was reached.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// Transfer mode of `pg_upgrade`.
+/// The method by which `pg_upgrade` transfers the data files to the new cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Mode {
@@ -78,16 +78,14 @@ impl Mode {
         }
     }
 
-    /// Returns the default mode for a file system: cloning if supported, else copying by the kernel if supported and
-    /// the new version can, else plain copying. Never a mode that destroys the old cluster.
+    /// Returns the default mode for a new version and a file system: cloning if supported, else copying by the kernel if
+    /// supported and the new version can, else plain copying. Never a mode that destroys the old cluster.
     #[must_use]
-    pub fn choose(to: Major, clones: bool, copies_in_kernel: bool) -> Self {
-        if clones {
-            Self::Clone
-        } else if copies_in_kernel && to >= Self::CopyFileRange.since() {
-            Self::CopyFileRange
-        } else {
-            Self::Copy
+    pub fn choose(to: Major, copy: FileCopy) -> Self {
+        match copy {
+            FileCopy::Clone => Self::Clone,
+            FileCopy::InKernel if to >= Self::CopyFileRange.since() => Self::CopyFileRange,
+            FileCopy::InKernel | FileCopy::Plain => Self::Copy,
         }
     }
 }
@@ -102,6 +100,17 @@ impl fmt::Display for Mode {
             Self::Swap => "swap",
         })
     }
+}
+
+/// The fastest copy of a file that a file system supports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileCopy {
+    /// A clone, which shares blocks with the original (`FICLONE`).
+    Clone,
+    /// A copy within the kernel (`copy_file_range()`).
+    InKernel,
+    /// A copy through user space.
+    Plain,
 }
 
 /// Error of a text that is not the name of a mode.
@@ -126,8 +135,8 @@ mod tests {
     fn a_default_never_costs_the_old_cluster() {
         for to in 13..=18 {
             let to = Major::try_from(to).unwrap();
-            for (clones, kernel) in [(false, false), (false, true), (true, false), (true, true)] {
-                let mode = Mode::choose(to, clones, kernel);
+            for copy in [FileCopy::Clone, FileCopy::InKernel, FileCopy::Plain] {
+                let mode = Mode::choose(to, copy);
                 assert!(mode.keeps_the_old() && mode.since() <= to);
             }
         }

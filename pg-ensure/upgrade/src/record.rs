@@ -23,7 +23,7 @@ pub enum Amcheck {
     Full,
 }
 
-/// Resolved options of an upgrade.
+/// The options of an upgrade, with the default for each one that the request leaves out. Fixed when the upgrade begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct ResolvedOptions {
@@ -64,7 +64,7 @@ pub struct ResolvedOptions {
     pub wal_dir: Option<PathBuf>,
 }
 
-/// One attempt of a step.
+/// One attempt of a step, with its times and its error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
@@ -92,7 +92,8 @@ pub struct ChangedCollations {
     pub collations: Vec<String>,
 }
 
-/// Record of an upgrade.
+/// The content of an upgrade's journal: options, state, attempts and results. A later run resumes or rolls back from
+/// it, and reports are made from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Record {
@@ -119,7 +120,8 @@ pub struct Record {
     pub fingerprint: Option<String>,
     /// Paths of the directories that the new version creates in tablespaces.
     pub tablespaces: Vec<PathBuf>,
-    /// Number of compared facts, by kind.
+    /// Number of facts that were compared between the old and the new cluster after the transfer, by kind, such as
+    /// tables.
     pub compared: BTreeMap<String, usize>,
     /// Databases with changed collations.
     pub recollated: Vec<ChangedCollations>,

@@ -1,7 +1,10 @@
 //! The state machine against a model of the disk: whatever is killed at whatever moment, no write that a client was told
 //! is done is lost, and there is always a way on or a way back.
 
-use pg_upgrade::{Cleanup, Machine, Mode, OldClusterState, Reindexing, State, Step, TransitionError};
+use pg_upgrade::{
+    Cleanup, Machine, Mode, NewClusterState, OldClusterState, Reindexing, RestorableBackup, State, Step,
+    TransitionError,
+};
 use proptest::prelude::*;
 
 /// What is in a folder of the new cluster.
@@ -264,9 +267,16 @@ fn run(
 }
 
 fn roll_back(simulation: &mut Simulation, reindexing: Reindexing) -> Result<(), TransitionError> {
-    let committed = simulation.target != NewData::Absent;
+    let new = match simulation.target {
+        NewData::Absent => NewClusterState::Staged,
+        _ => NewClusterState::Committed,
+    };
+    let backup = match simulation.backup {
+        Some(_) => RestorableBackup::Present,
+        None => RestorableBackup::Missing,
+    };
     let mut machine = simulation.machine(reindexing);
-    let way = machine.way_back(simulation.old_condition(), committed, simulation.backup.is_some())?;
+    let way = machine.rollback(simulation.old_condition(), new, backup)?;
     machine.begin_rollback()?;
     simulation.state = machine.state();
     way.iter().for_each(|cleanup| simulation.clean(*cleanup));
@@ -336,10 +346,12 @@ proptest! {
 fn without_a_backup_of_ours_a_spent_cluster_has_no_way_back() {
     let machine = Machine::from_state(Mode::Link, Reindexing::BeforeCommit, State::Running(Step::Verify));
     assert_eq!(
-        machine.way_back(OldClusterState::Disabled, false, false),
+        machine.rollback(OldClusterState::Disabled, NewClusterState::Staged, RestorableBackup::Missing),
         Err(TransitionError::OldGone { mode: Mode::Link })
     );
     let machine = Machine::from_state(Mode::Link, Reindexing::BeforeCommit, State::Ready(Step::Verify));
-    let way = machine.way_back(OldClusterState::Disabled, false, false).expect("the new server has not run");
+    let way = machine
+        .rollback(OldClusterState::Disabled, NewClusterState::Staged, RestorableBackup::Missing)
+        .expect("the new server has not run");
     assert!(way.contains(&Cleanup::EnableOld) && !way.contains(&Cleanup::RestoreBackup));
 }

@@ -27,7 +27,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// A finding of the preflight.
+/// An error, warning or remark of the preflight, with its fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Finding {

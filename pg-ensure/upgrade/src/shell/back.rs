@@ -1,12 +1,11 @@
 //! Rollback to the old cluster.
 
-use super::condition::{committed, machine_of, old_condition};
+use super::condition::{machine_of, new_condition, old_condition, restorable};
 use super::error::UpgradeError;
 use super::request::{HbaChecker, Observer, Services};
 use super::run::Run;
 use super::upgrade::Upgrade;
 use super::{cleanup, gather};
-use crate::facts::Backup;
 use crate::machine::State;
 use crate::record::Record;
 
@@ -29,13 +28,14 @@ impl Upgrade {
         let record = work.load()?.ok_or(crate::TransitionError::Over)?;
         gather::private_folder(work)?;
         let mut machine = machine_of(&record);
-        let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
-        let way = machine.way_back(old_condition(&record.choices), committed(&record.choices), backup)?;
+        let choices = &record.choices;
+        let cleanups =
+            machine.rollback(old_condition(choices), new_condition(choices), restorable(&record))?;
         let mut run = Run { request: &self.request, layout: &self.layout, record, hba, services, observer };
         machine.begin_rollback()?;
         run.record.state = machine.state();
         run.save()?;
-        for cleanup in way {
+        for cleanup in cleanups {
             cleanup::clean(&mut run, cleanup)?;
         }
         run.record.state = State::RolledBack;

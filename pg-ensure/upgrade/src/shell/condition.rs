@@ -1,6 +1,7 @@
 //! State of both clusters, determined from their directories.
 
-use crate::machine::{Machine, OldClusterState};
+use crate::facts::Backup;
+use crate::machine::{Machine, NewClusterState, OldClusterState, RestorableBackup};
 use crate::record::{Record, ResolvedOptions};
 
 /// Creates the state machine of a record.
@@ -20,4 +21,18 @@ pub(super) fn old_condition(choices: &ResolvedOptions) -> OldClusterState {
 /// Returns `true` if the staging directory has been renamed to the new data directory.
 pub(super) fn committed(choices: &ResolvedOptions) -> bool {
     choices.new_data.join("PG_VERSION").exists() && !choices.staging.exists()
+}
+
+/// Returns the state of the new cluster.
+pub(super) fn new_condition(choices: &ResolvedOptions) -> NewClusterState {
+    if committed(choices) { NewClusterState::Committed } else { NewClusterState::Staged }
+}
+
+/// Returns whether this program made a base backup of the old cluster.
+pub(super) fn restorable(record: &Record) -> RestorableBackup {
+    if record.backup_made && matches!(record.choices.backup, Backup::Base(_)) {
+        RestorableBackup::Present
+    } else {
+        RestorableBackup::Missing
+    }
 }

@@ -1,6 +1,7 @@
 //! File operations: atomic replacement, creation, removal, sizes.
 
 use super::error::{UpgradeError, WithPath};
+use crate::mode::FileCopy;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -116,8 +117,19 @@ pub(super) fn device(path: &Path) -> Option<(PathBuf, u64)> {
     Some(there)
 }
 
-/// Returns `true` if the file system supports cloning (FICLONE), which is tried with unnamed temporary files.
-pub(super) fn clones(folder: &Path) -> bool {
+/// Returns the fastest copy of a file that works in this folder, which is tried with unnamed temporary files.
+pub(super) fn file_copy(folder: &Path) -> FileCopy {
+    if clones(folder) {
+        FileCopy::Clone
+    } else if copies_in_kernel(folder) {
+        FileCopy::InKernel
+    } else {
+        FileCopy::Plain
+    }
+}
+
+/// Returns `true` if the file system supports cloning (FICLONE).
+fn clones(folder: &Path) -> bool {
     let tried = || -> io::Result<()> {
         let mut source = tempfile::tempfile_in(folder)?;
         source.write_all(&[7; 8192])?;
@@ -128,8 +140,8 @@ pub(super) fn clones(folder: &Path) -> bool {
     tried().is_ok()
 }
 
-/// Returns `true` if `copy_file_range()` works in this folder, which is tried with unnamed temporary files.
-pub(super) fn copies_in_kernel(folder: &Path) -> bool {
+/// Returns `true` if `copy_file_range()` works in this folder.
+fn copies_in_kernel(folder: &Path) -> bool {
     let tried = || -> io::Result<bool> {
         let mut source = tempfile::tempfile_in(folder)?;
         source.write_all(&[7; 8192])?;

@@ -11,7 +11,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Result of [`collect`].
+/// Options of [`collect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcOptions {
+    /// Retention time since the end of an upgrade. Clusters of later upgrades are kept.
+    pub older_than: Duration,
+    /// `true` to remove the backups of the removed clusters, too.
+    pub backups: bool,
+    /// `true` to remove nothing. The report is the same.
+    pub dry_run: bool,
+}
+
+/// The removed and the kept clusters of a garbage collection ([`collect`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
     /// Removed directories and files, each with its size in bytes. In a dry run, those that would be removed.
@@ -20,26 +31,20 @@ pub struct GcReport {
     pub kept: Vec<String>,
 }
 
-/// Removes the old clusters of completed upgrades that ended at least `older_than` ago and whose journals are in
-/// `base`; with `backups`, their backups too. With `dry`, nothing is removed, but the report is the same.
+/// Removes the old clusters of completed upgrades whose journals are in `base`.
 ///
 /// # Errors
 /// Returns an [`UpgradeError`] if a journal cannot be read, an upgrade is locked, or a directory cannot be removed.
-pub fn collect(
-    base: &Path,
-    older_than: Duration,
-    backups: bool,
-    dry: bool,
-) -> Result<GcReport, UpgradeError> {
+pub fn collect(base: &Path, options: &GcOptions) -> Result<GcReport, UpgradeError> {
     let mut garbage = GcReport::default();
     for name in files::names(base).into_iter().filter(|name| name.starts_with("upgrade-")) {
         let work = WorkFolder { folder: base.join(&name) };
         let Some(record) = work.load()? else { continue };
         let _lock = work.lock()?;
-        match may_go(&record, older_than) {
+        match may_go(&record, options.older_than) {
             Ok(()) => {
-                remove(&record, backups, dry, &mut garbage)?;
-                if !dry && !record.removed {
+                remove(&record, options, &mut garbage)?;
+                if !options.dry_run && !record.removed {
                     let record = Record { removed: true, ..record };
                     work.store(&record)?;
                 }
@@ -86,12 +91,12 @@ fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes an old cluster with its directories in tablespaces and, with `backups`, its backup, and adds each path to
+/// Removes an old cluster with its directories in tablespaces and, as the options say, its backup, and adds each path to
 /// the report.
 ///
 /// # Errors
 /// Returns an error if a path cannot be removed.
-fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> Result<(), UpgradeError> {
+fn remove(record: &Record, options: &GcOptions, garbage: &mut GcReport) -> Result<(), UpgradeError> {
     let choices = &record.choices;
     let mut paths = Vec::new();
     let links = choices.old_data.join("pg_tblspc");
@@ -101,7 +106,9 @@ fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> 
         let old = files::names(&location).into_iter().filter(|name| name.starts_with(&prefix));
         paths.extend(old.map(|name| location.join(name)));
     }
-    if backups && let Backup::Base(path) | Backup::Dump(path) = &choices.backup {
+    if options.backups
+        && let Backup::Base(path) | Backup::Dump(path) = &choices.backup
+    {
         let all = [path.clone(), files::beside(path, ".tablespaces")];
         paths.extend(all.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()));
     }
@@ -116,7 +123,7 @@ fn remove(record: &Record, backups: bool, dry: bool, garbage: &mut GcReport) -> 
         } else {
             fs::metadata(&path).map_or(0, |about| about.len())
         };
-        if !dry {
+        if !options.dry_run {
             let going = if path == choices.old_data {
                 let going = files::beside(&path, ".removed");
                 files::rename(&path, &going)?;

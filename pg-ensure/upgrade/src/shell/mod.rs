@@ -1,5 +1,6 @@
 //! The I/O shell of an upgrade: directories, processes, the journal.
 
+mod account;
 mod across;
 mod after;
 mod back;
@@ -16,6 +17,7 @@ mod gc;
 mod isolation;
 mod journal;
 mod leftovers;
+mod old_server;
 mod outcome;
 mod pg_upgrade;
 mod prepare;
@@ -31,7 +33,7 @@ mod upgrade;
 
 pub use after::inventory_of;
 pub use error::UpgradeError;
-pub use gc::{GcReport, collect};
+pub use gc::{GcOptions, GcReport, collect};
 pub use outcome::Outcome;
 pub use rehearse::{Rehearsal, RehearsalOptions};
 pub use request::{HbaChecker, NoHbaChecker, NoopObserver, Observer, Request, Services};

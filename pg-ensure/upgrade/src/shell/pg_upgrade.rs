@@ -1,9 +1,9 @@
 //! The steps that `pg_upgrade` performs: its check, and the transfer of the data.
 
+use super::account::account;
 use super::condition::old_condition;
 use super::error::UpgradeError;
 use super::files;
-use super::gather::account;
 use super::run::Run;
 use super::server::{self, rules_for_shell, write_rules};
 use super::tools::{command, output, tail};

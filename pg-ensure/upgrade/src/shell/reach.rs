@@ -1,8 +1,8 @@
 //! Servers on the old and the new cluster: the running one, or a private one.
 
+use super::account::account;
 use super::condition::committed;
 use super::error::UpgradeError;
-use super::gather::account;
 use super::run::Run;
 use super::server::{self, PrivateServer, ServerAddress, write_rules};
 

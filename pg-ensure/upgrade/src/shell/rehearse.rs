@@ -4,6 +4,7 @@
 //! folder of this account only, no archiving and no background workers, so that neither subscriptions nor libraries of
 //! extensions have an effect, and no files that the running server writes.
 
+use super::account::account;
 use super::after::inventory_of;
 use super::configuration::config_folder;
 use super::encoding::{decode, encode};
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 /// Space in bytes that a rehearsal needs in addition to the data: WAL of two clusters, and the catalogs of the new one.
 const MIN_FREE_SPACE: u64 = 512 << 20;
 
-/// Options of a rehearsal.
+/// Options of a rehearsal, the upgrade of a copy of the running cluster.
 #[derive(Clone, Debug, Default)]
 pub struct RehearsalOptions {
     /// Directory for the copy. `None` selects the base directory of the clusters.
@@ -38,7 +39,7 @@ pub struct RehearsalOptions {
     pub max_rate: Option<String>,
 }
 
-/// Result of a successful rehearsal.
+/// The result of a successful rehearsal: the record of the upgraded copy, and the outage to expect.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Rehearsal {
     /// Findings of the preflight for the running server.
@@ -204,10 +205,8 @@ impl<'r> Stage<'r> {
         let (old_bin, new_bin) =
             (old.folder.clone().ok_or_else(missing)?, new.folder.clone().ok_or_else(missing)?);
         let CatalogQuery::Yes(catalog) = &plan.facts.asked else { return Err(missing()) };
-        let mode = self.request.mode.unwrap_or_else(|| {
-            let folder = &self.folder;
-            Mode::choose(self.request.to, files::clones(folder), files::copies_in_kernel(folder))
-        });
+        let choose = || Mode::choose(self.request.to, files::file_copy(&self.folder));
+        let mode = self.request.mode.unwrap_or_else(choose);
         self.ensure_disk_space(mode.needs_disk_space())?;
         let began = now();
         self.copy(&old_bin, catalog)?;
@@ -357,7 +356,7 @@ impl<'r> Stage<'r> {
     /// Returns an error if the copy does not start or stop.
     fn recover(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let superuser = &catalog.superuser;
-        write_rules(self.work(), &gather::account(), std::slice::from_ref(superuser))?;
+        write_rules(self.work(), &account(), std::slice::from_ref(superuser))?;
         let home = ServerFolder {
             bin: bin.to_owned(),
             data: self.layout.old_data.clone(),

@@ -1,6 +1,6 @@
 //! Entry points: planning, status, running an upgrade.
 
-use super::condition::{committed, machine_of, old_condition};
+use super::condition::{machine_of, new_condition, old_condition, restorable};
 use super::error::UpgradeError;
 use super::journal::{Layout, WorkFolder, layout, now};
 use super::outcome::Outcome;
@@ -14,7 +14,7 @@ use crate::record::{Record, ResolvedOptions};
 use crate::step::Step;
 use std::path::Path;
 
-/// Plan of an upgrade.
+/// The steps that an upgrade would take, with the findings of the preflight and the facts that they are based on.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Facts that were gathered.
@@ -27,7 +27,7 @@ pub struct Plan {
     pub without_server: Vec<Step>,
 }
 
-/// The upgrade of one cluster.
+/// An upgrade of one cluster to a new major version, which can be planned, run, resumed and rolled back.
 #[derive(Debug)]
 pub struct Upgrade {
     pub(super) request: Request,
@@ -115,10 +115,13 @@ impl Upgrade {
     ///
     /// # Errors
     /// Returns an [`UpgradeError`] with the reason why a rollback is not possible.
-    pub fn way_back(&self, record: &Record) -> Result<(), UpgradeError> {
+    pub fn check_rollback(&self, record: &Record) -> Result<(), UpgradeError> {
         let machine = machine_of(record);
-        let backup = record.backup_made && matches!(record.choices.backup, Backup::Base(_));
-        machine.way_back(old_condition(&record.choices), committed(&record.choices), backup)?;
+        machine.rollback(
+            old_condition(&record.choices),
+            new_condition(&record.choices),
+            restorable(record),
+        )?;
         Ok(())
     }
 
@@ -196,9 +199,8 @@ impl Upgrade {
             return Err(UpgradeError::Blocked(self.plan(hba)?.findings));
         };
         let base = self.layout.staging.parent().unwrap_or(Path::new("/"));
-        let mode = self.request.mode.unwrap_or_else(|| {
-            crate::Mode::choose(self.request.to, files::clones(base), files::copies_in_kernel(base))
-        });
+        let choose = || crate::Mode::choose(self.request.to, files::file_copy(base));
+        let mode = self.request.mode.unwrap_or_else(choose);
         let choices = ResolvedOptions {
             from: self.request.from.number(),
             to: self.request.to.number(),
