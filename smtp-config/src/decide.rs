@@ -48,12 +48,23 @@ pub enum AfterEhlo {
     StartTls,
 }
 
-/// Returns Forgejo's next step after the reply to EHLO. `offered` is whether the reply contains STARTTLS.
+/// The extension STARTTLS (RFC 3207) in a server's reply to EHLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTlsSupport {
+    /// The reply contains it.
+    Offered,
+    /// The reply does not contain it.
+    NotOffered,
+}
+
+/// Returns Forgejo's next step after the reply to EHLO.
 #[must_use]
-pub fn after_ehlo(transport: EffectiveTransport, offered: bool) -> AfterEhlo {
-    match (transport, offered) {
-        (EffectiveTransport::Network(Protocol::StartTls), true) => AfterEhlo::StartTls,
-        (EffectiveTransport::Network(Protocol::StartTls), false) => AfterEhlo::GoOnInClear,
+pub fn after_ehlo(transport: EffectiveTransport, starttls: StartTlsSupport) -> AfterEhlo {
+    match (transport, starttls) {
+        (EffectiveTransport::Network(Protocol::StartTls), StartTlsSupport::Offered) => AfterEhlo::StartTls,
+        (EffectiveTransport::Network(Protocol::StartTls), StartTlsSupport::NotOffered) => {
+            AfterEhlo::GoOnInClear
+        }
         _ => AfterEhlo::GoOn,
     }
 }
@@ -67,6 +78,15 @@ pub enum Exposure {
     Hash,
     /// Nothing, since the connection is encrypted.
     Nothing,
+}
+
+/// The protection of an SMTP session against eavesdroppers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// TLS, from the first byte or after STARTTLS.
+    Tls,
+    /// None: everything is sent in clear text.
+    None,
 }
 
 /// Forgejo's decision about SMTP AUTH.
@@ -85,23 +105,27 @@ pub enum Authentication {
     Start(Mechanism, Exposure),
 }
 
-/// Returns Forgejo's decision about SMTP AUTH. `tls` is whether the connection is encrypted; `auth` is the parameters
-/// of the AUTH extension, or `None` if the server does not offer it.
+/// Returns Forgejo's decision about SMTP AUTH (RFC 4954). `auth` is the parameters of the AUTH extension, or `None` if
+/// the server does not offer it.
 #[must_use]
-pub fn authentication(mailer: &EffectiveMailer, tls: bool, auth: Option<&str>) -> Authentication {
+pub fn authentication(
+    mailer: &EffectiveMailer,
+    encryption: Encryption,
+    auth: Option<&str>,
+) -> Authentication {
     if mailer.user.is_empty() {
         return Authentication::NoUser;
     }
     let Some(offered) = auth else { return Authentication::NotOffered };
     let Some(mechanism) = mechanism(offered) else { return Authentication::NoneKnown };
     let local = matches!(mailer.server_name(), "localhost" | "127.0.0.1" | "::1");
-    if mechanism == Mechanism::Plain && !tls && !local {
+    if mechanism == Mechanism::Plain && encryption == Encryption::None && !local {
         return Authentication::PlainRefused;
     }
-    let exposure = match mechanism {
-        _ if tls => Exposure::Nothing,
-        Mechanism::CramMd5 | Mechanism::Ntlm => Exposure::Hash,
-        Mechanism::Login | Mechanism::Plain => Exposure::Password,
+    let exposure = match (encryption, mechanism) {
+        (Encryption::Tls, _) => Exposure::Nothing,
+        (Encryption::None, Mechanism::CramMd5 | Mechanism::Ntlm) => Exposure::Hash,
+        (Encryption::None, Mechanism::Login | Mechanism::Plain) => Exposure::Password,
     };
     Authentication::Start(mechanism, exposure)
 }

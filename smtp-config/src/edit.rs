@@ -51,7 +51,7 @@ pub enum EditError {
     /// A value cannot be represented in app.ini.
     #[error("{key} cannot be written: {reason}")]
     Value {
-        /// Key of the value.
+        /// The key whose value it is.
         key: String,
         /// Reason why the value cannot be represented.
         reason: Unrepresentable,

@@ -32,7 +32,7 @@ impl fmt::Display for Start {
     }
 }
 
-/// A key with its effect.
+/// One key that Forgejo reads, with its effective value, the origin of that value and its effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedKey {
     /// Name of the section.

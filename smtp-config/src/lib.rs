@@ -37,7 +37,10 @@ pub use address::{
     Address, AddressError, AddressRules, format_address, mailbox, parse_address, with_quoted_name,
 };
 pub use check::{SecretFile, check, secret_file};
-pub use decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism};
+pub use decide::{
+    AfterEhlo, Authentication, Encryption, Exposure, Mechanism, StartTlsSupport, after_ehlo, authentication,
+    mechanism,
+};
 pub use edit::{Change, EditError, edit, edit_parsed};
 pub use effective::{EffectiveMailer, EffectiveTransport, Helo, Origin, Password, effective, secret_of_file};
 pub use effective_incoming::{EffectiveIncoming, effective_incoming};

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Authentication, EffectiveMailer, EffectiveTransport, Exposure, Fatal, Helo, Mechanism, Origin, Password,
-    Protocol, Version, authentication, date, effective, mechanism, reply, smtp_data,
+    Authentication, EffectiveMailer, EffectiveTransport, Encryption, Exposure, Fatal, Helo, Mechanism,
+    Origin, Password, Protocol, Version, authentication, date, effective, mechanism, reply, smtp_data,
 };
 
 fn read(text: &str, version: u32) -> Result<Option<EffectiveMailer>, Fatal> {
@@ -89,13 +89,13 @@ fn the_mechanism_is_found_anywhere_in_the_text() {
     assert_eq!(mechanism("plain xoauth2"), None);
     let user = mailer("FROM = a@b\nUSER = u\nPROTOCOL = smtp+starttls\n", 13);
     let leak = Authentication::Start(Mechanism::Plain, Exposure::Password);
-    assert_eq!(authentication(&user, false, Some("PLAIN")), leak);
+    assert_eq!(authentication(&user, Encryption::None, Some("PLAIN")), leak);
     let hash = Authentication::Start(Mechanism::CramMd5, Exposure::Hash);
-    assert_eq!(authentication(&user, false, Some("CRAM-MD5")), hash);
-    assert_eq!(authentication(&user, true, None), Authentication::NotOffered);
-    assert_eq!(authentication(&user, true, Some("XOAUTH2")), Authentication::NoneKnown);
+    assert_eq!(authentication(&user, Encryption::None, Some("CRAM-MD5")), hash);
+    assert_eq!(authentication(&user, Encryption::Tls, None), Authentication::NotOffered);
+    assert_eq!(authentication(&user, Encryption::Tls, Some("XOAUTH2")), Authentication::NoneKnown);
     let nobody = mailer("FROM = a@b\nPROTOCOL = smtp\n", 13);
-    assert_eq!(authentication(&nobody, false, Some("PLAIN")), Authentication::NoUser);
+    assert_eq!(authentication(&nobody, Encryption::None, Some("PLAIN")), Authentication::NoUser);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use secrecy::ExposeSecret;
 use smtp_config::ini::{Ini, quote};
 use smtp_config::{
-    Authentication, Code, EffectiveTransport, Fatal, Finding, Helo, Origin, Password, Severity, Version,
-    authentication, check, effective, effective_incoming, environment, explain, parse_address, secret_path,
-    split_host_port, with_quoted_name,
+    Authentication, Code, EffectiveTransport, Encryption, Fatal, Finding, Helo, Origin, Password, Severity,
+    Version, authentication, check, effective, effective_incoming, environment, explain, parse_address,
+    secret_path, split_host_port, with_quoted_name,
 };
 
 #[path = "oracle/go.rs"]
@@ -83,10 +83,10 @@ fn plain_is_refused_where_go_refuses_it() {
         let text = format!("[mailer]\nENABLED = true\nFROM = a@b\nUSER = u\n{settings}\n");
         let ini = Ini::parse(&text).expect("it is read");
         let mailer = effective(&ini, Version(13)).expect("it starts").expect("mail is on");
-        for tls in [false, true] {
-            let request = format!("{}{}", if tls { 't' } else { 'f' }, mailer.server_name());
+        for (encryption, letter) in [(Encryption::None, 'f'), (Encryption::Tls, 't')] {
+            let request = format!("{letter}{}", mailer.server_name());
             let theirs = ask(&[(b'P', &request)]);
-            let ours = authentication(&mailer, tls, Some("PLAIN LOGIN"));
+            let ours = authentication(&mailer, encryption, Some("PLAIN LOGIN"));
             assert_eq!(
                 theirs[0][0] == "refused",
                 ours == Authentication::PlainRefused,

@@ -4,8 +4,9 @@
 use proptest::prelude::*;
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Authentication, Change, Code, EffectiveTransport, Exposure, Finding, MigrationError, Protocol, Severity,
-    Version, after_ehlo, authentication, check, edit, effective, effective_incoming, migrate,
+    Authentication, Change, Code, EffectiveTransport, Encryption, Exposure, Finding, MigrationError,
+    Protocol, Severity, StartTlsSupport, Version, after_ehlo, authentication, check, edit, effective,
+    effective_incoming, migrate,
 };
 
 const VERSION: Version = Version(15);
@@ -361,8 +362,9 @@ proptest! {
         let Ok(Some(mailer)) = loaded else { return Ok(()) };
         // A password that would be exposed to a server that offers PLAIN is an error.
         let tls = mailer.transport == EffectiveTransport::Network(Protocol::Smtps)
-            || after_ehlo(mailer.transport, true) == smtp_config::AfterEhlo::StartTls;
-        let exposed = authentication(&mailer, tls, Some("PLAIN"));
+            || after_ehlo(mailer.transport, StartTlsSupport::Offered) == smtp_config::AfterEhlo::StartTls;
+        let encryption = if tls { Encryption::Tls } else { Encryption::None };
+        let exposed = authentication(&mailer, encryption, Some("PLAIN"));
         let network = matches!(mailer.transport, EffectiveTransport::Network(_)) && !mailer.is_local();
         if network && exposed == Authentication::Start(smtp_config::Mechanism::Plain, Exposure::Password) {
             let flagged = findings.iter().any(|found| matches!(found.code, Code::Plaintext | Code::ProtocolUnknown));

@@ -214,7 +214,7 @@ async fn converse(
         Err(why) => return out.broke(&format!("says {says}"), &why),
     };
     out.step(format!("says {says}"), offered.text());
-    match after_ehlo(mailer.transport, offered.extension("STARTTLS").is_some()) {
+    match after_ehlo(mailer.transport, offered.starttls()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => {
             out.step("looks for STARTTLS", "not offered: it logs a warning and goes on in clear");
@@ -232,7 +232,7 @@ async fn converse(
             };
         }
     }
-    match authentication(mailer, wire.is_tls(), offered.extension("AUTH")) {
+    match authentication(mailer, wire.encryption(), offered.extension("AUTH")) {
         Authentication::NoUser => out.sends = true,
         Authentication::NotOffered => {
             return out.step("looks for AUTH", "not offered: the message is lost");

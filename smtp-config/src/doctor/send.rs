@@ -91,7 +91,7 @@ pub async fn send(
     wire.greeting().await?;
     let name = helo(mailer, options);
     let mut offered = wire.hello(name).await?;
-    match after_ehlo(mailer.transport, offered.extension("STARTTLS").is_some()) {
+    match after_ehlo(mailer.transport, offered.starttls()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => return Err(SendError::Exposed("STARTTLS is not offered")),
         AfterEhlo::StartTls => {
@@ -100,7 +100,7 @@ pub async fn send(
             offered = wire.expect("EHLO", &format!("EHLO {name}"), 2).await?;
         }
     }
-    match authentication(mailer, wire.is_tls(), offered.extension("AUTH")) {
+    match authentication(mailer, wire.encryption(), offered.extension("AUTH")) {
         Authentication::NoUser | Authentication::NoneKnown => {}
         Authentication::NotOffered => return Err(SendError::Stopped("the server offers no AUTH")),
         Authentication::PlainRefused => {

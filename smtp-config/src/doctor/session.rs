@@ -40,8 +40,7 @@ pub(super) async fn session(
     }
     let Some(mut offered) = ehlo(report, &mut wire, name, true).await else { return };
     if protocol == Protocol::StartTls {
-        let starttls = offered.extension("STARTTLS").is_some();
-        if after_ehlo(mailer.transport, starttls) != AfterEhlo::StartTls {
+        if after_ehlo(mailer.transport, offered.starttls()) != AfterEhlo::StartTls {
             let detail = "not offered: Forgejo goes on in clear and sends its password";
             report.fail("starttls", detail, "somebody may strip it: take smtps on port 465");
             return;
@@ -190,7 +189,7 @@ fn helo_name(report: &mut Report, name: &str) {
 /// is configured.
 fn mechanisms(report: &mut Report, mailer: &EffectiveMailer, wire: &Wire, offered: &Reply) -> bool {
     let auth = offered.extension("AUTH");
-    match authentication(mailer, wire.is_tls(), auth) {
+    match authentication(mailer, wire.encryption(), auth) {
         Authentication::NoUser => {
             report.add("mechanism", Verdict::Note, "no authentication: there is no USER", "");
         }
@@ -231,7 +230,7 @@ async fn authenticate_session(
     wire: &mut Wire,
 ) -> bool {
     let Authentication::Start(mechanism, exposure) =
-        authentication(mailer, wire.is_tls(), offered.extension("AUTH"))
+        authentication(mailer, wire.encryption(), offered.extension("AUTH"))
     else {
         return true;
     };

@@ -1,6 +1,7 @@
 //! A connection to an SMTP server: commands and replies, each with a time limit. What is sent is neither stored nor
 //! logged.
 
+use crate::decide::{Encryption, StartTlsSupport};
 use crate::reply::{Reply, ReplyError, reply};
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io;
@@ -76,10 +77,25 @@ pub(super) struct Wire {
     certificate: Option<CertificateDer<'static>>,
 }
 
+impl Reply {
+    /// Returns whether this reply to EHLO offers STARTTLS.
+    pub(super) fn starttls(&self) -> StartTlsSupport {
+        match self.extension("STARTTLS") {
+            Some(_) => StartTlsSupport::Offered,
+            None => StartTlsSupport::NotOffered,
+        }
+    }
+}
+
 impl Wire {
     /// Creates a connection over a stream without TLS. `limit` bounds each step.
     pub(super) fn new(io: Box<dyn Io>, limit: Duration) -> Self {
         Self { io: Some(io), buffer: Vec::new(), limit, certificate: None }
+    }
+
+    /// Returns the encryption of the session so far.
+    pub(super) fn encryption(&self) -> Encryption {
+        if self.is_tls() { Encryption::Tls } else { Encryption::None }
     }
 
     /// Returns `true` after a TLS handshake.
