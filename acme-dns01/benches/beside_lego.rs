@@ -9,7 +9,7 @@
 
 use acme_dns01::client::{Acme, Http};
 use acme_dns01::dns::Dns;
-use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
+use acme_dns01::engine::{Authority, Certificate, Engine, Renewal, RoundOutcome};
 use acme_dns01::provider::{Rfc2136, TsigAlgorithm};
 use acme_dns01::store::{FileStore, Ownership};
 use acme_dns01::{CertificateSpec, Limits};
@@ -87,7 +87,7 @@ fn ours(count: usize, at_once: usize) -> (Duration, usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let engine = Arc::new(engine);
     let began = Instant::now();
-    let outcomes = runtime.expect("a runtime").block_on(engine.run_once(&certificates, false));
+    let outcomes = runtime.expect("a runtime").block_on(engine.run_once(&certificates, Renewal::WhenDue));
     let took = began.elapsed();
     assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{outcomes:?}");
     assert_eq!(lab.pebble.logged("Issued certificate"), count);

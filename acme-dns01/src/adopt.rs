@@ -12,6 +12,16 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The extent to which an import is carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Execution {
+    /// Accounts and certificates are stored.
+    #[default]
+    Perform,
+    /// Nothing is stored; the findings are the same.
+    DryRun,
+}
+
 /// A certificate of another ACME client, with its private key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -20,7 +20,16 @@ pub struct Rate {
     pub within: Duration,
 }
 
-/// Rate limits of a CA.
+/// The application of a CA's rate limits to an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderLimits {
+    /// The limits apply.
+    Apply,
+    /// The CA exempts the order, since it replaces a certificate within the suggested renewal window (RFC 9773 §5).
+    Exempt,
+}
+
+/// Rate limits of a CA that the engine keeps of its own accord, so that the CA does not have to refuse an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// New orders per authority, whether a certificate was issued or not.
@@ -103,7 +112,8 @@ pub enum Entry {
     },
 }
 
-/// Rate-limit ledger of all authorities.
+/// The record of past orders, failures and Retry-After of all CAs, which shows if a further order would exceed a rate
+/// limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "Vec<Entry>", into = "Vec<Entry>"))]
@@ -350,7 +360,7 @@ impl Ledger {
     }
 
     /// Checks that an order for these names, which must be sorted, is within every limit at `now`, and that no
-    /// Retry-After is in force. An `exempt` order is checked for Retry-After only.
+    /// Retry-After is in force. An exempt order is checked for Retry-After only.
     ///
     /// # Errors
     /// Returns the [`Refusal`] of a Retry-After, or else that with the latest `until` among the limits that would be
@@ -360,11 +370,11 @@ impl Ledger {
         now: Time,
         authority: &str,
         names: &[Name],
-        exempt: bool,
+        order: OrderLimits,
         limits: &Limits,
     ) -> Result<(), Refusal> {
         self.open(now, authority)?;
-        if exempt {
+        if order == OrderLimits::Exempt {
             return Ok(());
         }
         let orders = self.rows.iter().filter_map(|row| match &row.entry {
@@ -445,16 +455,16 @@ mod tests {
         let mut ledger = Ledger::default();
         for hour in 0..5 {
             let now = begin.after(Duration::from_secs(hour * 3600));
-            ledger.permit(now, "ca", &names, false, &limits).expect("it fits");
+            ledger.permit(now, "ca", &names, OrderLimits::Apply, &limits).expect("it fits");
             ledger.record(order(now, &names), now, &limits);
         }
         let now = begin.after(Duration::from_secs(6 * 3600));
-        let refusal = ledger.permit(now, "ca", &names, false, &limits).expect_err("the sixth");
+        let refusal = ledger.permit(now, "ca", &names, OrderLimits::Apply, &limits).expect_err("the sixth");
         assert_eq!(refusal.until, begin.after(limits.same.within));
         assert!(refusal.to_string().contains("exactly these names"), "{refusal}");
-        assert!(ledger.permit(now, "other", &names, false, &limits).is_ok());
-        assert!(ledger.permit(now, "ca", &names, true, &limits).is_ok());
-        assert!(ledger.permit(refusal.until, "ca", &names, false, &limits).is_ok());
+        assert!(ledger.permit(now, "other", &names, OrderLimits::Apply, &limits).is_ok());
+        assert!(ledger.permit(now, "ca", &names, OrderLimits::Exempt, &limits).is_ok());
+        assert!(ledger.permit(refusal.until, "ca", &names, OrderLimits::Apply, &limits).is_ok());
     }
 
     #[test]
@@ -464,14 +474,15 @@ mod tests {
         let mut now = Time::from_secs(1_000_000);
         for _ in 0..20 {
             now = now.after(Duration::from_secs(600));
-            ledger.permit(now, "ca", &names, false, &limits).expect("nothing was issued");
+            ledger.permit(now, "ca", &names, OrderLimits::Apply, &limits).expect("nothing was issued");
             ledger.record(order(now, &names), now, &limits);
             ledger.record(Entry::Void { authority: "ca".into(), names: names.clone() }, now, &limits);
         }
         assert_eq!(ledger.entries().count(), 20);
         // Orders count as orders all the same.
         let limits = Limits { orders: Rate { count: 20, within: Duration::from_secs(20_000) }, ..limits };
-        let refusal = ledger.permit(now, "ca", &names, false, &limits).expect_err("the account's orders");
+        let refusal =
+            ledger.permit(now, "ca", &names, OrderLimits::Apply, &limits).expect_err("the account's orders");
         assert!(refusal.to_string().contains("orders of an account"), "{refusal}");
     }
 
@@ -483,7 +494,10 @@ mod tests {
         let entry =
             Entry::RetryAfter { until, authority: "ca".into(), why: "slow down".into(), at: Some(now) };
         ledger.record(entry, now, &limits);
-        assert_eq!(ledger.permit(now, "ca", &names, true, &limits).expect_err("closed").until, until);
+        assert_eq!(
+            ledger.permit(now, "ca", &names, OrderLimits::Exempt, &limits).expect_err("closed").until,
+            until
+        );
         assert!(ledger.open(until, "ca").is_ok());
     }
 
@@ -501,8 +515,8 @@ mod tests {
             let why = String::new();
             ledger.record(Entry::RetryAfter { until, authority: "ca".into(), why, at }, ahead, &limits);
         }
-        assert!(ledger.permit(ahead, "ca", &names, false, &limits).is_err());
-        assert_eq!(ledger.permit(now, "ca", &names, false, &limits), Ok(()));
+        assert!(ledger.permit(ahead, "ca", &names, OrderLimits::Apply, &limits).is_err());
+        assert_eq!(ledger.permit(now, "ca", &names, OrderLimits::Apply, &limits), Ok(()));
     }
 
     proptest! {
@@ -525,7 +539,7 @@ mod tests {
             for (pick, wait) in picks {
                 now = now.after(Duration::from_secs(wait));
                 let names = &sets[pick];
-                while let Err(refusal) = ledger.permit(now, "ca", names, false, &limits) {
+                while let Err(refusal) = ledger.permit(now, "ca", names, OrderLimits::Apply, &limits) {
                     prop_assert!(refusal.until > now);
                     now = refusal.until;
                 }

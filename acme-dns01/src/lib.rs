@@ -14,7 +14,7 @@ mod time;
 
 pub use condition::{Condition, StoredPair};
 pub use key_type::{KeyType, KeyTypeError};
-pub use ledger::{Entry, Ledger, Limit, Limits, Rate, Refusal};
+pub use ledger::{Entry, Ledger, Limit, Limits, OrderLimits, Rate, Refusal};
 pub use lifetime::{
     Ari, CertificateInfo, Origin, RenewalInfo, RenewalPolicy, RenewalReason, RenewalTime, Requirements, due,
 };

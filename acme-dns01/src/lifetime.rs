@@ -143,7 +143,7 @@ impl Ari {
     }
 }
 
-/// Policy of renewal times.
+/// The rule that computes when a certificate is renewed, from its lifetime and the CA's renewal window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalPolicy {
     /// Part of the lifetime that remains at renewal without ARI, in thousandths, for lifetimes above ten days. Values
@@ -166,7 +166,7 @@ impl Default for RenewalPolicy {
     }
 }
 
-/// Renewal time of a certificate.
+/// The time at which a certificate is to be renewed, with the rule or event that determined it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalTime {
     /// Time from which the certificate is due; 1970-01-01 for one that is due at once.
@@ -175,7 +175,7 @@ pub struct RenewalTime {
     pub reason: RenewalReason,
 }
 
-/// Reason for a renewal time.
+/// The rule or event that determined the time of a renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RenewalReason {

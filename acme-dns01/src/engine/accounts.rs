@@ -1,6 +1,6 @@
 //! Accounts: one per directory URL, registered once, and recovered after a restart at any point.
 
-use crate::adopt::FoundAccount;
+use crate::adopt::{Execution, FoundAccount};
 use crate::client::{Account, AccountKey, Acme, ExternalAccount};
 use crate::machine::{AcmeError, ErrorKind};
 use crate::store::{Lock, Store, StoreError, StoredAccount};
@@ -216,7 +216,7 @@ impl AccountKeeper {
     }
 
     /// Stores the account of another client at this CA, unless one is registered already. Of `found`, the first account
-    /// whose URL has the directory's origin is taken. If `dry`, nothing is stored. Returns a description of the result.
+    /// whose URL has the directory's origin is taken. Returns a description of the result.
     ///
     /// # Errors
     /// Returns an error if the authority is not configured, or the store fails.
@@ -224,12 +224,13 @@ impl AccountKeeper {
         &self,
         name: &str,
         found: &[FoundAccount],
-        dry: bool,
+        execution: Execution,
     ) -> Result<String, AcmeError> {
         let authority = self.authority(name)?;
         // In the order of `ensure`, and before a look: a registration may be under way, here or in another process.
         let mut known = authority.account.lock().await;
-        let _lock = if dry { None } else { Some(self.wait_for_lock(authority).await?) };
+        let _lock =
+            if execution == Execution::DryRun { None } else { Some(self.wait_for_lock(authority).await?) };
         if let Some(url) = self.load_stored(name, authority).await?.and_then(|stored| stored.url) {
             return Ok(format!("there is one already: {url}"));
         }
@@ -238,7 +239,7 @@ impl AccountKeeper {
             return Ok("none was found: one will be registered".to_owned());
         };
         let shown = format!("{} from {}", account.url, account.path.display());
-        if dry {
+        if execution == Execution::DryRun {
             return Ok(format!("would be taken: {shown}"));
         }
         let stored =

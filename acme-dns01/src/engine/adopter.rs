@@ -1,7 +1,7 @@
 //! Import of certificates and accounts of other clients into the store.
 
 use super::{Certificate, Engine};
-use crate::adopt::{ClientFolder, FoundCertificate};
+use crate::adopt::{ClientFolder, Execution, FoundCertificate};
 use crate::client::{KeyPair, now};
 use crate::condition::Condition;
 use crate::finding::Finding;
@@ -9,17 +9,17 @@ use crate::lifetime::Origin;
 use crate::machine::{CertificateSpec, Record, State};
 use crate::store::{CertificatePair, StoreError};
 
-/// Imports the certificates and accounts of another client's folder. With `dry`, nothing is written.
+/// An import of the certificates and accounts of another client's folder.
 pub(super) struct Adopter<'e> {
     engine: &'e Engine,
     found: &'e ClientFolder,
-    dry: bool,
+    execution: Execution,
 }
 
 impl<'e> Adopter<'e> {
-    /// Creates an adopter of the files `found`. With `dry`, nothing is stored.
-    pub(super) const fn new(engine: &'e Engine, found: &'e ClientFolder, dry: bool) -> Self {
-        Self { engine, found, dry }
+    /// Creates an adopter of the files `found`.
+    pub(super) const fn new(engine: &'e Engine, found: &'e ClientFolder, execution: Execution) -> Self {
+        Self { engine, found, execution }
     }
 
     /// Imports accounts and certificates as far as the configuration needs them. Returns a finding for each, and a
@@ -47,10 +47,12 @@ impl<'e> Adopter<'e> {
                 continue;
             }
             let about = format!("account at {name}");
-            findings.push(match self.engine.accounts.adopt(name, &self.found.accounts, self.dry).await {
-                Ok(message) => Finding::fine(about, message),
-                Err(error) => Finding::fault(about, error.reason),
-            });
+            findings.push(
+                match self.engine.accounts.adopt(name, &self.found.accounts, self.execution).await {
+                    Ok(message) => Finding::fine(about, message),
+                    Err(error) => Finding::fault(about, error.reason),
+                },
+            );
         }
         findings
     }
@@ -80,7 +82,11 @@ impl<'e> Adopter<'e> {
     async fn certificate(&self, certificate: &Certificate) -> Result<String, StoreError> {
         let (spec, store) = (&certificate.spec, &self.engine.store);
         // Before a look: an order may be about to end, in another process.
-        let _lock = if self.dry { None } else { Some(self.engine.wait_for_lock(&spec.id).await?) };
+        let _lock = if self.execution == Execution::DryRun {
+            None
+        } else {
+            Some(self.engine.wait_for_lock(&spec.id).await?)
+        };
         let status = self.engine.certificate_status(certificate).await?;
         if status.condition == Condition::Valid {
             return Ok("a valid one is in place already".to_owned());
@@ -89,7 +95,7 @@ impl<'e> Adopter<'e> {
             return Ok("none was found that is as configured and still valid: it will be ordered".to_owned());
         };
         let shown = format!("{}, valid until {}", found.path.display(), found.info.not_after);
-        if self.dry {
+        if self.execution == Execution::DryRun {
             return Ok(format!("would be taken from {shown}"));
         }
         let mut state = State::replay(&store.journal(&spec.id).await?);

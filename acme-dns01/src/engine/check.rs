@@ -17,6 +17,16 @@ use std::collections::BTreeSet;
 /// Maximum number of names that [`Checker::preflight`] checks concurrently.
 const MAX_CONCURRENT: usize = 8;
 
+/// The test of access to DNS zones in a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordTrial {
+    /// A TXT record is created and removed at each challenge name.
+    #[default]
+    Write,
+    /// Nothing is written; the provider is queried for the zone, if it can be.
+    Skip,
+}
+
 /// Checks of the engine's configuration against CA, DNS, providers and store.
 pub(super) struct Checker<'e> {
     engine: &'e Engine,
@@ -93,9 +103,8 @@ impl<'e> Checker<'e> {
         })
     }
 
-    /// Runs every check that needs no order: authorities, providers, stored files, CAA, zones, name servers. Unless
-    /// `dry`, a TXT record is created and removed at each challenge name.
-    pub(super) async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+    /// Runs every check that needs no order: authorities, providers, stored files, CAA, zones, name servers.
+    pub(super) async fn check(&self, certificates: &[Certificate], trial: RecordTrial) -> Vec<Finding> {
         let mut findings = self.authorities(certificates).await;
         for (name, provider) in &self.engine.locator.providers {
             let about = format!("provider {name}");
@@ -121,7 +130,7 @@ impl<'e> Checker<'e> {
                 }
                 // A wildcard name and its base name have the same challenge name.
                 if challenges.insert(name.challenge()) {
-                    findings.extend(self.challenge(certificate, name, dry).await);
+                    findings.extend(self.challenge(certificate, name, trial).await);
                 }
             }
         }
@@ -218,9 +227,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Checks the zone and provider of a name's challenge, access to the zone by a probe (if `dry`) or by a trial
-    /// record, and the name servers. Returns a finding for each check.
-    async fn challenge(&self, certificate: &Certificate, name: &Name, dry: bool) -> Vec<Finding> {
+    /// Checks the zone and provider of a name's challenge, access to the zone by a probe or a trial record, and the name servers. Returns a finding for each check.
+    async fn challenge(&self, certificate: &Certificate, name: &Name, trial: RecordTrial) -> Vec<Finding> {
         let mut findings = Vec::new();
         let located = self.locate(certificate, name).await;
         let at = located.as_ref().map_or_else(|_| name.challenge(), |txt| txt.name.clone());
@@ -231,7 +239,7 @@ impl<'e> Checker<'e> {
             && let Some(provider) = self.engine.locator.provider(&txt.provider)
         {
             let value = format!("acme-dns01-check-{}", now().millis());
-            let tried = if dry {
+            let tried = if trial == RecordTrial::Skip {
                 provider.probe(&txt.zone, &txt.name).await
             } else {
                 provider.trial(&txt.zone, &txt.name, &value).await

@@ -84,7 +84,7 @@ pub enum EngineEvent {
     HeldBack(HeldBack),
     /// The certificate is not held back any more. The text is the configured name of the provider that was waited for.
     Released(String),
-    /// Information for the user.
+    /// A text for the user without consequence for the certificate.
     Note(String),
 }
 

@@ -1,6 +1,6 @@
 //! Rounds of one certificate until the engine is stopped.
 
-use super::round::RoundOutcome;
+use super::round::{Renewal, RoundOutcome};
 use super::{Certificate, Engine};
 use crate::client::now;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const LOCK_RETRY: Duration = Duration::from_secs(30);
 pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
     while !engine.is_stopping() {
         engine.prepare_or_report(&certificate).await;
-        let round = engine.round(&certificate, false).await;
+        let round = engine.round(&certificate, Renewal::WhenDue).await;
         let until = match round.outcome {
             RoundOutcome::Issued => now(),
             RoundOutcome::NotDue { until, .. } => until,

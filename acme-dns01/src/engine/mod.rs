@@ -19,13 +19,14 @@ mod sweep;
 pub use crate::client::Account;
 pub use crate::finding::Finding;
 pub use accounts::{Authority, account_key};
+pub use check::RecordTrial;
 pub use events::{EngineEvent, Observer};
 pub use inspect::inspect;
 pub use locator::HeldBack;
 pub use reporter::Counts;
-pub use round::{CertificateRound, RoundOutcome};
+pub use round::{CertificateRound, Renewal, RoundOutcome};
 
-use crate::adopt::ClientFolder;
+use crate::adopt::{ClientFolder, Execution};
 use crate::alert::AlertSink;
 use crate::client::{KeyPair, now};
 use crate::condition::{Condition, StoredPair};
@@ -217,19 +218,19 @@ impl Engine {
     }
 
     /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, concurrently up to the limit
-    /// of [`parallel`](Self::parallel). With `force`, certificates are renewed before they are due. Returns the results
-    /// sorted by id. An error of the preparation is reported as an event only.
+    /// of [`parallel`](Self::parallel). Returns the results sorted by id. An error of the preparation is reported as an
+    /// event only.
     pub async fn run_once(
         self: &Arc<Self>,
         certificates: &[Certificate],
-        force: bool,
+        renewal: Renewal,
     ) -> Vec<CertificateRound> {
         let mut rounds = tokio::task::JoinSet::new();
         for certificate in certificates {
             let (engine, certificate) = (self.clone(), certificate.clone());
             rounds.spawn(async move {
                 engine.prepare_or_report(&certificate).await;
-                engine.round(&certificate, force).await
+                engine.round(&certificate, renewal).await
             });
         }
         let mut found = rounds.join_all().await;
@@ -293,12 +294,12 @@ impl Engine {
     }
 
     /// Performs the due actions of one certificate until none is left, after waiting for its turn under the limit of
-    /// [`parallel`](Self::parallel). With `force`, the certificate is renewed before it is due.
-    pub async fn round(&self, certificate: &Certificate, force: bool) -> CertificateRound {
+    /// [`parallel`](Self::parallel).
+    pub async fn round(&self, certificate: &Certificate, renewal: Renewal) -> CertificateRound {
         let certificate = self.with_directories(certificate);
         // The semaphore is never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
-        let outcome = Round::run(self, &certificate, force).await;
+        let outcome = Round::run(self, &certificate, renewal).await;
         CertificateRound { id: certificate.spec.id, outcome }
     }
 
@@ -462,21 +463,24 @@ impl Engine {
     }
 
     /// Runs every check that needs no order: directories and clocks of the CAs, credentials and their scope, CAA,
-    /// zones, every name server, files and their permissions. Unless `dry`, a TXT record is created and removed at each
-    /// challenge name.
-    pub async fn check(&self, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+    /// zones, every name server, files and their permissions.
+    pub async fn check(&self, certificates: &[Certificate], trial: RecordTrial) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
-        self.checker().check(&certificates, dry).await
+        self.checker().check(&certificates, trial).await
     }
 
     /// Imports the accounts and certificates of another client that these certificates need. A valid certificate in
-    /// place and a registered account are not replaced. With `dry`, nothing is changed. Returns a finding for each
-    /// account and certificate.
-    pub async fn adopt(&self, found: &ClientFolder, certificates: &[Certificate], dry: bool) -> Vec<Finding> {
+    /// place and a registered account are not replaced. Returns a finding for each account and certificate.
+    pub async fn adopt(
+        &self,
+        found: &ClientFolder,
+        certificates: &[Certificate],
+        execution: Execution,
+    ) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
-        Adopter::new(self, found, dry).run(&certificates).await
+        Adopter::new(self, found, execution).run(&certificates).await
     }
 
     /// Returns the account at a CA, and registers one if there is none. `authority` is the CA's configured name.

@@ -25,6 +25,16 @@ const STORE_PAUSE_TRANSIENT: Duration = Duration::from_secs(5);
 /// Number of journal records above which a journal without an attempt in progress is compacted.
 const COMPACT_ABOVE: usize = 64;
 
+/// The time at which a round renews a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renewal {
+    /// Once it is due, as [`due`](crate::due) computes it.
+    #[default]
+    WhenDue,
+    /// Immediately, before it is due.
+    Forced,
+}
+
 /// Result of a round for one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,12 +97,15 @@ pub(super) struct Round<'e> {
 }
 
 impl<'e> Round<'e> {
-    /// Performs the due actions of one certificate until none is left. If `force`, the certificate is renewed before it
-    /// is due. An error of the store becomes a failed outcome; it is reported, with an alert, if it persists or is
+    /// Performs the due actions of one certificate until none is left. An error of the store becomes a failed outcome; it is reported, with an alert, if it persists or is
     /// permanent. A lost lock is not reported.
-    pub(super) async fn run(engine: &'e Engine, certificate: &'e Certificate, force: bool) -> RoundOutcome {
+    pub(super) async fn run(
+        engine: &'e Engine,
+        certificate: &'e Certificate,
+        renewal: Renewal,
+    ) -> RoundOutcome {
         let id = &certificate.spec.id;
-        match Self::work(engine, certificate, force).await {
+        match Self::work(engine, certificate, renewal).await {
             Ok(outcome) => {
                 engine.reporter.store_works(id);
                 outcome
@@ -124,7 +137,7 @@ impl<'e> Round<'e> {
     async fn work(
         engine: &'e Engine,
         certificate: &'e Certificate,
-        force: bool,
+        renewal: Renewal,
     ) -> Result<RoundOutcome, StoreError> {
         let id = &certificate.spec.id;
         let Some(lock) = engine.store.lock(id).await? else { return Ok(RoundOutcome::Locked) };
@@ -137,7 +150,7 @@ impl<'e> Round<'e> {
         }
         let mut machine = Machine::new(certificate.spec.clone(), state);
         machine.observe(stored);
-        if force {
+        if renewal == Renewal::Forced {
             machine.force();
         }
         let mut round = Self { engine, certificate, lock, issued: false, unwritten: 0 };

@@ -1,6 +1,6 @@
 //! Deployment: reloads of servers, and TLS handshakes that verify the served certificate.
 
-use super::handshake::{Greeting, served_serial};
+use super::handshake::{Greeting, OfferedSignatures, served_serial};
 use crate::lifetime::CertificateInfo;
 use std::path::Path;
 use std::process::Stdio;
@@ -82,11 +82,12 @@ impl Check {
     /// # Errors
     /// Returns [`DeployError::NotServed`] with the last result if that does not happen within the time limit.
     async fn wait(&self, held: &CertificateInfo, within: Duration) -> Result<(), DeployError> {
-        let rsa = held.key_type.starts_with("rsa");
+        let signatures = OfferedSignatures::for_key_type(&held.key_type);
         let until = Instant::now() + within;
         loop {
             let shown =
-                served_serial(&self.address, self.greeting, &self.name, rsa, Duration::from_secs(5)).await;
+                served_serial(&self.address, self.greeting, &self.name, signatures, Duration::from_secs(5))
+                    .await;
             let why = match shown {
                 Ok(serial) if serial == held.serial => return Ok(()),
                 Ok(serial) => format!(

@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Verifier that accepts every certificate, since only the serial number is read. The handshake signature is verified.
-/// `rsa` selects whether RSA or other signature schemes are offered.
+/// Offers the given signature schemes.
 #[derive(Debug)]
 struct PermissiveVerifier {
     provider: Arc<CryptoProvider>,
-    rsa: bool,
+    signatures: OfferedSignatures,
 }
 
 impl ServerCertVerifier for PermissiveVerifier {
@@ -50,7 +50,9 @@ impl ServerCertVerifier for PermissiveVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let all = self.provider.signature_verification_algorithms.supported_schemes();
         let of_rsa = |scheme: &SignatureScheme| format!("{scheme:?}").starts_with("RSA");
-        all.into_iter().filter(|scheme| of_rsa(scheme) == self.rsa).collect()
+        all.into_iter()
+            .filter(|scheme| of_rsa(scheme) == (self.signatures == OfferedSignatures::Rsa))
+            .collect()
     }
 }
 
@@ -113,9 +115,25 @@ pub enum HandshakeError {
     },
 }
 
+/// The signature schemes that a client offers, by which a server with several certificates chooses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferedSignatures {
+    /// Only those of RSA keys.
+    Rsa,
+    /// Only those of other keys.
+    NotRsa,
+}
+
+impl OfferedSignatures {
+    /// Returns the schemes that select a certificate with this type of key, such as `ec256` or `rsa2048`.
+    #[must_use]
+    pub fn for_key_type(key_type: &str) -> Self {
+        if key_type.starts_with("rsa") { Self::Rsa } else { Self::NotRsa }
+    }
+}
+
 /// Returns the serial number of the certificate that a server presents for a name, in lowercase hexadecimal digits
-/// without leading zeros. The certificate is not verified. With `rsa` only RSA signatures are offered, otherwise only
-/// others, since a server may have a certificate of each kind.
+/// without leading zeros. The certificate is not verified.
 ///
 /// # Errors
 /// Returns a [`HandshakeError`] if the name is not valid, the connection or handshake fails or takes longer than
@@ -124,7 +142,7 @@ pub async fn served_serial(
     address: &str,
     greeting: Greeting,
     name: &str,
-    rsa: bool,
+    signatures: OfferedSignatures,
     within: Duration,
 ) -> Result<String, HandshakeError> {
     let invalid = || HandshakeError::Name(name.to_owned());
@@ -133,7 +151,7 @@ pub async fn served_serial(
         .with_safe_default_protocol_versions()
         .map_err(|_| invalid())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PermissiveVerifier { provider, rsa }))
+        .with_custom_certificate_verifier(Arc::new(PermissiveVerifier { provider, signatures }))
         .with_no_client_auth();
     let server_name = ServerName::try_from(name.to_owned()).map_err(|_| invalid())?;
     let at = || address.to_owned();

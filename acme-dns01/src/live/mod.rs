@@ -6,5 +6,5 @@ mod resolver;
 
 pub use deploy::{Check, Deployment, Reload};
 pub(crate) use deploy::{DeployError, run_reloads};
-pub use handshake::{Greeting, HandshakeError, served_serial};
+pub use handshake::{Greeting, HandshakeError, OfferedSignatures, served_serial};
 pub use resolver::{CertificateInUse, LiveCertificates, LiveError};

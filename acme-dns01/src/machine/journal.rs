@@ -21,7 +21,7 @@ pub enum Record {
         at: Time,
         /// Configured name of the authority.
         authority: String,
-        /// The human-readable reason.
+        /// The reason of the attempt, as text: which rule or event made the certificate due.
         why: String,
         /// ARI identifier of the certificate that the order replaces. `None` if it replaces none.
         replaces: Option<String>,
@@ -33,7 +33,7 @@ pub enum Record {
     Abandoned {
         /// Time of the event.
         at: Time,
-        /// The human-readable reason.
+        /// The reason of the end, as text: a change of the configuration, or the request.
         why: String,
     },
     /// The issued certificate is missing or cannot be used, and will be replaced.
@@ -66,7 +66,7 @@ pub enum Record {
     Undeployed {
         /// Time of the event.
         at: Time,
-        /// The human-readable reason.
+        /// The error of the deployment, as text.
         why: String,
         /// Time of the next attempt.
         until: Time,
@@ -123,7 +123,7 @@ pub enum Record {
     Failed {
         /// Time of the event.
         at: Time,
-        /// The human-readable reason.
+        /// The error that ended the attempt, as text.
         why: String,
         /// Earliest time of the next attempt.
         until: Time,
@@ -135,7 +135,7 @@ pub enum Record {
     Stalled {
         /// Time of the event.
         at: Time,
-        /// The human-readable reason.
+        /// The error that suspended the attempt, as text.
         why: String,
         /// Earliest time of the next request.
         until: Time,

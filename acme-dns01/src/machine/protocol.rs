@@ -173,7 +173,7 @@ pub struct Authorization {
     pub retry_after: Option<Duration>,
 }
 
-/// Result of an action.
+/// The result of an [`Action`], which the caller passes to [`Machine::handle`](crate::Machine::handle).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The action was performed.
@@ -238,7 +238,7 @@ pub enum Event {
 pub enum Alert {
     /// An attempt failed, or was suspended and will be resumed.
     Failing {
-        /// The human-readable reason.
+        /// The error of the attempt, as text.
         why: String,
         /// Time of the next attempt.
         next: Time,
@@ -259,7 +259,7 @@ pub enum Alert {
     },
     /// A reload failed, or the deployment could not be completed.
     Undeployed {
-        /// The human-readable reason.
+        /// The error of the deployment, as text.
         why: String,
     },
     /// A TXT record of this program could not be removed from the DNS.

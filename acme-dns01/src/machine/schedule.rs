@@ -10,7 +10,7 @@ use super::removal::TxtRemoval;
 use super::renewal_info::RenewalInfoQuery;
 use super::spec::CertificateSpec;
 use crate::condition::{Condition, StoredPair};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, OrderLimits};
 use crate::lifetime::{Origin, RenewalReason, RenewalTime, due};
 use crate::time::{DAY, Time};
 use std::time::Duration;
@@ -159,8 +159,11 @@ impl<'m> Schedule<'m> {
             let why = if at <= wake { due.reason.to_string() } else { "nothing is due".to_owned() };
             return Task::Wait { until: wake.min(at).max(now.after(Duration::from_millis(1))), why };
         }
-        let exempt = matches!(due.reason, RenewalReason::RenewalInfo(_));
-        match ledger.permit(now, &authority, &self.spec.names, exempt, &self.spec.limits) {
+        let limits = match due.reason {
+            RenewalReason::RenewalInfo(_) => OrderLimits::Exempt,
+            _ => OrderLimits::Apply,
+        };
+        match ledger.permit(now, &authority, &self.spec.names, limits, &self.spec.limits) {
             Ok(()) => Task::Attempt,
             // Another authority may have capacity left.
             Err(refusal) if self.spec.authorities.len() > 1 => {

@@ -8,7 +8,7 @@ use crate::name::Name;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Specification of a certificate.
+/// The wanted certificate: its names, key type, CAs in order of preference, DNS providers and renewal policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CertificateSpec {
     /// Identifier in the store, and the name of the certificate's folder.
@@ -112,7 +112,7 @@ impl CertificateSpec {
     }
 }
 
-/// Time limits and polling intervals.
+/// Time limits and polling intervals of the state machine, for an order and its TXT records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// First polling interval of CA and DNS. It doubles with each poll, up to sixteen times this value. Default: 2 s.

@@ -1,6 +1,6 @@
 //! The simulated environment of a machine: CA, DNS, and a store that persists when the machine is killed.
 
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Ledger, OrderLimits};
 use crate::lifetime::{CertificateInfo, RenewalInfo};
 use crate::machine::{
     AcmeError, Action, Authorization, CertificateSpec, ErrorKind, Event, Order, Record, Status, TxtRecord,
@@ -37,6 +37,15 @@ pub(super) struct SimulatedOrder {
     pub(super) at: Time,
 }
 
+/// The lists of an account's orders at a simulated CA (RFC 8555 §7.1.2.1), which few CAs implement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderLists {
+    /// The CA lists orders.
+    Served,
+    /// The CA lists none.
+    Missing,
+}
+
 /// Simulated CA and DNS.
 #[derive(Debug)]
 pub(super) struct Environment {
@@ -52,8 +61,8 @@ pub(super) struct Environment {
     /// Published TXT records: name and value.
     pub(super) txt: BTreeSet<(String, String)>,
     pub(super) accounts: usize,
-    /// `true` if the CA lists the orders of an account, so that an interrupted order can be found again.
-    pub(super) lists_orders: bool,
+    /// The lists of an account's orders, in which an interrupted order can be found again.
+    pub(super) lists: OrderLists,
     pub(super) lifetime: Duration,
     /// End of the CA's outage. There is no outage if this time is in the past.
     pub(super) away: Time,
@@ -71,9 +80,8 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Creates a CA with lifetimes of 90 days, ARI and no reuse of authorizations, and an empty DNS. If `lists_orders`,
-    /// the CA lists the orders of an account.
-    pub(super) fn new(lists_orders: bool) -> Self {
+    /// Creates a CA with lifetimes of 90 days, ARI and no reuse of authorizations, and an empty DNS.
+    pub(super) fn new(lists: OrderLists) -> Self {
         Self {
             orders: Vec::new(),
             open: HashMap::new(),
@@ -82,7 +90,7 @@ impl Environment {
             retry_after: Duration::from_secs(6 * 3600),
             txt: BTreeSet::new(),
             accounts: 0,
-            lists_orders,
+            lists,
             lifetime: DAY * 90,
             away: Time::default(),
             ari: true,
@@ -125,19 +133,24 @@ impl Environment {
     ///
     /// # Errors
     /// Returns an error of the kind [`ErrorKind::RateLimited`] if a rate limit is reached.
-    fn new_order(&mut self, spec: &CertificateSpec, exempt: bool, now: Time) -> Result<Order, AcmeError> {
-        if let Some(number) = self.open_order(&spec.names).filter(|_| !self.lists_orders) {
+    fn new_order(
+        &mut self,
+        spec: &CertificateSpec,
+        limits: OrderLimits,
+        now: Time,
+    ) -> Result<Order, AcmeError> {
+        if let Some(number) = self.open_order(&spec.names).filter(|_| self.lists == OrderLists::Missing) {
             // Boulder also returns the existing order.
             return Ok(self.order(number));
         }
-        if self.served.permit(now, "ca", &spec.names, exempt, &spec.limits).is_err() {
+        if self.served.permit(now, "ca", &spec.names, limits, &spec.limits).is_err() {
             self.limited += 1;
             let retry_after = Some(Duration::from_secs(3600));
             return Err(AcmeError::new(ErrorKind::RateLimited, "too many").after(retry_after));
         }
         let (authority, names) = ("ca".to_owned(), spec.names.clone());
         self.served.record(
-            Entry::Order { at: now, authority, names, exempt, void: false },
+            Entry::Order { at: now, authority, names, exempt: limits == OrderLimits::Exempt, void: false },
             now,
             &spec.limits,
         );
@@ -173,75 +186,30 @@ impl Environment {
         now: Time,
         store: &mut SimulatedStore,
     ) -> Event {
-        let gone = |why: &str| Event::Error(AcmeError::new(ErrorKind::OrderGone, why));
-        let away = now < self.away;
-        let numbers =
-            |url: &str| -> Vec<usize> { url.split('/').filter_map(|part| part.parse().ok()).collect() };
+        if now < self.away && is_ca_request(action) {
+            return Event::Error(AcmeError::new(ErrorKind::Transient, "the CA is away"));
+        }
         match action {
-            Action::Directory { .. }
-            | Action::Account { .. }
-            | Action::NewOrder { .. }
-            | Action::FindOrder
-            | Action::FetchOrder { .. }
-            | Action::FetchAuthorization { .. }
-            | Action::Trigger { .. }
-            | Action::Finalize { .. }
-            | Action::Download { .. }
-            | Action::Restore { .. }
-            | Action::RenewalInfo { .. }
-                if away =>
-            {
-                Event::Error(AcmeError::new(ErrorKind::Transient, "the CA is away"))
-            }
             Action::Directory { .. } => Event::Directory { date: Some(now), renewal_info: self.ari },
-            Action::Account { .. } => {
-                // The key is stored before the registration, so that a repeated registration finds the same account.
-                if !store.account {
-                    store.account = true;
-                    self.accounts += 1;
-                }
-                Event::Account
-            }
+            Action::Account { .. } => self.register(store),
             Action::Preflight { .. } => Event::Clear,
-            Action::Key => {
-                if store.pending_key.is_none() {
-                    store.keys += 1;
-                    store.pending_key = Some(store.keys);
-                }
-                Event::Key { public_key: store.pending_key.unwrap_or_default().to_string() }
-            }
+            Action::Key => store.create_key(),
             Action::NewOrder { replaces } => {
                 let exempt = replaces.is_some() && self.ari;
-                self.new_order(spec, exempt, now).map_or_else(Event::Error, Event::Order)
+                let limits = if exempt { OrderLimits::Exempt } else { OrderLimits::Apply };
+                self.new_order(spec, limits, now).map_or_else(Event::Error, Event::Order)
             }
-            Action::FindOrder => match self.open_order(&spec.names).filter(|_| self.lists_orders) {
-                Some(number) => Event::Order(self.order(number)),
-                None => Event::NoOrder,
-            },
+            Action::FindOrder => {
+                match self.open_order(&spec.names).filter(|_| self.lists == OrderLists::Served) {
+                    Some(number) => Event::Order(self.order(number)),
+                    None => Event::NoOrder,
+                }
+            }
             Action::FetchOrder { url } => match numbers(url).first() {
                 Some(number) if *number < self.orders.len() => Event::Order(self.order(*number)),
                 _ => gone("no such order"),
             },
-            Action::FetchAuthorization { url } => {
-                let [number, name] = numbers(url)[..] else { return gone("no such authorization") };
-                let made = &mut self.orders[number];
-                if made.triggered.contains(&name) {
-                    // The CA completes the validation by the second fetch.
-                    made.valid.insert(name);
-                    self.authorized.insert(made.names[name].base().to_owned(), now.after(self.reuse));
-                }
-                let processing = made.triggered.contains(&name);
-                Event::Authorization(Authorization {
-                    url: url.clone(),
-                    name: made.names[name].base().to_owned(),
-                    status: if made.valid.contains(&name) { Status::Valid } else { Status::Pending },
-                    challenge: Some(format!("challenge/{number}/{name}")),
-                    challenge_status: if processing { Status::Processing } else { Status::Pending },
-                    value: format!("value-{number}-{name}"),
-                    problem: None,
-                    retry_after: None,
-                })
-            }
+            Action::FetchAuthorization { url } => self.authorization(url, now),
             Action::Locate { name } => Event::Located(TxtRecord {
                 provider: "dns".to_owned(),
                 zone: "zone".to_owned(),
@@ -262,18 +230,7 @@ impl Environment {
                 let all = wanted.iter().all(|txt| self.txt.contains(&(txt.name.clone(), txt.value.clone())));
                 if all { Event::Visible } else { Event::NotVisible("a record is missing".to_owned()) }
             }
-            Action::Trigger { challenge } => {
-                let [number, name] = numbers(challenge)[..] else { return gone("no such challenge") };
-                let made = &mut self.orders[number];
-                let at = made.names[name].challenge();
-                if !self.txt.contains(&(at, format!("value-{number}-{name}"))) {
-                    return gone("the CA does not see the record");
-                }
-                if !made.triggered.insert(name) {
-                    self.triggers_twice += 1;
-                }
-                Event::Done
-            }
+            Action::Trigger { challenge } => self.trigger(challenge),
             Action::Finalize { order, .. } => {
                 let number = numbers(order)[0];
                 let made = &mut self.orders[number];
@@ -281,19 +238,7 @@ impl Environment {
                 self.open.remove(&made.names);
                 Event::Order(self.order(number))
             }
-            Action::Download { .. } => {
-                self.serial += 1;
-                let (begin, end) = (now.before(Duration::from_secs(3600)), now.after(self.lifetime_of(spec)));
-                let mut held = CertificateInfo::new(spec.names.clone(), begin, end);
-                held.serial = self.serial.to_string();
-                held.public_key = store.pending_key.unwrap_or_default().to_string();
-                spec.key_type.as_str().clone_into(&mut held.key_type);
-                held.ari = Some(format!("{}.{}", spec.id, self.serial));
-                held.authority = Some("ca".to_owned());
-                held.profile.clone_from(&spec.profile);
-                store.staged = Some(held.clone());
-                Event::Staged(Box::new(held))
-            }
+            Action::Download { .. } => self.issue(spec, now, store),
             Action::Restore { .. } => gone("no such certificate"),
             Action::Install => {
                 store.installed = store.staged.clone();
@@ -301,29 +246,142 @@ impl Environment {
                 Event::Done
             }
             Action::RenewalInfo { .. } => {
-                let held = store.installed.clone();
-                let info = held.filter(|_| self.ari).map(|held| {
-                    if held.not_before < self.revoked_before {
-                        return RenewalInfo {
-                            start: held.not_before,
-                            end: now.before(DAY),
-                            explanation: None,
-                        };
-                    }
-                    let two_thirds = held.not_before.after(held.lifetime() * 2 / 3);
-                    RenewalInfo {
-                        start: two_thirds.before(held.lifetime() / 60),
-                        end: two_thirds.after(held.lifetime() / 60),
-                        explanation: None,
-                    }
-                });
+                let held = store.installed.as_ref().filter(|_| self.ari);
+                let info = held.map(|held| self.renewal_window(held, now));
                 Event::RenewalInfo { info, retry_after: Some(self.retry_after), date: Some(now) }
             }
-            Action::Deploy | Action::Rollback | Action::Journal(_) | Action::Note(_) | Action::Alert(_) => {
-                Event::Done
-            }
-            Action::Wait { .. } => Event::Done,
+            Action::Deploy
+            | Action::Rollback
+            | Action::Journal(_)
+            | Action::Note(_)
+            | Action::Alert(_)
+            | Action::Wait { .. } => Event::Done,
         }
+    }
+
+    /// Registers an account, unless the store has one.
+    fn register(&mut self, store: &mut SimulatedStore) -> Event {
+        // The key is stored before the registration, so that a repeated registration finds the same account.
+        if !store.account {
+            store.account = true;
+            self.accounts += 1;
+        }
+        Event::Account
+    }
+
+    /// Returns an authorization. The CA completes the validation of a triggered challenge by the second fetch.
+    fn authorization(&mut self, url: &str, now: Time) -> Event {
+        let [number, name] = numbers(url)[..] else { return gone("no such authorization") };
+        let made = &mut self.orders[number];
+        if made.triggered.contains(&name) {
+            made.valid.insert(name);
+            self.authorized.insert(made.names[name].base().to_owned(), now.after(self.reuse));
+        }
+        let processing = made.triggered.contains(&name);
+        Event::Authorization(Authorization {
+            url: url.to_owned(),
+            name: made.names[name].base().to_owned(),
+            status: if made.valid.contains(&name) { Status::Valid } else { Status::Pending },
+            challenge: Some(format!("challenge/{number}/{name}")),
+            challenge_status: if processing { Status::Processing } else { Status::Pending },
+            value: format!("value-{number}-{name}"),
+            problem: None,
+            retry_after: None,
+        })
+    }
+
+    /// Triggers the validation of a challenge, whose TXT record must be published.
+    fn trigger(&mut self, challenge: &str) -> Event {
+        let [number, name] = numbers(challenge)[..] else { return gone("no such challenge") };
+        let made = &mut self.orders[number];
+        let at = made.names[name].challenge();
+        if !self.txt.contains(&(at, format!("value-{number}-{name}"))) {
+            return gone("the CA does not see the record");
+        }
+        if !made.triggered.insert(name) {
+            self.triggers_twice += 1;
+        }
+        Event::Done
+    }
+
+    /// Issues a certificate for the pending key, and stages it.
+    fn issue(&mut self, spec: &CertificateSpec, now: Time, store: &mut SimulatedStore) -> Event {
+        self.serial += 1;
+        let (begin, end) = (now.before(Duration::from_secs(3600)), now.after(self.lifetime_of(spec)));
+        let mut held = CertificateInfo::new(spec.names.clone(), begin, end);
+        held.serial = self.serial.to_string();
+        held.public_key = store.pending_key.unwrap_or_default().to_string();
+        spec.key_type.as_str().clone_into(&mut held.key_type);
+        held.ari = Some(format!("{}.{}", spec.id, self.serial));
+        held.authority = Some("ca".to_owned());
+        held.profile.clone_from(&spec.profile);
+        store.staged = Some(held.clone());
+        Event::Staged(Box::new(held))
+    }
+
+    /// Returns the renewal window of a certificate: around two thirds of its lifetime, or in the past if it was
+    /// revoked.
+    fn renewal_window(&self, held: &CertificateInfo, now: Time) -> RenewalInfo {
+        if held.not_before < self.revoked_before {
+            return RenewalInfo { start: held.not_before, end: now.before(DAY), explanation: None };
+        }
+        let two_thirds = held.not_before.after(held.lifetime() * 2 / 3);
+        RenewalInfo {
+            start: two_thirds.before(held.lifetime() / 60),
+            end: two_thirds.after(held.lifetime() / 60),
+            explanation: None,
+        }
+    }
+}
+
+impl SimulatedStore {
+    /// Creates the key of the next certificate, unless there is one.
+    fn create_key(&mut self) -> Event {
+        if self.pending_key.is_none() {
+            self.keys += 1;
+            self.pending_key = Some(self.keys);
+        }
+        Event::Key { public_key: self.pending_key.unwrap_or_default().to_string() }
+    }
+}
+
+/// Returns the event that the CA does not know the object of a request.
+fn gone(why: &str) -> Event {
+    Event::Error(AcmeError::new(ErrorKind::OrderGone, why))
+}
+
+/// Returns the numbers among the segments of a URL.
+fn numbers(url: &str) -> Vec<usize> {
+    url.split('/').filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Returns whether an action is a request to the CA.
+const fn is_ca_request(action: &Action) -> bool {
+    match action {
+        Action::Directory { .. }
+        | Action::Account { .. }
+        | Action::NewOrder { .. }
+        | Action::FindOrder
+        | Action::FetchOrder { .. }
+        | Action::FetchAuthorization { .. }
+        | Action::Trigger { .. }
+        | Action::Finalize { .. }
+        | Action::Download { .. }
+        | Action::Restore { .. }
+        | Action::RenewalInfo { .. } => true,
+        Action::Preflight { .. }
+        | Action::Key
+        | Action::Locate { .. }
+        | Action::Publish(_)
+        | Action::Unpublish(_)
+        | Action::Verify(_)
+        | Action::Install
+        | Action::Deploy
+        | Action::Rollback
+        | Action::Journal(_)
+        | Action::Note(_)
+        | Action::Alert(_)
+        | Action::Wait { .. } => false,
     }
 }
 

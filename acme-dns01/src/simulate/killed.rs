@@ -1,6 +1,6 @@
 //! Simulation of a machine that is killed and restarted from its journal.
 
-use super::environment::{Environment, Random, SimulatedStore};
+use super::environment::{Environment, OrderLists, Random, SimulatedStore};
 use crate::ledger::{Ledger, Limits};
 use crate::machine::{Action, CertificateSpec, Event, Machine, State};
 use crate::name::Name;
@@ -26,17 +26,17 @@ pub struct KillReport {
 
 /// Simulates the first issuance of a certificate, with a machine that is killed and restarted from its journal. Each
 /// number in `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes
-/// effect. With `lists_orders`, the CA lists the orders of an account. Ends when the certificate is deployed and all
+/// effect. Ends when the certificate is deployed and all
 /// TXT records are removed, or after 20 000 steps.
 #[must_use]
-pub fn simulate_kills(kills: &[u32], lists_orders: bool, seed: u64) -> KillReport {
+pub fn simulate_kills(kills: &[u32], lists: OrderLists, seed: u64) -> KillReport {
     let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]
         .iter()
         .filter_map(|name| name.parse().ok())
         .collect();
     let spec = CertificateSpec::new(names, "ca");
     let mut random = Random(seed | 1);
-    let mut environment = Environment::new(lists_orders);
+    let mut environment = Environment::new(lists);
     let foreign = ("_acme-challenge.example.org".to_owned(), "of somebody else".to_owned());
     environment.txt.insert(foreign.clone());
     let mut store = SimulatedStore::default();

@@ -4,6 +4,7 @@
 mod environment;
 mod killed;
 
+pub use environment::OrderLists;
 pub use killed::{KillReport, simulate_kills};
 
 use crate::ledger::Ledger;
@@ -94,17 +95,25 @@ impl Report {
 /// A change of the simulated environment: its time, a description, and the function that applies it at that time.
 type CalendarChange = (Time, &'static str, fn(&mut Environment, Time));
 
+/// The restarts of a simulated process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarts {
+    /// None, as of a daemon.
+    Never,
+    /// An idle machine is created again from its journal every six hours, as by a systemd timer.
+    SixHourly,
+}
+
 /// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the
-/// CA's, or behind if negative. Times in the report are the CA's. With `restarts`, an idle machine is created again
-/// from its journal every six hours, as by a systemd timer. [`Report::expired`] then counts the waits that ended with
+/// CA's, or behind if negative. Times in the report are the CA's. [`Report::expired`] then counts the waits that ended with
 /// an expired certificate.
 #[must_use]
-pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: bool) -> Report {
+pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: Restarts) -> Report {
     let begin = Time::from_secs(1_795_000_000);
     let end = begin.after(DAY * days);
     let ahead = ahead.saturating_mul(1000);
     let spec = CertificateSpec::new("host.example.org".parse::<Name>().ok(), "ca");
-    let mut environment = Environment::new(false);
+    let mut environment = Environment::new(OrderLists::Missing);
     environment.lifetime = lifetime;
     let mut store = SimulatedStore::default();
     let mut ledger = Ledger::default();
@@ -118,7 +127,7 @@ pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: 
             Action::Wait { until, .. } => {
                 let next = until.shifted(-ahead).max(now.after(Duration::from_secs(1)));
                 let timer = now.after(Duration::from_secs(6 * 3600));
-                if restarts && machine.rests() {
+                if restarts == Restarts::SixHourly && machine.rests() {
                     now = timer;
                     machine = Machine::new(spec.clone(), State::replay(&store.journal));
                 } else {
@@ -182,7 +191,7 @@ pub fn simulate_decade_of(specs: &[CertificateSpec], seed: u64) -> Report {
 /// The CA requests queries for renewal information every six hours, or once a day for more than a hundred certificates.
 #[must_use]
 pub fn simulate_scenario(specs: &[CertificateSpec], scenario: Scenario, begin: Time, seed: u64) -> Report {
-    let mut environment = Environment::new(false);
+    let mut environment = Environment::new(OrderLists::Missing);
     if specs.len() > 100 {
         environment.retry_after = DAY;
     }

@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
-use acme_dns01::engine::RoundOutcome;
+use acme_dns01::engine::{Renewal, RoundOutcome};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ async fn issue_by(version: PebbleVersion) {
     let lab = Lab::start(version);
     let engine = lab.engine();
     let certificate = certificate(&["*.example.test", "example.test", "a.b.example.test"]);
-    let outcome = engine.run_once(std::slice::from_ref(&certificate), false).await;
+    let outcome = engine.run_once(std::slice::from_ref(&certificate), Renewal::WhenDue).await;
     assert_eq!(outcome[0].outcome, RoundOutcome::Issued, "{}\n{}", lab.said(), lab.pebble.log());
     let folder = lab.folder.path().join("acme/_.example.test");
     assert_eq!(folder.metadata().expect("a folder").permissions().mode() & 0o7777, 0o750);
@@ -27,11 +27,11 @@ async fn issue_by(version: PebbleVersion) {
     assert_eq!(lab.knot.txt("_acme-challenge.example.test"), Vec::<String>::new());
     assert_eq!(lab.knot.txt("_acme-challenge.a.b.example.test"), Vec::<String>::new());
     // Nothing is due now.
-    let again = engine.run_once(std::slice::from_ref(&certificate), false).await;
+    let again = engine.run_once(std::slice::from_ref(&certificate), Renewal::WhenDue).await;
     assert!(matches!(again[0].outcome, RoundOutcome::NotDue { .. }), "{again:?}");
     // Unless it is asked for; the key is another one then.
     let before = read("key.pem");
-    let forced = engine.run_once(std::slice::from_ref(&certificate), true).await;
+    let forced = engine.run_once(std::slice::from_ref(&certificate), Renewal::Forced).await;
     assert_eq!(forced[0].outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_ne!(read("key.pem"), before);
     assert!(engine.store().pending_key("_.example.test").await.expect("the store").is_none());
@@ -56,9 +56,19 @@ async fn keys_of_every_kind_kept_or_not() {
         wanted.spec.id = format!("k-{kind}");
         wanted.spec.key_type = kind;
         wanted.spec.reuse_key = true;
-        assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+        assert_eq!(
+            engine.round(&wanted, Renewal::WhenDue).await.outcome,
+            RoundOutcome::Issued,
+            "{}",
+            lab.said()
+        );
         let first = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
-        assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+        assert_eq!(
+            engine.round(&wanted, Renewal::Forced).await.outcome,
+            RoundOutcome::Issued,
+            "{}",
+            lab.said()
+        );
         let second = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
         assert_eq!((first.key_type.as_str(), &first.public_key), (kind.as_str(), &second.public_key));
         assert_ne!(first.serial, second.serial);
@@ -84,7 +94,7 @@ async fn many_at_once_but_no_more_than_allowed() {
             }
         }));
     let many: Vec<_> = (0..16).map(|number| certificate(&[&format!("c{number}.example.test")])).collect();
-    let outcomes = Arc::new(engine).run_once(&many, false).await;
+    let outcomes = Arc::new(engine).run_once(&many, Renewal::WhenDue).await;
     assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{outcomes:?}");
     assert_eq!(peak.load(Ordering::SeqCst), AT_ONCE);
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0, "one account for all");

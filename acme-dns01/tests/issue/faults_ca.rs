@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate, rfc2136};
 use acme_dns01::client::{Acme, Http};
-use acme_dns01::engine::{Authority, Engine, RoundOutcome};
+use acme_dns01::engine::{Authority, Engine, Renewal, RoundOutcome};
 use acme_dns01::store::Store;
 use acme_dns01::{Limits, RenewalReason, renewal_due};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) fn proxy(lab: &Lab, script: impl Fn(&str, usize) -> Fault + Send + Sy
 #[tokio::test]
 async fn fault_10_nine_nonces_of_ten_are_refused() {
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &[("PEBBLE_WFE_NONCEREJECT", "90")]);
-    let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
+    let outcome = lab.engine().round(&certificate(&["a.example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -37,9 +37,19 @@ async fn fault_10_nine_nonces_of_ten_are_refused() {
 async fn fault_11_authorizations_that_are_valid_already_need_no_dns() {
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &[("PEBBLE_AUTHZREUSE", "100")]);
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        lab.engine().round(&certificate, Renewal::WhenDue).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     let before = lab.said().matches("TXT ").count();
-    assert_eq!(lab.engine().round(&certificate, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        lab.engine().round(&certificate, Renewal::Forced).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     assert_eq!((before, lab.said().matches("TXT ").count()), (1, 1), "{}", lab.said());
 }
 
@@ -57,7 +67,7 @@ async fn fault_16_retry_after_holds_over_a_restart() {
         Fault::Pass
     });
     let certificate = certificate(&["a.example.test"]);
-    let outcome = through(&lab, &proxy).round(&certificate, false).await;
+    let outcome = through(&lab, &proxy).round(&certificate, Renewal::WhenDue).await;
     assert!(
         matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains("too many new orders")),
         "{outcome:?}"
@@ -65,7 +75,7 @@ async fn fault_16_retry_after_holds_over_a_restart() {
     let before = proxy.requests().len();
     for _ in 0..3 {
         // Another process, as it were.
-        let outcome = through(&lab, &proxy).round(&certificate, false).await;
+        let outcome = through(&lab, &proxy).round(&certificate, Renewal::WhenDue).await;
         let now = acme_dns01::Time::parse_rfc3339("2020-01-01T00:00:00Z").expect("a date");
         assert!(
             matches!(outcome.outcome, RoundOutcome::Failed { retry_at: until, .. } if until > now),
@@ -94,7 +104,7 @@ async fn fault_17_a_503_in_html_is_tried_again() {
         }
         Fault::Pass
     });
-    let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), false).await;
+    let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -108,7 +118,7 @@ async fn an_answer_that_is_lost_makes_no_second_order() {
                 if line == "POST /order-plz" && before == 0 { Fault::Swallow } else { Fault::Pass }
             },
         );
-    let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), false).await;
+    let outcome = through(&lab, &proxy).round(&certificate(&["a.example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
 }
@@ -117,7 +127,12 @@ async fn an_answer_that_is_lost_makes_no_second_order() {
 async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        lab.engine().round(&certificate, Renewal::WhenDue).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     let pem = lab.store().current("a.example.test").await.expect("the store").expect("a pair").chain;
     for nonsense in [
         "{}",
@@ -129,7 +144,7 @@ async fn fault_18_ari_that_is_no_sense_leaves_the_lifetime() {
         let mut state = lab.engine().state(&certificate).await.expect("a state");
         state.ari = None;
         lab.store().compact("a.example.test", &state).await.expect("the store");
-        let outcome = lab.engine().round(&certificate, false).await;
+        let outcome = lab.engine().round(&certificate, Renewal::WhenDue).await;
         assert!(matches!(outcome.outcome, RoundOutcome::NotDue { .. }), "{nonsense}: {outcome:?}");
         let state = lab.engine().state(&certificate).await.expect("a state");
         assert!(state.ari.as_ref().is_some_and(|ari| ari.info.is_none()), "{nonsense}: {state:?}");
@@ -153,7 +168,7 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
     });
     let certificate = certificate(&["a.example.test"]);
     assert_eq!(
-        through(&lab, &proxy).round(&certificate, false).await.outcome,
+        through(&lab, &proxy).round(&certificate, Renewal::WhenDue).await.outcome,
         RoundOutcome::Issued,
         "{}",
         lab.said()
@@ -165,7 +180,7 @@ async fn fault_19_and_20_a_window_in_the_past_and_already_replaced() {
         let mut state = engine.state(&certificate).await.expect("a state");
         state.ari = None;
         lab.store().compact("a.example.test", &state).await.expect("the store");
-        let outcome = engine.round(&certificate, false).await;
+        let outcome = engine.round(&certificate, Renewal::WhenDue).await;
         assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     };
     renew(&through(&lab, &proxy)).await;
@@ -198,9 +213,9 @@ async fn a_ca_that_stumbles_over_what_is_replaced_is_asked_without() {
         }
         Fault::Pass
     });
-    let first = through(&lab, &proxy).round(&certificate, false).await;
+    let first = through(&lab, &proxy).round(&certificate, Renewal::WhenDue).await;
     assert_eq!(first.outcome, RoundOutcome::Issued, "{}", lab.said());
-    let second = through(&lab, &proxy).round(&certificate, true).await;
+    let second = through(&lab, &proxy).round(&certificate, Renewal::Forced).await;
     assert_eq!(second.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(proxy.count("POST /order-plz"), 5, "{:?}", proxy.requests());
     // What was asked for in vain counts against no limit.
@@ -213,10 +228,15 @@ async fn a_ca_that_stumbles_over_what_is_replaced_is_asked_without() {
 async fn fault_24_the_ca_forgot_the_account() {
     let mut lab = Lab::start(PebbleVersion::V2_4);
     let certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        lab.engine().round(&certificate, Renewal::WhenDue).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     // A new Pebble knows nobody.
     lab.pebble.restart();
-    let outcome = lab.engine().round(&certificate, true).await;
+    let outcome = lab.engine().round(&certificate, Renewal::Forced).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("does not know the account any more"), "{}", lab.said());
 }
@@ -228,7 +248,7 @@ async fn fault_25_chains_of_any_length() {
         let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &knobs);
         let certificate = certificate(&["a.example.test"]);
         assert_eq!(
-            lab.engine().round(&certificate, false).await.outcome,
+            lab.engine().round(&certificate, Renewal::WhenDue).await.outcome,
             RoundOutcome::Issued,
             "{}",
             lab.said()
@@ -250,7 +270,12 @@ async fn alternate_chains_are_chosen_by_their_issuer() {
     let knobs = [("PEBBLE_ALTERNATE_ROOTS", "2")];
     let lab = Lab::with(PebbleVersion::V2_4, &[("example.test", "")], &knobs);
     let mut certificate = certificate(&["a.example.test"]);
-    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        lab.engine().round(&certificate, Renewal::WhenDue).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     let log = lab.pebble.log();
     let roots: Vec<&str> = log
         .lines()
@@ -260,7 +285,7 @@ async fn alternate_chains_are_chosen_by_their_issuer() {
     for root in roots {
         certificate.spec.preferred_chain = Some(root.to_owned());
         assert_eq!(
-            lab.engine().round(&certificate, true).await.outcome,
+            lab.engine().round(&certificate, Renewal::Forced).await.outcome,
             RoundOutcome::Issued,
             "{}",
             lab.said()
@@ -280,17 +305,22 @@ async fn the_second_authority_takes_over_and_limits_are_named() {
         .bare(&lab.pebble.directory())
         .authority("gone", Authority::new(gone))
         .provider("knot", Arc::new(rfc2136(&lab.knot)));
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let held = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
     assert_eq!(held.authority.as_deref(), Some("pebble"));
     // Five for the same names in a week; the sixth is not asked for.
     let mut wanted = certificate(&["b.example.test"]);
     wanted.spec.limits = Limits::default();
     for _ in 0..5 {
-        assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+        assert_eq!(
+            engine.round(&wanted, Renewal::Forced).await.outcome,
+            RoundOutcome::Issued,
+            "{}",
+            lab.said()
+        );
     }
     let orders = lab.pebble.logged("POST /order-plz");
-    let outcome = engine.round(&wanted, true).await;
+    let outcome = engine.round(&wanted, Renewal::Forced).await;
     assert!(
         matches!(&outcome.outcome, RoundOutcome::NotDue { reason: why, .. } if why.contains("exactly these names")),
         "{outcome:?}"

@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate, names};
 use acme_dns01::client::{KeyPair, self_signed, verify_pair};
-use acme_dns01::engine::RoundOutcome;
+use acme_dns01::engine::{Renewal, RoundOutcome};
 use acme_dns01::store::{CertificatePair, FileStore, Ownership, Store, StoreError};
 use acme_dns01::{KeyType, Record, State, Time};
 use secrecy::ExposeSecret;
@@ -224,14 +224,19 @@ async fn fault_21_a_full_disk_leaves_the_old_certificate() {
     let disk = Disk::mount(lab.folder.path().join("acme"), "512k");
     let certificate = certificate(&[ID]);
     let engine = lab.engine();
-    assert_eq!(engine.round(&certificate, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(
+        engine.round(&certificate, Renewal::WhenDue).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     let current = || async { lab.store().current(ID).await.expect("the store").expect("a pair").chain };
     let mut failed = 0;
     // Room for nothing at first, and then for one more file each time.
     for pages in 0..12 {
         let before = current().await;
         disk.fill(pages * 4096);
-        let outcome = engine.round(&certificate, true).await;
+        let outcome = engine.round(&certificate, Renewal::Forced).await;
         match &outcome.outcome {
             RoundOutcome::Failed { reason: why, .. } => {
                 failed += 1;
@@ -245,7 +250,7 @@ async fn fault_21_a_full_disk_leaves_the_old_certificate() {
         if failed > pages as usize {
             // Room again: the same order goes on where there is one.
             assert_eq!(
-                engine.round(&certificate, true).await.outcome,
+                engine.round(&certificate, Renewal::Forced).await.outcome,
                 RoundOutcome::Issued,
                 "{}",
                 lab.said()

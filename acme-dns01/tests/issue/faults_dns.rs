@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::client::Http;
-use acme_dns01::engine::{Engine, RoundOutcome};
+use acme_dns01::engine::{Engine, Renewal, RoundOutcome};
 use acme_dns01::propagation::LookupMode;
 use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider};
 use serde_json::json;
@@ -21,7 +21,8 @@ fn cloudflare(mock: &CloudflareMock, token: &str) -> Cloudflare {
 async fn fault_12_apex_and_wildcard_and_a_record_of_somebody_else() {
     let lab = Lab::start(PebbleVersion::V2_4);
     lab.knot.update("zone example.test\nadd _acme-challenge.example.test 60 TXT \"of somebody else\"");
-    let outcome = lab.engine().round(&certificate(&["*.example.test", "example.test"]), false).await;
+    let outcome =
+        lab.engine().round(&certificate(&["*.example.test", "example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.said().matches("TXT _acme-challenge.example.test").count(), 2);
     assert_eq!(lab.knot.txt("_acme-challenge.example.test"), ["of somebody else"]);
@@ -52,7 +53,7 @@ async fn fault_13_one_server_that_is_stale_holds_everything() {
         }
     };
     let engine = lab.engine();
-    let outcome = engine.round(&certificate, false).await;
+    let outcome = engine.round(&certificate, Renewal::WhenDue).await;
     let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     assert!(
         why.contains("ns2.example.test (127.0.0.2)") && why.contains("ns3.example.test (127.0.0.3)"),
@@ -62,14 +63,14 @@ async fn fault_13_one_server_that_is_stale_holds_everything() {
     copy(&fresh);
     let one = lab.knot.txt(name).remove(0);
     stale.update(&format!("zone example.test\nadd {name} 5 TXT \"{one}\""));
-    let outcome = engine.round(&certificate, true).await;
+    let outcome = engine.round(&certificate, Renewal::Forced).await;
     let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     assert!(!why.contains("ns2") && why.contains("ns3.example.test (127.0.0.3)"), "{why}");
     assert!(!why.contains(&one) && lab.knot.txt(name).iter().any(|value| why.contains(value)), "{why}");
     assert_eq!(lab.pebble.logged("POST /chalZ/"), 0, "the CA is told nothing: {}", lab.said());
     // Once it has caught up, the same order goes on.
     copy(&stale);
-    let outcome = engine.round(&certificate, true).await;
+    let outcome = engine.round(&certificate, Renewal::Forced).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 orders"), 0);
     assert_eq!(lab.knot.txt(name), Vec::<String>::new());
@@ -84,7 +85,7 @@ async fn fault_14_servers_that_fail_are_lame_or_silent_are_named_with_what_they_
     let _never_had_it = further(&lab, 4, &[("invalid", "")], &[]);
     let mut certificate = certificate(&["a.example.test"]);
     certificate.spec.timeouts.propagation = Duration::from_millis(500);
-    let outcome = lab.engine().round(&certificate, false).await;
+    let outcome = lab.engine().round(&certificate, Renewal::WhenDue).await;
     let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     for (server, words) in [
         ("ns2.example.test (127.0.0.2)", "SERVFAIL"),
@@ -112,11 +113,11 @@ async fn fault_15_cnames_are_followed_and_circles_named() {
         "_acme-challenge.a CNAME a.delegated\n_acme-challenge.b CNAME c\nc CNAME _acme-challenge.b\n";
     let zones = [("example.test", records)];
     let lab = Lab::with(PebbleVersion::V2_4, &zones, &[]);
-    let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
+    let outcome = lab.engine().round(&certificate(&["a.example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("TXT a.delegated.example.test at knot"), "{}", lab.said());
     assert_eq!(lab.knot.txt("a.delegated.example.test"), Vec::<String>::new());
-    let outcome = lab.engine().round(&certificate(&["b.example.test"]), false).await;
+    let outcome = lab.engine().round(&certificate(&["b.example.test"]), Renewal::WhenDue).await;
     assert!(
         matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains("loop")),
         "{outcome:?}"
@@ -129,7 +130,7 @@ async fn a_caa_that_forbids_is_named_before_an_order() {
         "a CAA 0 issue \"other.test\"\nb CAA 0 issue \"pebble.letsencrypt.org; validationmethods=http-01\"\n";
     let lab = Lab::with(PebbleVersion::V2_10, &[("example.test", records)], &[]);
     for (name, word) in [("a.example.test", "other.test"), ("b.example.test", "validationmethods")] {
-        let outcome = lab.engine().round(&certificate(&[name]), false).await;
+        let outcome = lab.engine().round(&certificate(&[name]), Renewal::WhenDue).await;
         assert!(
             matches!(&outcome.outcome, RoundOutcome::Failed { reason: why, .. } if why.contains(word)),
             "{outcome:?}"
@@ -143,7 +144,8 @@ async fn fault_22_two_processes_make_one_order() {
     let lab = Lab::start(PebbleVersion::V2_4);
     let certificate = certificate(&["a.example.test"]);
     let (one, other) = (lab.engine(), lab.engine());
-    let (one, other) = tokio::join!(one.round(&certificate, false), other.round(&certificate, false));
+    let (one, other) =
+        tokio::join!(one.round(&certificate, Renewal::WhenDue), other.round(&certificate, Renewal::WhenDue));
     let both = [one.outcome, other.outcome];
     assert!(both.contains(&RoundOutcome::Issued), "{both:?}");
     assert!(
@@ -236,7 +238,7 @@ async fn a_certificate_by_cloudflare() {
         "429 Too Many Requests",
         json!({"success": false, "errors": [{"code": 971, "message": "slow"}]}),
     );
-    let outcome = engine.round(&certificate(&["*.example.test", "example.test"]), false).await;
+    let outcome = engine.round(&certificate(&["*.example.test", "example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(mock.txt("_acme-challenge.example.test"), Vec::<String>::new());
     let deletes = mock.requests().iter().filter(|line| line.starts_with("DELETE")).count();

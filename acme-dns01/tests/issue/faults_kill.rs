@@ -2,7 +2,7 @@
 
 use crate::kill::{CrashPoint, CrashingStore, StoreWrite};
 use crate::lab::{Lab, certificate, dns, rfc2136};
-use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
+use acme_dns01::engine::{Authority, Certificate, Engine, Renewal, RoundOutcome};
 use acme_dns01::live::Reload;
 use acme_dns01::store::Store;
 use acme_dns01::{Condition, Record};
@@ -18,7 +18,7 @@ const NAMES: &[&str] = &["*.example.test", "example.test"];
 async fn ended(
     lab: &Lab,
     certificate: &Certificate,
-    force: bool,
+    renewal: Renewal,
     script: impl Fn(&StoreWrite<'_>) -> CrashPoint + Send + Sync + 'static,
 ) -> bool {
     let dead = Arc::new(Notify::new());
@@ -27,7 +27,7 @@ async fn ended(
         .authority("pebble", Authority::new(lab.acme(&lab.pebble.directory())))
         .provider("knot", Arc::new(rfc2136(&lab.knot)));
     tokio::select! {
-        outcome = engine.round(certificate, force) => {
+        outcome = engine.round(certificate, renewal) => {
             assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
             false
         }
@@ -39,8 +39,8 @@ async fn ended(
 async fn killed_at(script: impl Fn(&StoreWrite<'_>) -> CrashPoint + Send + Sync + 'static) -> Lab {
     let lab = Lab::start(PebbleVersion::V2_4);
     let certificate = certificate(NAMES);
-    assert!(ended(&lab, &certificate, false, script).await, "it was not ended");
-    let outcome = lab.engine().round(&certificate, false).await;
+    assert!(ended(&lab, &certificate, Renewal::WhenDue, script).await, "it was not ended");
+    let outcome = lab.engine().round(&certificate, Renewal::WhenDue).await;
     assert!(
         matches!(outcome.outcome, RoundOutcome::Issued | RoundOutcome::NotDue { .. }),
         "{outcome:?}\n{}",
@@ -94,12 +94,17 @@ async fn fault_03_is_found_among_many_orders_of_the_account() {
     // Pebble lists three orders a page.
     let lab = Lab::start(PebbleVersion::V2_10);
     let many: Vec<_> = (0..7).map(|number| certificate(&[&format!("m{number}.example.test")])).collect();
-    let outcomes = lab.engine().run_once(&many, false).await;
+    let outcomes = lab.engine().run_once(&many, Renewal::WhenDue).await;
     assert!(outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued), "{}", lab.said());
     let wanted = certificate(NAMES);
     let script = at(CrashPoint::Before, |record| matches!(record, Record::Ordered { .. }));
-    assert!(ended(&lab, &wanted, false, script).await, "it was not ended");
-    assert_eq!(lab.engine().round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert!(ended(&lab, &wanted, Renewal::WhenDue, script).await, "it was not ended");
+    assert_eq!(
+        lab.engine().round(&wanted, Renewal::WhenDue).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
     assert_eq!(lab.pebble.logged("There are now 9 orders"), 0, "one order");
 }
 
@@ -157,14 +162,14 @@ async fn killed_while_a_certificate_is_restored() {
     let command = format!("echo x >> {}", mark.display());
     certificate.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
     let count = || std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
-    assert_eq!(lab.engine().round(&certificate, false).await.outcome, RoundOutcome::Issued);
+    assert_eq!(lab.engine().round(&certificate, Renewal::WhenDue).await.outcome, RoundOutcome::Issued);
     let chain = lab.folder.path().join("acme").join(&certificate.spec.id).join("fullchain.pem");
     let issued = std::fs::read(&chain).expect("a chain");
     for (number, script) in scripts.into_iter().enumerate() {
         std::fs::remove_file(&chain).expect("a file");
         let before = count();
-        assert!(ended(&lab, &certificate, false, script).await, "{number}: it was not ended");
-        let outcome = lab.engine().round(&certificate, false).await.outcome;
+        assert!(ended(&lab, &certificate, Renewal::WhenDue, script).await, "{number}: it was not ended");
+        let outcome = lab.engine().round(&certificate, Renewal::WhenDue).await.outcome;
         assert!(matches!(outcome, RoundOutcome::NotDue { .. }), "{number}: {outcome:?}\n{}", lab.said());
         assert_eq!(std::fs::read(&chain).expect("a chain"), issued, "{number}");
         assert!(count() > before, "{number}: {}", lab.said());
@@ -197,7 +202,7 @@ async fn fault_08_during_the_change_of_the_account_key() {
         assert!(stored.next_key.is_none() && stored.key.expose_secret().contains("PRIVATE"));
     }
     lab.engine().roll_over("pebble").await.expect("a change");
-    let outcome = lab.engine().round(&certificate(&["a.example.test"]), false).await;
+    let outcome = lab.engine().round(&certificate(&["a.example.test"]), Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -209,13 +214,13 @@ async fn fault_09_before_the_reload_is_remembered() {
     let command = format!("echo x >> {}", mark.display());
     certificate.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
     let script = at(CrashPoint::Before, |record| matches!(record, Record::Deployed { .. }));
-    assert!(ended(&lab, &certificate, false, script).await);
+    assert!(ended(&lab, &certificate, Renewal::WhenDue, script).await);
     let count = || std::fs::read_to_string(&mark).unwrap_or_default().lines().count();
     assert_eq!(count(), 1);
-    let outcome = lab.engine().round(&certificate, false).await;
+    let outcome = lab.engine().round(&certificate, Renewal::WhenDue).await;
     assert!(matches!(outcome.outcome, RoundOutcome::NotDue { .. }), "{outcome:?}");
     assert_eq!(count(), 2, "at least once");
-    lab.engine().round(&certificate, false).await;
+    lab.engine().round(&certificate, Renewal::WhenDue).await;
     assert_eq!(count(), 2, "remembered");
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

@@ -3,8 +3,8 @@
 use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
 use acme_dns01::client::{AccountKey, Acme, ExternalAccount, Http, KeyPair};
-use acme_dns01::engine::{Authority, RoundOutcome, account_key};
-use acme_dns01::live::{Greeting, LiveCertificates, served_serial};
+use acme_dns01::engine::{Authority, Renewal, RoundOutcome, account_key};
+use acme_dns01::live::{Greeting, LiveCertificates, OfferedSignatures, served_serial};
 use acme_dns01::store::{Store, StoredAccount};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -28,18 +28,19 @@ async fn accounts_that_are_bound_to_external_ones() {
         lab.bare(&lab.pebble.directory()).authority("pebble", authority).provider("knot", knot)
     };
     let certificate = certificate(&["a.example.test"]);
-    let mut forced = false;
+    let mut renewal = Renewal::WhenDue;
     for (engine, words) in [
         (lab.bare(&lab.pebble.directory()), "configure eab"),
         (with("kid-2", b"secret secret secret secret!!!!!"), "a key that is not known"),
         (with("kid-1", b"another key of the same length!!"), "external account binding"),
     ] {
-        let outcome = engine.round(&certificate, forced).await;
+        let outcome = engine.round(&certificate, renewal).await;
         let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
         assert!(why.contains(words) && !why.contains("secret"), "{words}: {why}");
-        forced = true;
+        renewal = Renewal::Forced;
     }
-    let outcome = with("kid-1", b"secret secret secret secret!!!!!").round(&certificate, true).await;
+    let outcome =
+        with("kid-1", b"secret secret secret secret!!!!!").round(&certificate, Renewal::Forced).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -49,13 +50,18 @@ async fn a_profile_is_ordered_and_one_that_there_is_not_is_named() {
     for (profile, days) in [("shortlived", 6), ("default", 90)] {
         let mut wanted = certificate(&["a.example.test"]);
         wanted.spec.profile = Some(profile.to_owned());
-        assert_eq!(lab.engine().round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+        assert_eq!(
+            lab.engine().round(&wanted, Renewal::WhenDue).await.outcome,
+            RoundOutcome::Issued,
+            "{}",
+            lab.said()
+        );
         let held = lab.engine().state(&wanted).await.expect("a state").held.expect("a certificate");
         assert_eq!((held.lifetime().as_secs() + 43_200) / 86_400, days, "{profile}");
     }
     let mut wanted = certificate(&["b.example.test"]);
     wanted.spec.profile = Some("longlived".to_owned());
-    let outcome = lab.engine().round(&wanted, false).await;
+    let outcome = lab.engine().round(&wanted, Renewal::WhenDue).await;
     let RoundOutcome::Failed { reason: why, .. } = &outcome.outcome else { panic!("{outcome:?}") };
     assert!(why.contains("no profile `longlived`; it has default, shortlived"), "{why}");
 }
@@ -67,7 +73,7 @@ async fn a_certificate_is_revoked_with_its_reason() {
     let engine = lab.engine();
     let why = engine.revoke(&wanted, None).await.expect_err("there is none");
     assert!(why.reason.contains("there is no certificate"), "{why}");
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let held = engine.state(&wanted).await.expect("a state").held.expect("a certificate");
     assert!(lab.pebble.status(&held.serial).contains("\"Valid\""), "{}", lab.pebble.status(&held.serial));
     engine.revoke(&wanted, Some(4)).await.expect("it is revoked");
@@ -75,7 +81,7 @@ async fn a_certificate_is_revoked_with_its_reason() {
     assert!(status.contains("\"Revoked\"") && status.contains("\"Reason\": 4"), "{status}");
     let why = engine.revoke(&wanted, Some(4)).await.expect_err("once is enough");
     assert!(why.reason.contains("alreadyRevoked"), "{why}");
-    assert_eq!(engine.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::Forced).await.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 /// An account that another client registered, with an RSA key or one over P-384: its URL stays, its key does not.
@@ -91,7 +97,7 @@ async fn an_account_of_another_client_gets_a_key_of_ours_before_its_first_order(
         let adopted = StoredAccount { key: pem, url: Some(url.clone()), next_key: None };
         lab.store().save_account(&name, &adopted).await.expect("the store");
         let (one, two) = (certificate(&["a.example.test"]), certificate(&["b.example.test"]));
-        let rounds = lab.engine().run_once(&[one, two], false).await;
+        let rounds = lab.engine().run_once(&[one, two], Renewal::WhenDue).await;
         assert!(
             rounds.iter().all(|round| round.outcome == RoundOutcome::Issued),
             "{rounds:?}\n{}",
@@ -128,7 +134,7 @@ async fn an_account_whose_key_cannot_be_changed_orders_with_it() {
     let url = acme.register(&key, &[], None).await.expect("an account");
     let adopted = StoredAccount { key: pem, url: Some(url), next_key: None };
     lab.store().save_account(&account_key(&proxy.directory()), &adopted).await.expect("the store");
-    let outcome = engine.round(&certificate(&["a.example.test"]), false).await.outcome;
+    let outcome = engine.round(&certificate(&["a.example.test"]), Renewal::WhenDue).await.outcome;
     assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("the account keeps the key it came with"), "{}", lab.said());
 }
@@ -138,17 +144,17 @@ async fn another_process_gives_the_account_another_key() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let wanted = certificate(&["a.example.test"]);
     let (daemon, command) = (lab.engine(), lab.engine());
-    assert_eq!(daemon.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(daemon.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let before = daemon.account("pebble").await.expect("an account");
     command.roll_over("pebble").await.expect("a change");
-    assert_eq!(daemon.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(daemon.round(&wanted, Renewal::Forced).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let after = daemon.account("pebble").await.expect("an account");
     assert!(before.url() == after.url() && before.key().thumbprint() != after.key().thumbprint());
     // Both at once: one after the other, and neither loses the account.
     let both = tokio::join!(daemon.roll_over("pebble"), command.roll_over("pebble"));
     assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
-    assert_eq!(daemon.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
-    assert_eq!(command.round(&wanted, true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(daemon.round(&wanted, Renewal::Forced).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(command.round(&wanted, Renewal::Forced).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0);
 }
 
@@ -185,28 +191,28 @@ async fn two_kinds_of_keys_are_served_side_by_side() {
         wanted.spec.key_type = kind;
         wanted
     });
-    let outcomes = engine.run_once(&both, false).await;
+    let outcomes = engine.run_once(&both, Renewal::WhenDue).await;
     assert!(
         outcomes.iter().all(|outcome| outcome.outcome == RoundOutcome::Issued),
         "{outcomes:?}\n{}",
         lab.said()
     );
     let address = serve(live.clone()).await;
-    let shown = async |name: &str, rsa: bool| {
-        served_serial(&address, Greeting::Tls, name, rsa, Duration::from_secs(10)).await
+    let shown = async |name: &str, signatures: OfferedSignatures| {
+        served_serial(&address, Greeting::Tls, name, signatures, Duration::from_secs(10)).await
     };
-    for (wanted, rsa) in both.iter().zip([false, true]) {
+    for (wanted, signatures) in both.iter().zip([OfferedSignatures::NotRsa, OfferedSignatures::Rsa]) {
         let held = engine.state(wanted).await.expect("a state").held.expect("a certificate");
         assert_eq!(held.key_type, wanted.spec.key_type.as_str());
         for name in ["a.example.test", "any.a.example.test"] {
-            assert_eq!(shown(name, rsa).await.expect("a serial"), held.serial, "{name}");
+            assert_eq!(shown(name, signatures).await.expect("a serial"), held.serial, "{name}");
         }
-        assert!(shown("b.example.test", rsa).await.is_err(), "a stranger's name");
+        assert!(shown("b.example.test", signatures).await.is_err(), "a stranger's name");
     }
     // A new one is in use without a restart.
-    let before = shown("a.example.test", false).await.expect("a serial");
-    assert_eq!(engine.round(&both[0], true).await.outcome, RoundOutcome::Issued, "{}", lab.said());
-    let after = shown("a.example.test", false).await.expect("a serial");
+    let before = shown("a.example.test", OfferedSignatures::NotRsa).await.expect("a serial");
+    assert_eq!(engine.round(&both[0], Renewal::Forced).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    let after = shown("a.example.test", OfferedSignatures::NotRsa).await.expect("a serial");
     let held = engine.state(&both[0]).await.expect("a state").held.expect("a certificate");
     assert!(before != after && after == held.serial);
     let mut heard = Vec::new();

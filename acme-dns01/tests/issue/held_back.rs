@@ -1,7 +1,7 @@
 //! Certificates that are held back while a provider is not ready: nothing is spent, and nothing waits in vain.
 
 use crate::lab::{Lab, certificate, dns, rfc2136};
-use acme_dns01::engine::{Authority, Engine, EngineEvent, RoundOutcome};
+use acme_dns01::engine::{Authority, Engine, EngineEvent, Renewal, RoundOutcome};
 use acme_dns01::provider::{Provider, ProviderError, Reach, Readiness, Rfc2136, ZoneMatch};
 use acme_dns01::store::Store;
 use acme_dns01::{Record, Time};
@@ -73,12 +73,12 @@ async fn an_order_that_is_finalized_is_completed_without_the_provider() {
     })));
     itself.set(Arc::downgrade(&engine)).expect("empty");
     let certificate = certificate(&["a.example.test"]);
-    engine.round(&certificate, false).await;
+    engine.round(&certificate, Renewal::WhenDue).await;
     let state = engine.certificate_status(&certificate).await.expect("a state").state;
     assert!(state.attempt.is_some_and(|attempt| attempt.finalizing), "{}", lab.said());
     later.set(false);
     let engine = lab.bare(&lab.pebble.directory()).provider("later", later.clone());
-    let round = engine.round(&certificate, false).await;
+    let round = engine.round(&certificate, Renewal::WhenDue).await;
     assert_eq!(round.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(orders(&lab), 1, "{}", lab.said());
 }
@@ -96,7 +96,7 @@ async fn no_failure_and_no_order_while_neither_dns_nor_secret_are_there() {
     let mut certificate = certificate(&["a.example.test"]);
     certificate.spec.authorities.push("second".to_owned());
     let held = async |engine: &Engine| {
-        let round = engine.round(&certificate, false).await;
+        let round = engine.round(&certificate, Renewal::WhenDue).await;
         let RoundOutcome::HeldBack { held, .. } = &round.outcome else { panic!("{round:?}") };
         assert!(
             held.reason.contains("no secret") && held.reason.contains("the DNS does not answer"),
@@ -119,7 +119,7 @@ async fn no_failure_and_no_order_while_neither_dns_nor_secret_are_there() {
     later.set(true);
     let engine = lab.bare(&directory).provider("later", later);
     let engine = engine.authority("second", Authority::new(lab.acme(&directory)));
-    let round = engine.round(&certificate, false).await;
+    let round = engine.round(&certificate, Renewal::WhenDue).await;
     assert_eq!(round.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -129,17 +129,17 @@ async fn a_certificate_that_is_not_due_is_not_held_back() {
     let later = Later::new(&lab, true);
     let engine = lab.bare(&lab.pebble.directory()).provider("later", later.clone());
     let certificate = certificate(&["a.example.test"]);
-    let round = engine.round(&certificate, false).await;
+    let round = engine.round(&certificate, Renewal::WhenDue).await;
     assert_eq!(round.outcome, RoundOutcome::Issued, "{}", lab.said());
     later.set(false);
     let not_due = async || {
-        let round = engine.round(&certificate, false).await;
+        let round = engine.round(&certificate, Renewal::WhenDue).await;
         assert!(matches!(round.outcome, RoundOutcome::NotDue { .. }), "{round:?}: {}", lab.said());
         assert!(engine.holdings().is_empty());
     };
     not_due().await;
     assert!(!lab.said().contains("held back"), "{}", lab.said());
-    let round = engine.round(&certificate, true).await;
+    let round = engine.round(&certificate, Renewal::Forced).await;
     assert!(matches!(round.outcome, RoundOutcome::HeldBack { .. }), "{round:?}");
     assert_eq!(engine.holdings().len(), 1);
     // Another host may have renewed it.

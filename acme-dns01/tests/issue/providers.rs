@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate};
 use acme_dns01::client::Http;
-use acme_dns01::engine::RoundOutcome;
+use acme_dns01::engine::{Renewal, RoundOutcome};
 use acme_dns01::provider::{AcmeDns, DnsUpdateProvider, DnsUpdateService, Exec, Provider};
 use dns_update::{DnsUpdater, TsigAlgorithm};
 use futures_util::future::join_all;
@@ -14,7 +14,7 @@ use testkit::{AcmeDnsMock, KnotServer, Origin, PebbleVersion, PowerDnsMock};
 async fn issues(lab: &Lab, provider: Arc<dyn Provider>) {
     let engine = lab.bare(&lab.pebble.directory()).provider("it", provider);
     let wanted = certificate(&["*.a.example.test", "a.example.test"]);
-    let outcome = engine.round(&wanted, false).await;
+    let outcome = engine.round(&wanted, Renewal::WhenDue).await;
     assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 

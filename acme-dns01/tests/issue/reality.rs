@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate, names, rfc2136};
 use acme_dns01::client::{Acme, Http, self_signed};
-use acme_dns01::engine::{Authority, Certificate, Engine, RoundOutcome};
+use acme_dns01::engine::{Authority, Certificate, Engine, Renewal, RoundOutcome};
 use acme_dns01::live::Reload;
 use acme_dns01::store::Store;
 use acme_dns01::{CertificateSpec, KeyType, Record, Time};
@@ -93,7 +93,7 @@ async fn a_pair_that_is_not_the_one_that_was_issued_is_replaced() {
     let lab = Lab::start(PebbleVersion::V2_10);
     let (engine, wanted) = (lab.engine(), certificate(&[ID]));
     assert_eq!(condition(&engine, &wanted).await, "missing");
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     for number in 0..8 {
         assert_eq!(condition(&engine, &wanted).await, "valid");
         let told = damage(&lab, number);
@@ -101,7 +101,7 @@ async fn a_pair_that_is_not_the_one_that_was_issued_is_replaced() {
         let due = engine.certificate_status(&wanted).await.expect("a status").due;
         assert_eq!(due.at, Time::default(), "{told}");
         let before = serial(&engine, &wanted).await;
-        let rounds = engine.run_once(std::slice::from_ref(&wanted), false).await;
+        let rounds = engine.run_once(std::slice::from_ref(&wanted), Renewal::WhenDue).await;
         let outcome = &rounds[0].outcome;
         // Where the key is left, the certificate is downloaded again instead of ordered.
         if ["chain_missing", "unreadable", "chain_altered"].contains(&told) {
@@ -114,7 +114,7 @@ async fn a_pair_that_is_not_the_one_that_was_issued_is_replaced() {
     }
     assert_eq!(condition(&engine, &wanted).await, "valid");
     // What is as it should be is left alone.
-    let rounds = engine.run_once(std::slice::from_ref(&wanted), false).await;
+    let rounds = engine.run_once(std::slice::from_ref(&wanted), Renewal::WhenDue).await;
     assert!(matches!(rounds[0].outcome, RoundOutcome::NotDue { .. }), "{rounds:?}");
 }
 
@@ -129,7 +129,7 @@ async fn a_chain_that_is_lost_is_downloaded_again() {
     wanted.deployment.reload = vec![Reload::Command(vec!["/bin/sh".into(), "-c".into(), command])];
     let told = || std::fs::read_to_string(&reloads).unwrap_or_default().lines().count();
     let engine = lab.engine();
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let before = serial(&engine, &wanted).await;
     for (round, placeholder) in [(1, true), (2, false)] {
         let key = std::fs::read(folder(&lab).join("key.pem")).expect("a key");
@@ -142,7 +142,7 @@ async fn a_chain_that_is_lost_is_downloaded_again() {
         engine.prepare(&wanted).await.expect("something to serve");
         let kind = condition(&engine, &wanted).await;
         assert_eq!(kind, if placeholder { "placeholder" } else { "chain_missing" });
-        let outcome = engine.round(&wanted, false).await.outcome;
+        let outcome = engine.round(&wanted, Renewal::WhenDue).await.outcome;
         assert!(matches!(outcome, RoundOutcome::NotDue { .. }), "{outcome:?}: {}", lab.said());
         assert_eq!(condition(&engine, &wanted).await, "valid");
         assert_eq!(serial(&engine, &wanted).await, before);
@@ -159,7 +159,7 @@ async fn a_chain_that_is_lost_is_downloaded_again() {
     let lock = store.lock(ID).await.expect("the store").expect("the lock");
     store.compact(ID, &state).await.expect("the store");
     drop(lock);
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("it cannot be restored: "), "{}", lab.said());
     assert_ne!(serial(&engine, &wanted).await, before);
     assert_eq!(condition(&engine, &wanted).await, "valid");
@@ -173,7 +173,7 @@ async fn a_pair_of_another_program_is_taken_unless_it_is_self_signed() {
     let (chain, key) = testkit::Authority::named("minica root ca 12ab34").issue(&[ID]);
     put(&lab, &chain, &key);
     assert_eq!(condition(&engine, &wanted).await, "minica");
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(condition(&engine, &wanted).await, "valid");
 }
 
@@ -184,7 +184,7 @@ async fn an_order_of_another_configuration_is_abandoned_at_once() {
     let engine = lab.engine();
     let mut wanted = certificate(&[ID, "x.broken.test"]);
     wanted.spec.timeouts.propagation = Duration::from_millis(300);
-    let stalled = engine.round(&wanted, false).await.outcome;
+    let stalled = engine.round(&wanted, Renewal::WhenDue).await.outcome;
     let RoundOutcome::Failed { reason, .. } = &stalled else { panic!("{stalled:?}") };
     assert!(reason.contains("ns2.broken.test"), "{reason}");
     assert_eq!(lab.knot.txt("_acme-challenge.x.broken.test").len(), 1, "the order goes on later");
@@ -192,7 +192,7 @@ async fn an_order_of_another_configuration_is_abandoned_at_once() {
     assert!(state.attempt.is_some() && state.failures == 1);
     // The name that cannot be had is removed: a new order at once, and nothing is left.
     wanted.spec.names = names(&[ID]);
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert!(lab.said().contains("the order under way is abandoned: the names changed"), "{}", lab.said());
     assert!(lab.knot.txt("_acme-challenge.x.broken.test").is_empty());
     assert!(lab.knot.txt("_acme-challenge.a.example.test").is_empty());
@@ -212,14 +212,14 @@ async fn another_authority_issues_anew_and_an_account_is_of_its_directory() {
     };
     let wanted = certificate(&[ID]);
     let (first, second) = (at(&lab.pebble), at(&other));
-    assert_eq!(first.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(first.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(condition(&second, &wanted).await, "other_issuer");
     // The same name for another directory: another account, another certificate, and back again.
-    assert_eq!(second.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(second.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(condition(&second, &wanted).await, "valid");
     let held = second.state(&wanted).await.expect("a state").held.expect("a certificate");
     assert_eq!(held.directory.as_deref(), Some(other.directory().as_str()));
-    assert_eq!(first.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(first.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     assert_eq!(lab.pebble.logged("There are now 2 accounts"), 0);
 }
 
@@ -233,7 +233,7 @@ async fn what_was_written_under_a_clock_that_was_ahead_holds_nothing_back() {
     let lock = lab.store().lock(ID).await.expect("the store").expect("the lock");
     lab.store().append(ID, &failed).await.expect("the store");
     drop(lock);
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn records_of_certificates_that_left_the_configuration_are_removed() {
     let mut left = certificate(&["x.broken.test"]);
     left.spec.timeouts.propagation = Duration::from_millis(300);
     let engine = lab.engine();
-    assert!(matches!(engine.round(&left, false).await.outcome, RoundOutcome::Failed { .. }));
+    assert!(matches!(engine.round(&left, Renewal::WhenDue).await.outcome, RoundOutcome::Failed { .. }));
     assert_eq!(lab.knot.txt("_acme-challenge.x.broken.test").len(), 1);
     engine.sweep(std::slice::from_ref(&left)).await.expect("the store");
     assert_eq!(lab.knot.txt("_acme-challenge.x.broken.test").len(), 1, "it is configured");
@@ -264,7 +264,7 @@ async fn a_challenge_that_is_delegated_by_ns_is_written_to_its_own_zone() {
     let lab = Lab::of(knot, pebble);
     let engine = lab.engine();
     assert_eq!(
-        engine.round(&certificate(&[ID]), false).await.outcome,
+        engine.round(&certificate(&[ID]), Renewal::WhenDue).await.outcome,
         RoundOutcome::Issued,
         "{}",
         lab.said()
@@ -291,7 +291,7 @@ async fn whatever_is_done_between_two_runs_the_second_ends_well() {
     let mut failed = 0;
     for turn in 0..14 {
         let wanted: Certificate = spec.clone().into();
-        let first = engine.run_once(std::slice::from_ref(&wanted), false).await;
+        let first = engine.run_once(std::slice::from_ref(&wanted), Renewal::WhenDue).await;
         let issued = matches!(first[0].outcome, RoundOutcome::Issued | RoundOutcome::NotDue { .. });
         let mut done = String::new();
         if issued && below(4) > 0 {
@@ -306,7 +306,7 @@ async fn whatever_is_done_between_two_runs_the_second_ends_well() {
             _ => {}
         }
         let wanted: Certificate = spec.clone().into();
-        let second = engine.run_once(std::slice::from_ref(&wanted), false).await;
+        let second = engine.run_once(std::slice::from_ref(&wanted), Renewal::WhenDue).await;
         let status = engine.certificate_status(&wanted).await.expect("a status");
         match &second[0].outcome {
             RoundOutcome::Issued | RoundOutcome::NotDue { .. } => {

@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::client::Http;
-use acme_dns01::engine::RoundOutcome;
+use acme_dns01::engine::{RecordTrial, Renewal, RoundOutcome};
 use acme_dns01::provider::{Cloudflare, CloudflareAuth, Coverage, Exec, Provider, ProviderError, ZoneMatch};
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn the_provider_with_exactly_the_zone_is_the_one() {
             .bare(&lab.pebble.directory())
             .provider("cloudflare", Arc::new(cloudflare(&mock, token)))
             .provider("internal", Arc::new(rfc2136(&lab.knot)));
-        let outcome = engine.round(&wanted, true).await.outcome;
+        let outcome = engine.round(&wanted, Renewal::Forced).await.outcome;
         assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
         assert!(lab.knot.txt("_acme-challenge.www.sub.example.test").is_empty());
     }
@@ -79,13 +79,13 @@ async fn a_provider_of_any_zone_waits_for_one_that_may_have_the_zone() {
         engine.provider("cloudflare", Arc::new(UnreachableProvider))
     };
     let engine = with(Arc::new(Exec::new("/nowhere/hook", Vec::new())));
-    let outcome = engine.round(&certificate(&["a.example.test"]), false).await.outcome;
+    let outcome = engine.round(&certificate(&["a.example.test"]), Renewal::WhenDue).await.outcome;
     let outcome = format!("{outcome:?}");
     assert!(outcome.contains("cannot be reached") && !outcome.contains("hook"), "{outcome}: {}", lab.said());
     assert!(!lab.said().contains("hook"), "{}", lab.said());
     // One that has exactly the zone does not wait.
     let engine = with(Arc::new(rfc2136(&lab.knot)));
-    let outcome = engine.round(&certificate(&["b.example.test"]), false).await.outcome;
+    let outcome = engine.round(&certificate(&["b.example.test"]), Renewal::WhenDue).await.outcome;
     assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
 }
 
@@ -95,11 +95,11 @@ async fn a_parent_zone_is_not_written_to() {
     let mock = CloudflareMock::start(&["example.test"]);
     let engine = lab.bare(&lab.pebble.directory()).provider("cloudflare", Arc::new(cloudflare(&mock, TOKEN)));
     let wanted = certificate(&["www.sub.example.test"]);
-    let outcome = engine.round(&wanted, false).await.outcome;
+    let outcome = engine.round(&wanted, Renewal::WhenDue).await.outcome;
     let RoundOutcome::Failed { reason, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("sub.example.test, which no provider has"), "{reason}");
     assert!(reason.contains("cloudflare has example.test only"), "{reason}");
-    let findings = engine.check(&[wanted], true).await;
+    let findings = engine.check(&[wanted], RecordTrial::Skip).await;
     assert!(findings.iter().any(|found| !found.fine && found.about.contains("zone")), "{findings:?}");
     assert!(!mock.requests().iter().any(|line| line.starts_with("POST")));
 }
@@ -109,10 +109,10 @@ async fn one_dead_address_of_a_name_server_does_not_block() {
     let lab = Lab::with(PebbleVersion::V2_10, &[("example.test", "ns AAAA ::1\n")], &[]);
     let engine = lab.engine();
     let wanted = certificate(&["a.example.test"]);
-    assert_eq!(engine.round(&wanted, false).await.outcome, RoundOutcome::Issued, "{}", lab.said());
+    assert_eq!(engine.round(&wanted, Renewal::WhenDue).await.outcome, RoundOutcome::Issued, "{}", lab.said());
     let servers = dns(lab.knot.address()).survey("_acme-challenge.a.example.test").await.expect("servers");
     assert!(servers.iter().any(|server| server.error.is_none()), "{servers:?}");
-    let findings = engine.check(&[wanted], false).await;
+    let findings = engine.check(&[wanted], RecordTrial::Write).await;
     let named = findings.iter().find(|found| found.about.contains("name servers")).expect("a finding");
     assert!(named.fine, "{named:?}");
     assert!(findings.iter().any(|found| found.message.contains("written and removed")), "{findings:?}");

@@ -7,8 +7,10 @@ use crate::list::list;
 use crate::load::{ActiveSetup, load, read};
 use crate::manual::MANUAL;
 use crate::reload;
-use acme_dns01::adopt::ClientFolder;
-use acme_dns01::engine::{Certificate, CertificateRound, Engine, Finding, RoundOutcome};
+use acme_dns01::adopt::{ClientFolder, Execution};
+use acme_dns01::engine::{
+    Certificate, CertificateRound, Engine, Finding, RecordTrial, Renewal, RoundOutcome,
+};
 use acme_dns01::simulate::{IncidentKind, Scenario, simulate_scenario};
 use acme_dns01::{CertificateSpec, Time, format_duration};
 use clap::CommandFactory;
@@ -101,7 +103,7 @@ async fn with_engine(
         Command::Run { metrics } => daemon::run(args, loaded, *metrics).await,
         Command::Once => {
             sweep(&engine, &certificates).await;
-            report(&engine.run_once(&certificates, false).await, args.json)
+            report(&engine.run_once(&certificates, Renewal::WhenDue).await, args.json)
         }
         Command::Issue { names, dry_run } => {
             let wanted = if names.is_empty() { certificates.clone() } else { named(names)? };
@@ -109,9 +111,11 @@ async fn with_engine(
                 return Ok(check(&checked, &wanted, true, args.json).await);
             }
             sweep(&engine, &certificates).await;
-            report(&engine.run_once(&wanted, false).await, args.json)
+            report(&engine.run_once(&wanted, Renewal::WhenDue).await, args.json)
         }
-        Command::Renew { names } => report(&engine.run_once(&named(names)?, true).await, args.json),
+        Command::Renew { names } => {
+            report(&engine.run_once(&named(names)?, Renewal::Forced).await, args.json)
+        }
         Command::Revoke { name, reason } => {
             for certificate in named(std::slice::from_ref(name))? {
                 engine.revoke(&certificate, *reason).await.map_err(failed)?;
@@ -129,7 +133,8 @@ async fn with_engine(
             Ok(if *errors_only && done == Done::Differences { Done::Fine } else { done })
         }
         Command::Adopt { dry_run, .. } => {
-            Ok(findings(&engine.adopt(&adopted, &certificates, *dry_run).await, args.json))
+            let execution = if *dry_run { Execution::DryRun } else { Execution::Perform };
+            Ok(findings(&engine.adopt(&adopted, &certificates, execution).await, args.json))
         }
         Command::Claim { user } => identity::claim(args, user),
         Command::Abandon { name } => {
@@ -294,7 +299,8 @@ async fn check(
         let message = format!("checked as {}, the account that renews the certificates", owner.name);
         findings.push(Finding::fine("account", message));
     }
-    findings.extend(setup.engine.check(certificates, dry).await);
+    let trial = if dry { RecordTrial::Skip } else { RecordTrial::Write };
+    findings.extend(setup.engine.check(certificates, trial).await);
     findings.extend(setup.unknown_groups.iter().map(|group| {
         let message = "create it, or correct the name: files keep the group of the account until then";
         Finding::warning("group", format!("there is no group `{group}`: {message}"))
