@@ -12,6 +12,7 @@ mod error_pages;
 mod fields;
 mod guard;
 mod known;
+mod limits;
 mod listen;
 mod location;
 mod names;
@@ -100,6 +101,8 @@ struct EdgeConfig {
     /// The keys of `[timeouts]` that apply before the site of a request is known, with their durations in milliseconds.
     /// Empty if edge-proxyd's defaults apply.
     timeouts: Vec<(&'static str, u64)>,
+    /// The keys of `[limits]`, with their values in bytes. Empty if edge-proxyd's defaults suffice.
+    limits: Vec<(&'static str, u64)>,
     /// The name of the field for the request identifier. `None` if requests have none.
     request_id: Option<String>,
     /// The key of `[log]` for the format and its value. `None` if no site has an access log of its own.
@@ -280,6 +283,7 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
     let mut guards = Guards { folder: &options.folder, root: options.root.as_deref(), ..Guards::default() };
     let mut scope = Scope { request_id: fields::request_id(all), ..Scope::default() };
     edge.request_id.clone_from(&scope.request_id);
+    edge.limits = limits::limits(all);
     let mut servers: Vec<Server> = Vec::new();
     for directive in all {
         match (directive.name.as_str(), &directive.block) {

@@ -273,6 +273,8 @@ impl Scope {
             "keepalive_timeout" => self.timeout("idle", directive, notes),
             "client_header_timeout" => self.timeout("header", directive, notes),
             "client_body_timeout" => self.timeout("body", directive, notes),
+            // Of all sites, which is decided by all of them.
+            "large_client_header_buffers" | "proxy_buffer_size" | "grpc_buffer_size" => {}
             "modsecurity" | "auth_jwt" | "auth_digest" | "auth_ldap" | "auth_pam" | "auth_gss"
             | "app_protect_enable"
                 if first() == "off" => {}

@@ -44,6 +44,10 @@ pub(super) fn text(edge: &EdgeConfig) -> String {
             line(&format!("{key} = {}", quoted(&duration(*time))));
         }
     }
+    if !edge.limits.is_empty() {
+        line("\n[limits]");
+        edge.limits.iter().for_each(|(key, bytes)| line(&format!("{key} = {bytes}")));
+    }
     if let Some(folder) = &edge.certificates {
         line(&format!("\n[certificates]\nfolder = {}", quoted(folder)));
     }

@@ -33,6 +33,25 @@ fn a_location_keeps_its_own_timeouts_and_compression() {
 }
 
 #[test]
+fn heads_may_be_as_large_as_in_nginx() {
+    let limits = |outer: &str, inner: &str| {
+        let found = imported(&format!(
+            "{outer} server {{ listen 80; server_name a.test; location / {{ proxy_pass http://127.0.0.1:1; {inner} }} }}"
+        ));
+        let limits = table(&found).get("limits").and_then(Value::as_table).cloned().unwrap_or_default();
+        ["header_bytes", "target_bytes", "response_header_bytes"]
+            .map(|key| limits.get(key).and_then(Value::as_integer).unwrap_or(0))
+    };
+    assert_eq!(limits("", ""), [0, 0, 0]);
+    // One buffer for the target, all of them for the fields.
+    assert_eq!(limits("large_client_header_buffers 4 8k;", ""), [32_768, 0, 0]);
+    assert_eq!(limits("large_client_header_buffers 4 64k;", ""), [65_535, 65_535, 0]);
+    assert_eq!(limits("proxy_buffer_size 16k;", "proxy_buffer_size 48k;"), [0, 0, 49_152]);
+    assert_eq!(limits("proxy_buffer_size 1m;", "proxy_buffer_size 16k;"), [0, 0, 65_535]);
+    assert_eq!(limits("proxy_buffer_size 16k;", "grpc_buffer_size 8k;"), [0, 0, 0]);
+}
+
+#[test]
 fn http2_without_tls_is_that_of_the_listener() {
     let h2c = |server: &str| {
         let found = imported(&format!("server {{ server_name a.test; {server} {APP} }}"));
