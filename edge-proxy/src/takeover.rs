@@ -361,3 +361,45 @@ impl TakeoverHandle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process with this many predecessors that have not ended, each with an engine whose group has its number.
+    fn with_predecessors(count: usize) -> Takeover {
+        let mut takeover = Takeover::default();
+        for at in 0..count {
+            let (link, _) = Link::pair().unwrap();
+            takeover.links.push(Arc::new(link));
+            let address: SocketAddr = ([127, 0, 0, 1], 443).into();
+            let record = EngineRecord {
+                link: 0,
+                group: at as u16,
+                workers: 2,
+                secret: [at as u8; 16],
+                address,
+                interface: Some("tailscale0".into()),
+            };
+            let router = Router::of_predecessor(takeover.links[at].clone(), &record).unwrap();
+            let (number, interface) = (at as u16, record.interface);
+            takeover.predecessors.push((at, EngineGroup { number, address, interface, router }));
+        }
+        takeover
+    }
+
+    #[test]
+    fn as_many_predecessors_as_have_an_index_are_passed_on() {
+        for (count, passed_on) in [(1, 1), (254, 254), (255, 255), (256, 255), (300, 255)] {
+            let mut before = with_predecessors(count);
+            let (_, descriptors) = before.offer().unwrap().unwrap();
+            assert_eq!(descriptors.len(), 1 + passed_on, "{count}");
+            let mut after = Takeover::default();
+            after.adopt(descriptors);
+            let known: Vec<_> = after.predecessors.iter().map(|(at, group)| (*at, group.number)).collect();
+            // The first link is that to the process that passes them on.
+            let expected: Vec<_> = (0..passed_on).map(|at| (at + 1, at as u16)).collect();
+            assert_eq!(known, expected, "{count}");
+        }
+    }
+}

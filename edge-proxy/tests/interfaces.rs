@@ -11,7 +11,8 @@ use edge_proxy::config::{
     Trust, Upstream,
 };
 use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
-use std::net::{SocketAddr, SocketAddrV6, TcpListener};
+use socket2::SockRef;
+use std::net::{SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -236,34 +237,73 @@ fn d19_an_interface_that_is_made_anew() {
     assert!(within(4, || is_served(&peer.get("10.9.0.1:80", ""))));
 }
 
+/// Asserts that all sockets of a proxy are bound to `ts0`, and that there are some of both kinds.
+#[track_caller]
+fn assert_bound(proxy: &ProxyHandle) {
+    let (tcp, udp) = proxy.sockets().unwrap();
+    let tcp: Vec<_> = tcp.iter().map(|socket| SockRef::from(socket).device()).collect();
+    let udp: Vec<_> = udp.iter().map(|socket| SockRef::from(socket).device()).collect();
+    assert!(!tcp.is_empty() && !udp.is_empty());
+    for device in tcp.into_iter().chain(udp) {
+        assert_eq!(device.unwrap().as_deref(), Some(&b"ts0"[..]));
+    }
+}
+
 #[test]
 fn s24_inherited_sockets_are_bound_to_the_interface() {
-    if !is_inside("s24_inherited_sockets_are_bound_to_the_interface") {
+    const NAME: &str = "s24_inherited_sockets_are_bound_to_the_interface";
+    if is_client() || !is_inside(NAME) {
         return;
     }
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    let (certificates, _) = Certificates::load(folder.path()).unwrap();
+    let over_quic = |address: &str| got3(&mut Command::new("env"), NAME, address, authority.root());
     let peer = Peer::new();
     peer.link();
     sh("ip address add 10.9.0.1/24 dev ts0");
     // By a service manager that binds to no interface.
     let socket = TcpListener::bind("0.0.0.0:81").unwrap();
-    let any = SocketAddr::from(([0, 0, 0, 0], 81));
-    let config = config(vec![on("ts0", Listener::plain(any))]);
-    let proxy =
-        Proxy::builder().config(config.clone()).workers(1).sockets(vec![socket], Vec::new()).start().unwrap();
+    let tls = (TcpListener::bind("0.0.0.0:443").unwrap(), UdpSocket::bind("0.0.0.0:443").unwrap());
+    let any = |port: u16| SocketAddr::from(([0, 0, 0, 0], port));
+    let both = |plain: u16, tls: u16| [Listener::plain(any(plain)), Listener::tls(any(tls)).http3(true)];
+    let config = config(both(81, 443).map(|listener| on("ts0", listener)).into());
+    let proxy = Proxy::builder()
+        .config(config.clone())
+        .certificates(certificates.clone())
+        .workers(1)
+        .sockets(vec![socket, tls.0], vec![tls.1])
+        .start()
+        .unwrap();
+    assert_bound(&proxy);
     assert!(is_served(&peer.get("10.9.0.1:81", "")));
     assert_eq!(own("127.0.0.1:81", ""), "");
+    assert_eq!(peer.get3(NAME, "10.9.0.1:443", authority.root()), "200");
+    assert_eq!(over_quic("127.0.0.1:443"), "none");
     // By a predecessor whose configuration had no interface.
     let mut before = config.clone();
-    before.listeners = vec![Listener::plain(SocketAddr::from(([0, 0, 0, 0], 82)))];
-    let before = Proxy::builder().config(before).workers(1).start().unwrap();
+    before.listeners = both(82, 444).into();
+    let before =
+        Proxy::builder().config(before).certificates(certificates.clone()).workers(1).start().unwrap();
     assert!(is_served(&own("127.0.0.1:82", "")));
+    assert_eq!(over_quic("127.0.0.1:444"), "200");
     let (tcp, udp) = before.sockets().unwrap();
     let mut after = config.clone();
-    after.listeners = vec![on("ts0", Listener::plain(SocketAddr::from(([0, 0, 0, 0], 82))))];
-    let after = Proxy::builder().config(after).workers(1).sockets(tcp, udp).start().unwrap();
+    after.listeners = both(82, 444).map(|listener| on("ts0", listener)).into();
+    let after = Proxy::builder()
+        .config(after)
+        .certificates(certificates.clone())
+        .workers(1)
+        .sockets(tcp, udp)
+        .start()
+        .unwrap();
     drop(before);
+    assert_bound(&after);
     assert!(is_served(&peer.get("10.9.0.1:82", "")));
     assert_eq!(own("127.0.0.1:82", ""), "");
+    assert_eq!(peer.get3(NAME, "10.9.0.1:444", authority.root()), "200");
+    assert_eq!(over_quic("127.0.0.1:444"), "none");
     // They survive the interface, too.
     Peer::unlink();
     peer.link();

@@ -80,6 +80,13 @@ const TEXTS: &[(&str, &[&str])] = &[
             "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVkc3RvcmVkc3RvcmVkc3RvcmVkc3RvcmVkc3Q=:c2VydmVyc2VydmVyc2VydmVyc2VydmVyc2VydmVyc2U=",
         ],
     ),
+    (
+        "vouched",
+        &[
+            "GET / HTTP/1.1\r\nHost: a.test\r\nRemote-User: a\r\nX_Tenant: a\r\nTailscale!User!Login: a\r\nX-Sum: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a.test\r\nContent_Length: 1\r\nProxy: a\r\nX.Real.IP: a\r\nContent-Length: 0\r\n\r\n",
+        ],
+    ),
 ];
 
 /// Targets to be run, and their manner.

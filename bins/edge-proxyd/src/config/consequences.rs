@@ -1,7 +1,8 @@
 //! Errors that only follow from another error of the file, which would distract from it.
 
 use super::problem::Problem;
-use std::collections::BTreeSet;
+use cli_support::words::nearest;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The beginnings of messages about a key that needs or refers to another one.
 const DEPENDENT: &[&str] =
@@ -15,16 +16,13 @@ const MAX_COMPARED: usize = 1_000;
 /// after the first [`MAX_COMPARED`] stay.
 pub(super) fn remove(problems: Vec<Problem>) -> Vec<Problem> {
     let compared = &problems[..problems.len().min(MAX_COMPARED)];
-    let mut nameless = nameless_sites(compared);
+    let explained = explained_names(compared);
     let mut follows: Vec<bool> = compared
         .iter()
         .enumerate()
         .map(|(at, problem)| {
-            // Each such site explains one name that no site has.
-            if problem.message.starts_with("no site has the name") {
-                let is_explained = nameless > 0;
-                nameless = nameless.saturating_sub(1);
-                return is_explained;
+            if problem.is_about_unknown_site() {
+                return explained.contains(&at);
             }
             let mut others = compared.iter().enumerate().filter(|(other, _)| *other != at);
             others.any(|(other, cause)| problem.follows_from(cause, other < at))
@@ -34,17 +32,49 @@ pub(super) fn remove(problems: Vec<Problem>) -> Vec<Problem> {
     problems.into_iter().zip(follows).filter(|(_, follows)| !follows).map(|(problem, _)| problem).collect()
 }
 
-/// Returns the number of sites whose name is not known because of an error of their name or hosts.
-fn nameless_sites(problems: &[Problem]) -> usize {
+/// Returns the indexes of the errors about names that no site has and that a site whose own name is not known explains,
+/// because of an error of its name or hosts. Each such site explains one: a name that is similar to what the site has
+/// written, or else one that is not similar to the name of another site, since that may be misspelt, or else the first.
+fn explained_names(problems: &[Problem]) -> BTreeSet<usize> {
     let is_cause = |problem: &&Problem| {
         problem.key.starts_with("site[") && ["name", "hosts"].iter().any(|key| problem.is_about(key))
     };
-    let tables =
-        problems.iter().filter(is_cause).filter_map(|problem| Some((&problem.file, problem.table()?)));
-    tables.collect::<BTreeSet<_>>().len()
+    let mut sites: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for problem in problems.iter().filter(is_cause) {
+        if let Some(table) = problem.table() {
+            sites.entry((&problem.file, table)).or_default().extend(problem.value.as_deref());
+        }
+    }
+    let unknown: Vec<(usize, &str)> = problems
+        .iter()
+        .enumerate()
+        .filter(|(_, problem)| problem.is_about_unknown_site())
+        .filter_map(|(at, problem)| Some((at, problem.message.split('`').nth(1)?)))
+        .collect();
+    let mut explained = BTreeSet::new();
+    sites.retain(|_, written| {
+        let names = unknown.iter().filter(|(at, _)| !explained.contains(at)).map(|(_, name)| *name);
+        let names: Vec<&str> = names.collect();
+        let similar = written.iter().find_map(|text| {
+            let text = text.trim_matches(['"', '\'']);
+            nearest(text, names.iter().copied())
+        });
+        let found = unknown.iter().find(|(at, name)| !explained.contains(at) && similar == Some(name));
+        found.is_none_or(|(at, _)| !explained.insert(*at))
+    });
+    let mut others: Vec<usize> = unknown.into_iter().map(|(at, _)| at).collect();
+    others.retain(|at| !explained.contains(at));
+    others.sort_by_key(|at| problems[*at].message.contains("did you mean"));
+    explained.extend(others.into_iter().take(sites.len()));
+    explained
 }
 
 impl Problem {
+    /// Returns whether this error is about a name that no site has.
+    fn is_about_unknown_site(&self) -> bool {
+        self.message.starts_with("no site has the name")
+    }
+
     /// Returns whether this error follows from another one. `is_first` is true if the other stands before it.
     fn follows_from(&self, cause: &Self, is_first: bool) -> bool {
         if self.message.starts_with("no listener has this name") {
@@ -198,6 +228,32 @@ mod tests {
         ] {
             let found = faults(&format!("{listen}{text}"));
             assert_eq!(found.len(), count, "{text}: {found:#?}");
+        }
+    }
+
+    /// A site with a fault hides the name that is most likely its own, and no other.
+    #[test]
+    fn a_faulty_site_explains_its_own_name() {
+        let listen = "[[listen]]\naddress = '127.0.0.1:80'\n";
+        let sites =
+            "[[site]]\nhosts = 'wiki.test'\ndrop = true\n[[site]]\nhosts = 'mail.test'\ndrop = true\n";
+        for (names, faulty, shown) in [
+            // What is similar to the faulty value.
+            (["wikki.test", "git.test"], "hosts = 'git test'", &["wikki.test"][..]),
+            (["wikki.test", "maul.test"], "hosts = 'mail,test'", &["wikki.test"]),
+            // What is no misspelt name of another site.
+            (["wikki.test", "git.test"], "hosts = '?'", &["wikki.test"]),
+            (["wikki.test", "git.test"], "hots = 'git.test'", &["wikki.test"]),
+            // Two that are misspelt: one of them may be the name of the faulty site.
+            (["wikki.test", "maul.test"], "hosts = '?'", &["wikki.test"]),
+            (["git.test", "ci.test"], "hosts = '?'", &["git.test"]),
+        ] {
+            let log = names.map(|name| format!("'{name}' = '/var/log/{name}'\n")).concat();
+            let text = format!("{listen}[log.sites]\n{log}[[site]]\n{faulty}\ndrop = true\n{sites}");
+            let found = faults(&text);
+            let unknown: Vec<_> = found.iter().filter(|line| line.contains("no site has")).collect();
+            assert_eq!(found.len(), shown.len() + 1, "{text}: {found:#?}");
+            assert!(shown.iter().zip(unknown).all(|(name, line)| line.contains(name)), "{text}: {found:#?}");
         }
     }
 

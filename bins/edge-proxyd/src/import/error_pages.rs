@@ -8,6 +8,17 @@ use super::pattern::{Shape, shapes};
 use super::quote::quoted;
 use std::path::{Path, PathBuf};
 
+/// The address lists.
+const ADDRESSES: &[&str] = &["allow", "deny"];
+/// The directive of authentication by password.
+const PASSWORD: &[&str] = &["auth_basic"];
+/// The directive of authentication by a service.
+const SERVICE: &[&str] = &["auth_request"];
+/// The directive of authentication by a token.
+const TOKEN: &[&str] = &["auth_jwt"];
+/// The directives of each restriction. A location with one of them inherits none of them.
+const RESTRICTIONS: [&[&str]; 4] = [ADDRESSES, PASSWORD, SERVICE, TOKEN];
+
 /// The directives and folders that determine the error pages of a server.
 pub(super) struct ErrorPageScope<'a> {
     /// The directives of `http`. Those of a name apply if the server has none of this name.
@@ -78,7 +89,7 @@ impl ErrorPageScope<'_> {
         if !changes.is_empty() && !uri.starts_with('/') {
             return Err(Some("the status of an error is not changed: write [[site.error_page]]"));
         }
-        let statuses: Vec<u16> = codes
+        let mut statuses: Vec<u16> = codes
             .iter()
             .filter_map(|code| code.parse().ok())
             .filter(|code| (400..=599).contains(code) && *code != 497)
@@ -96,6 +107,15 @@ impl ErrorPageScope<'_> {
             return Err(Some(
                 "its file is not served to everyone, or another location may answer: write [[site.error_page]]",
             ));
+        }
+        if self.inherits_what_others_relax(uri) {
+            return Err(Some(
+                "nginx refuses the page to some clients of other locations: write [[site.error_page]]",
+            ));
+        }
+        statuses.retain(|status| !self.refuses_page(uri, *status));
+        if statuses.is_empty() {
+            return Err(Some("nginx does not send it, since it refuses the page like the request"));
         }
         let file = self.root_of(uri).ok_or(Some(MISSING))?.join(uri.trim_start_matches('/'));
         let there = std::fs::read(local_path(&file, self.root)).is_ok_and(|content| !content.is_empty());
@@ -135,6 +155,51 @@ impl ErrorPageScope<'_> {
             && expressions.all(|(one, ..)| is_plain(one) && !has_root(one))
     }
 
+    /// Returns the directives of these names that apply to a page because its location inherits them, from the server or
+    /// else from `http`. Empty if the location has one of its own.
+    fn inherited(&self, uri: &str, names: &[&str]) -> Vec<&Directive> {
+        let is_named = |one: &&Directive| names.contains(&one.name.as_str());
+        if self
+            .location_of(uri)
+            .is_some_and(|(location, _)| location.inner().iter().any(|one| is_named(&one)))
+        {
+            return Vec::new();
+        }
+        let own: Vec<&Directive> = self.server.iter().filter(is_named).collect();
+        if own.is_empty() { self.http.iter().copied().filter(is_named).collect() } else { own }
+    }
+
+    /// Returns whether a page inherits this restriction.
+    fn inherits(&self, uri: &str, names: &[&str]) -> bool {
+        let inherited = self.inherited(uri, names);
+        let restricts = |one: &&Directive| match one.name.as_str() {
+            "allow" => false,
+            "deny" => true,
+            _ => one.first() != "off",
+        };
+        inherited.iter().any(restricts)
+    }
+
+    /// Returns whether a page inherits a restriction that another location replaces, so that clients who may use that
+    /// location are refused the page.
+    fn inherits_what_others_relax(&self, uri: &str) -> bool {
+        let replaces = |names: &[&str]| {
+            let locations = self.server.iter().filter(|one| one.name == "location");
+            locations.flat_map(Directive::inner).any(|one| has(one, names))
+        };
+        RESTRICTIONS.iter().any(|names| self.inherits(uri, names) && replaces(names))
+    }
+
+    /// Returns whether nginx refuses a page with the status that it is for, and then sends its own page, because the
+    /// page's location inherits the authentication that the request failed.
+    fn refuses_page(&self, uri: &str, status: u16) -> bool {
+        match status {
+            401 => self.inherits(uri, PASSWORD) || self.inherits(uri, SERVICE) || self.inherits(uri, TOKEN),
+            403 => self.inherits(uri, SERVICE),
+            _ => false,
+        }
+    }
+
     /// Returns the folder in which nginx looks for a page: the `root` of the location that
     /// [`location_of`](Self::location_of) returns for its URI, or else of the server, or of `http`. `None` if there is
     /// none, or if it has variables.
@@ -158,6 +223,11 @@ fn is_plain(location: &Directive) -> bool {
         "auth_basic" | "auth_request" | "auth_jwt" => one.first() == "off",
         name => !name.ends_with("_pass"),
     })
+}
+
+/// Returns whether a directive, or one within it, has one of these names.
+fn has(directive: &Directive, names: &[&str]) -> bool {
+    names.contains(&directive.name.as_str()) || directive.inner().iter().any(|one| has(one, names))
 }
 
 /// Returns whether an expression may match a path, as far as it is analysed; letter case does not count.

@@ -46,6 +46,45 @@ fn an_error_page_is_a_file_that_nginx_serves_to_everyone() {
     }
 }
 
+/// Of restrictions that the page inherits from its server: nobody gets a page from edge-proxyd that nginx refuses.
+#[test]
+fn an_error_page_that_inherits_a_restriction_is_sent_to_those_who_pass_it() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(root.path().join("www")).expect("a folder");
+    std::fs::write(root.path().join("www/x.html"), "text").expect("written");
+    const BASIC: &str = "auth_basic x; auth_basic_user_file /u;";
+    for (server, statuses) in [
+        ("error_page 401 404 /x.html;".to_owned(), "[401, 404]"),
+        // Clients who are denied get no answer at all here.
+        ("error_page 403 404 /x.html; allow 10.0.0.0/8; deny all;".into(), "[403, 404]"),
+        ("error_page 404 /x.html; deny all; location = /x.html { allow all; }".into(), "[404]"),
+        (
+            "error_page 404 /x.html; deny all; location /open/ { allow all; proxy_pass http://127.0.0.1:1; }"
+                .into(),
+            "",
+        ),
+        (format!("error_page 401 404 /x.html; {BASIC}"), "[404]"),
+        (format!("error_page 401 =401 /x.html; {BASIC}"), ""),
+        (
+            format!("error_page 401 404 /x.html; {BASIC} location = /x.html {{ auth_basic off; }}"),
+            "[401, 404]",
+        ),
+        (
+            format!(
+                "error_page 404 /x.html; {BASIC} location /open/ {{ auth_basic off; proxy_pass http://127.0.0.1:1; }}"
+            ),
+            "",
+        ),
+    ] {
+        let content = format!("root /www; {server} location /app/ {{ proxy_pass http://127.0.0.1:1; }}");
+        let found = imported_below(root.path(), &content);
+        let key = format!("status = {statuses}, file");
+        assert_eq!(found.text.contains(&key), !statuses.is_empty(), "{server}: {}", found.text);
+        assert_eq!(found.text.contains("error_page = ["), !statuses.is_empty(), "{server}: {}", found.text);
+        assert!(!statuses.is_empty() || noted(&found, Impact::Different, "error_page"), "{server}");
+    }
+}
+
 #[test]
 fn a_site_that_is_in_maintenance_is_closed() {
     let root = tempfile::tempdir().expect("a folder");
