@@ -162,10 +162,24 @@ impl Fields {
         self.push_range((id, class), (name_at, name.len()), (value_at, length));
     }
 
-    /// Reserves memory for the fields of a usual message.
-    pub(crate) fn reserve(&mut self) {
-        self.buf.reserve(USUAL_BYTES);
-        self.items.reserve(USUAL_FIELDS);
+    /// Appends a field as a line of HTTP/1.1, without validation: the name, which has `name_len` bytes, `: `, the value
+    /// and CR LF. `id` and `class` must be those of the name.
+    #[inline]
+    pub(crate) fn push_line(&mut self, known: (Name, NameClass), name_len: usize, line: &[u8]) {
+        let (name_at, value_len) = (self.buf.len(), line.len().saturating_sub(name_len + 4));
+        self.buf.extend_from_slice(line);
+        self.push_range(known, (name_at, name_len), (name_at + name_len + 2, value_len));
+    }
+
+    /// Replaces the field at an index, of which there must be one, by a field without a known name. Nothing is validated.
+    pub(crate) fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) {
+        self.push(name, value);
+        self.items.swap_remove(index);
+    }
+
+    /// Creates an empty section with memory for the fields of a usual message.
+    pub(crate) fn with_usual_room() -> Self {
+        Self { buf: Vec::with_capacity(USUAL_BYTES), items: Vec::with_capacity(USUAL_FIELDS), ..Self::new() }
     }
 
     /// Returns the offset in the buffer that the next block of header lines will have, and reserves memory for the

@@ -55,10 +55,13 @@ pub fn is_target(bytes: &[u8]) -> bool {
 /// Parses a decimal number as message framing requires. `None` if it is empty, contains anything but digits, or exceeds
 /// 64 bits.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() || bytes.len() > 20 || !bytes.iter().all(u8::is_ascii_digit) {
+    if bytes.is_empty() || bytes.len() > 20 {
         return None;
     }
-    bytes.iter().try_fold(0u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))
+    bytes.iter().try_fold(0u64, |sum, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { sum.checked_mul(10)?.checked_add(digit.into()) }
+    })
 }
 
 /// Returns `bytes` without spaces and tabs at both ends.

@@ -31,6 +31,7 @@
 mod codes;
 pub mod encoding;
 pub mod error_body;
+mod field_line;
 pub mod field_names;
 mod fields;
 pub mod flood;
@@ -42,6 +43,7 @@ pub mod h3;
 mod head;
 pub mod hop_by_hop;
 pub mod host;
+mod known_names;
 mod name;
 mod name_class;
 mod prefixed;

@@ -60,8 +60,15 @@ pub(crate) fn take_integer(section: &mut &[u8], bits: u32) -> Option<u64> {
         *section = rest;
         return Some(u64::from(first & mask));
     }
+    // Nearly all others take one more byte.
+    if let Some((second, rest)) = rest.split_first()
+        && second & 0x80 == 0
+    {
+        *section = rest;
+        return Some(u64::from(mask) + u64::from(*second));
+    }
     let (value, used) = integer(section, bits).ok().flatten()?;
-    *section = &section[used..];
+    *section = section.get(used..)?;
     Some(value)
 }
 
@@ -85,8 +92,8 @@ pub(crate) fn take_string<'s, 'a: 's>(
     if scratch.len() < room {
         scratch.resize(room, 0);
     }
-    let len = huffman::decode_into(text, scratch)?;
-    scratch.get(..len)
+    let decoded = huffman::decode_into(text, scratch)?;
+    scratch.get(..decoded.len)
 }
 
 /// Appends a name in lower case as a literal without Huffman code, after its length with a prefix of `bits` bits.

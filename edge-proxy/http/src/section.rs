@@ -1,8 +1,10 @@
 //! Field sections of HTTP/2 and HTTP/3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC
 //! 9114 §4.2, §4.3).
 
+use crate::field_line::FieldLine;
 use crate::field_names::is_same;
 use crate::grammar::{decimal, is_target, is_token};
+use crate::known_names::NameRole;
 use crate::name_class::NameClass;
 use crate::scan::value_end;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
@@ -57,11 +59,34 @@ impl SectionUsage {
     ///
     /// # Errors
     /// [`SectionError::TooLarge`] if a limit is exceeded.
+    #[inline]
     fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.bytes += name.len() + value.len() + 32;
         self.fields += 1;
         let over = self.bytes > self.limits.section || self.fields > self.limits.fields;
         if over { Err(SectionError::TooLarge) } else { Ok(()) }
+    }
+}
+
+/// Returns whether a value has whitespace at its beginning or end.
+#[inline]
+fn has_outer_blank(value: &[u8]) -> bool {
+    let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    blank(value.first()) || blank(value.last())
+}
+
+/// Returns whether a field with this name and value belongs to the connection, so that it does not exist in HTTP/2 and
+/// HTTP/3.
+#[inline]
+fn is_of_connection(id: Name, value: &[u8]) -> bool {
+    match id {
+        Name::Connection
+        | Name::KeepAlive
+        | Name::ProxyConnection
+        | Name::TransferEncoding
+        | Name::Upgrade => true,
+        Name::Te => !value.eq_ignore_ascii_case(b"trailers"),
+        _ => false,
     }
 }
 
@@ -72,23 +97,12 @@ impl SectionUsage {
 /// [`SectionError::Malformed`] if the name is not a lower-case token, the value has control characters or surrounding
 /// whitespace, or the field is connection-specific.
 fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError> {
-    let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     let class = NameClass::of(name);
     let wrong = !class.is_lower_token()
         || name.len() > usize::from(u16::MAX)
         || value_end(value) != value.len()
-        || blank(value.first())
-        || blank(value.last())
-        || match id {
-            // Connection-specific fields, which do not exist in these versions.
-            Name::Connection
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::TransferEncoding
-            | Name::Upgrade => true,
-            Name::Te => !value.eq_ignore_ascii_case(b"trailers"),
-            _ => false,
-        };
+        || has_outer_blank(value)
+        || is_of_connection(id, value);
     if wrong { Err(Malformed) } else { Ok(class) }
 }
 
@@ -123,7 +137,8 @@ impl Pseudo {
             Ok(())
         }
         let text = |value: &[u8]| {
-            is_target(value).then(|| std::str::from_utf8(value).ok().map(str::to_owned)).flatten()
+            // The copy is checked: it begins at the start of a word, which takes less time.
+            is_target(value).then(|| String::from_utf8(value.to_vec()).ok()).flatten()
         };
         match name {
             b":method" => once(&mut self.method, Method::parse(value)),
@@ -155,23 +170,24 @@ pub struct RequestHeadBuilder {
     named: Option<String>,
     /// The value of Content-Length. `None` without it.
     length: Option<u64>,
-    /// The values of all Cookie fields, joined by `; `.
-    cookie: Vec<u8>,
+    /// The index of the first Cookie field. `None` until it was added.
+    cookie: Option<usize>,
+    /// The values of all Cookie fields, joined by `; `. Empty if there is one at most.
+    cookies: Vec<u8>,
 }
 
 impl RequestHeadBuilder {
     /// Creates an empty builder for a request of this version, HTTP/2 or HTTP/3.
     pub fn new(version: Version, limits: SectionLimits) -> Self {
-        let mut head = RequestHead::new(version);
-        head.fields.reserve();
         Self {
-            head,
+            head: RequestHead { fields: Fields::with_usual_room(), ..RequestHead::new(version) },
             pseudo: Pseudo::default(),
             spent: SectionUsage::new(limits),
             regular: false,
             named: None,
             length: None,
-            cookie: Vec::new(),
+            cookie: None,
+            cookies: Vec::new(),
         }
     }
 
@@ -182,13 +198,56 @@ impl RequestHeadBuilder {
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
         self.spent.count(name, value)?;
         if name.first() == Some(&b':') {
-            // Pseudo-header fields come first.
-            let first = !self.regular;
-            return if first { self.pseudo.set(self.head.version, name, value) } else { Err(Malformed) };
+            return self.pseudo(name, value);
         }
         self.regular = true;
         let id = Name::of(name);
         let class = check(id, name, value)?;
+        let joined = name == b"cookie" && self.is_further_cookie(value);
+        if !joined && !self.control(id, value)? {
+            self.head.fields.push_known(id, class, name, value);
+        }
+        Ok(())
+    }
+
+    /// Adds the next field line as [`field`](Self::field), without checking again what is known of it.
+    ///
+    /// # Errors
+    /// As [`field`](Self::field).
+    #[inline]
+    pub(crate) fn line(&mut self, line: FieldLine<'_>) -> Result<(), SectionError> {
+        let FieldLine { bytes, name, value, known, is_plain } = line;
+        let known = known.filter(|known| known.role != NameRole::Special);
+        let Some(known) = known else { return self.field(name, value) };
+        self.spent.count(name, value)?;
+        if known.role == NameRole::Pseudo {
+            return self.pseudo(name, value);
+        }
+        self.regular = true;
+        // The name is a token in lower case, and the field does not belong to the connection.
+        if !is_plain && value_end(value) != value.len() || has_outer_blank(value) {
+            return Err(Malformed);
+        }
+        if known.role != NameRole::Cookie || !self.is_further_cookie(value) {
+            self.head.fields.push_line((known.id, NameClass::EMPTY), name.len(), bytes);
+        }
+        Ok(())
+    }
+
+    /// Adds a pseudo-header field.
+    ///
+    /// # Errors
+    /// [`SectionError::Malformed`] if it is unknown, repeated, invalid, or behind a regular field.
+    fn pseudo(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
+        if self.regular { Err(Malformed) } else { self.pseudo.set(self.head.version, name, value) }
+    }
+
+    /// Reads a field that determines the host or the length of the request. Returns whether it is one.
+    ///
+    /// # Errors
+    /// [`SectionError`] if it is repeated or invalid.
+    #[inline]
+    fn control(&mut self, id: Name, value: &[u8]) -> Result<bool, SectionError> {
         match id {
             Name::Host => {
                 let host = std::str::from_utf8(value).map_err(|_| Malformed)?;
@@ -202,17 +261,27 @@ impl RequestHeadBuilder {
                     return Err(Malformed);
                 }
             }
-            // A cookie may have been split into several fields, and must be joined before it is forwarded (RFC 9113
-            // §8.2.3, RFC 9114 §4.2.1).
-            Name::Other if name == b"cookie" => {
-                if !self.cookie.is_empty() {
-                    self.cookie.extend_from_slice(b"; ");
-                }
-                self.cookie.extend_from_slice(value);
-            }
-            _ => self.head.fields.push_known(id, class, name, value),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Joins a Cookie field with those before it, and returns true. Returns false if it is the first that is not empty,
+    /// which is then to be added as any field, and at whose place the joined one is. A cookie may have been split into
+    /// several fields, and must be joined before it is forwarded (RFC 9113 §8.2.3, RFC 9114 §4.2.1).
+    fn is_further_cookie(&mut self, value: &[u8]) -> bool {
+        let fields = &self.head.fields;
+        let Some(first) = self.cookie else {
+            // An empty one adds nothing.
+            self.cookie = (!value.is_empty()).then_some(fields.len());
+            return value.is_empty();
+        };
+        if self.cookies.is_empty() {
+            self.cookies.extend_from_slice(fields.iter().nth(first).map_or(b"", |field| field.value));
+        }
+        self.cookies.extend_from_slice(b"; ");
+        self.cookies.extend_from_slice(value);
+        true
     }
 
     /// Completes the head. `ended` is true if the stream ended with the section.
@@ -221,9 +290,11 @@ impl RequestHeadBuilder {
     /// [`SectionError`] if pseudo-header fields are missing or inconsistent, if Host contradicts them, if content is
     /// declared but the stream ended, or for a CONNECT without `:protocol`.
     pub fn finish(self, ended: bool) -> Result<RequestHead, SectionError> {
-        let Self { mut head, pseudo, named, length, cookie, .. } = self;
-        if !cookie.is_empty() {
-            head.fields.push(b"cookie", &cookie);
+        let Self { mut head, pseudo, named, length, cookie, cookies, .. } = self;
+        if let Some(first) = cookie
+            && !cookies.is_empty()
+        {
+            head.fields.replace(first, b"cookie", &cookies);
         }
         let method = pseudo.method.ok_or(Malformed)?;
         // If both are present they must agree; one of them must be present and not empty.

@@ -38,7 +38,7 @@ const fn slot(name: &[u8]) -> usize {
 }
 
 /// Returns true if both byte strings are equal.
-const fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) const fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }

@@ -201,7 +201,7 @@ impl RequestDecoder {
     pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, ProtocolError> {
         let section = std::mem::take(&mut self.section);
         let mut request = RequestHeadBuilder::new(Version::Http3, self.limits);
-        decoder.decode(&section, |name, value| Ok(request.field(name, value)?))?;
+        decoder.decode_lines(&section, |line| Ok(request.line(line)?))?;
         let head = request.finish(ended)?;
         self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };
         self.expected = match head.body {

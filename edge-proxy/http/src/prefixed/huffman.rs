@@ -42,9 +42,9 @@ static TABLES: Tables = build();
 /// The number of bits that [`PAIRS`] is indexed by.
 const PAIR_BITS: u32 = 12;
 
-/// The symbols, two at most, whose code words are complete within twelve bits, by the complement of those bits. Each
-/// entry has four parts of eight bits, from the lowest: the first symbol; the second symbol; the number of symbols; the
-/// length of their code words. 0 if the first code word is longer than twelve bits.
+/// The symbols, two at most, whose code words are complete within twelve bits, by those bits. Each entry has four parts
+/// of eight bits, from the lowest: the first symbol; the second symbol; the length of their code words; the number of
+/// symbols. 0 if the first code word is longer than twelve bits.
 static PAIRS: [u32; 1 << PAIR_BITS] = pairs();
 
 /// Computes the table [`PAIRS`] at compile time.
@@ -59,12 +59,24 @@ const fn pairs() -> [u32; 1 << PAIR_BITS] {
             let rest = (value << len) & MASK;
             let (second, more) = word(rest as u32, PAIR_BITS - len);
             let count = if more > 0 { 2 } else { 1 };
-            pairs[value ^ MASK] = first as u32 | (second as u32) << 8 | count << 16 | (len + more) << 24;
+            pairs[value] = first as u32 | (second as u32) << 8 | (len + more) << 16 | count << 24;
         }
         value += 1;
     }
     pairs
 }
+
+// No code word consists of ones only, so that none is found in the padding.
+const _: () = assert!(PAIRS[PAIRS.len() - 1] == 0);
+
+// Symbols with short code words are visible ASCII characters and the space.
+const _: () = {
+    let mut symbol = 0;
+    while symbol < LENGTHS.len() {
+        assert!(LENGTHS[symbol] as u32 > PAIR_BITS || symbol >= 0x20 && symbol < 0x7f);
+        symbol += 1;
+    }
+};
 
 /// Returns the symbol whose code word begins `value`, a number of [`PAIR_BITS`] bits, and the length of the code word,
 /// if that is at most `most`. The length is 0 if there is none.
@@ -116,13 +128,13 @@ const fn build() -> Tables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHuffman;
 
-/// The number of bytes that must be free behind the result: the highest number of code words in 64 bits, and the unused
-/// second byte of a pair.
-const DECODE_MARGIN: usize = 17;
+/// The number of bytes that must be free behind the result, so that the place of a symbol in them, a number of eight
+/// bits, needs no check: that number and the second symbol of a pair.
+const DECODE_MARGIN: usize = 0x100 + 1;
 
 /// The number of bytes that [`decode_into`] needs for the result of `len` bytes of code: the shortest word has five
 /// bits.
-pub(super) const fn decode_room(len: usize) -> usize {
+pub(crate) const fn decode_room(len: usize) -> usize {
     len * 8 / 5 + DECODE_MARGIN
 }
 
@@ -133,114 +145,106 @@ pub(super) const fn decode_room(len: usize) -> usize {
 pub fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), InvalidHuffman> {
     let begin = out.len();
     out.resize(begin + decode_room(input.len()), 0);
-    let length = decode_into(input, &mut out[begin..]);
-    out.truncate(begin + length.unwrap_or(0));
-    length.map(drop).ok_or(InvalidHuffman)
+    let decoded = decode_into(input, &mut out[begin..]);
+    out.truncate(begin + decoded.map_or(0, |decoded| decoded.len));
+    decoded.map(drop).ok_or(InvalidHuffman)
 }
 
-/// The bits that were taken from the input and are not decoded yet.
-///
-/// They are stored as their complement: zeros shifted in behind the end of the input then stand for ones, with which a
-/// code is padded.
-struct BitBuffer {
-    /// The complement of the bits, from the top downwards. Bits of the next byte may follow the counted ones; they are
-    /// written again with that byte, in the same place.
-    bits: u64,
-    /// The number of bits, below 64.
-    have: u32,
+/// The result of decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    /// The length of the text in bytes.
+    pub(crate) len: usize,
+    /// True if every code word has twelve bits at most, so that the text consists of visible ASCII characters and
+    /// spaces. False if it may contain anything.
+    pub(crate) is_plain: bool,
 }
 
-impl BitBuffer {
-    /// Appends as many whole bytes as fit from a word that begins with `len` bytes of the input; all its other bits
-    /// are ones. Returns the number of bytes.
-    #[inline]
-    fn fill(&mut self, word: u64, len: usize) -> usize {
-        self.bits |= !word >> self.have;
-        // 63 less the number of bits, of which only the lowest six can be set.
-        let taken = (!self.have as usize % 64 / 8).min(len);
-        self.have += 8 * taken as u32;
-        taken
-    }
+/// The number of entries of [`PAIRS`] that are taken from a word. Seven bits of it can be those of a byte that was
+/// decoded in part, which leaves 57.
+const PAIRS_OF_WORD: usize = 4;
+const _: () = assert!(PAIRS_OF_WORD * PAIR_BITS as usize <= 57);
 
-    /// Removes `count` bits, below 64, from the front.
-    #[inline]
-    const fn skip(&mut self, count: u32) {
-        self.bits <<= count;
-        self.have -= count;
+/// Decodes `input` into `text`, which must have [`decode_room`] bytes. `None` if the code is invalid.
+pub(crate) fn decode_into(input: &[u8], text: &mut [u8]) -> Option<Decoded> {
+    let Some(last) = input.len().checked_sub(8) else {
+        return decode_end(!partial(input), input.len() * 8, text, Decoded { len: 0, is_plain: true });
+    };
+    let most = text.len().checked_sub(DECODE_MARGIN)?;
+    // The numbers of bits that are decoded, and of bytes that are written.
+    let (mut at, mut len, mut is_plain) = (0usize, 0usize, true);
+    // While eight bytes follow.
+    while at / 8 <= last {
+        if len > most {
+            return None;
+        }
+        let mut bits = word_at(input, at)?;
+        let room = text[len..len + DECODE_MARGIN].first_chunk_mut()?;
+        let (mut sum, mut entry) = (0, 0);
+        for _ in 0..PAIRS_OF_WORD {
+            entry = PAIRS[(bits >> (64 - PAIR_BITS)) as usize];
+            write(room, sum, entry);
+            bits = bits.wrapping_shl(entry >> 16);
+            sum += entry >> 16;
+        }
+        at += (sum & 0xff) as usize;
+        len += (sum >> 8) as usize;
+        if entry == 0
+            && let Some(bits) = word_at(input, at)
+        {
+            entry = find_long_code(bits)?;
+            write(text.get_mut(len..)?.first_chunk_mut()?, 0, entry);
+            at += (entry >> 16 & 0xff) as usize;
+            len += 1;
+            is_plain = false;
+        }
     }
-
-    /// Returns the entry of [`PAIRS`] for the bits at the front.
-    #[inline]
-    fn pair(&self) -> u32 {
-        PAIRS[(self.bits >> (64 - PAIR_BITS)) as usize]
-    }
+    let left = (input.len() * 8).checked_sub(at)?;
+    let bits = !u64::from_be_bytes(*input.last_chunk()?);
+    decode_end(bits.checked_shl(64 - left as u32).unwrap_or(0), left, text, Decoded { len, is_plain })
 }
 
-/// Writes both symbols of an entry of [`PAIRS`] at the offset `n`, modulo 16. The second is overwritten later if the
-/// entry has only one.
+/// Decodes the last `left` bits of a code, 56 at most, and writes the symbols behind those that are decoded. `bits` is
+/// the complement of the bits, from the top downwards; behind them are zeros, which stand for ones. `None` if the code
+/// is invalid.
 #[inline]
-fn write(room: &mut [u8; DECODE_MARGIN], n: u32, pair: u32) {
-    // One store. 64 bits hold twelve words at most, so that `n` is as it was.
-    let n = n as usize % (DECODE_MARGIN - 1);
-    room[n..n + 2].copy_from_slice(&(pair as u16).to_le_bytes());
+fn decode_end(mut bits: u64, left: usize, text: &mut [u8], decoded: Decoded) -> Option<Decoded> {
+    let Decoded { len, mut is_plain } = decoded;
+    let room = text.get_mut(len..)?.first_chunk_mut()?;
+    let mut sum = 0;
+    loop {
+        let mut entry = PAIRS[(!bits >> (64 - PAIR_BITS)) as usize];
+        if entry == 0 {
+            if bits == 0 {
+                // All that is left is padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541
+                // §5.2). No code word went beyond the end.
+                let padding = left.checked_sub((sum & 0xff) as usize)?;
+                return (padding < 8).then_some(Decoded { len: len + (sum >> 8) as usize, is_plain });
+            }
+            entry = find_long_code(!bits)?;
+            is_plain = false;
+        }
+        write(room, sum, entry);
+        bits = bits.wrapping_shl(entry >> 16);
+        sum += entry >> 16;
+    }
 }
 
-/// Decodes `input` into `text`, which must have [`decode_room`] bytes. Returns the length of the result. `None` if the
-/// code is invalid.
-pub(super) fn decode_into(mut input: &[u8], text: &mut [u8]) -> Option<usize> {
-    let (mut buffer, mut at) = (BitBuffer { bits: 0, have: 0 }, 0usize);
-    while let Some(chunk) = input.first_chunk() {
-        input = &input[buffer.fill(u64::from_be_bytes(*chunk), 8)..];
-        let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
-        // There are 56 bits at least, enough for four entries.
-        let mut n = 0;
-        let mut pair = 0;
-        for _ in 0..4 {
-            pair = buffer.pair();
-            write(room, n, pair);
-            n += pair >> 16 & 0xff;
-            buffer.skip(pair >> 24);
-        }
-        if pair == 0 && buffer.have >= MAX_CODE_BITS as u32 {
-            let (symbol, len) = find_long_code(!buffer.bits)?;
-            write(room, n, symbol.into());
-            n += 1;
-            buffer.skip(len);
-        }
-        at += n as usize;
-    }
-    loop {
-        let taken = buffer.fill(partial(input), input.len());
-        input = &input[taken..];
-        let room = text.get_mut(at..)?.first_chunk_mut::<DECODE_MARGIN>()?;
-        let mut n = 0;
-        let mut pair = buffer.pair();
-        // The length of an entry that is 0 becomes the largest number.
-        while (pair >> 24).wrapping_sub(1) < buffer.have {
-            write(room, n, pair);
-            n += pair >> 16 & 0xff;
-            buffer.skip(pair >> 24);
-            pair = buffer.pair();
-        }
-        if input.is_empty() && buffer.bits == 0 && buffer.have < 8 {
-            // Padding: the beginning of the end-of-string symbol, which is all ones (RFC 7541 §5.2).
-            return Some(at + n as usize);
-        }
-        if input.is_empty() || buffer.have >= MAX_CODE_BITS as u32 {
-            // A long code word, or a single one.
-            let (symbol, len) = match pair {
-                0 => find_long_code(!buffer.bits)?,
-                _ => (pair as u8, u32::from(LENGTHS[usize::from(pair as u8)])),
-            };
-            if len > buffer.have {
-                return None;
-            }
-            write(room, n, symbol.into());
-            n += 1;
-            buffer.skip(len);
-        }
-        at += n as usize;
-    }
+/// Writes both symbols of an entry behind those that were written before. The second is overwritten later if the entry
+/// has only one. `sum` has the number of symbols before above the lowest eight bits, as the sum of the upper halves of
+/// their entries.
+#[inline]
+fn write(room: &mut [u8; DECODE_MARGIN], sum: u32, entry: u32) {
+    // One store.
+    let n = usize::from((sum >> 8) as u8);
+    room[n..n + 2].copy_from_slice(&(entry as u16).to_le_bytes());
+}
+
+/// Returns the bits from `at` on, 57 at least, from the top downwards. `None` if fewer than eight bytes follow.
+#[inline]
+fn word_at(input: &[u8], at: usize) -> Option<u64> {
+    let word = input.get(at / 8..at / 8 + 8)?.first_chunk()?;
+    Some(u64::from_be_bytes(*word) << (at % 8))
 }
 
 /// Returns fewer than eight bytes as the upper bits of a word; the lower bits are ones.
@@ -261,17 +265,40 @@ fn partial(bytes: &[u8]) -> u64 {
     word | ((1 << end) - 1)
 }
 
-/// Returns the symbol and the length of the code word that `bits` begins with, if it has more than twelve bits. `None`
-/// if there is no such code word.
-fn find_long_code(bits: u64) -> Option<(u8, u32)> {
+/// Returns the symbol whose code word `bits` begins with, if that has more than twelve bits, as an entry of [`PAIRS`].
+/// `None` if there is no such code word.
+#[cold]
+fn find_long_code(bits: u64) -> Option<u32> {
     for len in PAIR_BITS as usize + 1..=MAX_CODE_BITS {
         let word = (bits >> (64 - len)) as u32;
         let nth = word.wrapping_sub(TABLES.first[len]);
         if nth < TABLES.count[len] {
-            return Some((TABLES.sorted[(TABLES.offset[len] + nth) as usize], len as u32));
+            let symbol = TABLES.sorted[(TABLES.offset[len] + nth) as usize];
+            return Some(u32::from(symbol) | (len as u32) << 16 | 1 << 24);
         }
     }
     None
+}
+
+/// The most bytes of a code of [`encode_name`].
+pub(crate) const NAME_CODE: usize = 24;
+
+/// Encodes a name at compile time. Returns the code and its length in bytes, [`NAME_CODE`] at most.
+pub(crate) const fn encode_name(name: &[u8]) -> ([u8; NAME_CODE], usize) {
+    let (mut code, mut bits, mut i) = ([0xff; NAME_CODE], 0, 0);
+    while i < name.len() {
+        let (word, len) = (TABLES.words[name[i] as usize], LENGTHS[name[i] as usize] as usize);
+        let mut bit = 0;
+        while bit < len {
+            if word >> (len - 1 - bit) & 1 == 0 {
+                code[bits / 8] &= !(0x80 >> (bits % 8));
+            }
+            bits += 1;
+            bit += 1;
+        }
+        i += 1;
+    }
+    (code, bits.div_ceil(8))
 }
 
 /// Returns the number of bytes that [`encode`] appends.
@@ -297,104 +324,4 @@ pub fn encode(input: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Decodes bit by bit, by comparison with every code word (RFC 7541 §5.2). `None` if the code is invalid.
-    fn plain(input: &[u8]) -> Option<Vec<u8>> {
-        let (mut text, mut word, mut len) = (Vec::new(), 0u32, 0usize);
-        for at in 0..input.len() * 8 {
-            word = word << 1 | u32::from(input[at / 8] >> (7 - at % 8) & 1);
-            len += 1;
-            let symbol =
-                (0..256).find(|symbol| usize::from(LENGTHS[*symbol]) == len && TABLES.words[*symbol] == word);
-            if let Some(symbol) = symbol {
-                text.push(symbol as u8);
-                (word, len) = (0, 0);
-            } else if len >= MAX_CODE_BITS {
-                // The end-of-string symbol.
-                return None;
-            }
-        }
-        (len < 8 && word == (1 << len) - 1).then_some(text)
-    }
-
-    /// Decodes behind text that is there already, and checks that the text is kept.
-    fn table(input: &[u8]) -> Option<Vec<u8>> {
-        let mut out = b"before".to_vec();
-        let result = decode(input, &mut out);
-        assert!(out.starts_with(b"before"));
-        let decoded = out.split_off(6);
-        assert!(result.is_ok() || decoded.is_empty());
-        result.ok().map(|()| decoded)
-    }
-
-    /// Appends the lowest `len` bits of `word`.
-    fn push_bits(bits: &mut Vec<bool>, word: u64, len: usize) {
-        bits.extend((0..len).rev().map(|at| word >> at & 1 != 0));
-    }
-
-    /// Returns the bits as bytes. The last byte is filled with `padding`.
-    fn bytes(bits: &[bool], padding: bool) -> Vec<u8> {
-        let byte = |bits: &[bool]| {
-            (0..8).fold(0, |byte, at| byte << 1 | u8::from(*bits.get(at).unwrap_or(&padding)))
-        };
-        bits.chunks(8).map(byte).collect()
-    }
-
-    #[test]
-    fn every_code_of_two_bytes() {
-        for code in 0..=u16::MAX {
-            let code = code.to_be_bytes();
-            assert_eq!(table(&code), plain(&code), "{code:x?}");
-        }
-        for code in 0..=u8::MAX {
-            assert_eq!(table(&[code]), plain(&[code]), "{code:x}");
-        }
-    }
-
-    #[test]
-    fn every_symbol_behind_every_number_of_others() {
-        for symbol in 0..=u8::MAX {
-            for before in 0..20 {
-                for after in [0, 1, 9] {
-                    let text = [vec![b'0'; before], vec![symbol], vec![b'e'; after]].concat();
-                    let mut code = Vec::new();
-                    encode(&text, &mut code);
-                    assert_eq!(table(&code), Some(text.clone()), "{text:?}");
-                    code.push(0xff);
-                    assert_eq!(table(&code), None, "a byte of padding behind {text:?}");
-                }
-            }
-        }
-    }
-
-    proptest! {
-        /// Any bytes are decoded as bit by bit, or refused as bit by bit.
-        #[test]
-        fn bytes_as_bit_by_bit(code in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0xff)], 0..40)) {
-            prop_assert_eq!(table(&code), plain(&code));
-        }
-
-        /// Code words of any symbols, cut at any bit or followed by any bits, are decoded or refused as bit by bit:
-        /// the end-of-string symbol, padding of eight bits or more, and padding other than ones.
-        #[test]
-        fn words_as_bit_by_bit(
-            text in prop_oneof![prop::collection::vec(any::<u8>(), 0..12), "[ -~]{0,60}".prop_map(String::into_bytes)],
-            (tail, len) in (any::<u64>(), 0usize..40),
-            ones: bool,
-            cut in 0usize..12,
-            padding: bool,
-        ) {
-            let mut bits = Vec::new();
-            for symbol in &text {
-                push_bits(&mut bits, TABLES.words[usize::from(*symbol)].into(), LENGTHS[usize::from(*symbol)].into());
-            }
-            push_bits(&mut bits, if ones { u64::MAX } else { tail }, len);
-            bits.truncate(bits.len().saturating_sub(cut));
-            let code = bytes(&bits, padding);
-            prop_assert_eq!(table(&code), plain(&code));
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,8 @@ pub use crate::prefixed::huffman;
 pub use instructions::{DecoderStream, EncoderStream};
 
 use super::{Code, ProtocolError};
+use crate::field_line::{EncodedText, FieldLine, FieldLineBuffer};
+use crate::known_names::KnownName;
 use crate::prefixed::{self, write_integer, write_name, write_string};
 use table::TableMatch;
 
@@ -19,10 +21,8 @@ const FAILED: ProtocolError = ProtocolError::Connection(Code::QPACK_DECOMPRESSIO
 /// A decoder for field sections. It has no state between sections except reused memory.
 #[derive(Debug, Default)]
 pub struct QpackDecoder {
-    /// Reused memory for a decoded name.
-    name: Vec<u8>,
-    /// Reused memory for a decoded value.
-    value: Vec<u8>,
+    /// Reused memory for a decoded line.
+    line: FieldLineBuffer,
 }
 
 impl QpackDecoder {
@@ -38,8 +38,20 @@ impl QpackDecoder {
     /// decoding.
     pub fn decode(
         &mut self,
-        mut section: &[u8],
+        section: &[u8],
         mut field: impl FnMut(&[u8], &[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        self.decode_lines(section, |line| field(line.name, line.value))
+    }
+
+    /// Decodes a field section as [`decode`](Self::decode), and passes lines.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub(super) fn decode_lines(
+        &mut self,
+        mut section: &[u8],
+        mut take: impl FnMut(FieldLine<'_>) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
         // §4.5.1: without insertions the required insert count is 0, and a base below that is impossible.
         if take_integer(&mut section, 8)? != 0 {
@@ -50,39 +62,49 @@ impl QpackDecoder {
         if negative {
             return Err(FAILED);
         }
+        let mut line = self.line.begin(section.len());
         while let Some(first) = section.first() {
-            match first {
+            let value = match first {
                 // §4.5.2: an indexed field of the static table.
                 0xc0.. => {
-                    let (name, value) = entry(take_integer(&mut section, 6)?)?;
-                    field(name, value)?;
+                    let index = take_integer(&mut section, 6)?;
+                    line.set_known_name(name(index)?);
+                    EncodedText::plain(value(index)?)
                 }
                 // §4.5.4: a literal with a name from the static table.
                 0x50..=0x5f | 0x70..=0x7f => {
-                    let (name, _) = entry(take_integer(&mut section, 4)?)?;
-                    let value = take_string(&mut section, 7, &mut self.value)?;
-                    field(name, value)?;
+                    line.set_known_name(name(take_integer(&mut section, 4)?)?);
+                    EncodedText::take(&mut section, 7).ok_or(FAILED)?
                 }
                 // §4.5.6: a literal with a literal name.
                 0x20..=0x3f => {
-                    let name = take_string(&mut section, 3, &mut self.name)?;
-                    let value = take_string(&mut section, 7, &mut self.value)?;
-                    field(name, value)?;
+                    let name = EncodedText::take(&mut section, 3).ok_or(FAILED)?;
+                    line.set_name(name).ok_or(FAILED)?;
+                    EncodedText::take(&mut section, 7).ok_or(FAILED)?
                 }
                 // References to the dynamic table, before or after the base.
                 0x00..=0x1f | 0x40..=0x4f | 0x60..=0x6f | 0x80..=0xbf => return Err(FAILED),
-            }
+            };
+            take(line.complete(value).ok_or(FAILED)?)?;
         }
         Ok(())
     }
 }
 
-/// Returns the name and value of an entry of the static table.
+/// Returns the name of an entry of the static table.
 ///
 /// # Errors
 /// QPACK_DECOMPRESSION_FAILED if there is no such entry.
-fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), ProtocolError> {
-    usize::try_from(index).ok().and_then(|i| table::STATIC.get(i)).copied().ok_or(FAILED)
+fn name(index: u64) -> Result<&'static KnownName, ProtocolError> {
+    usize::try_from(index).ok().and_then(|i| table::NAMES.get(i)).copied().ok_or(FAILED)
+}
+
+/// Returns the value of an entry of the static table.
+///
+/// # Errors
+/// QPACK_DECOMPRESSION_FAILED if there is no such entry.
+fn value(index: u64) -> Result<&'static [u8], ProtocolError> {
+    usize::try_from(index).ok().and_then(|i| table::STATIC.get(i)).map(|entry| entry.1).ok_or(FAILED)
 }
 
 /// Parses an integer with a prefix of `bits` bits and advances past it.
@@ -91,18 +113,6 @@ fn entry(index: u64) -> Result<(&'static [u8], &'static [u8]), ProtocolError> {
 /// QPACK_DECOMPRESSION_FAILED if it is incomplete or too large.
 fn take_integer(section: &mut &[u8], bits: u32) -> Result<u64, ProtocolError> {
     prefixed::take_integer(section, bits).ok_or(FAILED)
-}
-
-/// Parses a string and advances past it. Its Huffman code is decoded into `scratch`.
-///
-/// # Errors
-/// QPACK_DECOMPRESSION_FAILED if it is malformed or incomplete.
-fn take_string<'s, 'a: 's>(
-    section: &mut &'a [u8],
-    bits: u32,
-    scratch: &'s mut Vec<u8>,
-) -> Result<&'s [u8], ProtocolError> {
-    prefixed::take_string(section, bits, scratch).ok_or(FAILED)
 }
 
 /// Appends the prefix of an encoded section: a Required Insert Count and a Base of 0 (RFC 9204 §4.5.1).

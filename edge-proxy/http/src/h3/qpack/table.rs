@@ -1,5 +1,7 @@
 //! The static table of QPACK (RFC 9204 Appendix A), and lookups in it.
 
+use crate::field_line::MAX_STATIC_VALUE;
+use crate::known_names::{self, KnownName};
 use crate::static_table::Index;
 
 pub(super) use crate::static_table::TableMatch;
@@ -106,6 +108,23 @@ pub(super) const STATIC: [(&[u8], &[u8]); 99] = [
     (b"x-frame-options", b"deny"),
     (b"x-frame-options", b"sameorigin"),
 ];
+
+/// The names of the static table by index.
+pub(super) static NAMES: [&KnownName; STATIC.len()] = known_names::of_table(&STATIC);
+
+// Values are short, and are visible ASCII characters and spaces.
+const _: () = {
+    let mut i = 0;
+    while i < STATIC.len() {
+        let (value, mut at) = (STATIC[i].1, 0);
+        assert!(value.len() <= MAX_STATIC_VALUE);
+        while at < value.len() {
+            assert!(value[at] >= b' ' && value[at] < 0x7f);
+            at += 1;
+        }
+        i += 1;
+    }
+};
 
 /// The index of the static table by name and value.
 static INDEX: Index<{ STATIC.len() }> = Index::of(&STATIC);

@@ -85,7 +85,7 @@ fn a_request() {
     assert_eq!(head.body, BodyLength::None);
     let seen: Vec<_> = head.fields.iter().map(|field| (field.name, field.value)).collect();
     let expected: [(&[u8], &[u8]); 4] =
-        [(b"accept", b"*/*"), (b"x", b""), (b"te", b"trailers"), (b"cookie", b"a=1; b=2")];
+        [(b"accept", b"*/*"), (b"cookie", b"a=1; b=2"), (b"x", b""), (b"te", b"trailers")];
     assert_eq!(seen, expected);
 }
 

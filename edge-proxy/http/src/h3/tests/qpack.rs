@@ -1,7 +1,11 @@
+use crate::Version;
 use crate::h3::qpack::{
     DecoderStream, EncoderStream, QpackDecoder, huffman, write_field, write_field_huffman, write_prefix,
 };
-use crate::h3::{Code, ProtocolError};
+use crate::h3::request::{RequestDecoder, RequestItem};
+use crate::h3::{Code, ProtocolError, SectionLimits, frame};
+use crate::prefixed::{write_integer, write_string};
+use crate::section::RequestHeadBuilder;
 use proptest::prelude::*;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -180,5 +184,99 @@ proptest! {
         let b = cut.feed(&input[..at]).and_then(|()| cut.feed(&input[at..]));
         prop_assert_eq!(a, b);
         prop_assert_eq!(whole.is_truncated(), cut.is_truncated());
+    }
+}
+
+/// Names of fields, known and unknown, valid and not.
+const NAMES: [&str; 17] = [
+    ":method",
+    ":path",
+    ":authority",
+    ":scheme",
+    ":status",
+    "accept",
+    "cookie",
+    "host",
+    "content-length",
+    "te",
+    "sec-fetch-mode",
+    "x-forwarded-for",
+    "connection",
+    "x-other",
+    "Accept",
+    "x_other",
+    "x other",
+];
+
+proptest! {
+    /// A head that is built of decoded lines is that of their names and values, whatever the encoding of each.
+    #[test]
+    fn heads_of_lines_and_of_fields(
+        begin: bool,
+        lines in prop::collection::vec(
+            (
+                prop::sample::select(NAMES.to_vec()),
+                prop_oneof![
+                    4 => "[ -~]{0,40}",
+                    2 => prop::sample::select(vec!["GET", "/", "/a?b", "a.test", "https", "5", "trailers", "a=1"])
+                        .prop_map(str::to_owned),
+                    1 => "[ -~]{0,4}[\t\r\u{7f}\u{e9}\u{0}][ -~]{0,4}",
+                ],
+                0..4,
+            ),
+            0..8,
+        ),
+        ended: bool,
+    ) {
+        let usual = [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")];
+        let usual = usual.into_iter().filter(|_| begin).map(|(name, value)| (name, value.to_owned(), 0));
+        let mut section = Vec::new();
+        write_prefix(&mut section);
+        let mut builder = RequestHeadBuilder::new(Version::Http3, SectionLimits::default());
+        let mut expected = Ok(());
+        for (name, value, how) in usual.chain(lines) {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            match how {
+                0 => write_field(&mut section, name, value),
+                1 => {
+                    write_integer(&mut section, 0x20, 3, name.len());
+                    section.extend_from_slice(name);
+                    write_string(&mut section, value);
+                }
+                _ => write_field_huffman(&mut section, name, value),
+            }
+            // The writers convert names to lower case, except for the plain literal.
+            let lower = name.to_ascii_lowercase();
+            let name = if how == 1 { name } else { &lower };
+            expected = expected.and_then(|()| builder.field(name, value));
+        }
+        let expected = expected.and_then(|()| builder.finish(ended)).map_err(ProtocolError::from);
+        let mut wire = Vec::new();
+        frame::write_header(&mut wire, frame::HEADERS, section.len() as u64);
+        wire.append(&mut section);
+        let mut stream = RequestDecoder::new(SectionLimits::default());
+        prop_assert_eq!(stream.step(&wire), Ok((wire.len(), RequestItem::HeadReady)));
+        prop_assert_eq!(stream.head(&mut QpackDecoder::new(), ended), expected);
+    }
+
+    /// Several cookies are one field.
+    #[test]
+    fn cookies_are_joined(cookies in prop::collection::vec("[a-z]=[a-z0-9]{1,9}", 1..5)) {
+        let mut builder = RequestHeadBuilder::new(Version::Http3, SectionLimits::default());
+        for (name, value) in [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")] {
+            builder.field(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        for (at, cookie) in cookies.iter().enumerate() {
+            builder.field(format!("x-{at}").as_bytes(), b"1").unwrap();
+            builder.field(b"cookie", cookie.as_bytes()).unwrap();
+        }
+        let fields = builder.finish(true).unwrap().fields;
+        prop_assert_eq!(fields.len(), cookies.len() + 1);
+        let joined = cookies.join("; ");
+        prop_assert_eq!(fields.get_named(b"cookie"), Some(joined.as_bytes()));
+        for at in 0..cookies.len() {
+            let name = format!("x-{at}");
+            prop_assert!(fields.get_named(name.as_bytes()).is_some(), "{}", name);
+        }
     }
 }
