@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_costs_no_more_than_its_length() {
+    fn d16_a_long_list_costs_no_more_than_its_length() {
         let long = "a,".repeat(7200);
         let took = |count: usize| {
             let mut fields = Fields::new();

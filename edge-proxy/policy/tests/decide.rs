@@ -3,7 +3,7 @@
 use edge_http::{BodyLength, Method, Name, RequestHead, ResponseHead, Version};
 use edge_policy::config::{
     Access, Action, Auth, Config, FieldEdits, ForwardAuth, Listener, PathMatch, PlainHttp, Reject, Response,
-    Route, Site, Target, Trust, Upstream,
+    Route, Site, Tailnet, Target, Trust, Upstream,
 };
 use edge_policy::decide::{
     Decision, Rejection, RequestContext, Transport, Verdict, decide, hello, request_fields, response_fields,
@@ -366,7 +366,13 @@ fn early_data() {
         let copy = vec!["X-User".into()];
         Some(Auth::Forward(ForwardAuth { upstream: "b".into(), path: "/auth".into(), copy }))
     }
-    let changes: [fn(&mut Config); 4] = [
+    // So is whoever limits the rate of clients, or asks whom the address belongs to.
+    let changes: [fn(&mut Config); 6] = [
+        |config| config.sites[0].rate.client = Some("5/d".parse().unwrap()),
+        |config| {
+            let ranges = vec!["192.0.2.0/24".parse().unwrap()];
+            config.tailnet = Some(Tailnet { ranges, ..Tailnet::default() });
+        },
         |config| config.sites[0].auth = auth(),
         |config| config.sites[0].routes[0].auth = auth(),
         |config| config.sites[0].routes[0].action = Action::handle(Forwards),
