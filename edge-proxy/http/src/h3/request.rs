@@ -108,7 +108,13 @@ impl RequestDecoder {
                 }
                 FrameEvent::Payload { len, end } => {
                     if self.kind == frame::HEADERS {
-                        self.section.extend_from_slice(&input[used..used + len]);
+                        let payload = &input[used..used + len];
+                        if self.section.is_empty() {
+                            // Usual: all of it. The copy has no room that is not needed.
+                            self.section = payload.to_vec();
+                        } else {
+                            self.section.extend_from_slice(payload);
+                        }
                     }
                     used += len;
                     if end
