@@ -41,7 +41,7 @@ fn each_mistake_is_one_error_with_its_place() {
         ("ensures = 1", "m:1:1: unknown field `ensures`, expected one of `external`, `ensure`, `role`, `membership`, `database`, `grant`, `default_privileges`, `settings`".into()),
         ("[[role]]\nname = \"a\"\nlogin = \"yes\"", "m:3:9: invalid type: string \"yes\", expected a boolean".into()),
         // Twice.
-        ("[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"", "m:4:8: role \"a\" is declared twice; the first time in line 2".into()),
+        ("[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"", "m:4:8: role \"a\" is declared twice, the first time in line 2: leave one of them out".into()),
         // The short form may add, and may not contradict.
         ("[[ensure]]\nname = \"a\"\n[[role]]\nname = \"a\"\nlogin = false", "m:2:8: role \"a\": login contradicts its declaration in line 4: keep one of them".into()),
         ("[[ensure]]\nname = \"a\"\n[[role]]\nname = \"b\"\n[[database]]\nname = \"a\"\nowner = \"b\"", "m:2:8: database \"a\": owner contradicts its declaration in line 6: keep one of them".into()),
@@ -52,7 +52,7 @@ fn each_mistake_is_one_error_with_its_place() {
         // Settings: one that is not to be absent says nothing; a part of a name that the server would cut.
         ("[settings]\nwork_mem = { absent = false }", "m:2:12: absent = false declares nothing: leave the setting out, or write absent = true".into()),
         ("[[role]]\nname = \"a\"\nsettings = { work_mem = { absent = false } }", "m:3:25: absent = false declares nothing: leave the setting out, or write absent = true".into()),
-        ("[[ensure]]\nname = \"a\"\nsettings = { work_mem = \"1MB\" }\n[[database]]\nname = \"a\"\nsettings = { work_mem = \"2MB\" }", "m:3:14: setting work_mem is declared twice; the first time in line 6".into()),
+        ("[[ensure]]\nname = \"a\"\nsettings = { work_mem = \"1MB\" }\n[[database]]\nname = \"a\"\nsettings = { work_mem = \"2MB\" }", "m:3:14: setting work_mem is declared twice, the first time in line 6: leave one of them out".into()),
         (
             &*format!("[settings]\n\"app.{long}\" = 1"),
             format!("m:2:1: \"{long}\" in a parameter name is 64 bytes long; PostgreSQL keeps at most 63, so shorten it"),

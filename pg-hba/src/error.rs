@@ -247,6 +247,9 @@ impl Refusal {
         }
         Some(match self {
             Self::HostWithMask(_) => "write the name without a mask, or a valid address".to_owned(),
+            Self::Mask(_) => {
+                "write a prefix length with the address, as in 10.0.0.0/8, or a mask such as 255.0.0.0".to_owned()
+            }
             Self::CidrMask(_) => "a prefix length is 0 to 32 for IPv4 and 0 to 128 for IPv6".to_owned(),
             Self::Missing("netmask specification") => format!("write {token}/32, or a mask after it"),
             Self::Missing(what) => format!("add the {what}"),

@@ -10,10 +10,12 @@ use crate::render::{RenderError, render};
 use crate::rule::Rule;
 use crate::server::{Server, Version};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 /// Error of installing rules.
 #[derive(Debug, Error)]
@@ -80,6 +82,23 @@ pub struct Prepared {
     /// New content of the file, including the first line [`MANAGED`](crate::MANAGED).
     pub text: String,
     rules: Vec<Rule>,
+}
+
+/// Returns hosts and ports (or sockets) of connection parameters, separated by commas, for messages about a connection
+/// that could not be made: tokio-postgres does not name the server. Without hosts, the addresses (`hostaddr`) take their
+/// place. Empty if there are neither.
+#[must_use]
+pub fn address(config: &Config) -> String {
+    let ports = config.get_ports();
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| match host {
+        Host::Tcp(name) => format!("{name}:{}", port(index)),
+        Host::Unix(folder) => folder.join(format!(".s.PGSQL.{}", port(index))).display().to_string(),
+    });
+    let addresses = config.get_hostaddrs().iter().enumerate();
+    let addresses = addresses.map(|(index, ip)| SocketAddr::new(*ip, port(index)).to_string());
+    let all: Vec<String> = if config.get_hosts().is_empty() { addresses.collect() } else { hosts.collect() };
+    all.join(", ")
 }
 
 /// Queries the server's major version.
@@ -210,4 +229,24 @@ async fn one(client: &Client, sql: &str) -> Result<String, InstallError> {
         _ => None,
     });
     found.ok_or_else(|| InstallError::Query { sql: sql.to_owned(), why: "no answer".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_has_its_port_or_socket() {
+        for (text, expected) in [
+            (
+                "host=/run/postgresql,db.example.org port=5432,6432",
+                "/run/postgresql/.s.PGSQL.5432, db.example.org:6432",
+            ),
+            ("host=a,b", "a:5432, b:5432"),
+            ("hostaddr=192.0.2.1,2001:db8::1 port=5433", "192.0.2.1:5433, [2001:db8::1]:5433"),
+            ("user=a", ""),
+        ] {
+            assert_eq!(address(&text.parse().expect("parameters")), expected, "{text}");
+        }
+    }
 }

@@ -51,7 +51,12 @@ const MISTAKES: [Mistake; 32] = [
         "SELEKT",
         "expected one such as",
     ),
-    file(4, "[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"\n", "declared twice", "line 2"),
+    file(
+        4,
+        "[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"\n",
+        "declared twice, the first time in line 2",
+        "leave one of them out",
+    ),
     file(1, "[[ensuer]]\nname = \"a\"\n", "ensuer", "did you mean `ensure`?"),
     file(2, "[[ensure]]\nname = forgejo\n", "not valid TOML", "key = value"),
     file(3, "[[ensure]]\nname = \"forgejo\"\nname = \"x\"\n", "not valid TOML", "keep one of them"),

@@ -178,11 +178,17 @@ fn check(
 }
 
 /// Returns a finding in the form that all programs of the family print. Its place is the line that it is about, in an
-/// included file if it is there; line and column are 0 for the file as a whole, the column 1 otherwise.
+/// included file if it is there; line and column are 0 for the file as a whole, and the column is 1 for a whole
+/// line.
 fn in_family(path: &Path, finding: &Finding) -> finding::Finding {
     let file = finding.file.clone().unwrap_or_else(|| path.display().to_string());
     let line = finding.line as usize;
-    let place = Place { file, line, column: line.min(1), key: String::new() };
+    let place = Place {
+        file,
+        line,
+        column: if line == 0 { 0 } else { finding.column.max(1) as usize },
+        key: String::new(),
+    };
     let severity = match finding.code.severity() {
         Severity::Error => finding::Severity::Error,
         Severity::Warning => finding::Severity::Warning,

@@ -2,13 +2,14 @@
 //! failure.
 
 use crate::files;
-use cli_support::outcome::{Done, Failure};
+use cli_support::outcome::{Done, Failure, chain};
 use cli_support::replace::replace;
+use cli_support::usage;
 use pg_hba::install::{self, InstallError};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 /// Time limit for connecting to the server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +47,8 @@ async fn install(
     dry_run: bool,
     as_json: bool,
 ) -> Result<Done, Failure> {
-    let client = login(connect).await?;
+    let (connect, canary) = (parameters("--connect", connect)?, parameters("--canary", canary)?);
+    let client = login(&connect).await?;
     let version = install::version(&client).await.map_err(|why| Failure::because(&why))?;
     let policy = files::policy(policy, version)?;
     let prepared = install::prepare(&client, &policy).await.map_err(|why| install_failure(&why))?;
@@ -68,7 +70,7 @@ async fn install(
         return Ok(Done::Differences);
     }
     file.write(text.as_bytes())?;
-    let canary = async { login(canary).await.map(drop).map_err(|why| why.to_string()) };
+    let canary = async { login(&canary).await.map(drop).map_err(|why| why.to_string()) };
     if let Err(why) = install::activate(&client, &prepared, canary).await {
         file.write(&file.text)?;
         install::reload(&client).await.map_err(|why| Failure::because(&why))?;
@@ -85,7 +87,7 @@ fn install_failure(why: &InstallError) -> Failure {
         InstallError::Impossible { .. }
         | InstallError::LockedOut(_)
         | InstallError::Refused { .. }
-        | InstallError::Render(_) => Failure::Configuration(cli_support::outcome::chain(why)),
+        | InstallError::Render(_) => Failure::Configuration(chain(why)),
         _ => Failure::because(why),
     }
 }
@@ -99,18 +101,30 @@ fn say(as_json: bool, what: &str, path: &Path) {
     }
 }
 
-/// Connects to a server without TLS, by a connection string as in libpq, and closes the connection when the client is
-/// dropped.
+/// Parses the connection string of an option, as in libpq.
 ///
 /// # Errors
-/// Returns a [`Failure`] if the connection fails or takes more than 10 s.
-pub(crate) async fn login(config: &str) -> Result<Client, Failure> {
-    let failed = |why: String| Failure::Failed(format!("cannot connect: {why}"));
-    let connect = tokio_postgres::connect(config, NoTls);
-    let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+/// Returns a [`Failure`] with exit code 2 if the text is not valid or names no server.
+pub(crate) fn parameters(option: &str, text: &str) -> Result<Config, Failure> {
+    let config: Config = text.parse().map_err(|why| usage::fault("value", option, &chain(&why)))?;
+    if install::address(&config).is_empty() {
+        let why = "names no server: write host=/run/postgresql for a socket, or host=NAME";
+        return Err(usage::fault("value", option, why));
+    }
+    Ok(config)
+}
+
+/// Connects to a server without TLS, and closes the connection when the client is dropped.
+///
+/// # Errors
+/// Returns a [`Failure`] with host and port, or the socket, if the connection fails or takes more than 10 s.
+pub(crate) async fn login(config: &Config) -> Result<Client, Failure> {
+    let server = install::address(config);
+    let failed = |why: String| Failure::Failed(format!("cannot connect to {server}: {why}"));
+    let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls))
         .await
         .map_err(|_| failed(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())))?
-        .map_err(|why| failed(why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string)))?;
+        .map_err(|why| failed(why.as_db_error().map_or_else(|| chain(&why), ToString::to_string)))?;
     tokio::spawn(connection);
     Ok(client)
 }

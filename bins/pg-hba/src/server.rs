@@ -1,6 +1,6 @@
 //! Facts that are queried from a running server.
 
-use crate::install::login;
+use crate::install::{login, parameters};
 use cli_support::outcome::Failure;
 use pg_hba::Version;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ pub(crate) fn query_facts(connect: &str, user: &str) -> Result<Facts, Failure> {
         .build()
         .map_err(|why| Failure::Failed(format!("no runtime: {why}")))?;
     runtime.block_on(async {
-        let client = login(connect).await?;
+        let client = login(&parameters("--connect", connect)?).await?;
         let version = pg_hba::install::version(&client).await.map_err(|why| Failure::because(&why))?;
         let failed = |why: tokio_postgres::Error| {
             Failure::Failed(why.as_db_error().map_or_else(|| why.to_string(), ToString::to_string))

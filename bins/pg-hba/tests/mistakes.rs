@@ -38,7 +38,7 @@ const FILES: [Mistake; 7] = [
     file(1, "local all all SCRAM-SHA-256\n", "SCRAM-SHA-256", "lower case"),
     file(1, "hosts all all all trust\n", "hosts", "local, host"),
     file(1, "host all all 10.0.0.0/33 trust\n", "10.0.0.0/33", "0 to 32"),
-    file(1, "host all all 10.0.0.0 trust\n", "trust", "correct the line"),
+    file(1, "host all all 10.0.0.0 trust\n", "trust", "write a prefix length"),
     file(1, "host all all all peer\n", "peer", "scram-sha-256"),
     file(1, "local all all\n", "end-of-line", "add the"),
 ];
@@ -99,4 +99,33 @@ fn each_answer_is_one_document() {
     answer(2, &["check", "nowhere.conf"]);
     answer(1, &["install", "--policy", "policy.toml", "--connect", "host=FOLDER user=a"]);
     answer(2, &["rendr"]);
+}
+
+/// tokio-postgres says only what the system said. The parameters are read before anything else is done.
+#[test]
+fn connections_that_fail_name_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("hba.toml"), "").expect("a file");
+    std::fs::write(folder.path().join("pg_hba.conf"), "local all all peer\n").expect("a file");
+    let install = ["install", "--policy", "hba.toml", "--connect"];
+    let explain = ["explain", "pg_hba.conf", "--db", "a", "--user", "a", "--connect"];
+    let socket = format!("host={} port=5433 user=a", folder.path().display());
+    for (text, code, said) in [
+        ("host=127.0.0.1 port=1 user=a", 1, "cannot connect to 127.0.0.1:1: "),
+        ("hostaddr=127.0.0.1 port=1 user=a", 1, "cannot connect to 127.0.0.1:1: "),
+        (&socket, 1, &format!("cannot connect to {}/.s.PGSQL.5433: ", folder.path().display())),
+        ("user=a", 2, "--connect: names no server: write host=/run/postgresql"),
+        ("hots=a", 2, "`hots`"),
+    ] {
+        for command in [&install[..], &explain[..]] {
+            let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_pg-hba"));
+            let output =
+                program.args(command).arg(text).current_dir(folder.path()).output().expect("it runs");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.code() == Some(code) && errors.contains(said),
+                "{command:?} {text}: {output:?}"
+            );
+        }
+    }
 }

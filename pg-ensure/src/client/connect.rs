@@ -156,15 +156,36 @@ where
     }
 }
 
-/// Returns hosts and ports (or sockets) of the connection parameters, separated by commas, for messages.
+/// Returns hosts and ports (or sockets) of the connection parameters, separated by commas, for messages. Without hosts,
+/// the addresses (`hostaddr`) take their place.
 fn address(config: &Config) -> String {
     let ports = config.get_ports();
-    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
-        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            Host::Unix(folder) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
-        }
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| match host {
+        Host::Tcp(name) => format!("{name}:{}", port(index)),
+        Host::Unix(folder) => folder.join(format!(".s.PGSQL.{}", port(index))).display().to_string(),
     });
-    hosts.collect::<Vec<_>>().join(", ")
+    let addresses = config.get_hostaddrs().iter().enumerate();
+    let addresses = addresses.map(|(index, ip)| std::net::SocketAddr::new(*ip, port(index)).to_string());
+    let all: Vec<String> = if config.get_hosts().is_empty() { addresses.collect() } else { hosts.collect() };
+    all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_has_its_port_or_socket() {
+        for (text, expected) in [
+            (
+                "host=/run/postgresql,db.example.org port=5432,6432",
+                "/run/postgresql/.s.PGSQL.5432, db.example.org:6432",
+            ),
+            ("host=a,b", "a:5432, b:5432"),
+            ("hostaddr=192.0.2.1,2001:db8::1 port=5433", "192.0.2.1:5433, [2001:db8::1]:5433"),
+        ] {
+            assert_eq!(address(&text.parse().expect("parameters")), expected, "{text}");
+        }
+    }
 }

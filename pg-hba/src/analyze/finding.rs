@@ -169,6 +169,8 @@ pub struct Finding {
     pub code: Code,
     /// Number of the first physical line, from 1. 0 for the file as a whole.
     pub line: u32,
+    /// Column in bytes, from 1. 0 for the line as a whole.
+    pub column: u32,
     /// Resolved path of the included file. `None` for the file that was given.
     pub file: Option<String>,
     /// Description of the problem, without a full stop.
@@ -181,13 +183,18 @@ pub struct Finding {
 }
 
 impl fmt::Display for Finding {
-    /// Formats as `file: line n: severity code: reason; fix (waived: reason)`, without the parts that are absent.
+    /// Formats as `file: line n, column n: severity code: reason; fix (waived: reason)`, without the parts that are
+    /// absent.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(out, "{file}: ")?;
         }
         if self.line > 0 {
-            write!(out, "line {}: ", self.line)?;
+            write!(out, "line {}", self.line)?;
+            if self.column > 0 {
+                write!(out, ", column {}", self.column)?;
+            }
+            write!(out, ": ")?;
         }
         write!(out, "{} {}: {}; {}", self.code.severity(), self.code, self.reason, self.fix)?;
         self.waived.iter().try_for_each(|reason| write!(out, " (waived: {reason})"))

@@ -52,8 +52,11 @@ pub fn analyze(document: &Document, server: &Server, analysis: &Analysis) -> Vec
         Err(RejectedFile(errors)) => {
             for error in errors {
                 let fix = error.fix().unwrap_or_else(|| "correct the line".to_owned());
-                let reason = format!("the server refuses it, at column {}: {}", error.column, error.reason);
+                let reason = format!("the server refuses it: {}", error.reason);
                 found.push(Code::Refused, error.line, error.file, reason, fix);
+                if let Some(finding) = found.found.last_mut() {
+                    finding.column = error.column;
+                }
             }
         }
         Ok(rules) => {
@@ -84,7 +87,7 @@ struct Findings {
 impl Findings {
     /// Appends a finding that is not waived.
     fn push(&mut self, code: Code, line: u32, file: Option<String>, reason: String, fix: impl Into<String>) {
-        self.found.push(Finding { code, line, file, reason, fix: fix.into(), waived: None });
+        self.found.push(Finding { code, line, column: 0, file, reason, fix: fix.into(), waived: None });
     }
 
     /// Appends a finding about a rule, at the line from which the rule was read.

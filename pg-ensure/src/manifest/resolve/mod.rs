@@ -103,7 +103,10 @@ impl Resolution<'_, '_> {
     ) -> bool {
         if let Some(before) = self.places.get(&subject) {
             let line = self.manifest.problem(before.name.clone(), String::new()).line;
-            self.wrong(name, format!("{subject} is declared twice; the first time in line {line}"));
+            self.wrong(
+                name,
+                format!("{subject} is declared twice, the first time in line {line}: leave one of them out"),
+            );
             return false;
         }
         self.places.insert(subject, SourceSpan { name, fields });
