@@ -191,7 +191,7 @@ impl fmt::Display for Cause {
             Self::TlsPin => "TLS: its certificate is not the one that tls.pin names",
             Self::TlsUnknownIssuer => "TLS: the issuer of its certificate is unknown: tls.ca, or pin it by tls.pin",
             Self::TlsVersion => "TLS: no version in common: 1.2 and 1.3 are spoken here",
-            Self::Unreachable => "no way leads there",
+            Self::Unreachable => "the host or its network is unreachable",
         })
     }
 }

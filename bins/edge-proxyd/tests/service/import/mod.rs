@@ -58,7 +58,12 @@ fn origin() -> Origin {
         if asked[1].contains("long") {
             said += &"\nlong text".repeat(500);
         }
-        Some((answer(&said).into_iter().collect(), end))
+        let mut bytes = answer(&said);
+        if asked[1].contains("wide") {
+            let at = bytes.windows(2).position(|two| two == b"\r\n").expect("a status line") + 2;
+            bytes.splice(at..at, format!("X-Wide: {}\r\n", "y".repeat(40_000)).into_bytes());
+        }
+        Some((bytes, end))
     })
 }
 
@@ -209,6 +214,9 @@ fn both_answer_alike() {
         (get("unknown.test", "/", ""), None),
         (get("git.test", "/long.html", "Accept-Encoding: gzip\r\n"), Some(200)),
         (get("git.test", "/long.html", ""), Some(200)),
+        // Heads that only fit by the sizes of the configuration.
+        (get("git.test", "/", &format!("Cookie: a={}\r\n", "y".repeat(20_000))), Some(200)),
+        (get("git.test", "/wide", ""), Some(200)),
     ];
     for (request, status) in requests {
         let (one, other) = (ask(theirs, &request), ask(ours, &request));
