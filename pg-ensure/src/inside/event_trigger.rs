@@ -1,5 +1,6 @@
 //! Event triggers: desired and current state, and the changes between them.
 
+use super::command_tag;
 use super::{
     ClusterContext, Contents, DatabasePlanner, DeclarationValidation, DeclaredObjects, InsideChange,
     SessionRights,
@@ -261,6 +262,11 @@ impl EventTriggerChange {
                 if *event == DatabaseEvent::Login && around.version.major() < 17 {
                     return rejected("the event login came with PostgreSQL 17".to_owned());
                 }
+                let is_taken = |tag: &&Text| command_tag::is_taken(tag.as_str(), *event, around.version);
+                if let Some(tag) = tags.iter().find(|tag| !is_taken(tag)) {
+                    let (tag, event) = (tag.as_str(), event.as_str());
+                    return rejected(format!("{tag:?} is no command tag for event triggers at {event}"));
+                }
                 let (schema, called) = function;
                 if *schema != "pg_catalog" && !contents.event_functions.contains(function) {
                     return rejected(format!("there is no function {schema}.{called}() for event triggers"));
@@ -327,7 +333,9 @@ impl EventTrigger {
         let Some(before) = work.contents().map(|contents| contents.event_triggers.get(name).cloned()) else {
             return;
         };
-        let kept_tags = || before.as_ref().map(|before| before.tags.clone()).unwrap_or_default();
+        // The event login has no tags.
+        let with_tags = before.as_ref().filter(|_| event != DatabaseEvent::Login);
+        let kept_tags = || with_tags.map(|before| before.tags.clone()).unwrap_or_default();
         let tags = self.tags.clone().unwrap_or_else(kept_tags);
         let reason = match &before {
             None => Some("there is no such event trigger"),

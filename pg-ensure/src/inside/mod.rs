@@ -3,6 +3,7 @@
 //! Each kind has a file with its desired and current state, its changes with their SQL, risk, permissions and effect,
 //! its planning, the rows of a snapshot, and its serialized form. This file joins the kinds.
 
+mod command_tag;
 pub mod event_trigger;
 pub mod extension;
 pub mod publication;

@@ -138,5 +138,59 @@ fn event_triggers_of_every_kind() {
         set(&mut wish, with(|one| (one.event, one.tags) = (Some(DatabaseEvent::Login), None)));
         let login = plan(&server, &wish);
         assert_eq!(login.blocked.is_empty(), postgres.major() >= 17, "{:?}", login.blocked);
+        if postgres.major() >= 17 {
+            // Tags of the event before are not kept, since the server takes none.
+            converge(&server, &wish, &Consent::none());
+        }
+    });
+}
+
+/// Tags that the server does not take are in the plan, each by itself.
+#[test]
+fn tags_are_those_that_the_server_takes() {
+    use pg_ensure::inside::event_trigger::{DatabaseEvent, EventTrigger};
+    const OBJECTS: &str = "ACCESS METHOD|AGGREGATE|CAST|COLLATION|CONSTRAINT|CONVERSION|DATABASE|DEFAULT PRIVILEGES|DOMAIN|\
+        EVENT TRIGGER|EXTENSION|FOREIGN DATA WRAPPER|FOREIGN SCHEMA|FOREIGN TABLE|FUNCTION|GROUP|INDEX|LANGUAGE|LARGE OBJECT|\
+        MATERIALIZED VIEW|OPERATOR|OPERATOR CLASS|OPERATOR FAMILY|OWNED|POLICY|PROCEDURE|PUBLICATION|ROLE|ROUTINE|RULE|SCHEMA|\
+        SEQUENCE|SERVER|STATISTICS|SUBSCRIPTION|SYSTEM|TABLE|TABLE AS|TABLESPACE|TEXT SEARCH CONFIGURATION|\
+        TEXT SEARCH DICTIONARY|TEXT SEARCH PARSER|TEXT SEARCH TEMPLATE|TRANSFORM|TRIGGER|TYPE|USER MAPPING|VIEW";
+    const OTHERS: &str = "ANALYZE|CLUSTER|COMMENT|COPY|DO|GRANT|GRANT ROLE|IMPORT FOREIGN SCHEMA|LOGIN|NO SUCH TAG|REASSIGN OWNED|\
+        REFRESH MATERIALIZED VIEW|REINDEX|REVOKE|REVOKE ROLE|SECURITY LABEL|SELECT|SELECT INTO|TRUNCATE TABLE|VACUUM";
+    let made = OBJECTS
+        .split('|')
+        .flat_map(|object| ["CREATE", "ALTER", "DROP"].map(|verb| format!("{verb} {object}")));
+    let tags: Vec<String> = made.chain(OTHERS.split('|').map(str::to_owned)).collect();
+    on_each(|postgres| {
+        let session = postgres.session();
+        session
+            .query("CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+            .expect("a function");
+        let server = as_superuser(postgres);
+        for event in [DatabaseEvent::DdlCommandEnd, DatabaseEvent::SqlDrop, DatabaseEvent::TableRewrite] {
+            let (mut wanted, mut refused) = (Database::new(), std::collections::BTreeSet::new());
+            for tag in &tags {
+                let mut trigger = EventTrigger::default();
+                (trigger.event, trigger.function) = (Some(event), Some((name("public"), name("f"))));
+                trigger.tags = Some([text(tag)].into());
+                wanted.inside.event_triggers.insert(name(tag), trigger);
+                let create = format!(
+                    "CREATE EVENT TRIGGER \"{tag}\" ON {} WHEN TAG IN ('{tag}') EXECUTE FUNCTION f()",
+                    event.as_str()
+                );
+                // The trigger is not kept, so that the plan has all of them.
+                if session.query(&format!("BEGIN; {create}")).is_err() {
+                    refused.insert(format!("CREATE EVENT TRIGGER \"{tag}\""));
+                }
+                session.query("ROLLBACK").expect("it ends");
+            }
+            let mut wish = DesiredState::new();
+            wish.database(name("postgres"), wanted);
+            let planned = plan(&server, &wish);
+            let begins = |what: &str| what.split(" ON ").next().unwrap_or_default().to_owned();
+            let blocked: std::collections::BTreeSet<_> =
+                planned.blocked.iter().map(|held| begins(&held.what)).collect();
+            assert_eq!(blocked, refused, "{}: {}", postgres.major(), event.as_str());
+            assert_eq!(planned.steps.len(), tags.len() - refused.len());
+        }
     });
 }

@@ -349,3 +349,47 @@ fn blocked_changes_plan_no_memberships() {
         assert_eq!(planned.blocked.len(), 4, "{major}: {:?}", planned.blocked);
     }
 }
+
+/// Privileges that cannot be granted do not get the session memberships either, and those that can get one.
+#[test]
+fn blocked_privileges_plan_no_memberships() {
+    for major in [17, 19] {
+        let postgres = managed(major);
+        let session = postgres.session();
+        for statement in [
+            "CREATE ROLE before; CREATE ROLE creator; CREATE ROLE reader",
+            "CREATE DATABASE shop",
+            "GRANT before, creator TO admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
+        ] {
+            session.query(statement).expect("it is done");
+        }
+        let inside = postgres.session_in("shop");
+        inside.query("CREATE TABLE t (k int); ALTER TABLE t OWNER TO before").expect("a table");
+        let wish = |reader: &str| {
+            let mut wish = DesiredState::new();
+            for role in ["before", "creator", "reader", "ghost"] {
+                wish.external(name(role));
+            }
+            let select = PrivilegeSet::Only(Privilege::Select.into());
+            let to = Grantee::Role(name(reader));
+            let on = GrantTarget::One(Object::Inside(name("shop"), Local::Table(name("public"), name("t"))));
+            wish.grant(Grant { to: to.clone(), on, privileges: select, grantable: false });
+            wish.default_grant(DefaultGrant {
+                database: name("shop"),
+                creator: name("creator"),
+                schema: None,
+                kind: DefaultKind::Tables,
+                to,
+                privileges: select,
+                grantable: false,
+            });
+            wish
+        };
+        // A role that does not exist.
+        let planned = plan(&server(&postgres, "admin"), &wish("ghost"));
+        assert_eq!(planned.steps, [], "{major}");
+        assert_eq!(planned.blocked.len(), 2, "{major}: {:?}", planned.blocked);
+        let applied = converge(&server(&postgres, "admin"), &wish("reader"), &Consent::none());
+        assert_eq!((applied.done.len(), applied.is_complete()), (4, true), "{major}: {:?}", applied.left);
+    }
+}

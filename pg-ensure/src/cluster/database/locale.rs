@@ -1,5 +1,6 @@
 //! Comparison of the names of locales.
 
+use super::language::current_code;
 use std::collections::BTreeMap;
 
 /// Returns `true` for two spellings of the same locale of libc or the builtin provider, such as `en_US.UTF-8` and
@@ -17,10 +18,19 @@ pub(super) fn same_locale(one: &str, other: &str) -> bool {
 }
 
 /// Returns `true` for two names of the same ICU locale, such as `de_DE.UTF-8`, `de_DE` and `de-DE`. From PostgreSQL 16
-/// on, the server stores the BCP 47 language tag, whatever the name that it was given. Codes of a language that differ,
-/// such as `deu` and `de`, are not known to be the same.
+/// on, the server stores the BCP 47 language tag, whatever the name that it was given.
 pub(super) fn same_icu_locale(one: &str, other: &str) -> bool {
     one == other || language_tag(one) == language_tag(other)
+}
+
+/// Returns `true` for two names of the same ICU locale for PostgreSQL 16, which stores `en-US-u-va-posix` for `C` and
+/// `POSIX`. Other versions do not.
+pub(super) fn same_icu_locale_in_16(one: &str, other: &str) -> bool {
+    let tag = |locale: &str| match language_tag(locale).split('-').next() {
+        Some("c" | "posix") => language_tag("en-US-u-va-posix"),
+        _ => language_tag(locale),
+    };
+    one == other || tag(one) == tag(other)
 }
 
 /// Keywords of ICU's own names of locales, with the keys that language tags have for them (RFC 6067).
@@ -98,6 +108,8 @@ fn language_tag(locale: &str) -> String {
     if base.is_empty() || base == "root" {
         "und".clone_into(&mut base);
     }
+    let (language, rest) = base.split_at(base.find('-').unwrap_or(base.len()));
+    let base = format!("{}{rest}", current_code(language));
     let keywords = keywords.into_iter().map(|(key, value)| format!("-{key}-{value}"));
     format!("{base}{}", keywords.collect::<String>())
 }
@@ -127,6 +139,10 @@ mod tests {
             ("en@colReorder=latn-digit", "en-u-kr-latn-digit"),
             ("en@colNumeric=no", "en-u-kn-false"),
             ("en_US_POSIX", "en-US-u-va-posix"),
+            ("deu", "de"),
+            ("deu_DE.UTF-8", "de-DE"),
+            ("iw-IL", "he-IL"),
+            ("fra@collation=phonebook", "fr-u-co-phonebk"),
             ("root", "und"),
             ("", "und"),
         ] {
@@ -139,9 +155,15 @@ mod tests {
             ("en-u-kn", "en-u-kn-false"),
             ("de-DE", "de_DE@euro"),
             ("en-US", "en-US-u-va-posix"),
+            ("ger", "de"),
+            ("C", "en-US-u-va-posix"),
         ] {
             assert!(!same_icu_locale(one, other), "{one} and {other}");
         }
+        for name in ["C", "POSIX", "C.UTF-8", "en-US-u-va-posix"] {
+            assert!(same_icu_locale_in_16("en-US-u-va-posix", name), "{name}");
+        }
+        assert!(!same_icu_locale_in_16("en-US-u-va-posix", "en-US") && same_icu_locale_in_16("de", "deu"));
     }
 
     /// The codeset belongs to the name of a locale of libc.

@@ -1,6 +1,7 @@
 //! Databases: desired and current form. Their contents are described in [`crate::inside`].
 
 pub(crate) mod change;
+mod language;
 mod locale;
 pub(crate) mod owner;
 pub(crate) mod plan;

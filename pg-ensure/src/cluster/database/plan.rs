@@ -1,7 +1,7 @@
 //! Planning of databases, apart from their owners and contents.
 
 use super::change::{DatabaseChange, INITIALIZED, NewDatabase};
-use super::locale::{same_icu_locale, same_locale};
+use super::locale::{same_icu_locale, same_icu_locale_in_16, same_locale};
 use super::{Database, DatabaseState, Provider, owner};
 use crate::comment;
 use crate::current::SettingKey;
@@ -9,6 +9,7 @@ use crate::desired::Presence;
 use crate::diff::planner::Planner;
 use crate::name::{Name, Text};
 use crate::plan::{DestructibleObject, Obstacle};
+use crate::version::Version;
 use std::collections::BTreeSet;
 
 /// Plans the creation of the declared databases that are missing. A template comes before the databases created
@@ -76,7 +77,7 @@ fn create_database(planner: &mut Planner<'_>, name: &Name, wanted: &Database) {
     // Any other template is copied as it is.
     let copied = planner.now().databases.get(source).filter(|_| source != "template0");
     if let Some((property, is, wanted)) =
-        copied.and_then(|copied| immutable(copied, wanted).into_iter().next())
+        copied.and_then(|copied| immutable(copied, wanted, version).into_iter().next())
     {
         let why = format!(
             "{property} of the template {source} is {is:?}, and {wanted:?} is wanted: only template0 can be copied with \
@@ -135,7 +136,8 @@ fn database(planner: &mut Planner<'_>, name: &Name, wanted: &Database) {
             "a DROP DATABASE was interrupted, and left it invalid: drop it, and the next run makes it anew";
         return planner.block(format!("database {name}"), Obstacle::InUse(why.to_owned()));
     }
-    for (what, is, wanted) in immutable(now, wanted) {
+    let version = planner.now().version;
+    for (what, is, wanted) in immutable(now, wanted, version) {
         planner.block(
             format!("{what} of database {name}"),
             Obstacle::Immutable(format!("it is {is:?}, and {wanted:?} is wanted; make a new database")),
@@ -225,7 +227,11 @@ pub(crate) fn plan_initial_sql(planner: &mut Planner<'_>, database: &Name, scrip
 
 /// Returns the properties that can only be set at creation and differ from the desired ones, each as name, current
 /// value and desired value.
-fn immutable(found: &DatabaseState, wanted: &Database) -> Vec<(&'static str, String, String)> {
+fn immutable(
+    found: &DatabaseState,
+    wanted: &Database,
+    version: Version,
+) -> Vec<(&'static str, String, String)> {
     let mut differences = Vec::new();
     let mut compare = |what, is: &str, wanted: Option<&str>, same: fn(&str, &str) -> bool| {
         if let Some(wanted) = wanted.filter(|wanted| !same(is, wanted)) {
@@ -243,7 +249,11 @@ fn immutable(found: &DatabaseState, wanted: &Database) -> Vec<(&'static str, Str
     compare("LC_CTYPE", found.ctype.as_str(), ctype.as_deref(), same_locale);
     if own {
         let locale = found.locale.as_ref().map_or("", Text::as_str);
-        let same = if found.provider == Provider::Icu { same_icu_locale } else { same_locale };
+        let same = match found.provider {
+            Provider::Icu if version.major() == 16 => same_icu_locale_in_16,
+            Provider::Icu => same_icu_locale,
+            _ => same_locale,
+        };
         compare("locale", locale, text(&wanted.locale).as_deref(), same);
     }
     let rules = found.icu_rules.as_ref().map_or("", Text::as_str);

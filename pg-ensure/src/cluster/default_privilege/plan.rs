@@ -30,7 +30,6 @@ pub(crate) fn plan_in(planner: &mut Planner<'_>, database: &Name) {
         if differs.is_empty() {
             continue;
         }
-        planner.act_as(&owner);
         let held = acl.privileges_of(to);
         let (extra, options) = differs.to_revoke(held.privileges, held.grantable);
         for (privileges, option_only) in [(extra, false), (options, true)] {
@@ -42,7 +41,7 @@ pub(crate) fn plan_in(planner: &mut Planner<'_>, database: &Name) {
                     privileges,
                     option_only,
                 };
-                planner.emit(change, format!("{to} is not to get it"));
+                planner.emit_as(&[&owner], change, format!("{to} is not to get it"));
             }
         }
         for (privileges, grantable) in [(differs.missing, false), (differs.options, true)] {
@@ -54,7 +53,11 @@ pub(crate) fn plan_in(planner: &mut Planner<'_>, database: &Name) {
                     privileges,
                     grantable,
                 };
-                planner.emit(change, format!("{to} does not get it; what exists already is not touched"));
+                planner.emit_as(
+                    &[&owner],
+                    change,
+                    format!("{to} does not get it; what exists already is not touched"),
+                );
             }
         }
     }

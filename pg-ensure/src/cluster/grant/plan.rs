@@ -113,10 +113,6 @@ fn plan_one(planner: &mut Planner<'_>, object: &Object, grant: &Grant) {
         return;
     }
     let differs = PrivilegeDifference::of(&acl, to, wanted, grant.grantable, &owner);
-    let granted = differs.missing | differs.options;
-    if differs.extra || !granted.is_empty() && !planner.may_grant(object, granted) {
-        planner.act_as(&owner);
-    }
     for (grantor, rights) in acl.grants_to(to) {
         let (extra, options) = differs.to_revoke(rights.privileges, rights.grantable);
         let foreign = (*grantor != owner).then(|| grantor.clone());
@@ -140,7 +136,7 @@ fn plan_one(planner: &mut Planner<'_>, object: &Object, grant: &Grant) {
                 (false, false) => format!("{to} is not to have it"),
                 (_, true) => format!("{to} is not to have it, nor those whom it granted it to"),
             };
-            planner.emit(change, reason);
+            planner.emit_as(&[grantor], change, reason);
         }
     }
     // Privileges that a cascade revoked as well are granted again.
@@ -149,7 +145,9 @@ fn plan_one(planner: &mut Planner<'_>, object: &Object, grant: &Grant) {
     for (privileges, grantable) in [(differs.missing, false), (differs.options, true)] {
         if !privileges.is_empty() {
             let change = GrantChange::Grant { on: object.clone(), to: to.clone(), privileges, grantable };
-            planner.emit(change, format!("{to} lacks it"));
+            // A grant option is enough.
+            let roles: &[&Name] = if planner.may_grant(object, privileges) { &[] } else { &[&owner] };
+            planner.emit_as(roles, change, format!("{to} lacks it"));
         }
     }
 }
