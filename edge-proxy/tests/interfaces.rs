@@ -310,6 +310,9 @@ fn s24_inherited_sockets_are_bound_to_the_interface() {
     sh("ip address add 10.9.0.1/24 dev ts0");
     assert!(within(4, || is_served(&peer.get("10.9.0.1:81", ""))));
     assert!(within(4, || is_served(&peer.get("10.9.0.1:82", ""))));
+    for address in ["10.9.0.1:443", "10.9.0.1:444"] {
+        assert!(within(10, || peer.get3(NAME, address, authority.root()) == "200"), "{address}");
+    }
     assert_eq!((own("127.0.0.1:81", ""), own("127.0.0.1:82", "")), (String::new(), String::new()));
     drop((proxy, after));
 }
