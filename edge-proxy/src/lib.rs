@@ -82,6 +82,7 @@ mod relay;
 mod resumption;
 mod runtime;
 mod send_queue;
+mod shutdown;
 mod socket;
 mod splice;
 mod sys;
@@ -119,12 +120,13 @@ pub use error::StartError;
 pub use metrics::{Histogram, Metrics, SiteMetrics, SpanMetrics};
 pub use observe::{
     AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, ListenerEvent, NoopObserver, Observer,
-    WorkerFailure,
+    OwnedAccessRecord, WorkerFailure,
 };
 pub use proxy::{ListenerStatus, ProxyHandle, WorkerStatus};
 pub use resumption::{
     SealedKey, SealedSession, Shared, SharedError, SharedEvent, SharedMetrics, SharedStore, StoreError,
     StoreFuture,
 };
+pub use shutdown::ShutdownReport;
 pub use tls::TlsParameters;
 pub use upstream::{Cause, TargetChange, TargetEvent, TargetStatus, UpstreamTlsError, check_upstream_tls};

@@ -6,6 +6,7 @@ use super::downstream::tcp;
 use super::engine_group::EngineGroup;
 use super::observe::{AcceptEvent, Observer};
 use super::runtime::{Runtime, h3_limits};
+use super::shutdown::ShutdownReport;
 use super::traces::{TraceSink, Tracer};
 use super::upstream::{Checks, TRIM_INTERVAL};
 use super::view::View;
@@ -57,8 +58,8 @@ pub(crate) enum Command {
     /// Passes datagrams of unknown clients to the process that replaces this one. `engines` are those of this process.
     Succeed { link: Arc<Link>, engines: Vec<EngineGroup> },
     /// Stops accepting connections, finishes requests in flight, and ends the worker when there are none, or after
-    /// this duration.
-    Drain(Duration),
+    /// the duration `within`. The worker replies with what was not complete then.
+    Drain { within: Duration, reply: std_mpsc::Sender<ShutdownReport> },
 }
 
 /// The future that runs a QUIC engine.
@@ -230,8 +231,10 @@ pub(crate) fn run(
                         }
                     }
                 }
-                Some(Command::Drain(within)) => {
+                Some(Command::Drain { within, reply }) => {
                     drain(&worker, listening, ending, within).await;
+                    // A handle that is dropped does not wait for it.
+                    let _ = reply.send(worker.unfinished());
                     return Ok(());
                 }
                 None => return Ok(()),
@@ -332,6 +335,7 @@ async fn drain(
         accepting.push(running.accepting);
         engines.extend(running.engine);
     }
+    worker.set_drain_deadline(until);
     engines.iter().for_each(|(engine, _)| engine.control.shutdown(within));
     worker.sweep().drain();
     for task in accepting {

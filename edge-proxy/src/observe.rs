@@ -9,7 +9,7 @@ use edge_http::{Method, RequestHead, Version};
 use edge_policy::Reason;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The receiver of events of the proxy. Methods are called synchronously on the workers' threads unless stated
 /// otherwise, and from several threads at once. They must not block: increment a counter, or append to a buffer. The
@@ -136,6 +136,83 @@ pub struct AccessRecord<'a> {
     pub request_id: Option<&'a str>,
     /// The request head, as sent to the upstream if the request was forwarded, else as received.
     pub head: &'a RequestHead,
+}
+
+/// An access record that owns its data, for observers that pass records on to another thread. Created by
+/// [`AccessRecord::to_owned`], which copies the head: an observer that needs few fields copies those instead.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OwnedAccessRecord {
+    /// The wall-clock time at which the record was converted: the end of the request, if the observer converts it in
+    /// [`Observer::access`].
+    pub ended: SystemTime,
+    /// The value of [`AccessRecord::client`].
+    pub client: IpAddr,
+    /// The value of [`AccessRecord::peer`].
+    pub peer: SocketAddr,
+    /// The value of [`AccessRecord::version`].
+    pub version: Version,
+    /// The value of [`AccessRecord::tls`].
+    pub tls: Option<TlsParameters>,
+    /// The value of [`AccessRecord::method`].
+    pub method: Method,
+    /// The value of [`AccessRecord::authority`].
+    pub authority: String,
+    /// The value of [`AccessRecord::target`].
+    pub target: String,
+    /// The value of [`AccessRecord::site`].
+    pub site: Option<String>,
+    /// The value of [`AccessRecord::upstream`].
+    pub upstream: Option<String>,
+    /// The value of [`AccessRecord::status`].
+    pub status: Option<u16>,
+    /// The value of [`AccessRecord::received`].
+    pub received: u64,
+    /// The value of [`AccessRecord::sent`].
+    pub sent: u64,
+    /// The value of [`AccessRecord::duration`].
+    pub duration: Duration,
+    /// The value of [`AccessRecord::reason`].
+    pub reason: Option<Reason>,
+    /// The value of [`AccessRecord::error`].
+    pub error: Option<String>,
+    /// The value of [`AccessRecord::early`].
+    pub early: bool,
+    /// The value of [`AccessRecord::proxy_header`].
+    pub proxy_header: Option<Extensions>,
+    /// The value of [`AccessRecord::request_id`].
+    pub request_id: Option<String>,
+    /// The value of [`AccessRecord::head`].
+    pub head: RequestHead,
+}
+
+impl AccessRecord<'_> {
+    /// Returns a copy that owns its data, with the current time as its end.
+    pub fn to_owned(&self) -> OwnedAccessRecord {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        OwnedAccessRecord {
+            ended: SystemTime::now(),
+            client: self.client,
+            peer: self.peer,
+            version: self.version,
+            tls: self.tls,
+            method: self.method.clone(),
+            authority: self.authority.to_owned(),
+            target: self.target.to_owned(),
+            site: owned(self.site),
+            upstream: owned(self.upstream),
+            status: self.status,
+            received: self.received,
+            sent: self.sent,
+            duration: self.duration,
+            reason: self.reason,
+            error: owned(self.error),
+            early: self.early,
+            proxy_header: self.proxy_header.cloned(),
+            request_id: owned(self.request_id),
+            head: self.head.clone(),
+        }
+    }
 }
 
 /// The event that a listener is served, or is not yet or no longer served.

@@ -9,6 +9,7 @@ use super::listen::{self, InheritedSockets};
 use super::metrics::{self, Metrics, SiteMetrics};
 use super::proxy_state::ProxyState;
 use super::runtime::{ReloadSurvivors, Runtime};
+use super::shutdown::ShutdownReport;
 use super::takeover::TakeoverHandle;
 #[cfg(feature = "opentelemetry")]
 use super::traces::Exporter;
@@ -24,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// The status of one worker.
+/// The state of one worker: it runs, or an error ended it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStatus {
@@ -34,7 +35,7 @@ pub struct WorkerStatus {
     pub error: Option<String>,
 }
 
-/// The status of one listener.
+/// The state of one listener: it is served, or waits for its address or interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerStatus {
     /// The address of the listener. A configured port 0 is replaced by the port that was chosen, once there are
@@ -359,8 +360,8 @@ impl ProxyHandle {
 
     /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has
     /// passed, when the rest are aborted. Then exports pending spans for the rest of that time, but at least half a
-    /// second.
-    pub fn shutdown(mut self, within: Duration) {
+    /// second. Returns what was aborted. Blocks: an asynchronous program calls it in `spawn_blocking`.
+    pub fn shutdown(mut self, within: Duration) -> ShutdownReport {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;
         // Nothing is opened anew any more.
@@ -368,26 +369,32 @@ impl ProxyHandle {
         self.takeover.succeed();
         // Otherwise the kernel would still accept connections that no one serves.
         self.state().held.clear();
+        let (reply, reports) = mpsc::channel();
         for worker in &self.workers {
-            let _ = worker.commands.send(Command::Drain(within));
+            let _ = worker.commands.send(Command::Drain { within, reply: reply.clone() });
         }
+        drop(reply);
         for worker in self.workers.drain(..) {
             // A worker that failed was reported when it did.
             let _ = worker.thread.join();
         }
+        let mut report = ShutdownReport::default();
+        reports.try_iter().for_each(|worker| report += worker);
         #[cfg(feature = "opentelemetry")]
         if let Some(exporter) = &mut self.exporter {
             let left = until.saturating_duration_since(Instant::now());
             exporter.end(left.max(Duration::from_millis(500)));
         }
+        report
     }
 }
 
 impl Drop for ProxyHandle {
     fn drop(&mut self) {
         self.watch = None;
+        let (reply, _) = mpsc::channel();
         for worker in &self.workers {
-            let _ = worker.commands.send(Command::Drain(Duration::ZERO));
+            let _ = worker.commands.send(Command::Drain { within: Duration::ZERO, reply: reply.clone() });
         }
         for worker in self.workers.drain(..) {
             let _ = worker.thread.join();

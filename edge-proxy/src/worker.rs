@@ -4,6 +4,7 @@
 use super::deadline::DeadlineSweeper;
 use super::metrics::counters::Shard;
 use super::observe::{AcceptEvent, AccessRecord, ConnectionRejected, ForwardRecord, Observer, WorkerFailure};
+use super::shutdown::ShutdownReport;
 use super::traces::Tracer;
 use super::view::View;
 use edge_http::Version;
@@ -12,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The state that the connections of a worker share: the configuration in effect, the clock, the observer and the
 /// counters.
@@ -24,6 +26,12 @@ pub(crate) struct Worker {
     observer: Arc<dyn Observer>,
     /// The number of open TCP connections of clients.
     connections: Cell<usize>,
+    /// The number of requests in flight, of every version.
+    requests: Cell<usize>,
+    /// The number of requests that were aborted after `drain_deadline`.
+    aborted: Cell<usize>,
+    /// The end of the drain. `None` before a drain.
+    drain_deadline: Cell<Option<Instant>>,
     /// The index of the worker.
     number: usize,
     /// The tracer of requests.
@@ -33,8 +41,17 @@ pub(crate) struct Worker {
 impl Worker {
     /// Creates the state of the worker with this index, without connections.
     pub(crate) fn new(number: usize, view: Rc<View>, observer: Arc<dyn Observer>, tracer: Tracer) -> Self {
-        let (view, connections) = (RefCell::new(view), Cell::new(0));
-        Self { view, sweep: DeadlineSweeper::new(), observer, connections, number, tracer }
+        Self {
+            view: RefCell::new(view),
+            sweep: DeadlineSweeper::new(),
+            observer,
+            connections: Cell::new(0),
+            requests: Cell::new(0),
+            aborted: Cell::new(0),
+            drain_deadline: Cell::new(None),
+            number,
+            tracer,
+        }
     }
 
     /// Replaces the view that new requests and connections are served by.
@@ -45,6 +62,26 @@ impl Worker {
     /// Returns whether the worker has no TCP connection of a client. QUIC connections are not counted.
     pub(crate) fn is_idle(&self) -> bool {
         self.connections.get() == 0
+    }
+
+    /// Sets the end of the drain, after which requests that do not complete count as aborted.
+    pub(crate) fn set_drain_deadline(&self, deadline: Instant) {
+        self.drain_deadline.set(Some(deadline));
+    }
+
+    /// Returns what a drain that ends now does not complete: the requests in flight, with those that were aborted after
+    /// its deadline, and the open TCP connections.
+    pub(crate) fn unfinished(&self) -> ShutdownReport {
+        ShutdownReport {
+            aborted_requests: self.requests.get() + self.aborted.get(),
+            closed_connections: self.connections.get(),
+        }
+    }
+
+    /// Counts a request as in flight until the returned guard is dropped.
+    pub(crate) fn begin_request(&self) -> RequestGuard<'_> {
+        self.requests.set(self.requests.get() + 1);
+        RequestGuard { worker: self, complete: false }
     }
 
     /// Returns the view of the configuration in effect, which stays the same for the caller after a reload.
@@ -122,6 +159,30 @@ impl Worker {
             counts.tcp_open.add(1);
         });
         Some(ConnectionGuard(self.clone()))
+    }
+}
+
+/// A guard that counts a request as in flight until it is dropped.
+pub(crate) struct RequestGuard<'w> {
+    worker: &'w Worker,
+    complete: bool,
+}
+
+impl RequestGuard<'_> {
+    /// Ends a request that is complete.
+    pub(crate) fn complete(mut self) {
+        self.complete = true;
+    }
+}
+
+impl Drop for RequestGuard<'_> {
+    fn drop(&mut self) {
+        let Worker { requests, aborted, drain_deadline, .. } = self.worker;
+        requests.set(requests.get() - 1);
+        // Before the deadline it was the client that ended it.
+        if !self.complete && drain_deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+            aborted.set(aborted.get() + 1);
+        }
     }
 }
 

@@ -198,9 +198,40 @@ fn end_with_a_queue(end: impl FnOnce(ProxyHandle, Config) -> Option<ProxyHandle>
 #[test]
 fn a_shutdown_answers_the_connections_in_the_queue() {
     end_with_a_queue(|proxy, _| {
-        proxy.shutdown(Duration::from_secs(20));
+        let report = proxy.shutdown(Duration::from_secs(20));
+        assert!(report.is_complete(), "{report}");
         None
     });
+}
+
+#[test]
+fn a_shutdown_returns_what_it_aborted() {
+    const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    // It never answers.
+    let origin = Origin::scripted(|_| None);
+    let edge = Edge::before(origin.address(), 2);
+    // It is closed at once.
+    let mut idle = connect(edge.plain());
+    assert_eq!(ask(&mut idle), "HTTP/1.1 200 OK");
+    let mut over1 = connect(edge.plain());
+    over1.write_all(SLOW).unwrap();
+    let mut over2 = Http2::connect(edge.tls(), edge.root(), "a.test");
+    over2.request("GET", "a.test", "/slow", &[], true);
+    let (address, root) = (edge.tls(), edge.root().to_owned());
+    let over3 = std::thread::spawn(move || {
+        wire3::run(async {
+            let client = Http3::connect(address, &root, "a.test").await;
+            let (mut send, _reader) = client.open(&wire3::request("GET", "a.test", "/slow", &[])).await;
+            send.finish().unwrap();
+            client.quic.closed().await;
+        });
+    });
+    assert!(origin.wait(|text| text.matches("GET /slow").count() == 3), "{}", origin.text());
+    let Edge { proxy, folder, .. } = edge;
+    let report = proxy.shutdown(Duration::from_secs(1));
+    assert_eq!((report.aborted_requests, report.closed_connections), (3, 2), "{report}");
+    over3.join().unwrap();
+    drop((idle, over1, over2, folder));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use crate::Path;
 use edge_http::flood::FloodMeter;
-use edge_http::h1::{self, ChunkedDecoder, HeadLimits, ResponseFraming};
+use edge_http::h1::{self, ChunkedDecoder, HeadLimits, Persistence, ResponseFraming};
 use edge_http::h2::frame::{self as h2_frame, FrameHeader};
 use edge_http::h2::{hpack, response as h2};
 use edge_http::h3::qpack;
 use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::{SectionLimits, frame, response as h3};
+use edge_http::section::StreamState;
 use edge_http::{Method, RequestHead, ResponseHead, Version};
 use std::hint::black_box;
 
@@ -99,7 +100,13 @@ fn h1_response_write(count: u32) {
     let (head, mut out) = (response(), Vec::new());
     for _ in 0..count {
         out.clear();
-        h1::write_response(&mut out, black_box(&head), &Method::Get, ResponseFraming::Length, false);
+        h1::write_response(
+            &mut out,
+            black_box(&head),
+            &Method::Get,
+            ResponseFraming::Length,
+            Persistence::KeepAlive,
+        );
         black_box(&out);
     }
 }
@@ -232,7 +239,7 @@ fn h3_request_read(count: u32) {
         let mut stream = RequestDecoder::new(SectionLimits::default());
         let (used, item) = stream.step(black_box(&wire)).expect("a good frame");
         assert!(used == wire.len() && item == RequestItem::HeadReady);
-        black_box(stream.head(&mut decoder, true).expect("a good head"));
+        black_box(stream.head(&mut decoder, StreamState::Ended).expect("a good head"));
     }
 }
 

@@ -78,7 +78,7 @@ fn fields(count: u32) {
     let mut head = received.clone();
     for _ in 0..count {
         head.clone_from(&received);
-        request_fields(&decision, black_box(&facts), false, &mut head);
+        request_fields(&decision, black_box(&facts), &mut head);
         assert!(black_box(&head).fields.contains(Name::XRealIp));
     }
 }

@@ -5,6 +5,7 @@ use edge_http::h3::control::ControlStreamDecoder;
 use edge_http::h3::qpack::{QpackDecoder, write_field, write_prefix};
 use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::{ProtocolError, SectionLimits, frame};
+use edge_http::section::StreamState;
 use edge_http::{Fields, RequestHead};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,7 +23,8 @@ fn read(stream: &[u8], step: usize) -> Result<Message, ProtocolError> {
             match item {
                 RequestItem::More => assert!(part.is_empty()),
                 RequestItem::HeadReady => {
-                    message.0 = Some(decoder.head(&mut QpackDecoder::new(), done == stream.len())?);
+                    let state = if done == stream.len() { StreamState::Ended } else { StreamState::Open };
+                    message.0 = Some(decoder.head(&mut QpackDecoder::new(), state)?);
                 }
                 RequestItem::Data(len) => {
                     message.1.extend_from_slice(&part[..len]);

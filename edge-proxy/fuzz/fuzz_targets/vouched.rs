@@ -68,6 +68,6 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     assert_vouched(&request_trailers(&decision, &head.fields), &[]);
-    request_fields(&decision, &context, false, &mut head);
+    request_fields(&decision, &context, &mut head);
     assert_vouched(&head.fields, WRITTEN);
 });

@@ -4,6 +4,7 @@
 //! buffer and a list of positions in it. This needs no allocation per field and keeps the spelling of names for
 //! HTTP/1.1. Names that matter to a proxy are recognised once, when a field is added.
 
+use crate::grammar::{is_field_value, is_token, trim};
 use crate::name::{Name, NameSet, bit};
 use crate::name_class::NameClass;
 use std::fmt;
@@ -15,6 +16,24 @@ const RESERVED_BYTES: usize = 256;
 const USUAL_BYTES: usize = 768;
 /// The number of fields that are reserved for a message, with those that a proxy adds.
 const USUAL_FIELDS: usize = 24;
+
+/// The greatest length of a name in bytes.
+const MAX_NAME: usize = u16::MAX as usize;
+/// The greatest length of a section in bytes.
+const MAX_SECTION: usize = u32::MAX as usize;
+
+/// Error of [`Fields::try_push`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidField {
+    /// The name is not a token (RFC 9110 §5.6.2), or is longer than 65 535 bytes.
+    #[error("not a valid field name: expected a token of at most 65535 bytes")]
+    Name,
+    /// The value contains a control character other than tab, such as CR or LF, or begins or ends with whitespace (RFC
+    /// 9110 §5.5), or the section would exceed 4 GiB.
+    #[error("not a valid field value: expected no control characters and no whitespace at either end")]
+    Value,
+}
 
 /// The position of a field in the buffer, and the identity of its name. Parsers limit a name to 2^16-1 bytes and a
 /// section to far less than 2^32.
@@ -141,6 +160,33 @@ impl Fields {
     /// first.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_known(Name::of(name), NameClass::of(name), name, value);
+    }
+
+    /// Appends a field after validating it, for names and values that a program composes itself. The value is stored
+    /// as given, and may be empty.
+    ///
+    /// ```
+    /// use edge_http::{Fields, InvalidField};
+    ///
+    /// let mut fields = Fields::new();
+    /// assert_eq!(fields.try_push(b"X-Node", b"a1"), Ok(()));
+    /// assert_eq!(fields.try_push(b"X-Node", b"a1\r\nEvil: yes"), Err(InvalidField::Value));
+    /// assert_eq!(fields.try_push(b"X Node", b"a1"), Err(InvalidField::Name));
+    /// assert_eq!(fields.len(), 1);
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidField`] if the name or the value is not valid or too long. The section is then unchanged.
+    pub fn try_push(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+        if !is_token(name) || name.len() > MAX_NAME {
+            return Err(InvalidField::Name);
+        }
+        let fits = self.buf.len().saturating_add(name.len() + value.len() + 4) <= MAX_SECTION;
+        if !is_field_value(value) || trim(value).len() != value.len() || !fits {
+            return Err(InvalidField::Value);
+        }
+        self.push(name, value);
+        Ok(())
     }
 
     /// Appends a field of a known name, without validation. `id` and `class` must be those of `name`.

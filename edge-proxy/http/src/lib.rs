@@ -61,7 +61,7 @@ pub mod websocket;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-pub use fields::{Field, Fields};
+pub use fields::{Field, Fields, InvalidField};
 pub use head::{BodyLength, Method, RequestHead, ResponseHead, Version};
 pub use name::{Name, NameSet};
 pub use name_class::NameClass;

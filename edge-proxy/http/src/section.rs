@@ -156,6 +156,15 @@ impl Pseudo {
     }
 }
 
+/// The state of the receiving part of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamState {
+    /// More may follow: content or trailers.
+    Open,
+    /// The peer has ended the stream.
+    Ended,
+}
+
 /// A builder of a request head from the field lines of a section, in their order.
 pub struct RequestHeadBuilder {
     /// The head so far.
@@ -284,12 +293,12 @@ impl RequestHeadBuilder {
         true
     }
 
-    /// Completes the head. `ended` is true if the stream ended with the section.
+    /// Completes the head. `stream` is the state of the stream after the section.
     ///
     /// # Errors
     /// [`SectionError`] if pseudo-header fields are missing or inconsistent, if Host contradicts them, if content is
     /// declared but the stream ended, or for a CONNECT without `:protocol`.
-    pub fn finish(self, ended: bool) -> Result<RequestHead, SectionError> {
+    pub fn finish(self, stream: StreamState) -> Result<RequestHead, SectionError> {
         let Self { mut head, pseudo, named, length, cookie, cookies, .. } = self;
         if let Some(first) = cookie
             && !cookies.is_empty()
@@ -321,6 +330,7 @@ impl RequestHeadBuilder {
         if pseudo.protocol.is_some() && (method != Method::Connect || length.is_some()) {
             return Err(Malformed);
         }
+        let ended = stream == StreamState::Ended;
         head.body = match length {
             Some(length) if ended && length > 0 => return Err(Malformed),
             Some(length) => BodyLength::Exact(length),

@@ -1,8 +1,8 @@
 //! Properties of the HTTP/1 codec.
 
 use edge_http::h1::{
-    ChunkedDecoder, HeadLimits, ResponseFraming, request, response, write_chunk_head, write_last_chunk,
-    write_request, write_response,
+    ChunkedDecoder, HeadLimits, Persistence, ResponseFraming, request, response, write_chunk_head,
+    write_last_chunk, write_request, write_response,
 };
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 use proptest::prelude::*;
@@ -146,7 +146,7 @@ proptest! {
         head.body = if head.is_bodiless(&Method::Get) { BodyLength::None } else { body };
         let framing = ResponseFraming::choose(&head, &Method::Get, Version::Http11);
         let mut wire = Vec::new();
-        write_response(&mut wire, &head, &Method::Get, framing, false);
+        write_response(&mut wire, &head, &Method::Get, framing, Persistence::KeepAlive);
         let mut read = ResponseHead::default();
         let found = response(&wire, &HeadLimits::default(), &Method::Get, &mut read).unwrap().unwrap();
         prop_assert_eq!(found.used, wire.len());

@@ -67,23 +67,31 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
+/// The readers of a client's address besides the policy itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressReader {
+    /// None that decides about the request.
+    None,
+    /// A program that decides about the request: an authentication service or a handler.
+    Program,
+}
+
 /// Decides whether a request over QUIC may be processed before the client's address is validated (RFC 9000 §8). It
-/// must wait if the address is in a range of trusted proxies or of the tailnet, the site limits the rate of clients,
-/// the address is told to a program that decides about the request (`is_told`: an authentication service or a handler),
-/// or the request has an Authorization field. Called for requests that [`verdict`] allows; `source` is the peer
+/// must wait if the address is in a range of trusted proxies or of the tailnet, the site limits the rate of clients, a
+/// program decides about the request by its address, or the request has an Authorization field. Called for requests that [`verdict`] allows; `source` is the peer
 /// address.
 pub fn unvalidated_address(
     config: &Config,
     source: IpAddr,
     site: Option<&Site>,
-    is_told: bool,
+    reader: AddressReader,
     head: &RequestHead,
 ) -> EarlyDataVerdict {
     let source = source.to_canonical();
     let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
     let tailnet = config.tailnet.as_ref().is_some_and(|tailnet| among(&tailnet.ranges));
     let limited = site.is_some_and(|site| site.rate.client.is_some());
-    if among(&config.trust.ranges) || tailnet || limited || is_told {
+    if among(&config.trust.ranges) || tailnet || limited || reader == AddressReader::Program {
         EarlyDataVerdict::Wait(WaitReason::UnvalidatedAddress)
     } else if head.fields.get_named(b"authorization").is_some() {
         EarlyDataVerdict::Wait(WaitReason::Authorization)

@@ -172,7 +172,7 @@ fn the_clients_address_by_a_field_of_the_owners_choice() {
         let facts = facts(Transport::Tls, Some("public"), "a.example.org", peer);
         let decision = decide(&snapshot, &facts, &head);
         let address = decision.client.address.to_string();
-        request_fields(&decision, &facts, false, &mut head);
+        request_fields(&decision, &facts, &mut head);
         let passed: Vec<_> = head
             .fields
             .iter()

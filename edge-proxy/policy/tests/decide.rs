@@ -99,12 +99,12 @@ fn values(head: &RequestHead, name: &str) -> Vec<String> {
     head.fields.iter().filter(same).map(|field| String::from_utf8_lossy(field.value).into_owned()).collect()
 }
 
-fn forwarded(facts: &RequestContext<'_>, head: &RequestHead, still_early: bool) -> RequestHead {
+fn forwarded(facts: &RequestContext<'_>, head: &RequestHead) -> RequestHead {
     let snapshot = snapshot();
     let decision = decide(&snapshot, facts, head);
     assert!(matches!(decision.verdict, Verdict::Forward { .. }), "{:?}", decision.verdict);
     let mut head = head.clone();
-    request_fields(&decision, facts, still_early, &mut head);
+    request_fields(&decision, facts, &mut head);
     head
 }
 
@@ -166,7 +166,7 @@ fn s12_nominated_fields_are_stripped_before_ours_are_set() {
     let mut head = get("git.example.org", "/");
     head.fields.push(b"Connection", b"X-Forwarded-For, X-Real-IP, Forwarded, Remote-User");
     head.fields.push(b"X-Forwarded-For", b"6.6.6.6");
-    let head = forwarded(&tls("git.example.org"), &head, false);
+    let head = forwarded(&tls("git.example.org"), &head);
     assert_eq!(values(&head, "x-forwarded-for"), ["192.0.2.1"]);
     assert_eq!(values(&head, "x-real-ip"), ["192.0.2.1"]);
     assert_eq!(values(&head, "forwarded"), ["for=192.0.2.1;host=git.example.org;proto=https"]);
@@ -190,7 +190,7 @@ fn s13_aliases_are_dropped() {
         head.fields.push(name.as_bytes(), b"6.6.6.6");
     }
     head.fields.push(b"X_Other", b"stays");
-    let head = forwarded(&plain("192.0.2.1"), &head, false);
+    let head = forwarded(&plain("192.0.2.1"), &head);
     for name in aliases {
         assert!(values(&head, name).is_empty(), "{name}");
     }
@@ -205,7 +205,7 @@ fn s14_ambiguous_paths_only_where_the_path_decides() {
     for path in ["/x/%2e%2e/admin", "//admin", "/admin;y", "/%61dmin", "/x/../admin", "/admin%2f"] {
         let ambiguous = Some((400, Reason::AmbiguousPath));
         assert_eq!(refused(&plain("192.0.2.1"), &get("vault.example.org", path)), ambiguous, "{path}");
-        let head = forwarded(&plain("192.0.2.1"), &get("git.example.org", path), false);
+        let head = forwarded(&plain("192.0.2.1"), &get("git.example.org", path));
         assert_eq!(head.target, path);
     }
     assert_eq!(
@@ -242,7 +242,7 @@ fn httpoxy_methods_and_targets() {
     let mut head = get("git.example.org", "/");
     head.fields.push(b"PROXY", b"http://evil.example");
     assert_eq!(refused(&facts, &head), None);
-    assert!(values(&forwarded(&facts, &head, false), "proxy").is_empty());
+    assert!(values(&forwarded(&facts, &head), "proxy").is_empty());
     let mut head = get("git.example.org", "*");
     assert_eq!(refused(&facts, &head), Some((400, Reason::BadTarget)));
     head.method = Method::Options;
@@ -270,7 +270,7 @@ fn only_websocket_passes() {
         let facts = plain("192.0.2.1");
         let decision = decide(&snapshot, &facts, &head);
         let (websocket, refusal) = (decision.upgrade.is_some(), decision.verdict.reason());
-        request_fields(&decision, &facts, false, &mut head);
+        request_fields(&decision, &facts, &mut head);
         (websocket, refusal, head.upgrade.is_some())
     };
     assert_eq!(decided(Version::Http11, Method::Get, "WebSocket"), (true, None, true));
@@ -392,13 +392,15 @@ fn early_data() {
 
     let early = early("git.example.org");
     let head = get("git.example.org", "/");
-    assert_eq!(values(&forwarded(&early, &head, true), "early-data"), ["1"]);
-    assert!(values(&forwarded(&early, &head, false), "early-data").is_empty());
+    assert_eq!(values(&forwarded(&early, &head), "early-data"), ["1"]);
+    let mut complete = early;
+    complete.early = false;
+    assert!(values(&forwarded(&complete, &head), "early-data").is_empty());
     let mut received = head;
     received.fields.push(b"Connection", b"early-data");
     received.fields.push(b"Early-Data", b"1");
-    assert_eq!(values(&forwarded(&early, &received, true), "early-data"), ["1"]);
-    assert_eq!(values(&forwarded(&early, &received, false), "early-data"), ["1"]);
+    assert_eq!(values(&forwarded(&early, &received), "early-data"), ["1"]);
+    assert_eq!(values(&forwarded(&complete, &received), "early-data"), ["1"]);
 }
 
 #[test]
@@ -412,7 +414,7 @@ fn what_a_hop_said_is_kept_and_what_a_stranger_said_is_not() {
     ] {
         head.fields.push(name.as_bytes(), value.as_bytes());
     }
-    let by_hop = forwarded(&plain("100.64.0.1"), &head, false);
+    let by_hop = forwarded(&plain("100.64.0.1"), &head);
     assert_eq!(by_hop.target, "/x?y");
     assert_eq!(values(&by_hop, "x-forwarded-for"), ["2001:db8::7, 100.64.0.1"]);
     assert_eq!(values(&by_hop, "x-forwarded-proto"), ["https"]);
@@ -421,7 +423,7 @@ fn what_a_hop_said_is_kept_and_what_a_stranger_said_is_not() {
     assert_eq!(values(&by_hop, "te"), ["trailers"]);
     let forwarded_field = "for=\"[2001:db8::7]\";host=git.example.org;proto=https, for=100.64.0.1";
     assert_eq!(values(&by_hop, "forwarded"), [forwarded_field]);
-    let by_stranger = forwarded(&plain("192.0.2.1"), &head, false);
+    let by_stranger = forwarded(&plain("192.0.2.1"), &head);
     assert_eq!(values(&by_stranger, "x-forwarded-for"), ["192.0.2.1"]);
     assert_eq!(values(&by_stranger, "x-forwarded-proto"), ["http"]);
     assert!(values(&by_stranger, "x-forwarded-prefix").is_empty());
@@ -562,7 +564,7 @@ proptest! {
         prop_assert!(decision.early != EarlyDataVerdict::Allowed || head.method.is_safe());
 
         let mut sent = head.clone();
-        request_fields(&decision, &facts, facts.early, &mut sent);
+        request_fields(&decision, &facts, &mut sent);
         for name in [Name::XForwardedFor, Name::XRealIp, Name::Forwarded, Name::XForwardedProto, Name::XForwardedPort] {
             prop_assert_eq!(sent.fields.all(name).count(), 1);
         }

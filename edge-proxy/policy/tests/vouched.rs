@@ -175,7 +175,7 @@ proptest! {
         }
         let decision = decide(&snapshot, &facts, &head);
         let kept = request_trailers(&decision, &trailers);
-        request_fields(&decision, &facts, early, &mut head);
+        request_fields(&decision, &facts, &mut head);
         // What a trusted proxy reports of the client is what the proxy itself goes by.
         let restored = decision.client.address.to_string() == FORGED;
         prop_assert!(by_hop || !restored);

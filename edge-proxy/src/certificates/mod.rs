@@ -59,7 +59,7 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// The result of a refresh.
+/// The certificates that a refresh loaded or replaced, and the errors of those that it could not use.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefreshReport {

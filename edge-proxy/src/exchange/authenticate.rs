@@ -125,7 +125,7 @@ impl<'a> Authentication<'_, 'a> {
         head: &RequestHead,
     ) -> Result<AuthIdentity<'a>, Box<Denial>> {
         let mut prepared = head.clone();
-        request_fields(self.context.decision, &self.context.facts(self.early), self.early, &mut prepared);
+        request_fields(self.context.decision, &self.context.facts(self.early), &mut prepared);
         // The method as the service will see it; the path as the client wrote it, and in each of its other readings.
         if self.context.decision.upgrade.is_some() && prepared.method == Method::Connect {
             prepared.method = Method::Get;

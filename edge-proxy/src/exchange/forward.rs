@@ -9,9 +9,10 @@ use super::{Abort, Downstream, request_id};
 use crate::date;
 use crate::upstream::{Cause, ConnectOptions, UpstreamError};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
-use edge_policy::balance::{TriedTargets, hash, sticky};
+use edge_policy::balance::sticky::{self, CookieScheme};
+use edge_policy::balance::{TriedTargets, hash};
 use edge_policy::compression::{self, SkipReason};
-use edge_policy::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, Upstream};
+use edge_policy::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, ResponseOrigin, Upstream};
 use edge_policy::decide::request_fields;
 use edge_policy::handler::{HandlerRef, HandlerResponse};
 use std::cell::Cell;
@@ -64,7 +65,7 @@ impl Forwarding<'_, '_> {
         // get.
         let compresses = self.context.decision.compression().is_some();
         let asked = compresses.then(|| head.clone());
-        request_fields(self.context.decision, &self.context.facts(down.is_early()), down.is_early(), head);
+        request_fields(self.context.decision, &self.context.facts(down.is_early()), head);
         self.identity.set_request_fields(&mut head.fields);
         request_id::write(self.context, &mut head.fields);
         let client = SocketAddr::new(
@@ -138,10 +139,14 @@ impl Forwarding<'_, '_> {
                         self.identity.add_response_fields(&mut response.fields);
                         if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
                             let https = self.context.decision.client.forwarded.https;
-                            let secure = https.unwrap_or_else(|| facts.transport.is_secure());
+                            let scheme = if https.unwrap_or_else(|| facts.transport.is_secure()) {
+                                CookieScheme::Https
+                            } else {
+                                CookieScheme::Any
+                            };
                             let mut bindings = bindings.clone();
                             bindings.bind(&pool.upstream().name, pool.identity(flight.at));
-                            let set = sticky::set(cookie, &bindings, secure);
+                            let set = sticky::set(cookie, &bindings, scheme);
                             response.fields.push(b"Set-Cookie", set.as_bytes());
                         }
                         request_id::write(self.context, &mut response.fields);
@@ -237,7 +242,7 @@ impl Forwarding<'_, '_> {
     /// Returns the site's error page that replaces responses of upstreams with this status. `None` if there is none,
     /// so that the response is forwarded.
     fn intercepting_page(&self, status: u16) -> Option<&ErrorPage> {
-        self.context.decision.site.and_then(|(_, site)| site.error_page(status, true))
+        self.context.decision.site.and_then(|(_, site)| site.error_page(status, ResponseOrigin::Upstream))
     }
 
     /// Returns the head of the error page that replaces this response, with the response's fields named in

@@ -7,7 +7,7 @@ use super::{Abort, Downstream, request_id};
 use crate::date;
 use edge_http::{BodyLength, Method, RequestHead, ResponseHead, error_body};
 use edge_policy::Reason;
-use edge_policy::config::{ErrorPage, Maintenance, Response};
+use edge_policy::config::{ErrorPage, Maintenance, Response, ResponseOrigin};
 use std::future::poll_fn;
 
 /// The value of Retry-After in seconds for a site under maintenance whose configuration has none.
@@ -20,7 +20,9 @@ pub(super) fn error(
     status: u16,
     request: &RequestHead,
 ) -> (ResponseHead, Vec<u8>) {
-    if let Some(page) = context.decision.site.and_then(|(_, site)| site.error_page(status, false)) {
+    if let Some(page) =
+        context.decision.site.and_then(|(_, site)| site.error_page(status, ResponseOrigin::Proxy))
+    {
         return (page_head(page, status), page.body.clone());
     }
     let (media, body) = error_body::of(status, &request.fields);

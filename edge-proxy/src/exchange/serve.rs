@@ -39,6 +39,7 @@ pub(crate) async fn serve<D: Downstream>(
     deadline: &Deadline,
 ) {
     let began = Instant::now();
+    let in_flight = worker.begin_request();
     let view = worker.view();
     let was_early = down.is_early();
     let said = match &view.whois {
@@ -149,6 +150,10 @@ pub(crate) async fn serve<D: Downstream>(
             counts.kernel_tls.add(1);
             counts.kernel_tls_bytes.add(outcome.spliced);
         });
+    }
+    // Over HTTP/3, a shutdown that closes the connection at its deadline looks like a client that is lost.
+    if outcome.reason != Some(Reason::ClientLost) {
+        in_flight.complete();
     }
 }
 

@@ -162,5 +162,10 @@ fn serve(
     let Some(proxy) = Arc::into_inner(proxy) else { return Ok(()) };
     journal::info(format_args!("shutting down; {grace} s for requests in flight"));
     let stop = Duration::from_secs(args.stop_grace.unwrap_or(args.grace).into());
-    Ok(drain::drain(proxy, Duration::from_secs(grace.into()), stop)?)
+    match drain::drain(proxy, Duration::from_secs(grace.into()), stop)? {
+        Some(report) if report.is_complete() => {}
+        Some(report) => journal::warning(format_args!("the time for requests in flight is over: {report}")),
+        None => journal::warning("stopped before the time for requests in flight was over"),
+    }
+    Ok(())
 }

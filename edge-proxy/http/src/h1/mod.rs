@@ -33,5 +33,6 @@ pub use head::{HeadError, HeadLimits, ParsedRequest, ParsedResponse, ResponseBod
 pub use keep_alive::keep_alive_timeout;
 pub use repair::response_line_of;
 pub use write::{
-    ResponseFraming, reason_phrase, write_chunk_head, write_last_chunk, write_request, write_response,
+    Persistence, ResponseFraming, reason_phrase, write_chunk_head, write_last_chunk, write_request,
+    write_response,
 };

@@ -91,16 +91,24 @@ fn length_line(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// The persistence of a connection after a response (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// The connection is closed after the response, which has `Connection: close` unless it is interim.
+    Close,
+    /// The connection is used for further requests.
+    KeepAlive,
+}
+
 /// Appends a response head of HTTP/1.1. `method` is that of the request, and `framing` is from
 /// [`ResponseFraming::choose`]. A TE field is omitted. The framing fields are written from `framing` and `head.body`,
-/// except to 1xx and 204. A 101 has `Connection: Upgrade`. If `close` is true, `Connection: close` is added, except to
-/// 1xx.
+/// except to 1xx and 204. A 101 has `Connection: Upgrade`.
 pub fn write_response(
     out: &mut Vec<u8>,
     head: &ResponseHead,
     method: &Method,
     framing: ResponseFraming,
-    close: bool,
+    persistence: Persistence,
 ) {
     out.reserve(512);
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -122,7 +130,7 @@ pub fn write_response(
     }
     if head.status == 101 {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
-    } else if close && head.status >= 200 {
+    } else if persistence == Persistence::Close && head.status >= 200 {
         out.extend_from_slice(b"Connection: close\r\n");
     }
     out.extend_from_slice(b"\r\n");

@@ -3,7 +3,7 @@
 use super::frame::{self, FrameEvent, FrameReader};
 use super::qpack::QpackDecoder;
 use super::{Code, ProtocolError, SectionLimits};
-use crate::section::{RequestHeadBuilder, SectionError, TrailerBuilder};
+use crate::section::{RequestHeadBuilder, SectionError, StreamState, TrailerBuilder};
 use crate::{BodyLength, Fields, RequestHead, Version};
 
 impl From<SectionError> for ProtocolError {
@@ -199,16 +199,20 @@ impl RequestDecoder {
         Ok(Some(RequestItem::Trailers(trailers.finish())))
     }
 
-    /// Decodes the head. Must be called once, after [`RequestItem::HeadReady`]. `ended` is true if the stream ended
-    /// with the head.
+    /// Decodes the head. Must be called once, after [`RequestItem::HeadReady`]. `stream` is the state of the
+    /// stream after the head.
     ///
     /// # Errors
     /// [`ProtocolError`] if the section cannot be decoded, is malformed or exceeds a limit.
-    pub fn head(&mut self, decoder: &mut QpackDecoder, ended: bool) -> Result<RequestHead, ProtocolError> {
+    pub fn head(
+        &mut self,
+        decoder: &mut QpackDecoder,
+        stream: StreamState,
+    ) -> Result<RequestHead, ProtocolError> {
         let section = std::mem::take(&mut self.section);
         let mut request = RequestHeadBuilder::new(Version::Http3, self.limits);
         decoder.decode_lines(&section, |line| Ok(request.line(line)?))?;
-        let head = request.finish(ended)?;
+        let head = request.finish(stream)?;
         self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };
         self.expected = match head.body {
             BodyLength::Exact(length) => Some(length),

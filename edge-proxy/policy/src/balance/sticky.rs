@@ -90,16 +90,25 @@ fn parse_entry(entry: &[u8]) -> Option<(u32, u64)> {
     u32::from_str_radix(key, 16).ok().zip(u64::from_str_radix(identity, 16).ok())
 }
 
+/// The schemes of the requests that a client sends a cookie with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieScheme {
+    /// Both `http` and `https`.
+    Any,
+    /// `https` only: the cookie has the attribute Secure.
+    Https,
+}
+
 /// Returns the Set-Cookie value that binds a client to these targets, with `Path=/`, HttpOnly and SameSite=Lax,
-/// Max-Age if the cookie has a lifetime, and Secure if `secure` is true.
-pub fn set(cookie: &StickyCookie, bindings: &Bindings, secure: bool) -> String {
+/// Max-Age if the cookie has a lifetime, and Secure as `scheme` says.
+pub fn set(cookie: &StickyCookie, bindings: &Bindings, scheme: CookieScheme) -> String {
     let entries: Vec<String> =
         bindings.entries.iter().map(|(key, identity)| format!("{key:08x}{identity:016x}")).collect();
     let mut value = format!("{}={}; Path=/; HttpOnly; SameSite=Lax", cookie.name, entries.join("."));
     if let Some(lifetime) = cookie.lifetime {
         value.push_str(&format!("; Max-Age={}", lifetime.as_secs()));
     }
-    if secure {
+    if scheme == CookieScheme::Https {
         value.push_str("; Secure");
     }
     value
@@ -125,7 +134,7 @@ mod tests {
 
     /// Returns the pair of a cookie with these bindings.
     fn pair(to: &[(&str, u64)]) -> String {
-        let text = set(&StickyCookie::new("at"), &bound(to), true);
+        let text = set(&StickyCookie::new("at"), &bound(to), CookieScheme::Https);
         text.split(';').next().expect("a pair").to_owned()
     }
 
@@ -139,10 +148,16 @@ mod tests {
         assert_eq!(taken(&["at=+0000000000000ff"]), (None, vec![]));
         assert_eq!(taken(&[&format!("at=x.{}", &id[3..])]), (Some(255), vec![]));
         let cookie = StickyCookie::new("at");
-        let value = |cookie: &StickyCookie, secure| set(cookie, &bound(&[("app", 255)]), secure);
-        assert_eq!(value(&cookie, true), format!("{id}; Path=/; HttpOnly; SameSite=Lax; Secure"));
+        let value = |cookie: &StickyCookie, scheme| set(cookie, &bound(&[("app", 255)]), scheme);
+        assert_eq!(
+            value(&cookie, CookieScheme::Https),
+            format!("{id}; Path=/; HttpOnly; SameSite=Lax; Secure")
+        );
         let lasting = StickyCookie { lifetime: Some(Duration::from_secs(60)), ..cookie };
-        assert_eq!(value(&lasting, false), format!("{id}; Path=/; HttpOnly; SameSite=Lax; Max-Age=60"));
+        assert_eq!(
+            value(&lasting, CookieScheme::Any),
+            format!("{id}; Path=/; HttpOnly; SameSite=Lax; Max-Age=60")
+        );
     }
 
     #[test]

@@ -38,10 +38,11 @@ impl ClientCertificates {
 /// modes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CertificateMode {
-    /// The handshake fails. The default.
+    /// A client without a certificate is rejected in the handshake. The default.
     #[default]
     Required,
-    /// The client is served, except by routes with [`require_certificate`](crate::config::Route::require_certificate).
+    /// A client without a certificate is served, except by routes with
+    /// [`require_certificate`](crate::config::Route::require_certificate).
     Optional,
 }
 

@@ -25,7 +25,7 @@ pub use response::{AllowedOrigin, Hsts, InvalidPermission, PermissionsPolicy, Re
 pub use rewrite::{CookieRules, PrefixRule};
 pub use site::{
     Access, Action, CaseSensitivity, ErrorPage, FieldEdits, Maintenance, PathMatch, PlainHttp, Reject,
-    Response, Route, RouteCompression, Satisfy, Site,
+    Response, ResponseOrigin, Route, RouteCompression, Satisfy, Site,
 };
 pub use tailnet::Tailnet;
 #[cfg(feature = "opentelemetry")]

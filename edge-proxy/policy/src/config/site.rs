@@ -144,13 +144,22 @@ pub struct Access {
     pub deny: Vec<IpNet>,
 }
 
+/// The origin of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseOrigin {
+    /// The proxy generated it.
+    Proxy,
+    /// An upstream sent it.
+    Upstream,
+}
+
 impl Site {
-    /// Returns the error page for this status. `None` if there is none. `of_service` is true for the response of an
-    /// upstream, to which only pages with `intercept` apply.
-    pub fn error_page(&self, status: u16, of_service: bool) -> Option<&ErrorPage> {
-        self.error_pages
-            .iter()
-            .find(|page| page.statuses.contains(&status) && (page.intercept || !of_service))
+    /// Returns the error page that replaces a response with this status. `None` if there is none. To the responses of
+    /// upstreams only pages with [`ErrorPage::intercept`] apply.
+    pub fn error_page(&self, status: u16, origin: ResponseOrigin) -> Option<&ErrorPage> {
+        self.error_pages.iter().find(|page| {
+            page.statuses.contains(&status) && (page.intercept || origin == ResponseOrigin::Proxy)
+        })
     }
 }
 
@@ -348,7 +357,7 @@ pub enum Action {
         /// `{query}` are replaced by those of the request; `{query}` includes its `?`.
         to: String,
     },
-    /// Sends a response of the configuration.
+    /// Sends a constant response that the configuration contains.
     Respond(Response),
     /// Closes the connection without a response; on HTTP/2 and HTTP/3 resets the stream.
     Drop,

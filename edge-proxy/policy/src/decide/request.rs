@@ -6,7 +6,7 @@ use crate::client_address::{self, ClientAddress, Source};
 use crate::config::{
     Access, Action, Auth, Config, ForwardedAs, PlainHttp, Reject, Route, Satisfy, Site, TrustedHeader,
 };
-use crate::early_data::{self, EarlyDataVerdict};
+use crate::early_data::{self, AddressReader, EarlyDataVerdict};
 use crate::{CertificateContext, Reason, Snapshot};
 use edge_http::grammar::is_target;
 use edge_http::host::{HostKind, split_authority};
@@ -65,9 +65,11 @@ pub fn decide<'s>(snapshot: &'s Snapshot, facts: &RequestContext<'_>, head: &Req
         let (site, route) = (decision.site.map(|(_, site)| site), decision.route.map(|(_, route)| route));
         decision.early = early_data::verdict(site, route, head);
         if decision.early == EarlyDataVerdict::Allowed && facts.transport == Transport::Quic {
-            let is_told = matches!(decision.auth, Some(Auth::Forward(_)))
-                || matches!(decision.verdict, Verdict::Handle { .. });
-            decision.early = early_data::unvalidated_address(config, facts.peer.ip(), site, is_told, head);
+            let reader = match (decision.auth, &decision.verdict) {
+                (Some(Auth::Forward(_)), _) | (_, Verdict::Handle { .. }) => AddressReader::Program,
+                _ => AddressReader::None,
+            };
+            decision.early = early_data::unvalidated_address(config, facts.peer.ip(), site, reader, head);
         }
     }
     decision

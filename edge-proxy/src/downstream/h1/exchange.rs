@@ -7,7 +7,9 @@ use crate::deadline::Deadline;
 use crate::downstream::wire::{ACK_TIMEOUT, LINGER_PAUSE, MAX_DRAIN};
 use crate::exchange::{Abort, ClientGone, Downstream};
 use crate::splice::SplicePipe;
-use edge_http::h1::{ChunkedDecoder, ResponseFraming, write_chunk_head, write_last_chunk, write_response};
+use edge_http::h1::{
+    ChunkedDecoder, Persistence, ResponseFraming, write_chunk_head, write_last_chunk, write_response,
+};
 use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -257,7 +259,13 @@ impl Downstream for Http1Exchange {
 
     fn send_interim(&mut self, head: &ResponseHead) {
         if self.version == Version::Http11 {
-            write_response(self.client.output.push(), head, &self.method, ResponseFraming::Length, false);
+            write_response(
+                self.client.output.push(),
+                head,
+                &self.method,
+                ResponseFraming::Length,
+                Persistence::KeepAlive,
+            );
             self.waits &= head.status != 100;
         }
     }
@@ -268,7 +276,8 @@ impl Downstream for Http1Exchange {
         self.keep_alive &= framing != ResponseFraming::Close && !self.waits;
         // An error comes before much of the content: the client should know that its connection ends with it.
         self.keep_alive &= head.status < 400 || !self.leaves_much();
-        write_response(self.client.output.push(), head, &self.method, framing, !self.keep_alive);
+        let persistence = if self.keep_alive { Persistence::KeepAlive } else { Persistence::Close };
+        write_response(self.client.output.push(), head, &self.method, framing, persistence);
         self.sending = if end { ResponseContent::Done } else { ResponseContent::Framed(framing) };
     }
 
@@ -278,7 +287,13 @@ impl Downstream for Http1Exchange {
         if !head.fields.contains(edge_http::Name::Upgrade) {
             head.fields.push(b"Upgrade", protocol.as_bytes());
         }
-        write_response(self.client.output.push(), &head, &self.method, ResponseFraming::Length, false);
+        write_response(
+            self.client.output.push(),
+            &head,
+            &self.method,
+            ResponseFraming::Length,
+            Persistence::KeepAlive,
+        );
         self.keep_alive = false;
         self.sending = ResponseContent::Raw;
         self.receiving = RequestContent::Raw;

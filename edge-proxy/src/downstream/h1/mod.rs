@@ -159,7 +159,7 @@ async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
         &head,
         &edge_http::Method::Get,
         h1::ResponseFraming::Length,
-        true,
+        h1::Persistence::Close,
     );
     client.output.push().extend_from_slice(body.as_bytes());
     let said = async {

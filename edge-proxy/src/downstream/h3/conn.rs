@@ -15,6 +15,7 @@ use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::settings::Settings;
 use edge_http::h3::{Code, ProtocolError, control, response};
 use edge_http::priority::Priority;
+use edge_http::section::StreamState;
 use edge_http::{RequestHead, ResponseHead};
 use quinn_proto as quic;
 use quinn_proto::{Dir, StreamEvent, StreamId, VarInt};
@@ -445,7 +446,8 @@ impl QuicConnection {
         let Some(mut head) = slot.head.take() else { return };
         self.heads -= 1;
         let decoder = &mut head.0;
-        match decoder.head(&mut shared.decoder.borrow_mut(), ended) {
+        let state = if ended { StreamState::Ended } else { StreamState::Open };
+        match decoder.head(&mut shared.decoder.borrow_mut(), state) {
             Ok(head_of) => {
                 slot.taken = true;
                 slot.urgency.client = Priority::of(&head_of).map(|priority| priority.urgency);

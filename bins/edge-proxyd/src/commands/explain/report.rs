@@ -162,7 +162,10 @@ impl Explanation {
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } if ended.is_none() => {
                 let upstream = &snapshot.config().upstreams[upstream];
-                request_fields(&decision, &facts, decision.early == EarlyDataVerdict::Allowed, &mut head);
+                // A request that waits for the handshake is forwarded after it.
+                let mut facts = facts.clone();
+                facts.early = decision.early == EarlyDataVerdict::Allowed;
+                request_fields(&decision, &facts, &mut head);
                 Some(Forwarded {
                     upstream: upstream.name.clone(),
                     targets: upstream.targets.iter().map(ToString::to_string).collect(),

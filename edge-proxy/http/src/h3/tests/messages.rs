@@ -2,6 +2,7 @@ use crate::h3::qpack::{QpackDecoder, write_field, write_prefix};
 use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::response::{write_head, write_trailers};
 use crate::h3::{Code, ProtocolError, SectionLimits, frame, varint};
+use crate::section::StreamState;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 use proptest::prelude::*;
 
@@ -53,7 +54,10 @@ fn read(stream: &[u8], step: usize) -> Result<Request, ProtocolError> {
             part = &part[used..];
             match item {
                 RequestItem::More => {}
-                RequestItem::HeadReady => head = Some(decoder.head(&mut qpack, done == stream.len())?),
+                RequestItem::HeadReady => {
+                    let state = if done == stream.len() { StreamState::Ended } else { StreamState::Open };
+                    head = Some(decoder.head(&mut qpack, state)?);
+                }
                 RequestItem::Data(len) => {
                     content.extend_from_slice(&part[..len]);
                     part = &part[len..];

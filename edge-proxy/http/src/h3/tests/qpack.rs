@@ -5,7 +5,7 @@ use crate::h3::qpack::{
 use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::{Code, ProtocolError, SectionLimits, frame};
 use crate::prefixed::{write_integer, write_string};
-use crate::section::RequestHeadBuilder;
+use crate::section::{RequestHeadBuilder, StreamState};
 use proptest::prelude::*;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -250,13 +250,14 @@ proptest! {
             let name = if how == 1 { name } else { &lower };
             expected = expected.and_then(|()| builder.field(name, value));
         }
-        let expected = expected.and_then(|()| builder.finish(ended)).map_err(ProtocolError::from);
+        let state = if ended { StreamState::Ended } else { StreamState::Open };
+        let expected = expected.and_then(|()| builder.finish(state)).map_err(ProtocolError::from);
         let mut wire = Vec::new();
         frame::write_header(&mut wire, frame::HEADERS, section.len() as u64);
         wire.append(&mut section);
         let mut stream = RequestDecoder::new(SectionLimits::default());
         prop_assert_eq!(stream.step(&wire), Ok((wire.len(), RequestItem::HeadReady)));
-        prop_assert_eq!(stream.head(&mut QpackDecoder::new(), ended), expected);
+        prop_assert_eq!(stream.head(&mut QpackDecoder::new(), state), expected);
     }
 
     /// Several cookies are one field.
@@ -270,7 +271,7 @@ proptest! {
             builder.field(format!("x-{at}").as_bytes(), b"1").unwrap();
             builder.field(b"cookie", cookie.as_bytes()).unwrap();
         }
-        let fields = builder.finish(true).unwrap().fields;
+        let fields = builder.finish(StreamState::Ended).unwrap().fields;
         prop_assert_eq!(fields.len(), cookies.len() + 1);
         let joined = cookies.join("; ");
         prop_assert_eq!(fields.get_named(b"cookie"), Some(joined.as_bytes()));

@@ -6,7 +6,7 @@ use crate::date;
 use edge_http::h2::frame::{self, FrameHeader};
 use edge_http::h2::{Code, hpack, response};
 use edge_http::priority::Priority;
-use edge_http::section::{RequestHeadBuilder, SectionError, TrailerBuilder};
+use edge_http::section::{RequestHeadBuilder, SectionError, StreamState, TrailerBuilder};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 
@@ -123,7 +123,7 @@ impl Http2Connection {
         // §5.3.1 of RFC 7540: a stream cannot depend on itself.
         let head = match bad {
             None if own => Err(SectionError::Malformed),
-            None => section.finish(end),
+            None => section.finish(if end { StreamState::Ended } else { StreamState::Open }),
             Some(bad) => Err(bad),
         };
         match head {
