@@ -25,7 +25,7 @@ impl Decision<'_> {
     }
 }
 
-/// Reason for a decision.
+/// The reason why a connection is accepted or rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecisionReason {
     /// A rule matches. Contains the mismatch of each earlier rule, in order, so that its length is the position of the

@@ -65,7 +65,7 @@ impl Possibility<'_> {
     }
 }
 
-/// Result of [`explain`].
+/// The access rules that may decide about a connection, and the reasons why those before them do not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'r> {
     /// Rules that may decide, in order; never empty. The first one whose facts hold decides. The last one always

@@ -63,7 +63,7 @@ impl Method {
         Self::Trust,
     ];
 
-    /// Returns the keyword in the file.
+    /// Returns the keyword by which `pg_hba.conf` names the method, such as `scram-sha-256`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

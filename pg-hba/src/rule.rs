@@ -39,7 +39,7 @@ pub enum User {
     Pattern(Pattern),
 }
 
-/// Value of the address field.
+/// The client addresses that an access rule applies to: the address field of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// `all`: every IPv4 and IPv6 address.

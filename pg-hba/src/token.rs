@@ -11,7 +11,7 @@ pub struct Span {
     pub end: usize,
 }
 
-/// A token: one value of a field.
+/// A token of a line, between commas or whitespace: one value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     /// The text without quotes. Empty only for `""`.

@@ -11,7 +11,7 @@ use crate::version::Version;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Grantee of a privilege.
+/// The receiver of a privilege: a role, or everyone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grantee {
     /// `PUBLIC`: all roles, including those created later.

@@ -6,7 +6,7 @@ use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A single privilege.
+/// A privilege on an object, such as SELECT on a table or USAGE on a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is named as PostgreSQL names it")]
 pub enum Privilege {

@@ -78,7 +78,7 @@ where
         Self { config, tls, timeouts: Timeouts::default(), known: BTreeMap::new() }
     }
 
-    /// Sets the time limits.
+    /// Sets the time limits of connecting and of statements. Default: [`Timeouts::default`].
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;

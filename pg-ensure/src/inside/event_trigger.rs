@@ -59,7 +59,7 @@ pub struct EventTriggerState {
     pub extension: Option<Name>,
 }
 
-/// An event of a database.
+/// An event in a database that event triggers are called at (`CREATE EVENT TRIGGER … ON`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "manifest",

@@ -58,7 +58,7 @@ pub(crate) trait ManifestReader {
     }
 }
 
-/// Value of a setting.
+/// The value of a configuration parameter as written in a manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,

@@ -28,7 +28,7 @@ pub use scope::ExecutionScope;
 use crate::version::Version;
 use std::collections::BTreeSet;
 
-/// A step of a plan.
+/// One change of a plan, with its reason. Shown, consented to and executed as a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The change to make.
@@ -37,7 +37,7 @@ pub struct Step {
     pub reason: String,
 }
 
-/// Consent to destructive changes.
+/// The objects that the operator has named for destruction. Every other destructive change is blocked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
     /// Objects that the run may destroy.
