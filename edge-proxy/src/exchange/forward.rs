@@ -7,9 +7,10 @@ use super::pump::Pump;
 use super::reply::{answer, error, maintained, page_head};
 use super::{Abort, Downstream, request_id};
 use crate::date;
-use crate::upstream::{Cause, ConnectOptions, UpstreamError};
-use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
-use edge_policy::balance::sticky::{self, CookieScheme};
+use crate::upstream::{Cause, ConnectOptions, Pool, UpstreamError};
+use edge_http::proxy_protocol::Extensions;
+use edge_http::{BodyLength, Method, RequestHead, ResponseHead, Version};
+use edge_policy::balance::sticky::{self, Bindings, CookieScheme};
 use edge_policy::balance::{TriedTargets, hash};
 use edge_policy::compression::{self, SkipReason};
 use edge_policy::config::{Balance, Coding, ErrorPage, HashKey, Maintenance, ResponseOrigin, Upstream};
@@ -48,6 +49,137 @@ pub(super) struct Forwarding<'c, 'a> {
     pub(super) handler: Option<&'a HandlerRef>,
 }
 
+/// One attempt to send a request to a target.
+struct Attempt {
+    /// The targets that were tried, this one included.
+    others: TriedTargets,
+    /// True if the request may be sent to another target: it is idempotent, and attempts are left.
+    repeatable: bool,
+    /// True if the connection may have been one that was used before.
+    reusable: bool,
+    /// True if the method is idempotent.
+    idempotent: bool,
+    /// True if the request asks for an upgrade.
+    upgrade: bool,
+}
+
+/// The step after an attempt that failed.
+enum NextStep {
+    /// The request is sent again, on a new connection to any target.
+    NewConnection,
+    /// The request is sent to another target, since this one failed for this reason.
+    OtherTarget(UpstreamError),
+    /// An error page takes the place of the response with this status.
+    ErrorPage(u16),
+    /// The request fails.
+    Fail,
+}
+
+impl Attempt {
+    /// Decides about the step after a failure. `untouched` is true if no content was forwarded and the client has no
+    /// final head, and `page` if an error page replaces the response. A retry is paid from the budget of `pool`, except
+    /// after a status, which [`ResponseEdits::edit`] pays for.
+    fn next(&self, failure: Failure, untouched: bool, page: bool, pool: &Pool) -> NextStep {
+        let Failure::Upstream(why) = failure else { return NextStep::Fail };
+        match why {
+            // Repeated on a new connection, whatever the method.
+            UpstreamError::Unprocessed if self.reusable && untouched && !self.upgrade => {
+                NextStep::NewConnection
+            }
+            // So is this, but a target that refuses may be overloaded.
+            UpstreamError::Refused
+                if self.reusable && untouched && !self.upgrade && pool.may_repeat_refused() =>
+            {
+                NextStep::NewConnection
+            }
+            // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
+            UpstreamError::Stale if self.reusable && untouched && self.idempotent => NextStep::NewConnection,
+            UpstreamError::Status(status) if page => NextStep::ErrorPage(status),
+            UpstreamError::Status(_) => NextStep::OtherTarget(why),
+            // Another target may do better. Not after a time-out: the client has waited long enough.
+            UpstreamError::Broken(_) | UpstreamError::Malformed(_)
+                if self.repeatable && untouched && pool.may_repeat(self.others) =>
+            {
+                NextStep::OtherTarget(why)
+            }
+            _ => NextStep::Fail,
+        }
+    }
+}
+
+/// The edits of the response heads of one attempt.
+struct ResponseEdits<'e, 'c, 'a> {
+    /// The request that is forwarded.
+    forwarding: &'e Forwarding<'c, 'a>,
+    /// The pool of the upstream.
+    pool: &'e Pool,
+    /// The index of the target in the upstream.
+    target: usize,
+    /// The attempt.
+    attempt: &'e Attempt,
+    /// The head as sent to the upstream.
+    request: &'e RequestHead,
+    /// The head as the client sent it. `None` if the site does not compress.
+    received: Option<&'e RequestHead>,
+    /// The targets that the client is bound to.
+    bindings: &'e Bindings,
+    /// The head of the error page that replaces the response. `None` unless [`Self::edit`] has failed for it.
+    page: Option<ResponseHead>,
+}
+
+impl ResponseEdits<'_, '_, '_> {
+    /// Edits a response head for the client. `untouched` is true if no content of the request was forwarded. Returns
+    /// the content coding that the proxy applies; `None` for interim responses and without compression.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Status`] if the status makes the proxy send the request to another target, whose retry is then
+    /// paid, or an error page replaces the response. [`UpstreamError::Handler`] if the handler panicked.
+    fn edit(
+        &mut self,
+        response: &mut ResponseHead,
+        untouched: bool,
+    ) -> Result<Option<Coding>, UpstreamError> {
+        let Self { forwarding, pool, attempt, .. } = *self;
+        let failure = pool.upstream().retry.statuses.contains(&response.status);
+        if failure && untouched && attempt.repeatable && pool.may_repeat(attempt.others) {
+            return Err(UpstreamError::Status(response.status));
+        }
+        if response.is_interim() {
+            forwarding.context.response_fields(response);
+            return Ok(None);
+        }
+        if let Some(page) = forwarding.intercepting_head(response) {
+            self.page = Some(page);
+            return Err(UpstreamError::Status(response.status));
+        }
+        date::add(&mut response.fields);
+        forwarding.context.response_fields(response);
+        forwarding.identity.add_response_fields(&mut response.fields);
+        self.bind(response);
+        request_id::write(forwarding.context, &mut response.fields);
+        forwarding.handle(response, self.request)?;
+        Ok(forwarding.coding(self.received, response))
+    }
+
+    /// Adds the cookie that binds the client to the target, unless it is bound to it already. No effect if the upstream
+    /// has no such cookie.
+    fn bind(&self, response: &mut ResponseHead) {
+        let upstream = self.pool.upstream();
+        let identity = self.pool.identity(self.target);
+        let Some(cookie) = &upstream.sticky else { return };
+        if self.bindings.target_of(&upstream.name) == Some(identity) {
+            return;
+        }
+        let context = self.forwarding.context;
+        let reported = context.decision.client.forwarded.https;
+        let secure = reported.unwrap_or_else(|| context.facts(false).transport.is_secure());
+        let scheme = if secure { CookieScheme::Https } else { CookieScheme::Any };
+        let mut bindings = self.bindings.clone();
+        bindings.bind(&upstream.name, identity);
+        response.fields.push(b"Set-Cookie", sticky::set(cookie, &bindings, scheme).as_bytes());
+    }
+}
+
 impl Forwarding<'_, '_> {
     /// Forwards the request to a target of the upstream, and the response to the client. Sends the request again at
     /// other targets as the upstream's settings permit, and on a new connection if a reused one was closed or the
@@ -65,33 +197,10 @@ impl Forwarding<'_, '_> {
         // get.
         let compresses = self.context.decision.compression().is_some();
         let asked = compresses.then(|| head.clone());
-        request_fields(self.context.decision, &self.context.facts(down.is_early()), head);
-        self.identity.set_request_fields(&mut head.fields);
-        request_id::write(self.context, &mut head.fields);
-        let client = SocketAddr::new(
-            self.context.decision.client.address,
-            self.context.decision.client.port.unwrap_or(0),
-        );
-        let sticky = pool.upstream().sticky.as_ref();
-        let bindings = sticky.map(|cookie| sticky::take(&cookie.name, &mut head.fields)).unwrap_or_default();
-        let kept = bindings.target_of(&pool.upstream().name);
+        let bindings = self.prepare(head, pool.upstream(), down.is_early());
         let extensions = self.context.proxy_extensions(pool.upstream());
-        let mut options = ConnectOptions {
-            client,
-            local: self.context.connection.local,
-            extensions: &extensions,
-            deadline: self.context.deadline,
-            connect: self.context.timeouts.connect,
-            fresh: false,
-            shared: true,
-            upgrade,
-            sticky: kept,
-            missed: Cell::new(None),
-            host: true,
-            trace: self.context.trace,
-        };
-        let retry = &pool.upstream().retry;
-        let mut attempts = retry.attempts;
+        let mut options = self.connect_options(&extensions, bindings.target_of(&pool.upstream().name));
+        let mut attempts = pool.upstream().retry.attempts;
         let mut tried = TriedTargets::default();
         pool.count_request();
         loop {
@@ -112,114 +221,72 @@ impl Forwarding<'_, '_> {
             // If this target fails, it is not tried again.
             let mut others = tried;
             others.add(flight.at);
-            let repeatable = idempotent && upgrade.is_none() && attempts > 0;
+            let attempt = Attempt {
+                others,
+                repeatable: idempotent && upgrade.is_none() && attempts > 0,
+                reusable: !options.fresh,
+                idempotent,
+                upgrade: upgrade.is_some(),
+            };
             let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
                 .with_decision(self.context.decision)
                 .with_config(self.context.view.runtime.snapshot().config())
                 .hold_empty_request(head.body == BodyLength::Exact(0))
                 .splice_after(self.context.view.runtime.splice_after());
-            let facts = self.context.facts(false);
-            let forwarded = &*head;
-            let mut replaced: Option<ResponseHead> = None;
+            let mut edits = ResponseEdits {
+                forwarding: self,
+                pool,
+                target: flight.at,
+                attempt: &attempt,
+                request: head,
+                received: asked.as_ref(),
+                bindings: &bindings,
+                page: None,
+            };
             let outcome = poll_fn(|cx| {
                 pump.poll(cx, down, &method, self.context.deadline, &mut |response, untouched| {
-                    let failure = retry.statuses.contains(&response.status);
-                    if failure && untouched && repeatable && pool.may_repeat(others) {
-                        return Err(UpstreamError::Status(response.status));
-                    }
-                    if !response.is_interim() {
-                        if let Some(page) = self.intercepting_head(response) {
-                            replaced = Some(page);
-                            return Err(UpstreamError::Status(response.status));
-                        }
-                        date::add(&mut response.fields);
-                    }
-                    self.context.response_fields(response);
-                    if !response.is_interim() {
-                        self.identity.add_response_fields(&mut response.fields);
-                        if let Some(cookie) = sticky.filter(|_| kept != Some(pool.identity(flight.at))) {
-                            let https = self.context.decision.client.forwarded.https;
-                            let scheme = if https.unwrap_or_else(|| facts.transport.is_secure()) {
-                                CookieScheme::Https
-                            } else {
-                                CookieScheme::Any
-                            };
-                            let mut bindings = bindings.clone();
-                            bindings.bind(&pool.upstream().name, pool.identity(flight.at));
-                            let set = sticky::set(cookie, &bindings, scheme);
-                            response.fields.push(b"Set-Cookie", set.as_bytes());
-                        }
-                        request_id::write(self.context, &mut response.fields);
-                        self.handle(response, forwarded)?;
-                    }
-                    Ok(if response.is_interim() { None } else { self.coding(asked.as_ref(), response) })
+                    edits.edit(response, untouched)
                 })
             })
             .await;
+            let page = edits.page;
             // The deadline of this attempt does not apply to the next.
             self.context.deadline.clear();
             let to = (pool.upstream(), flight.at);
             let fault = outcome.err().map(Failure::reason);
             self.context.trace.attempted(to, head, (pump.up.version(), pump.head.status), fault);
-            match outcome {
-                Ok(()) => {
-                    let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
-                    let spliced = pump.spliced;
-                    if retry.statuses.contains(&status) {
-                        flight.failed(Some(Cause::Status(status)));
-                    } else {
-                        flight.succeeded();
-                    }
-                    pump.up.finish();
-                    let upstream = Some(self.upstream);
-                    return Outcome { received, sent, upstream, spliced, ..Outcome::with_status(status) };
+            let Err(failure) = outcome else {
+                let (status, received, sent) = (pump.head.status, pump.received, pump.sent);
+                let spliced = pump.spliced;
+                if pool.upstream().retry.statuses.contains(&status) {
+                    flight.failed(Some(Cause::Status(status)));
+                } else {
+                    flight.succeeded();
                 }
-                // Repeated on a new connection, whatever the method. A target that refuses may be overloaded, so that
-                // costs of the budget.
-                Err(Failure::Upstream(why @ (UpstreamError::Refused | UpstreamError::Unprocessed)))
-                    if !options.fresh
-                        && pump.is_untouched()
-                        && upgrade.is_none()
-                        && (why == UpstreamError::Unprocessed || pool.may_repeat_refused()) =>
-                {
-                    options.fresh = true;
+                pump.up.finish();
+                let upstream = Some(self.upstream);
+                return Outcome { received, sent, upstream, spliced, ..Outcome::with_status(status) };
+            };
+            match attempt.next(failure, pump.is_untouched(), page.is_some(), pool) {
+                NextStep::NewConnection => options.fresh = true,
+                NextStep::OtherTarget(why) => {
+                    flight.ended_by(why);
+                    (tried, attempts) = (others, attempts - 1);
                 }
-                // No response arrived and no content was consumed: an idle connection had been closed meanwhile.
-                Err(Failure::Upstream(UpstreamError::Stale))
-                    if !options.fresh && pump.is_untouched() && idempotent =>
-                {
-                    options.fresh = true;
-                }
-                Err(Failure::Upstream(UpstreamError::Status(status)))
-                    if let Some(mut page) = replaced.take() =>
-                {
-                    let body = self.intercepting_page(status).map_or(&b""[..], |page| &page.body);
+                NextStep::ErrorPage(status) => {
                     flight.succeeded();
                     let received = pump.received;
                     drop(pump);
-                    self.context.response_fields(&mut page);
-                    self.identity.add_response_fields(&mut page.fields);
-                    let answered = answer(self.context, down, &method, page, body).await;
+                    let page = page.unwrap_or_else(|| ResponseHead::new(status));
+                    let answered = self.send_page(status, page, &method, down).await;
                     return Outcome { received, upstream: Some(self.upstream), ..answered };
                 }
-                // The budget is paid already.
-                Err(Failure::Upstream(why @ UpstreamError::Status(_))) => {
-                    flight.ended_by(why);
-                    (tried, attempts) = (others, attempts - 1);
-                }
-                // Another target may do better. Not after a time-out: the client has waited long enough.
-                Err(Failure::Upstream(why @ (UpstreamError::Broken(_) | UpstreamError::Malformed(_))))
-                    if repeatable && pump.is_untouched() && pool.may_repeat(others) =>
-                {
-                    flight.ended_by(why);
-                    (tried, attempts) = (others, attempts - 1);
-                }
-                Err(why) => {
-                    if let Failure::Upstream(why) = why {
-                        flight.ended_by(why);
-                    }
-                    let error = match why {
-                        Failure::Upstream(why) => error_text(pool.upstream(), Some(flight.at), why),
+                NextStep::Fail => {
+                    let error = match failure {
+                        Failure::Upstream(why) => {
+                            flight.ended_by(why);
+                            error_text(pool.upstream(), Some(flight.at), why)
+                        }
                         _ => None,
                     };
                     let counts = (pump.received, pump.sent);
@@ -227,7 +294,7 @@ impl Forwarding<'_, '_> {
                     let answered = pump.answered;
                     // The connection is closed before the client gets the error.
                     drop(pump);
-                    let mut ended = Box::pin(self.failed(why, answered, counts, head, down)).await;
+                    let mut ended = Box::pin(self.failed(failure, answered, counts, head, down)).await;
                     ended.spliced = spliced;
                     ended.error = error;
                     if answered {
@@ -237,6 +304,50 @@ impl Forwarding<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Returns the options of the connections to the upstream. `sticky` is the identity of the target that the client
+    /// is bound to; `None` without one.
+    fn connect_options<'o>(&'o self, extensions: &'o Extensions, sticky: Option<u64>) -> ConnectOptions<'o> {
+        let client = &self.context.decision.client;
+        ConnectOptions {
+            client: SocketAddr::new(client.address, client.port.unwrap_or(0)),
+            local: self.context.connection.local,
+            extensions,
+            deadline: self.context.deadline,
+            connect: self.context.timeouts.connect,
+            fresh: false,
+            shared: true,
+            upgrade: self.context.decision.upgrade,
+            sticky,
+            missed: Cell::new(None),
+            host: true,
+            trace: self.context.trace,
+        }
+    }
+
+    /// Sends the error page that replaces a response with this status. `head` is the page's head.
+    async fn send_page<D: Downstream>(
+        &self,
+        status: u16,
+        mut head: ResponseHead,
+        method: &Method,
+        down: &mut D,
+    ) -> Outcome {
+        let body = self.intercepting_page(status).map_or(&b""[..], |page| &page.body);
+        self.context.response_fields(&mut head);
+        self.identity.add_response_fields(&mut head.fields);
+        answer(self.context, down, method, head, body).await
+    }
+
+    /// Changes the head to the one that is sent to the upstream. `early` is true while the handshake is incomplete.
+    /// Returns the targets that the client is bound to, by the upstream's cookie, which is removed.
+    fn prepare(&self, head: &mut RequestHead, upstream: &Upstream, early: bool) -> Bindings {
+        request_fields(self.context.decision, &self.context.facts(early), head);
+        self.identity.set_request_fields(&mut head.fields);
+        request_id::write(self.context, &mut head.fields);
+        let cookie = upstream.sticky.as_ref();
+        cookie.map(|cookie| sticky::take(&cookie.name, &mut head.fields)).unwrap_or_default()
     }
 
     /// Returns the site's error page that replaces responses of upstreams with this status. `None` if there is none,
