@@ -37,7 +37,7 @@ pub(super) fn open(
     for listener in listeners {
         let failed = |source| StartError::Listen { address: listener.address, source };
         let index = listener.interface.as_deref().and_then(sys::interface_index);
-        let spare = inherited.of(listener.address).map_err(failed)?;
+        let spare = inherited.of(listen::reported_address(listener)).map_err(failed)?;
         let found = match listen::open(listener, workers, inherited) {
             Err(why) if listen::is_waiting(listener, &why) => None,
             found => Some(found.map_err(failed)?),

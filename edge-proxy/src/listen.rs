@@ -1,5 +1,6 @@
 //! Creation of listening sockets: one per worker on a shared port, so that the kernel distributes connections.
 
+use super::sys::interface_index;
 use edge_policy::config::{Listener, ListenerKind};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
@@ -118,8 +119,12 @@ impl InheritedSockets {
         of: impl Fn(&S) -> io::Result<SocketAddr>,
     ) -> Vec<S> {
         // A port of 0 takes any inherited socket of that address.
-        let same =
-            |found: SocketAddr| found == address || (address.port() == 0 && found.ip() == address.ip());
+        let same = |mut found: SocketAddr| {
+            if address.port() == 0 {
+                found.set_port(0);
+            }
+            found == address
+        };
         let (mine, others) =
             std::mem::take(sockets).into_iter().partition(|socket| of(socket).is_ok_and(same));
         *sockets = others;
@@ -141,6 +146,20 @@ impl InheritedSockets {
     }
 }
 
+/// Returns the address of a listener in the form in which its sockets report it: the scope ID of a link-local address is
+/// the index of its interface. The index is 0 while the interface does not exist.
+pub(crate) fn reported_address(listener: &Listener) -> SocketAddr {
+    match (listener.address, &listener.interface) {
+        (SocketAddr::V6(mut address), Some(interface))
+            if address.ip().is_unicast_link_local() && address.scope_id() == 0 =>
+        {
+            address.set_scope_id(interface_index(interface).unwrap_or(0));
+            address.into()
+        }
+        (address, _) => address,
+    }
+}
+
 /// Checks that no other process has bound these addresses. Sockets that share a port (`SO_REUSEPORT`) would hide that:
 /// each process would get a part of the connections. UDP is checked for listeners with HTTP/3. Not checked are port 0,
 /// addresses with inherited sockets, addresses that share a port with one of `own`, and listeners whose interface or
@@ -156,7 +175,8 @@ pub(crate) fn probe(
     let is_own = |listener: &Listener| own.iter().any(|own| share_a_port(*own, listener.address));
     let checked = listeners.iter().filter(|listener| listener.address.port() != 0 && !is_own(listener));
     for listener in checked {
-        let has = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == listener.address);
+        let reported = reported_address(listener);
+        let has = |found: io::Result<SocketAddr>| found.is_ok_and(|found| found == reported);
         let quic = listener.kind == ListenerKind::Tls { http3: true };
         let failed = |why| (listener.address, why);
         // Nobody can listen there yet.
@@ -228,11 +248,13 @@ pub(crate) fn open(
 }
 
 /// Returns whether an error of [`open`] means that the listener's address or interface does not exist yet, rather than
-/// a failure. A missing device counts only if the listener is bound to an interface.
+/// a failure. A missing device counts only if the listener is bound to an interface, by its name or by the scope ID of
+/// its address.
 pub(crate) fn is_waiting(listener: &Listener, why: &io::Error) -> bool {
+    let scoped = matches!(listener.address, SocketAddr::V6(address) if address.scope_id() != 0);
     match why.raw_os_error() {
         Some(libc::EADDRNOTAVAIL) => true,
-        Some(libc::ENODEV | libc::ENXIO) => listener.interface.is_some(),
+        Some(libc::ENODEV | libc::ENXIO) => listener.interface.is_some() || scoped,
         _ => false,
     }
 }
@@ -273,7 +295,8 @@ fn tcp(
     workers: usize,
     inherited: &mut InheritedSockets,
 ) -> io::Result<(SocketAddr, Vec<TcpListener>, bool)> {
-    let found = InheritedSockets::take(&mut inherited.tcp, listener.address, TcpListener::local_addr);
+    let found =
+        InheritedSockets::take(&mut inherited.tcp, reported_address(listener), TcpListener::local_addr);
     // A predecessor may not have noticed yet that the interface was created anew.
     let found: Vec<_> = found.into_iter().filter(|socket| !is_deaf(&SockRef::from(socket))).collect();
     if let Some(first) = found.first() {

@@ -89,12 +89,12 @@ pub(crate) async fn verify(
         Ok(None) => {}
         Err(refusal) => return refusal,
     }
-    verdict(answered).await
+    verdict(answered, QUEUE_TIMEOUT).await
 }
 
-/// Waits for the result of a verification: at most [`QUEUE_TIMEOUT`], after which it is [`PasswordVerdict::Busy`].
-async fn verdict(answered: oneshot::Receiver<bool>) -> PasswordVerdict {
-    match tokio::time::timeout(QUEUE_TIMEOUT, answered).await {
+/// Waits for the result of a verification: at most `limit`, after which it is [`PasswordVerdict::Busy`].
+async fn verdict(answered: oneshot::Receiver<bool>, limit: Duration) -> PasswordVerdict {
+    match tokio::time::timeout(limit, answered).await {
         Ok(Ok(true)) => PasswordVerdict::Right,
         Ok(Ok(false)) => PasswordVerdict::Wrong,
         Ok(Err(_)) | Err(_) => PasswordVerdict::Busy,
@@ -482,6 +482,24 @@ mod tests {
         }
         assert_eq!(wrong(1), 20);
         assert_eq!(wrong(1), 0);
+    }
+
+    #[test]
+    fn the_wait_for_a_verification_ends() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let of = |answered| runtime.block_on(verdict(answered, Duration::from_millis(20)));
+        let (silent, answered) = oneshot::channel();
+        assert_eq!(of(answered), PasswordVerdict::Busy);
+        drop(silent);
+        // Without a thread, there is no answer either.
+        let (dropped, answered) = oneshot::channel();
+        drop(dropped);
+        assert_eq!(of(answered), PasswordVerdict::Busy);
+        for (right, expected) in [(true, PasswordVerdict::Right), (false, PasswordVerdict::Wrong)] {
+            let (answer, answered) = oneshot::channel();
+            answer.send(right).unwrap();
+            assert_eq!(of(answered), expected);
+        }
     }
 
     #[test]

@@ -27,6 +27,31 @@ fn write(chain: &Path, key: &Path, authority: &Authority, names: &[&str]) {
     fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
+/// A folder of many certificates is looked at so seldom that it takes at most a hundredth of a core.
+#[test]
+fn many_certificates_are_looked_at_seldom() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    authority.write(&folder.path().join("0"), &["a.test"]);
+    for number in 1..300 {
+        let copy = folder.path().join(number.to_string());
+        fs::create_dir(&copy).unwrap();
+        for name in ["fullchain.pem", "key.pem"] {
+            fs::copy(folder.path().join("0").join(name), copy.join(name)).unwrap();
+        }
+    }
+    let (certificates, _) = Certificates::load(folder.path()).unwrap();
+    let began = Instant::now();
+    certificates.refresh().unwrap();
+    let (took, looked) = (began.elapsed(), Instant::now());
+    authority.write(&folder.path().join("new"), &["new.test"]);
+    while !certificates.covers("new.test") {
+        certificates.refresh_if_due().unwrap();
+        assert!(looked.elapsed() < Duration::from_secs(60), "{took:?}");
+    }
+    // Its own measure of the time is a little less than that of the caller.
+    assert!(looked.elapsed() > took * 70, "{took:?} of {:?}", looked.elapsed());
+}
+
 #[test]
 fn folders_of_certbot_and_lego() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());

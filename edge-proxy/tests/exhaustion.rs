@@ -87,6 +87,88 @@ fn crowd(address: SocketAddr) -> Vec<TcpStream> {
     (0..120).map(begin).collect()
 }
 
+/// The error of a start or a reload, with its sources.
+fn chain(why: &StartError) -> String {
+    let mut text = why.to_string();
+    let mut source = std::error::Error::source(why);
+    while let Some(why) = source {
+        text.push_str(&format!(": {why}"));
+        source = why.source();
+    }
+    text
+}
+
+/// Starts and reloads a proxy with one more descriptor each time, until both succeed. Reports each failure by a line,
+/// and then `end`.
+fn starter() -> ! {
+    let mut edge = Edge::before(SocketAddr::from(([127, 0, 0, 1], 1)), 1);
+    edge.config.listeners.push(Listener::tls(([127, 0, 0, 1], 0).into()).http3(true));
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let usual = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = |current: Option<u64>| {
+        let limit = rustix::process::Rlimit { current, maximum: usual.maximum };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    };
+    // One of those that are counted is the folder itself.
+    let may_have = |more: usize| limit(Some((open() - 1 + more) as u64));
+    let no_limit = || limit(usual.current);
+    let before = open();
+    let mut proxy = None;
+    for more in 0..200 {
+        let builder = Proxy::builder().config(edge.config.clone()).certificates(edge.certificates.clone());
+        may_have(more);
+        let (began, started) = (Instant::now(), builder.workers(2).start());
+        let took = began.elapsed();
+        no_limit();
+        match started {
+            Ok(started) => {
+                proxy = Some(started);
+                break;
+            }
+            Err(why) => say(&format!("start {} {} {}", took.as_secs() < 5, open() == before, chain(&why))),
+        }
+    }
+    let proxy = proxy.expect("200 descriptors suffice");
+    let mut more_listeners = proxy.config();
+    // A listener without a name of its own would be one that is there already.
+    more_listeners.listeners.push(Listener::tls(([127, 0, 0, 1], 0).into()).http3(true).named("more"));
+    for more in 0..200 {
+        may_have(more);
+        let reloaded = proxy.reload(more_listeners.clone());
+        no_limit();
+        let Err(why) = reloaded else { break };
+        let same = proxy.config() == edge.config;
+        let serves = TcpStream::connect(proxy.addresses()[0]).is_ok();
+        say(&format!("reload {same} {serves} {}", chain(&why)));
+    }
+    say("end");
+    std::process::exit(0)
+}
+
+/// A worker that cannot open what it needs ends the start or the reload with the reason. The proxy never serves in part.
+#[test]
+fn a_worker_that_cannot_serve_ends_the_start_with_a_reason() {
+    if role().is_some() {
+        starter();
+    }
+    let mut child = Process::start("a_worker_that_cannot_serve_ends_the_start_with_a_reason", "starter", &[]);
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line| line != "end") {
+        lines.push(child.hear());
+    }
+    lines.pop();
+    let of_worker = |line: &String| line.contains("worker ") && line.contains("does not serve");
+    assert!(lines.iter().any(of_worker), "{lines:#?}");
+    let (reloads, starts): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("reload"));
+    for (lines, what) in [(starts, "start"), (reloads, "reload")] {
+        // Soon, with nothing left open; or with the old configuration in effect.
+        let well = |line: &&String| line.starts_with(&format!("{what} true true "));
+        assert!(lines.iter().all(well), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.contains("os error 24")), "{lines:#?}");
+        assert!(!lines.is_empty(), "one descriptor does not suffice for a {what}");
+    }
+}
+
 /// Three quarters of 80 are for clients, also for those in the queue of a listener that ends.
 #[test]
 fn a_listener_that_ends_leaves_the_reserved_descriptors() {

@@ -156,3 +156,64 @@ fn a_small_response_overtakes_large_ones_over_http3() {
         }
     });
 }
+
+/// An edge whose clients must accept a part of a response within this time.
+fn impatient(origin: &Origin, time: Duration) -> Edge {
+    let mut edge = Edge::before(origin.address(), 1);
+    edge.config.timeouts.body = time;
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    edge
+}
+
+/// The time for which a less urgent response waits for its turn, on a link of [`RATE`], in `/N`.
+const WAIT: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_response_that_waits_for_its_turn_over_http2_is_not_that_of_a_slow_client() {
+    let origin = sized();
+    let edge = impatient(&origin, WAIT / 4);
+    let mut client = Http2::connect(link::tcp(edge.tls(), RATE), edge.root(), "a.test");
+    client.widen(16 << 20);
+    let urgent = format!("/{}", RATE * WAIT.as_secs());
+    let ask = |client: &mut Http2, path: &str, priority: &'static [u8]| {
+        client.request("GET", "a.test", path, &[(b"priority", priority)], true)
+    };
+    let first = ask(&mut client, &urgent, b"u=0");
+    let second = ask(&mut client, &format!("/{BULK}"), b"u=7");
+    let mut ended = Vec::new();
+    while ended.len() < 2 {
+        let (kind, flags, stream, _) = client.next().expect("a frame");
+        assert_ne!(kind, wire2::RST_STREAM, "stream {stream} was reset after {ended:?}");
+        if kind == wire2::DATA && flags & wire2::END_STREAM != 0 {
+            ended.push(stream);
+        }
+    }
+    assert_eq!(ended, [first, second], "the second waited");
+}
+
+#[test]
+fn a_response_that_waits_for_its_turn_over_http3_is_not_that_of_a_slow_client() {
+    let origin = sized();
+    let edge = impatient(&origin, WAIT / 4);
+    wire3::run(async {
+        let client = Http3::connect(link::udp(edge.tls(), RATE), edge.root(), "a.test").await;
+        let local = tokio::task::LocalSet::new();
+        let ended = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        for (at, size, priority) in [(0, (RATE * WAIT.as_secs()) as usize, b"u=0"), (1, BULK, b"u=7")] {
+            let request = wire3::request("GET", "a.test", &format!("/{size}"), &[(b"priority", priority)]);
+            let (mut send, mut reader) = client.open(&request).await;
+            let _ = send.finish();
+            let ended = ended.clone();
+            local.spawn_local(async move {
+                assert_eq!(reader.head_of_content().await.1, size as u64);
+                let mut had = 0;
+                while had < size {
+                    had += reader.part(65_536).await.expect("content, not a reset").len();
+                }
+                ended.borrow_mut().push(at);
+            });
+        }
+        local.await;
+        assert_eq!(*ended.borrow(), [0, 1], "the second waited");
+    });
+}

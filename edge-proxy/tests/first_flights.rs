@@ -12,7 +12,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::{Origin, tls_client};
 
 #[test]
@@ -281,6 +281,29 @@ fn a_long_chain_arrives_although_the_client_s_probes_are_small() {
             connected.unwrap_or_else(|_| panic!("not in time without {lost:?}")).expect("a connection");
             relay.abort();
         }
+    });
+}
+
+/// A client that hears nothing of the edge's first flight has no reason to send anything for a second: the edge repeats
+/// it sooner.
+#[test]
+fn a_first_flight_that_is_lost_is_repeated_within_a_second() {
+    let edge = Edge::before(Origin::simple().address(), 1);
+    run(async {
+        let mut soonest = Duration::MAX;
+        for [first, second] in first_flights(edge.root(), "a.test", 3).await {
+            let client = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            client.send_to(&first, edge.tls()).await.unwrap();
+            client.send_to(&second, edge.tls()).await.unwrap();
+            let mut buffer = [0; 2000];
+            client.recv(&mut buffer).await.unwrap();
+            // The rest of the flight follows at once.
+            while tokio::time::timeout(Duration::from_millis(100), client.recv(&mut buffer)).await.is_ok() {}
+            let silent = Instant::now();
+            client.recv(&mut buffer).await.unwrap();
+            soonest = soonest.min(silent.elapsed());
+        }
+        assert!(soonest < Duration::from_millis(600), "{soonest:?}");
     });
 }
 

@@ -7,11 +7,12 @@
 mod wire3;
 
 use edge_proxy::config::{
-    Access, Action, Config, Forward, Listener, PathMatch, PlainHttp, Protocol, Response, Route, Site, Target,
-    Trust, Upstream,
+    Access, Action, Check, Config, Forward, Listener, PathMatch, PlainHttp, Protocol, Response, Route, Site,
+    Target, Trust, Upstream,
 };
-use edge_proxy::{Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
+use edge_proxy::{Cause, Certificates, ListenerEvent, Observer, Proxy, ProxyHandle};
 use socket2::SockRef;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -68,6 +69,14 @@ impl Peer {
 
     fn unlink() {
         sh("ip link delete ts0");
+    }
+
+    /// Returns the index of an interface there.
+    fn index(&self, interface: &str) -> u32 {
+        let id = self.0.id().to_string();
+        let shown =
+            Command::new("nsenter").args(["-t", &id, "-n", "ip", "-o", "link", "show", interface]).output();
+        String::from_utf8_lossy(&shown.unwrap().stdout).split(':').next().unwrap().parse().unwrap()
     }
 
     /// What a client there gets, whatever it is.
@@ -369,6 +378,139 @@ fn a_link_local_address_is_served_by_its_zone() {
     assert_eq!(proxy.addresses(), [SocketAddr::from(address)]);
     assert!(within(4, || is_served(&peer.get("fe80::86%pe0:86", ""))));
     assert_eq!(peer.get("fe80::87%pe0:86", ""), "", "another address");
+}
+
+/// Adds a link-local address to each end of a link.
+fn link_local(peer: &Peer) {
+    sh("ip address add fe80::86/64 dev ts0 nodad");
+    sh(&format!("nsenter -t {} -n ip address add fe80::99/64 dev pe0 nodad", peer.0.id()));
+}
+
+#[test]
+fn a_zone_that_is_a_name_survives_its_interface() {
+    const NAME: &str = "a_zone_that_is_a_name_survives_its_interface";
+    if is_client() || !is_inside(NAME) {
+        return;
+    }
+    let peer = Peer::new();
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    authority.write(&folder.path().join("test"), &["a.test"]);
+    let (certificates, _) = Certificates::load(folder.path()).unwrap();
+    let address = "[fe80::86]:443".parse().unwrap();
+    let config = config(vec![
+        on("ts0", Listener::tls(address).http3(true)),
+        on("ts0", Listener::plain("[fe80::86]:80".parse().unwrap())),
+    ]);
+    let proxy = Proxy::builder()
+        .config(config.clone())
+        .certificates(certificates.clone())
+        .workers(2)
+        .start()
+        .unwrap();
+    assert!(proxy.listeners().iter().all(|listener| !listener.serving), "there is no such interface");
+    for round in 0..2 {
+        peer.link();
+        link_local(&peer);
+        assert!(within(4, || serving(&proxy)), "round {round}: {:?}", proxy.listeners());
+        assert!(within(4, || is_served(&peer.get("fe80::86%pe0:80", ""))), "round {round}");
+        let zone = peer.index("pe0");
+        let over3 = || peer.get3(NAME, &format!("[fe80::86%{zone}]:443"), authority.root());
+        assert!(within(10, || over3() == "200"), "round {round}: HTTP/3");
+        // The sockets have the index in their address, and a successor takes them nevertheless.
+        let (tcp, udp) = proxy.sockets().unwrap();
+        let before: Vec<u64> = tcp.iter().map(inode).collect();
+        let successor = Proxy::builder()
+            .config(config.clone())
+            .certificates(certificates.clone())
+            .workers(2)
+            .sockets(tcp, udp)
+            .start()
+            .unwrap();
+        assert!(serving(&successor));
+        let after: Vec<u64> = successor.sockets().unwrap().0.iter().map(inode).collect();
+        assert_eq!(before, after, "round {round}");
+        drop(successor);
+        Peer::unlink();
+        assert!(within(4, || proxy.listeners().iter().all(|listener| !listener.serving)), "round {round}");
+    }
+}
+
+/// The number of the socket itself, of which a descriptor is one of several.
+fn inode(socket: &TcpListener) -> u64 {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino()
+}
+
+/// A service at the other end of the link, which keeps connections open. It refuses a Host that it does not expect.
+fn service() -> ! {
+    let listener = TcpListener::bind("[::]:80").unwrap();
+    for stream in listener.incoming() {
+        std::thread::spawn(move || {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                head.extend_from_slice(&buffer[..n]);
+                if head.ends_with(b"\r\n\r\n") {
+                    let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+                    let host = text.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap();
+                    // That of the client, and that of the health checks.
+                    let status =
+                        if matches!(host, "a.test" | "[fe80::99]") { "200 OK" } else { "400 Bad Request" };
+                    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            }
+        });
+    }
+    unreachable!("it listens until it is killed");
+}
+
+#[test]
+fn a_target_in_a_zone_is_reached_also_when_its_interface_was_made_anew() {
+    const NAME: &str = "a_target_in_a_zone_is_reached_also_when_its_interface_was_made_anew";
+    if std::env::var("IN_NAMESPACE").is_ok_and(|role| role == "service") {
+        service();
+    }
+    if !is_inside(NAME) {
+        return;
+    }
+    let peer = Peer::new();
+    let mut service = Command::new("nsenter")
+        .args(["-t", &peer.0.id().to_string(), "-n"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
+        .env("IN_NAMESPACE", "service")
+        .spawn()
+        .unwrap();
+    let mut config = config(vec![Listener::plain(SocketAddr::from(([127, 0, 0, 1], 90)))]);
+    let target = Target::Tcp { host: "fe80::99%ts0".into(), port: 80 };
+    let mut upstream = Upstream::new("node", target);
+    let mut check = Check::new("/");
+    check.interval = Duration::from_millis(200);
+    upstream.health.check = Some(check);
+    config.upstreams = vec![upstream];
+    config.sites[0].routes =
+        vec![Route::new(PathMatch::Prefix("/".into()), Action::Forward { upstream: "node".into() })];
+    let proxy = Proxy::builder().config(config).workers(1).start().unwrap();
+    let said = || own("127.0.0.1:90", "");
+    let cause = || proxy.targets()[0].last_failure.map(|(cause, _)| cause);
+    let refused = said();
+    assert!(refused.starts_with("HTTP/1.1 50"), "{refused}");
+    assert_eq!(cause(), Some(Cause::NoInterface));
+    assert_eq!(proxy.targets()[0].failures, 0, "it is not the target's");
+    for round in 0..3 {
+        peer.link();
+        link_local(&peer);
+        // A kept connection over the interface that is gone would be silent until the time limit of responses.
+        assert!(within(8, || said().starts_with("HTTP/1.1 200")), "round {round}: {}", said());
+        assert!(said().starts_with("HTTP/1.1 200"), "round {round}: on a kept connection");
+        Peer::unlink();
+    }
+    service.kill().unwrap();
+    service.wait().unwrap();
 }
 
 #[test]

@@ -340,11 +340,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Parses an address with or without a port. Without one, the port is 0. An IPv6 address may be in brackets.
+/// Parses an address with or without a port. Without one, the port is 0. An IPv6 address may be in brackets, and have a
+/// zone, which is removed: no decision depends on it.
 ///
 /// # Errors
 /// The text is not an IP address with an optional port.
 fn address(text: &str) -> Result<SocketAddr, String> {
+    let without_zone = text.split_once('%').map(|(before, zone)| {
+        let after = zone.find(']').map_or("", |end| &zone[end..]);
+        format!("{before}{after}")
+    });
+    let text = without_zone.as_deref().unwrap_or(text);
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     text.parse::<SocketAddr>().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0))).map_err(
         |_| {

@@ -338,3 +338,39 @@ fn a_site_keeps_its_certificate_after_a_reload_that_failed() {
     served.wait_for("reloaded");
     assert_eq!(status(), "200", "its own certificate again");
 }
+
+/// The soft limit of descriptors is raised to the hard one. A hard limit that is too low is reported.
+#[test]
+fn the_limit_of_descriptors_is_raised_and_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let config = folder.path().join("edge.toml");
+    std::fs::write(
+        &config,
+        format!("[[listen]]\naddress = \"127.0.0.1:{port}\"\n[[site]]\nname = \"a\"\nhosts = [\"a.test\"]\ndrop = true\n"),
+    )
+    .expect("a file");
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -Sn 300 && ulimit -Hn 500 && exec \"$0\" \"$@\"", PROGRAM])
+        .args(["run", "--workers", "1", "--config"])
+        .arg(&config)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+    let mut warned = false;
+    for line in said.by_ref() {
+        warned |= line.contains("and the limit is 500");
+        if line.contains(&format!("listening on 127.0.0.1:{port}")) {
+            break;
+        }
+    }
+    // The launcher is a child of the process, which is the shell's.
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    let figures: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(figures, ["500", "500"]);
+    assert!(warned || said.any(|line| line.contains("and the limit is 500")));
+}

@@ -308,8 +308,9 @@ impl ActiveTrace<'_> {
         let scheme = if upstream.tls.is_some() { "https" } else { "http" };
         if let Some(target) = upstream.targets.get(target) {
             match target {
-                Target::Tcp { host, port } => {
-                    attributes.push(("server.address", Value::Text(host.clone())));
+                Target::Tcp { port, .. } => {
+                    let host = target.host().unwrap_or_default();
+                    attributes.push(("server.address", Value::Text(host.to_owned())));
                     attributes.push(("server.port", Value::Number((*port).into())));
                 }
                 Target::Unix(path) => {

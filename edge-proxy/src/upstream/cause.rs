@@ -34,6 +34,9 @@ pub enum Cause {
     MalformedContent,
     /// The host name of the target has no address.
     NoAddress,
+    /// The interface that the zone of the target's address names does not exist in this system. Not counted as a
+    /// failure of the target.
+    NoInterface,
     /// This system has no route to the target. Not counted as a failure of the target.
     NoRoute,
     /// The Unix socket of the target does not exist.
@@ -78,7 +81,7 @@ pub enum Cause {
 impl Cause {
     /// Returns whether the cause lies in this system, so that it says nothing about the target.
     pub const fn is_local(self) -> bool {
-        matches!(self, Self::Forbidden | Self::NoRoute | Self::Resources)
+        matches!(self, Self::Forbidden | Self::NoInterface | Self::NoRoute | Self::Resources)
     }
 
     /// Returns the cause of an error while a TCP connection is established. `at_once` is true if the system call
@@ -89,6 +92,10 @@ impl Cause {
         // disabled.
         let routes =
             [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EINVAL, libc::ENETDOWN, libc::EAFNOSUPPORT];
+        // The index of an interface that does not exist.
+        if at_once && why.raw_os_error() == Some(libc::ENODEV) {
+            return Self::NoInterface;
+        }
         if at_once && why.raw_os_error().is_some_and(|code| routes.contains(&code)) {
             return Self::NoRoute;
         }
@@ -171,6 +178,7 @@ impl fmt::Display for Cause {
             }
             Self::MalformedContent => "malformed answer: the framing of its content",
             Self::NoAddress => "the name has no address",
+            Self::NoInterface => "this system has no such interface: `ip link` lists them",
             Self::NoRoute => "this system has no route there",
             Self::NoSocket => "no such socket",
             Self::NotTls => "it does not speak TLS: write http:// if that is meant",

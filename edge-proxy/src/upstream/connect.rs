@@ -45,8 +45,7 @@ pub(crate) async fn dial(
     let mut socket = match target {
         Target::Unix(path) => Socket::Unix(UnixStream::connect(path).await.map_err(failed)?),
         Target::Tcp { host, port } => {
-            let addresses = addresses(host).await.filter(|found| !found.is_empty());
-            let addresses = addresses.ok_or(UpstreamError::Connect(Cause::NoAddress))?;
+            let addresses = addresses(target).await.map_err(UpstreamError::Connect)?;
             let stream = race::connect(host, *port, addresses).await.map_err(UpstreamError::Connect)?;
             // Heads and small content are written at once; waiting to merge them only costs time.
             let _ = stream.set_nodelay(true);
@@ -72,4 +71,29 @@ pub(crate) async fn dial(
     let mut stream = TlsStream::new(session, socket);
     poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(failed)?;
     Ok(UpstreamTransport::Tls(Box::new(stream)))
+}
+
+/// Returns the server name that the certificate of a target must have: `name`, or else the target's host without its
+/// zone, or `localhost` for a Unix socket. `None` if the name is not valid.
+pub(super) fn server_name(name: Option<&str>, target: &Target) -> Option<ServerName<'static>> {
+    let name = name.or_else(|| target.host()).unwrap_or("localhost");
+    ServerName::try_from(name.to_owned()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_zone_is_a_part_of_the_server_name() {
+        let target = Target::Tcp { host: "fe80::1%eth0".into(), port: 443 };
+        // An address is verified, but not sent as a server name.
+        let address = ServerName::IpAddress(std::net::IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]).into());
+        assert_eq!(server_name(None, &target), Some(address));
+        let named = ServerName::try_from("node.test").unwrap();
+        assert_eq!(server_name(Some("node.test"), &target), Some(named));
+        let local = ServerName::try_from("localhost").unwrap();
+        assert_eq!(server_name(None, &Target::Unix("/run/app.sock".into())), Some(local));
+        assert_eq!(server_name(Some("not valid"), &target), None);
+    }
 }

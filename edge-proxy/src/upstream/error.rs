@@ -37,7 +37,9 @@ impl UpstreamError {
         match self {
             Self::Broken(_) | Self::Stale | Self::Refused | Self::Unprocessed => Reason::UpstreamBrokeOff,
             Self::Connect(Cause::Resources) => Reason::EdgeOutOfResources,
-            Self::Connect(Cause::Forbidden | Cause::NoRoute) => Reason::EdgeCannotConnect,
+            Self::Connect(Cause::Forbidden | Cause::NoInterface | Cause::NoRoute) => {
+                Reason::EdgeCannotConnect
+            }
             Self::Connect(_) => Reason::UpstreamUnreachable,
             Self::Handler => Reason::HandlerFailed,
             Self::Malformed(_) => Reason::UpstreamMalformed,
@@ -64,5 +66,28 @@ impl UpstreamError {
             Self::Refused | Self::Unprocessed => Some(Cause::Http2),
             Self::Handler | Self::NoTarget => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_system_lacks_has_reasons_of_its_own() {
+        let exhausted = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+        for code in exhausted {
+            let cause = Cause::of_tcp(&std::io::Error::from_raw_os_error(code), true);
+            let why = UpstreamError::Connect(cause);
+            assert!(why.is_local() && why.reason() == Reason::EdgeOutOfResources, "{code}");
+        }
+        for code in [libc::ENETUNREACH, libc::EPERM, libc::ENODEV] {
+            let cause = Cause::of_tcp(&std::io::Error::from_raw_os_error(code), true);
+            let why = UpstreamError::Connect(cause);
+            assert!(why.is_local() && why.reason() == Reason::EdgeCannotConnect, "{code}");
+        }
+        let refused = Cause::of_tcp(&std::io::Error::from_raw_os_error(libc::ECONNREFUSED), true);
+        let why = UpstreamError::Connect(refused);
+        assert!(!why.is_local() && why.reason() == Reason::UpstreamUnreachable);
     }
 }

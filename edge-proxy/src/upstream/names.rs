@@ -4,9 +4,12 @@
 //! addresses are used during a new lookup. Names that failed last or never resolved may not occupy all threads, so they
 //! delay no other name.
 
+use super::Cause;
+use crate::sys::interface_index;
+use edge_policy::config::Target;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -29,21 +32,36 @@ const MAX_THREADS: usize = 32;
 const MAX_DOUBTFUL: usize = 24;
 
 /// The resolver of this process, which uses that of the system.
-static NAMES: LazyLock<Arc<NameResolver>> = LazyLock::new(|| {
-    NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
-});
+static NAMES: LazyLock<Arc<NameResolver>> =
+    LazyLock::new(|| NameResolver::new(|host| Ok((host, 0).to_socket_addrs()?.collect())));
 
-/// Returns the addresses of a host, from the cache or the system's resolver, in the resolver's order. An IP address is
-/// returned as it is. `None` if there are no addresses, since the lookup failed or found none.
-pub(super) async fn addresses(host: &str) -> Option<Vec<IpAddr>> {
+/// Returns the addresses of the host of a TCP target, from the cache or the system's resolver, in the resolver's order,
+/// with port 0. Link-local addresses have the scope ID that the resolver gave them. An IP address is returned as it is;
+/// its zone is resolved now.
+///
+/// # Errors
+/// [`Cause::NoInterface`] if the zone's interface does not exist, [`Cause::NoAddress`] if the lookup failed or found no
+/// address.
+pub(super) async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, Cause> {
+    let host = target.host().unwrap_or_default();
+    if let (Ok(address), Some(zone)) = (host.parse(), target.zone()) {
+        let index = zone_index(zone).ok_or(Cause::NoInterface)?;
+        return Ok(vec![SocketAddrV6::new(address, 0, 0, index).into()]);
+    }
     match host.parse() {
-        Ok(address) => Some(vec![address]),
-        Err(_) => NAMES.addresses(host).await,
+        Ok(address) => Ok(vec![SocketAddr::new(address, 0)]),
+        Err(_) => NAMES.addresses(host).await.filter(|found| !found.is_empty()).ok_or(Cause::NoAddress),
     }
 }
 
+/// Returns the index of the interface that a zone denotes by its name or its index. `None` if no interface has this
+/// name; whether one has the index is not checked.
+pub(super) fn zone_index(zone: &str) -> Option<u32> {
+    zone.parse().ok().or_else(|| interface_index(zone))
+}
+
 /// A function that returns the addresses of a name, and may block.
-type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+type LookUp = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// A resolver with a cache. The process has one.
 struct NameResolver {
@@ -72,7 +90,7 @@ struct ResolverState {
 #[derive(Default)]
 struct CachedName {
     /// The addresses of the last successful lookup. Empty before one.
-    addresses: Vec<IpAddr>,
+    addresses: Vec<SocketAddr>,
     /// The time of the last successful lookup. `None` before one.
     answered: Option<Instant>,
     /// The time of the last failed lookup. `None` if none has failed since the last success.
@@ -121,7 +139,7 @@ impl CachedName {
 
 impl NameResolver {
     /// Creates a resolver with an empty cache. `look_up` resolves a name, and may block.
-    fn new(look_up: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Arc<Self> {
+    fn new(look_up: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { look_up: Box::new(look_up), state: Mutex::default() })
     }
 
@@ -132,7 +150,7 @@ impl NameResolver {
 
     /// Returns the addresses of a host, from the cache or a lookup. Waits for a lookup if the cache has none, and for
     /// a short time if they are old. `None` if there are no addresses, since the lookup failed or found none.
-    async fn addresses(self: &Arc<Self>, host: &str) -> Option<Vec<IpAddr>> {
+    async fn addresses(self: &Arc<Self>, host: &str) -> Option<Vec<SocketAddr>> {
         loop {
             let now = Instant::now();
             let (step, ended) = self.ask(host, now);
@@ -238,7 +256,7 @@ impl ResolverState {
 
     /// Stores the result of a lookup, and notifies the exchanges that wait for it. After a failure, or without
     /// addresses, the addresses of the last success remain.
-    fn end(&mut self, host: &str, found: io::Result<Vec<IpAddr>>, now: Instant) {
+    fn end(&mut self, host: &str, found: io::Result<Vec<SocketAddr>>, now: Instant) {
         let Some(name) = self.known.get_mut(host) else { return };
         name.begun = None;
         match found {
@@ -260,9 +278,10 @@ impl ResolverState {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
     fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -280,6 +299,21 @@ mod tests {
         let mut state = names.state();
         let name = state.known.get_mut(host).unwrap();
         name.answered = Instant::now().checked_sub(age);
+    }
+
+    #[test]
+    fn zones_are_names_or_indices_of_interfaces() {
+        let of = |host: &str| {
+            let target = Target::Tcp { host: host.into(), port: 80 };
+            within(Duration::from_secs(5), addresses(&target)).unwrap()
+        };
+        let scoped = |index| SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, index).into();
+        let lo = interface_index("lo").unwrap();
+        assert_eq!(of("fe80::1%lo"), Ok(vec![scoped(lo)]));
+        assert_eq!(of("fe80::1%7"), Ok(vec![scoped(7)]));
+        assert_eq!(of("fe80::1%no-such"), Err(Cause::NoInterface));
+        assert_eq!(of("::1"), Ok(vec!["[::1]:0".parse().unwrap()]));
+        assert_eq!(of("127.0.0.1"), Ok(vec![LOCAL]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The connection pool of one worker for one upstream. The connection that became idle last is reused first.
 
-use super::connect::{OutgoingProxyHeader, dial};
+use super::connect::{OutgoingProxyHeader, dial, server_name};
 use super::h2_connection::MultiplexedConnection;
 use super::target::{InFlightGuard, SharedTarget};
 use super::target_pool::{CheckIn, DialGuard, TargetPool};
@@ -15,8 +15,7 @@ use edge_http::host::split_authority;
 use edge_http::proxy_protocol::Extensions;
 use edge_policy::balance::health::Event;
 use edge_policy::balance::{Budget, Candidate, TriedTargets, choose, sticky_target};
-use edge_policy::config::{HOST_OF_REQUEST, Limits, Protocol, Target, Upstream};
-use rustls::pki_types::ServerName;
+use edge_policy::config::{HOST_OF_REQUEST, Limits, Protocol, Upstream};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -281,6 +280,7 @@ impl Pool {
         options: &ConnectOptions<'_>,
     ) -> Result<UpstreamExchange, UpstreamError> {
         let target = &self.targets[at];
+        target.check_zone();
         let host = self.host(&head.authority, options);
         let proxy_header = self.outgoing_proxy_header(options);
         let shared = proxy_header.is_none() && options.shared;
@@ -404,13 +404,8 @@ impl Pool {
             None => None,
             Some(tls) => {
                 let written = self.upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-                let name = match (name.or(written), target) {
-                    (Some(name), _) => name,
-                    (None, Target::Tcp { host, .. }) => host,
-                    (None, Target::Unix(_)) => "localhost",
-                };
-                let name = ServerName::try_from(name.to_owned())
-                    .map_err(|_| UpstreamError::Connect(Cause::TlsName))?;
+                let name = server_name(name.or(written), target);
+                let name = name.ok_or(UpstreamError::Connect(Cause::TlsName))?;
                 let config = if options.upgrade.is_some() { &tls.switches } else { &tls.requests };
                 Some((config, name))
             }

@@ -5,7 +5,7 @@ use super::Cause;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -16,16 +16,21 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 thread_local! {
     /// The address of the last successful connection by host and port. It is tried first.
-    static WORKED: RefCell<HashMap<(String, u16), IpAddr>> = RefCell::new(HashMap::new());
+    static WORKED: RefCell<HashMap<(String, u16), SocketAddr>> = RefCell::new(HashMap::new());
 }
 
-/// Connects to the first of the host's addresses that accepts the connection, and stores that address for this thread.
-/// The stored address of the host and port is tried first. A single address is connected to directly and not stored.
+/// Connects to this port of the first of the host's addresses that accepts the connection, and stores that address for
+/// this thread. The ports of `addresses` are ignored. The stored address of the host and port is tried first. A single
+/// address is connected to directly and not stored.
 ///
 /// # Errors
 /// The cause of the failure: for several addresses as [`first`], for a single one as [`attempt`].
-pub(super) async fn connect(host: &str, port: u16, addresses: Vec<IpAddr>) -> Result<TcpStream, Cause> {
-    let attempt = |address: IpAddr| attempt(SocketAddr::new(address, port));
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    mut addresses: Vec<SocketAddr>,
+) -> Result<TcpStream, Cause> {
+    addresses.iter_mut().for_each(|address| address.set_port(port));
     if let [only] = addresses[..] {
         return attempt(only).await;
     }
@@ -56,10 +61,11 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, Cause> {
 
 /// Returns the addresses in the order of the attempts, without duplicates: `worked` if it is among them, then the
 /// families in turn, beginning with that of the first address (RFC 8305 §4).
-fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
-    let mut ordered: Vec<IpAddr> = worked.filter(|worked| addresses.contains(worked)).into_iter().collect();
-    let first = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (one, other): (Vec<IpAddr>, Vec<IpAddr>) =
+fn order(addresses: Vec<SocketAddr>, worked: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let mut ordered: Vec<SocketAddr> =
+        worked.filter(|worked| addresses.contains(worked)).into_iter().collect();
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (one, other): (Vec<SocketAddr>, Vec<SocketAddr>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first);
     let (mut one, mut other) = (one.into_iter(), other.into_iter());
     loop {
@@ -82,11 +88,11 @@ fn order(addresses: Vec<IpAddr>, worked: Option<IpAddr>) -> Vec<IpAddr> {
 /// All attempts failed: the cause of the last failure, or of the last that was not [local](Cause::is_local), if there
 /// was one. [`Cause::NoAddress`] without addresses.
 async fn first<T, F: Future<Output = Result<T, Cause>>>(
-    addresses: Vec<IpAddr>,
-    attempt: impl Fn(IpAddr) -> F,
-) -> Result<(IpAddr, T), Cause> {
+    addresses: Vec<SocketAddr>,
+    attempt: impl Fn(SocketAddr) -> F,
+) -> Result<(SocketAddr, T), Cause> {
     let mut left = addresses.into_iter();
-    let mut under_way: Vec<(IpAddr, Pin<Box<F>>)> = Vec::new();
+    let mut under_way: Vec<(SocketAddr, Pin<Box<F>>)> = Vec::new();
     let mut failed: Option<Cause> = None;
     loop {
         if let Some(address) = left.next() {
@@ -129,8 +135,8 @@ mod tests {
     use std::collections::HashSet;
     use std::time::Instant;
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 80)
     }
 
     #[test]
@@ -149,10 +155,10 @@ mod tests {
 
     #[test]
     fn a_dead_address_costs_a_quarter_of_a_second_and_a_refusal_nothing() {
-        let attempt = |address: IpAddr| async move {
+        let attempt = |address: SocketAddr| async move {
             match address.is_ipv6() {
-                true if address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) => Err(Cause::Refused),
-                true if address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 2]) => Err(Cause::NoRoute),
+                true if address == self::address("::1") => Err(Cause::Refused),
+                true if address == self::address("::2") => Err(Cause::NoRoute),
                 true => std::future::pending().await,
                 false => Ok(()),
             }
@@ -177,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_address_is_tried_once(addresses: Vec<IpAddr>, worked: Option<IpAddr>, known in 0_usize..8) {
+        fn every_address_is_tried_once(addresses: Vec<SocketAddr>, worked: Option<SocketAddr>, known in 0_usize..8) {
             let worked = addresses.get(known).copied().or(worked);
             let ordered = order(addresses.clone(), worked);
             let (before, after): (HashSet<_>, HashSet<_>) = (addresses.into_iter().collect(), ordered.iter().copied().collect());

@@ -2,6 +2,7 @@
 //! the one that became idle last is reused first.
 
 use super::h2_connection::MultiplexedConnection;
+use super::names::zone_index;
 use super::target::SharedTarget;
 use super::wire::UpstreamTransport;
 use super::{Cause, UpstreamError};
@@ -85,6 +86,9 @@ pub(super) struct TargetPool {
     limit: usize,
     /// The time after which an idle connection is closed.
     keep: Duration,
+    /// The index of the interface that the zone of the target's address denoted last. `None` without a zone, and while
+    /// the interface does not exist.
+    zone: Cell<Option<u32>>,
 }
 
 impl TargetPool {
@@ -101,7 +105,20 @@ impl TargetPool {
             dial_failed: Cell::new(None),
             limit,
             keep,
+            zone: Cell::new(None),
         })
+    }
+
+    /// Discards all connections if the zone of the target's address denotes another interface than at the last call, or
+    /// none: a socket stays bound to the interface that it was connected over, and nothing is received over one that
+    /// was created anew. No effect without a zone.
+    pub(super) fn check_zone(&self) {
+        let Some(zone) = self.shared.target.zone() else { return };
+        let index = zone_index(zone);
+        if self.zone.replace(index) != index {
+            self.idle.borrow_mut().clear();
+            self.multiplexed.borrow_mut().clear();
+        }
     }
 
     /// Discards the HTTP/2 connections that are retired or were idle for too long, and returns the first one with this
@@ -172,14 +189,19 @@ impl TargetPool {
 /// The establishment of a shared HTTP/2 connection to a target. Dropping the guard notifies the exchanges that wait
 /// for the connection: they use it after [`DialGuard::succeeded`], get the error of [`DialGuard::failed`], and
 /// otherwise one of them establishes another.
-pub(super) struct DialGuard(Rc<TargetPool>);
+pub(super) struct DialGuard {
+    /// The pool of the target.
+    pool: Rc<TargetPool>,
+    /// The index of the zone's interface at the beginning, as in [`TargetPool::zone`].
+    zone: Option<u32>,
+}
 
 impl DialGuard {
     /// Begins the establishment of a connection to the target.
     pub(super) fn begin(target: Rc<TargetPool>) -> Self {
         target.dialling.set(true);
         target.dial_failed.set(None);
-        Self(target)
+        Self { zone: target.zone.get(), pool: target }
     }
 
     /// Adds the established connection to the pool once the number of its streams is known, at most after `patience`.
@@ -191,23 +213,25 @@ impl DialGuard {
             // A service that says nothing has the one stream that it was given. To the others it is one that cannot
             // be reached: each would wait as long for a connection of its own.
             if tokio::time::timeout(patience, connection.settled()).await.is_err() {
-                self.0.dial_failed.set(Some(UpstreamError::Connect(Cause::ConnectTimedOut)));
+                self.pool.dial_failed.set(Some(UpstreamError::Connect(Cause::ConnectTimedOut)));
             }
-            self.0.multiplexed.borrow_mut().push((name, connection));
+            if self.zone == self.pool.zone.get() {
+                self.pool.multiplexed.borrow_mut().push((name, connection));
+            }
         });
     }
 
     /// Passes the error on to the exchanges that wait, notifies them, and returns it.
     pub(super) fn failed(self, why: UpstreamError) -> UpstreamError {
-        self.0.dial_failed.set(Some(why));
+        self.pool.dial_failed.set(Some(why));
         why
     }
 }
 
 impl Drop for DialGuard {
     fn drop(&mut self) {
-        self.0.dialling.set(false);
-        self.0.dialled.notify_waiters();
+        self.pool.dialling.set(false);
+        self.pool.dialled.notify_waiters();
     }
 }
 
@@ -217,6 +241,8 @@ pub(crate) struct CheckIn {
     pool: Option<Rc<TargetPool>>,
     /// The server name that was verified if the upstream verifies the name of each request. `None` otherwise.
     name: Option<Box<str>>,
+    /// The index of the interface that the connection uses, as in [`TargetPool::zone`].
+    zone: Option<u32>,
 }
 
 impl CheckIn {
@@ -226,15 +252,19 @@ impl CheckIn {
         if let Some(pool) = &pool {
             pool.change(ConnectionPeak::begin);
         }
-        Self { pool, name: name.map(Into::into) }
+        let zone = pool.as_ref().and_then(|pool| pool.zone.get());
+        Self { pool, name: name.map(Into::into), zone }
     }
 
-    /// Counts the connection as no longer in use and returns it to the pool. Closes it if enough are idle or it cannot
-    /// be reused. It stays idle for the pool's time, or for that of `timeout`, the idle timeout that the upstream
+    /// Counts the connection as no longer in use and returns it to the pool. Closes it if enough are idle, its
+    /// interface was created anew, or it cannot be reused. It stays idle for the pool's time, or for that of `timeout`, the idle timeout that the upstream
     /// announced, if that is shorter.
     pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
         let Some(pool) = self.pool.take() else { return };
         pool.change(ConnectionPeak::end);
+        if self.zone != pool.zone.get() {
+            return;
+        }
         let keep = timeout.map_or(pool.keep, |timeout| pool.keep.min(usable(timeout)));
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < pool.demand.get().spare(pool.limit) && !keep.is_zero() {

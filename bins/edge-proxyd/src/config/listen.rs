@@ -8,6 +8,7 @@ use super::document::{Table, Value};
 use super::keys::{ADDRESS, Key, Kind, words};
 use super::ranges::access;
 use super::upstream::{REFERRED, tcp_upstream_name};
+use super::zone;
 use crate::log::{Format, LogSettings, Template};
 use cli_support::words::nearest;
 use edge_proxy::ConfigPath;
@@ -140,10 +141,17 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
                 if addresses.is_empty() {
                     value.report_error("is empty: write address and port, such as \"0.0.0.0:443\"");
                 }
-                for address in addresses {
-                    let Some(address) = socket_address(&address) else { continue };
+                for value in addresses {
+                    let Some((address, zone)) = socket_address(&value) else { continue };
                     table.place(ConfigPath::Listener(listeners.len()));
-                    let (name, interface) = (name.clone(), interface.clone());
+                    if let (Some(zone), Some(interface)) = (&zone, &interface)
+                        && zone != interface
+                    {
+                        value.report_error(&format!(
+                            "the zone is {zone}, but `interface` is {interface}: leave one of them out"
+                        ));
+                    }
+                    let (name, interface) = (name.clone(), zone.or_else(|| interface.clone()));
                     let proxy_protocol = proxy_protocol.clone();
                     let forward = forward.clone();
                     listeners.push(Listener { name, address, kind, interface, proxy_protocol, forward, h2c });
@@ -155,47 +163,41 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
     listeners
 }
 
-/// Parses an address and port. The zone of a link-local address, as in `[fe80::1%eth0]:443`, may be the name of an
-/// interface. `None` if the address is not valid, is link-local without a zone, or the interface does not exist, which
-/// is reported.
-fn socket_address(value: &Value<'_, '_>) -> Option<SocketAddr> {
+/// Parses an address and port. A link-local address has a zone, as in `[fe80::1%eth0]:443`: a name is returned as the
+/// interface of the listener, which need not exist yet, and an index as the scope ID of the address. `None` if the
+/// value is not valid, which is reported.
+fn socket_address(value: &Value<'_, '_>) -> Option<(SocketAddr, Option<String>)> {
     let text = value.text()?;
-    let zone = text.split_once('%').and_then(|(before, rest)| Some((before, rest.split_once(']')?)));
-    let numbered = match zone {
-        Some((before, (zone, after))) if zone.parse::<u32>().is_err() => match interface_index(zone) {
-            Ok(index) => format!("{before}%{index}]{after}"),
-            Err(why) => {
-                value.report_error(&format!("no interface {zone}: {why} (`ip link` lists the interfaces)"));
-                return None;
-            }
-        },
-        _ => text.to_owned(),
+    let (bare, zone) = match zone::split(text) {
+        Some((bare, written)) => (bare, Some(zone::read(value, written)?)),
+        None => (text.to_owned(), None),
     };
-    match numbered.parse() {
-        Ok(SocketAddr::V6(address)) if address.ip().is_unicast_link_local() && address.scope_id() == 0 => {
+    let Ok(mut address) = bare.parse::<SocketAddr>() else {
+        value.report_error("not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443");
+        return None;
+    };
+    let Some(zone) = zone else { return Some((address, None)) };
+    match &mut address {
+        SocketAddr::V6(scoped) if scoped.ip().is_unicast_link_local() => {
+            if !zone.bytes().all(|b| b.is_ascii_digit()) {
+                return Some((address, Some(zone.to_owned())));
+            }
+            match zone.parse() {
+                Ok(index) if index > 0 => scoped.set_scope_id(index),
+                _ => {
+                    value.report_error("not a valid zone: write the name of the interface, such as %eth0");
+                    return None;
+                }
+            }
+            Some((address, None))
+        }
+        _ => {
             value.report_error(&format!(
-                "a link-local address needs a zone: write [{}%INTERFACE]:{}",
-                address.ip(),
-                address.port()
+                "only link-local addresses (fe80::/10) have zones: leave %{zone} out, or write it as `interface`"
             ));
             None
         }
-        Ok(address) => Some(address),
-        Err(_) => {
-            value.report_error("not a valid address and port: expected one such as 0.0.0.0:443 or [::]:443");
-            None
-        }
     }
-}
-
-/// Returns the index of the network interface with this name.
-///
-/// # Errors
-/// No interface has this name, or a socket could not be created.
-fn interface_index(name: &str) -> std::io::Result<u32> {
-    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
-    let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    Ok(netdevice::name_to_index(any, name)?)
 }
 
 /// Reads the key `forward` of a listener, and the keys that apply only with it. `None` if the listener does not have

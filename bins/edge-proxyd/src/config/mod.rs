@@ -27,6 +27,7 @@ mod site;
 mod tracing;
 mod upstream;
 mod value;
+mod zone;
 
 pub(crate) use named_file::NamedFile;
 pub(crate) use problem::Problems;

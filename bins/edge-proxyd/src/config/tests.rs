@@ -185,17 +185,37 @@ proptest! {
 
 #[test]
 fn an_address_may_have_a_zone() {
-    let text = "[[listen]]\naddress = ['[fe80::1%lo]:443', '[fe80::1%1]:444']\n";
+    let text = r#"
+        listen = [
+            { address = ['[fe80::1%eth7]:443', '[fe80::1%eth8]:443', '[fe80::1%3]:444'] },
+            { address = '[fe80::1]:445', interface = 'eth7' },
+        ]
+        site = [
+            { name = 'a', hosts = 'a.test', upstream = 'https://[fe80::2%eth7]:8443' },
+            { name = 'b', hosts = 'b.test', upstream = 'http://[fe80::2%25eth7]' },
+            { name = 'c', hosts = 'c.test', upstream = 'h2c://[fe80::2%25]:81/' },
+        ]
+    "#;
     let (settings, _) = read("edge.toml", text).map_err(|problems| problems.to_string()).unwrap();
-    let scopes: Vec<_> = settings
+    let listeners: Vec<_> = settings
         .proxy
         .listeners
         .iter()
-        .map(|listener| match listener.address {
-            SocketAddr::V6(address) => address.scope_id(),
-            SocketAddr::V4(_) => 0,
-        })
+        .map(|listener| (listener.address.to_string(), listener.interface.as_deref()))
         .collect();
-    // Loopback is the first interface of every network namespace.
-    assert_eq!(scopes, [1, 1]);
+    // No interface has one of these names, and the configuration is valid nevertheless: it may be created later.
+    assert_eq!(
+        listeners,
+        [
+            ("[fe80::1]:443".into(), Some("eth7")),
+            ("[fe80::1]:443".into(), Some("eth8")),
+            ("[fe80::1%3]:444".into(), None),
+            ("[fe80::1]:445".into(), Some("eth7")),
+        ]
+    );
+    let targets: Vec<_> =
+        settings.proxy.upstreams.iter().map(|upstream| upstream.targets[0].to_string()).collect();
+    assert_eq!(targets, ["[fe80::2%eth7]:8443", "[fe80::2%eth7]:80", "[fe80::2%25]:81"]);
+    let authority = |at: usize| settings.proxy.upstreams[at].targets[0].authority();
+    assert_eq!([authority(0), authority(1), authority(2)], ["[fe80::2]:8443", "[fe80::2]", "[fe80::2]:81"]);
 }

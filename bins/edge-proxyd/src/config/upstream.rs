@@ -3,6 +3,7 @@
 use super::balance;
 use super::document::{Table, Value};
 use super::keys::{Key, Kind, words};
+use super::zone;
 use edge_proxy::ConfigPath;
 use edge_proxy::config::{ForwardedAs, Pin, Protocol, ProxyOut, Target, Upstream, UpstreamTls};
 use std::path::PathBuf;
@@ -241,9 +242,14 @@ struct Address {
 }
 
 /// Parses the address of a target. Without a port, it is 80 or 443 by the scheme; `tcp://` needs one. A final `/` is
-/// dropped. `None` if the value is not valid, which is reported.
+/// dropped. The host may be an IPv6 address with a zone. `None` if the value is not valid, which is reported.
 fn address(value: &Value<'_, '_>) -> Option<Address> {
     let text = value.text()?;
+    let zoned = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, zone::split(rest)?)));
+    let (text, zone) = match zoned {
+        Some((scheme, (rest, zone))) => (format!("{scheme}://{rest}"), Some(zone::read(value, zone)?)),
+        None => (text.to_owned(), None),
+    };
     let address = if let Some(path) = text.strip_prefix("unix:") {
         Some(Address { scheme: Scheme::Unix, target: Target::Unix(path.into()) })
     } else {
@@ -261,7 +267,8 @@ fn address(value: &Value<'_, '_>) -> Option<Address> {
             if *port == 0 && written.is_none() {
                 return None;
             }
-            let target = Target::Tcp { host: host.into(), port: written.unwrap_or(*port) };
+            let host = zone.map_or_else(|| host.to_owned(), |zone| format!("{host}%{zone}"));
+            let target = Target::Tcp { host, port: written.unwrap_or(*port) };
             Some(Address { scheme: *scheme, target })
         })
     };

@@ -131,6 +131,12 @@ impl<'d> Value<'d, '_> {
             if let Ok(address) = text.parse::<std::net::IpAddr>() {
                 return Some(address.into());
             }
+            if text.contains('%') {
+                item.report_error(
+                    "addresses are compared without their zones: write one such as fe80::/64 (the zone of [trust] is its `interface`)",
+                );
+                return None;
+            }
             let range = item.parse::<ipnet::IpNet>(form)?;
             if range.addr() != range.network() {
                 item.report_error(&format!("has bits set beyond its prefix: write {}", range.trunc()));

@@ -7,6 +7,7 @@ use super::scope::Scope;
 use super::times::{duration, milliseconds};
 use edge_http::host::split_authority;
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 /// An `upstream` block of nginx.
 #[derive(Debug, Default)]
@@ -216,10 +217,20 @@ impl Upstreams {
             None => vec![authority.clone()],
         };
         let targets = targets(scheme, &servers, block.is_some());
+        let zoneless = servers.iter().any(|server| is_link_local(server));
         if targets.is_empty() {
-            return Err("it has no target that can be written");
+            return Err(if zoneless {
+                "its address is link-local, and nginx cannot name the interface: write http://[ADDRESS%INTERFACE]:PORT by hand"
+            } else {
+                "it has no target that can be written"
+            });
         }
-        if targets.len() < servers.len() {
+        if zoneless {
+            notes.different(
+                directive,
+                "a link-local target of its upstream, for which nginx cannot name the interface, is left out: write http://[ADDRESS%INTERFACE]:PORT by hand",
+            );
+        } else if targets.len() < servers.len() {
             notes.different(directive, "some targets of its upstream cannot be written, and are left out");
         }
         let mut backups = block.map_or_else(Vec::new, |block| self::targets(scheme, &block.backups, true));
@@ -274,7 +285,7 @@ impl Upstreams {
 
     /// Returns the upstream for raw TCP to an address or an `upstream` block of nginx: its name, after it is added
     /// unless there is an equal one; or `unix:PATH` itself for a Unix socket, which has no upstream. `None` if no
-    /// server has a port, or for a Unix socket with a PROXY header.
+    /// server has a port and an address that is not link-local, or for a Unix socket with a PROXY header.
     pub(super) fn tcp(&mut self, address: &str, proxy_protocol: bool) -> Option<String> {
         // A socket is no target of an upstream for raw TCP, which a PROXY header needs.
         if let Some(path) = address.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
@@ -286,6 +297,7 @@ impl Upstreams {
         };
         let valid = |server: &&String| {
             split_authority(server).is_some_and(|(_, port, _)| port.is_some_and(|port| port > 0))
+                && !is_link_local(server)
         };
         let targets: Vec<String> =
             servers.iter().filter(valid).map(|server| format!("tcp://{server}")).collect();
@@ -348,11 +360,13 @@ fn sticky(name: &str, options: &[&str]) -> String {
 }
 
 /// Returns the URLs of the servers over TCP, without repetitions and at most 64; or, if there are none and the scheme
-/// is `http`, the first Unix socket with an absolute path. Invalid addresses and port 0 are left out. `block` is true
-/// for servers of an `upstream` block, whose default port is 80 even with TLS.
+/// is `http`, the first Unix socket with an absolute path. Invalid and link-local addresses and port 0 are left out.
+/// `block` is true for servers of an `upstream` block, whose default port is 80 even with TLS.
 fn targets(scheme: &str, servers: &[String], block: bool) -> Vec<String> {
     let valid = |server: &&String| {
-        !server.starts_with("unix:") && split_authority(server).is_some_and(|(_, port, _)| port != Some(0))
+        !server.starts_with("unix:")
+            && split_authority(server).is_some_and(|(_, port, _)| port != Some(0))
+            && !is_link_local(server)
     };
     let mut found: Vec<String> = Vec::new();
     for server in servers.iter().filter(valid) {
@@ -380,6 +394,14 @@ fn ends_with_the_client(scope: &Scope) -> bool {
     !scope.real_ip.ranges.is_empty()
         && scope.real_ip.header() != "proxy_protocol"
         && matches!(value, "$remote_addr" | "$proxy_add_x_forwarded_for")
+}
+
+/// Returns whether the address of a server is link-local. nginx takes such an address without its zone, and fails to
+/// connect to it.
+fn is_link_local(server: &str) -> bool {
+    let host = server.strip_prefix('[').and_then(|rest| rest.split([']', '%']).next());
+    let address = host.and_then(|host| host.parse::<Ipv6Addr>().ok());
+    address.is_some_and(|address| address.is_unicast_link_local())
 }
 
 /// Returns the `Host` of requests to the upstream: that of `proxy_set_header Host`, or `authority` as in nginx, and

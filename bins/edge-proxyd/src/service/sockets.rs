@@ -127,7 +127,9 @@ impl PassedSockets {
             if matches!(origin, Origin::Predecessor) {
                 matched.predecessor.push(address);
             }
-            let listener = listeners.iter().find(|listener| is_listener_at(listener, address, stream));
+            let at = || listeners.iter().filter(|listener| is_listener_at(listener, address, stream));
+            // A link-local address may be that of several listeners, each in another zone.
+            let listener = at().find(|listener| is_bound_for(&socket, listener)).or_else(|| at().next());
             match (listener, origin) {
                 (None, Origin::Unit(unit)) => return Err(foreign(address, stream, &unit)),
                 (Some(_), Origin::Unit(_)) => {
@@ -174,19 +176,31 @@ fn foreign(address: SocketAddr, stream: bool, unit: &str) -> String {
 }
 
 /// Returns true if a listener uses this address: over TCP if `stream`, otherwise over UDP, which only listeners with
-/// HTTP/3 use. A listener with port 0 matches every port of its address.
-fn is_listener_at(listener: &Listener, address: SocketAddr, stream: bool) -> bool {
-    let same = listener.address == address
-        || (listener.address.port() == 0 && listener.address.ip() == address.ip());
-    same && (stream || listener.kind == ListenerKind::Tls { http3: true })
+/// HTTP/3 use. A listener with port 0 matches every port of its address, and one with an interface every scope ID.
+fn is_listener_at(listener: &Listener, mut address: SocketAddr, stream: bool) -> bool {
+    if listener.address.port() == 0 {
+        address.set_port(0);
+    }
+    if let (SocketAddr::V6(address), Some(_)) = (&mut address, &listener.interface) {
+        address.set_scope_id(scope(listener));
+    }
+    listener.address == address && (stream || listener.kind == ListenerKind::Tls { http3: true })
 }
 
-/// Returns true if the socket is bound to the network interface of the listener, or to none if the listener has none.
-/// False also if the interface cannot be determined, as when it no longer exists.
+/// Returns true if the socket is bound to the network interface of the listener, or to none if the listener has neither
+/// an interface nor a scope ID. False also if the interface cannot be determined, as when it no longer exists.
 fn is_bound_for(socket: &Socket, listener: &Listener) -> bool {
     let wanted = listener.interface.as_ref().map(String::as_bytes);
-    // An error: the interface is gone.
-    socket.device().is_ok_and(|device| device.as_deref() == wanted)
+    // An error: the interface is gone. A socket with a scope ID is bound to the interface of that index.
+    socket.device().is_ok_and(|device| device.as_deref() == wanted || scope(listener) != 0)
+}
+
+/// Returns the scope ID of a listener's address. 0 if it has none.
+const fn scope(listener: &Listener) -> u32 {
+    match listener.address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
 }
 
 /// Returns the local address of a socket.

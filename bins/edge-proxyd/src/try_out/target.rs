@@ -29,7 +29,7 @@ impl LocalService {
         let target = |host: String| Target::Tcp { host, port };
         let (reached, others): (Vec<SocketAddr>, Vec<SocketAddr>) =
             addresses.iter().copied().partition(|address| connect(*address).is_ok());
-        let mut targets = reached.iter().chain(&others).map(|address| target(address.ip().to_string()));
+        let mut targets = reached.iter().chain(&others).map(|address| target(written(*address)));
         let mut upstream = Upstream::new(name, targets.next().unwrap_or_else(|| target(host.clone())));
         upstream.targets.extend(targets);
         upstream.backups = if reached.is_empty() { 0 } else { others.len() };
@@ -78,6 +78,14 @@ impl LocalService {
             }
         }
         Err(last)
+    }
+}
+
+/// Returns an address as the host of a target: without its port, and with the zone of a link-local address.
+fn written(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
+        address => address.ip().to_string(),
     }
 }
 
@@ -146,7 +154,11 @@ impl FromStr for LocalService {
         let host = if host.is_empty() { "127.0.0.1" } else { host };
         let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
-        if !host.chars().all(fits) {
+        // Only an IPv6 address has a zone.
+        let zoned = |(address, zone): (&str, &str)| {
+            address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.chars().all(fits)
+        };
+        if !host.chars().all(fits) && !host.split_once('%').is_some_and(zoned) {
             return Err(wrong());
         }
         Ok(Self::Tcp { host: host.to_owned(), port })
@@ -165,6 +177,7 @@ mod tests {
             ("localhost:3000", "http://localhost:3000"),
             ("http://127.0.0.1:3000/", "http://127.0.0.1:3000"),
             ("[::1]:3000", "http://[::1]:3000"),
+            ("[fe80::1%eth0]:3000", "http://[fe80::1%eth0]:3000"),
             ("/run/app.sock", "unix:/run/app.sock"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
         ] {
@@ -183,7 +196,11 @@ mod tests {
         let mut known = found;
         known.reverse();
         assert!(service.changed("x", &known).is_none());
-        for text in ["", "localhost", "localhost:0", "https://a:1", "unix:app.sock", "a b:1"] {
+        // The zone of an address is kept, as its index.
+        let service: LocalService = "[fe80::1%lo]:3000".parse().expect("a service");
+        let upstream = service.upstream("x", &service.addresses());
+        assert_eq!(upstream.targets, [Target::Tcp { host: "fe80::1%1".into(), port: 3000 }]);
+        for text in ["", "localhost", "localhost:0", "https://a:1", "unix:app.sock", "a b:1", "a%lo:1"] {
             assert!(text.parse::<LocalService>().is_err(), "{text}");
         }
     }

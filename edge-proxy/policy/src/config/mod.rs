@@ -86,7 +86,8 @@ pub struct Listener {
     /// The name by which [`Site::listen`] refers to the listener, 1 to 64 visible ASCII characters. Several listeners
     /// may share a name. With `None`, only sites that are bound to no listener are served.
     pub name: Option<String>,
-    /// The address and port to bind. Port 0 lets the system choose a free port.
+    /// The address and port to bind. Port 0 lets the system choose a free port. The zone of a link-local address is
+    /// `interface`, which may be created anew, or the address's scope ID.
     pub address: SocketAddr,
     /// The protocols served on this listener.
     pub kind: ListenerKind,

@@ -98,7 +98,9 @@ pub enum ForwardedAs {
 pub enum Target {
     /// A host name or IP address, and a port. A name is resolved again when its addresses expire.
     Tcp {
-        /// A name, an IPv4 address, or an IPv6 address without brackets.
+        /// A name, an IPv4 address, or an IPv6 address without brackets. A link-local address has a zone (RFC 4007
+        /// §11), as in `fe80::1%eth0`: the name of an interface, or its index. It is resolved for each connection,
+        /// since an interface that is created anew has another index.
         host: String,
         /// The TCP port, 1 to 65535.
         port: u16,
@@ -108,14 +110,34 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the authority of the target, which is sent as Host unless another is configured. The ports 80 and 443
-    /// are omitted, an IPv6 address is bracketed; a Unix socket is `localhost`.
-    pub fn authority(&self) -> String {
+    /// Returns the host of a TCP target without its zone, the name that its certificate is verified for. `None` for a
+    /// Unix socket.
+    pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Tcp { host, port: 80 | 443 } if host.contains(':') => format!("[{host}]"),
-            Self::Tcp { host, port: 80 | 443 } => host.clone(),
-            Self::Tcp { .. } => self.to_string(),
-            Self::Unix(_) => "localhost".to_owned(),
+            Self::Tcp { host, .. } => Some(host.split_once('%').map_or(host, |(address, _)| address)),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns the zone of the address: the name of an interface, or its index. `None` if there is none, as for all
+    /// targets but link-local addresses.
+    pub fn zone(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } => host.split_once('%').map(|(_, zone)| zone),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Returns the authority of the target, which is sent as Host unless another is configured. The ports 80 and 443
+    /// are omitted, an IPv6 address is bracketed; a Unix socket is `localhost`. A zone is omitted: it has no meaning on
+    /// another host, and RFC 3986 has no syntax for it.
+    pub fn authority(&self) -> String {
+        let Self::Tcp { port, .. } = self else { return "localhost".to_owned() };
+        let host = self.host().unwrap_or_default();
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        match port {
+            80 | 443 => format!("{open}{host}{close}"),
+            port => format!("{open}{host}{close}:{port}"),
         }
     }
 }

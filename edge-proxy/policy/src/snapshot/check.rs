@@ -11,6 +11,7 @@ use crate::config::{Config, Listener, TrustedHeader};
 use edge_http::Name;
 use edge_http::grammar::is_token;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Returns all errors of the configuration, in the order listeners, global settings, sites, upstreams. Empty if it is
@@ -66,13 +67,10 @@ impl ConfigPart<'_> {
         self.errors.0.push(ConfigError { place, part, key, value: value.into(), fix: fix.into() });
     }
 
-    /// Adds an error if the name of a network interface is given and is not 1 to 15 visible ASCII characters without
-    /// `/`.
+    /// Adds an error if the name of a network interface is given and is not valid.
     fn interface(&mut self, name: Option<&str>) {
         if let Some(name) = name
-            && (name.is_empty()
-                || name.len() > 15
-                || name.bytes().any(|b| b == b'/' || !b.is_ascii_graphic()))
+            && !is_interface_name(name)
         {
             self.add_error(
                 "interface",
@@ -83,12 +81,26 @@ impl ConfigPart<'_> {
     }
 }
 
-/// Checks the listener with the index `at`: its interface name, its name (1 to 64 visible ASCII characters), its
-/// forward, that no earlier listener has the same address (other than port 0) and interface, and that no PROXY range
-/// contains all addresses.
+/// Returns whether a text is a possible name of a network interface: 1 to 15 visible ASCII characters without `/`.
+fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len()) && name.bytes().all(|b| b != b'/' && b.is_ascii_graphic())
+}
+
+/// Checks the listener with the index `at`: its interface name, that a link-local address has a zone, its name (1 to 64
+/// visible ASCII characters), its forward, that no earlier listener has the same address (other than port 0) and
+/// interface, and that no PROXY range contains all addresses.
 fn check_listener(part: &mut ConfigPart<'_>, config: &Config, at: usize) {
     let Listener { address, interface, proxy_protocol, .. } = &config.listeners[at];
     part.interface(interface.as_deref());
+    if let SocketAddr::V6(link_local) = address
+        && link_local.ip().is_unicast_link_local()
+        && link_local.scope_id() == 0
+        && interface.is_none()
+    {
+        let (ip, port) = (link_local.ip(), link_local.port());
+        let fix = format!("a link-local address needs a zone: write [{ip}%INTERFACE]:{port}");
+        part.add_error("address", address.to_string(), fix);
+    }
     if let Some(name) = &config.listeners[at].name
         && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()))
     {

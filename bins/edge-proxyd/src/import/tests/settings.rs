@@ -1,6 +1,7 @@
 //! Settings of single locations, and those that no site has of its own.
 
 use super::{APP, imported, route, site, table};
+use crate::import::Impact;
 use toml::Value;
 
 #[test]
@@ -137,4 +138,21 @@ fn directives_of_one_name_are_inherited_together_and_apart_from_others() {
     assert_eq!(cookies["path"]["/"].as_str(), Some("/app/"), "{}", found.text);
     let domains = cookies["domain"].as_table().expect("domains");
     assert_eq!(domains.keys().collect::<Vec<_>>(), ["other.test"]);
+}
+
+#[test]
+fn link_local_targets_are_left_out_with_a_note() {
+    let text = "upstream some { server 127.0.0.1:1; server [fe80::1]:2; } upstream none { server [fe80::1]:3; }\n\
+        server { listen 80; server_name a.test; location / { proxy_pass http://some; } }\n\
+        server { listen 80; server_name b.test; location / { proxy_pass http://none; } }\n\
+        server { listen 80; server_name c.test; location / { proxy_pass http://[fe80::1]:4; } }";
+    let found = imported(text);
+    assert!(
+        found.text.contains("127.0.0.1:1") && !found.text.contains("\"http://[fe80::1]"),
+        "{}",
+        found.text
+    );
+    let notes: Vec<_> = found.notes.iter().filter(|note| note.what.contains("%INTERFACE")).collect();
+    let impacts: Vec<_> = notes.iter().map(|note| note.impact).collect();
+    assert_eq!(impacts, [Impact::Closed, Impact::Closed, Impact::Different], "{}", found.text);
 }

@@ -1,12 +1,12 @@
 //! Validation of upstreams.
 
 use super::super::ConfigPath;
-use super::{ConfigPart, Errors};
+use super::{ConfigPart, Errors, is_interface_name};
 use crate::config::{HOST_OF_REQUEST, HealthConfig, Protocol, Retry, Target, Upstream, UpstreamTls};
 use edge_http::grammar::{is_target, is_token};
 use edge_http::host::split_authority;
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// Checks the upstream with the index `i`: its name, its targets (1 to 64, without duplicates), weights, backups,
@@ -167,13 +167,15 @@ fn check_retry(part: &mut ConfigPart<'_>, retry: &Retry) {
 }
 
 /// Checks that the address of a target has a valid host and a port other than 0, or is an absolute path of at most 107
-/// bytes. TLS to a Unix socket needs a server name.
+/// bytes. A link-local address needs a zone, and no other host has one. TLS to a Unix socket needs a server name.
 fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&UpstreamTls>) {
     match target {
-        Target::Tcp { host, port } => {
+        Target::Tcp { port, .. } => {
             if *port == 0 {
                 part.add_error("targets", target.to_string(), "not a valid port: expected 1 to 65535");
             }
+            let host = target.host().unwrap_or_default();
+            check_zone(part, target, host);
             let name = || split_authority(host).is_some_and(|(_, port, _)| port.is_none());
             if host.parse::<IpAddr>().is_err() && !name() {
                 part.add_error(
@@ -201,6 +203,32 @@ fn check_target(part: &mut ConfigPart<'_>, target: &Target, tls: Option<&Upstrea
             }
         }
     }
+}
+
+/// Checks that a target whose address is link-local has a valid zone, and that no other has one. `host` is the host
+/// without the zone.
+fn check_zone(part: &mut ConfigPart<'_>, target: &Target, host: &str) {
+    let link_local = host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_unicast_link_local());
+    let fix = match target.zone() {
+        None if link_local => format!("a link-local address needs a zone: write [{host}%INTERFACE]"),
+        Some(zone) if !link_local => {
+            format!("only link-local addresses (fe80::/10) have zones: leave %{zone} out")
+        }
+        Some(zone) if !is_zone(zone) => {
+            format!("not a valid zone: write the name of an interface, such as [{host}%eth0], or its index")
+        }
+        _ => return,
+    };
+    part.add_error("targets", target.to_string(), fix);
+}
+
+/// Returns whether a text is a valid zone: the index of an interface, from 1, or a possible name of one that is not a
+/// number. A percent sign is not valid, since it is how a zone begins, or a remainder of percent-encoding.
+fn is_zone(zone: &str) -> bool {
+    if zone.bytes().all(|b| b.is_ascii_digit()) {
+        return zone.parse::<u32>().is_ok_and(|index| index > 0);
+    }
+    is_interface_name(zone) && !zone.contains(['%', '[', ']'])
 }
 
 /// Checks that the client certificate and its key are set together, that `ca` and pins are not, and that the server
