@@ -19,8 +19,8 @@ pub use lifetime::{
     Ari, CertificateInfo, Origin, RenewalInfo, RenewalPolicy, RenewalReason, RenewalTime, Requirements, due,
 };
 pub use machine::{
-    AcmeError, Action, Alert, Attempt, Authorization, CertificateSpec, ErrorKind, Event, Machine, Order,
-    OrderSpec, Record, State, Status, Timeouts, TxtRecord, renewal_due,
+    AcmeError, Action, Alert, Attempt, Authorization, Awaited, CertificateSpec, ErrorKind, Event, Machine,
+    Order, OrderSpec, Record, State, Status, Timeouts, TxtRecord, renewal_due,
 };
 pub use name::{Name, NameError, zone_candidates};
 pub use time::{DAY, Time, format_duration};
@@ -36,6 +36,8 @@ pub mod provider;
 pub(crate) use client::now as client_now;
 #[cfg(feature = "client")]
 pub mod alert;
+#[cfg(feature = "client")]
+pub mod deferred;
 #[cfg(feature = "client")]
 pub mod engine;
 #[cfg(feature = "client")]

@@ -109,6 +109,12 @@ impl Acme {
         Self { inner: Arc::new(ClientState { http, url, directory, nonces }) }
     }
 
+    /// Returns the HTTP client.
+    #[must_use]
+    pub fn http(&self) -> &Http {
+        &self.inner.http
+    }
+
     /// Returns the directory's URL.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -1,6 +1,7 @@
 //! HTTPS client with time limits, a limit for response bodies, additional root certificates and the proxies of the
 //! environment.
 
+use crate::deferred::Deferred;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tower_service::Service;
 
 /// Maximum size of a response body, in bytes.
@@ -131,11 +133,28 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
+/// Connections of a client.
+type Connections = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
+
+/// Source of the connections of a client.
+#[derive(Clone)]
+enum Source {
+    /// Connections with known root certificates.
+    Ready(Connections),
+    /// Connections that are created as soon as the root certificates are available.
+    Deferred {
+        /// Root certificates in PEM.
+        roots: Deferred<String>,
+        /// The connections, once they were created.
+        connections: Arc<OnceCell<Connections>>,
+    },
+}
+
 /// An HTTP/1.1 client for `https` and `http` URLs. HTTPS goes through the proxy of `HTTPS_PROXY` (or `ALL_PROXY`),
 /// unless `NO_PROXY` names the host. Plain HTTP is never sent through a proxy.
 #[derive(Clone)]
 pub struct Http {
-    client: Client<HttpsConnector<ProxyConnector>, Full<Bytes>>,
+    source: Source,
     within: Duration,
     agent: String,
 }
@@ -153,22 +172,45 @@ impl Http {
     /// # Errors
     /// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
-        let tls = super::trust::client_config(extra_roots).map_err(HttpError::Roots)?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-        tcp.set_nodelay(true);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(ProxyConnector { tcp, proxies: Arc::new(Matcher::from_env()) });
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(20))
-            .pool_timer(TokioTimer::new())
-            .build(connector);
+        Ok(Self::with(Source::Ready(connections(extra_roots)?)))
+    }
+
+    /// Creates a client like [`new`](Self::new), whose extra root certificates may become available later. Until then,
+    /// every request fails with [`HttpError::Roots`].
+    #[must_use]
+    pub fn deferred(extra_roots: Deferred<String>) -> Self {
+        Self::with(Source::Deferred { roots: extra_roots, connections: Arc::default() })
+    }
+
+    /// Creates a client with this source of connections and the default time limit.
+    fn with(source: Source) -> Self {
         let agent = concat!("acme-dns01/", env!("CARGO_PKG_VERSION")).to_owned();
-        Ok(Self { client, within: Duration::from_secs(30), agent })
+        Self { source, within: Duration::from_secs(30), agent }
+    }
+
+    /// Returns whether the root certificates are available.
+    ///
+    /// # Errors
+    /// Returns [`HttpError::Roots`] if they are not available yet, or not valid.
+    pub async fn ready(&self) -> Result<(), HttpError> {
+        self.connections().await.map(drop)
+    }
+
+    /// Returns the connections, which share one pool.
+    ///
+    /// # Errors
+    /// Returns [`HttpError::Roots`] if the root certificates are not available yet, or not valid.
+    async fn connections(&self) -> Result<&Connections, HttpError> {
+        match &self.source {
+            Source::Ready(found) => Ok(found),
+            Source::Deferred { roots, connections: cell } => {
+                let create = async {
+                    let roots = roots.get().await.map_err(HttpError::Roots)?;
+                    connections(Some(&roots))
+                };
+                cell.get_or_try_init(|| create).await
+            }
+        }
     }
 
     /// Sets the time limit of a whole request, from connecting to the end of the response body. Default: 30 s.
@@ -198,6 +240,7 @@ impl Http {
             request = request.header(*name, value);
         }
         let request = request.body(Full::new(Bytes::from(body)))?;
+        let connections = self.connections().await?;
         let failed = |why: &dyn Error| {
             let mut words = why.to_string();
             let mut below = why.source();
@@ -208,7 +251,7 @@ impl Http {
             HttpError::Connection { url: url.to_owned(), why: words }
         };
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|why| failed(&why))?;
+            let response = connections.request(request).await.map_err(|why| failed(&why))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_BODY_SIZE).collect().await;
             let body = body.map_err(|why| failed(&*why))?.to_bytes();
@@ -217,4 +260,25 @@ impl Http {
         let timed_out = || HttpError::TimedOut { url: url.to_owned(), within: self.within };
         tokio::time::timeout(self.within, exchange).await.unwrap_or_else(|_| Err(timed_out()))
     }
+}
+
+/// Creates connections that trust the system's root certificates and those in `extra_roots` (PEM).
+///
+/// # Errors
+/// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
+fn connections(extra_roots: Option<&str>) -> Result<Connections, HttpError> {
+    let tls = super::trust::client_config(extra_roots).map_err(HttpError::Roots)?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(Duration::from_secs(10)));
+    tcp.set_nodelay(true);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(ProxyConnector { tcp, proxies: Arc::new(Matcher::from_env()) });
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(Duration::from_secs(20))
+        .pool_timer(TokioTimer::new())
+        .build(connector))
 }

@@ -1,8 +1,10 @@
 //! Accounts: one per directory URL, registered once, and recovered after a restart at any point.
 
+use super::HeldBack;
 use crate::adopt::{Execution, FoundAccount};
 use crate::client::{Account, AccountKey, Acme, ExternalAccount};
-use crate::machine::{AcmeError, ErrorKind};
+use crate::deferred::Deferred;
+use crate::machine::{AcmeError, Awaited, ErrorKind};
 use crate::store::{Lock, Store, StoreError, StoredAccount};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
@@ -21,6 +23,9 @@ pub struct Authority {
     pub contact: Vec<String>,
     /// External account binding (RFC 8555 §7.3.4) for a new account. `None` if the CA requires none.
     pub external_account: Option<ExternalAccount>,
+    /// External account binding that may become available later, used if [`external_account`](Self::external_account)
+    /// is `None`. Until then, certificates of the authority are held back, unless its account is registered.
+    pub deferred_external_account: Option<Deferred<Arc<ExternalAccount>>>,
     /// `true` if the user agreed to the CA's terms of service. If `false`, no account is registered. [`Authority::new`]
     /// sets `true`.
     pub terms_agreed: bool,
@@ -35,6 +40,7 @@ impl Authority {
             acme,
             contact: Vec::new(),
             external_account: None,
+            deferred_external_account: None,
             terms_agreed: true,
             account: tokio::sync::Mutex::default(),
         }
@@ -97,6 +103,30 @@ impl AccountKeeper {
     pub(super) async fn known_url(&self, name: &str) -> Option<String> {
         let authority = self.authority(name).ok()?;
         self.load_stored(name, authority).await.ok().flatten().and_then(|account| account.url)
+    }
+
+    /// Returns what an authority lacks: root certificates, or the external account binding if no account is registered
+    /// there. `None` if it lacks nothing or is not configured.
+    pub(super) async fn lacks(&self, name: &str) -> Option<String> {
+        let authority = self.authorities.get(name)?;
+        if let Err(error) = authority.acme.http().ready().await {
+            return Some(error.to_string());
+        }
+        let late =
+            authority.deferred_external_account.as_ref().filter(|_| authority.external_account.is_none())?;
+        let why = late.get().await.err()?;
+        self.known_url(name).await.is_none().then_some(why)
+    }
+
+    /// Returns the first of the authorities with these names, if each of them lacks something. `None` if one lacks
+    /// nothing or is not configured, and without names.
+    pub(super) async fn held_back(&self, names: &[String]) -> Option<HeldBack> {
+        let mut first = None;
+        for name in names {
+            let reason = self.lacks(name).await?;
+            first.get_or_insert(HeldBack { awaited: Awaited::Authority(name.clone()), reason });
+        }
+        first
     }
 
     /// Waits up to a minute for the lock of an account, which another process holds during a registration or key
@@ -203,7 +233,14 @@ impl AccountKeeper {
                     );
                     return Err(AcmeError::new(ErrorKind::Local, why));
                 }
-                let binding = authority.external_account.as_ref();
+                let late = match &authority.deferred_external_account {
+                    Some(late) if authority.external_account.is_none() => {
+                        let late = late.get().await;
+                        Some(late.map_err(|why| AcmeError::new(ErrorKind::Transient, why))?)
+                    }
+                    _ => None,
+                };
+                let binding = authority.external_account.as_ref().or(late.as_deref());
                 let url = authority.acme.register(&account_key, &authority.contact, binding).await?;
                 stored.url = Some(url.clone());
                 self.save(authority, &stored).await?;

@@ -1,7 +1,7 @@
 //! Events of the engine, for observers.
 
 use super::locator::HeldBack;
-use crate::machine::{Alert, Record};
+use crate::machine::{Alert, Awaited, Record};
 use crate::time::Time;
 use std::fmt;
 use std::sync::Arc;
@@ -80,10 +80,11 @@ pub enum EngineEvent {
     TakenOver(String),
     /// Owner, group or mode of files was corrected. The text says what was changed.
     Corrected(String),
-    /// The certificate is held back, since a DNS provider that it may need is not ready. Nothing is ordered for it.
+    /// The certificate is held back, since a DNS provider or authority that it may need is not ready. Nothing is ordered
+    /// for it.
     HeldBack(HeldBack),
-    /// The certificate is not held back any more. The text is the configured name of the provider that was waited for.
-    Released(String),
+    /// The certificate is not held back any more, with the provider or authority that was waited for.
+    Released(Awaited),
     /// A text for the user without consequence for the certificate.
     Note(String),
 }
@@ -177,8 +178,8 @@ impl fmt::Display for EngineEvent {
             Self::TakenOver(serial) => write!(f, "in use here: serial {serial}"),
             Self::Corrected(what) => write!(f, "corrected: {what}"),
             Self::HeldBack(held) => write!(f, "held back, nothing is ordered: {held}"),
-            Self::Released(provider) => {
-                write!(f, "no longer held back: the provider {provider} is ready, or not needed any more")
+            Self::Released(awaited) => {
+                write!(f, "no longer held back: {awaited} is ready, or not needed any more")
             }
             Self::Note(text) => f.write_str(text),
         }

@@ -1,8 +1,8 @@
-//! Certificates that are held back because a DNS provider that they may need is not ready.
+//! Certificates that are held back because a DNS provider or authority that they may need is not ready.
 
 use super::locator::HeldBack;
 use super::{Certificate, Engine, EngineEvent};
-use crate::machine::{Action, Alert, Attempt};
+use crate::machine::{Action, Alert, Attempt, Awaited};
 use crate::provider::Readiness;
 use crate::time::DAY;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Pause before the decision to hold a certificate back is made again, since zones and CNAME records may have changed.
 pub(super) const HOLD_PAUSE: Duration = Duration::from_secs(60);
-/// Pause before the credentials of a provider that is not ready are looked at again.
+/// Pause before the credentials of a provider or authority that is not ready are looked at again.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// Time for which a certificate is held back before an alert is raised: at a boot, secrets come a little later.
 const ALERT_AFTER: Duration = Duration::from_secs(600);
@@ -18,7 +18,7 @@ const ALERT_AFTER: Duration = Duration::from_secs(600);
 /// A certificate that is held back.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
-    /// The provider and the reason.
+    /// The provider or authority, and the reason.
     held: HeldBack,
     /// Time of the next alert, by the monotonic clock.
     alert_at: Instant,
@@ -55,13 +55,18 @@ pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
 }
 
 impl Engine {
-    /// Returns the provider for which a certificate is held back now: a provider that is not ready and, according to
-    /// its settings, may match the zone of one of the certificate's names better than every other provider; or else, if
-    /// the DNS does not answer for a name, the first provider that is not ready. `None` if the certificate needs no
-    /// such provider. Does not consider whether the certificate is due. Checks the credentials anew, and queries the
-    /// DNS and the services only if a provider is not ready.
+    /// Returns the authority or provider for which a certificate is held back now: the first of its authorities if none
+    /// of them is ready; a provider that is not ready and, according to its settings, may match the zone of one of the
+    /// certificate's names better than every other provider; or else, if the DNS does not answer for a name, the first
+    /// provider that is not ready. `None` if the certificate needs no such authority or provider. An authority that
+    /// lacks only its external account binding is ready if its account is registered. Does not consider whether the
+    /// certificate is due. Checks the credentials anew, and queries the DNS and the services only if a provider is not
+    /// ready.
     pub async fn held_back(&self, certificate: &Certificate) -> Option<HeldBack> {
         let spec = &certificate.spec;
+        if let Some(held) = self.accounts.held_back(&spec.authorities).await {
+            return Some(held);
+        }
         let names = spec.names.iter().map(crate::name::Name::challenge).collect();
         self.locator.held_back(&names, &spec.providers).await
     }
@@ -72,6 +77,16 @@ impl Engine {
         Some(self.locator.provider(provider)?.readiness().await)
     }
 
+    /// Returns `true` if a provider or authority is ready, or not configured.
+    async fn is_ready(&self, awaited: &Awaited) -> bool {
+        match awaited {
+            Awaited::Authority(name) => self.accounts.lacks(name).await.is_none(),
+            Awaited::Provider(name) => {
+                !matches!(self.readiness(name).await, Some(Readiness::NotReady { .. }))
+            }
+        }
+    }
+
     /// Returns the certificates that were due and held back in their last round, by id.
     #[must_use]
     pub fn holdings(&self) -> BTreeMap<String, HeldBack> {
@@ -79,24 +94,24 @@ impl Engine {
     }
 
     /// Sleeps for `pause`, or until the engine is stopped. If the certificate was held back in its last round, sleeps
-    /// for [`HOLD_PAUSE`] at most, and until the provider that it waits for is ready.
+    /// for [`HOLD_PAUSE`] at most, and until the provider or authority that it waits for is ready.
     pub(super) async fn sleep_or_release(&self, id: &str, pause: Duration) {
-        let awaited = self.reporter.holdings().get(id).map(|holding| holding.held.provider.clone());
-        let Some(provider) = awaited.and_then(|name| self.locator.provider(&name).cloned()) else {
+        let awaited = self.reporter.holdings().get(id).map(|holding| holding.held.awaited.clone());
+        let Some(awaited) = awaited else {
             self.sleep(pause).await;
             return;
         };
         let mut left = pause.min(HOLD_PAUSE);
         while !left.is_zero() {
             let part = left.min(LOOK_PAUSE);
-            if !self.sleep(part).await || provider.readiness().await == Readiness::Ready {
+            if !self.sleep(part).await || self.is_ready(&awaited).await {
                 return;
             }
             left -= part;
         }
     }
 
-    /// Returns the provider for which a due certificate is held back, and records it by
+    /// Returns the provider or authority for which a due certificate is held back, and records it by
     /// [`record_holding`](Self::record_holding). `None` if the certificate is not held back.
     pub(super) async fn look_at_holding(&self, certificate: &Certificate) -> Option<HeldBack> {
         let found = self.held_back(certificate).await;
@@ -104,8 +119,8 @@ impl Engine {
         found
     }
 
-    /// Records the provider for which a certificate is held back, `None` if it is not held back. Reports an event when
-    /// the certificate begins or ceases to be held back or the provider or reason changes, an alert after ten minutes
+    /// Records the provider or authority for which a certificate is held back, `None` if it is not held back. Reports
+    /// an event when the certificate begins or ceases to be held back or the reason changes, an alert after ten minutes
     /// and then once a day, and another alert at the end if one was raised before.
     pub(super) async fn record_holding(&self, id: &str, found: Option<&HeldBack>) {
         let (event, alert) = {
@@ -113,9 +128,9 @@ impl Engine {
             match (found, all.remove(id)) {
                 (None, None) => (None, None),
                 (None, Some(former)) => {
-                    let provider = former.held.provider;
-                    let alert = former.alerted.then(|| Alert::Released { provider: provider.clone() });
-                    (Some(EngineEvent::Released(provider)), alert)
+                    let awaited = former.held.awaited;
+                    let alert = former.alerted.then(|| Alert::Released { awaited: awaited.clone() });
+                    (Some(EngineEvent::Released(awaited)), alert)
                 }
                 (Some(held), former) => {
                     let same = former.as_ref().is_some_and(|former| former.held == *held);
@@ -143,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_alert_after_ten_minutes_and_then_daily() {
-        let held = HeldBack { provider: "a".to_owned(), reason: "no token".to_owned() };
+        let held = HeldBack { awaited: Awaited::Provider("a".to_owned()), reason: "no token".to_owned() };
         let begin = Instant::now();
         let mut holding = Holding::begin(held, begin);
         let minutes = |count: u64| begin + Duration::from_secs(60 * count);

@@ -2,7 +2,7 @@
 
 use super::choice::{Choice, ProviderAnswer, choose};
 use crate::dns::{Dns, DnsError, Target};
-use crate::machine::{AcmeError, ErrorKind, TxtRecord};
+use crate::machine::{AcmeError, Awaited, ErrorKind, TxtRecord};
 use crate::provider::{Coverage, Provider, ProviderError, Readiness};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
@@ -40,19 +40,19 @@ pub(super) struct Locator {
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// A provider that is not ready, for which a certificate is held back.
+/// A provider or authority that is not ready, for which a certificate is held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldBack {
-    /// Configured name of the provider.
-    pub provider: String,
-    /// Description of what the provider lacks, with the fix.
+    /// The provider or authority.
+    pub awaited: Awaited,
+    /// Description of what it lacks, with the fix.
     pub reason: String,
 }
 
 impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the provider {} is not ready: {}", self.provider, self.reason)
+        write!(f, "{} is not ready: {}", self.awaited, self.reason)
     }
 }
 
@@ -90,7 +90,7 @@ impl Locator {
         let mut late = None;
         for (name, provider) in self.allowed(allowed) {
             if let Readiness::NotReady { reason, .. } = provider.readiness().await {
-                late.get_or_insert(HeldBack { provider: name.clone(), reason });
+                late.get_or_insert(HeldBack { awaited: Awaited::Provider(name.clone()), reason });
             }
         }
         let late = late?;
@@ -174,7 +174,8 @@ impl Locator {
                 if let Some(error) = error {
                     reason = format!("{reason}; another provider failed: {}", error.reason);
                 }
-                Err(LocateError::HeldBack(HeldBack { provider: name_of(at).to_owned(), reason }))
+                let awaited = Awaited::Provider(name_of(at).to_owned());
+                Err(LocateError::HeldBack(HeldBack { awaited, reason }))
             }
             Choice::Failed(error) => Err(LocateError::Failed(error)),
             Choice::Nothing(Some((at, found))) => {

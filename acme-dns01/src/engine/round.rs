@@ -68,11 +68,11 @@ pub enum RoundOutcome {
         /// Error message, for display.
         reason: String,
     },
-    /// The certificate is due, but a DNS provider that it may need is not ready, so nothing was ordered.
+    /// The certificate is due, but a DNS provider or authority that it may need is not ready, so nothing was ordered.
     HeldBack {
-        /// Time at which the provider is asked again.
+        /// Time at which the provider or authority is looked at again.
         until: Time,
-        /// The provider, and the reason.
+        /// The provider or authority, and the reason.
         held: HeldBack,
     },
     /// Another process holds the lock of the certificate, so nothing was done.

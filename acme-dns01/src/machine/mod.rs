@@ -30,7 +30,7 @@ mod spec;
 pub use attempt::{Attempt, OrderSpec, TxtRecord};
 pub use error::{AcmeError, ErrorKind};
 pub use journal::{Record, State};
-pub use protocol::{Action, Alert, Authorization, Event, Order, Status};
+pub use protocol::{Action, Alert, Authorization, Awaited, Event, Order, Status};
 pub use spec::{CertificateSpec, Timeouts};
 
 use crate::condition::StoredPair;

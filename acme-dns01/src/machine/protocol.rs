@@ -232,6 +232,25 @@ pub enum Event {
     Error(AcmeError),
 }
 
+/// A part of the configuration that a certificate waits for, by its configured name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Awaited {
+    /// A certificate authority.
+    Authority(String),
+    /// A DNS provider.
+    Provider(String),
+}
+
+impl std::fmt::Display for Awaited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Authority(name) => write!(f, "the authority {name}"),
+            Self::Provider(name) => write!(f, "the provider {name}"),
+        }
+    }
+}
+
 /// A condition that the user should be notified of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -281,15 +300,16 @@ pub enum Alert {
     },
     /// The certificate was renewed after failed attempts.
     Recovered,
-    /// The certificate is due, and nothing is ordered for it, since a DNS provider that it may need is not ready.
+    /// The certificate is due, and nothing is ordered for it, since a DNS provider or authority that it may need is not
+    /// ready.
     HeldBack {
-        /// The provider, and the reason.
+        /// The provider or authority, and the reason.
         why: String,
     },
     /// The certificate is not held back any more, after an alert that it is.
     Released {
-        /// Configured name of the provider that was waited for.
-        provider: String,
+        /// The provider or authority that was waited for.
+        awaited: Awaited,
     },
 }
 
@@ -334,8 +354,8 @@ impl std::fmt::Display for Alert {
             Self::Clock { ahead } => write!(f, "this machine's clock is {} s behind the CA's", -ahead),
             Self::Recovered => f.write_str("renewed after failures"),
             Self::HeldBack { why } => write!(f, "the certificate is due, and held back: {why}"),
-            Self::Released { provider } => {
-                write!(f, "no longer held back: the provider {provider} is ready, or not needed any more")
+            Self::Released { awaited } => {
+                write!(f, "no longer held back: {awaited} is ready, or not needed any more")
             }
         }
     }

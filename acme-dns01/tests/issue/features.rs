@@ -3,11 +3,13 @@
 use crate::lab::{Lab, certificate};
 use acme_dns01::KeyType;
 use acme_dns01::client::{AccountKey, Acme, ExternalAccount, Http, KeyPair};
+use acme_dns01::deferred::Deferred;
 use acme_dns01::engine::{Authority, Renewal, RoundOutcome, account_key};
 use acme_dns01::live::{Greeting, LiveCertificates, OfferedSignatures, served_serial};
 use acme_dns01::store::{Store, StoredAccount};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use testkit::{Fault, KnotServer, Pebble, PebbleVersion};
 use tokio::net::TcpListener;
@@ -39,9 +41,55 @@ async fn accounts_that_are_bound_to_external_ones() {
         assert!(why.contains(words) && !why.contains("secret"), "{words}: {why}");
         renewal = Renewal::Forced;
     }
-    let outcome =
-        with("kid-1", b"secret secret secret secret!!!!!").round(&certificate, Renewal::Forced).await;
-    assert_eq!(outcome.outcome, RoundOutcome::Issued, "{}", lab.said());
+    // A binding that comes later holds the certificate back, until it is there or the account is registered.
+    let available = Arc::new(AtomicBool::new(false));
+    let engine = || {
+        let mut authority = Authority::new(acme());
+        let available = available.clone();
+        authority.deferred_external_account = Some(Deferred::new(move || {
+            let key = b"secret secret secret secret!!!!!".to_vec().into();
+            let account = Arc::new(ExternalAccount { key_id: "kid-1".into(), key });
+            let found = available.load(Ordering::Relaxed);
+            std::future::ready(found.then_some(account).ok_or_else(|| "no such file".to_owned()))
+        }));
+        let knot = Arc::new(crate::lab::rfc2136(&lab.knot));
+        Arc::new(lab.bare(&lab.pebble.directory()).authority("pebble", authority).provider("knot", knot))
+    };
+    let orders = || lab.pebble.logged("POST /order-plz");
+    let outcome = engine().round(&certificate, Renewal::Forced).await;
+    let RoundOutcome::HeldBack { held, .. } = &outcome.outcome else { panic!("{outcome:?}") };
+    assert_eq!(held.to_string(), "the authority pebble is not ready: no such file");
+    assert_eq!(orders(), 0);
+    available.store(true, Ordering::Relaxed);
+    assert_eq!(
+        engine().round(&certificate, Renewal::Forced).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
+    available.store(false, Ordering::Relaxed);
+    assert_eq!(
+        engine().round(&certificate, Renewal::Forced).await.outcome,
+        RoundOutcome::Issued,
+        "{}",
+        lab.said()
+    );
+    assert_eq!(orders(), 2);
+    // Without roots nothing can be asked of the authority, and another one that is ready takes its place.
+    let lacks = || {
+        let roots = Deferred::new(|| std::future::ready(Err("no roots".to_owned())));
+        let authority = Authority::new(Acme::new(lab.pebble.directory(), Http::deferred(roots)));
+        let knot = Arc::new(crate::lab::rfc2136(&lab.knot));
+        Arc::new(lab.bare(&lab.pebble.directory()).authority("late", authority).provider("knot", knot))
+    };
+    let mut both = certificate.clone();
+    both.spec.authorities = vec!["late".to_owned()];
+    let outcome = lacks().round(&both, Renewal::Forced).await;
+    let RoundOutcome::HeldBack { held, .. } = &outcome.outcome else { panic!("{outcome:?}") };
+    assert!(held.to_string().contains("the authority late is not ready") && held.reason.contains("no roots"));
+    both.spec.authorities.push("pebble".to_owned());
+    assert_eq!(lacks().held_back(&both).await, None);
+    assert_eq!(orders(), 2);
 }
 
 #[tokio::test]

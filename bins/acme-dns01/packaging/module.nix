@@ -270,7 +270,9 @@ in
         ExecReload = "${lib.getExe' cfg.package "acme-dns01"} --config ${file} reload";
         RuntimeDirectory = "acme-dns01";
         Restart = "always";
-        RestartSec = "30s";
+        RestartSec = "5s";
+        RestartSteps = 6;
+        RestartMaxDelaySec = "1min";
         TimeoutStopSec = "30s";
         User = "acme";
         Group = "acme";

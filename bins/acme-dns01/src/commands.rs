@@ -81,7 +81,7 @@ async fn with_engine(
         args.command,
         Command::Run { .. } | Command::Once | Command::Issue { dry_run: false, .. } | Command::Renew { .. }
     ) {
-        loaded.tell_late(args);
+        loaded.print_pending(args);
     }
     let checked = (loaded.clone(), owner);
     let named = |names: &[String]| -> Result<Vec<Certificate>, Failure> {
@@ -285,7 +285,7 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
 }
 
 /// Runs the engine's checks and prints their findings, with a warning for each group that does not exist and an error
-/// for each DNS provider whose secrets cannot be read. Unless `dry`, TXT records are created and removed. The second
+/// for each part of the configuration whose secrets or files cannot be read. Unless `dry`, TXT records are created and removed. The second
 /// value of the pair is the account as which the checks run, `None` if that is the caller's. Returns
 /// [`Done::Unusable`] if there are errors, and [`Done::Differences`] if there are only warnings.
 async fn check(
@@ -306,10 +306,22 @@ async fn check(
         Finding::warning("group", format!("there is no group `{group}`: {message}"))
     }));
     let placed = |found: &Finding| {
-        let name = found.about.strip_prefix("provider ").filter(|_| !found.fine)?;
+        let about = found.about.replacen(' ', ".", 1);
+        let is_part = |part: &str| part == about || part.starts_with(&format!("{about}."));
         // The secret may have become readable since, and the finding be about its rejection by the service.
-        setup.late.get(name).filter(|fault| found.message.contains(&fault.message)).cloned()
+        let same = |(part, fault): &&(String, finding::Finding)| {
+            is_part(part) && found.message.contains(&fault.message)
+        };
+        setup.late.iter().filter(|_| !found.fine).find(same).map(|(_, fault)| fault.clone())
     };
+    // The engine reports those of providers, and of authorities that certificates use.
+    let mut others = Vec::new();
+    for ((name, fault), part) in setup.late.iter().zip(setup.parts.all()) {
+        if !findings.iter().any(|found| placed(found).as_ref() == Some(fault)) && part.look().await.is_err() {
+            others.push(Finding::fault(name.clone(), fault.message.clone()));
+        }
+    }
+    findings.extend(others);
     let done = outcome(&findings);
     print_findings(&findings, as_json, placed, done);
     if !as_json && done == Done::Fine {

@@ -4,7 +4,6 @@ use crate::args::Args;
 use crate::load::{ActiveSetup, load};
 use crate::metrics;
 use crate::reload::{Credentials, Effect, Reloads};
-use acme_dns01::provider::Readiness;
 use cli_support::finding::Findings;
 use cli_support::journal::Priority;
 use cli_support::outcome::{Done, Failure};
@@ -24,6 +23,12 @@ fn start(setup: &ActiveSetup) -> JoinHandle<()> {
     tokio::spawn(async move { engine.run(&certificates).await })
 }
 
+/// Starts a task that looks at the parts that are not ready, and prints when each is.
+fn watch(setup: &ActiveSetup) -> JoinHandle<()> {
+    let parts = setup.parts.clone();
+    tokio::spawn(async move { parts.watch(|part| say(Priority::Info, &format!("{part} is ready"))).await })
+}
+
 /// Stops the engine, and aborts it after [`GRACE`]. An interrupted order continues from its journal at the next start.
 async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
     setup.engine.stop();
@@ -35,13 +40,17 @@ async fn end(setup: &ActiveSetup, mut running: JoinHandle<()>) {
 /// Reads the configuration again for a daemon that uses `current`.
 ///
 /// # Errors
-/// Returns the failure of [`load`], or a failure if secrets of a DNS provider cannot be read, unless `current` has a
-/// provider of this name that is not ready either: a reload must not disable a provider that works.
+/// Returns the failure of [`load`], or a failure if secrets or files of a part cannot be read, unless the same part of
+/// `current` is not ready either: a reload must not disable what works.
 async fn load_again(args: &Args, current: &ActiveSetup) -> Result<ActiveSetup, Failure> {
     let next = load(args)?;
     let mut news = Vec::new();
     for (name, fault) in &next.late {
-        if !matches!(current.engine.readiness(name).await, Some(Readiness::NotReady { .. })) {
+        let lacks = match current.parts.all().iter().find(|part| part.part == *name) {
+            Some(part) => part.look().await.is_err(),
+            None => false,
+        };
+        if !lacks {
             news.push(fault.clone());
         }
     }
@@ -71,6 +80,7 @@ pub(crate) async fn run(
     }
     let mut current = loaded.borrow().clone();
     let mut running = start(&current);
+    let mut watching = watch(&current);
     say(Priority::Info, &format!("keeps {} certificates", current.certificates.len()));
     let credentials = Credentials::look();
     let mut reloads = Reloads::begin();
@@ -84,6 +94,8 @@ pub(crate) async fn run(
                     current = next;
                     loaded.send_replace(current.clone());
                     running = start(&current);
+                    watching.abort();
+                    watching = watch(&current);
                     effect.lines().iter().for_each(|line| say(Priority::Info, line));
                     reloads.add(effect);
                 }

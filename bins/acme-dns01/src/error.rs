@@ -6,6 +6,7 @@ use cli_support::document::Source;
 use cli_support::finding::Finding;
 use cli_support::secret::{Reference, SecretError};
 use secrecy::{ExposeSecret, SecretSlice};
+use std::path::Path;
 
 /// Error of a configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,15 @@ impl BuildError {
 #[expect(clippy::needless_pass_by_value, reason = "errors are handed over by their owners")]
 pub(crate) fn value_error(key: impl Into<String>, why: impl ToString) -> BuildError {
     BuildError::Value { key: key.into(), why: why.to_string() }
+}
+
+/// Reads a file of root certificates. `key` is named in the error.
+///
+/// # Errors
+/// Returns a [`BuildError::Value`] if it cannot be read within 2 s, or is not a regular file of text.
+pub(crate) fn read_roots(key: &str, path: &Path) -> Result<String, BuildError> {
+    let text = cli_support::bounded::read_text(path);
+    text.map_err(|why| value_error(key, format!("{}: {why}", path.display())))
 }
 
 /// Reads a secret. `key` is named in the error.

@@ -8,13 +8,14 @@ mod build;
 mod certificates;
 mod error;
 mod late;
+mod pending;
 mod providers;
 mod reference;
 mod settings;
 
 pub use build::Setup;
 pub use error::BuildError;
-pub use late::LateSecrets;
+pub use late::{LateSecrets, PendingPart, PendingParts, consequence};
 pub use reference::reference;
 pub use settings::{
     Alerts, AuthoritySettings, CertificateSettings, DnsSettings, MailSettings, ProviderSettings, Settings,

@@ -2,12 +2,11 @@
 
 use crate::args::Args;
 use acme_dns01::engine::{Certificate, Engine};
-use acme_dns01_config::{LateSecrets, Settings, WORDS};
+use acme_dns01_config::{LateSecrets, PendingParts, Settings, WORDS};
 use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings};
 use cli_support::journal::Priority;
 use cli_support::outcome::Failure;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,17 +21,17 @@ pub(crate) struct ActiveSetup {
     pub(crate) unknown_groups: Vec<String>,
     /// Names of the credentials and variables that the configuration refers to, as `credential:NAME` and `env:NAME`.
     pub(crate) given: Vec<String>,
-    /// Faults of the secrets of DNS providers that were not ready when the file was read, by name of the provider.
-    pub(crate) late: BTreeMap<String, Finding>,
+    /// Parts that were not ready when the file was read.
+    pub(crate) parts: PendingParts,
+    /// Faults of these parts, by the path of the part.
+    pub(crate) late: Vec<(String, Finding)>,
 }
 
 impl ActiveSetup {
-    /// Prints each fault of a secret of a DNS provider that is not ready, unless the output is JSON.
-    pub(crate) fn tell_late(&self, args: &Args) {
-        for fault in self.late.values().filter(|_| !args.json) {
-            let line =
-                format_args!("{fault}: certificates that may need this provider are held back until then");
-            Priority::Error.print_plain(line);
+    /// Prints each fault of a part that was not ready, with its consequence, unless the output is JSON.
+    pub(crate) fn print_pending(&self, args: &Args) {
+        for (part, (_, fault)) in self.parts.all().iter().zip(&self.late).filter(|_| !args.json) {
+            Priority::Error.print_plain(format_args!("{fault}: {}", part.consequence()));
         }
     }
 }
@@ -70,8 +69,8 @@ fn text(args: &Args) -> Result<String, Failure> {
 }
 
 /// Reads the configuration file and its secrets, opens the store, and creates the engine, whose events are printed to
-/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings. A DNS provider
-/// with a secret in a file that cannot be read is not an error, but not ready.
+/// the log unless the output is JSON or quiet. Groups that do not exist are always printed as warnings. A DNS provider,
+/// an authority, an alert sink or the database with a file that cannot be read is not an error, but not ready.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read, a setting is not valid, or the store cannot be opened. The failure
@@ -85,7 +84,7 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
     let setup = settings.build(LateSecrets::Files).map_err(|error| match error.finding(&source, "") {
         Some(finding) => {
             // The first secret that cannot be read ends the build; the others are named with it.
-            let others = settings.unreadable_secrets();
+            let others = settings.unreadable();
             let others = others.iter().filter_map(|other| other.finding(&source, ""));
             Failure::from(Findings::new(others.chain([finding]).collect()))
         }
@@ -104,9 +103,10 @@ pub(crate) fn load(args: &Args) -> Result<ActiveSetup, Failure> {
             priority.print("acme-dns01", format_args!("{id}: {event}"));
         }
     }));
+    let parts = setup.late;
     let late =
-        setup.late.iter().filter_map(|(name, error)| Some((name.clone(), error.finding(&source, "")?)));
+        parts.all().iter().filter_map(|part| Some((part.part.clone(), part.error.finding(&source, "")?)));
     let late = late.collect();
     let (certificates, unknown_groups) = (setup.certificates, setup.unknown_groups);
-    Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups, given, late })
+    Ok(ActiveSetup { engine: Arc::new(engine), certificates, unknown_groups, given, parts, late })
 }

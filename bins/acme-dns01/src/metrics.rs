@@ -117,11 +117,17 @@ async fn text(loaded: &ActiveSetup) -> String {
     });
     let held = loaded.engine.holdings();
     let name = "acme_dns01_held_back";
-    let help = "1 while nothing is ordered, since a DNS provider that the certificate may need is not ready.";
+    let help = "1 while nothing is ordered, since a DNS provider or authority that the certificate may need is not ready.";
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
     for certificate in &loaded.certificates {
         let id = &certificate.spec.id;
         let _ = writeln!(text, "{name}{{certificate=\"{id}\"}} {}", u8::from(held.contains_key(id)));
+    }
+    let name = "acme_dns01_not_ready";
+    let help = "1 while a secret or a file of this part of the configuration cannot be read.";
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+    for (part, reason) in loaded.parts.state() {
+        let _ = writeln!(text, "{name}{{part=\"{part}\"}} {}", u8::from(reason.is_some()));
     }
     let name = "acme_dns01_status";
     let _ = writeln!(text, "# HELP {name} Condition of the pair in place.\n# TYPE {name} gauge");

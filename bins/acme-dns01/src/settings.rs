@@ -160,7 +160,7 @@ pub enum DnsMode {
 }
 
 /// A certificate authority.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthoritySettings {
     /// URL of the CA's directory.
@@ -181,7 +181,7 @@ const fn yes() -> bool {
 }
 
 /// External account binding of a CA.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalAccountSettings {
     /// Key identifier that the CA provides.
@@ -377,7 +377,7 @@ pub struct Alerts {
 }
 
 /// A mail server.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MailSettings {
     /// Host name of the server.

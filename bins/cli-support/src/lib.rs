@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+pub mod bounded;
 pub mod diff;
 pub mod document;
 pub mod finding;

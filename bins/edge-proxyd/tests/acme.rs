@@ -205,18 +205,81 @@ fn certificates_from_pebble_over_tcp_and_quic_renewed_by_ari() {
 #[test]
 fn what_acme_lacks_may_come_later_and_keeps_nothing_else_from_being_served() {
     let lab = Lab::start();
-    // The roots of the CA, and the secret of the provider.
+    // The roots of the CA, and the secret of an alert.
     let (roots, aside) = (lab.path("roots.pem"), lab.path("roots-aside.pem"));
     std::fs::rename(&roots, &aside).expect("a file");
     let port = free_port();
     // A name that has its certificate.
     let other = Authority::new();
     other.write(&lab.path("acme/b.example.test"), &["b.example.test"]);
-    let (_served, said) = lab.serve("acme", port, &lab.pebble.directory(), "");
-    wait_for(&said, "certificates are not renewed until this is put right; everything else is served");
+    let (status, hook) = (free_port(), lab.path("hook"));
+    let end = format!(
+        "[acme.alert]\nwebhook = \"file:{}\"\n[status]\naddress = \"127.0.0.1:{status}\"\n",
+        hook.display()
+    );
+    let (_served, said) = lab.serve_with("acme", port, &lab.pebble.directory(), ("", "", &end));
+    wait_for(&said, "certificates of this authority are held back until then");
+    wait_for(&said, "alerts are not sent there until then");
+    wait_for(&said, "a.example.test: held back");
     assert!(shown(other.root(), port, "b.example.test").is_some(), "the name with a certificate is served");
+    let page = ask(status, "/");
+    assert!(page.contains("a.example.test is not renewed: the authority pebble is not ready"), "{page}");
+    assert!(page.contains("[acme] alert.webhook: ") && page.contains("alerts are not sent there"), "{page}");
+    let json: serde_json::Value = serde_json::from_str(&ask(status, "/status.json")).expect("JSON");
+    let parts: Vec<&str> =
+        json["not_ready"].as_array().expect("a list").iter().filter_map(|one| one["part"].as_str()).collect();
+    assert_eq!(parts, ["authority.pebble.roots", "alert.webhook"], "{json}");
     std::fs::rename(&aside, &roots).expect("a file");
     wait_for(&said, "a.example.test: deployed");
+    let sample = |value: u8| format!("edge_acme_not_ready{{part=\"alert.webhook\"}} {value}\n");
+    assert!(ask(status, "/metrics").contains(&sample(1)));
+    std::fs::write(&hook, "http://127.0.0.1:9/").expect("a file");
+    std::fs::set_permissions(&hook, Permissions::from_mode(0o600)).expect("a mode");
+    wait_for(&said, "[acme] alert.webhook is ready");
+    assert!(ask(status, "/metrics").contains(&sample(0)) && !ask(status, "/").contains("alert.webhook"));
+}
+
+#[test]
+fn two_stores_of_which_one_fails_take_down_no_site_that_has_its_certificate() {
+    let lab = Lab::start();
+    let postgres = Postgres::start(&Options::new(18));
+    let database = lab.path("database");
+    let more = format!("database = \"file:{}\"\n", database.display());
+    let other = Authority::new();
+    other.write(&lab.path("acme/b.example.test"), &["b.example.test"]);
+    let port = free_port();
+    let directory = lab.pebble.directory();
+    let is_served = |root: &str, name: &str| {
+        let until = Instant::now() + Duration::from_secs(20);
+        while shown(root, port, name).is_none() {
+            assert!(Instant::now() < until, "{name} is not served");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // The shared store has no secret yet: what the folder has is served, and nothing is ordered.
+    let (served, said) = lab.serve("acme", port, &directory, &more);
+    wait_for(&said, "everything else is served");
+    is_served(other.root(), "b.example.test");
+    assert_eq!(lab.pebble.logged("POST /order-plz"), 0);
+    let text = format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port());
+    std::fs::write(&database, text).expect("a file");
+    std::fs::set_permissions(&database, Permissions::from_mode(0o600)).expect("a mode");
+    wait_for(&said, "a.example.test: deployed");
+    drop(served);
+    // At the next start it is away again, for another reason: the copy in the folder is served too.
+    drop(postgres);
+    let (served, said) = lab.serve("acme", port, &directory, &more);
+    wait_for(&said, "listening on");
+    is_served(&lab.pebble.issuing_root(), "a.example.test");
+    is_served(other.root(), "b.example.test");
+    drop(served);
+    // And the folder's own records cannot be written: a file is in the place of their folder.
+    std::fs::remove_dir_all(lab.path("acme/.acme-dns01")).expect("a folder");
+    std::fs::write(lab.path("acme/.acme-dns01"), "").expect("a file");
+    let (_served, said) = lab.serve("acme", port, &directory, &more);
+    wait_for(&said, "everything else is served");
+    is_served(&lab.pebble.issuing_root(), "a.example.test");
+    is_served(other.root(), "b.example.test");
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn the_log_the_secrets_and_the_addresses_are_tried() {
             folder.join("acme").display()
         ))
     };
-    let waits = "no certificate that may need this provider is renewed until it can be read";
+    let waits = "certificates that may need this provider are held back until then";
     warns(folder, &acme("file:/nonexistent/token"), waits);
     let output = check(folder, &acme("credential:token"), &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

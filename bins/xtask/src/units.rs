@@ -78,3 +78,31 @@ pub(crate) fn exposure(unit: &Path) -> Outcome {
         _ => Err(format!("{} is too exposed, or cannot be measured:\n{text}", unit.display())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::process::root;
+
+    /// Nothing gives up at boot, and nothing is tried as often for an hour as in the first seconds.
+    #[test]
+    fn services_that_are_restarted_have_no_limit_and_growing_pauses() {
+        let packages = std::fs::read_dir(root().join("bins")).expect("a folder").filter_map(Result::ok);
+        let folders = packages.filter_map(|package| std::fs::read_dir(package.path().join("packaging")).ok());
+        let units = folders.flatten().filter_map(Result::ok).map(|entry| entry.path());
+        let mut restarted = Vec::new();
+        for unit in units.filter(|path| path.extension().is_some_and(|kind| kind == "service")) {
+            let text = std::fs::read_to_string(&unit).expect("a unit");
+            let has = |key: &str| text.lines().any(|line| line.starts_with(key));
+            if !has("Restart=") || has("Restart=no") {
+                continue;
+            }
+            for key in ["StartLimitIntervalSec=0", "RestartSec=", "RestartSteps=", "RestartMaxDelaySec="] {
+                assert!(has(key), "{} has no {key}", unit.display());
+            }
+            restarted.push(unit.file_name().expect("a name").to_string_lossy().into_owned());
+        }
+        restarted.sort();
+        let wanted = ["acme-dns01", "edge-proxyd", "pg-ensure-standby", "pg-ensure"];
+        assert_eq!(restarted, wanted.map(|name| format!("{name}.service")));
+    }
+}

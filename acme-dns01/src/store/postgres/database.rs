@@ -2,6 +2,7 @@
 
 use super::tls::MakeRustlsConnect;
 use super::{Encryption, failed, hosts};
+use crate::deferred::Deferred;
 use crate::store::StoreError;
 use std::fmt;
 use std::future::poll_fn;
@@ -24,6 +25,21 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// [`PostgresStore`](super::PostgresStore), and available to programs that store other data in the same database.
 #[derive(Clone)]
 pub struct Database {
+    source: Source,
+}
+
+/// Source of the connection parameters.
+#[derive(Clone)]
+enum Source {
+    /// Known parameters.
+    Ready(Parameters),
+    /// Parameters that may become available later.
+    Deferred(Deferred<Database>),
+}
+
+/// Parameters of connections.
+#[derive(Clone)]
+struct Parameters {
     /// One configuration for each host of the connection string.
     hosts: Vec<Config>,
     /// TLS of every connection. `None` connects without encryption.
@@ -33,7 +49,10 @@ pub struct Database {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The configurations contain passwords.
-        let hosts: Vec<String> = self.hosts.iter().map(hosts::name).collect();
+        let hosts: Vec<String> = match &self.source {
+            Source::Ready(known) => known.hosts.iter().map(hosts::name).collect(),
+            Source::Deferred(_) => Vec::new(),
+        };
         f.debug_struct("Database").field("hosts", &hosts).finish_non_exhaustive()
     }
 }
@@ -58,7 +77,14 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("acme-dns01");
         }
-        Ok(Self { hosts: hosts::each(&config), tls })
+        Ok(Self { source: Source::Ready(Parameters { hosts: hosts::each(&config), tls }) })
+    }
+
+    /// Creates a handle whose connection parameters may become available later. Until then, every connection fails with
+    /// [`StoreError::Database`] and the description of what is missing.
+    #[must_use]
+    pub const fn deferred(source: Deferred<Self>) -> Self {
+        Self { source: Source::Deferred(source) }
     }
 
     /// Connects to the first host that accepts writes. Hosts that are unreachable, in recovery or do not respond within
@@ -80,10 +106,17 @@ impl Database {
     where
         T: Fn(Notification) + Clone + Send + 'static,
     {
+        let obtained = match &self.source {
+            Source::Ready(_) => None,
+            Source::Deferred(later) => Some(later.get().await.map_err(StoreError::Database)?),
+        };
+        let Source::Ready(known) = &obtained.as_ref().unwrap_or(self).source else {
+            return Err(StoreError::Database("its parameters are not available".to_owned()));
+        };
         let mut why = StoreError::Database("no host is named".to_owned());
-        for host in &self.hosts {
+        for host in &known.hosts {
             let limit = host.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-            match timeout(limit, open(host, self.tls.clone(), told.clone())).await {
+            match timeout(limit, open(host, known.tls.clone(), told.clone())).await {
                 Ok(Ok(client)) => return Ok(client),
                 Ok(Err(failed)) => why = failed,
                 Err(_) => {
@@ -160,7 +193,8 @@ mod tests {
             assert_eq!(encryption, wanted, "{text}");
             let Some(encryption) = encryption else { continue };
             let database = Database::new(config, &encryption).expect("roots");
-            assert_eq!(database.tls.is_some(), text.contains("require"), "{text}");
+            let Source::Ready(known) = &database.source else { panic!("{text}") };
+            assert_eq!(known.tls.is_some(), text.contains("require"), "{text}");
             let shown = format!("{database:?}");
             assert!(!shown.contains("secret") && shown.contains("hosts"), "{shown}");
         }

@@ -146,7 +146,13 @@ impl PostgresStore {
     /// Returns [`StoreError::Database`] if the root certificates are not valid.
     pub fn new(config: Config, encryption: &Encryption) -> Result<Self, StoreError> {
         let database = Database::new(config, encryption)?;
-        Ok(Self { connection: Connection::new(database), locks: Arc::default() })
+        Ok(Self::of(database))
+    }
+
+    /// Creates a store in this database like [`new`](Self::new).
+    #[must_use]
+    pub fn of(database: Database) -> Self {
+        Self { connection: Connection::new(database), locks: Arc::default() }
     }
 
     /// Returns the connection, for exclusive use, opened if necessary.

@@ -1,9 +1,10 @@
-//! A secret of a DNS provider that comes later holds back the certificates that may need the provider, and no others.
-//! Nothing is spent at the CA meanwhile.
+//! A secret or file that comes later holds back what needs it, and nothing else. Nothing is spent at the CA meanwhile.
 
 use crate::lab::{Lab, metrics};
+use std::time::{Duration, Instant};
 use testkit::authoritative::{TSIG_NAME, TSIG_SECRET};
 use testkit::free_port;
+use testkit::postgres::{Options, Postgres};
 
 /// Configures a second provider `later`, whose key is the file `tsig-later`, with more keys, and a certificate of this
 /// name beside `site`, with more keys. The first provider has the zone of `site` only.
@@ -136,7 +137,12 @@ fn an_order_under_way_waits_and_goes_on() {
     daemon.says("late: deployed");
     let site = usize::from(before == 1);
     assert!(orders(&lab) <= before + site, "the order goes on: {}", daemon.heard());
-    assert_eq!(lab.knot.txt("_acme-challenge.www.later.test"), Vec::<String>::new());
+    // The certificate is in use first; the record is removed afterwards.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !lab.knot.txt("_acme-challenge.www.later.test").is_empty() {
+        assert!(Instant::now() < until, "the record is left: {}", daemon.heard());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -169,4 +175,109 @@ fn what_cannot_come_later_is_an_error_at_the_start() {
     std::fs::write(lab.path("acme.toml"), text.replace(&file, "file:tsig")).expect("a file");
     lab.run(&["once"]).ends(2);
     assert_eq!(orders(&lab), 0);
+}
+
+/// Returns the parts that the metrics at this port have, and whether each is not ready.
+fn parts(port: u16) -> Vec<(String, bool)> {
+    let text = metrics(port);
+    let lines = text.lines().filter_map(|line| line.strip_prefix("acme_dns01_not_ready{part=\""));
+    let part = |line: &str| {
+        let (part, value) = line.split_once("\"} ").expect("a sample");
+        (part.to_owned(), value == "1")
+    };
+    lines.map(part).collect()
+}
+
+#[test]
+fn each_secret_and_file_holds_back_what_needs_it_and_nothing_else() {
+    let lab = Lab::start();
+    let (home, directory) = (lab.folder.path().display(), &lab.directory);
+    lab.configure(&format!(
+        "[authority.other]\ndirectory = \"{directory}\"\nroots = \"{home}/roots-later.pem\"\nlimits = false\n\
+         [alert]\nwebhook = \"file:{home}/hook\"\n[alert.mail]\nserver = \"localhost\"\nuser = \"acme\"\n\
+         password = \"file:{home}/mail\"\nfrom = \"acme@example.org\"\nto = \"admin@example.org\"\n\
+         [[certificate]]\nname = \"rooted\"\nnames = \"c.example.test\"\nauthority = \"other\"\nsettle = 0\n"
+    ));
+    // A named pipe without a writer, which would be waited for without end.
+    let roots = lab.path("roots-later.pem");
+    let made = std::process::Command::new("mkfifo").arg(&roots).status().expect("mkfifo runs");
+    assert!(made.success());
+    let port = free_port();
+    let mut daemon = lab.spawn(&["run", "--metrics", &format!("127.0.0.1:{port}")]);
+    for (key, words) in [
+        (
+            "authority.other.roots",
+            "not a regular file: certificates of this authority are held back until then",
+        ),
+        (
+            "alert.webhook",
+            "hook: cannot be read: No such file or directory (os error 2): alerts are not sent there",
+        ),
+        ("alert.mail.password", "alerts are not sent there until then"),
+    ] {
+        let said = daemon.says(words);
+        assert!(said.contains("acme.toml:") && said.contains(key), "{said}");
+    }
+    daemon.says("site: deployed");
+    let mut said = daemon.heard();
+    if !said.contains("rooted: held back") {
+        said = daemon.says("rooted: held back");
+    }
+    assert!(said.contains("the authority other is not ready") && said.contains("roots-later.pem"), "{said}");
+    assert_eq!(orders(&lab), 1, "{}", daemon.heard());
+    let keys = ["authority.other.roots", "alert.webhook", "alert.mail"];
+    assert_eq!(parts(port), keys.map(|key| (key.to_owned(), true)));
+    let checked = lab.run(&["check", "--dry"]).ends(2);
+    for key in ["authority.other.roots", "alert.webhook", "alert.mail.password"] {
+        let of_key = |line: &&str| line.contains("acme.toml:") && line.contains(key);
+        assert_eq!(checked.out.lines().filter(of_key).count(), 1, "{key}: {}", checked.out);
+    }
+
+    std::fs::remove_file(&roots).expect("a file");
+    std::fs::write(&roots, lab.pebble.tls_root()).expect("a file");
+    lab.secret("hook", "http://127.0.0.1:9/");
+    lab.secret("mail", "a password");
+    let mut awaited = vec![
+        "rooted: deployed",
+        "authority.other.roots is ready",
+        "alert.webhook is ready",
+        "alert.mail is ready",
+    ];
+    while !awaited.is_empty() {
+        let said = daemon.says("");
+        awaited.retain(|words| !said.contains(words));
+    }
+    assert_eq!(parts(port), keys.map(|key| (key.to_owned(), false)));
+    lab.run(&["check", "--dry"]).ends(0);
+    // A reload must not disable what works.
+    std::fs::remove_file(lab.path("hook")).expect("a file");
+    daemon.signal("HUP");
+    let said = daemon.says("still keeps what it kept");
+    assert!(said.contains("alert.webhook"), "{said}");
+}
+
+#[test]
+fn a_database_whose_secret_comes_later_is_used_as_soon_as_it_is_there() {
+    let lab = Lab::start();
+    let postgres = Postgres::start(&Options::new(18));
+    let first = format!("database = \"file:{}/database\"\n", lab.folder.path().display());
+    std::fs::write(lab.path("acme.toml"), lab.configuration("acme", &first, "")).expect("a file");
+    let mut daemon = lab.spawn(&["run"]);
+    let said = daemon.says("nothing is ordered until then; the certificates of this machine stay in use");
+    assert!(said.contains("acme.toml:") && said.contains("error[secret]: database"), "{said}");
+    let checked = lab.run(&["check", "--dry"]).ends(2);
+    assert!(checked.out.contains("error[secret]: database"), "{}", checked.out);
+    let once = lab.run(&["once"]).ends(1);
+    assert!(
+        once.err.contains("the database: database: ") && once.err.contains("cannot be read"),
+        "{}",
+        once.err
+    );
+    assert_eq!(orders(&lab), 0);
+    lab.secret(
+        "database",
+        &format!("host={} port={} user=postgres\n", postgres.socket_folder().display(), postgres.port()),
+    );
+    daemon.says("site: deployed");
+    assert_eq!(orders(&lab), 1);
 }

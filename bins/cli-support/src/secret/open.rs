@@ -2,6 +2,7 @@
 
 use super::{CREDENTIALS, MAX_SECRET_SIZE, SecretError};
 use crate::account::Account;
+use crate::bounded;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -51,12 +52,28 @@ pub(super) fn read_shared(path: &Path, with: &Account) -> Result<Zeroizing<Vec<u
 }
 
 /// Reads a file after checking that it is a regular file of at most 64 KiB whose owner and mode fit its protection.
-/// `with` is an account that may own the file as well, or one of whose groups may read it.
+/// `with` is an account that may own the file as well, or one of whose groups may read it. A file system that does not
+/// answer is left after 2 s.
 ///
 /// # Errors
-/// Returns [`SecretError::Read`] if the file cannot be opened or read, [`SecretError::Refused`] if it is larger, is not
-/// regular, or its owner or mode does not fit.
+/// Returns [`SecretError::Read`] if the file cannot be opened or read in this time, [`SecretError::Refused`] if it is
+/// larger, is not regular, or its owner or mode does not fit.
 fn read_with(
+    path: &Path,
+    kept: FileProtection,
+    with: Option<&Account>,
+) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let (file, account) = (path.to_owned(), with.cloned());
+    bounded::within(path, move || read_now(&file, kept, account.as_ref())).unwrap_or_else(|| {
+        Err(SecretError::Read { file: path.display().to_string(), why: bounded::timed_out() })
+    })
+}
+
+/// Reads a file like [`read_with`], however long it takes.
+///
+/// # Errors
+/// Returns the errors of [`read_with`].
+fn read_now(
     path: &Path,
     kept: FileProtection,
     with: Option<&Account>,

@@ -59,4 +59,14 @@ impl Renewals {
         };
         self.certificates.iter().map(|id| (id.clone(), reason(id))).collect()
     }
+
+    /// Returns the parts of the section whose secrets or files could not be read when the engine was built, each with
+    /// the reason why it is not ready; `None` if it is by now. Empty unless the engine runs.
+    pub(crate) fn parts(&self) -> Vec<(String, Option<String>)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match &state {
+            RenewalState::Running(renewer) => renewer.parts(),
+            RenewalState::Starting | RenewalState::Failed(_) => Vec::new(),
+        }
+    }
 }

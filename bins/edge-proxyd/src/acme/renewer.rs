@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::journal;
 use acme_dns01::engine::{Certificate, Engine, HeldBack};
 use acme_dns01::live::{Check, Greeting};
-use acme_dns01_config::LateSecrets;
+use acme_dns01_config::{LateSecrets, PendingParts};
 use cli_support::outcome::chain;
 use edge_proxy::config::ListenerKind;
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub(crate) struct CertificateRenewer {
     engine: Arc<Engine>,
     /// The certificates of the section.
     certificates: Vec<Certificate>,
+    /// The parts of the section whose secrets or files could not be read at the start.
+    parts: PendingParts,
 }
 
 impl CertificateRenewer {
@@ -28,7 +30,7 @@ impl CertificateRenewer {
     /// # Errors
     /// A message that begins with `[acme]`: the settings cannot be used, or none of the certificates could be prepared.
     pub(crate) async fn prepare(section: &AcmeSection) -> Result<Self, String> {
-        // Certificates that may need a provider without its secrets are held back, and no others.
+        // Only what needs a secret or file that cannot be read is held back.
         let setup =
             section.settings.build(LateSecrets::All).map_err(|why| format!("[acme] {}", chain(&why)))?;
         let engine = setup.engine.observer(Arc::new(|id, event| {
@@ -49,21 +51,24 @@ impl CertificateRenewer {
         }
         faults.iter().for_each(journal::error);
         // Once: a preparation that fails is repeated, and its error is logged by the caller.
-        for error in setup.late.values() {
-            journal::error(format_args!(
-                "[acme] {}: certificates that may need this provider are not renewed until then; others are",
-                chain(error)
-            ));
+        for part in setup.late.all() {
+            journal::error(format_args!("[acme] {}: {}", chain(&*part.error), part.consequence()));
         }
         for group in &setup.unknown_groups {
             journal::warning(format_args!(
                 "acme: there is no group `{group}`: files keep the group of the account"
             ));
         }
-        Ok(Self { engine: Arc::new(engine), certificates: setup.certificates })
+        Ok(Self { engine: Arc::new(engine), certificates: setup.certificates, parts: setup.late })
     }
 
-    /// Returns the certificates that are held back since a DNS provider is not ready, by id.
+    /// Returns the parts of the section whose secrets or files could not be read at the start, each with the reason why
+    /// it is not ready; `None` if it is by now.
+    pub(crate) fn parts(&self) -> Vec<(String, Option<String>)> {
+        self.parts.state()
+    }
+
+    /// Returns the certificates that are held back since a DNS provider or authority is not ready, by id.
     pub(crate) fn holdings(&self) -> BTreeMap<String, HeldBack> {
         self.engine.holdings()
     }
@@ -82,7 +87,7 @@ impl CertificateRenewer {
     /// Obtains and renews the certificates, and never returns. After a renewal, the proxy at the address `tls` must
     /// serve the new certificate in a TLS handshake; otherwise the old one is restored. An unspecified address is
     /// replaced by the loopback address of its family. With `None`, nothing is verified. Dropping the future interrupts
-    /// orders, which continue at the next start.
+    /// orders, which continue at the next start. Parts that are not ready are looked at again meanwhile.
     pub(crate) async fn run(&self, tls: Option<SocketAddr>) {
         let mut certificates = self.certificates.clone();
         for certificate in &mut certificates {
@@ -105,6 +110,7 @@ impl CertificateRenewer {
                 name,
             });
         }
-        self.engine.run(&certificates).await;
+        let parts = self.parts.watch(|part| journal::info(format_args!("[acme] {part} is ready")));
+        tokio::join!(self.engine.run(&certificates), parts);
     }
 }

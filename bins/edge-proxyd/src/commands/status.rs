@@ -154,11 +154,14 @@ fn print(report: &Report) {
             print!("\n{table}");
         }
     }
-    if !report.held_back.is_empty() {
+    if !(report.held_back.is_empty() && report.not_ready.is_empty()) {
         println!();
     }
     for held in &report.held_back {
         println!("{} is not renewed: {}", held.certificate, held.reason);
+    }
+    for lacking in &report.not_ready {
+        println!("[acme] {}", lacking.reason);
     }
     if report.log_lines_lost > 0 {
         println!(

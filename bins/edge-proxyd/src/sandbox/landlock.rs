@@ -1,6 +1,8 @@
 //! Restriction of files, TCP ports and signals by Landlock (landlock(7)).
 
 use super::Needs;
+use crate::journal;
+use cli_support::bounded;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
     PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -95,7 +97,7 @@ pub(super) fn enter(needs: &Needs) -> Result<LandlockLevel, RulesetError> {
 
 /// Adds a rule that grants access to a path, and to everything in it if it is a folder; a file gets only the rights for
 /// files. For write access to a path that does not exist, the rule is for the nearest existing folder above it. A path
-/// that cannot be opened is ignored.
+/// that cannot be opened is ignored, and so is one whose file system does not answer, which is logged.
 ///
 /// # Errors
 /// The kernel rejects the rule.
@@ -105,9 +107,20 @@ fn grant(
     access: BitFlags<AccessFs>,
 ) -> Result<landlock::RulesetCreated, RulesetError> {
     let writes = access.intersects(AccessFs::from_write(NEWEST));
-    let there = if writes { path.ancestors().find(|path| path.exists()) } else { Some(path) };
-    let Some(Ok(opened)) = there.map(PathFd::new) else { return Ok(rules) };
-    let access = if there.is_some_and(Path::is_dir) { access } else { access & AccessFs::from_file(NEWEST) };
+    let place = path.to_owned();
+    let opened = bounded::within(path, move || {
+        let there = if writes { place.ancestors().find(|path| path.exists()) } else { Some(&*place) }?;
+        Some((PathFd::new(there).ok()?, there.is_dir()))
+    });
+    let Some(opened) = opened else {
+        journal::warning(format_args!(
+            "sandbox: {} does not answer: what is in it can be used after a restart, once it answers",
+            path.display()
+        ));
+        return Ok(rules);
+    };
+    let Some((opened, is_folder)) = opened else { return Ok(rules) };
+    let access = if is_folder { access } else { access & AccessFs::from_file(NEWEST) };
     rules.add_rule(PathBeneath::new(opened, access))
 }
 

@@ -27,6 +27,11 @@ pub(super) fn append(watched: &StatusSources, text: &mut String) {
         let labels = [("certificate", certificate.as_str())];
         sample(text, "edge_acme_held_back", &labels, u8::from(reason.is_some()));
     }
+    let help = "Whether a secret or file of this part of [acme] cannot be read.";
+    family(text, "edge_acme_not_ready", "gauge", help);
+    for (part, reason) in watched.renewals.iter().flat_map(crate::acme::Renewals::parts) {
+        sample(text, "edge_acme_not_ready", &[("part", &part)], u8::from(reason.is_some()));
+    }
     family(text, "edge_log_lines_lost_total", "counter", "Lines of the access log that were not written.");
     sample(text, "edge_log_lines_lost_total", &[], watched.log.lost());
     family(text, "edge_build_info", "gauge", "The version of the program.");

@@ -11,8 +11,8 @@ mod serve;
 
 pub(crate) use history::{History, STEP};
 pub(crate) use reloads::Reloads;
-use report::HeldBackCertificate;
 pub(crate) use report::Report;
+use report::{HeldBackCertificate, UnreadyPart};
 /// Functions that format numbers for the page and the command `status`.
 pub(crate) mod shown {
     pub(crate) use super::report::{bound, bytes, duration, state};
@@ -52,6 +52,7 @@ impl StatusSources {
             self.log.lost(),
         );
         report.held_back = self.held_back();
+        report.not_ready = self.not_ready();
         report
     }
 
@@ -60,6 +61,12 @@ impl StatusSources {
         let all = self.renewals.iter().flat_map(Renewals::held_back);
         all.filter_map(|(certificate, reason)| Some(HeldBackCertificate { certificate, reason: reason? }))
             .collect()
+    }
+
+    /// Returns the parts of `[acme]` that are not ready, each with the reason and the consequence.
+    fn not_ready(&self) -> Vec<UnreadyPart> {
+        let all = self.renewals.iter().flat_map(Renewals::parts);
+        all.filter_map(|(part, reason)| Some(UnreadyPart { part, reason: reason? })).collect()
     }
 
     /// Adds a sample of the current counters to the history.

@@ -72,6 +72,9 @@ fn facts(page: &mut String, report: &Report) {
             escape_html(&held.reason)
         );
     }
+    for lacking in &report.not_ready {
+        let _ = write!(page, "<p class=\"bad\">[acme] {}</p>", escape_html(&lacking.reason));
+    }
     if report.log_lines_lost > 0 {
         let _ = write!(
             page,

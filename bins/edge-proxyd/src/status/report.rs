@@ -21,6 +21,9 @@ pub(crate) struct Report {
     /// The certificates of `[acme]` for which nothing is ordered at the moment.
     #[serde(default)]
     pub(crate) held_back: Vec<HeldBackCertificate>,
+    /// The parts of `[acme]` whose secrets or files cannot be read.
+    #[serde(default)]
+    pub(crate) not_ready: Vec<UnreadyPart>,
     /// The targets of upstreams.
     pub(crate) targets: Vec<Target>,
     /// The listeners of the configuration.
@@ -116,7 +119,16 @@ pub(crate) struct Certificate {
 pub(crate) struct HeldBackCertificate {
     /// The name of the certificate.
     pub(crate) certificate: String,
-    /// The reason: the DNS provider that is not ready, or the fault of the section.
+    /// The reason: the DNS provider or authority that is not ready, or the fault of the section.
+    pub(crate) reason: String,
+}
+
+/// A part of `[acme]` whose secrets or files cannot be read.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct UnreadyPart {
+    /// The dotted path of the part, such as `alert.webhook`.
+    pub(crate) part: String,
+    /// The reason, and what is held back.
     pub(crate) reason: String,
 }
 
@@ -164,7 +176,8 @@ impl SiteStatus {
 }
 
 impl Report {
-    /// Builds a report from the metrics and the configuration of a proxy, without certificates that are held back.
+    /// Builds a report from the metrics and the configuration of a proxy, without certificates that are held
+    /// back and parts that are not ready.
     /// Sites of the metrics that are not in the configuration have no hosts.
     pub(super) fn new(
         metrics: &Metrics,
@@ -227,6 +240,7 @@ impl Report {
                 })
                 .collect(),
             held_back: Vec::new(),
+            not_ready: Vec::new(),
             targets: metrics
                 .targets
                 .iter()

@@ -206,6 +206,24 @@ impl Machine {
         Ok((output.status.code().unwrap_or(-1), text))
     }
 
+    /// Mounts a file system that answers no request over a folder of the machine, like a network mount whose server is
+    /// away. Requests fail when the result is dropped.
+    ///
+    /// # Errors
+    /// Returns a description if it is not mounted within 10 s.
+    pub(super) fn mount_hanging(&self, folder: &str) -> Result<HangingMount, String> {
+        let init = self.init().ok_or("the machine has no first process")?;
+        let mount = format!(
+            "exec 3<>/dev/fuse; nsenter --target {init} --mount --root --wd mount --internal-only -t fuse \
+             -o fd=3,rootmode=40000,user_id=0,group_id=0,allow_other hanging {folder} && exec sleep 600"
+        );
+        let mut command = Command::new("bash");
+        let child = command.args(["-euc", &mount]).stdin(Stdio::null()).spawn();
+        let mounted = HangingMount(child.map_err(|why| format!("bash: {why}"))?);
+        self.until(10, &format!("grep ' {folder} fuse' /proc/mounts"))?;
+        Ok(mounted)
+    }
+
     /// Runs a script on the machine with bash, which must exit with 0. Returns its standard output, followed by its
     /// standard error.
     ///
@@ -241,6 +259,16 @@ impl Machine {
         // With several units, one active unit suffices for systemctl.
         let each: Vec<String> = units.iter().map(|unit| format!("systemctl is-active {unit}")).collect();
         self.until(seconds, &each.join(" && "))
+    }
+}
+
+/// A file system that answers no request. Its requests fail when this is dropped.
+pub(super) struct HangingMount(Child);
+
+impl Drop for HangingMount {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) const STEPS: &[Step] = &[
         "an application starts when its database's secret comes, also one that only the boot starts",
         late_secret,
     ),
+    ("a secret on a file system that does not answer holds up no start and no reload", hanging_secret),
     ("it starts again when PostgreSQL was stopped and started", postgresql_again),
     ("a reload of pg-ensure has the credentials of the unit", reload_pg_ensure),
     (
@@ -161,6 +162,32 @@ fn late_secret(machine: &mut Machine) -> Outcome {
     machine.run("install -m 0400 /dev/null /etc/secrets/app-db; echo secret > /etc/secrets/app-db")?;
     // By `RestartMode=direct`: without it the start of the second application was cancelled at the first failure.
     machine.active(40, &["pg-ensure", "myapp", "myapp2"])
+}
+
+/// Checks that edge-proxyd starts and reloads, and serves, with a secret of `[acme]` on a file system that does not
+/// answer, and that acme-dns01 reports such a secret. The log names the secret once, with what is held back.
+fn hanging_secret(machine: &mut Machine) -> Outcome {
+    machine.run("mkdir -p /srv/hang")?;
+    let hanging = machine.mount_hanging("/srv/hang")?;
+    machine.run(
+        "printf '[acme.alert]\\nwebhook = \"file:/srv/hang/hook\"\\n' >> /etc/edge-proxyd/edge.toml; \
+         SECONDS=0; systemctl restart edge-proxyd; test $SECONDS -le 25",
+    )?;
+    machine.until(10, SERVES)?;
+    let log = super::full::log_script("edge-proxyd");
+    let words =
+        "alert.webhook: /srv/hang/hook: cannot be read: its file system does not answer.*alerts are not sent";
+    machine.until(5, &format!("test $({log} | grep -c '{words}') = 1"))?;
+    machine.run("SECONDS=0; systemctl reload edge-proxyd; test $SECONDS -le 10")?;
+    // Another name: the kernel waits without end for a lookup of the same one by another process.
+    machine.run(
+        "printf '[alert]\\nwebhook = \"file:/srv/hang/other\"\\n' > /run/hang.toml; \
+         code=0; timeout 20 acme-dns01 --config /run/hang.toml check --dry > /run/hang.out 2>&1 || code=$?; cat /run/hang.out; \
+         test $code = 2 && grep 'alert.webhook.*does not answer' /run/hang.out",
+    )?;
+    drop(hanging);
+    machine.run("umount --lazy /srv/hang; cp /srv/edge.toml /etc/edge-proxyd/edge.toml; systemctl restart edge-proxyd")?;
+    machine.until(20, SERVES)
 }
 
 /// Checks that an application stops and starts with PostgreSQL.

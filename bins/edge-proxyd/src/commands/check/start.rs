@@ -138,19 +138,15 @@ fn secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
     }
 }
 
-/// Tries to read the secrets of `[acme]`, and adds a warning for each that cannot be read: the program starts without,
-/// but renews nothing, or nothing that may need the DNS provider whose secret it is. A missing `$CREDENTIALS_DIRECTORY`
-/// is no fault.
+/// Tries to read the secrets and files of `[acme]`, and adds a warning for each that cannot be read: the program starts
+/// without, and holds back what needs it. A missing `$CREDENTIALS_DIRECTORY` is no fault.
 fn renewal_secrets(settings: &Settings, source: &Source<'_>, findings: &mut Findings) {
-    let faults = settings.acme.iter().flat_map(|acme| acme.settings.unreadable_secrets());
+    let faults = settings.acme.iter().flat_map(|acme| acme.settings.unreadable());
     for fault in faults {
         let Some(finding) = fault.finding(source, "acme") else { continue };
         if !is_missing_credentials(&finding.message) {
-            let waits = match finding.place.key.starts_with("acme.provider.") {
-                true => "no certificate that may need this provider is renewed until it can be read",
-                false => "nothing is renewed until it can be read",
-            };
-            let text = format!("{}: {waits}", finding.message);
+            let key = finding.place.key.strip_prefix("acme.").unwrap_or_default();
+            let text = format!("{}: {}", finding.message, acme_dns01_config::consequence(key));
             findings.at_key(source, &finding.place.key, Severity::Warning, &text);
         }
     }
