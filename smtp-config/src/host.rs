@@ -69,7 +69,7 @@ pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
     if host.contains(['/', '\\']) {
         Some((
             "a path or URL: Forgejo would open a Unix socket",
-            "write the server's name only, without https://",
+            "write the server's name only, without https:// or another scheme",
         ))
     } else if host.contains(|c: char| c.is_whitespace() || c.is_control()) {
         Some(("white space in a host name", "write the server's name only"))

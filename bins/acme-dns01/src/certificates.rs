@@ -87,11 +87,11 @@ fn certificate(
     for name in &written.provider {
         if !settings.provider.contains_key(name) {
             let all: Vec<&str> = settings.provider.keys().map(String::as_str).collect();
-            let all = if all.is_empty() { "(none)".to_owned() } else { all.join(", ") };
-            return Err(value_error(
-                key("provider"),
-                format!("not a known provider, `{name}`: write one of {all}, or add [provider.{name}]"),
-            ));
+            let fix = match all.as_slice() {
+                [] => format!("add [provider.{name}]"),
+                all => format!("write one of {}, or add [provider.{name}]", all.join(", ")),
+            };
+            return Err(value_error(key("provider"), format!("not a known provider, `{name}`: {fix}")));
         }
     }
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());

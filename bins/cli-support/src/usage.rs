@@ -15,17 +15,21 @@ pub const EXIT_CODES: &str =
 pub const COMMAND_LINE: &str = "command line";
 
 /// Parses the command line. If it asks for help or the version, these are printed and the process exits with code 0; an
-/// invalid command line is reported on standard error, or with `--json` as a document on standard output, and the
-/// process exits with code 2.
+/// invalid command line is reported as a finding with the usage on standard error, or with `--json` as a document on
+/// standard output, and the process exits with code 2.
 pub fn parse<A: Parser>(program: &str) -> A {
     A::try_parse().unwrap_or_else(|why| {
         // clap_derive offers no other way to determine an option before parsing succeeded.
         let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
-        if !why.use_stderr() || !json {
+        let shows_help = why.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        if !why.use_stderr() || (shows_help && !json) {
             why.exit();
         }
         let failure = Failure::from(findings(&why));
-        failure.print(program, true);
+        failure.print(program, json);
+        if let (Some(ContextValue::StyledStr(usage)), false) = (why.get(ContextKind::Usage), json) {
+            eprintln!("\n{usage}\n\nFor more information, try '--help'.");
+        }
         std::process::exit(failure.code().into())
     })
 }

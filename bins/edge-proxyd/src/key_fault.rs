@@ -1,7 +1,6 @@
 //! Faults of secrets and files that the configuration refers to. They are found when the secret or the file is read,
 //! not when the configuration is parsed.
 
-use cli_support::outcome::chain;
 use cli_support::secret::SecretError;
 use std::{fmt, io};
 
@@ -37,15 +36,8 @@ impl KeyFault {
     /// to read it was denied. In the latter case `denied` is true.
     pub(crate) fn of_secret(section: &'static str, key: impl Into<String>, why: &SecretError) -> Self {
         let kind = if let SecretError::Read { why, .. } = why { Some(why.kind()) } else { None };
-        let fix = match kind {
-            Some(io::ErrorKind::NotFound) => {
-                ": write the secret to this file, or the path of the file that has it"
-            }
-            Some(io::ErrorKind::PermissionDenied) => ": let the service read it",
-            _ => "",
-        };
         let denied = kind == Some(io::ErrorKind::PermissionDenied);
-        Self { denied, ..Self::new(section, key, format_args!("{}{fix}", chain(why))) }
+        Self { denied, ..Self::new(section, key, why.describe()) }
     }
 
     /// Returns the path of the key in the configuration: section and key joined by a dot, such as `shared.secret`.

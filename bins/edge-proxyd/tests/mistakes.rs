@@ -57,7 +57,7 @@ const MISTAKES: [Mistake; 35] = [
         "https://git.example.org",
         "without scheme",
     ),
-    file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\ntls = \"yes\"\n", "yes", "expected true or false"),
+    file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\ntls = \"yes\"\n", "yes", "true or false, without quotes"),
     file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\nhttp3 = true\n", "http3", "HTTP/3 is always encrypted"),
     file(2, "[[listen]]\naddress = \"443\"\n", "443", "0.0.0.0:443"),
     file(2, "[[listen]]\nadress = \"0.0.0.0:80\"\n", "adress", "did you mean `address`?"),
@@ -80,7 +80,7 @@ const MISTAKES: [Mistake; 35] = [
         "did you mean `x-forwarded-for`?",
     ),
     file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[timeouts]\nidle = \"10\"\n", "10", "10s"),
-    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[timeouts]\nbody = 60\n", "60", "quotes"),
+    file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[timeouts]\nbody = 60\n", "60", "write \"60s\""),
     file(4, "[[listen]]\naddress = \"0.0.0.0:80\"\n[limits]\nheader_bytes = \"1TB\"\n", "1TB", "16KiB"),
     file(
         4,
@@ -102,12 +102,12 @@ const MISTAKES: [Mistake; 35] = [
         "loopback",
     ),
     file(1, "[[site]]\nhosts = \"a.example.org\"\ndrop = true\n", "listen", "add [[listen]]"),
-    file(2, "[[listen]]\naddress = 0.0.0.0:80\n", "not valid TOML", "key = value"),
+    file(2, "[[listen]]\naddress = 0.0.0.0:80\n", "not valid TOML", "put the value in quotes"),
     file(
         3,
         "[[listen]]\naddress = \"0.0.0.0:80\"\naddress = \"0.0.0.0:81\"\n",
         "not valid TOML",
-        "key = value",
+        "keep one of them",
     ),
     file(
         3,

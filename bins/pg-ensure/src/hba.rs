@@ -116,13 +116,15 @@ fn install_failure(why: &InstallError) -> Failure {
     }
 }
 
-/// Logs in within [`LOGIN_TIMEOUT`], and spawns the task that drives the connection. The error is a description.
+/// Logs in within [`LOGIN_TIMEOUT`], and spawns the task that drives the connection. The error is a description with
+/// host and port, or the socket.
 async fn login(config: &Config, connector: &TlsConnector) -> Result<Client, String> {
     let connect = config.connect(connector.clone());
     let connected = tokio::time::timeout(LOGIN_TIMEOUT, connect).await;
-    let connected = connected.map_err(|_| format!("no answer in {} s", LOGIN_TIMEOUT.as_secs()))?;
-    let (client, connection) =
-        connected.map_err(|why| why.as_db_error().map_or_else(|| chain(&why), ToString::to_string))?;
+    let failed = |why: String| format!("cannot connect to {}: {why}", install::address(config));
+    let connected = connected.map_err(|_| failed(format!("no answer in {} s", LOGIN_TIMEOUT.as_secs())))?;
+    let (client, connection) = connected
+        .map_err(|why| failed(why.as_db_error().map_or_else(|| chain(&why), ToString::to_string)))?;
     tokio::spawn(connection);
     Ok(client)
 }

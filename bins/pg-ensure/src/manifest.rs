@@ -81,7 +81,7 @@ fn resolve(
             return Err("not an absolute path: begin it with /".to_owned());
         }
         let reference: Reference = reference.parse().map_err(|why| format!("{why}"))?;
-        reference.read().map_err(|why| cli_support::outcome::chain(&why))
+        reference.read().map_err(|why| why.describe())
     };
     let manifest = Manifest::read(file, text, format).map_err(findings)?;
     let mut problems = match manifest.resolve(&mut secrets) {

@@ -23,7 +23,7 @@ const MISTAKES: [Mistake; 32] = [
         3,
         "[[ensure]]\nname = \"forgejo\"\npassword_file = \"/nonexistent/forgejo\"\n",
         "/nonexistent/forgejo",
-        "cannot be read",
+        "write the secret to this file",
     ),
     file(3, "[[ensure]]\nname = \"forgejo\"\nconnection_limit = \"5\"\n", "\"5\"", "without quotes"),
     file(
@@ -58,7 +58,7 @@ const MISTAKES: [Mistake; 32] = [
         "leave one of them out",
     ),
     file(1, "[[ensuer]]\nname = \"a\"\n", "ensuer", "did you mean `ensure`?"),
-    file(2, "[[ensure]]\nname = forgejo\n", "not valid TOML", "key = value"),
+    file(2, "[[ensure]]\nname = forgejo\n", "not valid TOML", "in quotes"),
     file(3, "[[ensure]]\nname = \"forgejo\"\nname = \"x\"\n", "not valid TOML", "keep one of them"),
     file(
         3,

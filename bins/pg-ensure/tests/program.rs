@@ -122,7 +122,10 @@ fn everything_wrong_is_said_before_the_server_is_asked() {
         expect(&["check", &manifest, "--offline", "--json"], 2, &["\"error\":"]);
     }
     let good = write(folder.path(), "good.toml", "[[ensure]]\nname = \"a\"\n");
-    expect(&["plan", &good, "--connect", &nowhere, "--timeout", "0"], 1, &["cannot connect"]);
+    let socket =
+        format!("cannot connect to the database postgres at {}/.s.PGSQL.5432: ", folder.path().display());
+    expect(&["plan", &good, "--connect", &nowhere, "--timeout", "0"], 1, &[&socket]);
+    expect(&["wait", "--connect", "hostaddr=127.0.0.1 port=1", "--timeout", "0"], 1, &["at 127.0.0.1:1: "]);
     expect(&["plan", &good, "--connect", "host=x password=hunter2"], 2, &["--password file:"]);
     expect(&["plan", &good, "--destroy", "everything"], 2, &["does not name an object to destroy"]);
     expect(&["apply"], 2, &["/etc/pg-ensure/"]);

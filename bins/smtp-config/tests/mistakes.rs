@@ -51,7 +51,7 @@ const MISTAKES: [Mistake; 33] = [
         3,
         "from = \"Forge <forge@example.org>\"\nuser = \"u\"\npassword = \"file:/nonexistent/x\"\n",
         "/nonexistent/x",
-        "cannot be read",
+        "write the secret to this file",
     ),
     file(
         3,
@@ -87,7 +87,7 @@ const MISTAKES: [Mistake; 33] = [
         "imap://a",
         "name only",
     ),
-    file(1, "from = Forge\n", "not valid TOML", "key = value"),
+    file(1, "from = Forge\n", "not valid TOML", "in quotes"),
     usage(&["render", "--port", "0"], "--port", "1.."),
     usage(&["rendr"], "rendr", "render"),
     usage(&["render", "--preset", "gmial"], "gmial", "gmail"),

@@ -168,8 +168,8 @@ fn answer(program: &str, path: &Path, args: &[&str], mistake: &Mistake) -> Resul
 }
 
 /// Compares the output without `--json` with a finding of the output with it: a line must begin with file, line and
-/// column, as editors read them, and the fix must follow. For a mistake on the command line, the key, and the value or
-/// the fix, suffice.
+/// column, as editors read them, or for a mistake on the command line with `command line` and the key, and the fix must
+/// follow.
 ///
 /// # Errors
 /// Returns a description of what is missing.
@@ -177,11 +177,12 @@ fn for_people(said: &str, file: &str, mistake: &Mistake, finding: &Value) -> Res
     let (place, fix) = (&finding["place"], finding["fix"].as_str().unwrap_or_default());
     if mistake.line == 0 {
         let key = place["key"].as_str().unwrap_or_default();
-        let names = said.contains(key) && (said.contains(mistake.value) || said.contains(fix));
-        return if names {
+        let begin = format!("command line: error[{}]: {key}", finding["code"].as_str().unwrap_or_default());
+        let is_named = said.lines().any(|line| line.starts_with(&begin) && line.contains(fix));
+        return if is_named {
             Ok(())
         } else {
-            Err(format!("neither {:?} nor {fix:?} in: {said}", mistake.value))
+            Err(format!("no line begins with {begin} and has {fix:?}: {said}"))
         };
     }
     let column = place["column"].as_u64().filter(|column| *column > 0);

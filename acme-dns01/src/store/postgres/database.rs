@@ -118,6 +118,9 @@ impl Database {
             let limit = host.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
             match timeout(limit, open(host, known.tls.clone(), told.clone())).await {
                 Ok(Ok(client)) => return Ok(client),
+                Ok(Err(StoreError::Database(failed))) => {
+                    why = StoreError::Database(format!("{}: {failed}", hosts::name(host)));
+                }
                 Ok(Err(failed)) => why = failed,
                 Err(_) => {
                     let name = hosts::name(host);
@@ -197,6 +200,21 @@ mod tests {
             assert_eq!(known.tls.is_some(), text.contains("require"), "{text}");
             let shown = format!("{database:?}");
             assert!(!shown.contains("secret") && shown.contains("hosts"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_fails_names_its_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join(".s.PGSQL.5432");
+        for (text, name) in [
+            ("host=127.0.0.1 port=1 user=u".to_owned(), "127.0.0.1:1: ".to_owned()),
+            (format!("host={} user=u", folder.path().display()), format!("{}: ", socket.display())),
+        ] {
+            let database =
+                Database::new(text.parse().expect("a configuration"), &Encryption::None).expect("a handle");
+            let why = database.connect().await.expect_err("nobody listens").to_string();
+            assert!(why.starts_with(&format!("the database: {name}")), "{why}");
         }
     }
 }

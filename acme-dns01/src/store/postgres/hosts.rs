@@ -1,6 +1,6 @@
 //! Splits a connection string into one configuration per host.
 
-use std::fmt::Write;
+use std::net::SocketAddr;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 
@@ -71,17 +71,15 @@ fn common(config: &Config) -> Config {
     one
 }
 
-/// Returns the host (or address or socket folder) and port of a single-host configuration, for display.
+/// Returns the host or address with its port, or the path of the socket, of a single-host configuration, for display.
 pub(super) fn name(one: &Config) -> String {
-    let mut name = match one.get_hosts().first() {
-        Some(Host::Tcp(name)) => name.clone(),
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => one.get_hostaddrs().first().map_or_else(|| "no host".into(), ToString::to_string),
-    };
-    if let Some(port) = one.get_ports().first() {
-        let _ = write!(name, ":{port}");
+    let port = one.get_ports().first().copied().unwrap_or(5432);
+    match (one.get_hosts().first(), one.get_hostaddrs().first()) {
+        (Some(Host::Tcp(name)), _) => format!("{name}:{port}"),
+        (Some(Host::Unix(folder)), _) => folder.join(format!(".s.PGSQL.{port}")).display().to_string(),
+        (None, Some(address)) => SocketAddr::new(*address, port).to_string(),
+        (None, None) => "no host".to_owned(),
     }
-    name
 }
 
 #[cfg(test)]
@@ -93,7 +91,10 @@ mod tests {
         let text = "host=db,/run/postgresql,::1 port=5432,5433,5434 user=u password='p w' dbname=d options='-c x=y' \
                     application_name=a connect_timeout=3 keepalives_idle=7 channel_binding=require sslmode=require";
         let all = each(&text.parse().expect("a configuration"));
-        assert_eq!(all.iter().map(name).collect::<Vec<_>>(), ["db:5432", "/run/postgresql:5433", "::1:5434"]);
+        assert_eq!(
+            all.iter().map(name).collect::<Vec<_>>(),
+            ["db:5432", "/run/postgresql/.s.PGSQL.5433", "::1:5434"]
+        );
         for (one, host, port) in [(&all[0], "db", 5432), (&all[2], "::1", 5434)] {
             let text = format!(
                 "host={host} port={port} user=u password='p w' dbname=d options='-c x=y' application_name=a connect_timeout=3 \
@@ -110,7 +111,7 @@ mod tests {
         let address = |last| vec![std::net::IpAddr::from([192, 0, 2, last])];
         assert_eq!(seen, [("a:5433".to_owned(), address(1)), ("b:5433".to_owned(), address(2))]);
         let all = each(&"hostaddr=192.0.2.1,192.0.2.2".parse().expect("a configuration"));
-        assert_eq!(all.iter().map(name).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(all.iter().map(name).collect::<Vec<_>>(), ["192.0.2.1:5432", "192.0.2.2:5432"]);
         assert_eq!(name(&each(&"user=u".parse().expect("a configuration"))[0]), "no host");
     }
 }

@@ -179,11 +179,18 @@ fn number(expected: &str) -> Option<String> {
 
 /// Returns the message for a syntax error of TOML, on one line, with a fix: a specific one for duplicate keys, values
 /// without quotes, unclosed quotes or brackets, and keys without a value, or else the general forms of TOML.
-pub(super) fn syntax(message: &str) -> String {
+pub fn syntax(message: &str) -> String {
     let message = message.replace('\n', "; ");
     let fix = match message.as_str() {
         said if said.contains("duplicate key") => "keep one of them, or write [[name]] for a list of tables",
         said if said.contains("string values must be quoted") => "put the value in quotes",
+        said if said.starts_with("invalid boolean") => "put the value in quotes, unless it is true or false",
+        said if ["float", "integer", "date", "time"]
+            .iter()
+            .any(|kind| said.starts_with(&format!("invalid {kind}"))) =>
+        {
+            "put the value in quotes"
+        }
         said if said.contains("invalid basic string") || said.contains("unclosed") => {
             "close the quotes or brackets on this line"
         }

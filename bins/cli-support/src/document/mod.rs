@@ -19,6 +19,8 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 use tree::{Node, Path, Step};
 
+pub use message::syntax as syntax_message;
+
 /// Number of findings after which deserialization looks for no more.
 const MAX_FINDINGS: usize = 200;
 

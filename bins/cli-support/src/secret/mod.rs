@@ -4,9 +4,11 @@ mod open;
 mod sealed;
 
 use crate::account::Account;
+use crate::outcome::chain;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::str::FromStr;
 use thiserror::Error;
@@ -171,9 +173,25 @@ fn how(variable: &str) -> &'static str {
 impl From<SecretError> for crate::outcome::Failure {
     fn from(why: SecretError) -> Self {
         match why {
-            SecretError::Read { .. } => Self::because(&why),
+            SecretError::Read { .. } => Self::Failed(why.describe()),
             _ => Self::Configuration(why.to_string()),
         }
+    }
+}
+
+impl SecretError {
+    /// Returns the error with its causes, and for a file that does not exist or may not be read with the fix.
+    pub fn describe(&self) -> String {
+        let fix = match self {
+            Self::Read { why, .. } if why.kind() == ErrorKind::NotFound => {
+                ": write the secret to this file, or the path of the file that has it"
+            }
+            Self::Read { why, .. } if why.kind() == ErrorKind::PermissionDenied => {
+                ": let the account that runs this program read it"
+            }
+            _ => "",
+        };
+        format!("{}{fix}", chain(self))
     }
 }
 

@@ -4,6 +4,7 @@
 use super::keys::{Key, Kind};
 use super::named_file::NamedFile;
 use super::problem::{Problem, position};
+use cli_support::document::syntax_message;
 use cli_support::words::nearest;
 use edge_proxy::{ConfigError, ConfigPath};
 use std::cell::RefCell;
@@ -83,9 +84,7 @@ impl<'t> Document<'t> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let problems = errors.iter().map(|error| {
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-            let said = error.message().replace('\n', "; ");
-            let message =
-                format!("not valid TOML, {said}: write key = value, [section], [[list of sections]]");
+            let message = syntax_message(error.message());
             Problem { line, column, message, ..Problem::default() }
         });
         let problems: Vec<_> = problems.collect();

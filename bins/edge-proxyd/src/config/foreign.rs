@@ -171,8 +171,8 @@ const KEYS: &[(&str, Home, &str)] = &[
     ("services", Home::Anywhere, "write [upstream.NAME]"),
     ("set_real_ip_from", Home::Anywhere, "write [trust] with ranges"),
     ("ssl", Home::Anywhere, "write tls = true in [[listen]]"),
-    ("ssl_certificate", Home::Site, "write certificate in [[site]], or [certificates] with folder"),
-    ("ssl_certificate_key", Home::Site, "write key in [[site]], or [certificates] with folder"),
+    ("ssl_certificate", Home::Site, "write certificate and key, or folder in [certificates]"),
+    ("ssl_certificate_key", Home::Site, "write certificate and key, or folder in [certificates]"),
     ("tls_cert", Home::Anywhere, "write [certificates] with folder"),
     ("upstreams", Home::Anywhere, "write [upstream.NAME]"),
 ];

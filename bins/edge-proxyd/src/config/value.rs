@@ -22,7 +22,7 @@ impl<'d> Value<'d, '_> {
         debug_assert!(self.may_be(|kind| matches!(kind, Kind::Boolean)), "{}: {:?}", self.path, self.kind);
         let value = self.value.as_bool();
         if value.is_none() {
-            self.report_error("expected true or false");
+            self.report_error("expected true or false, without quotes");
         }
         value
     }
@@ -157,6 +157,13 @@ impl<'d> Value<'d, '_> {
     /// Parses a duration, such as `10s`, `500ms`, `1m30s`, `1h` or `1d`. `None` if it is not valid, which is reported.
     pub(super) fn duration(&self) -> Option<Duration> {
         debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
+        if let Some(number) = self.value.as_integer() {
+            self.report_error(&format!(
+                "expected a duration in quotes, with its unit: write \"{}s\"",
+                number.as_str()
+            ));
+            return None;
+        }
         let duration = self.text().map(duration)?;
         if duration.is_none() {
             self.report_error("not a valid duration: expected one such as 10s, 500ms, 1m30s or 1h");

@@ -215,6 +215,37 @@ fn root_becomes_the_owner_and_keeps_the_service() {
     same(&before, &lab.dump());
 }
 
+/// A program in a folder that only root may enter, as a build in root's home: the message names the program, the account
+/// that cannot read it, and what to do.
+#[test]
+fn root_names_the_program_and_the_account_that_cannot_read_it() {
+    if !testkit::needs_root("upgrade-pg-cluster: root_names_the_program_and_the_account_that_cannot_read_it")
+    {
+        return;
+    }
+    let account = crate::lab::account().expect("root has one for servers");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (base, own) = (folder.path().join("clusters"), folder.path().join("home"));
+    for path in [&base, &own] {
+        fs::create_dir(path).expect("a folder");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).expect("permissions");
+    crate::lab::own(&base);
+    let program = own.join("upgrade-pg-cluster");
+    fs::copy(crate::lab::program(), &program).expect("a copy");
+    let output =
+        Command::new(&program).args(["plan", "--from", "17", "--to", "18", "--base"]).arg(&base).output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in
+        [&program.display().to_string(), account, &own.display().to_string(), "0700", "/usr/local/bin"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// As on Debian: a name below the version's folder, and the configuration elsewhere.
 #[test]
 fn the_configuration_may_be_elsewhere() {
