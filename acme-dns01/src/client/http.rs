@@ -140,7 +140,7 @@ type Connections = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
 #[derive(Clone)]
 enum Source {
     /// Connections with known root certificates.
-    Ready(Connections),
+    Ready(Arc<Connections>),
     /// Connections that are created as soon as the root certificates are available.
     Deferred {
         /// Root certificates in PEM.
@@ -172,7 +172,7 @@ impl Http {
     /// # Errors
     /// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
-        Ok(Self::with(Source::Ready(connections(extra_roots)?)))
+        Ok(Self::with(Source::Ready(Arc::new(connections(extra_roots)?))))
     }
 
     /// Creates a client like [`new`](Self::new), whose extra root certificates may become available later. Until then,
