@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_part_is_looked_at_until_it_is_ready_and_built_once() {
         let calls = Arc::new(Mutex::new(0));
         let counted = calls.clone();

@@ -163,7 +163,7 @@ impl Explanation {
             Verdict::Forward { upstream } if ended.is_none() => {
                 let upstream = &snapshot.config().upstreams[upstream];
                 // A request that waits for the handshake is forwarded after it.
-                let mut facts = facts.clone();
+                let mut facts = facts;
                 facts.early = decision.early == EarlyDataVerdict::Allowed;
                 request_fields(&decision, &facts, &mut head);
                 Some(Forwarded {
