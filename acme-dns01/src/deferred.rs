@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// Future of one attempt to obtain a value: the value, or a description of what is missing.
-type Attempt<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
+type AttemptFuture<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
 
 /// A value that is obtained when it is needed. Until it is available, each attempt fails with a description of what is
 /// missing, and what needs the value waits for it.
 pub struct Deferred<T> {
-    obtain: Arc<dyn Fn() -> Attempt<T> + Send + Sync>,
+    obtain: Arc<dyn Fn() -> AttemptFuture<T> + Send + Sync>,
 }
 
 impl<T> Deferred<T> {

@@ -138,7 +138,7 @@ type Connections = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
 
 /// Source of the connections of a client.
 #[derive(Clone)]
-enum Source {
+enum ConnectionSource {
     /// Connections with known root certificates.
     Ready(Arc<Connections>),
     /// Connections that are created as soon as the root certificates are available.
@@ -154,7 +154,7 @@ enum Source {
 /// unless `NO_PROXY` names the host. Plain HTTP is never sent through a proxy.
 #[derive(Clone)]
 pub struct Http {
-    source: Source,
+    source: ConnectionSource,
     within: Duration,
     agent: String,
 }
@@ -172,18 +172,18 @@ impl Http {
     /// # Errors
     /// Returns [`HttpError::Roots`] if no root certificate is available or `extra_roots` is not valid PEM.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, HttpError> {
-        Ok(Self::with(Source::Ready(Arc::new(connections(extra_roots)?))))
+        Ok(Self::with(ConnectionSource::Ready(Arc::new(connections(extra_roots)?))))
     }
 
     /// Creates a client like [`new`](Self::new), whose extra root certificates may become available later. Until then,
     /// every request fails with [`HttpError::Roots`].
     #[must_use]
     pub fn deferred(extra_roots: Deferred<String>) -> Self {
-        Self::with(Source::Deferred { roots: extra_roots, connections: Arc::default() })
+        Self::with(ConnectionSource::Deferred { roots: extra_roots, connections: Arc::default() })
     }
 
     /// Creates a client with this source of connections and the default time limit.
-    fn with(source: Source) -> Self {
+    fn with(source: ConnectionSource) -> Self {
         let agent = concat!("acme-dns01/", env!("CARGO_PKG_VERSION")).to_owned();
         Self { source, within: Duration::from_secs(30), agent }
     }
@@ -202,8 +202,8 @@ impl Http {
     /// Returns [`HttpError::Roots`] if the root certificates are not available yet, or not valid.
     async fn connections(&self) -> Result<&Connections, HttpError> {
         match &self.source {
-            Source::Ready(found) => Ok(found),
-            Source::Deferred { roots, connections: cell } => {
+            ConnectionSource::Ready(found) => Ok(found),
+            ConnectionSource::Deferred { roots, connections: cell } => {
                 let create = async {
                     let roots = roots.get().await.map_err(HttpError::Roots)?;
                     connections(Some(&roots))

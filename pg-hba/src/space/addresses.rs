@@ -38,7 +38,7 @@ pub(super) fn sample_addresses(networks: &[Network]) -> Result<Vec<SampleAddress
             .collect();
         sides.sort_unstable();
         sides.dedup();
-        let mut tree = Tree {
+        let mut tree = AddressTree {
             sides: &sides,
             width: if v4 { 32 } else { 128 },
             seen: HashSet::new(),
@@ -69,7 +69,7 @@ pub(super) fn neighbour(client: IpAddr) -> Option<Network> {
 }
 
 /// Binary tree of the addresses of one family, cut at the bits that networks distinguish.
-struct Tree<'t> {
+struct AddressTree<'t> {
     sides: &'t [(u128, u128)],
     width: u32,
     seen: HashSet<Vec<usize>>,
@@ -77,7 +77,7 @@ struct Tree<'t> {
     found: Vec<(u128, Vec<usize>)>,
 }
 
-impl Tree<'_> {
+impl AddressTree<'_> {
     /// Splits the addresses at the next bit that matters: `path` has the first `bit` bits decided, the networks `open`
     /// may contain such an address, the networks `inside` contain all of them.
     ///

@@ -25,12 +25,12 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// [`PostgresStore`](super::PostgresStore), and available to programs that store other data in the same database.
 #[derive(Clone)]
 pub struct Database {
-    source: Source,
+    source: ParameterSource,
 }
 
 /// Source of the connection parameters.
 #[derive(Clone)]
-enum Source {
+enum ParameterSource {
     /// Known parameters.
     Ready(Parameters),
     /// Parameters that may become available later.
@@ -50,8 +50,8 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The configurations contain passwords.
         let hosts: Vec<String> = match &self.source {
-            Source::Ready(known) => known.hosts.iter().map(hosts::name).collect(),
-            Source::Deferred(_) => Vec::new(),
+            ParameterSource::Ready(known) => known.hosts.iter().map(hosts::name).collect(),
+            ParameterSource::Deferred(_) => Vec::new(),
         };
         f.debug_struct("Database").field("hosts", &hosts).finish_non_exhaustive()
     }
@@ -77,14 +77,14 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("acme-dns01");
         }
-        Ok(Self { source: Source::Ready(Parameters { hosts: hosts::each(&config), tls }) })
+        Ok(Self { source: ParameterSource::Ready(Parameters { hosts: hosts::each(&config), tls }) })
     }
 
     /// Creates a handle whose connection parameters may become available later. Until then, every connection fails with
     /// [`StoreError::Database`] and the description of what is missing.
     #[must_use]
     pub const fn deferred(source: Deferred<Self>) -> Self {
-        Self { source: Source::Deferred(source) }
+        Self { source: ParameterSource::Deferred(source) }
     }
 
     /// Connects to the first host that accepts writes. Hosts that are unreachable, in recovery or do not respond within
@@ -107,10 +107,10 @@ impl Database {
         T: Fn(Notification) + Clone + Send + 'static,
     {
         let obtained = match &self.source {
-            Source::Ready(_) => None,
-            Source::Deferred(later) => Some(later.get().await.map_err(StoreError::Database)?),
+            ParameterSource::Ready(_) => None,
+            ParameterSource::Deferred(later) => Some(later.get().await.map_err(StoreError::Database)?),
         };
-        let Source::Ready(known) = &obtained.as_ref().unwrap_or(self).source else {
+        let ParameterSource::Ready(known) = &obtained.as_ref().unwrap_or(self).source else {
             return Err(StoreError::Database("its parameters are not available".to_owned()));
         };
         let mut why = StoreError::Database("no host is named".to_owned());
@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(encryption, wanted, "{text}");
             let Some(encryption) = encryption else { continue };
             let database = Database::new(config, &encryption).expect("roots");
-            let Source::Ready(known) = &database.source else { panic!("{text}") };
+            let ParameterSource::Ready(known) = &database.source else { panic!("{text}") };
             assert_eq!(known.tls.is_some(), text.contains("require"), "{text}");
             let shown = format!("{database:?}");
             assert!(!shown.contains("secret") && shown.contains("hosts"), "{shown}");

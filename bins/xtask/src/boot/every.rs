@@ -1,8 +1,7 @@
 //! Every key of edge-proxyd's configuration, under its unit: the example with all of them is used unchanged.
 
 use super::Step;
-use super::full::log_script;
-use super::machine::Machine;
+use super::machine::{Machine, log_script};
 use super::short::SERVES;
 use crate::process::Outcome;
 

@@ -1,7 +1,7 @@
 //! The long form: steps that take long, after the short form.
 
 use super::Step;
-use super::machine::Machine;
+use super::machine::{Machine, log_script};
 use super::short::{SERVES, under_load, under_load_while_killed};
 use crate::process::Outcome;
 
@@ -70,11 +70,6 @@ const OF_TODAY: &str = "mkdir -p /var/lib/acme/b.test; cd /var/lib/acme/b.test; 
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=b.test \
         -addext subjectAltName=DNS:b.test -keyout key.pem -out fullchain.pem 2> /dev/null; \
     chown -R edge-proxy:acme .; chmod 640 key.pem";
-
-/// Returns the command that prints the log of a unit since its start.
-pub(super) fn log_script(unit: &str) -> String {
-    format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat")
-}
 
 /// Checks that the edge serves with its clock in 2000 and in 2040, and reports the certificates that are not valid
 /// then.

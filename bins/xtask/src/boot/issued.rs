@@ -1,8 +1,8 @@
 //! Certificates under the units: by each DNS provider, with everything that follows a new certificate.
 
 use super::Step;
-use super::full::{clock, log_script};
-use super::machine::Machine;
+use super::full::clock;
+use super::machine::{Machine, log_script};
 use super::short::SERVES;
 use crate::process::Outcome;
 

@@ -307,3 +307,8 @@ pub(super) fn quiet(command: &mut Command) -> Outcome {
     let said = [output.stdout, output.stderr].concat();
     Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&said).trim_end()))
 }
+
+/// Returns the command that prints the log of a unit since its start.
+pub(super) fn log_script(unit: &str) -> String {
+    format!("journalctl _SYSTEMD_INVOCATION_ID=$(systemctl show --value -p InvocationID {unit}) -o cat")
+}

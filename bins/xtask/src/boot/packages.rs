@@ -1,8 +1,7 @@
 //! Packages over time: each removed alone, machines with accounts of the same names, and an earlier version.
 
 use super::Step;
-use super::full::log_script;
-use super::machine::Machine;
+use super::machine::{Machine, log_script};
 use super::short::{SERVES, under_load};
 use crate::process::Outcome;
 

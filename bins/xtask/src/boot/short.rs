@@ -1,7 +1,7 @@
 //! The short form: the steps that `cargo xtask test` runs.
 
 use super::Step;
-use super::machine::Machine;
+use super::machine::{Machine, log_script};
 use crate::process::Outcome;
 
 /// Steps of this boot: titles of the report, and functions.
@@ -174,7 +174,7 @@ fn hanging_secret(machine: &mut Machine) -> Outcome {
          SECONDS=0; systemctl restart edge-proxyd; test $SECONDS -le 25",
     )?;
     machine.until(10, SERVES)?;
-    let log = super::full::log_script("edge-proxyd");
+    let log = log_script("edge-proxyd");
     let words =
         "alert.webhook: /srv/hang/hook: cannot be read: its file system does not answer.*alerts are not sent";
     machine.until(5, &format!("test $({log} | grep -c '{words}') = 1"))?;

@@ -63,7 +63,7 @@ const MAX_DEPTH: usize = 200;
 
 /// Options of the syntax, as set by a director and by embedded options.
 #[derive(Clone, Copy)]
-struct Flags {
+struct SyntaxOptions {
     advanced: bool,
     expanded: bool,
     fold: bool,
@@ -76,7 +76,7 @@ struct Flags {
 struct Parser {
     chars: Vec<u32>,
     at: usize,
-    flags: Flags,
+    flags: SyntaxOptions,
     groups: usize,
     closed: Vec<bool>,
     depth: usize,
@@ -85,7 +85,7 @@ struct Parser {
 impl Parser {
     /// Creates a parser of an advanced regular expression without options.
     fn new(text: &str) -> Self {
-        let flags = Flags {
+        let flags = SyntaxOptions {
             advanced: true,
             expanded: false,
             fold: false,
