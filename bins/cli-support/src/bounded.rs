@@ -151,7 +151,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(within(hangs, || -> u8 { panic!("a fault") }), None);
-        assert_eq!(within(hangs, || 9), Some(9), "a fault is no hanging read");
+        assert_eq!(within(hangs, || 9), Some(9), "a fault does not count as a hanging read");
     }
 
     #[test]
@@ -168,6 +168,6 @@ mod tests {
             assert_eq!(read_text(path).expect_err("it is not read").kind(), kind, "{}", path.display());
         }
         std::fs::write(&file, [0xff]).expect("a file");
-        assert_eq!(read_text(&file).expect_err("it is no text").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_text(&file).expect_err("not text").kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -249,7 +249,7 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the path of the item that a line of the list defines.
+/// Returns the path of the item that a line of the list defines. `None` if the line names no path.
 fn path(item: &str) -> Option<&str> {
     let begin = item.find("::")?;
     let crate_name = item[..begin].rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |at| at + 1);

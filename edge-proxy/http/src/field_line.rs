@@ -40,9 +40,9 @@ pub(crate) struct FieldLineDecoder<'m> {
 pub(crate) struct FieldLine<'a> {
     /// The line as in HTTP/1.1, with its CR LF.
     pub(crate) bytes: &'a [u8],
-    /// The name.
+    /// The name of the field, as it was sent.
     pub(crate) name: &'a [u8],
-    /// The value.
+    /// The value of the field, as it was sent.
     pub(crate) value: &'a [u8],
     /// The name, if it is known. `None` says nothing about the name.
     pub(crate) known: Option<&'static KnownName>,

@@ -115,7 +115,7 @@ struct ResponseEdits<'e, 'c, 'a> {
     pool: &'e Pool,
     /// The index of the target in the upstream.
     target: usize,
-    /// The attempt.
+    /// The attempt to send the request to the target.
     attempt: &'e Attempt,
     /// The head as sent to the upstream.
     request: &'e RequestHead,

@@ -265,7 +265,7 @@ impl EventTriggerChange {
                 let is_taken = |tag: &&Text| command_tag::is_taken(tag.as_str(), *event, around.version);
                 if let Some(tag) = tags.iter().find(|tag| !is_taken(tag)) {
                     let (tag, event) = (tag.as_str(), event.as_str());
-                    return rejected(format!("{tag:?} is no command tag for event triggers at {event}"));
+                    return rejected(format!("{tag:?} is not a command tag for event triggers at {event}"));
                 }
                 let (schema, called) = function;
                 if *schema != "pg_catalog" && !contents.event_functions.contains(function) {

@@ -69,13 +69,14 @@ impl<'p> Subject<'p> {
     }
 
     /// Returns the longest match of a subexpression from `begin` that ends at `stop` or before. A back reference
-    /// stands for any text that its group could match.
+    /// stands for any text that its group could match. `None` if there is no match.
     pub(super) fn longest(&mut self, tree: &Tree<'_>, begin: usize, stop: usize) -> Option<usize> {
         let ends = self.of_tree(tree, begin);
         (begin..=stop).rev().find(|&at| ends[at])
     }
 
     /// Returns the shortest match of a subexpression from `begin` that ends at `min` or later, and at `stop` or before.
+    /// `None` if there is no match.
     pub(super) fn shortest(
         &mut self,
         tree: &Tree<'_>,

@@ -98,7 +98,8 @@ impl Pattern {
         Some(group.and_then(|(from, to)| name.get(index(from)?..index(to)?)))
     }
 
-    /// Returns the bytes of the first capture group, as [`first_group`](Self::first_group) does its text.
+    /// Returns the bytes of the first capture group, as [`first_group`](Self::first_group) does its text. `None`
+    /// without a match.
     pub(crate) fn first_group_bytes(&self, name: &str) -> Option<Option<Vec<u8>>> {
         let group = self.first_span(name)?;
         Some(group.map(|(from, to)| encode_file(name)[from..to].to_vec()))
@@ -124,7 +125,7 @@ impl Pattern {
         self.compiled.automaton.as_ref()
     }
 
-    /// Returns the groups of the match that the server finds in `name`.
+    /// Returns the groups of the match that the server finds in `name`. `None` without a match.
     fn find(&self, name: &str) -> Option<Groups> {
         dissect::find(&self.compiled.node, self.compiled.groups, name)
     }

@@ -31,7 +31,7 @@ pub struct Database {
 /// Source of the connection parameters.
 #[derive(Clone)]
 enum ParameterSource {
-    /// Known parameters.
+    /// Parameters that are known at the start.
     Ready(Parameters),
     /// Parameters that may become available later.
     Deferred(Deferred<Database>),

@@ -20,7 +20,7 @@ fn plain(input: &[u8]) -> Option<Vec<u8>> {
     (len < 8 && word == (1 << len) - 1).then_some(text)
 }
 
-/// Decodes behind text that is there already, and checks that the text is kept.
+/// Decodes behind text that is there already, and checks that the text is kept. `None` if the code is not valid.
 fn table(input: &[u8]) -> Option<Vec<u8>> {
     let mut out = b"before".to_vec();
     let result = decode(input, &mut out);
