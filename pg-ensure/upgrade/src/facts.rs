@@ -176,7 +176,8 @@ pub struct Catalog {
     pub options: Vec<String>,
     /// Databases with unlogged tables, whose rows are not part of a base backup.
     pub unlogged: Vec<String>,
-    /// Names of column options in use, such as `n_distinct`.
+    /// Names of column options in use, such as `n_distinct`. Those of the system's own relations are not transferred and
+    /// thus omitted.
     pub column_options: Vec<String>,
     /// Settings stored for roles, databases and functions.
     #[cfg_attr(feature = "shell", serde(default))]

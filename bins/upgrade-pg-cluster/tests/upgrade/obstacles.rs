@@ -231,6 +231,25 @@ fn collations_of_columns() {
     assert!(codes(&findings(&plan, "blocker")).contains(&"locale"), "{plan}");
 }
 
+/// A minor version of the old server that stores an option with columns, which the new programs do not know: only columns
+/// that are transferred stand in the way. Columns of the system have the option from the beginning.
+#[test]
+fn options_of_columns() {
+    let lab = Lab::new(&ClusterOptions::new("17-icu", "18"));
+    lab.start_old();
+    let blockers =
+        || codes(&findings(&lab.run(&["plan", "--json", "--stop"]).expect(3).json(), "blocker")).join(" ");
+    assert_eq!(
+        lab.ask("postgres", "SELECT count(*) > 0 FROM pg_attribute WHERE attoptions IS NOT NULL"),
+        "t"
+    );
+    assert_eq!(blockers(), "");
+    feed(&lab, "postgres", "CREATE VIEW v AS SELECT 1 AS a");
+    assert_eq!(blockers(), "minor-version");
+    feed(&lab, "postgres", "DROP VIEW v");
+    assert_eq!(blockers(), "");
+}
+
 /// Reached by TCP alone, and in a folder whose path leaves no room for a socket's name.
 #[test]
 fn by_tcp_and_in_a_deep_folder() {

@@ -67,7 +67,7 @@ SELECT coalesce(json_agg(json_build_array(parname, format('REVOKE ALL ON PARAMET
 pub(super) const EXTENSIONS: &str = "\
 SELECT 'e', extname FROM pg_catalog.pg_extension ORDER BY 2;
 SELECT 'z', 'lz4' FROM pg_catalog.pg_attribute a WHERE pg_catalog.to_jsonb(a)->>'attcompression' = 'l' LIMIT 1;
-SELECT DISTINCT 'o', split_part(one, '=', 1) FROM pg_catalog.pg_attribute, unnest(attoptions) one;
+SELECT DISTINCT 'o', split_part(one, '=', 1) FROM pg_catalog.pg_attribute, unnest(attoptions) one WHERE attrelid >= 16384;
 SELECT 'u', '' FROM pg_catalog.pg_class WHERE relpersistence = 'u' AND relkind = 'r' LIMIT 1;
 SELECT 'c', collprovider FROM pg_catalog.pg_collation WHERE collprovider IN ('i', 'b') AND oid IN (
     SELECT attcollation FROM pg_catalog.pg_attribute WHERE attrelid >= 16384 AND NOT attisdropped
