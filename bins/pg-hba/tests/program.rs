@@ -76,7 +76,7 @@ fn render_check_explain_diff_and_matrix() {
     expect(&["matrix", &file, "--svg"], 0, &["<svg"]);
     expect(&["matrix", &file, "--json"], 0, &["\"cells\""]);
     let bad = write(folder.path(), "bad.conf", "local all all oauth\n");
-    expect(&["check", &bad, "--pg", "17"], 3, &["HBA001", "column 15", "allowed from PostgreSQL 18"]);
+    expect(&["check", &bad, "--pg", "17"], 3, &["HBA001", ":1:15: ", "allowed from PostgreSQL 18"]);
     expect(&["explain", &bad, "--pg", "17", "--db", "a", "--user", "a"], 2, &["oauth"]);
     let unknown = write(folder.path(), "unknown.toml", "tailnets = \"off\"\n");
     expect(

@@ -22,12 +22,16 @@ const ALONE: &[(&str, &str)] = &[
 
 /// Test programs that take longest. They begin first, so that none of them remains at the end.
 const FIRST: &[(&str, &str)] = &[
+    ("pg-ensure", "servers"),
     ("bins/upgrade-pg-cluster", "upgrade"),
     ("bins/acme-dns01", "program"),
     ("acme-dns01", "issue"),
+    ("smtp-config", "oracle"),
+    ("bins/acme-dns01", "mistakes"),
+    ("smtp-config", "sessions"),
+    ("bins/pg-hba", "attempts"),
     ("edge-proxy", "clients"),
     ("acme-dns01", "simulation"),
-    ("pg-ensure", "servers"),
 ];
 
 /// Environment variable with the file in which tests record that they require root.
