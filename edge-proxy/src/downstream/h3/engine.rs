@@ -535,7 +535,9 @@ fn next_transmit(
         }
         return next;
     };
-    if !quic.is_handshaking() {
+    // A connection that was closed during the handshake is not handshaking either, and its address is not validated: the
+    // limit holds for CONNECTION_CLOSE too.
+    if !quic.is_handshaking() && !quic.is_closed() {
         limit.lift();
     }
     if let Some((transmit, content)) = limit.release() {
