@@ -47,8 +47,8 @@ impl Name {
         psl::domain_str(self.base()).unwrap_or_else(|| self.base())
     }
 
-    /// Returns `true` if the name ends in a suffix that the public suffix list contains, in either of its sections, as
-    /// public CAs require.
+    /// Returns `true` if the name, without `*.`, ends in an entry of the public suffix list or is one, in either of its
+    /// sections (ICANN and private). Public CAs issue no certificates for other names, such as `host.internal`.
     #[must_use]
     pub fn has_public_suffix(&self) -> bool {
         psl::suffix(self.base().as_bytes()).is_some_and(|suffix| suffix.is_known())

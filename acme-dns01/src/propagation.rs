@@ -14,7 +14,7 @@ pub struct Answer {
     pub reply: Reply,
 }
 
-/// Reply of a name server.
+/// Response of a name server to a TXT query, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A DNS response was received.

@@ -64,7 +64,7 @@ pub enum AcceptEvent<'a> {
         /// The listener's address.
         local: SocketAddr,
     },
-    /// Connections have been accepted without a failure for a while.
+    /// Connections are accepted again, and the last failure was more than 10 s ago.
     Recovered {
         /// The listener's address.
         local: SocketAddr,

@@ -12,7 +12,7 @@ pub const MAX_IDENTIFIER: usize = 63;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Error of creating a [`Name`].
+/// Error of a text that cannot be an identifier in PostgreSQL.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {

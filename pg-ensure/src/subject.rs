@@ -81,7 +81,8 @@ impl fmt::Display for DestructibleObject {
     }
 }
 
-/// Error of a text that does not name an object to destroy.
+/// Error of a text that does not name an object to destroy, such as `role=NAME` or `schema=DATABASE/NAME`. Contains the
+/// text.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} does not name an object to destroy: expected role=NAME, database=NAME, schema=DATABASE/NAME, extension=DATABASE/NAME, publication=DATABASE/NAME or event_trigger=DATABASE/NAME"

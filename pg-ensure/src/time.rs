@@ -15,7 +15,7 @@ pub enum ValidUntil {
     Forever,
 }
 
-/// Error of a text that is not a valid time.
+/// Error of a text that is not a time in RFC 3339 format, a date, `infinity` or `-infinity`. Contains the text.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a valid time: expected one such as \"2027-01-31T12:00:00Z\", \"2027-01-31\" (UTC) or \"infinity\""

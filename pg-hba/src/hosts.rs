@@ -50,7 +50,7 @@ pub struct Host {
     pub reloads: bool,
 }
 
-/// Error of a line that the server rejects.
+/// Error of a line of `pg_hosts.conf` that the server rejects.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {reason}")]
 pub struct HostsError {

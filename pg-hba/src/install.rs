@@ -17,7 +17,8 @@ use thiserror::Error;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
-/// Error of installing rules.
+/// Error of installing rules. After [`NoReload`](Self::NoReload), [`Canary`](Self::Canary), and an error of a query in
+/// [`activate`] or [`reload`], the server may use the new rules.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstallError {

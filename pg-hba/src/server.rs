@@ -115,7 +115,8 @@ pub enum Capability {
     Tls,
 }
 
-/// The server for which a file is read.
+/// A PostgreSQL server, as far as the meaning of `pg_hba.conf` depends on it: the major version, the features of the
+/// build, and the parameters `ssl` and `oauth_validator_libraries`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     version: Version,

@@ -69,7 +69,7 @@ pub fn after_ehlo(transport: EffectiveTransport, starttls: StartTlsSupport) -> A
     }
 }
 
-/// What an eavesdropper on the connection learns of the credentials.
+/// The part of the credentials that an eavesdropper on the connection learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
     /// The password, in clear text or Base64.

@@ -98,7 +98,8 @@ pub enum MailerError {
     /// An argument of sendmail contains a line break or a NUL byte.
     #[error("sendmail_args: a line break in an argument: write one argument a string")]
     Argument,
-    /// A header's name or value contains a character that is not permitted; the name.
+    /// A header's name is empty or contains other characters than ASCII letters, digits and `-`, or its value contains
+    /// a line break or a NUL byte; the name.
     #[error(
         "headers: {0}: not a valid header: write letters, digits and - in the name, no line break in the value"
     )]
@@ -303,10 +304,10 @@ impl Mailer {
 
     /// Returns the changes that make the mail sections of app.ini contain exactly these settings.
     ///
-    /// Deprecated and alias keys are removed, as are optional keys that are not set here. A password that is not given
-    /// is kept only if host and user are unchanged. Keys of the old server, such as client certificates, are removed
-    /// with it. A key that is kept and names a removed one in `%(name)s` is written out. `version` is the one whose rules
-    /// apply to `old`.
+    /// Deprecated and alias keys are removed, as are optional keys that are not set here. `password` is that of
+    /// outgoing mail, `incoming` that of incoming mail; one that is not given is kept only if host and user are
+    /// unchanged. Keys of the old server, such as client certificates, are removed with it. A key that is kept and
+    /// names a removed one in `%(name)s` is written out. `version` is the one whose rules apply to `old`.
     #[must_use]
     pub fn changes(
         &self,

@@ -29,7 +29,7 @@ pub enum MailSecurity {
     None,
 }
 
-/// Error of setting up mail.
+/// Error of creating a [`Mail`] sink.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailError {

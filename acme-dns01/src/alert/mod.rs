@@ -73,8 +73,8 @@ pub trait AlertSink: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns an [`AlertError`] if the alert was not delivered. The engine then counts it as lost and does not retry
-    /// it.
+    /// Returns an [`AlertError`] if the alert was not delivered, or its delivery was not confirmed. The engine then
+    /// counts it as lost and does not retry it.
     async fn send(&self, certificate: &str, alert: &Alert) -> Result<(), AlertError>;
 }
 

@@ -258,7 +258,8 @@ impl Acme {
     }
 
     /// Registers a key, or finds the account that the key already has (RFC 8555 §7.3). Agrees to the terms of service.
-    /// `contact` contains mail addresses without `mailto:`. Returns the account URL.
+    /// `contact` contains mail addresses without `mailto:`. `external_account` is sent if it is given, whether the CA
+    /// requires it or not. Returns the account URL.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request, or if it requires an external
@@ -313,8 +314,9 @@ impl Acme {
     /// (RFC 9773 §4.1). If the CA does not support ARI, no request is made, and the next query is due in a day.
     ///
     /// # Errors
-    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request. A refusal with status 4xx is
-    /// [`ErrorKind::OrderGone`]: the CA does not know the certificate.
+    /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request. A refusal with status 4xx for which
+    /// there is no other kind, such as [`ErrorKind::RateLimited`] for 429, is [`ErrorKind::OrderGone`]: the CA does not
+    /// know the certificate.
     pub async fn renewal_info(&self, certificate: &str) -> Result<RenewalInfoResponse, AcmeError> {
         let directory = self.directory().await?.directory;
         let Some(base) = directory.renewal_info else {

@@ -16,7 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-/// Error of a certificate or its key.
+/// Error of creating or reading a key pair, a certificate signing request or a chain, or of a chain that is not the
+/// ordered one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {

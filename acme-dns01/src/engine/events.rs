@@ -45,7 +45,8 @@ pub enum EngineEvent {
     },
     /// The certificate was deployed, and every check succeeded.
     Deployed,
-    /// A reload failed, or the deployment could not be completed.
+    /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. It is tried again; until
+    /// then, servers may present the old or the new certificate.
     Undeployed {
         /// The human-readable reason.
         reason: String,
@@ -68,7 +69,7 @@ pub enum EngineEvent {
     Lost(String),
     /// The issued certificate is being downloaded again. The text is the condition of the pair in place.
     Restoring(String),
-    /// The issued certificate was restored.
+    /// The issued certificate was downloaded again and put in place. It still has to be deployed.
     Restored,
     /// A step failed, and the engine continues. The text is the error.
     Error(String),

@@ -463,15 +463,17 @@ impl Engine {
     }
 
     /// Runs every check that needs no order: directories and clocks of the CAs, credentials and their scope, CAA,
-    /// zones, every name server, files and their permissions.
+    /// zones, every name server, files and their permissions. With [`RecordTrial::Write`], a TXT record is also created
+    /// and removed at each challenge name.
     pub async fn check(&self, certificates: &[Certificate], trial: RecordTrial) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
             certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
         self.checker().check(&certificates, trial).await
     }
 
-    /// Imports the accounts and certificates of another client that these certificates need. A valid certificate in
-    /// place and a registered account are not replaced. Returns a finding for each account and certificate.
+    /// Imports the accounts and certificates of another client that these certificates need, or with
+    /// [`Execution::DryRun`] only determines them. A valid certificate in place and a registered account are not
+    /// replaced. Returns a finding for each account, certificate and skipped file of the other client.
     pub async fn adopt(
         &self,
         found: &ClientFolder,

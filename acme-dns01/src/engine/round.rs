@@ -35,7 +35,7 @@ pub enum Renewal {
     Forced,
 }
 
-/// Result of a round for one certificate.
+/// Result of a round for one certificate: see [`Engine::round`](super::Engine::round).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateRound {
@@ -45,11 +45,11 @@ pub struct CertificateRound {
     pub outcome: RoundOutcome,
 }
 
-/// Outcome of a round.
+/// Outcome of a round, in which the due actions of one certificate were performed until none was left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoundOutcome {
-    /// A new certificate was installed.
+    /// A new certificate was installed and deployed.
     Issued,
     /// No action is due yet, and none failed.
     NotDue {

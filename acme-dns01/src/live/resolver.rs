@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::broadcast;
 
-/// Error of putting a pair into use.
+/// Error of putting a certificate with its key into use. The pair that was in use before remains in use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {

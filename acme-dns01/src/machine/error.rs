@@ -21,14 +21,15 @@ pub struct AcmeError {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A network error, a timeout, a server error (5xx) or a transient error of a store or provider. A retry may
-    /// succeed.
+    /// A network error, a timeout, a server error (5xx, except 503 with Retry-After), an error response of an
+    /// intermediary, or a transient error of a store or provider. A retry may succeed.
     Transient,
     /// The CA refused the request. The attempt fails.
     Refused,
-    /// The CA's rate limit is exceeded; see [`AcmeError::retry_after`].
+    /// The CA's rate limit is exceeded (`rateLimited` or status 429), or the CA asks to wait (503 with Retry-After);
+    /// see [`AcmeError::retry_after`].
     RateLimited,
-    /// Another order has already replaced the certificate (`alreadyReplaced`, RFC 9773 §5).
+    /// Another order has already replaced the certificate (`alreadyReplaced`, RFC 9773 §5, or status 409).
     AlreadyReplaced,
     /// The account does not exist at the CA (`accountDoesNotExist`).
     AccountUnknown,

@@ -50,7 +50,7 @@ pub enum Record {
         /// Condition of the pair in place.
         why: String,
     },
-    /// The issued certificate was restored.
+    /// The issued certificate was downloaded again and put in place. It still has to be deployed.
     Restored {
         /// Time of the event.
         at: Time,
@@ -62,7 +62,8 @@ pub enum Record {
         /// Its serial number.
         serial: String,
     },
-    /// A reload failed, or the deployment could not be completed.
+    /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. It is tried again; until
+    /// then, servers may present the old or the new certificate.
     Undeployed {
         /// Time of the event.
         at: Time,
@@ -173,7 +174,8 @@ pub struct State {
     pub txt: Vec<TxtRecord>,
     /// `true` if the certificate in the store still has to be deployed.
     pub undeployed: bool,
-    /// Roll-backs since the last successful deployment because a new certificate was not served.
+    /// Roll-backs of the certificate in the store because it was not served. 0 again once it is deployed, is lost, or
+    /// another is installed.
     pub refused: u32,
     /// Attempts that failed or were suspended since the last installed certificate or abandoned attempt.
     pub failures: u32,
@@ -196,10 +198,13 @@ pub struct State {
     /// Time at which `deploy_until` was recorded. `None` if it was not, or in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_paused_at: Option<Time>,
-    /// Human-readable reason of the last failed deployment or roll-back. `None` after a successful one.
+    /// Human-readable reason for which the certificate in the store is not deployed: the error of the last deployment
+    /// or roll-back, or a description of the certificate that was served instead. `None` once it is deployed, restored
+    /// or lost, or another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_error: Option<String>,
-    /// Deployments that failed without a roll-back since the last successful one.
+    /// Errors of deployments and roll-backs, such as failed reloads, of the certificate in the store. 0 again once it
+    /// is deployed, restored or lost, or another is installed. A roll-back that succeeds does not count.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
     /// Condition for which the issued certificate was declared lost. `None` unless it was, and again after another is

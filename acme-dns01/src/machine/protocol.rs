@@ -112,7 +112,7 @@ pub enum Action {
     /// Reload the servers and verify the served certificate by handshakes. Answered by [`Event::Done`],
     /// [`Event::NotServed`] or [`Event::Lost`].
     Deploy,
-    /// Restore the previous pair. Answered by [`Event::Done`].
+    /// Put the previous pair in place again, and reload the servers. Answered by [`Event::Done`].
     Rollback,
 }
 
@@ -232,7 +232,8 @@ pub enum Event {
     Error(AcmeError),
 }
 
-/// A part of the configuration that a certificate waits for, by its configured name.
+/// A DNS provider or certificate authority, by its configured name, that is not ready, for example because its
+/// credentials are missing. Nothing is ordered for the certificates that may need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Awaited {
@@ -255,13 +256,14 @@ impl std::fmt::Display for Awaited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alert {
-    /// An attempt failed, or was suspended and will be resumed.
+    /// An attempt failed, or was suspended and will be resumed; or the store failed, so that no round is possible.
     Failing {
         /// The error of the attempt, as text.
         why: String,
         /// Time of the next attempt.
         next: Time,
-        /// Number of failures since the last success.
+        /// Number of attempts that failed or were suspended since a certificate was last installed or an attempt
+        /// abandoned, or of consecutive failures of the store.
         failures: u32,
     },
     /// A certificate has less than a sixth of its lifetime left, or has expired.
@@ -276,7 +278,8 @@ pub enum Alert {
         /// Description of the certificate that was served.
         why: String,
     },
-    /// A reload failed, or the deployment could not be completed.
+    /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. Until the next deployment,
+    /// servers may present the old or the new certificate.
     Undeployed {
         /// The error of the deployment, as text.
         why: String,

@@ -174,7 +174,7 @@ pub enum ServiceError {
         /// Key of the credential.
         key: &'static str,
     },
-    /// The service takes no such credential.
+    /// A credential is given that the service does not take.
     #[error("not a credential of {service}: `{key}`: expected {known}")]
     UnknownCredential {
         /// Name of the service.
@@ -190,7 +190,7 @@ pub enum ServiceError {
         /// Name of the service.
         service: &'static str,
     },
-    /// The base URL of the API cannot be chosen.
+    /// A base URL is given for a service whose API has a fixed one.
     #[error("the API of {service} has a fixed address: leave base out")]
     FixedBase {
         /// Name of the service.
@@ -205,7 +205,7 @@ pub enum ServiceError {
         /// Name of the service.
         service: &'static str,
     },
-    /// The value of a credential cannot be sent.
+    /// The value of a credential is empty, or contains other characters than printable ASCII.
     #[error(
         "the credential `{key}` of {service} is empty, or has a character that a field of HTTP cannot hold: expected \
          printable ASCII"

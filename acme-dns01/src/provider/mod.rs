@@ -49,7 +49,7 @@ impl ProviderError {
     }
 }
 
-/// Which names a provider's [`ZoneMatch`] covers.
+/// The names that a provider's [`ZoneMatch`] covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Coverage {
@@ -127,15 +127,17 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns a [`ProviderError`] if the API cannot be reached or rejects the request.
     async fn zone(&self, name: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError>;
 
-    /// Creates a TXT record in addition to existing ones. Succeeds if the record exists already. Returns the provider's
-    /// identifier of the record, if it has one.
+    /// Creates a TXT record in addition to existing ones. `zone` is the identifier of the zone, [`ZoneMatch::id`], and
+    /// `name` the full name of the record. Succeeds if the record exists already. Returns the provider's identifier of
+    /// the record, if it has one.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the API cannot be reached or rejects the request.
     async fn add(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError>;
 
-    /// Removes the TXT record with this name and value. Succeeds if the record does not exist. `id` is the identifier
-    /// that [`add`](Self::add) returned.
+    /// Removes the TXT record with this name and value; the other records of the name remain. Succeeds if the record
+    /// does not exist. `zone` and `name` are as for [`add`](Self::add), and `id` is the identifier that it returned;
+    /// `None` if it returned none or was interrupted.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the API cannot be reached or rejects the request.
@@ -156,8 +158,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Checks the permission to change TXT records of a name. Changes nothing. Returns a description, or `None` if the
-    /// permission cannot be determined, which is the default.
+    /// Checks the permission to change TXT records of a name. `zone` and `name` are as for [`add`](Self::add). Changes
+    /// nothing. Returns a description, or `None` if the permission cannot be determined, which is the default.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the API cannot be reached, or the permission is missing.
@@ -166,8 +168,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Creates and removes a TXT record, to prove that both are permitted. Returns a description; an implementation may
-    /// return `None` without doing anything if a trial could do harm. If the removal fails, the record remains.
+    /// Creates and removes a TXT record, to prove that both are permitted. `zone` and `name` are as for
+    /// [`add`](Self::add). Returns a description; an implementation may return `None` without doing anything if a trial
+    /// could do harm. If the removal fails, the record remains.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the API cannot be reached, or rejects the creation or the removal.

@@ -67,7 +67,8 @@ pub struct StoredAccount {
     pub next_key: Option<SecretString>,
 }
 
-/// Error of a store. A failed write leaves the stored data unchanged.
+/// Error of a store. A failed write leaves the stored data unchanged or, if only its confirmation was lost, has taken
+/// effect completely.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {

@@ -13,13 +13,15 @@ const fn fold(b: u8) -> u8 {
     if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Returns whether a backend could take one name for the other, also if they are equal.
+/// Returns whether two field names become the same CGI variable (RFC 3875 §4.1.18), so that a backend could take one
+/// for the other: letters are compared without regard to case, digits must be equal, and all other bytes count as the
+/// same. `X-Real-IP` and `x_real_ip` are the same name. True for equal names.
 pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fold(*a) == fold(*b))
 }
 
-/// Returns whether `name` is another spelling of `of` that a backend could take for it. False for equal names, compared
-/// without regard to case.
+/// Returns whether `name` differs from `of`, compared without regard to case, but is the same name by [`is_same`], as
+/// `X_Real_IP` is for `X-Real-IP`.
 pub fn is_alias(name: &[u8], of: &[u8]) -> bool {
     is_same(name, of) && !name.eq_ignore_ascii_case(of)
 }
@@ -30,8 +32,8 @@ pub fn is_portable(name: &[u8]) -> bool {
     NameClass::of(name).is_portable()
 }
 
-/// Returns the known name that a backend could take this name for, which may be the name itself. [`Name::Other`] if
-/// there is none.
+/// Returns the known name that is the same by [`is_same`], so that a backend could take this name for it.
+/// [`Name::Other`] if there is none.
 pub fn folded(name: &[u8]) -> Name {
     // Longer than every known name; names of a known prefix are known by that.
     let mut buf = [0; 24];

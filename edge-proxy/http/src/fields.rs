@@ -22,7 +22,7 @@ const MAX_NAME: usize = u16::MAX as usize;
 /// The greatest length of a section in bytes.
 const MAX_SECTION: usize = u32::MAX as usize;
 
-/// Error of [`Fields::try_push`].
+/// The part of a field that is not valid, for which [`Fields::try_push`] does not append the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidField {

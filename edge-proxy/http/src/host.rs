@@ -101,7 +101,8 @@ pub enum HostPattern {
     Below(String),
 }
 
-/// An error for a text that is not a valid host pattern.
+/// The error for a text that is not a valid host pattern: a name such as `example.org` or `*.example.org`, an IP
+/// address, or `*`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a valid host name: expected a name such as example.org or *.example.org, in ASCII (xn--… for others), without scheme or port"

@@ -168,7 +168,7 @@ fn is_begun_by(first: u8, len: usize) -> bool {
     LENGTHS[usize::from(first & 0x1f)] >> len & 1 != 0
 }
 
-/// A set of known names.
+/// A set of known field names ([`Name`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameSet(pub(crate) u32);
 

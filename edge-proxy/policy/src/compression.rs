@@ -20,7 +20,9 @@ pub enum SkipReason {
     NoContent,
     /// The declared length of the content is less than [`Compression::least`].
     Short,
-    /// The response has a Content-Encoding, or a media type that does not compress well.
+    /// The response has a Content-Encoding, or its media type is missing, malformed or not among those that are
+    /// compressed: `text/*` except `text/event-stream`, the types of JSON, XML, JavaScript, Wasm, YAML, TOML and RTF,
+    /// and those of uncompressed images and fonts.
     Incompressible,
     /// The content must not be transformed: `no-transform`, Content-Range, a digest field, or a status other than 200,
     /// 201, 203, 4xx and 5xx.

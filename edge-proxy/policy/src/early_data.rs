@@ -67,10 +67,10 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
-/// The readers of a client's address besides the policy itself.
+/// The program, if any, that decides about a request by the client's address in addition to the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressReader {
-    /// None that decides about the request.
+    /// No such program decides about the request.
     None,
     /// A program that decides about the request: an authentication service or a handler.
     Program,

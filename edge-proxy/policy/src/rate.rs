@@ -16,7 +16,7 @@ pub struct Rate {
     burst: u32,
 }
 
-/// The error for a text that is not a valid rate.
+/// The error for a text that is not a valid rate: a number of events per `s`, `m`, `h` or `d`, such as `10/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid rate: expected one such as 10/s, 600/m or 100/h")]
 pub struct RateError;

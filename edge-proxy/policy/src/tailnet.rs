@@ -87,7 +87,7 @@ pub enum IdentityMatcher {
     Login(String),
 }
 
-/// The error for a text that is not a valid tailnet identity.
+/// The error for a text that is not a valid tailnet identity: `node:NAME`, `tag:NAME` or `login:NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid tailnet identity: expected node:NAME, tag:NAME or login:NAME")]
 pub struct IdentityMatcherError;

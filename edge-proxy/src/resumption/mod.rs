@@ -81,7 +81,7 @@ impl fmt::Debug for SealedSession {
     }
 }
 
-/// A store of the state that several edges share.
+/// A store of the state that several edges share: ticket keys, and single-use sessions for early data.
 ///
 /// The methods are called on one thread, inside a tokio runtime with time and I/O enabled. Calls may overlap. The
 /// future of a call that takes longer than 5 s is dropped.
@@ -99,7 +99,7 @@ pub trait SharedStore: Send + Sync + 'static {
     fn take<'a>(&'a self, id: &'a [u8; 32]) -> StoreFuture<'a, Option<Vec<u8>>>;
 }
 
-/// The error of settings for shared state.
+/// The error of settings for state shared with other edges: see [`Shared::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SharedError {

@@ -25,6 +25,6 @@ pub enum TargetChange {
     Ejected(Duration),
     /// The target is down after failed active health checks. It receives no requests until checks succeed again.
     Down,
-    /// The target is healthy again.
+    /// The target is healthy again: a request succeeded after an ejection, or active health checks succeed again.
     Back,
 }

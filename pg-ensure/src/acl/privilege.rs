@@ -27,7 +27,7 @@ pub enum Privilege {
     AlterSystem,
 }
 
-/// Error of a word that is not the name of a privilege.
+/// Error of a word that is not the name of a privilege, such as `select`. Contains the word.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is not a PostgreSQL privilege: expected one such as \"select\" or \"usage\"")]
 pub struct UnknownPrivilege(pub String);

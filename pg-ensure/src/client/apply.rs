@@ -22,7 +22,7 @@ const LOCK_KEY: i64 = 0x7067_2d65_6e73_7572;
 /// created.
 const MAX_PLANS: usize = 4;
 
-/// Options of a run.
+/// Options of a run: see [`Server::apply`](super::Server::apply).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApplyOptions {
@@ -73,7 +73,7 @@ impl ApplyOptions {
     }
 }
 
-/// Result of a run.
+/// Result of a run that did not fail: see [`Server::apply`](super::Server::apply).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -84,7 +84,7 @@ pub enum Outcome {
     Applied(AppliedChanges),
 }
 
-/// Changes made by a run.
+/// Steps that a run executed, and changes that it could not make: see [`Server::apply`](super::Server::apply).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AppliedChanges {

@@ -12,7 +12,7 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Socket};
 
-/// Time limits of a run.
+/// Time limits of connecting to a server, and of waiting for the lock that excludes concurrent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Time limit for connecting to a server that is starting, recovering or not reachable yet. Default: 1 min.
@@ -78,7 +78,7 @@ where
         Self { config, tls, timeouts: Timeouts::default(), known: BTreeMap::new() }
     }
 
-    /// Sets the time limits of connecting and of statements. Default: [`Timeouts::default`].
+    /// Sets the time limits of connecting and of waiting for the lock. Default: [`Timeouts::default`].
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;

@@ -33,7 +33,7 @@ pub enum Error {
         /// Message of the server.
         why: String,
     },
-    /// The server did not respond within this number of seconds.
+    /// The server did not respond to an attempt to connect within the time limit, this number of seconds.
     #[error("no answer from the server in {0} s")]
     Silent(u64),
     /// The server is older than PostgreSQL 13.
@@ -51,7 +51,8 @@ pub enum Error {
     /// The result of a query cannot be interpreted.
     #[error("the server's answer cannot be read")]
     Snapshot(#[from] SnapshotError),
-    /// A step failed. The transaction that contained it, if any, was rolled back.
+    /// A step failed. The transaction that contained it, if any, was rolled back; if the connection broke at COMMIT, it
+    /// may have been committed.
     #[error("{sql}: failed")]
     Step {
         /// SQL of the step, without secrets.

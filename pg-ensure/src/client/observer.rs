@@ -3,7 +3,7 @@
 use super::error::Error;
 use crate::plan::{Plan, Step};
 
-/// Event of a run.
+/// Event of a run ([`Server::apply`](super::Server::apply)), which an [`Observer`] receives.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

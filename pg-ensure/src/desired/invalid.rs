@@ -68,7 +68,7 @@ pub enum InvalidReason {
     /// Another grant is for the same object and grantee; its zero-based index.
     #[error("grant number {} is about the same object and grantee", .0 + 1)]
     Twice(usize),
-    /// The kind of object cannot be granted on for a whole schema.
+    /// A grant on all objects of a schema is for another kind of object than tables, sequences, routines and types.
     #[error("\"all of a schema\" exists only for tables, sequences, routines and types")]
     AllOf,
     /// Default privileges on schemas or large objects cannot be restricted to a schema.

@@ -63,7 +63,8 @@ impl DesiredState {
         Self::default()
     }
 
-    /// Adds a role with LOGIN, and a database of the same name that it owns. Replaces declarations of the same names.
+    /// Adds a role with LOGIN, and a database of the same name that it owns. Replaces declarations of the same names. A
+    /// `password` of `None` is not managed.
     pub fn ensure(&mut self, name: &Name, password: Option<Password>) -> &mut Self {
         let role = Role { login: Some(true), password, ..Role::default() };
         self.role(name.clone(), role).database(name.clone(), Database::owned_by(name))

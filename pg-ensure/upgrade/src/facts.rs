@@ -150,7 +150,7 @@ pub struct Catalog {
     pub prepared: Vec<String>,
     /// Number of client sessions on the old server, besides the one that queries it.
     pub sessions: u64,
-    /// Duration of the longest transaction, in seconds.
+    /// Age of the oldest open transaction of a client session, in seconds.
     pub longest: u64,
     /// Value of `wal_level`.
     pub wal_level: String,

@@ -253,9 +253,10 @@ impl Machine {
         }
     }
 
-    /// Returns the cleanups of a rollback, in order. `new` is found on disk, since the state alone does not show it after
-    /// an interrupted commit. The backup is restored only if the old cluster is destroyed: by linking once the step
-    /// verify has begun, by swapping once the control file has been renamed.
+    /// Returns the cleanups of a rollback, in order. `old` and `new` are the states of the data directories as found on
+    /// disk, since the state of the machine alone does not show them after an interruption. `backup` is restored only
+    /// if the old cluster is destroyed: by linking once the step verify has begun, by swapping once the control file
+    /// has been renamed.
     ///
     /// # Errors
     /// Returns [`TransitionError::Committed`] after the switch and if the upgrade is complete,

@@ -80,7 +80,8 @@ pub struct Entry {
     pub notes: Vec<String>,
 }
 
-/// A database with collations whose version has changed.
+/// A database with collations whose recorded version differs from that of the installed library, so that indexes may
+/// have another order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChangedCollations {
@@ -88,7 +89,8 @@ pub struct ChangedCollations {
     pub database: String,
     /// `true` if the default collation of the database has changed.
     pub itself: bool,
-    /// Other changed collations, as quoted, schema-qualified names.
+    /// Other changed collations, as quoted, schema-qualified names: those outside `pg_catalog`, and those that an index
+    /// uses.
     pub collations: Vec<String>,
 }
 

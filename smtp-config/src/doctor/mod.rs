@@ -28,7 +28,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Options of the checks. The default is [`Options::default`].
+/// Options for connecting to a mail server, in checks, replays and test messages: time limit, address, trust, DNS and
+/// recipient. The default is [`Options::default`].
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Time limit of one step, such as connecting or waiting for a reply. Default: 10 s.

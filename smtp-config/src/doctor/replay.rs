@@ -15,16 +15,16 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
 
-/// A step of Forgejo, with its outcome.
+/// A step of the SMTP session that Forgejo would have with the server, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The action, as a verb phrase whose subject is Forgejo.
     pub does: String,
-    /// The outcome in words.
+    /// The outcome in words: a reply of the server, an error, or a consequence for the message.
     pub outcome: String,
 }
 
-/// Forgejo's SMTP session with a server. By default empty.
+/// Steps of Forgejo's SMTP session with a server, and their consequences. By default without steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The steps, in order.
@@ -34,7 +34,8 @@ pub struct Replay {
     pub leaks: bool,
     /// Whether Forgejo would wait indefinitely, since it sets no time limit.
     pub hangs: bool,
-    /// Whether Forgejo would get as far as sending a message.
+    /// Whether Forgejo would begin to send a message if the server accepts its credentials, which are not tried. `true`
+    /// for `sendmail` and `dummy`, which have no session.
     pub sends: bool,
 }
 

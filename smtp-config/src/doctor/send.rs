@@ -17,7 +17,8 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-/// Error of sending a message, which was then not sent.
+/// Error of sending a message. If the connection broke, or a time limit passed, after the data of the message was sent,
+/// the message may be delivered nevertheless; otherwise it was not sent.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -68,7 +69,7 @@ pub struct Sent {
 /// used.
 ///
 /// # Errors
-/// Returns a [`SendError`] if the message was not sent.
+/// Returns a [`SendError`] if the message was not sent, or its acceptance was not confirmed.
 pub async fn send(
     mailer: &EffectiveMailer,
     password: Option<&SecretString>,

@@ -69,7 +69,7 @@ pub enum Event {
 /// A change of a target's availability that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The target is healthy again.
+    /// The target is healthy again: a request succeeded after an ejection, or active health checks succeed again.
     Back,
     /// The target was marked down by active checks.
     Down,

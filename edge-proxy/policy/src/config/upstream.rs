@@ -187,7 +187,7 @@ pub enum Pin {
     Key([u8; 32]),
 }
 
-/// The error for a text that is not a valid pin.
+/// The error for a text that is not a valid pin: the absolute path of a PEM file, `sha256//BASE64` or `sha256:HEX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid pin: expected the absolute path of a PEM file, sha256//BASE64 or sha256:HEX")]
 pub struct InvalidPin;

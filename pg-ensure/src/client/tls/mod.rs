@@ -69,7 +69,7 @@ impl fmt::Debug for ClientCertificate<'_> {
     }
 }
 
-/// Error of a TLS connector.
+/// Error of creating a [`TlsConnector`], or of the server name of a connection.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -118,8 +118,9 @@ pub struct TlsConnector {
 impl TlsConnector {
     /// Creates a connector. `roots` are the trusted certificates in PEM. `None` stands for those of the system in
     /// [`TlsMode::VerifyCa`] and [`TlsMode::VerifyFull`], and for no verification in [`TlsMode::Require`]. The other
-    /// modes ignore `roots`. A server certificate that is itself in `roots` needs no chain; its validity period, and
-    /// in [`TlsMode::VerifyFull`] its name, are still verified.
+    /// modes ignore `roots`. A server certificate that is itself in `roots` needs no chain; its validity period, and in
+    /// [`TlsMode::VerifyFull`] its name, are still verified. `client` is presented if the server requests a
+    /// certificate; `None` presents none.
     ///
     /// # Errors
     /// Returns a [`TlsError`] if there is no trusted certificate, one of `roots` is not valid, the client certificate

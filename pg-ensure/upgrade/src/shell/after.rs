@@ -269,7 +269,8 @@ pub(super) fn extensions(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     Ok(())
 }
 
-/// Takes the inventory of the server that runs on the data directory `data`, by the programs in `bin`.
+/// Takes the inventory of the server that runs on the data directory `data`, by the programs in the directory `bin` and
+/// as the role `superuser`.
 ///
 /// # Errors
 /// Returns an [`UpgradeError`] if no server runs, the role cannot connect, or a query fails.

@@ -93,7 +93,8 @@ impl Request {
 
 /// Comparison of an old `pg_hba.conf` under both versions.
 pub trait HbaChecker {
-    /// Compares the decisions of the file under both versions.
+    /// Compares the decisions of the `pg_hba.conf` at the path `file` under the version `from` and under the version
+    /// `to`.
     fn check(&self, file: &Path, from: Major, to: Major) -> HbaComparison;
 }
 
