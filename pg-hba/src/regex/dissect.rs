@@ -224,8 +224,9 @@ impl Search<'_> {
         false
     }
 
-    /// Forgets the groups in a part.
+    /// Forgets the groups in a part. Counts a step for each part in it.
     fn clear(&mut self, tree: &Tree<'_>) {
+        self.subject.spend(1);
         if let Some(group) = tree.group {
             self.groups[group] = None;
         }

@@ -45,7 +45,8 @@ pub enum PatternError {
     #[error("invalid character range")]
     Range,
     /// After expansion of its bounds, the regular expression has more than 43,350 characters and branches or 1,300,000
-    /// transitions between its characters, or it is nested 200 groups deep or more.
+    /// transitions between its characters, or it is nested 200 groups deep or more, or has more than some 500 groups in a
+    /// row.
     #[error("regular expression is too complex")]
     TooComplex,
     /// The director `***?` is used, which is unknown.

@@ -23,6 +23,10 @@ use parse::Node;
 use std::fmt;
 use std::sync::Arc;
 
+/// Maximum depth of the tree of a pattern, over which the search for groups and back references recurses: enough for 500
+/// groups in a row. The server accepts some thousands.
+const MAX_TREE_DEPTH: usize = 1_010;
+
 /// A compiled regular expression with PostgreSQL's syntax and semantics.
 ///
 /// Two patterns are equal when their text is.
@@ -56,6 +60,9 @@ impl Pattern {
     /// expressions (`(?b)`), which this implementation does not support, and for expressions that are too complex.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let (node, groups) = parse::parse(text)?;
+        if tree::depth(&node) > MAX_TREE_DEPTH {
+            return Err(PatternError::TooComplex);
+        }
         let automaton = Automaton::build(&node)?;
         Ok(Self { text: text.to_owned(), compiled: Arc::new(Compiled { node, groups, automaton }) })
     }
@@ -206,6 +213,29 @@ mod tests {
             "((abcdefgh){255}){22}",
         ] {
             assert!(refused(pattern).contains("too complex"), "{pattern}");
+        }
+    }
+
+    /// On the stack of a thread, 2 MiB.
+    #[test]
+    fn deep_patterns_are_searched_or_refused() {
+        // Each group refers to the one before.
+        let chain: String = (1..400).map(|number| format!("(\\{number})")).collect();
+        for (pattern, name, group) in [
+            ("(a?)".repeat(500), "aaa", Some("a")),
+            (format!("{}\\1", "(a?)".repeat(499)), "aaaa", Some("a")),
+            ("a*b*?".repeat(240), "ab", None),
+            (format!("(?:(a){chain})?\\400"), "aaa", None),
+            (format!("{}a{}", "(".repeat(199), ")".repeat(199)), "a", Some("a")),
+            (format!("{}a{}", "(?:b*(".repeat(99), "))*".repeat(99)), "a", Some("a")),
+            (format!("^({})$", ["ab|"; 5_000].concat()), "ab", Some("ab")),
+            ("a".repeat(43_000), "a", None),
+        ] {
+            let compiled = Pattern::new(&pattern).expect("it compiles");
+            assert_eq!(compiled.first_group(name).flatten(), group, "{}", &pattern[..20]);
+        }
+        for pattern in ["(a)".repeat(600), "()".repeat(1_000_000), "a*b*?".repeat(600)] {
+            assert!(refused(&pattern).contains("too complex"), "{}", &pattern[..20]);
         }
     }
 

@@ -91,6 +91,45 @@ pub(super) struct Tree<'p> {
     pub(super) group: Option<usize>,
 }
 
+/// Returns the depth that the tree of a regular expression has at most: the search recurses over it.
+pub(super) fn depth(node: &Node) -> usize {
+    measure(node, has_lazy(node)).0
+}
+
+/// Returns whether a node has a quantifier that prefers a shorter match.
+fn has_lazy(node: &Node) -> bool {
+    match node {
+        Node::Assert(_) | Node::Look { .. } | Node::Reference(..) | Node::Set(_) => false,
+        Node::Repeat { node, greedy, .. } => *greedy == Some(false) || has_lazy(node),
+        Node::Group(_, node) => has_lazy(node),
+        Node::Alternatives(nodes) | Node::Sequence(nodes) => nodes.iter().any(has_lazy),
+    }
+}
+
+/// Returns the depth of a node's tree, and whether it may be divided. `mixes` is whether preferences may be mixed.
+fn measure(node: &Node, mixes: bool) -> (usize, bool) {
+    match node {
+        Node::Assert(_) | Node::Look { .. } | Node::Set(_) => (0, false),
+        Node::Reference(..) => (1, true),
+        Node::Group(_, node) => (measure(node, mixes).0 + 1, true),
+        Node::Repeat { node, .. } => {
+            let (depth, is_divided) = measure(node, mixes);
+            (depth + 1, is_divided || mixes)
+        }
+        Node::Alternatives(nodes) | Node::Sequence(nodes) => {
+            let (mut deepest, mut divided) = (0, 0);
+            for node in nodes {
+                let (depth, is_divided) = measure(node, mixes);
+                deepest = deepest.max(depth);
+                divided += usize::from(is_divided);
+            }
+            // The parts of a sequence are each below the one before.
+            let own = if matches!(node, Node::Sequence(_)) { 2 * divided } else { 1 };
+            (deepest + own, divided > 0)
+        }
+    }
+}
+
 impl<'p> Tree<'p> {
     /// Returns the tree of a regular expression or of the content of a group.
     pub(super) fn of(node: &'p Node) -> Self {
