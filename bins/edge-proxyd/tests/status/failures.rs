@@ -131,11 +131,13 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// A service that fails: its name, its target, further keys of its upstream, the status of the answer, and the cause.
+/// A service that fails: its name, its target, further keys of its upstream, time-outs of its site, the status of the
+/// answer, and the cause.
 struct Failure {
     name: &'static str,
     target: String,
     more: String,
+    timeouts: &'static str,
     status: &'static str,
     cause: &'static str,
 }
@@ -146,19 +148,18 @@ fn failure(
     status: &'static str,
     cause: &'static str,
 ) -> Failure {
-    Failure { name, target: target.into(), more: String::new(), status, cause }
+    Failure { name, target: target.into(), more: String::new(), timeouts: "", status, cause }
 }
 
 /// Returns the configuration: a site for each service, whose target is left alone for a short time after two failures.
 fn config(folder: &Path, failures: &[Failure], plain: u16, status: u16) -> String {
     let mut text = format!(
-        "[[listen]]\naddress = \"127.0.0.1:{plain}\"\n[log]\nfile = \"{}\"\n[status]\naddress = \"127.0.0.1:{status}\"\n\
-         [timeouts]\nconnect = \"300ms\"\nresponse = \"500ms\"\n",
+        "[[listen]]\naddress = \"127.0.0.1:{plain}\"\n[log]\nfile = \"{}\"\n[status]\naddress = \"127.0.0.1:{status}\"\n",
         folder.join("access.log").display()
     );
-    for Failure { name, target, more, .. } in failures {
+    for Failure { name, target, more, timeouts, .. } in failures {
         text += &format!(
-            "[[site]]\nhosts = \"{name}.test\"\nplain = \"serve\"\nupstream = \"{name}\"\n\
+            "[[site]]\nhosts = \"{name}.test\"\nplain = \"serve\"\nupstream = \"{name}\"\ntimeouts = {{ {timeouts} }}\n\
              [upstream.{name}]\ntarget = \"{target}\"\n{more}[upstream.{name}.health]\nfailures = 2\neject = \"300ms\"\n"
         );
     }
@@ -221,7 +222,10 @@ fn each_failure_of_a_service_is_shown_with_its_cause_and_so_is_its_return() {
     };
     let failures = [
         failure("refuses", format!("http://{refuses}"), "502", "connection refused"),
-        failure("late", format!("http://{late}"), "502", "the connection timed out"),
+        Failure {
+            timeouts: "connect = \"300ms\"",
+            ..failure("late", format!("http://{late}"), "502", "the connection timed out")
+        },
         failure("nameless", "http://no-such-host.invalid", "502", "the name has no address"),
         failure("socket", format!("unix:{}", socket.display()), "502", "no such socket"),
         failure("resets", format!("http://{resets}"), "502", "connection reset"),
@@ -231,7 +235,10 @@ fn each_failure_of_a_service_is_shown_with_its_cause_and_so_is_its_return() {
             "502",
             "malformed answer: malformed field line, in line 3 of its head",
         ),
-        failure("silent", format!("http://{silent}"), "504", "no answer in time: timeouts.response"),
+        Failure {
+            timeouts: "response = \"500ms\"",
+            ..failure("silent", format!("http://{silent}"), "504", "no answer in time: timeouts.response")
+        },
         secure(
             "issuer",
             issuer,
