@@ -227,7 +227,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Checks the zone and provider of a name's challenge, access to the zone by a probe or a trial record, and the name servers. Returns a finding for each check.
+    /// Checks the zone and provider of a name's challenge, access to the zone by a probe or a trial record, and the name
+    /// servers. Returns a finding for each check.
     async fn challenge(&self, certificate: &Certificate, name: &Name, trial: RecordTrial) -> Vec<Finding> {
         let mut findings = Vec::new();
         let located = self.locate(certificate, name).await;

@@ -97,8 +97,8 @@ pub(super) struct Round<'e> {
 }
 
 impl<'e> Round<'e> {
-    /// Performs the due actions of one certificate until none is left. An error of the store becomes a failed outcome; it is reported, with an alert, if it persists or is
-    /// permanent. A lost lock is not reported.
+    /// Performs the due actions of one certificate until none is left. An error of the store becomes a failed outcome;
+    /// it is reported, with an alert, if it persists or is permanent. A lost lock is not reported.
     pub(super) async fn run(
         engine: &'e Engine,
         certificate: &'e Certificate,

@@ -26,8 +26,7 @@ pub struct KillReport {
 
 /// Simulates the first issuance of a certificate, with a machine that is killed and restarted from its journal. Each
 /// number in `kills` is the number of actions until the next kill; `seed` decides whether the interrupted action takes
-/// effect. Ends when the certificate is deployed and all
-/// TXT records are removed, or after 20 000 steps.
+/// effect. Ends when the certificate is deployed and all TXT records are removed, or after 20 000 steps.
 #[must_use]
 pub fn simulate_kills(kills: &[u32], lists: OrderLists, seed: u64) -> KillReport {
     let names: Vec<Name> = ["*.example.org", "example.org", "www.example.org"]

@@ -285,8 +285,8 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
 }
 
 /// Runs the engine's checks and prints their findings, with a warning for each group that does not exist and an error
-/// for each part of the configuration whose secrets or files cannot be read. Unless `dry`, TXT records are created and removed. The second
-/// value of the pair is the account as which the checks run, `None` if that is the caller's. Returns
+/// for each part of the configuration whose secrets or files cannot be read. Unless `dry`, TXT records are created and
+/// removed. The second value of the pair is the account as which the checks run, `None` if that is the caller's. Returns
 /// [`Done::Unusable`] if there are errors, and [`Done::Differences`] if there are only warnings.
 async fn check(
     (setup, owner): &(ActiveSetup, Option<Account>),

@@ -127,6 +127,8 @@ async fn text(loaded: &ActiveSetup) -> String {
     let help = "1 while a secret or a file of this part of the configuration cannot be read.";
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
     for (part, reason) in loaded.parts.state() {
+        // Names of providers and authorities may have any characters.
+        let part = part.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let _ = writeln!(text, "{name}{{part=\"{part}\"}} {}", u8::from(reason.is_some()));
     }
     let name = "acme_dns01_status";
