@@ -157,7 +157,11 @@ impl<'d> Value<'d, '_> {
     /// Parses a duration, such as `10s`, `500ms`, `1m30s`, `1h` or `1d`. `None` if it is not valid, which is reported.
     pub(super) fn duration(&self) -> Option<Duration> {
         debug_assert!(matches!(self.kind, Kind::Duration), "{}: {:?}", self.path, self.kind);
-        if let Some(number) = self.value.as_integer() {
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(number) = self.value.as_integer()
+            && number.radix() == 10
+            && is_plain(number.as_str())
+        {
             self.report_error(&format!(
                 "expected a duration in quotes, with its unit: write \"{}s\"",
                 number.as_str()

@@ -146,22 +146,28 @@ impl ErrorPageScope<'_> {
     /// locations within, refuses clients or leads elsewhere, or if an expression that may match does so or has a
     /// `root`. Expressions are not tried after `=` and `^~`.
     fn is_file_for_all(&self, uri: &str) -> bool {
-        let chosen = self.location_of(uri);
-        let is_final = chosen.is_some_and(|(_, modifier)| matches!(modifier, "=" | "^~"));
-        let expressions = self.locations().filter(|(_, modifier, _)| matches!(*modifier, "~" | "~*"));
-        let mut expressions = expressions.filter(|(.., expression)| !is_final && may_match(expression, uri));
         let has_root = |one: &Directive| one.inner().iter().any(|inner| inner.name == "root");
-        chosen.is_none_or(|(one, _)| is_plain(one))
-            && expressions.all(|(one, ..)| is_plain(one) && !has_root(one))
+        self.location_of(uri).is_none_or(|(one, _)| is_plain(one))
+            && self.expressions_for(uri).all(|one| is_plain(one) && !has_root(one))
+    }
+
+    /// Returns the locations with an expression that nginx may choose for a URI in place of that of
+    /// [`location_of`](Self::location_of).
+    fn expressions_for(&self, uri: &str) -> impl Iterator<Item = &Directive> {
+        let is_final = self.location_of(uri).is_some_and(|(_, modifier)| matches!(modifier, "=" | "^~"));
+        let expressions = self.locations().filter(|(_, modifier, _)| matches!(*modifier, "~" | "~*"));
+        expressions
+            .filter(move |(.., expression)| !is_final && may_match(expression, uri))
+            .map(|(one, ..)| one)
     }
 
     /// Returns the directives of these names that apply to a page because its location inherits them, from the server or
-    /// else from `http`. Empty if the location has one of its own.
+    /// else from `http`. Empty if each location that nginx may choose for it has one of its own.
     fn inherited(&self, uri: &str, names: &[&str]) -> Vec<&Directive> {
         let is_named = |one: &&Directive| names.contains(&one.name.as_str());
-        if self
-            .location_of(uri)
-            .is_some_and(|(location, _)| location.inner().iter().any(|one| is_named(&one)))
+        let has_own = |location: &Directive| location.inner().iter().any(|one| is_named(&one));
+        if self.location_of(uri).is_some_and(|(location, _)| has_own(location))
+            && self.expressions_for(uri).all(has_own)
         {
             return Vec::new();
         }

@@ -248,11 +248,11 @@ impl Default for KernelTls {
 pub struct Limits {
     /// The largest header section of a request in bytes, without the request line, 256 to 65535. Default: 16 KiB.
     /// Counted as received over HTTP/1.1, and by RFC 9113 §6.5.2 and RFC 9114 §4.2.2 over HTTP/2 and HTTP/3, there
-    /// together with the request target's limit.
+    /// together with the request target's limit. Over HTTP/1.1 at most what the limit of the target leaves of 63 KiB.
     pub header_bytes: usize,
     /// The highest number of fields in the header section of a request, 1 to 10000. Default: 100.
     pub header_fields: usize,
-    /// The longest request target in bytes, 16 to 65535. Default: 32 KiB.
+    /// The longest request target in bytes, 16 to 65535. Default: 32 KiB. Over HTTP/1.1 at most 56 KiB.
     pub target_bytes: usize,
     /// The highest number of concurrent requests on one HTTP/2 or HTTP/3 connection, 1 to 65535. Default: 100.
     pub streams: u32,

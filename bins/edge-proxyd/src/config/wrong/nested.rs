@@ -44,6 +44,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("timeouts.connect", "'0s'", "", "1 ms to 30 days"),
     ("timeouts.response", "'31d'", "", "1 ms to 30 days"),
     ("timeouts.tunnel", "5", "", "write \"5s\""),
+    ("timeouts.tunnel", "-5", "", "put it in quotes"),
     ("tls.ca", "'ca.pem'", "", "begin with /"),
     ("tls.certificate", "'client.pem'", "tls.key = '/client.key'", "begin with /"),
     ("tls.key", "'client.key'", "tls.certificate = '/client.pem'", "begin with /"),

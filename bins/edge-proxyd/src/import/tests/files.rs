@@ -69,6 +69,13 @@ fn an_error_page_that_inherits_a_restriction_is_sent_to_those_who_pass_it() {
             format!("error_page 401 404 /x.html; {BASIC} location = /x.html {{ auth_basic off; }}"),
             "[401, 404]",
         ),
+        // An expression takes the place of the prefix, and inherits the password.
+        (
+            format!(
+                "error_page 401 404 /x.html; {BASIC} location /x {{ auth_basic off; }} location ~ html$ {{ expires 1d; }}"
+            ),
+            "",
+        ),
         (
             format!(
                 "error_page 404 /x.html; {BASIC} location /open/ {{ auth_basic off; proxy_pass http://127.0.0.1:1; }}"

@@ -46,7 +46,9 @@ fn heads_may_be_as_large_as_in_nginx() {
     assert_eq!(limits("", ""), [0, 0, 0]);
     // One buffer for the target, all of them for the fields.
     assert_eq!(limits("large_client_header_buffers 4 8k;", ""), [32_768, 0, 0]);
-    assert_eq!(limits("large_client_header_buffers 4 64k;", ""), [65_535, 65_535, 0]);
+    assert_eq!(limits("large_client_header_buffers 4 36k;", ""), [65_535, 36_864, 0]);
+    // Over HTTP/1.1 both are in one buffer, in which the fields keep more than by default.
+    assert_eq!(limits("large_client_header_buffers 4 64k;", ""), [65_535, 40_960, 0]);
     assert_eq!(limits("proxy_buffer_size 16k;", "proxy_buffer_size 48k;"), [0, 0, 49_152]);
     assert_eq!(limits("proxy_buffer_size 1m;", "proxy_buffer_size 16k;"), [0, 0, 65_535]);
     assert_eq!(limits("proxy_buffer_size 16k;", "grpc_buffer_size 8k;"), [0, 0, 0]);
