@@ -164,7 +164,9 @@ impl Worker {
 
 /// A guard that counts a request as in flight until it is dropped.
 pub(crate) struct RequestGuard<'w> {
+    /// The worker that serves the request.
     worker: &'w Worker,
+    /// True if the request is complete.
     complete: bool,
 }
 

@@ -166,7 +166,7 @@ fn impatient(origin: &Origin, time: Duration) -> Edge {
 }
 
 /// The time for which a less urgent response waits for its turn, on a link of [`RATE`], in `/N`.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_secs(4);
 
 #[test]
 fn a_response_that_waits_for_its_turn_over_http2_is_not_that_of_a_slow_client() {

@@ -3,6 +3,7 @@
 
 use crate::Name;
 use crate::prefixed::huffman::{NAME_CODE, encode_name};
+use crate::section::is_omitted;
 
 /// The most bytes of a known name.
 const MAX_NAME: usize = 32;
@@ -57,10 +58,10 @@ impl KnownName {
             i += 1;
         }
         (line[i], line[i + 1]) = (b':', b' ');
-        let role = match (name, id) {
-            ([b':', ..], _) => NameRole::Pseudo,
-            (b"cookie", _) => NameRole::Cookie,
-            (_, Name::ContentLength | Name::Host | Name::Te) => NameRole::Special,
+        let role = match name {
+            [b':', ..] => NameRole::Pseudo,
+            b"cookie" => NameRole::Cookie,
+            _ if is_omitted(id) => NameRole::Special,
             _ => NameRole::Field,
         };
         let (code, code_len) = encode_name(name);
@@ -236,6 +237,7 @@ mod tests {
             assert_eq!(known.id, Name::of(name), "{}", name.escape_ascii());
             assert_eq!(known.role == NameRole::Pseudo, name.starts_with(b":"));
             assert_eq!(known.role == NameRole::Cookie, name == b"cookie");
+            assert_eq!(known.role == NameRole::Special, is_omitted(known.id));
             assert!(known.role == NameRole::Pseudo || NameClass::of(name) == NameClass::EMPTY);
             assert!(known.line[name.len()..].starts_with(b": "));
         }

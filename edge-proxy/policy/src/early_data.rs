@@ -78,8 +78,8 @@ pub enum AddressReader {
 
 /// Decides whether a request over QUIC may be processed before the client's address is validated (RFC 9000 §8). It
 /// must wait if the address is in a range of trusted proxies or of the tailnet, the site limits the rate of clients, a
-/// program decides about the request by its address, or the request has an Authorization field. Called for requests that [`verdict`] allows; `source` is the peer
-/// address.
+/// program decides about the request by its address, or the request has an Authorization field. Called for requests that
+/// [`verdict`] allows; `source` is the peer address.
 pub fn unvalidated_address(
     config: &Config,
     source: IpAddr,

@@ -54,10 +54,10 @@ pub(super) async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, Cause>
     }
 }
 
-/// Returns the index of the interface that a zone denotes by its name or its index. `None` if no interface has this
-/// name; whether one has the index is not checked.
+/// Returns the index of the interface that a zone denotes by its name or, if it consists of digits, its index. `None` if
+/// no interface has this name; whether one has the index is not checked.
 pub(super) fn zone_index(zone: &str) -> Option<u32> {
-    zone.parse().ok().or_else(|| interface_index(zone))
+    if zone.bytes().all(|b| b.is_ascii_digit()) { zone.parse().ok() } else { interface_index(zone) }
 }
 
 /// A function that returns the addresses of a name, and may block.
@@ -312,6 +312,7 @@ mod tests {
         assert_eq!(of("fe80::1%lo"), Ok(vec![scoped(lo)]));
         assert_eq!(of("fe80::1%7"), Ok(vec![scoped(7)]));
         assert_eq!(of("fe80::1%no-such"), Err(Cause::NoInterface));
+        assert_eq!(of("fe80::1%+7"), Err(Cause::NoInterface), "a name, not an index");
         assert_eq!(of("::1"), Ok(vec!["[::1]:0".parse().unwrap()]));
         assert_eq!(of("127.0.0.1"), Ok(vec![LOCAL]));
     }

@@ -256,9 +256,9 @@ impl CheckIn {
         Self { pool, name: name.map(Into::into), zone }
     }
 
-    /// Counts the connection as no longer in use and returns it to the pool. Closes it if enough are idle, its
-    /// interface was created anew, or it cannot be reused. It stays idle for the pool's time, or for that of `timeout`, the idle timeout that the upstream
-    /// announced, if that is shorter.
+    /// Counts the connection as no longer in use and returns it to the pool. Closes it if enough are idle, its interface
+    /// was created anew, or it cannot be reused. It stays idle for the pool's time, or for that of `timeout`, the idle
+    /// timeout that the upstream announced, if that is shorter.
     pub(super) fn keep(mut self, wire: UpstreamTransport, timeout: Option<Duration>) {
         let Some(pool) = self.pool.take() else { return };
         pool.change(ConnectionPeak::end);

@@ -184,9 +184,14 @@ fn s20_a_second_request_in_early_data_over_http3_is_as_early_as_the_first() {
         let (address, relay) = gate(edge.tls, open.clone()).await;
         let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         endpoint.set_default_client_config(config);
-        // A session to resume. Tickets come after the handshake.
+        // A session to resume. Its tickets come before the response.
         let before = endpoint.connect(address, "a.test").unwrap().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let mut control = before.open_uni().await.unwrap();
+        control.write_all(&[0, 4, 0]).await.unwrap();
+        let (mut send, mut response) = before.open_bi().await.unwrap();
+        send.write_all(&wire3::request("GET", "a.test", "/before", &[])).await.unwrap();
+        send.finish().unwrap();
+        assert!(!response.read_to_end(10_000).await.unwrap().is_empty());
         before.close(0u32.into(), b"");
         endpoint.wait_idle().await;
         open.store(false, Relaxed);

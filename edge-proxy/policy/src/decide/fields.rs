@@ -20,8 +20,9 @@ use edge_http::{
 /// Then X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently, with the
 /// scheme, host and port that a trusted proxy reported. The tailnet identity and the fields of the client certificate
 /// are added as configured. `Early-Data: 1` is added if [`RequestContext::early`], which must tell whether the handshake
-/// is incomplete at the time of forwarding (RFC 8470 §5.1). Last, the edits of the site and of the route, `strip_prefix` and `add_prefix` are applied. The writer
-/// of HTTP/1.1 nominates `TE: trailers` in Connection or omits it, and adds the fields of an upgrade.
+/// is incomplete at the time of forwarding (RFC 8470 §5.1). Last, the edits of the site and of the route, `strip_prefix`
+/// and `add_prefix` are applied. The writer of HTTP/1.1 nominates `TE: trailers` in Connection or omits it, and adds the
+/// fields of an upgrade.
 pub fn request_fields(decision: &Decision<'_>, facts: &RequestContext<'_>, head: &mut RequestHead) {
     let site = decision.site.map(|(_, site)| &site.request_fields);
     let route = decision.route.map(|(_, route)| &route.request_fields);

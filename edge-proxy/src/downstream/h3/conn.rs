@@ -1,5 +1,6 @@
 //! A client's QUIC connection: the state machine of quinn-proto, and that of HTTP/3 above it.
 
+mod peer_address;
 mod sending;
 mod upkeep;
 
@@ -17,10 +18,10 @@ use edge_http::h3::{Code, ProtocolError, control, response};
 use edge_http::priority::Priority;
 use edge_http::section::StreamState;
 use edge_http::{RequestHead, ResponseHead};
+use peer_address::PeerAddress;
 use quinn_proto as quic;
 use quinn_proto::{Dir, StreamEvent, StreamId, VarInt};
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
@@ -101,9 +102,7 @@ pub(super) struct QuicConnection {
     /// The time at which `aborted` was last decreased.
     forgiven: Instant,
     /// The client's address that policy and logs use.
-    peer: SocketAddr,
-    /// Another client address that QUIC uses, and the time at which it was noticed. `None` if QUIC uses `peer`.
-    moved: Option<(SocketAddr, Instant)>,
+    peer: PeerAddress,
     /// True if QUIC has not accepted all data that was offered since its send window was last adjusted.
     blocked: bool,
     /// The streams whose output waits until QUIC accepts more.
@@ -126,7 +125,7 @@ impl QuicConnection {
     /// connection's receive window in bytes.
     pub(super) fn new(quic: quic::Connection, now: Instant, window: u32) -> Self {
         Self {
-            peer: quic.remote_address(),
+            peer: PeerAddress::new(quic.remote_address()),
             quic,
             slots: RequestTable::default(),
             heads: 0,
@@ -145,7 +144,6 @@ impl QuicConnection {
             requests: 0,
             aborted: 0,
             forgiven: now,
-            moved: None,
             blocked: false,
             send_queue: SendQueue::default(),
             taken: 0,
@@ -159,7 +157,7 @@ impl QuicConnection {
     /// Processes all pending events of QUIC: opens the control stream, reads streams, wakes tasks, and passes pending
     /// output to QUIC. Requests whose heads are complete are added to `arrived`. Before that, adjusts the send window
     /// if QUIC did not accept all data; after it, enlarges the receive window if that limits content for which a task
-    /// waits, and follows a change of the client's address.
+    /// waits.
     pub(super) fn drive(&mut self, shared: &EngineState, arrived: &mut Vec<QuicRequest>) {
         if std::mem::take(&mut self.blocked) {
             // Data in flight may be twice what the path holds, so that an acknowledgement never finds it idle.
@@ -195,7 +193,6 @@ impl QuicConnection {
         if self.awaits_content {
             self.grow_window(|conn| conn.slots.values().any(|slot| slot.reader.is_some()));
         }
-        self.follow_address(shared.now.get());
     }
 
     /// Registers a task that waits for content of a stream, and enlarges the connection's receive window if it keeps

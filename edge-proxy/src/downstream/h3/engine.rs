@@ -279,6 +279,8 @@ impl<S: Service> Engine<S> {
                 }
                 Some(_) => {
                     state.quic.handle_timeout(now);
+                    // Without a response to its challenge, QUIC goes back to the earlier address.
+                    entry.paths.set_current(state.quic.remote_address());
                     drop(state);
                     entry.cell.touch();
                 }
@@ -329,6 +331,7 @@ impl<S: Service> Engine<S> {
         let mut arrived = std::mem::take(&mut self.arrived);
         let mut state = cell.state.borrow_mut();
         state.drive(&self.shared, &mut arrived);
+        state.follow_address(self.shared.now.get(), &entry.paths);
         if entry.unconfirmed {
             drop(state);
             if !self.confirm(index) {

@@ -50,7 +50,7 @@ struct UnvalidatedPath {
     sent: u64,
     /// The byte counts that quinn-proto has for this path since the client moved to it.
     counted: PathBytes,
-    /// The datagrams that would exceed the limit, with their content, the oldest first.
+    /// The datagram that would exceed the limit, with its content, and once the address is validated the one behind it.
     held: VecDeque<(Transmit, Vec<u8>)>,
 }
 
@@ -109,7 +109,7 @@ impl ClientPaths {
     }
 
     /// Returns whether this address has the IP address that was validated; the port does not matter.
-    fn is_validated(&self, remote: SocketAddr) -> bool {
+    pub(super) fn is_validated(&self, remote: SocketAddr) -> bool {
         remote.ip() == self.validated.ip()
     }
 
@@ -118,25 +118,28 @@ impl ClientPaths {
     /// A move to an address that is not validated discards the datagrams held back for it.
     pub(super) fn received(&mut self, remote: SocketAddr, bytes: usize, current: SocketAddr) {
         let moved = self.set_current(current);
-        if self.is_validated(remote) {
-            if remote == current {
-                // The client is back: the other addresses were not its own, or it left them.
-                self.others.clear();
-            }
+        if remote == current && self.is_validated(remote) {
+            // The client is back: the other addresses were not its own, or it left them.
+            self.others.clear();
             return;
         }
-        let path = self.path(remote);
-        path.received += bytes as u64;
-        if remote == current {
+        if !self.is_validated(remote) {
+            self.path(remote).received += bytes as u64;
+        }
+        if !self.is_validated(current) {
+            let path = self.path(current);
             if moved {
                 path.counted = PathBytes::default();
                 path.held.clear();
             }
+            // quinn-proto counts datagrams of every address for the path in use. Without them, what it sends for them
+            // would be taken for a proof.
             path.counted.received += bytes as u64;
         }
     }
 
-    /// Sets the address that QUIC sends to. Returns true if it has changed.
+    /// Sets the address that QUIC sends to. Returns true if it has changed. Must be called whenever QUIC may have gone
+    /// back to an earlier address, because the counts of QUIC begin anew when it leaves that again.
     pub(super) fn set_current(&mut self, current: SocketAddr) -> bool {
         std::mem::replace(&mut self.current, current) != current
     }
@@ -166,8 +169,8 @@ impl ClientPaths {
 
     /// Returns the next datagram that may be sent, and puts its content into `out`: one that was held back, or one
     /// that `poll` takes from QUIC. A datagram that exceeds the limit of its address is held back if QUIC sends to
-    /// that address and the datagram is no MTU probe, else discarded. If QUIC sends although its own limit is reached,
-    /// the address becomes the validated one. `None` if QUIC has no datagram that may be sent.
+    /// that address, none is held back for it and the datagram is no MTU probe, else discarded. If QUIC sends although
+    /// its own limit is reached, the address becomes the validated one. `None` if QUIC has no datagram that may be sent.
     pub(super) fn next(
         &mut self,
         out: &mut Vec<u8>,
@@ -213,11 +216,12 @@ impl ClientPaths {
             if path.may_send(transmit.size) {
                 return Some(transmit);
             }
-            if current && !probe {
+            if current && !probe && path.held.is_empty() {
                 let content = std::mem::take(out);
                 path.held.push_back((transmit, content));
             }
-            // A response to a challenge in a small datagram, or a probe, is discarded as if it were lost.
+            // A response to a challenge in a small datagram, a probe, or what QUIC sends because of datagrams from
+            // elsewhere is discarded as if it were lost.
         }
     }
 
@@ -265,6 +269,32 @@ mod tests {
         Transmit { destination, size, ecn: None, segment_size: None, src_ip: None }
     }
 
+    #[test]
+    fn s37_datagrams_from_elsewhere_prove_no_address() {
+        let [home, forged] = [address(0), address(1)];
+        let mut paths = ClientPaths::new(home);
+        let mut path = QuicPath { received: 100, ..QuicPath::default() };
+        // It moves the connection there, and goes on sending from where it is what does not move it back.
+        paths.received(forged, 100, forged);
+        let mut sent = 0;
+        for _ in 0..100 {
+            paths.received(home, 1000, forged);
+            path.received += 1000;
+            while let Some(datagram) = paths.next(&mut Vec::new(), |_| {
+                if path.received * 3 < path.sent + 1 {
+                    return None;
+                }
+                path.sent += 1200;
+                Some(QueuedTransmit { transmit: transmit(forged, 1200), probe: false })
+            }) {
+                sent += datagram.size;
+            }
+            paths.settle();
+            assert!(!paths.is_validated(forged));
+        }
+        assert!(path.sent > 100_000 && sent <= 300, "{sent} bytes");
+    }
+
     proptest! {
         /// Whatever comes and goes on however many paths: no more than three times what came is sent before a path is validated, a
         /// path is taken for validated only if it is, and one that is gets all, in order.
@@ -298,7 +328,9 @@ mod tests {
                         proved[index(current)] = true;
                     }
                     3 => {
-                        // A challenge from elsewhere, whose response is padded.
+                        // A challenge from elsewhere, whose response is padded. It may also come from the first address.
+                        let from = address(who - 1);
+                        model.received += bytes as u64;
                         counts[index(from)].0 += bytes as u64;
                         paths.received(from, bytes, current);
                         let mut asked = Some(QueuedTransmit { transmit: transmit(from, 1200), probe: false });

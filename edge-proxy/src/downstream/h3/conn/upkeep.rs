@@ -1,6 +1,7 @@
 //! The periodic checks of a connection: aborted requests, deadlines, and the address of the client.
 
 use super::super::engine_state::EngineState;
+use super::super::paths::ClientPaths;
 use super::super::requests::RequestSlot;
 use super::QuicConnection;
 use crate::deadline::FIRST_REQUEST_GRACE;
@@ -12,10 +13,6 @@ use std::time::{Duration, Instant};
 /// The interval of PINGs while requests are in flight: a NAT or firewall may forget a silent connection, and QUIC's
 /// idle timeout does not take account of waiting requests.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-
-/// The time for which a new address must have been in use before it is adopted. QUIC returns to the old address if the
-/// new one is not validated within three probe timeouts, but does not report the validation.
-const MIGRATION_DELAY: Duration = Duration::from_secs(30);
 
 impl QuicConnection {
     /// Counts an aborted request, at most once per stream. Before that, the count decreases by the tolerated number
@@ -91,28 +88,13 @@ impl QuicConnection {
 
     /// Returns the client's address that policy and logs use. It is validated once the handshake is complete.
     pub(in super::super) const fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.address()
     }
 
-    /// Adopts a new address of the client once QUIC has used it for longer than [`MIGRATION_DELAY`] without a change,
-    /// if the round-trip time is below 1 s. QUIC uses an address before it is validated; policy and logs must not.
-    pub(in super::super) fn follow_address(&mut self, now: Instant) {
-        let address = self.quic.remote_address();
-        if address == self.peer {
-            self.moved = None;
-            return;
-        }
-        match self.moved {
-            Some((new, since)) if new == address => {
-                // With a round trip below a second, three probe time-outs are far below `MIGRATION_DELAY`.
-                if now.saturating_duration_since(since) > MIGRATION_DELAY
-                    && self.quic.rtt() < Duration::from_secs(1)
-                {
-                    self.peer = address;
-                    self.moved = None;
-                }
-            }
-            _ => self.moved = Some((address, now)),
-        }
+    /// Adopts a new address of the client, as [`PeerAddress::follow`], if its IP address is the one of `paths` that was
+    /// validated. QUIC uses an address before that; policy and logs must not.
+    pub(in super::super) fn follow_address(&mut self, now: Instant, paths: &ClientPaths) {
+        let current = self.quic.remote_address();
+        self.peer.follow(now, current, paths.is_validated(current));
     }
 }

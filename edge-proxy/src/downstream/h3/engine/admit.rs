@@ -186,8 +186,11 @@ impl<S: Service> Engine<S> {
                     }
                     let mut state = entry.cell.state.borrow_mut();
                     state.quic.handle_event(event);
+                    let current = state.quic.remote_address();
                     if entry.amplification.is_none() || remote != entry.flow.0 {
-                        entry.paths.received(remote, length, state.quic.remote_address());
+                        entry.paths.received(remote, length, current);
+                    } else {
+                        entry.paths.set_current(current);
                     }
                     drop(state);
                     entry.cell.touch();
