@@ -9,7 +9,7 @@ const MIGRATION_DELAY: Duration = Duration::from_secs(30);
 
 /// The address of a client that policy and logs use: that of the handshake, or a later one.
 pub(super) struct PeerAddress {
-    /// The address.
+    /// The address of the client that requests are attributed to.
     address: SocketAddr,
     /// Another address that QUIC uses, and the time at which it was noticed. `None` if QUIC uses `address`.
     moved: Option<(SocketAddr, Instant)>,
