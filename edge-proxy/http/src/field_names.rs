@@ -47,6 +47,22 @@ pub(crate) fn push_folded(name: &[u8], to: &mut Vec<u8>) {
     to.extend(name.iter().map(|b| fold(*b)));
 }
 
+/// Returns whether a field of a response is omitted in HTTP/2 and HTTP/3, because it is connection-specific or
+/// expressed by the framing.
+pub(crate) const fn is_omitted(id: Name) -> bool {
+    matches!(
+        id,
+        Name::Connection
+            | Name::ContentLength
+            | Name::Host
+            | Name::KeepAlive
+            | Name::ProxyConnection
+            | Name::Te
+            | Name::TransferEncoding
+            | Name::Upgrade
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,8 @@
 //! a request head needs of each is computed at compile time, also its Huffman code, by which it is found undecoded.
 
 use crate::Name;
+use crate::field_names::is_omitted;
 use crate::prefixed::huffman::{NAME_CODE, encode_name};
-use crate::section::is_omitted;
 
 /// The most bytes of a known name.
 const MAX_NAME: usize = 32;

@@ -381,22 +381,6 @@ impl TrailerBuilder {
     }
 }
 
-/// Returns whether a field of a response is omitted in HTTP/2 and HTTP/3, because it is connection-specific or
-/// expressed by the framing.
-pub(crate) const fn is_omitted(id: Name) -> bool {
-    matches!(
-        id,
-        Name::Connection
-            | Name::ContentLength
-            | Name::Host
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::Te
-            | Name::TransferEncoding
-            | Name::Upgrade
-    )
-}
-
 /// Returns the three decimal digits of a status in ASCII. A status above 999 becomes 999.
 pub(crate) fn status_digits(status: u16) -> [u8; 3] {
     let status = status.min(999);

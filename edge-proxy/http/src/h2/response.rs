@@ -2,7 +2,8 @@
 
 use super::frame::{self, FrameHeader};
 use super::hpack;
-use crate::section::{digits, is_omitted, may_be_trailer, status_digits};
+use crate::field_names::is_omitted;
+use crate::section::{digits, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
 /// The position of a field section in the connection.

@@ -1,7 +1,8 @@
 //! The writers of HTTP/3 responses (RFC 9114 §4.1, §4.3.2).
 
 use super::{frame, qpack, varint};
-use crate::section::{digits, is_omitted, may_be_trailer, status_digits};
+use crate::field_names::is_omitted;
+use crate::section::{digits, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
 /// Appends a response head as a HEADERS frame. Connection-specific fields are omitted, names are converted to lower
