@@ -153,9 +153,10 @@ fn d6_no_byte_more_than_three_times_what_an_unproved_address_sent() {
             assert!(all <= 3 * sent, "{back:?} for {sent}");
             flights.push(sent);
         }
-        // Of different lengths, of which three times are no number of whole datagrams.
+        // Of different lengths, of which three times are no number of whole datagrams. They vary by some bytes, since the
+        // client sends a random transport parameter.
         assert!(flights[0] == 1200 && flights[1..].is_sorted(), "{flights:?}");
-        assert!(flights[1] > 1200 && flights[5] > 1400, "{flights:?}");
+        assert!(flights[2] > 1220 && flights[5] > 1400, "{flights:?}");
     });
 }
 
