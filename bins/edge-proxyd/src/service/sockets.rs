@@ -132,6 +132,9 @@ impl PassedSockets {
             let listener = at().find(|listener| is_bound_for(&socket, listener)).or_else(|| at().next());
             match (listener, origin) {
                 (None, Origin::Unit(unit)) => return Err(foreign(address, stream, &unit)),
+                (Some(listener), Origin::Unit(unit)) if is_bound_elsewhere(&socket, listener) => {
+                    return Err(foreign(address, stream, &unit));
+                }
                 (Some(_), Origin::Unit(_)) => {
                     matched.passed.push(name);
                     matched.push(socket, stream);
@@ -195,6 +198,13 @@ fn is_bound_for(socket: &Socket, listener: &Listener) -> bool {
     socket.device().is_ok_and(|device| device.as_deref() == wanted || scope(listener) != 0)
 }
 
+/// Returns true if the socket is bound to another network interface than that of the listener. False if the listener has
+/// none, or the socket is bound to none.
+fn is_bound_elsewhere(socket: &Socket, listener: &Listener) -> bool {
+    let wanted = listener.interface.as_ref().map(String::as_bytes);
+    wanted.is_some() && socket.device().is_ok_and(|device| device.is_some() && device.as_deref() != wanted)
+}
+
 /// Returns the scope ID of a listener's address. 0 if it has none.
 const fn scope(listener: &Listener) -> u32 {
     match listener.address {
@@ -232,4 +242,29 @@ pub(super) fn take_ownership(fd: RawFd) -> io::Result<OwnedFd> {
     // once, at start, before anything else could have opened a descriptor of that number.
     #[allow(unsafe_code)]
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Protocol};
+
+    /// A socket that a unit bound to one interface serves no listener of another, and is thus no hole where clients wait.
+    #[test]
+    fn a_socket_of_another_interface_is_not_that_of_a_listener() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let listener = |interface: Option<&str>| {
+            let mut listener = Listener::plain("127.0.0.1:80".parse().expect("an address"));
+            listener.interface = interface.map(Into::into);
+            listener
+        };
+        // Bound to none: it is bound to the interface of the listener later.
+        for interface in [None, Some("lo"), Some("tailscale0")] {
+            assert!(!is_bound_elsewhere(&socket, &listener(interface)));
+        }
+        socket.bind_device(Some(b"lo")).expect("an unbound socket may be bound by anybody");
+        for (interface, elsewhere) in [(None, false), (Some("lo"), false), (Some("tailscale0"), true)] {
+            assert_eq!(is_bound_elsewhere(&socket, &listener(interface)), elsewhere, "{interface:?}");
+        }
+    }
 }
