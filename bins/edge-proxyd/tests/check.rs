@@ -189,6 +189,9 @@ fn the_log_the_secrets_and_the_addresses_are_tried() {
     // One whose interface is still to come.
     let text = plain(&format!("interface = \"tailscale9\"\n{SITE}"));
     warns(folder, &text, "served as soon as its interface has it");
+    // The same, named by an index that no interface has.
+    let text = plain(SITE).replace("127.0.0.1:", "[fe80::1%4294967]:");
+    warns(folder, &text, "served as soon as its interface has it");
     // A secret that nothing else waits for; one of the service cannot be tried here.
     std::fs::create_dir(folder.join("acme")).expect("a folder");
     let acme = |token: &str| {

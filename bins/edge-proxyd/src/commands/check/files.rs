@@ -151,7 +151,10 @@ fn address(listener: &Listener, findings: &mut PlacedFindings<'_>) {
                 Severity::Warning,
                 format!("{text}: served as soon as an interface has it (ip address shows which there are)"),
             ),
-            _ if listener.interface.is_some() && why.kind() != io::ErrorKind::PermissionDenied => {
+            // A zone that is an index has no `interface`, and is waited for as well.
+            _ if (listener.interface.is_some() || why.raw_os_error() == Some(libc::ENODEV))
+                && why.kind() != io::ErrorKind::PermissionDenied =>
+            {
                 (Severity::Warning, format!("{text}: served as soon as its interface has it"))
             }
             kind => weigh(kind == io::ErrorKind::PermissionDenied, text),
