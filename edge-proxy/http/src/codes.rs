@@ -1,9 +1,11 @@
 //! A macro that defines error codes on the wire with their RFC names.
 
-/// Defines `Code` over an integer, with a constant for each code.
+/// Defines `Code` over an integer, documented by `$outer`, with a constant for each code.
 macro_rules! codes {
-    ($number:ty: $($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
-        /// An error code on the wire. Any value is representable; the constants are those that the RFCs define.
+    ($(#[$outer:meta])+ $number:ty: $($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
+        $(#[$outer])+
+        ///
+        /// Any value is representable; the constants are those that the RFCs define.
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct Code(pub $number);
 

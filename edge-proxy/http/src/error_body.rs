@@ -26,8 +26,10 @@ const MEDIA_TYPES: [(MediaType, &[u8]); 4] = [
     (MediaType::Problem, b"application/problem+json"),
 ];
 
-/// Returns the media type and the content for a status, chosen by Accept in the request's fields (RFC 9110 §12.5.1):
-/// text, HTML, JSON or a problem document (RFC 9457). The content does not identify the product.
+/// Returns the media type and the content of a generated error response with this status. The content is the status and
+/// its reason phrase, or `Error` for a status without one, and does not identify the product. Its form is chosen by
+/// Accept in the fields of the request (RFC 9110 §12.5.1): text, HTML, JSON or a problem document (RFC 9457). It is
+/// text without Accept, and if none of these is acceptable.
 ///
 /// ```
 /// use edge_http::{Fields, error_body};

@@ -15,15 +15,15 @@ const fn fold(b: u8) -> u8 {
 
 /// Returns whether two field names become the same CGI variable (RFC 3875 §4.1.18), so that a backend could take one
 /// for the other: letters are compared without regard to case, digits must be equal, and all other bytes count as the
-/// same. `X-Real-IP` and `x_real_ip` are the same name. True for equal names.
-pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+/// same. `X-Real-IP` and `x_real_ip` become the same variable. True for equal names.
+pub fn is_same_variable(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fold(*a) == fold(*b))
 }
 
-/// Returns whether `name` differs from `of`, compared without regard to case, but is the same name by [`is_same`], as
-/// `X_Real_IP` is for `X-Real-IP`.
+/// Returns whether `name` differs from `of`, compared without regard to case, but becomes the same CGI variable
+/// ([`is_same_variable`]), as `X_Real_IP` does for `X-Real-IP`.
 pub fn is_alias(name: &[u8], of: &[u8]) -> bool {
-    is_same(name, of) && !name.eq_ignore_ascii_case(of)
+    is_same_variable(name, of) && !name.eq_ignore_ascii_case(of)
 }
 
 /// Returns whether the name consists of letters, digits, `-` and `_` only. Other names are valid (RFC 9110 §5.1) but
@@ -32,8 +32,8 @@ pub fn is_portable(name: &[u8]) -> bool {
     NameClass::of(name).is_portable()
 }
 
-/// Returns the known name that is the same by [`is_same`], so that a backend could take this name for it.
-/// [`Name::Other`] if there is none.
+/// Returns the known name that becomes the same CGI variable as this name ([`is_same_variable`]), so that a backend
+/// could take this name for it. [`Name::Other`] if there is none.
 pub fn folded(name: &[u8]) -> Name {
     // Longer than every known name; names of a known prefix are known by that.
     let mut buf = [0; 24];
@@ -42,7 +42,7 @@ pub fn folded(name: &[u8]) -> Name {
     Name::of(&buf[..n])
 }
 
-/// Appends the form of the name that [`is_same`] compares.
+/// Appends the form of the name that [`is_same_variable`] compares.
 pub(crate) fn push_folded(name: &[u8], to: &mut Vec<u8>) {
     to.extend(name.iter().map(|b| fold(*b)));
 }
@@ -97,11 +97,11 @@ mod tests {
         /// Names are the same exactly if CGI makes the same variable of them.
         #[test]
         fn same_as_cgi(a in "[a-cA-C_.~!-]{0,6}", b in "[a-cA-C_.~!-]{0,6}") {
-            prop_assert_eq!(is_same(a.as_bytes(), b.as_bytes()), variable(a.as_bytes()) == variable(b.as_bytes()));
+            prop_assert_eq!(is_same_variable(a.as_bytes(), b.as_bytes()), variable(a.as_bytes()) == variable(b.as_bytes()));
             let (mut x, mut y) = (Vec::new(), Vec::new());
             push_folded(a.as_bytes(), &mut x);
             push_folded(b.as_bytes(), &mut y);
-            prop_assert_eq!(x == y, is_same(a.as_bytes(), b.as_bytes()));
+            prop_assert_eq!(x == y, is_same_variable(a.as_bytes(), b.as_bytes()));
         }
     }
 }

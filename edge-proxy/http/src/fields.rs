@@ -73,7 +73,7 @@ pub struct Field<'a> {
     pub id: Name,
     /// The name as spelt in the message.
     pub name: &'a [u8],
-    /// The value, without leading and trailing whitespace.
+    /// The value as it was added. Parsers add it without leading and trailing whitespace.
     pub value: &'a [u8],
     /// The classes of characters in the name.
     pub class: NameClass,
@@ -157,7 +157,7 @@ impl Fields {
     }
 
     /// Appends a field without validation. A caller that reads from the network must validate the name and the value
-    /// first.
+    /// first. The name may have 65,535 bytes, and all fields together 4 GiB.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_known(Name::of(name), NameClass::of(name), name, value);
     }
@@ -217,7 +217,8 @@ impl Fields {
         self.push_range(known, (name_at, name_len), (name_at + name_len + 2, value_len));
     }
 
-    /// Replaces the field at an index, of which there must be one, by a field without a known name. Nothing is validated.
+    /// Replaces the field at an index, of which there must be one, by a field without a known name. Nothing is
+    /// validated.
     pub(crate) fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) {
         self.push(name, value);
         self.items.swap_remove(index);
@@ -300,12 +301,14 @@ impl Fields {
         item.of(&self.buf)
     }
 
-    /// Returns the value of the first field with this name. `None` if there is none.
+    /// Returns the value of the first field with this name; of [`Name::Other`], the first field whose name is not
+    /// known. `None` if there is none.
     pub fn get(&self, id: Name) -> Option<&[u8]> {
         self.all(id).next()
     }
 
-    /// Iterates over the values of all fields of this name, in the order of the message.
+    /// Iterates over the values of all fields of this name, in the order of the message; of [`Name::Other`], those of
+    /// all fields whose names are not known.
     pub fn all(&self, id: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         let items = if self.was_added(id) { &self.items[..] } else { &[] };
         items.iter().filter(move |item| item.id == id).map(|item| self.field(item).value)
@@ -317,15 +320,15 @@ impl Fields {
         self.added.contains(id)
     }
 
-    /// Returns whether a field of one of these names was added. It may have been removed since, so false is certain and
-    /// true is not.
+    /// Returns false only if no field has one of these names. True if one was added, even if it may have been removed
+    /// since.
     #[inline]
     pub const fn may_contain(&self, names: NameSet) -> bool {
         self.added.intersects(names)
     }
 
-    /// Returns the classes of characters in the names of all fields that were ever added, some of which may have been
-    /// removed.
+    /// Returns the union of the classes of characters in the names of all fields that were added since the last
+    /// [`clear`](Self::clear), some of which may have been removed.
     #[inline]
     pub const fn classes(&self) -> NameClass {
         self.classes
@@ -336,13 +339,13 @@ impl Fields {
         self.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
-    /// Returns whether a field of this name is present.
+    /// Returns whether a field of this name is present; of [`Name::Other`], whether any field whose name is not known.
     #[inline]
     pub fn contains(&self, id: Name) -> bool {
         self.was_added(id) && self.items.iter().any(|item| item.id == id)
     }
 
-    /// Removes all fields of this name.
+    /// Removes all fields of this name; of [`Name::Other`], all fields whose names are not known.
     #[inline]
     pub fn remove(&mut self, id: Name) {
         if self.was_added(id) {

@@ -17,7 +17,7 @@ const SENT_PER_CREDIT: u64 = 2048;
 /// cost as much more.
 const RECEIVED_PER_CREDIT: u64 = 256;
 /// The number of seconds in which time alone fills the whole bucket: a tenth of its size is added per second.
-const MILLIS_PER_CREDIT: u64 = 10;
+const REFILL_SECONDS: u64 = 10;
 
 /// The length of the client preface in bytes (RFC 9113 §3.4).
 const PREFACE_LEN: usize = 24;
@@ -31,7 +31,9 @@ const RST_STREAM: u8 = 3;
 /// The flag PADDED of a frame (RFC 9113 §6.1).
 const PADDED: u8 = 8;
 
-/// The token bucket of one HTTP/2 connection, fed with the bytes that the client sends.
+/// The flood protection of one HTTP/2 connection: a token bucket, fed with the bytes that the client sends. Frames
+/// without useful work take tokens. Requests, received content, sent bytes and time add them; time alone fills the
+/// bucket in 10 s.
 ///
 /// ```
 /// use edge_http::flood::FloodMeter;
@@ -85,7 +87,8 @@ impl FloodMeter {
         }
     }
 
-    /// Returns whether the limit was exceeded at any time. The connection must then be closed with ENHANCE_YOUR_CALM.
+    /// Returns whether a frame cost more tokens than were left, at any time so far. The connection must then be closed
+    /// with ENHANCE_YOUR_CALM.
     pub const fn is_flooded(&self) -> bool {
         self.flooded
     }
@@ -115,7 +118,7 @@ impl FloodMeter {
     /// [`FloodMeter::new`].
     pub fn received(&mut self, mut bytes: &[u8], now: u64) {
         // A larger bucket refills faster, so that a higher limit allows a higher rate.
-        self.pay(now.saturating_sub(self.at) * self.most / (1000 * MILLIS_PER_CREDIT));
+        self.pay(now.saturating_sub(self.at) * self.most / (1000 * REFILL_SECONDS));
         self.at = self.at.max(now);
         while !bytes.is_empty() {
             match &mut self.reading {

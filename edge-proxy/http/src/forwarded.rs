@@ -4,7 +4,8 @@ use crate::grammar::{is_token, trim};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// One element of the field: the parameters that one proxy added. `None` for a parameter that is missing.
+/// One element of a Forwarded field: the parameters that one proxy, the hop, added. `None` for a parameter that is
+/// missing. Values are unquoted and not validated further.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForwardedElement<'a> {
     /// The `for` parameter: the client that sent the request to the hop. `None` without it.
@@ -142,7 +143,7 @@ static OCTETS: [([u8; 4], u8); 256] = {
     table
 };
 
-/// Appends an IP address in the form that [`Display`](std::fmt::Display) has, faster than the standard formatting.
+/// Appends the text of an IP address as [`Display`](std::fmt::Display) formats it: an IPv6 address without brackets.
 pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write;
     match address {

@@ -52,8 +52,8 @@ pub fn is_target(bytes: &[u8]) -> bool {
     !bytes.is_empty() && none(bytes, |byte| (byte <= b' ') | (byte >= 0x7f))
 }
 
-/// Parses a decimal number as message framing requires. `None` if it is empty, contains anything but digits, or exceeds
-/// 64 bits.
+/// Parses a decimal number as message framing requires, such as Content-Length. `None` if it is empty, contains
+/// anything but digits, has more than 20 digits, or exceeds 64 bits.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 20 {
         return None;

@@ -1,15 +1,16 @@
 //! The removal of hop-by-hop fields, which concern one connection only and are never forwarded (RFC 9110 §7.6.1).
 
-use crate::field_names::{folded, is_same, push_folded};
+use crate::field_names::{folded, is_same_variable, push_folded};
 use crate::fields::Field;
 use crate::grammar::list;
 use crate::name::is_spelling;
 use crate::{Fields, Name, NameSet};
 use std::collections::HashSet;
 
-/// Removes hop-by-hop fields: Connection, the fields that it nominates, and those that are always hop-by-hop, also in
-/// spellings with `_` that a backend could take for them. `TE` is replaced by `TE: trailers` if it contains `trailers`.
-/// Early-Data is kept even if it is nominated (RFC 8470 §5.1).
+/// Removes hop-by-hop fields: Connection, the fields that it nominates, and those that are always hop-by-hop or frame a
+/// message (Content-Length, Host, Keep-Alive, Proxy-Authenticate, Proxy-Authorization, Proxy-Connection, TE,
+/// Transfer-Encoding and Upgrade), also in spellings with `_` that a backend could take for them. `TE` is replaced by
+/// `TE: trailers` if it contains `trailers`. Early-Data is kept even if it is nominated (RFC 8470 §5.1).
 ///
 /// ```
 /// use edge_http::{Fields, hop_by_hop};
@@ -59,7 +60,7 @@ fn concerns_hop(field: Field<'_>) -> bool {
     }
 }
 
-/// The field names that Connection nominates, in the form that [`is_same`] compares.
+/// The field names that Connection nominates, in the form that [`is_same_variable`] compares.
 #[derive(Default)]
 struct ConnectionOptions {
     /// The names, one after the other.
@@ -73,7 +74,7 @@ struct ConnectionOptions {
 const MAX_LINEAR_SEARCH: usize = 8;
 
 impl ConnectionOptions {
-    /// Appends a name, in the form that [`is_same`] compares.
+    /// Appends a name, in the form that [`is_same_variable`] compares.
     fn push(&mut self, name: &[u8]) {
         push_folded(name, &mut self.names);
         self.ends.push(self.names.len());
@@ -109,7 +110,7 @@ impl FieldIndex<'_> {
     /// Returns whether a field with this name is nominated, as backends compare names.
     fn contains(&self, name: &[u8]) -> bool {
         match &self.many {
-            None => self.nominated.iter().any(|nominated| is_same(nominated, name)),
+            None => self.nominated.iter().any(|nominated| is_same_variable(nominated, name)),
             Some(names) => {
                 let mut folded = Vec::with_capacity(name.len());
                 push_folded(name, &mut folded);

@@ -1,6 +1,7 @@
 //! Names of fields that a proxy acts upon.
 
-/// A field name with a meaning for the proxy. All others are [`Name::Other`].
+/// A field name that the parsers recognise since it has a meaning for a proxy. All others are [`Name::Other`]. The name
+/// of a variant is that of the field, such as `AltSvc` for Alt-Svc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // each variant is the field of that name
 pub enum Name {
@@ -13,6 +14,7 @@ pub enum Name {
     Forwarded,
     Host,
     KeepAlive,
+    /// Any name that has no variant.
     Other,
     Proxy,
     ProxyAuthenticate,
@@ -28,6 +30,7 @@ pub enum Name {
     TransferEncoding,
     Upgrade,
     Via,
+    /// Any name that begins with X-Forwarded- and has no variant of its own.
     XForwarded,
     XForwardedFor,
     XForwardedHost,
@@ -168,7 +171,7 @@ fn is_begun_by(first: u8, len: usize) -> bool {
     LENGTHS[usize::from(first & 0x1f)] >> len & 1 != 0
 }
 
-/// A set of known field names ([`Name`]).
+/// A set of field names ([`Name`]). [`Name::Other`] can be in it, too, and stands for all names that are not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameSet(pub(crate) u32);
 

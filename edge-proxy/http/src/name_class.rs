@@ -2,7 +2,9 @@
 
 use crate::grammar::TOKEN;
 
-/// The classes of characters in a field name, computed when the name is parsed.
+/// The classes of characters in a field name, or in several: whether there is an underscore, an upper-case letter, a
+/// character that backends interpret differently, or one that is not allowed in a token. Computed when a name is
+/// parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameClass(u8);
 
@@ -46,7 +48,8 @@ impl NameClass {
         Self(name.iter().fold(empty, |class, b| class | CLASSES[usize::from(*b)]))
     }
 
-    /// Returns the length of the token at the beginning of `bytes`, and its class.
+    /// Returns the length of the token at the beginning of `bytes`, and its class. The length is 0 and the class
+    /// [`EMPTY`](Self::EMPTY) if there is none.
     pub fn of_token(bytes: &[u8]) -> (usize, Self) {
         let mut class = 0;
         for (at, b) in bytes.iter().enumerate() {
@@ -59,7 +62,7 @@ impl NameClass {
         (bytes.len(), Self(class))
     }
 
-    /// Returns the union of both classes.
+    /// Returns the class of all names that these two classes are of.
     #[inline]
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

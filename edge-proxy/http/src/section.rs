@@ -2,7 +2,7 @@
 //! 9114 §4.2, §4.3).
 
 use crate::field_line::FieldLine;
-use crate::field_names::is_same;
+use crate::field_names::is_same_variable;
 use crate::grammar::{decimal, is_target, is_token};
 use crate::known_names::NameRole;
 use crate::name_class::NameClass;
@@ -24,14 +24,16 @@ impl Default for SectionLimits {
     }
 }
 
-/// The reason a field section is rejected.
+/// The reason a field section of a request of HTTP/2 or HTTP/3 is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SectionError {
-    /// The message is malformed (RFC 9113 §8.1.1, RFC 9114 §4.1.2).
+    /// The message is malformed (RFC 9113 §8.1.1, RFC 9114 §4.1.2): a field line is invalid or connection-specific,
+    /// pseudo-header fields are missing, unknown, repeated or inconsistent, or the declared length contradicts the
+    /// stream.
     Malformed,
     /// The section exceeds a limit.
     TooLarge,
-    /// Host and `:authority` differ, or Host is repeated.
+    /// Host and `:authority` differ, compared without regard to case, or Host is repeated.
     TwoAuthorities,
     /// The method is CONNECT without `:protocol`, which only a forward proxy serves.
     Connect,
@@ -156,7 +158,7 @@ impl Pseudo {
     }
 }
 
-/// The state of the receiving part of a stream.
+/// The state of the receiving part of a request stream after a field section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamState {
     /// More may follow: content or trailers.
@@ -423,9 +425,9 @@ const NO_TRAILERS: [&[u8]; 13] = [
 /// them. `id` must be that of `name`.
 pub fn may_be_trailer(id: Name, name: &[u8]) -> bool {
     const CONTENT: &[u8] = b"content-";
-    let of_content = name.get(..CONTENT.len()).is_some_and(|begin| is_same(begin, CONTENT));
+    let of_content = name.get(..CONTENT.len()).is_some_and(|begin| is_same_variable(begin, CONTENT));
     id == Name::Other
         && crate::field_names::folded(name) == Name::Other
         && !of_content
-        && !NO_TRAILERS.iter().any(|other| is_same(name, other))
+        && !NO_TRAILERS.iter().any(|other| is_same_variable(name, other))
 }

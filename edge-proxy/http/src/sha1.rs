@@ -1,4 +1,5 @@
-//! SHA-1 (RFC 3174). Its only use is the WebSocket handshake, which does not depend on its strength (RFC 6455 §10.8).
+//! SHA-1 (RFC 3174), for protocols that require it and do not depend on its strength: the WebSocket handshake (RFC 6455
+//! §10.8), and fingerprints of certificates that were verified otherwise.
 
 /// Returns the SHA-1 digest of the concatenated parts.
 pub fn of(parts: &[&[u8]]) -> [u8; 20] {

@@ -95,7 +95,7 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// The trace context in `traceparent`.
+/// The trace context of a request or a span, as in the field `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceContext {
     /// The trace ID.
@@ -137,7 +137,7 @@ impl TraceContext {
         Ok(Self { trace, span, sampled: flags & 1 != 0, random: flags & 2 != 0 })
     }
 
-    /// Returns the trace flags. Unknown bits are zero (§3.2.2.3).
+    /// Returns the trace flags as a byte: 1 for `sampled`, 2 for `random`. Other bits are zero (§3.2.2.3).
     pub const fn flags(self) -> u8 {
         self.sampled as u8 | (self.random as u8) << 1
     }

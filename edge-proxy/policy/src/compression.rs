@@ -9,7 +9,7 @@
 use crate::config::{Coding, Compression};
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
 
-/// The reason a response is not compressed.
+/// The reason the proxy does not compress a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SkipReason {
     /// Compression is not configured for the route or the site.
@@ -24,8 +24,8 @@ pub enum SkipReason {
     /// compressed: `text/*` except `text/event-stream`, the types of JSON, XML, JavaScript, Wasm, YAML, TOML and RTF,
     /// and those of uncompressed images and fonts.
     Incompressible,
-    /// The content must not be transformed: `no-transform`, Content-Range, a digest field, or a status other than 200,
-    /// 201, 203, 4xx and 5xx.
+    /// The content must not be transformed: `Cache-Control: no-transform`, Content-Range, a digest of the content
+    /// (Content-MD5, Content-Digest, Repr-Digest or Digest), or a status other than 200, 201, 203, 4xx and 5xx.
     Untouchable,
     /// The request is cross-site, or has a cookie or credentials without stating its site, so the length of the
     /// response could reveal a secret.

@@ -26,7 +26,7 @@ pub enum EarlyDataVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// The site or the route has address lists.
+    /// The site or the route has address lists ([`Access`](crate::config::Access)).
     AddressRule,
     /// The request has an Authorization field and arrived over QUIC, where the client's address is not validated yet.
     Authorization,
@@ -67,7 +67,8 @@ pub fn verdict(site: Option<&Site>, route: Option<&Route>, head: &RequestHead) -
     }
 }
 
-/// The program, if any, that decides about a request by the client's address in addition to the policy.
+/// The kind of program, if any, that receives the client's address and decides about a request in addition to the
+/// policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressReader {
     /// No such program decides about the request.
@@ -78,8 +79,8 @@ pub enum AddressReader {
 
 /// Decides whether a request over QUIC may be processed before the client's address is validated (RFC 9000 §8). It
 /// must wait if the address is in a range of trusted proxies or of the tailnet, the site limits the rate of clients, a
-/// program decides about the request by its address, or the request has an Authorization field. Called for requests that
-/// [`verdict`] allows; `source` is the peer address.
+/// program decides about the request by its address, or the request has an Authorization field. Called for requests
+/// that [`verdict`] allows; `source` is the peer address.
 pub fn unvalidated_address(
     config: &Config,
     source: IpAddr,
@@ -101,7 +102,8 @@ pub fn unvalidated_address(
 }
 
 impl WaitReason {
-    /// Returns the stable code in kebab case, for logs and metrics.
+    /// Returns the stable code in kebab case, for use by programs. That of [`WaitReason::UnvalidatedAddress`] is
+    /// `unproved-address`.
     pub const fn code(self) -> &'static str {
         match self {
             Self::AddressRule => "address-rule",

@@ -151,7 +151,8 @@ fn remove(fields: &mut Fields, name: &str) -> Result<(), EditError> {
     Ok(())
 }
 
-/// A request that a handler reads and edits. The head is as received from the client, before the proxy edits it.
+/// A request that a handler reads and edits before the proxy edits it: at first, the head is as received from the
+/// client.
 #[derive(Debug)]
 pub struct HandlerRequest<'a> {
     /// The head of the request.

@@ -167,7 +167,7 @@ mod tests {
             }
         }
 
-        /// An event that waits as long as told is admitted, and not before.
+        /// An event that waits for the returned time is admitted, and not before.
         #[test]
         fn the_wait_is_exact(count in 1u32..1000, burst in 1u32..20, now in 0u64..1_000_000_000) {
             let rate = Rate::new(count, Duration::from_secs(1), burst).unwrap();

@@ -6,9 +6,9 @@ use std::str::FromStr;
 /// The kind of events that a reason applies to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// Connections, before a request is served on them.
+    /// Connections that the proxy rejects or ends, and requests that it rejects for their heads.
     Connection,
-    /// Requests, and forwarded connections, that are refused or aborted.
+    /// Requests that have an access record.
     Request,
     /// Both connections and requests.
     Both,
@@ -49,7 +49,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// Returns the explanation as a clause without a full stop.
+            /// Returns the explanation in English, as a clause without a full stop.
             pub const fn description(self) -> &'static str {
                 match self {
                     $(Self::$variant => $description,)+
@@ -125,7 +125,7 @@ reasons! {
     UnknownName = "unknown-name", both, "no site has this name";
     UnknownProtocol = "unknown-protocol", request, "an extended CONNECT for a protocol that the site does not allow";
     UpgradeWithContent = "upgrade-with-content", request, "a request for a protocol switch has content";
-    UpstreamBrokeOff = "upstream-broke-off", request, "the upstream closed the connection before its response was complete";
+    UpstreamBrokeOff = "upstream-broke-off", request, "the upstream closed the connection or reset the stream before its response was complete";
     UpstreamDown = "upstream-down", request, "all targets of the upstream are down";
     UpstreamFailed = "upstream-failed", request, "the upstream answered with a status that is configured as a failure";
     UpstreamMalformed = "upstream-malformed", request, "the response of the upstream is malformed";
@@ -136,13 +136,14 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns whether the reason applies to connections, before a request is served. A reason can apply to both
-    /// connections and requests.
+    /// Returns whether the reason applies to connections that the proxy rejects or ends, or to requests that it rejects
+    /// for their heads, which have no access record. A reason can also apply to other requests.
     pub const fn is_of_connections(self) -> bool {
         matches!(self.scope(), Scope::Connection | Scope::Both)
     }
 
-    /// Returns whether the reason applies to single requests. A reason can apply to both connections and requests.
+    /// Returns whether the reason applies to requests that have an access record. A reason can also apply to
+    /// connections.
     pub const fn is_of_requests(self) -> bool {
         matches!(self.scope(), Scope::Request | Scope::Both)
     }

@@ -132,7 +132,7 @@ impl Snapshot {
         any
     }
 
-    /// Returns whether TLS of any site is passed through.
+    /// Returns whether the TLS of any site is passed through to an upstream ([`Site::passthrough`]).
     pub const fn passes_through(&self) -> bool {
         self.passes_through
     }
@@ -246,10 +246,10 @@ impl SiteIndex {
     }
 }
 
-/// The location of a setting, by indexes from 0 into the lists of [`Config`].
+/// The location of a wrong setting, by indexes from 0 into the lists of [`Config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConfigPath {
-    /// A global setting.
+    /// A setting that belongs to no listener, site or upstream.
     Config,
     /// A listener: `listeners[i]`.
     Listener(usize),

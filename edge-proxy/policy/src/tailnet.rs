@@ -29,7 +29,7 @@ pub struct TailnetUser {
     pub picture: String,
 }
 
-/// The result of an identity lookup for an address.
+/// The result of looking up by tailscaled which machine of the tailnet an address belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TailnetIdentity<'a> {
     /// The address belongs to this machine of the tailnet.
@@ -76,7 +76,8 @@ impl<'a> From<TailnetIdentity<'a>> for Identities<'a> {
     }
 }
 
-/// A matcher of tailnet identities: `node:vps-pacman`, `tag:edge` or `login:ann@example.org`.
+/// A matcher of machines of the tailnet by name, tag or owner: `node:vps-pacman`, `tag:edge` or
+/// `login:ann@example.org`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityMatcher {
     /// The machine of this name.
@@ -93,8 +94,8 @@ pub enum IdentityMatcher {
 pub struct IdentityMatcherError;
 
 impl IdentityMatcher {
-    /// Returns whether this machine has the identity. Names, tags and logins are compared without regard to letter
-    /// case.
+    /// Returns whether this machine matches: by its name, one of its tags, or the login name of its user. They are
+    /// compared without regard to letter case.
     pub fn is(&self, node: &Node) -> bool {
         match self {
             Self::Node(name) => node.name.eq_ignore_ascii_case(name),
@@ -214,9 +215,9 @@ mod tests {
 
     #[test]
     fn what_services_are_told() {
-        let told: Vec<_> = fields(&node()).collect();
+        let written: Vec<_> = fields(&node()).collect();
         assert_eq!(
-            told,
+            written,
             [
                 ("Tailscale-User-Login", "ann@a.test".to_owned()),
                 ("Tailscale-User-Name", "=?utf-8?q?=C3=84nn_=3D=3F?=".to_owned()),

@@ -114,8 +114,8 @@ impl TicketSchedule {
         now < self.end(epoch)
     }
 
-    /// Returns the longest time between the creation of a key by one edge and its deletion by another, whose clocks
-    /// differ by the skew.
+    /// Returns the longest time for which a key can exist: from its creation by one edge to its deletion by another,
+    /// whose clocks differ by the skew.
     pub const fn max_key_lifetime(&self) -> Duration {
         Duration::from_secs(2 * self.rotate + self.lifetime + 2 * self.skew)
     }

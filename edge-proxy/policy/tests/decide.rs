@@ -353,7 +353,7 @@ fn early_data() {
     let login = |head: &mut RequestHead| head.fields.push(b"authorization", b"Basic eDp5");
     assert_eq!(quic("192.0.2.1", login), EarlyDataVerdict::Wait(WaitReason::Authorization));
     assert_eq!(verdict("git.example.org", login), EarlyDataVerdict::Allowed);
-    // A program that decides about the request is told the address.
+    // A program that decides about the request receives the address.
     let told = |change: fn(&mut Config), transport| {
         let mut config = config();
         config.listeners.push(Listener::tls(([127, 0, 0, 1], 443).into()).http3(true));

@@ -1,11 +1,11 @@
-//! Fields that the proxy vouches for: whatever a client writes in one of them, in any spelling, goes no further, neither in heads
-//! nor in trailers.
+//! Fields that the proxy vouches for: whatever a client writes in one of them, in any spelling, goes no further,
+//! neither in heads nor in trailers.
 
 mod common;
 
 use common::{config, facts, head, site};
 use edge_http::Fields;
-use edge_http::field_names::is_same;
+use edge_http::field_names::is_same_variable;
 use edge_policy::auth::basic::users;
 use edge_policy::config::{
     Auth, BasicAuth, CertificateField, ClientCertificates, Config, FieldEdits, ForwardAuth, PlainHttp,
@@ -189,7 +189,7 @@ proptest! {
             }
         }
         for name in &names {
-            let all: Vec<_> = head.fields.iter().filter(|field| is_same(field.name, name.as_bytes())).collect();
+            let all: Vec<_> = head.fields.iter().filter(|field| is_same_variable(field.name, name.as_bytes())).collect();
             prop_assert!(all.len() <= 1, "{name}: {all:?}");
         }
         // Nothing of it in trailers, of whomever.

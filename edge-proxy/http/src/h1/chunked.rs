@@ -32,7 +32,8 @@ pub enum ChunkError {
     /// A trailer field has no colon, a name that is not a token, or a control character in its value.
     #[error("malformed trailer")]
     Trailer,
-    /// The extensions or trailers exceed a limit.
+    /// The chunk extensions exceed 256 bytes in one line or 16 KiB in all, or the trailer section exceeds 8 KiB or 32
+    /// fields.
     #[error("chunk extensions or trailers too large")]
     TooLarge,
 }
@@ -60,7 +61,7 @@ pub struct ChunkedProgress {
     /// The number of data bytes that follow them. The caller must report how many it consumed by
     /// [`ChunkedDecoder::consume`], and may consume fewer.
     pub data: usize,
-    /// True if the content and its trailers are complete.
+    /// True if the content and its trailers are complete: the message ends behind the framing bytes.
     pub ended: bool,
 }
 

@@ -10,7 +10,8 @@ use memchr::{memchr, memmem};
 /// The limits of a request or response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The largest header section in bytes, without the request line but with the status line of a response.
+    /// The largest header section in bytes, with the empty line at its end, without the request line but with the
+    /// status line of a response.
     pub bytes: usize,
     /// The highest number of fields.
     pub fields: usize,
@@ -47,8 +48,8 @@ pub enum HeadError {
     /// [`FirstLine`](Self::FirstLine).
     #[error("unsupported version of HTTP")]
     Version,
-    /// The request target is neither in origin form nor absolute with `http` or `https`, nor `*`, or contains `#` or
-    /// other than visible ASCII characters.
+    /// The request target is neither in origin form nor absolute with `http` or `https`, nor `*`, nor an authority with
+    /// CONNECT, or contains `#` or other than visible ASCII characters.
     #[error("malformed request target")]
     Target,
     /// The request target exceeds its limit.
@@ -89,23 +90,25 @@ impl HeadError {
     }
 }
 
-/// The result of parsing a complete request head.
+/// The result of parsing a complete request head, besides the head itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsedRequest {
-    /// The length of the head in bytes, including the empty line.
+    /// The length of the head in bytes, including the empty line at its end and one that may precede it.
     pub used: usize,
-    /// True if the connection persists after this request, as far as the client decides.
+    /// True if the connection persists after this request, as far as the client decides: by its version and the options
+    /// `close` and `keep-alive` of Connection (RFC 9112 §9.3).
     pub keep_alive: bool,
     /// True if the client sent `Expect: 100-continue` in HTTP/1.1 (RFC 9110 §10.1.1).
     pub expects_continue: bool,
 }
 
-/// The result of parsing a complete response head.
+/// The result of parsing a complete response head, besides the head itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsedResponse {
     /// The length of the head in bytes, including the empty line.
     pub used: usize,
-    /// True if the connection persists after this response.
+    /// True if the connection persists after this response (RFC 9112 §9.3). False for content until the connection is
+    /// closed, for 101, and if the head was repaired.
     pub keep_alive: bool,
     /// The framing of the content on the wire.
     pub framing: ResponseBody,

@@ -102,7 +102,7 @@ pub enum Persistence {
 
 /// Appends a response head of HTTP/1.1. `method` is that of the request, and `framing` is from
 /// [`ResponseFraming::choose`]. A TE field is omitted. The framing fields are written from `framing` and `head.body`,
-/// except to 1xx and 204. A 101 has `Connection: Upgrade`.
+/// except for 1xx and 204. A 101 has `Connection: Upgrade`.
 pub fn write_response(
     out: &mut Vec<u8>,
     head: &ResponseHead,
@@ -164,7 +164,8 @@ pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Returns the reason phrase of a status (RFC 9110 §15). Empty for an unknown status.
+/// Returns the reason phrase of a status (RFC 9110 §15, and others in use). Empty for a status without one here, such
+/// as 299.
 pub const fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Continue",

@@ -1,15 +1,17 @@
 //! Error codes of HTTP/2 (RFC 9113 §7).
 
-codes! { u32:
+codes! {
+    /// An error code of HTTP/2, as in RST_STREAM and GOAWAY (RFC 9113 §7).
+    u32:
     /// Graceful shutdown, without an error.
     NO_ERROR = 0;
     /// A violation without a more specific code.
     PROTOCOL_ERROR = 1;
-    /// An internal error on this side.
+    /// An internal error of the sender of the code.
     INTERNAL_ERROR = 2;
     /// More was sent than the flow-control windows permit.
     FLOW_CONTROL_ERROR = 3;
-    /// SETTINGS were not acknowledged in time.
+    /// The receiver of the code did not acknowledge SETTINGS in time.
     SETTINGS_TIMEOUT = 4;
     /// A frame for a stream that is already closed.
     STREAM_CLOSED = 5;
@@ -25,7 +27,7 @@ codes! { u32:
     CONNECT_ERROR = 10;
     /// The peer's behaviour may cause excessive load.
     ENHANCE_YOUR_CALM = 11;
-    /// The transport security is insufficient.
+    /// The TLS version or cipher suite does not meet the requirements of HTTP/2 (RFC 9113 §9.2).
     INADEQUATE_SECURITY = 12;
     /// HTTP/1.1 is required instead.
     HTTP_1_1_REQUIRED = 13;

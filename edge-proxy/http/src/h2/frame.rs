@@ -44,13 +44,15 @@ pub const MAX_PAYLOAD: u32 = 16_384;
 pub mod setting {
     /// SETTINGS_ENABLE_PUSH: 1 if server push is allowed, 0 if not.
     pub const ENABLE_PUSH: u16 = 2;
-    /// SETTINGS_MAX_CONCURRENT_STREAMS: the highest number of concurrent streams.
+    /// SETTINGS_MAX_CONCURRENT_STREAMS: the highest number of concurrent streams that the receiver may open.
     pub const MAX_CONCURRENT_STREAMS: u16 = 3;
-    /// SETTINGS_INITIAL_WINDOW_SIZE: the initial flow-control window of each stream, in bytes.
+    /// SETTINGS_INITIAL_WINDOW_SIZE: the initial flow-control window of each stream for what the receiver sends, in
+    /// bytes.
     pub const INITIAL_WINDOW_SIZE: u16 = 4;
-    /// SETTINGS_MAX_FRAME_SIZE: the largest payload of a frame, in bytes.
+    /// SETTINGS_MAX_FRAME_SIZE: the largest payload of a frame that the sender accepts, in bytes.
     pub const MAX_FRAME_SIZE: u16 = 5;
-    /// SETTINGS_MAX_HEADER_LIST_SIZE: the largest field section, counted as names, values and 32 bytes per field.
+    /// SETTINGS_MAX_HEADER_LIST_SIZE: the largest field section that the sender accepts, in bytes: names, values and 32
+    /// per field.
     pub const MAX_HEADER_LIST_SIZE: u16 = 6;
     /// SETTINGS_ENABLE_CONNECT_PROTOCOL: 1 if extended CONNECT is supported (RFC 8441).
     pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;

@@ -6,7 +6,7 @@ use crate::field_names::is_omitted;
 use crate::section::{digits, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
-/// The position of a field section in the connection.
+/// The place where a response's head or trailers are sent: the stream, and the position in the stream and connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SectionPosition {
     /// The identifier of the stream.
@@ -19,7 +19,7 @@ pub struct SectionPosition {
 }
 
 /// Appends a response head as HEADERS and CONTINUATION frames. Connection-specific fields are omitted, names are
-/// converted to lower case, and Content-Length is that of `head.body`.
+/// converted to lower case, and Content-Length is that of `head.body`, omitted for 1xx and 204.
 pub fn write_head(out: &mut Vec<u8>, place: SectionPosition, head: &ResponseHead) {
     section(out, place, |out| {
         hpack::write_field(out, b":status", &status_digits(head.status));

@@ -12,7 +12,7 @@ pub struct ClientHello<'a> {
     pub identity: Option<&'a [u8]>,
 }
 
-/// The error for bytes that cannot be a ClientHello.
+/// The error for bytes that cannot be a ClientHello, or for frames of an Initial packet that cannot carry one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedHello;
 

@@ -1,11 +1,14 @@
 //! Error codes of HTTP/3 (RFC 9114 §8.1) and QPACK (RFC 9204 §6), and the scope of an error.
 
-codes! { u64:
+codes! {
+    /// An error code of HTTP/3 or QPACK, as in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE (RFC 9114 §8.1, RFC 9204
+    /// §6).
+    u64:
     /// Graceful shutdown, without an error.
     H3_NO_ERROR = 0x100;
     /// A violation without a more specific code.
     H3_GENERAL_PROTOCOL_ERROR = 0x101;
-    /// An internal error on this side.
+    /// An internal error of the sender of the code.
     H3_INTERNAL_ERROR = 0x102;
     /// A stream that the peer must not open, or not open again.
     H3_STREAM_CREATION_ERROR = 0x103;
@@ -33,7 +36,7 @@ codes! { u64:
     H3_MESSAGE_ERROR = 0x10e;
     /// The connection made for a CONNECT request failed.
     H3_CONNECT_ERROR = 0x10f;
-    /// The request must be retried over another version.
+    /// The request cannot be served over HTTP/3: the client should retry it over HTTP/1.1.
     H3_VERSION_FALLBACK = 0x110;
     /// A field section cannot be decoded.
     QPACK_DECOMPRESSION_FAILED = 0x200;
@@ -43,7 +46,7 @@ codes! { u64:
     QPACK_DECODER_STREAM_ERROR = 0x202;
 }
 
-/// A protocol error, by its consequence.
+/// An error of the peer of an HTTP/3 connection, by the consequence that it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// Reset the stream with this code; the connection continues.

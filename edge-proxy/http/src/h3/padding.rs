@@ -6,8 +6,8 @@ use super::varint;
 /// The number of zero bytes at the beginning or the end of a payload from which on its frames are parsed.
 const MIN_RUN: usize = 32;
 
-/// Removes the PADDING frames from a packet's payload by moving the other frames together, and returns the length of
-/// the result.
+/// Removes the PADDING frames from a decrypted packet payload by moving the other frames to its beginning, and returns
+/// the length of what remains, in bytes. The bytes behind it are unspecified.
 ///
 /// A payload of PADDING alone keeps one frame, since a packet without frames is a protocol violation (RFC 9000 §12.4).
 /// An unknown or malformed frame and everything behind it are kept. Nothing is removed if neither end of the payload

@@ -6,7 +6,7 @@ use crate::section::{digits, may_be_trailer, status_digits};
 use crate::{BodyLength, Fields, ResponseHead};
 
 /// Appends a response head as a HEADERS frame. Connection-specific fields are omitted, names are converted to lower
-/// case, and Content-Length is that of `head.body`.
+/// case, and Content-Length is that of `head.body`, omitted for 1xx and 204.
 pub fn write_head(out: &mut Vec<u8>, head: &ResponseHead) {
     headers(out, |out| {
         qpack::write_field(out, b":status", &status_digits(head.status));

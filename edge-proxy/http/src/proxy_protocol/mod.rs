@@ -9,7 +9,7 @@ pub use extensions::{Extensions, TlsExtension};
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The content of a PROXY header.
+/// The content of a PROXY header: the addresses of a client's connection, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// The sender opened the connection itself, does not know the client, or the client does not use TCP over IP. The
@@ -41,7 +41,7 @@ pub enum Error {
     /// An address or a port is malformed, or of another family than declared.
     #[error("an address of the PROXY header is malformed")]
     Address,
-    /// The checksum is wrong.
+    /// The checksum (CRC32C) of a version 2 header is wrong.
     #[error("the PROXY header's checksum is wrong")]
     Checksum,
     /// The command, family, protocol or version is unknown.
@@ -53,7 +53,7 @@ pub enum Error {
     /// The connection does not begin with a PROXY header.
     #[error("the connection does not begin with a PROXY header")]
     Missing,
-    /// The header exceeds the length limit.
+    /// The header exceeds the length limit: [`v1::MAX`], [`v2::MAX`] or that given.
     #[error("the PROXY header is too long")]
     TooLong,
 }

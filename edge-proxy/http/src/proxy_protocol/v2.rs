@@ -153,7 +153,8 @@ pub fn extensions(header: &[u8]) -> Extensions {
     parse_extensions(header, FIXED + addresses).unwrap_or_default()
 }
 
-/// Appends a header of version 2 with a checksum. Addresses of different families are both written as IPv6.
+/// Appends a header of version 2 with a checksum, which [`ProxyHeader::Local`] does not have. Addresses of different
+/// families are both written as IPv6.
 ///
 /// ```
 /// use edge_http::proxy_protocol::{ProxyHeader, v2};
@@ -170,7 +171,9 @@ pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
     write_with(header, Extensions::NONE, out);
 }
 
-/// Appends a header of version 2 with extensions. They are omitted with [`ProxyHeader::Local`].
+/// Appends a header of version 2 with extensions and a checksum. Both are omitted with [`ProxyHeader::Local`], and so
+/// is an extension whose value is empty or longer than 255 bytes (128 for the identifier). Addresses of different
+/// families are both written as IPv6.
 ///
 /// ```
 /// use edge_http::proxy_protocol::{Extensions, ProxyHeader, v2};
@@ -179,14 +182,14 @@ pub fn write(header: &ProxyHeader, out: &mut Vec<u8>) {
 ///     source: "192.0.2.1:40000".parse().unwrap(),
 ///     destination: "192.0.2.2:443".parse().unwrap(),
 /// };
-/// let mut said = Extensions::default();
-/// said.authority = Some("git.example.org".to_owned());
+/// let mut extensions = Extensions::default();
+/// extensions.authority = Some("git.example.org".to_owned());
 /// let mut bytes = Vec::new();
-/// v2::write_with(&header, &said, &mut bytes);
+/// v2::write_with(&header, &extensions, &mut bytes);
 /// assert_eq!(v2::parse(&bytes), Ok(Some((header, bytes.len()))));
-/// assert_eq!(v2::extensions(&bytes), said);
+/// assert_eq!(v2::extensions(&bytes), extensions);
 /// ```
-pub fn write_with(header: &ProxyHeader, said: &Extensions, out: &mut Vec<u8>) {
+pub fn write_with(header: &ProxyHeader, extensions: &Extensions, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(SIGNATURE);
     let ProxyHeader::Proxied { source, destination } = *header else {
@@ -209,7 +212,7 @@ pub fn write_with(header: &ProxyHeader, said: &Extensions, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&source.port().to_be_bytes());
     out.extend_from_slice(&destination.port().to_be_bytes());
-    said.write(out);
+    extensions.write(out);
     out.extend_from_slice(&[CRC32C, 0, 4]);
     let length = out.len() + 4 - start - FIXED;
     // The longest description has less than 2 kB.

@@ -9,7 +9,7 @@
 //! The fields are those of Traefik's ForwardAuth and Caddy's forward_auth, which both services document.
 
 use crate::config::ForwardAuth;
-use edge_http::field_names::is_same;
+use edge_http::field_names::is_same_variable;
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version, hop_by_hop};
 
 /// Builds the authorization subrequest for `head`: a GET for [`ForwardAuth::path`] without content, with the authority
@@ -75,12 +75,12 @@ pub fn answer(auth: &ForwardAuth, mut head: ResponseHead) -> AuthAnswer {
     AuthAnswer::Allowed { request, response }
 }
 
-/// Sets the identity fields of a request to those that the subrequest returned, `said`. The client's fields of the
-/// names in [`ForwardAuth::copy`], in any spelling that a backend could take for them, are removed even if the service
-/// returned none.
-pub fn set_identity_fields(auth: &ForwardAuth, said: &Fields, fields: &mut Fields) {
-    fields.retain(|field| !auth.copy.iter().any(|name| is_same(field.name, name.as_bytes())));
-    for field in said.iter() {
+/// Sets the identity fields of a request, `fields`, to those that the subrequest returned, `identity`
+/// ([`AuthAnswer::Allowed`]). The client's own fields of the names in [`ForwardAuth::copy`], in any spelling that a
+/// backend could take for them, are removed even if the service returned none.
+pub fn set_identity_fields(auth: &ForwardAuth, identity: &Fields, fields: &mut Fields) {
+    fields.retain(|field| !auth.copy.iter().any(|name| is_same_variable(field.name, name.as_bytes())));
+    for field in identity.iter() {
         fields.push(field.name, field.value);
     }
 }

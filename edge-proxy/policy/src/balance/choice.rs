@@ -3,8 +3,8 @@
 use super::health::Availability;
 use crate::config::Balance;
 
-/// The set of targets that were tried for a request, by index: a set of bits for 64 targets, the highest number of an
-/// upstream.
+/// The set of the targets of an upstream that were tried for a request, by their index, which is below 64: an upstream
+/// has at most 64 targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TriedTargets(u64);
 
@@ -20,7 +20,7 @@ impl TriedTargets {
     }
 }
 
-/// The state of a target when one is selected.
+/// The properties of a target by which [`choose`] selects one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The availability of the target.
@@ -228,7 +228,8 @@ mod tests {
     }
 
     proptest! {
-        /// A round has each target as often as its weight says, and no target waits longer than its share of the round twice.
+        /// A round has each target as often as its weight says, and no target waits longer than its share of the round
+        /// twice.
         #[test]
         fn weights_are_shares(weights in proptest::collection::vec(1_u16..8, 1..6)) {
             let targets: Vec<_> = weights.iter().map(|weight| well(*weight)).collect();

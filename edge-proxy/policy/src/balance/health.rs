@@ -49,7 +49,7 @@ pub struct Health {
     until: u32,
 }
 
-/// An event that affects the health of a target.
+/// An event at a target: the outcome of a request or of an active check, or the begin of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A request succeeded.
@@ -156,7 +156,8 @@ impl Health {
     }
 
     /// Returns the change of availability from this health to `after` that is to be reported. `None` if there is none,
-    /// only a trial failed, or a target has come up that was ejected and still is.
+    /// for a failed trial, and for ejections of a target that is down. `rules` must be those that `after` was computed
+    /// by.
     pub fn change_to(self, after: Self, rules: &Rules) -> Option<Change> {
         let well = |health: Self| !health.down && health.ejections == 0;
         if after.down && !self.down {

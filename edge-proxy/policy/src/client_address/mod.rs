@@ -14,7 +14,8 @@ use crate::config::TrustedHeader;
 use std::fmt;
 use std::net::IpAddr;
 
-/// The client of a request, and the way its address was determined.
+/// The client of a request: its address, the source of that address, and what trusted proxies reported about the
+/// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
     /// The IP address, never IPv4-mapped IPv6 and without a zone.
@@ -112,7 +113,7 @@ impl fmt::Display for Source {
 }
 
 impl StopReason {
-    /// Returns the stable code in kebab case, for logs.
+    /// Returns the stable code in kebab case, for use by programs.
     pub const fn code(self) -> &'static str {
         match self {
             Self::End => "end",

@@ -73,9 +73,12 @@ impl Check {
     }
 }
 
-/// The retry policy. A request is sent again at another target only if nothing of it was sent, or if its method is
-/// idempotent (RFC 9110 §9.2.2), none of its content was consumed, and nothing of the response was sent to the client.
-/// A request that timed out is not sent again.
+/// The retry policy. A request is sent to another target if no connection could be established, or if its method is
+/// idempotent (RFC 9110 §9.2.2), it asks for no upgrade, none of its content was forwarded, and the client has received
+/// no final response head. A request that timed out is not sent again.
+///
+/// Besides that, a request is sent once more on a new connection if a reused one was closed before the response and the
+/// method is idempotent, or if the upstream did not process it (REFUSED_STREAM or GOAWAY), whatever its method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except if no connection

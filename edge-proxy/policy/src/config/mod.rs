@@ -75,8 +75,8 @@ pub struct Config {
     /// The timeouts of requests. A site or a route can replace them.
     pub timeouts: Timeouts,
     /// The name of the field that carries an identifier of each request to the upstream, in the response and in the
-    /// access record, such as `X-Request-ID`. A valid identifier sent by a trusted proxy is retained; otherwise it is
-    /// 32 random hexadecimal digits. `None` adds none.
+    /// access record, such as `X-Request-ID`. An identifier that a trusted proxy sent is retained if it has 1 to 128
+    /// letters, digits and characters of `-_.:+/=`; otherwise it is 32 random hexadecimal digits. `None` adds none.
     pub request_id: Option<String>,
 }
 
@@ -269,8 +269,8 @@ pub struct Limits {
     /// listener, 1 to 10000000. Default: 16384.
     pub connections: usize,
     /// The highest number of concurrent connections of one client, where a client is an IPv4 address or a /64 of IPv6.
-    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted. Each process counts its own, also
-    /// while one takes over from another.
+    /// Default: 256. 0 means no limit. Connections of trusted proxies are not counted. Each process counts its own,
+    /// also while one takes over from another.
     pub connections_per_client: u32,
     /// The highest number of idle connections of one worker to one target, 0 to 1000000. Default: 4096. Below it, as
     /// many stay open as were in use at the same time in the last 15 to 20 s.

@@ -121,14 +121,14 @@ impl ResponsePolicy for Hsts {
     }
 }
 
-/// The Permissions-Policy (W3C, Permissions Policy Level 1): the origins whose documents may use features of the browser,
-/// such as the camera, in pages of the site. A feature that is not listed keeps the browser's default.
+/// The Permissions-Policy (W3C, Permissions Policy Level 1): the origins whose documents may use features of the
+/// browser, such as the camera, in pages of the site. A feature that is not listed keeps the browser's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PermissionsPolicy {
     features: Vec<(String, Vec<AllowedOrigin>)>,
 }
 
-/// An origin that may use a feature of the browser.
+/// A member of a feature's list in Permissions-Policy: the origins whose documents may use the feature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigin {
     /// `*`: any origin.
@@ -144,10 +144,12 @@ pub enum AllowedOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPermission {
-    /// The name of the feature is not a token in lower case.
+    /// The name of the feature does not begin with a lower-case letter, or has other characters than lower-case
+    /// letters, digits and `-`.
     #[error("not a valid feature: expected lower-case letters, digits and -, such as camera or geolocation")]
     Feature,
-    /// The origin is not valid.
+    /// The origin is neither `self` nor `*`, nor a scheme, `://`, and a host with an optional `*.` before it and an
+    /// optional port.
     #[error("not a valid origin: expected self, *, or a scheme and a host, such as https://maps.example.org")]
     Origin,
     /// Other origins are listed beside `*`.
@@ -156,10 +158,11 @@ pub enum InvalidPermission {
 }
 
 impl PermissionsPolicy {
-    /// Sets the origins that may use a feature. An empty list denies it to all. Replaces earlier origins of the feature.
+    /// Sets the origins that may use a feature. An empty list denies it to all. Replaces earlier origins of the
+    /// feature.
     ///
     /// # Errors
-    /// Returns an [`InvalidPermission`] if the name of the feature is not valid, an [`AllowedOrigin::Origin`] is not what
+    /// [`InvalidPermission`] if the name of the feature is not valid, an [`AllowedOrigin::Origin`] is not what
     /// its text parses to, or other origins are listed beside [`AllowedOrigin::Any`].
     pub fn allow(&mut self, feature: &str, origins: Vec<AllowedOrigin>) -> Result<(), InvalidPermission> {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -209,7 +212,8 @@ impl std::str::FromStr for AllowedOrigin {
     }
 }
 
-/// Formats the field value, a dictionary of RFC 9651, such as `camera=(), geolocation=(self "https://maps.example.org")`.
+/// Formats the field value, a dictionary of RFC 9651, such as `camera=(), geolocation=(self
+/// "https://maps.example.org")`.
 impl fmt::Display for PermissionsPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (feature, origins)) in self.features.iter().enumerate() {

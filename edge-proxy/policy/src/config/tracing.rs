@@ -23,7 +23,8 @@ pub struct Tracing {
     pub queue: usize,
     /// The longest time for which spans are batched before an export. Default: 5 s. A batch of 512 is exported at once.
     pub interval: Duration,
-    /// The time limit of one export. Default: 10 s.
+    /// The time limit of one attempt to export a batch, connecting included. Default: 10 s. A batch is tried again for
+    /// up to five minutes.
     pub timeout: Duration,
 }
 

@@ -3,7 +3,7 @@
 use super::rewrite;
 use crate::config::FieldEdits;
 use edge_http::Fields;
-use edge_http::field_names::is_same;
+use edge_http::field_names::is_same_variable;
 
 /// Applies the edits to the fields: first `replace`, then `remove`, `set` and `add`. `set` replaces all fields of the
 /// name.
@@ -26,13 +26,13 @@ pub(super) fn apply(edits: &FieldEdits, fields: &mut Fields) {
 /// Returns whether the edits set, add, remove or replace a field of this name, or one that a backend could take for
 /// it, such as a name with `_` in place of `-`.
 pub(super) fn edits_field(edits: &FieldEdits, name: &[u8]) -> bool {
-    names(edits).any(|edited| is_same(name, edited))
+    names(edits).any(|edited| is_same_variable(name, edited))
 }
 
 /// Returns whether a backend could take the name for that of a field that the edits set, add, remove or replace,
 /// although it is another name. Letter case makes no other name.
 pub(super) fn is_alias_of_edited(edits: &FieldEdits, name: &[u8]) -> bool {
-    names(edits).any(|edited| is_same(name, edited))
+    names(edits).any(|edited| is_same_variable(name, edited))
         && !names(edits).any(|edited| name.eq_ignore_ascii_case(edited))
 }
 

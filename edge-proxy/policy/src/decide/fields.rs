@@ -19,10 +19,10 @@ use edge_http::{
 ///
 /// Then X-Forwarded-For, -Proto, -Host and -Port, Forwarded (RFC 7239) and X-Real-IP are set consistently, with the
 /// scheme, host and port that a trusted proxy reported. The tailnet identity and the fields of the client certificate
-/// are added as configured. `Early-Data: 1` is added if [`RequestContext::early`], which must tell whether the handshake
-/// is incomplete at the time of forwarding (RFC 8470 §5.1). Last, the edits of the site and of the route, `strip_prefix`
-/// and `add_prefix` are applied. The writer of HTTP/1.1 nominates `TE: trailers` in Connection or omits it, and adds the
-/// fields of an upgrade.
+/// are added as configured. `Early-Data: 1` is added if [`RequestContext::early`], which must tell whether the
+/// handshake is incomplete at the time of forwarding (RFC 8470 §5.1). Last, the edits of the site and of the route,
+/// `strip_prefix` and `add_prefix` are applied. The writer of HTTP/1.1 nominates `TE: trailers` in Connection or omits
+/// it, and adds the fields of an upgrade.
 pub fn request_fields(decision: &Decision<'_>, facts: &RequestContext<'_>, head: &mut RequestHead) {
     let site = decision.site.map(|(_, site)| &site.request_fields);
     let route = decision.route.map(|(_, route)| &route.request_fields);
@@ -112,7 +112,9 @@ pub fn request_trailers(decision: &Decision<'_>, trailers: &Fields) -> Fields {
     kept.retain(|field| {
         may_be_trailer(field_names::folded(field.name), field.name)
             && is_forwarded(decision, false, field)
-            && !decision.address_field.is_some_and(|name| field_names::is_same(field.name, name.as_bytes()))
+            && !decision
+                .address_field
+                .is_some_and(|name| field_names::is_same_variable(field.name, name.as_bytes()))
             && ![site, route].into_iter().flatten().any(|edits| edits::edits_field(edits, field.name))
     });
     kept
@@ -143,7 +145,7 @@ fn strip_spoofable(decision: &Decision<'_>, edits: [Option<&FieldEdits>; 2], fie
             if field.name.eq_ignore_ascii_case(name) {
                 written_by_hop
             } else {
-                !field_names::is_same(field.name, name)
+                !field_names::is_same_variable(field.name, name)
             }
         });
     }
@@ -182,7 +184,7 @@ fn is_forwarded(decision: &Decision<'_>, trusted: bool, field: Field<'_>) -> boo
         return false;
     }
     // Identities come from those who were asked here, never from the request; a hop may have passed a claim on.
-    if decision.identities.iter().any(|identity| field_names::is_same(name, identity.as_bytes())) {
+    if decision.identities.iter().any(|identity| field_names::is_same_variable(name, identity.as_bytes())) {
         return false;
     }
     match id {

@@ -7,7 +7,7 @@ use crate::config::{Reject, Satisfy, Site};
 use std::net::IpAddr;
 
 /// Decides at the ClientHello, before anything is sent, which site the connection belongs to. Returns the index of the
-/// site.
+/// site in [`Config::sites`](crate::config::Config::sites).
 ///
 /// `listener` is the name of the listener that accepted the connection, `None` if it has no name. `client` is the
 /// address of the peer, or the source in its PROXY header; `None` while the address is not validated (RFC 9000 §8),

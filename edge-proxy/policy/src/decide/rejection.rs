@@ -3,7 +3,7 @@
 use crate::Reason;
 use crate::config::Reject;
 
-/// A rejection of a connection before HTTP is spoken on it.
+/// The decision to reject a connection before HTTP is spoken on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The form of the rejection: silent or by an alert.
