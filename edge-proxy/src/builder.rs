@@ -129,16 +129,18 @@ impl Builder {
         self
     }
 
-    /// Sets the state shared with other edges that serve the same names: ticket keys, and the sessions for early data
-    /// over TCP. Without this call the state belongs to this process.
+    /// Sets the store of TLS state that is shared with other edges that serve the same names: ticket keys, and the
+    /// single-use sessions for early data over TCP. Without this call clients resume sessions only at the process that
+    /// created them.
     #[must_use]
     pub fn shared(mut self, shared: Shared) -> Self {
         self.shared = Some(shared);
         self
     }
 
-    /// Enables spans, exported to a collector. A trace is continued only for trusted proxies ([`Config::trust`]).
-    /// Without this call, trace fields of clients are forwarded unchanged. Not affected by reloads.
+    /// Enables OpenTelemetry spans of requests and upstream attempts, exported to a collector. A trace is continued
+    /// only for trusted proxies ([`Config::trust`]). Without this call there are no spans, and trace fields of clients
+    /// are forwarded unchanged. Not affected by reloads.
     #[cfg(feature = "opentelemetry")]
     #[must_use]
     pub fn tracing(mut self, tracing: Tracing) -> Self {
@@ -187,14 +189,14 @@ impl Builder {
         self
     }
 
-    /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners, or fails after
-    /// 10 s without a reply. A listener whose interface or address does not exist yet is not an error: it is served
-    /// once both exist, and reported to [`Observer::listener`]. With [`Builder::shared`], waits up to 2 s for the
-    /// first keys. Blocks: in an asynchronous runtime, call it by `spawn_blocking`.
+    /// Binds the listeners, starts the workers, and returns when every worker has opened its listeners, or fails if no
+    /// worker reports that for 10 s. A listener whose interface or address does not exist yet is not an error: it is
+    /// served once both exist, and reported to [`Observer::listener`]. With [`Builder::shared`], waits up to 2 s for
+    /// the first keys. Blocks: in an asynchronous runtime, call it by `spawn_blocking`.
     ///
     /// # Errors
     /// [`StartError`] if the configuration is invalid or cannot be applied, an address is in use, or a thread cannot
-    /// be started. Nothing runs then.
+    /// be started. Threads that were started have then ended.
     pub fn start(mut self) -> Result<ProxyHandle, StartError> {
         let snapshot = Snapshot::new(self.config).map_err(StartError::Config)?;
         let shared = self.shared.map(|shared| resumption::start(shared, self.observer.clone())).transpose();

@@ -20,7 +20,7 @@ pub use files::check_client_certificates;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientCertificatesError {
-    /// Reading a file failed.
+    /// The file of the authorities or that of the revocation lists cannot be read.
     #[error("cannot read {}", path.display())]
     File {
         /// The path of the file.
@@ -28,7 +28,8 @@ pub enum ClientCertificatesError {
         /// The error of the system call.
         source: io::Error,
     },
-    /// A file contains no object of the expected kind in PEM, or a malformed one.
+    /// The file of the authorities contains no certificate in PEM, or a malformed one; or that of the revocation lists
+    /// contains no list, or a malformed one.
     #[error("{}: not a valid PEM file: expected {expected}", path.display())]
     Pem {
         /// The path of the file.
@@ -44,8 +45,8 @@ pub enum ClientCertificatesError {
         /// The error of rustls.
         source: rustls::Error,
     },
-    /// A certificate in the file of the authorities is not that of an authority: no certificate of a client is
-    /// verified by it.
+    /// A certificate in the file of the authorities is not that of an authority (X.509 version 3 without `CA:TRUE`): no
+    /// certificate of a client is verified by it.
     #[error("{}: the certificate of {subject} is not that of an authority", path.display())]
     NotAuthority {
         /// The path of the file.
@@ -61,7 +62,7 @@ pub enum ClientCertificatesError {
         /// The issuer of the list.
         issuer: String,
     },
-    /// rustls rejected the TLS configuration.
+    /// rustls rejected the TLS configuration of the site.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
     /// The verifier rejected the certificate authorities or the revocation lists.

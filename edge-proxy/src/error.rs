@@ -14,7 +14,7 @@ pub enum StartError {
     /// The configuration is invalid.
     #[error("the configuration is not valid")]
     Config(#[source] ConfigErrors),
-    /// A listener's sockets cannot be opened, or another process listens on its address.
+    /// A listener's sockets cannot be opened or duplicated, or another process listens on its address.
     #[error("cannot listen on {address}{}", bind_advice(*address, source))]
     Listen {
         /// The address of the listener.
@@ -41,7 +41,7 @@ pub enum StartError {
     /// rustls rejected the TLS configuration.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
-    /// The QUIC configuration was rejected.
+    /// The TLS configuration of QUIC was rejected.
     #[error("QUIC cannot be set up")]
     Quic {
         /// The underlying error.
@@ -53,10 +53,11 @@ pub enum StartError {
         /// The problem and how to solve it. Does not contain the values of header fields.
         why: String,
     },
-    /// Starting a thread failed.
+    /// A thread or its asynchronous runtime cannot be started.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
-    /// A worker could not open its listeners, did not reply within 10 s, or has ended.
+    /// A worker could not open its listeners, has ended, or was the first of those that had not replied after 10 s
+    /// without a reply.
     #[error("worker {number} does not serve")]
     Worker {
         /// The zero-based index of the worker.

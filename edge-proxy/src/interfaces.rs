@@ -40,7 +40,7 @@ pub(super) struct InterfaceWatcher {
     pub(super) workers: Vec<UnboundedSender<Command>>,
     /// The observer that changes are reported to.
     pub(super) observer: Arc<dyn Observer>,
-    /// The takeovers of the proxy, which are told of new QUIC engines.
+    /// The takeovers of the proxy, which are notified of new QUIC engines.
     pub(super) takeover: TakeoverHandle,
 }
 

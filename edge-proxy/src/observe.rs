@@ -19,15 +19,16 @@ pub trait Observer: Send + Sync + 'static {
     fn access(&self, _record: &AccessRecord<'_>) {}
 
     /// Receives the record of a TCP connection that was forwarded byte for byte and has ended, or could not be
-    /// forwarded since its upstream could not be reached.
+    /// forwarded since its upstream does not exist any more or could not be reached.
     fn forwarded(&self, _record: &ForwardRecord<'_>) {}
 
-    /// Receives a rejected connection, or a request rejected because its head is malformed, too large or too slow.
-    /// These have no access record.
-    fn turned_away(&self, _record: &ConnectionRejected<'_>) {}
+    /// Receives a connection that was rejected or ended by the proxy, such as for an unknown name, a limit, a failed
+    /// handshake or a violation of HTTP/2 or HTTP/3, or a request rejected because its head is malformed, too large or
+    /// too slow. Neither has an access record of its own.
+    fn rejected(&self, _record: &ConnectionRejected<'_>) {}
 
-    /// Receives that a listener of a worker stops accepting connections, or accepts them again. Repeated failures in
-    /// between are not reported.
+    /// Receives that one worker stops accepting connections on a listener, or accepts them again. Failures after the
+    /// first are not reported until they have ended.
     fn accepting(&self, _event: &AcceptEvent<'_>) {}
 
     /// Receives that a listener is not served because its interface or address is missing or its sockets cannot be
@@ -46,20 +47,20 @@ pub trait Observer: Send + Sync + 'static {
     fn worker_failed(&self, _failure: &WorkerFailure<'_>) {}
 }
 
-/// A change in whether a worker accepts connections on a listener. While it does not, connections wait in the kernel's
-/// queue.
+/// A change in whether one worker accepts connections on a listener. While it does not, connections wait in the
+/// kernel's queue, and accepting is tried again every 50 ms.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent<'a> {
-    /// Accepting connections failed.
+    /// The system call that accepts connections failed, for the first time since the last recovery.
     Failed {
         /// The listener's address.
         local: SocketAddr,
         /// The error, as the system reports it.
         why: &'a io::Error,
     },
-    /// Clients use all file descriptors that are not reserved for upstreams, health checks, the status page and the
-    /// log.
+    /// Clients use all file descriptors of the process that are not reserved for upstreams, health checks, the status
+    /// page and the log.
     OutOfDescriptors {
         /// The listener's address.
         local: SocketAddr,
@@ -113,7 +114,8 @@ pub struct AccessRecord<'a> {
     pub target: &'a str,
     /// The name of the site. `None` if no site matched.
     pub site: Option<&'a str>,
-    /// The name of the upstream. `None` if the request was not to be forwarded.
+    /// The name of the upstream that the request was forwarded to, also if no target could be reached. `None` if the
+    /// request was answered, refused or dropped by the proxy alone.
     pub upstream: Option<&'a str>,
     /// The status of the final response sent to the client. `None` if the client received none.
     pub status: Option<u16>,
@@ -121,7 +123,7 @@ pub struct AccessRecord<'a> {
     pub received: u64,
     /// The number of content bytes sent to the client, without framing.
     pub sent: u64,
-    /// The time from the complete request head to the end of the exchange.
+    /// The time from the complete request head to the end of the response or of the tunnel.
     pub duration: Duration,
     /// The reason of a refusal, drop, abort or failure. `None` for a request that was served.
     pub reason: Option<Reason>,
@@ -130,7 +132,8 @@ pub struct AccessRecord<'a> {
     pub error: Option<&'a str>,
     /// True if the request arrived in TLS early data, even if it then waited for the handshake.
     pub early: bool,
-    /// The extensions in the connection's PROXY header, which describe the connection. `None` if there were none.
+    /// The extensions (TLVs) in the PROXY header that the connection began with: the client's connection to the proxy
+    /// that sent the header. `None` if there were none.
     pub proxy_header: Option<&'a Extensions>,
     /// The identifier of the request. `None` unless [`Config::request_id`](crate::config::Config::request_id) is set.
     pub request_id: Option<&'a str>,
@@ -215,7 +218,7 @@ impl AccessRecord<'_> {
     }
 }
 
-/// The event that a listener is served, or is not yet or no longer served.
+/// The event that a listener is served from now on, or is not served yet or any more, by all workers.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerEvent<'a> {
     /// The address of the listener.
@@ -240,10 +243,11 @@ pub struct ForwardRecord<'a> {
     pub listener: Option<&'a str>,
     /// The server name in the ClientHello. `None` unless TLS was passed through by its name.
     pub sni: Option<&'a str>,
-    /// The extensions in the connection's PROXY header, which describe the connection. `None` if there were none.
+    /// The extensions (TLVs) in the PROXY header that the connection began with: the client's connection to the proxy
+    /// that sent the header. `None` if there were none.
     pub proxy_header: Option<&'a Extensions>,
-    /// The identifier of the connection: that of its PROXY header, or a random one. `None` if the configuration asks
-    /// for no identifiers of requests.
+    /// The identifier of the connection: that of its PROXY header if it has one of visible ASCII characters, or else a
+    /// random one. `None` unless [`Config::request_id`](crate::config::Config::request_id) is set.
     pub unique_id: Option<&'a str>,
     /// The name of the site whose TLS was passed through. `None` for a forwarding listener.
     pub site: Option<&'a str>,
@@ -258,11 +262,13 @@ pub struct ForwardRecord<'a> {
     pub spliced: u64,
     /// The time from the decision to forward the connection to its end.
     pub duration: Duration,
-    /// The reason the connection ended or could not be forwarded. `None` if both sides closed it.
+    /// The reason the connection was ended by the proxy, a reset or an error, or could not be forwarded. `None` if both
+    /// sides closed it.
     pub reason: Option<Reason>,
 }
 
-/// The record of a rejected connection, or of a request rejected for its head: see [`Observer::turned_away`].
+/// The record of a connection that was rejected or ended by the proxy, or of a request rejected for its head: see
+/// [`Observer::rejected`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionRejected<'a> {

@@ -35,15 +35,16 @@ pub struct WorkerStatus {
     pub error: Option<String>,
 }
 
-/// The state of one listener: it is served, or waits for its address or interface.
+/// The state of one listener: it is served, or it has no sockets yet or any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerStatus {
-    /// The address of the listener. A configured port 0 is replaced by the port that was chosen, once there are
+    /// The address of the listener. A configured port 0 is replaced by the port that the system chose, once there are
     /// sockets.
     pub address: SocketAddr,
     /// The interface that the listener is bound to. `None` if it is bound to none.
     pub interface: Option<String>,
-    /// True if the listener is served. False while it waits for its address or interface.
+    /// True if the listener is served. False while its address or interface does not exist or its sockets cannot be
+    /// opened; it is served once they can.
     pub serving: bool,
 }
 
@@ -95,8 +96,8 @@ impl ProxyHandle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the addresses of the listeners, in the order of the configuration. A configured port 0 is replaced by
-    /// the port that was chosen, once there are sockets.
+    /// Returns the addresses of the listeners, in the order of the configuration in effect. A configured port 0 is
+    /// replaced by the port that the system chose, once there are sockets.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
     }
@@ -132,10 +133,10 @@ impl ProxyHandle {
         Ok((tcp.collect::<io::Result<_>>()?, udp.collect::<io::Result<_>>()?))
     }
 
-    /// Returns descriptors for a process that takes over ([`Builder::quic_links`](crate::Builder::quic_links)): of the
-    /// links over which both processes, and those that this one took over from, pass on each other's QUIC datagrams. So
-    /// requests of HTTP/3 in flight finish. To be called for each takeover, after its sockets were taken. Empty without
-    /// HTTP/3.
+    /// Returns Unix sockets for a process that takes over ([`Builder::quic_links`](crate::Builder::quic_links)), the
+    /// one to this process first, then those to the processes that this one took over from. Over them, each process
+    /// passes on the QUIC datagrams of another's connections, so that HTTP/3 requests in flight finish. Must be called
+    /// once for each takeover, after [`ProxyHandle::sockets`]. Empty without HTTP/3.
     ///
     /// # Errors
     /// [`io::Error`] if the process is out of descriptors, or a thread cannot be started.
@@ -255,14 +256,15 @@ impl ProxyHandle {
         Ok(())
     }
 
-    /// Replaces the configuration; returns when every worker was told to serve the new one. Requests in flight finish
-    /// under the old one, and open connections stay open, except QUIC connections of removed listeners, which have 30
-    /// s to finish. Listeners present in both configurations are not changed. Concurrent calls are executed one after
-    /// the other. Blocks, and must not be called in a method of [`Observer`](crate::Observer).
+    /// Replaces the configuration. Returns when every worker has opened the added listeners and has been sent the
+    /// command to serve the new configuration. Requests in flight finish under the old one, and open connections stay
+    /// open, except QUIC connections of removed listeners, which have 30 s to finish. Listeners present in both
+    /// configurations are not changed. Concurrent calls are executed one after the other. Blocks, and must not be
+    /// called in a method of [`Observer`](crate::Observer).
     ///
     /// # Errors
-    /// [`StartError`] if the configuration is invalid or cannot be applied, or another process uses the address of an added
-    /// listener. The old one then stays in effect.
+    /// [`StartError`] if the configuration is invalid or cannot be applied, another process uses the address of an
+    /// added listener, or a worker has ended. The old configuration then stays in effect.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = Snapshot::new(config).map_err(StartError::Config)?;
@@ -358,9 +360,10 @@ impl ProxyHandle {
         Ok(sockets)
     }
 
-    /// Stops accepting connections and blocks until all requests in flight have finished, or until `within` has
-    /// passed, when the rest are aborted. Then exports pending spans for the rest of that time, but at least half a
-    /// second. Returns what was aborted. Blocks: an asynchronous program calls it in `spawn_blocking`.
+    /// Stops accepting connections and blocks until all requests in flight have finished and all connections are
+    /// closed, or until `within` has passed, when the rest are aborted. Then exports pending spans for what remains of
+    /// `within`, but for up to half a second in any case. Returns what was aborted. An asynchronous program calls it in
+    /// `spawn_blocking`.
     pub fn shutdown(mut self, within: Duration) -> ShutdownReport {
         #[cfg(feature = "opentelemetry")]
         let until = Instant::now() + within;

@@ -69,8 +69,8 @@ pub(crate) struct RelayDestination<'a> {
 
 /// Relays a client's connection to its destination until both directions have ended, and then reports the record of the
 /// connection to the observer. `first` was read from the client already. The connection ends after the idle timeout of
-/// the destination without a byte in either direction. If it ends abnormally for another reason, such as an upstream that
-/// cannot be reached, the client's connection is reset.
+/// the destination without a byte in either direction. If it ends abnormally for another reason, such as an upstream
+/// that cannot be reached, the client's connection is reset.
 pub(crate) async fn run(
     worker: &Rc<Worker>,
     connection: &Connection,
@@ -85,8 +85,8 @@ pub(crate) async fn run(
     let (mut to_upstream, mut to_client) = (RelayDirection::with(first), RelayDirection::with(Vec::new()));
     let wanted = view.runtime.snapshot().config().request_id.is_some();
     let unique_id = wanted.then(|| {
-        let told = connection.proxy_extensions.as_deref();
-        identifier(told.and_then(|told| told.unique_id.as_deref()))
+        let extensions = connection.proxy_extensions.as_deref();
+        identifier(extensions.and_then(|extensions| extensions.unique_id.as_deref()))
     });
     let reason = match view.runtime.snapshot().tcp_upstream_named(upstream) {
         None => Some(Reason::UpstreamDown),
@@ -144,12 +144,12 @@ pub(crate) async fn run(
     });
 }
 
-/// Returns the identifier of a connection: `told`, that of its PROXY header, if it is not empty and consists of
+/// Returns the identifier of a connection: `received`, that of its PROXY header, if it is not empty and consists of
 /// visible ASCII characters, or else a random one.
-fn identifier(told: Option<&[u8]>) -> String {
-    let told = told.and_then(|id| std::str::from_utf8(id).ok());
-    let told = told.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()));
-    told.map_or_else(request_id::random, str::to_owned)
+fn identifier(received: Option<&[u8]>) -> String {
+    let received = received.and_then(|id| std::str::from_utf8(id).ok());
+    let received = received.filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    received.map_or_else(request_id::random, str::to_owned)
 }
 
 /// Returns the hash key of a client's IP address for [`Balance::Hash`](edge_policy::config::Balance::Hash). IPv4-mapped
@@ -201,15 +201,15 @@ async fn between(
 mod tests {
     #[test]
     fn identifiers_of_a_header_that_are_kept() {
-        for (told, kept) in [
+        for (received, kept) in [
             (Some(&b"3f2a-9"[..]), true),
             (Some(b""), false),
             (Some(b"a b"), false),
             (Some(b"\xff"), false),
             (None, false),
         ] {
-            let id = super::identifier(told);
-            assert_eq!(told == Some(id.as_bytes()), kept, "{told:?}");
+            let id = super::identifier(received);
+            assert_eq!(received == Some(id.as_bytes()), kept, "{received:?}");
             assert!(kept || id.len() == 32, "{id}");
         }
     }

@@ -110,9 +110,9 @@ impl Worker {
     }
 
     /// Counts a rejected connection or request by its reason, and reports it to the observer.
-    pub(crate) fn turned_away(&self, record: &ConnectionRejected<'_>) {
-        self.with_counts(|counts| counts.turned_away(record.reason));
-        self.observer.turned_away(record);
+    pub(crate) fn rejected(&self, record: &ConnectionRejected<'_>) {
+        self.with_counts(|counts| counts.rejected(record.reason));
+        self.observer.rejected(record);
     }
 
     /// Reports to the observer that the QUIC engine of the listener with this address has failed.

@@ -1,5 +1,5 @@
-//! Client certificates below an intermediate authority: the whole chain is verified, each certificate of it against a revocation
-//! list of its own issuer, and the service learns of the intermediate.
+//! Client certificates below an intermediate authority: the whole chain is verified, each certificate of it against a
+//! revocation list of its own issuer, and the service learns of the intermediate.
 
 mod common;
 
@@ -91,7 +91,7 @@ fn ask(edge: &Edge, pair: &(String, String)) -> std::io::Result<String> {
 }
 
 fn rejected(edge: &Edge) -> u64 {
-    let counts = edge.proxy.metrics().turned_away;
+    let counts = edge.proxy.metrics().rejected;
     counts
         .iter()
         .find(|(reason, _)| *reason == Reason::ClientCertificateRejected)

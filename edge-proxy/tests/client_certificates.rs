@@ -86,9 +86,9 @@ impl Lab {
         Ok(String::from_utf8(head).unwrap())
     }
 
-    fn turned_away(&self, reason: Reason) -> u64 {
+    fn rejected(&self, reason: Reason) -> u64 {
         let metrics = self.edge.proxy.metrics();
-        metrics.turned_away.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
+        metrics.rejected.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
     }
 }
 
@@ -126,14 +126,14 @@ fn strangers_end_in_the_handshake() {
     let stranger = Authority::named("another authority").issue_client("Ann", 1);
     let expired = lab.clients.issue_expired(&["ann"]);
     for pair in [None, Some(&stranger), Some(&expired)] {
-        let before = lab.turned_away(Reason::ClientCertificateRejected);
+        let before = lab.rejected(Reason::ClientCertificateRejected);
         let mut tls = lab.connect("b.test", &lab.client(pair));
         assert!(lab.ask(&mut tls, "b.test", "/", "").is_err());
         let end = Instant::now() + Duration::from_secs(10);
-        while lab.turned_away(Reason::ClientCertificateRejected) == before && Instant::now() < end {
+        while lab.rejected(Reason::ClientCertificateRejected) == before && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(lab.turned_away(Reason::ClientCertificateRejected), before + 1, "{}", pair.is_some());
+        assert_eq!(lab.rejected(Reason::ClientCertificateRejected), before + 1, "{}", pair.is_some());
     }
     assert_eq!(lab.origin.connections(), 0);
 }

@@ -1,5 +1,6 @@
-//! Connections that were established before a listener ended, and whose clients could not know of that: their first request is
-//! answered, over every version of HTTP. QUIC connections of a removed listener go on beside those of its successor.
+//! Connections that were established before a listener ended, and whose clients could not know of that: their first
+//! request is answered, over every version of HTTP. QUIC connections of a removed listener go on beside those of its
+//! successor.
 
 #![cfg(feature = "server")]
 
@@ -47,8 +48,8 @@ fn answered(stream: &mut impl Read) -> String {
     String::from_utf8_lossy(&found).lines().next().unwrap_or_default().to_owned()
 }
 
-/// A client of HTTP/3 on a thread of its own, which waits between its handshake and its request. The result has the time
-/// after the request was sent. `None` if the connection was closed before.
+/// A client of HTTP/3 on a thread of its own, which waits between its handshake and its request. The result has the
+/// time after the request was sent. `None` if the connection was closed before.
 fn http3(edge: &Edge) -> (mpsc::Sender<()>, std::thread::JoinHandle<Option<(String, Instant)>>) {
     let (address, root) = (edge.tls(), edge.root().to_owned());
     let ((go, wait), (ready, connected)) = (mpsc::channel(), mpsc::channel());
@@ -139,7 +140,8 @@ fn ask_during_a_shutdown() -> bool {
     in_time
 }
 
-/// An observer that blocks the worker in the access record of a request, so that connections stay in the queue of the socket.
+/// An observer that blocks the worker in the access record of a request, so that connections stay in the queue of the
+/// socket.
 #[derive(Default)]
 struct WorkerGate {
     armed: AtomicBool,
@@ -252,8 +254,8 @@ fn a_listener_that_is_removed_answers_the_connections_in_its_queue() {
     });
 }
 
-/// The kernel distributes datagrams among the sockets of a removed listener and those of the one that came after it at the same
-/// address. Each must arrive where its connection is.
+/// The kernel distributes datagrams among the sockets of a removed listener and those of the one that came after it at
+/// the same address. Each must arrive where its connection is.
 #[test]
 fn quic_listeners_that_change_or_return_lose_no_handshake() {
     // It answers once the content is complete.
@@ -366,12 +368,12 @@ fn quic_connections_of_three_generations_of_a_listener_end() {
     });
 }
 
-/// An observer that takes its time for each connection that is turned away, and counts them.
+/// An observer that takes its time for each connection that is rejected, and counts them.
 #[derive(Default)]
 struct Slow(AtomicUsize);
 
 impl Observer for Slow {
-    fn turned_away(&self, _: &ConnectionRejected<'_>) {
+    fn rejected(&self, _: &ConnectionRejected<'_>) {
         self.0.fetch_add(1, SeqCst);
         std::thread::sleep(Duration::from_micros(500));
     }
@@ -390,8 +392,8 @@ fn a_shutdown_ends_during_a_flood_of_connections() {
     panic!("the queue was empty once each time");
 }
 
-/// Shuts a proxy down whose listener's queue always has connections, each of which is turned away. Returns the number
-/// of those that are turned away from the beginning of the shutdown on: fewer than [`LAST_ACCEPTS`] if the queue was
+/// Shuts a proxy down whose listener's queue always has connections, each of which is rejected. Returns the number
+/// of those that are rejected from the beginning of the shutdown on: fewer than [`LAST_ACCEPTS`] if the queue was
 /// empty once.
 fn shut_down_during_a_flood() -> usize {
     let edge = Edge::before(Origin::simple().address(), 1);

@@ -177,7 +177,8 @@ fn many_bytes_pass_both_ways_at_once() {
     assert!(records.spliced() > 0);
 }
 
-/// A service that echoes, before which an edge has these limits. It expects a PROXY header of version 1 from every client.
+/// A service that echoes, before which an edge has these limits. It expects a PROXY header of version 1 from every
+/// client.
 fn limited(limits: ConnectionLimits) -> (ProxyHandle, Arc<AtomicUsize>) {
     let served = Arc::new(AtomicUsize::new(0));
     let counted = served.clone();
@@ -220,7 +221,7 @@ fn a_connection_above_a_limit_is_closed_before_the_service_sees_it() {
     assert_eq!(seen.load(Relaxed), 3);
     // A worker counts what it has closed.
     let counts = || {
-        let refused = proxy.metrics().turned_away;
+        let refused = proxy.metrics().rejected;
         [Reason::TooManyConnectionsOfClient, Reason::TooManyConnections]
             .map(|reason| refused.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count))
     };

@@ -1,5 +1,5 @@
-//! Connections that are forwarded byte for byte: who may open one, where it arrives, and what a client's own PROXY header in it
-//! is worth.
+//! Connections that are forwarded byte for byte: who may open one, where it arrives, and what a client's own PROXY
+//! header in it is worth.
 
 mod common;
 
@@ -176,8 +176,8 @@ fn s28_a_client_s_header_before_tls_that_passes_through_is_no_tls() {
     }
 }
 
-fn turned_away(proxy: &ProxyHandle, reason: Reason) -> u64 {
-    proxy.metrics().turned_away.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
+fn rejected(proxy: &ProxyHandle, reason: Reason) -> u64 {
+    proxy.metrics().rejected.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
 }
 
 fn list(ranges: &[&str]) -> Vec<ipnet::IpNet> {
@@ -192,8 +192,8 @@ struct Lists {
     connections: Vec<(Ipv4Addr, Vec<u8>, bool)>,
 }
 
-/// Whoever may not connect gets no byte, and neither does the service learn of it. The client is the peer, or the source that a
-/// balancer reports, and never both.
+/// Whoever may not connect gets no byte, and neither does the service learn of it. The client is the peer, or the
+/// source that a balancer reports, and never both.
 #[test]
 fn s29_the_lists_of_a_forward_decide_about_the_client() {
     let header = |source: &str| format!("PROXY TCP4 {source} 192.0.2.1 40000 22\r\n").into_bytes();
@@ -250,10 +250,10 @@ fn s29_the_lists_of_a_forward_decide_about_the_client() {
         }
         // A worker counts what it has closed.
         let until = Instant::now() + Duration::from_secs(20);
-        while turned_away(&proxy, Reason::AccessDenied) < refused && Instant::now() < until {
+        while rejected(&proxy, Reason::AccessDenied) < refused && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!((service.connections(), turned_away(&proxy, Reason::AccessDenied)), (arrived, refused));
+        assert_eq!((service.connections(), rejected(&proxy, Reason::AccessDenied)), (arrived, refused));
     }
 }
 

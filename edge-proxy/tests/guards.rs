@@ -622,7 +622,7 @@ fn counted(edge: &common::Edge, reason: &str, least: u64) -> u64 {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
         let metrics = edge.proxy.metrics();
-        let all = metrics.turned_away.iter().chain(&metrics.refused);
+        let all = metrics.rejected.iter().chain(&metrics.refused);
         let count = all.filter(|(name, _)| name.as_str() == reason).map(|(_, count)| count).sum();
         if count >= least || Instant::now() > until {
             return count;

@@ -1,5 +1,5 @@
-//! Listeners that are bound to an interface, in namespaces of this machine: interfaces that come, go, and are made anew; sockets
-//! that somebody else opened.
+//! Listeners that are bound to an interface, in namespaces of this machine: interfaces that come, go, and are made
+//! anew; sockets that somebody else opened.
 
 #![cfg(feature = "server")]
 
@@ -103,7 +103,8 @@ fn got3(command: &mut Command, test: &str, address: &str, root: &str) -> String 
     text.lines().find_map(|line| line.split("status=").nth(1)).unwrap_or("none").to_owned()
 }
 
-/// The client of HTTP/3, in whose environment the address and the root are. It claims to be 6.6.6.6. Returns false in another process.
+/// The client of HTTP/3, in whose environment the address and the root are. It claims to be 6.6.6.6. Returns false in
+/// another process.
 fn is_client() -> bool {
     if std::env::var("IN_NAMESPACE").is_ok_and(|role| role == "client") {
         let (address, root) = (std::env::var("ADDRESS").unwrap(), std::env::var("ROOT").unwrap());
@@ -201,19 +202,19 @@ fn d19_an_interface_that_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     authority.write(&folder.path().join("test"), &["a.test"]);
     let (certificates, _) = Certificates::load(folder.path()).unwrap();
-    let told = Arc::new(RecordingObserver::default());
+    let events = Arc::new(RecordingObserver::default());
     let at = |port: u16| SocketAddr::from(([10, 9, 0, 1], port));
     let listeners = vec![on("ts0", Listener::plain(at(80))), on("ts0", Listener::tls(at(443)).http3(true))];
     // Neither the interface nor the address is there, and it starts.
     let proxy = Proxy::builder()
         .config(config(listeners))
         .certificates(certificates)
-        .observer(told.clone())
+        .observer(events.clone())
         .workers(2)
         .start()
         .unwrap();
     let proxy = Arc::new(proxy);
-    told.proxy.set(Arc::downgrade(&proxy)).unwrap();
+    events.proxy.set(Arc::downgrade(&proxy)).unwrap();
     assert!(proxy.listeners().iter().all(|listener| !listener.serving));
     for round in 0..3 {
         peer.link();
@@ -234,8 +235,8 @@ fn d19_an_interface_that_is_made_anew() {
         assert!(within(4, || proxy.listeners().iter().all(|listener| !listener.serving)), "round {round}");
     }
     // Once each way, of two listeners, the start among them.
-    let told = told.served.lock().unwrap().clone();
-    assert_eq!(told, [&[false; 2][..], &[true, true, false, false].repeat(3)].concat());
+    let events = events.served.lock().unwrap().clone();
+    assert_eq!(events, [&[false; 2][..], &[true, true, false, false].repeat(3)].concat());
     // Made anew so fast that nobody saw it gone.
     peer.link();
     sh("ip address add 10.9.0.1/24 dev ts0");

@@ -1,5 +1,5 @@
-//! Sites of one listener, and the site of every other name: what is served at one listener is silence at the others, whoever asks
-//! and by whatever transport.
+//! Sites of one listener, and the site of every other name: what is served at one listener is silence at the others,
+//! whoever asks and by whatever transport.
 
 mod common;
 
@@ -96,13 +96,13 @@ fn ask(
     (head + &String::from_utf8_lossy(&rest), tls.conn.handshake_kind().unwrap())
 }
 
-/// Asserts that connections for this name are turned away in silence at these addresses.
+/// Asserts that connections for this name are rejected in silence at these addresses.
 fn assert_silent(edge: &Edge, at: At, name: &'static str) {
-    let turned_away = || {
-        let counts = edge.proxy.metrics().turned_away;
+    let rejected = || {
+        let counts = edge.proxy.metrics().rejected;
         counts.iter().find(|(reason, _)| *reason == Reason::UnknownName).map_or(0, |(_, count)| *count)
     };
-    let before = turned_away();
+    let before = rejected();
     assert_eq!(answered(at.plain, request(name, "/silent").as_bytes()), b"", "plain HTTP");
     let config = Arc::new(tls_client(edge.root(), &[b"h2", b"http/1.1"]));
     // Not even an alert.
@@ -111,10 +111,10 @@ fn assert_silent(edge: &Edge, at: At, name: &'static str) {
         assert!(!wire3::is_answered(at.tls, edge.root(), name).await, "QUIC");
     });
     let until = Instant::now() + Duration::from_secs(10);
-    while turned_away() < before + 2 && Instant::now() < until {
+    while rejected() < before + 2 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(turned_away() >= before + 2);
+    assert!(rejected() >= before + 2);
 }
 
 #[test]

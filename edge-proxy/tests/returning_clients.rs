@@ -83,7 +83,7 @@ async fn assert_unknown_names(edge: &Edge, count: u64) {
 
 /// Returns the number of connections that were rejected for an unknown name.
 fn unknown_names(edge: &Edge) -> u64 {
-    let counts = edge.proxy.metrics().turned_away;
+    let counts = edge.proxy.metrics().rejected;
     counts.iter().find(|(known, _)| *known == Reason::UnknownName).map_or(0, |(_, count)| *count)
 }
 

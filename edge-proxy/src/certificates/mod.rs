@@ -59,7 +59,8 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// The certificates that a refresh loaded or replaced, and the errors of those that it could not use.
+/// The result of a refresh: the pairs of certificate and key that it loaded or replaced, and the errors of those that
+/// it could not use. Removed pairs are not listed.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefreshReport {
@@ -70,7 +71,7 @@ pub struct RefreshReport {
 }
 
 impl Certificates {
-    /// Creates the certificates without reading the folder or the files, which need not exist yet.
+    /// Creates an empty set of certificates of a folder, if given, and of individual files, which need not exist yet.
     /// [`Certificates::refresh`] reads them.
     pub fn of(folder: Option<PathBuf>, files: Vec<CertificateFiles>) -> Arc<Self> {
         let (index, looked) = (RwLock::default(), Mutex::default());
@@ -154,9 +155,10 @@ impl Certificates {
         Ok(found)
     }
 
-    /// Reads the pairs whose files have changed since the last refresh, and removes those that are no longer listed or
-    /// whose subfolder no longer exists. A pair that can no longer be used leaves its previous certificate in place.
-    /// Blocks on file I/O.
+    /// Reads the pairs whose files have changed since the last refresh, by their modification time, size and inode, and
+    /// removes the individual files that are no longer listed and the pairs of the folder whose subfolder, `NAME.crt`
+    /// or `NAME.key` no longer exists. Any other pair that can no longer be used leaves its previous certificate in
+    /// place. Blocks on file I/O.
     ///
     /// # Errors
     /// [`CertificateError::Folder`] if the folder itself cannot be read. Nothing changes then. Errors of pairs are in
@@ -239,15 +241,15 @@ impl Certificates {
         Ok(places)
     }
 
-    /// Returns the DNS names of all certificates in use, in lower case and sorted. Wildcards begin with `*.`.
+    /// Returns the DNS names of all loaded certificates, in lower case, sorted and without duplicates. Wildcards begin
+    /// with `*.`.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.index().names.keys().cloned().collect();
         names.sort();
         names
     }
 
-    /// Returns the details of each certificate in use, sorted by path. Certificates that cannot be parsed are left
-    /// out.
+    /// Returns the details of each loaded certificate, sorted by path. Certificates that cannot be parsed are omitted.
     pub fn list(&self) -> Vec<CertificateInfo> {
         let index = self.index();
         let mut all: Vec<_> = index.pairs.iter().filter_map(|(folder, pair)| info(folder, pair)).collect();
@@ -255,13 +257,13 @@ impl Certificates {
         all
     }
 
-    /// Returns whether there is a certificate for this name, exactly or by a wildcard for its first label. The name
+    /// Returns whether a loaded certificate covers this name, exactly or by a wildcard for its first label. The name
     /// must be in lower case. Validity periods are not considered.
     pub fn covers(&self, name: &str) -> bool {
         !self.candidates(name).is_empty()
     }
 
-    /// Returns whether the site of this name has a certificate of its own that is loaded.
+    /// Returns whether the site of this name has a certificate of its own ([`Certificates::set_sites`]) that is loaded.
     pub fn has_own(&self, site: &str) -> bool {
         self.file_of(site).is_some_and(|path| self.pair_of(&path).is_some())
     }
@@ -291,7 +293,7 @@ impl Certificates {
     }
 }
 
-/// The details of a certificate in use.
+/// The details of a loaded certificate: those of its end-entity certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateInfo {

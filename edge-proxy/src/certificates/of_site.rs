@@ -10,11 +10,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A source of certificates for single sites. The site is known before the certificate is chosen, by the server name
-/// and the listener; a certificate of its own is used for every name of the site, whatever names the certificate
-/// contains.
+/// A source of certificates that belong to single sites. The site of a connection is determined by the server name and
+/// the listener before a certificate is chosen; a certificate of the site is then used for each of its names, whatever
+/// names the certificate contains.
 pub trait SiteCertificates: Send + Sync {
-    /// Returns the resolver of the certificate of the site of this name. `None` if the site has none of its own.
+    /// Returns the resolver of the certificate that belongs to the site of this name. `None` if the site has none of
+    /// its own. Called for each site at a start and at a reload.
     fn of_site(self: Arc<Self>, site: &str) -> Option<Arc<dyn ResolvesServerCert>>;
 }
 
@@ -71,8 +72,8 @@ impl SiteTls {
     }
 }
 
-/// The certificates of connections over QUIC at one listener: the TLS library asks for them by server name, and the site
-/// is that of the name at the listener.
+/// The certificates of connections over QUIC at one listener: the TLS library asks for them by server name, and the
+/// site is that of the name at the listener.
 pub(crate) struct ByServerName {
     /// The resolver of sites without a certificate of their own.
     base: Arc<dyn ResolvesServerCert>,
@@ -85,8 +86,8 @@ pub(crate) struct ByServerName {
 }
 
 impl ByServerName {
-    /// Creates the resolver of the listener with this name. `sites` are the resolvers of sites with certificates of their
-    /// own, in the order of the configuration.
+    /// Creates the resolver of the listener with this name. `sites` are the resolvers of sites with certificates of
+    /// their own, in the order of the configuration.
     pub(crate) fn new(
         base: Arc<dyn ResolvesServerCert>,
         snapshot: Arc<Snapshot>,

@@ -60,8 +60,8 @@ impl H3Service {
 
     /// Counts a rejected QUIC connection, datagram or request and reports it to the observer, with the listener's
     /// address as the local one.
-    fn turned_away(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
-        self.worker.turned_away(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
+    fn rejected(&self, peer: SocketAddr, sni: Option<&str>, reason: Reason) {
+        self.worker.rejected(&ConnectionRejected { peer, local: self.address, sni, quic: true, reason });
     }
 }
 
@@ -72,7 +72,7 @@ impl Service for H3Service {
     fn hello(&self, peer: SocketAddr, sni: Option<&str>) -> HelloVerdict {
         if self.worker.view().runtime.is_full_for(peer.ip()) {
             let sni = sni.map(host::normalize);
-            self.turned_away(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
+            self.rejected(peer, sni.as_deref(), Reason::TooManyConnectionsOfClient);
             return HelloVerdict::Silent;
         }
         self.confirm(peer, sni)
@@ -84,7 +84,7 @@ impl Service for H3Service {
         match self.decide(sni.as_deref()) {
             Ok(_) => HelloVerdict::Accept,
             Err(rejection) => {
-                self.turned_away(peer, sni.as_deref(), rejection.why);
+                self.rejected(peer, sni.as_deref(), rejection.why);
                 if rejection.how == Reject::Alert { HelloVerdict::Alert } else { HelloVerdict::Silent }
             }
         }
@@ -107,7 +107,7 @@ impl Service for H3Service {
     fn admit(&self, peer: SocketAddr) -> Option<Self::Permit> {
         let held = self.worker.view().runtime.hold(peer.ip());
         if held.is_err() {
-            self.turned_away(peer, None, Reason::TooManyConnectionsOfClient);
+            self.rejected(peer, None, Reason::TooManyConnectionsOfClient);
         }
         held.ok()
     }
@@ -162,7 +162,7 @@ impl Service for H3Service {
         for (count, reason) in
             [(heads.too_large, Reason::HeadTooLarge), (heads.too_slow, Reason::HeadTooSlow)]
         {
-            (0..count).for_each(|_| self.turned_away(conn.peer, conn.sni.as_deref(), reason));
+            (0..count).for_each(|_| self.rejected(conn.peer, conn.sni.as_deref(), reason));
         }
     }
 
@@ -177,7 +177,7 @@ impl Service for H3Service {
             | CloseReason::Transport(_)
             | CloseReason::TimedOut => return,
         };
-        self.turned_away(conn.peer, conn.sni.as_deref(), reason);
+        self.rejected(conn.peer, conn.sni.as_deref(), reason);
     }
 
     fn dropped(&self, peer: SocketAddr, why: DropReason) {
@@ -187,6 +187,6 @@ impl Service for H3Service {
             DropReason::Malformed => Reason::QuicMalformedHello,
             DropReason::Overload => Reason::QuicOverload,
         };
-        self.turned_away(peer, None, reason);
+        self.rejected(peer, None, reason);
     }
 }

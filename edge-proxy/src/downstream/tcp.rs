@@ -223,7 +223,7 @@ fn begin(
         && listener.interface.is_some()
         && incoming_interface_name(&stream, peer) != listener.interface
     {
-        return worker.turned_away(&ConnectionRejected {
+        return worker.rejected(&ConnectionRejected {
             peer,
             local: address,
             sni: None,
@@ -232,7 +232,7 @@ fn begin(
         });
     }
     let Some(admitted) = worker.admit() else {
-        return worker.turned_away(&ConnectionRejected {
+        return worker.rejected(&ConnectionRejected {
             peer,
             local: address,
             sni: None,
@@ -295,16 +295,16 @@ async fn connection(
                 connection.proxied = header.source();
                 connection.proxy_extensions = (!extensions.is_empty()).then(|| Rc::new(extensions));
             }
-            _ => return turned_away(&worker, &connection, Reason::ProxyHeader),
+            _ => return rejected(&worker, &connection, Reason::ProxyHeader),
         }
     }
     let client = connection.proxied.unwrap_or(peer).ip();
     let Ok(_held) = worker.view().runtime.hold(client) else {
-        return turned_away(&worker, &connection, Reason::TooManyConnectionsOfClient);
+        return rejected(&worker, &connection, Reason::TooManyConnectionsOfClient);
     };
     if let Some(forward) = &listener.forward {
         if let Err(reason) = Box::pin(relay::forward(&worker, &connection, forward, socket, already)).await {
-            turned_away(&worker, &connection, reason);
+            rejected(&worker, &connection, reason);
         }
         return;
     }
@@ -334,8 +334,8 @@ async fn connection(
 }
 
 /// Counts a rejected TCP connection and reports it to the observer.
-fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
-    worker.turned_away(&ConnectionRejected {
+fn rejected(worker: &Worker, connection: &Connection, reason: Reason) {
+    worker.rejected(&ConnectionRejected {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),
@@ -424,11 +424,11 @@ async fn handshake(
     let accepted = match deadline.within(limit, read_hello(&mut socket, &mut ahead, copy)).await {
         Some(Hello::Accepted(accepted)) => accepted,
         Some(Hello::NotTls) => {
-            turned_away(worker, connection, Reason::NotTls);
+            rejected(worker, connection, Reason::NotTls);
             return None;
         }
         None => {
-            turned_away(worker, connection, Reason::HelloTooSlow);
+            rejected(worker, connection, Reason::HelloTooSlow);
             return None;
         }
     };
@@ -443,7 +443,7 @@ async fn handshake(
     ) {
         Ok(site) => site,
         Err(rejection) => {
-            turned_away(worker, connection, rejection.why);
+            rejected(worker, connection, rejection.why);
             if rejection.how == Reject::Alert {
                 send_alert(&mut socket, UNRECOGNIZED_NAME).await;
             }
@@ -482,7 +482,7 @@ async fn handshake(
         Some(tls)
     });
     let Some(mut tls) = begun else {
-        turned_away(worker, connection, Reason::HandshakeFailed);
+        rejected(worker, connection, Reason::HandshakeFailed);
         return None;
     };
     let takes_early = tls.early_data().is_some();
@@ -527,11 +527,11 @@ async fn finish(
             Some(())
         }
         Some(Err(error)) => {
-            turned_away(worker, connection, failure(&error));
+            rejected(worker, connection, failure(&error));
             None
         }
         None => {
-            turned_away(worker, connection, Reason::HandshakeTooSlow);
+            rejected(worker, connection, Reason::HandshakeTooSlow);
             None
         }
     }

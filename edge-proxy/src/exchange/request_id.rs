@@ -11,9 +11,9 @@ const MAX_LEN: usize = 128;
 /// Returns the identifier of a request: the valid one in the field `name` if a trusted proxy sent the request, or else
 /// a random one.
 pub(super) fn of(name: &str, decision: &Decision<'_>, head: &RequestHead) -> String {
-    let told = head.fields.get_named(name.as_bytes()).filter(|_| decision.client.is_by_hop());
-    if let Some(told) = told.and_then(valid_id) {
-        return told.to_owned();
+    let received = head.fields.get_named(name.as_bytes()).filter(|_| decision.client.is_by_hop());
+    if let Some(received) = received.and_then(valid_id) {
+        return received.to_owned();
     }
     random()
 }
@@ -28,10 +28,10 @@ pub(crate) fn random() -> String {
 
 /// Returns the received identifier as text. `None` unless it consists of 1 to [`MAX_LEN`] ASCII letters, digits and
 /// characters of `-_.:+/=`.
-fn valid_id(told: &[u8]) -> Option<&str> {
+fn valid_id(received: &[u8]) -> Option<&str> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
-    let text = std::str::from_utf8(told).ok()?;
-    (!text.is_empty() && text.len() <= MAX_LEN && told.iter().all(fine)).then_some(text)
+    let text = std::str::from_utf8(received).ok()?;
+    (!text.is_empty() && text.len() <= MAX_LEN && received.iter().all(fine)).then_some(text)
 }
 
 /// Replaces the identifier field in a request or a response by that of this request. No effect unless the
@@ -48,7 +48,7 @@ pub(super) fn write(context: &ExchangeContext<'_>, fields: &mut Fields) {
 mod tests {
     #[test]
     fn identifiers_that_are_kept() {
-        for (told, kept) in [
+        for (received, kept) in [
             ("3f2a-9.x:1", true),
             ("", false),
             ("a b", false),
@@ -56,7 +56,7 @@ mod tests {
             (&"x".repeat(128), true),
             (&"x".repeat(129), false),
         ] {
-            assert_eq!(super::valid_id(told.as_bytes()).is_some(), kept, "{told}");
+            assert_eq!(super::valid_id(received.as_bytes()).is_some(), kept, "{received}");
         }
     }
 }

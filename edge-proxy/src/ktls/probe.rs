@@ -74,9 +74,9 @@ fn try_out(stream: &Socket, peer: Socket) -> io::Result<KernelTlsSupport> {
     // The sending side depends on both counts: the kernel's sequence number and TCP's queued bytes.
     let before = sys::queued(socket)?;
     sys::send_control(socket, ALERT, &[1, 0])?;
-    let told = sys::sequence(socket, &keys)? == first + 1 && sys::queued(socket)? >= before;
+    let counted = sys::sequence(socket, &keys)? == first + 1 && sys::queued(socket)? >= before;
     drop(peer);
-    if !told {
+    if !counted {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(KernelTlsSupport { rekeys: sys::encrypt(socket, &keys, 0).is_ok(), records: u64::MAX })

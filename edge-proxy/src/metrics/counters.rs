@@ -54,7 +54,7 @@ pub(crate) struct Shard {
     /// The number of content bytes spliced and encrypted by the kernel.
     pub(crate) kernel_tls_bytes: Counter,
     /// The number of rejected connections and of requests rejected for their heads, by reason.
-    pub(super) turned_away: [Counter; Reason::ALL.len()],
+    pub(super) rejected: [Counter; Reason::ALL.len()],
     /// The number of requests and forwarded connections that ended for a reason, by reason.
     pub(super) refused: [Counter; Reason::ALL.len()],
 }
@@ -71,7 +71,7 @@ impl Default for Shard {
             resumed: Counter::default(),
             kernel_tls: Counter::default(),
             kernel_tls_bytes: Counter::default(),
-            turned_away: std::array::from_fn(|_| Counter::default()),
+            rejected: std::array::from_fn(|_| Counter::default()),
             refused: std::array::from_fn(|_| Counter::default()),
         }
     }
@@ -79,8 +79,8 @@ impl Default for Shard {
 
 impl Shard {
     /// Counts a rejected connection, or a request rejected for its head, by its reason.
-    pub(crate) fn turned_away(&self, reason: Reason) {
-        self.turned_away[reason as usize].add(1);
+    pub(crate) fn rejected(&self, reason: Reason) {
+        self.rejected[reason as usize].add(1);
     }
 
     /// Counts a request that was refused or aborted, or a forwarded connection that ended for a reason.

@@ -20,7 +20,8 @@ pub struct Metrics {
     pub tcp_connections: u64,
     /// The number of TCP connections that are open.
     pub tcp_open: u64,
-    /// The number of times that accepting paused, for lack of descriptors or after an error.
+    /// The number of times that a worker paused accepting connections on a listener: for 50 ms after an error, or until
+    /// a file descriptor for clients was free.
     pub accept_waits: u64,
     /// The number of QUIC connections accepted.
     pub quic_connections: u64,
@@ -28,17 +29,20 @@ pub struct Metrics {
     pub quic_open: u64,
     /// The number of TLS handshakes completed on TCP.
     pub handshakes: u64,
-    /// The number of TLS handshakes on TCP that resumed a session.
+    /// The number of TLS handshakes completed on TCP that resumed a session, by a ticket or a stored session. Part of
+    /// `handshakes`.
     pub resumed: u64,
     /// The number of responses and tunnels whose content was at least in part spliced and encrypted by the kernel.
     pub kernel_tls: u64,
     /// The number of content bytes spliced and encrypted by the kernel.
     pub kernel_tls_bytes: u64,
-    /// The number of rejected connections, and of requests rejected for their heads, by reason. Contains every reason
-    /// of connections, also with 0, and others with a count.
-    pub turned_away: Vec<(Reason, u64)>,
-    /// The number of requests that ended without the upstream's own complete response, and of forwarded connections
-    /// that ended for a reason, by reason. Contains every reason of requests, also with 0, and others with a count.
+    /// The number of connections that were rejected or ended by the proxy, and of requests rejected for their heads, by
+    /// reason: those that [`Observer::rejected`](crate::Observer::rejected) receives. Contains every reason for which
+    /// [`Reason::is_of_connections`] is true, also with 0, and others with a count.
+    pub rejected: Vec<(Reason, u64)>,
+    /// The number of requests whose access record has a reason, and of forwarded connections whose record has one, by
+    /// reason: those that were refused, dropped, aborted or failed. Contains every reason for which
+    /// [`Reason::is_of_requests`] is true, also with 0, and others with a count.
     pub refused: Vec<(Reason, u64)>,
     /// The metrics of each site, in the order of the configuration. The last entry, with an empty name, is for requests
     /// of no site.
@@ -51,7 +55,8 @@ pub struct Metrics {
     pub spans: Option<SpanMetrics>,
 }
 
-/// The number of trace spans by the result of their export.
+/// The number of trace spans by the result of their export, since the start of the proxy. Spans that wait for their
+/// export are not counted yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpanMetrics {
@@ -63,14 +68,15 @@ pub struct SpanMetrics {
     pub failed: u64,
 }
 
-/// The metrics of one site. Counters begin at the start of the proxy, or when the site is added.
+/// The metrics of the requests to one site, or to none. Counters begin at the start of the proxy, or when the site is
+/// added, and survive reloads that retain the site's name.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SiteMetrics {
     /// The name of the site. Empty for the metrics of requests that matched no site.
     pub name: String,
-    /// The number of requests by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for requests without a
-    /// response.
+    /// The number of requests that have ended, by the class of their status: index 1 to 5 for 1xx to 5xx, index 0 for
+    /// requests without a response. A status of 600 or more counts as 5xx.
     pub statuses: [u64; 6],
     /// The number of requests by version, in the order HTTP/1.0, 1.1, 2, 3.
     pub versions: [u64; 4],
@@ -80,7 +86,7 @@ pub struct SiteMetrics {
     pub received: u64,
     /// The number of content bytes sent to clients.
     pub sent: u64,
-    /// The durations of requests, from the complete head to the end of the response.
+    /// The durations of requests, from the complete head to the end of the response or of the tunnel.
     pub durations: Histogram,
 }
 
@@ -141,8 +147,8 @@ impl Histogram {
         bound.filter(|_| count > 0).map(|(bound, _)| *bound)
     }
 
-    /// Returns the durations that were added after `before`, an earlier reading of the same histogram. Differences
-    /// below 0 become 0.
+    /// Returns the durations that were added after `before`, an earlier reading of the same histogram: the differences
+    /// of the buckets and of the sum. Differences below 0 become 0.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let earlier = |at: usize| before.buckets.get(at).map_or(0, |(_, count)| *count);
@@ -187,7 +193,7 @@ pub(crate) fn read(
         accept_waits: shards.sum(|shard| &shard.accept_waits),
         kernel_tls: shards.sum(|shard| &shard.kernel_tls),
         kernel_tls_bytes: shards.sum(|shard| &shard.kernel_tls_bytes),
-        turned_away: by_reason(shards, Reason::is_of_connections, |shard| &shard.turned_away),
+        rejected: by_reason(shards, Reason::is_of_connections, |shard| &shard.rejected),
         refused: by_reason(shards, Reason::is_of_requests, |shard| &shard.refused),
         sites,
         targets,

@@ -70,9 +70,9 @@ impl Metrics {
             text,
             "edge_connections_turned_away_total",
             "counter",
-            "Connections that were turned away before a request.",
+            "Connections rejected or ended by the proxy, and requests rejected for their heads.",
         );
-        for (reason, count) in &self.turned_away {
+        for (reason, count) in &self.rejected {
             family.sample("", &[("reason", reason.as_str())], count);
         }
         let mut family = Family::new(
@@ -160,7 +160,7 @@ impl Metrics {
         let results = [
             ("taken", shared.taken),
             ("missing", shared.missing),
-            ("late", shared.late),
+            ("late", shared.timed_out),
             ("unavailable", shared.unavailable),
             ("refused", shared.refused),
         ];

@@ -36,7 +36,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The future of a store's response to a call.
+/// The future that a method of [`SharedStore`] returns: the response of the store, or its failure.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// The failure of a store as text, which must not contain secrets.
@@ -182,19 +182,22 @@ pub struct SharedMetrics {
     pub keys: u64,
     /// The number of sessions that were stored.
     pub kept: u64,
-    /// The number of sessions that were not stored, because the store failed or was too slow.
+    /// The number of sessions that were not stored: the last query for keys or the query to store the session failed or
+    /// took longer than 5 s, more than 1024 queries waited, or there was no key to seal with.
     pub lost: u64,
     /// The number of sessions taken from the store for resumption.
     pub taken: u64,
     /// The number of handshakes whose session was not in the store (already used, expired, or never stored) or could
     /// not be opened.
     pub missing: u64,
-    /// The number of handshakes for which the store did not respond in time.
-    pub late: u64,
-    /// The number of handshakes for which the store could not be queried, or failed.
+    /// The number of handshakes for which the store did not return the session within [`Shared::wait`], so that they
+    /// continued as full handshakes.
+    pub timed_out: u64,
+    /// The number of handshakes for which the store was not queried, since it had not responded in time less than a
+    /// second before or more than 1024 queries waited, or for which it returned an error.
     pub unavailable: u64,
-    /// The number of handshakes for which the store was not queried, because the identity was not created by an edge,
-    /// or was used at this edge before.
+    /// The number of handshakes for which the store was not queried, since the identity that the client offered was not
+    /// created by an edge with the same secret, or was offered at this edge before.
     pub refused: u64,
 }
 

@@ -72,7 +72,7 @@ pub(super) struct StoreCounters {
     /// The number of sessions that were not in the store or could not be opened.
     pub(super) missing: AtomicU64,
     /// The number of handshakes for which the store did not respond in time.
-    pub(super) late: AtomicU64,
+    pub(super) timed_out: AtomicU64,
     /// The number of handshakes for which the store could not be queried, or failed.
     pub(super) unavailable: AtomicU64,
     /// The number of handshakes for which the store was not queried, because of their identity.
@@ -183,7 +183,7 @@ impl StoreClient {
         }
         let Ok(answered) = tokio::time::timeout(self.wait, answered).await else {
             // The query may still be executed, which deletes the session as well.
-            counts.late.fetch_add(1, Relaxed);
+            counts.timed_out.fetch_add(1, Relaxed);
             self.paused.store(
                 self.started.elapsed().saturating_add(PAUSE_AFTER_TIMEOUT).as_millis() as u64,
                 Relaxed,
@@ -220,7 +220,7 @@ impl StoreClient {
             lost: counts.lost.load(Relaxed),
             taken: counts.taken.load(Relaxed),
             missing: counts.missing.load(Relaxed),
-            late: counts.late.load(Relaxed),
+            timed_out: counts.timed_out.load(Relaxed),
             unavailable: counts.unavailable.load(Relaxed),
             refused: counts.refused.load(Relaxed),
         }

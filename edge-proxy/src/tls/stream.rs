@@ -114,7 +114,7 @@ pub(crate) struct TlsStream<C> {
     session: Session<C>,
     /// The socket below TLS.
     io: Socket,
-    /// True if rustls was told to send close_notify. Not used by the record layer of this crate.
+    /// True if rustls was instructed to send close_notify. Not used by the record layer of this crate.
     closed: bool,
     /// True if output that is pending since the handshake may wait to be sent with the first content.
     merges: bool,

@@ -169,14 +169,14 @@ impl ExporterState {
     async fn run_until(mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         let counts = self.counts.clone();
         let mut sending = std::pin::pin!(self.run());
-        let told = async {
+        let stopping = async {
             // An error means that there is no one left to report it.
             let until = deadline.wait_for(Option::is_some).await.ok().and_then(|until| *until);
             tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;
         };
-        let mut told = std::pin::pin!(told);
+        let mut stopping = std::pin::pin!(stopping);
         poll_fn(|cx| match sending.as_mut().poll(cx) {
-            std::task::Poll::Pending => told.as_mut().poll(cx),
+            std::task::Poll::Pending => stopping.as_mut().poll(cx),
             ready => ready,
         })
         .await;

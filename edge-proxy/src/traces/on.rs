@@ -84,8 +84,8 @@ impl Tracer {
         began: Instant,
     ) -> Trace<'_> {
         let Some((sink, random)) = &self.0 else { return Trace::NONE };
-        let told = if decision.client.is_by_hop() { received(&head.fields) } else { None };
-        let (parent, state) = told.map_or((None, Vec::new()), |(parent, state)| (Some(parent), state));
+        let received = if decision.client.is_by_hop() { received(&head.fields) } else { None };
+        let (parent, state) = received.map_or((None, Vec::new()), |(parent, state)| (Some(parent), state));
         let trace = parent.map_or_else(|| TraceId::of(random.next(), random.next()), |parent| parent.trace);
         let context = TraceContext {
             trace,
@@ -98,17 +98,17 @@ impl Tracer {
             if let Method::Other(name) = &head.method {
                 attributes.push(("http.request.method_original", Value::Text(name.to_string())));
             }
-            let told = &decision.client.forwarded;
-            let https = told.https.unwrap_or_else(|| facts.transport.is_secure());
+            let forwarded = &decision.client.forwarded;
+            let https = forwarded.https.unwrap_or_else(|| facts.transport.is_secure());
             attributes.push(("url.scheme", Value::Word(if https { "https" } else { "http" })));
             attributes.push(("url.path", text(path(&head.target))));
             if let Some((_, route)) = decision.route {
                 attributes.push(("http.route", Value::Text(template(&route.path))));
             }
-            let host = told.host.as_deref().unwrap_or(&head.authority);
+            let host = forwarded.host.as_deref().unwrap_or(&head.authority);
             if let Some((host, port, _)) = split_authority(host) {
                 attributes.push(("server.address", text(host)));
-                let port = told.port.or(port).unwrap_or(if https { 443 } else { 80 });
+                let port = forwarded.port.or(port).unwrap_or(if https { 443 } else { 80 });
                 attributes.push(("server.port", Value::Number(port.into())));
             }
             attributes.push(("network.protocol.version", version(head.version)));

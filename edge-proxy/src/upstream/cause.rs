@@ -10,7 +10,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The target closed the connection before its response was complete.
+    /// The target closed the connection before its response or the TLS handshake was complete.
     Closed,
     /// The connection was not established in time.
     ConnectTimedOut,
@@ -25,7 +25,7 @@ pub enum Cause {
     Silent,
     /// An HTTP/2 protocol error, a stream reset by the target, or a request that cannot be sent over HTTP/2.
     Http2,
-    /// Another error of the system.
+    /// An error of the operating system for which there is no other variant. Contains its kind.
     Io(io::ErrorKind),
     /// The response head is malformed. Contains the error and the line number in the head, counted from 1 and at most
     /// 65,535.
@@ -47,7 +47,7 @@ pub enum Cause {
     Refused,
     /// This system is out of file descriptors, memory or local ports. Not counted as a failure of the target.
     Resources,
-    /// The target reset the connection, or had closed it when data was written.
+    /// The target reset the connection, or had closed it when data was sent to it.
     Reset,
     /// The response has this status, which `retry.statuses` or the health check treats as a failure.
     Status(u16),

@@ -19,10 +19,10 @@ pub enum UpstreamTlsError {
     /// Only one of `certificate` and `key` is set.
     #[error("`certificate` and `key` go together")]
     Half,
-    /// rustls rejected the content of the files.
+    /// rustls rejected the certificates, the key or the pins, such as a key that does not belong to the certificate.
     #[error("rustls refuses the certificates or the key")]
     Refused(#[from] rustls::Error),
-    /// The system has no certificate authorities.
+    /// No file of authorities is configured, and the system's store of certificate authorities is empty.
     #[error(
         "the system has no certificate authorities: install the package ca-certificates, or name a file by `ca`"
     )]

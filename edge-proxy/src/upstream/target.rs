@@ -48,10 +48,11 @@ pub struct TargetStatus {
     pub availability: Availability,
     /// The number of requests and forwarded connections in flight at the target.
     pub in_flight: u32,
-    /// The number of requests and forwarded connections that were begun at the target since the start, with retries
-    /// and failed connection attempts, without health checks.
+    /// The number of requests and forwarded connections that were begun at the target since the start of the proxy, or
+    /// since a reload added the target, with retries and failed connection attempts, without health checks.
     pub requests: u64,
-    /// The number of failed requests since the start, with failed connection attempts, without failed health checks.
+    /// The number of failed requests since the same time as in `requests`, with failed connection attempts, without
+    /// failed health checks and failures that this system caused.
     pub failures: u64,
     /// The cause of the last failure, also of a health check or for a cause in this system, and the time since then.
     /// `None` if there was none.

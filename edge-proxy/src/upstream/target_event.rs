@@ -4,7 +4,7 @@ use super::Cause;
 use edge_policy::config::Target;
 use std::time::Duration;
 
-/// The event that the availability of a target has changed.
+/// The event that the availability of a target of an upstream has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetEvent<'a> {
     /// The name of the upstream.

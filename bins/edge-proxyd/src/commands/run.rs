@@ -1,4 +1,4 @@
-//! The command `run`: serves until the process is told to stop, or another one takes over.
+//! The command `run`: serves until the process receives a signal to stop, or another one takes over.
 
 mod acme;
 mod certificates;

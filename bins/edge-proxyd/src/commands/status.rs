@@ -147,7 +147,7 @@ fn print(report: &Report) {
     }
     let mut away = Table::new(["REJECTED", "COUNT"]);
     let mut refused = Table::new(["REFUSED OR ABORTED", "COUNT"]);
-    report.turned_away.iter().for_each(|(reason, count)| away.row([reason.clone(), count.to_string()]));
+    report.rejected.iter().for_each(|(reason, count)| away.row([reason.clone(), count.to_string()]));
     report.refused.iter().for_each(|(reason, count)| refused.row([reason.clone(), count.to_string()]));
     for table in [certificates, listeners, targets, away, refused] {
         if !table.is_empty() {

@@ -25,7 +25,7 @@ impl Observer for Watcher {
         }
     }
 
-    fn turned_away(&self, record: &ConnectionRejected<'_>) {
+    fn rejected(&self, record: &ConnectionRejected<'_>) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((record.quic, record.reason));
     }
 }

@@ -368,7 +368,7 @@ impl Observer for Writer {
         self.of_site(record.site).send(line);
     }
 
-    fn turned_away(&self, record: &ConnectionRejected<'_>) {
+    fn rejected(&self, record: &ConnectionRejected<'_>) {
         if !self.rejected || self.format == Format::Off {
             return;
         }

@@ -17,7 +17,7 @@ pub(crate) struct RateSample {
     /// Responses with status 5xx per second.
     pub(crate) errors: f64,
     /// Rejected connections per second.
-    pub(crate) turned_away: f64,
+    pub(crate) rejected: f64,
     /// Bytes of content sent to clients per second.
     pub(crate) sent: f64,
     /// The median duration of requests in seconds, as the upper bound of its bucket. `None` without requests.
@@ -45,7 +45,7 @@ struct Totals {
     /// The number of responses with a status 5xx.
     errors: u64,
     /// The number of rejected connections.
-    turned_away: u64,
+    rejected: u64,
     /// The bytes of content sent to clients.
     sent: u64,
     /// The histogram of the durations of requests.
@@ -57,7 +57,7 @@ impl Totals {
     fn of(metrics: &Metrics) -> Self {
         let mut totals = Self {
             uptime: metrics.uptime,
-            turned_away: metrics.turned_away.iter().map(|(_, count)| count).sum(),
+            rejected: metrics.rejected.iter().map(|(_, count)| count).sum(),
             ..Self::default()
         };
         for site in &metrics.sites {
@@ -91,7 +91,7 @@ impl History {
             self.points.push_back(RateSample {
                 requests: rate(now.requests, before.requests),
                 errors: rate(now.errors, before.errors),
-                turned_away: rate(now.turned_away, before.turned_away),
+                rejected: rate(now.rejected, before.rejected),
                 sent: rate(now.sent, before.sent),
                 median: durations.quantile(0.5),
                 p99: durations.quantile(0.99),

@@ -39,7 +39,7 @@ pub(super) fn html(report: &Report, history: &History) -> String {
     certificates(&mut page, report);
     targets(&mut page, report);
     listeners(&mut page, report);
-    reasons(&mut page, "Connections rejected", &report.turned_away);
+    reasons(&mut page, "Connections rejected", &report.rejected);
     reasons(&mut page, "Requests refused or aborted", &report.refused);
     page.push_str("</main></html>");
     page
@@ -49,7 +49,7 @@ pub(super) fn html(report: &Report, history: &History) -> String {
 fn facts(page: &mut String, report: &Report) {
     let requests: u64 = report.sites.iter().map(|site| site.requests).sum();
     let sent: u64 = report.sites.iter().map(|site| site.sent).sum();
-    let away: u64 = report.turned_away.iter().map(|(_, count)| count).sum();
+    let away: u64 = report.rejected.iter().map(|(_, count)| count).sum();
     let soonest = report.certificates.iter().map(|found| found.days).min();
     let facts = [
         ("requests", requests.to_string()),
@@ -116,7 +116,7 @@ fn charts(page: &mut String, history: &History) {
     page.push_str(&svg("Content sent", &[line("", "a", &|point| Some(point.sent))], span, |value| {
         format!("{}/s", bytes(value))
     }));
-    page.push_str(&svg("Rejected", &[line("", "b", &|point| Some(point.turned_away))], span, count));
+    page.push_str(&svg("Rejected", &[line("", "b", &|point| Some(point.rejected))], span, count));
     page.push_str("</div>");
 }
 

@@ -29,8 +29,9 @@ pub(crate) struct Report {
     /// The listeners of the configuration.
     #[serde(default)]
     pub(crate) listeners: Vec<ListenerReport>,
-    /// The reasons for which connections were rejected, with their counts above 0.
-    pub(crate) turned_away: Vec<(String, u64)>,
+    /// The reasons for which connections were rejected, with their counts above 0. In JSON it is `turned_away`.
+    #[serde(rename = "turned_away")]
+    pub(crate) rejected: Vec<(String, u64)>,
     /// The reasons for which requests were refused or aborted, with their counts above 0.
     pub(crate) refused: Vec<(String, u64)>,
     /// The number of lines of the access log that were dropped or could not be written.
@@ -263,7 +264,7 @@ impl Report {
                     serving: listener.serving,
                 })
                 .collect(),
-            turned_away: reasons(&metrics.turned_away),
+            rejected: reasons(&metrics.rejected),
             refused: reasons(&metrics.refused),
             log_lines_lost,
             spans_lost: metrics.spans.map_or(0, |spans| spans.dropped + spans.failed),

@@ -24,7 +24,7 @@ impl Observer for PrintingObserver {
         print(&line);
     }
 
-    fn turned_away(&self, record: &ConnectionRejected<'_>) {
+    fn rejected(&self, record: &ConnectionRejected<'_>) {
         let name = record.sni.unwrap_or("no name").escape_debug();
         let over = if record.quic { "QUIC" } else { "TLS" };
         print(&format!("--- {over} connection for {name} rejected ({})", record.reason.as_str()));

@@ -76,7 +76,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
                 }
             }
             NextRequest::Bad(why) => {
-                turned_away(&worker, &connection, reason(why));
+                rejected(&worker, &connection, reason(why));
                 let view = worker.view();
                 let (snapshot, listener) = (view.runtime.snapshot(), connection.listener.as_deref());
                 let plain = connection.transport == Transport::Plain;
@@ -89,7 +89,7 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
                 return;
             }
             NextRequest::Slow => {
-                turned_away(&worker, &connection, Reason::HeadTooSlow);
+                rejected(&worker, &connection, Reason::HeadTooSlow);
                 break;
             }
             NextRequest::End => break,
@@ -118,8 +118,8 @@ async fn serve_request(
 }
 
 /// Counts a request or connection that was rejected for a request head, and reports it to the observer.
-fn turned_away(worker: &Worker, connection: &Connection, reason: Reason) {
-    worker.turned_away(&ConnectionRejected {
+fn rejected(worker: &Worker, connection: &Connection, reason: Reason) {
+    worker.rejected(&ConnectionRejected {
         peer: connection.peer,
         local: connection.local,
         sni: connection.sni.as_deref(),

@@ -294,7 +294,7 @@ impl Driver {
             self.section.set(self.timeouts.header);
         }
         self.unfinished = unfinished;
-        refused.into_iter().for_each(|reason| self.turned_away(reason));
+        refused.into_iter().for_each(|reason| self.rejected(reason));
         for arrived in self.arrived.drain(..) {
             let (worker, connection) = (self.worker.clone(), self.connection.clone());
             let mut exchange = Http2Exchange::new(self.conn.clone(), arrived.id);
@@ -344,7 +344,7 @@ impl Driver {
     async fn end(self) {
         let failure = self.conn.borrow().failure();
         if let Some(code) = failure {
-            self.turned_away(match code {
+            self.rejected(match code {
                 _ if self.slow => Reason::HeadTooSlow,
                 Code::ENHANCE_YOUR_CALM => Reason::Http2Flood,
                 _ => Reason::Http2Error,
@@ -366,8 +366,8 @@ impl Driver {
     }
 
     /// Counts a rejected connection or request and reports it to the observer.
-    fn turned_away(&self, reason: Reason) {
-        self.worker.turned_away(&ConnectionRejected {
+    fn rejected(&self, reason: Reason) {
+        self.worker.rejected(&ConnectionRejected {
             peer: self.connection.peer,
             local: self.connection.local,
             sni: self.connection.sni.as_deref(),

@@ -196,8 +196,8 @@ impl QuicConnection {
     }
 
     /// Registers a task that waits for content of a stream, and enlarges the connection's receive window if it keeps
-    /// the client from sending. Returns true if the window grew, so that the client is to be told. No effect if the
-    /// stream does not exist.
+    /// the client from sending. Returns true if the window grew, so that it is to be announced to the client. No effect
+    /// if the stream does not exist.
     pub(super) fn await_content(&mut self, id: StreamId, waker: &Waker) -> bool {
         let Some(slot) = self.slots.get_mut(&id) else { return false };
         super::requests::remember(&mut slot.reader, waker);

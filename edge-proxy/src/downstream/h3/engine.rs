@@ -87,7 +87,7 @@ struct Entry<C, P> {
     /// True if the connection is in the list of those that may have something to send.
     queued: bool,
     /// True if the service was notified of the connection's end.
-    told: bool,
+    end_reported: bool,
 }
 
 /// The event loop of one listener on one worker.
@@ -378,7 +378,7 @@ impl<S: Service> Engine<S> {
                 self.service.request(&user, (peer, by_one), head, stream);
             }
             if let Some(why) = closed
-                && !std::mem::replace(&mut entry.told, true)
+                && !std::mem::replace(&mut entry.end_reported, true)
             {
                 entry.permit = None;
                 self.service.closed(&user, why);
@@ -502,7 +502,7 @@ impl<S: Service> Drop for Engine<S> {
         for entry in self.conns.iter().flatten() {
             entry.cell.state.borrow_mut().close(&self.shared, Code::H3_NO_ERROR);
             if let Some(user) = &entry.user
-                && !entry.told
+                && !entry.end_reported
             {
                 let why = entry.cell.state.borrow().closed;
                 self.service.closed(user, why.unwrap_or(CloseReason::Local(Code::H3_NO_ERROR)));

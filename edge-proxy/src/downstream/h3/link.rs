@@ -33,7 +33,7 @@ const SERVING: u8 = 2;
 /// The first byte of a message with a datagram.
 const DATAGRAM: u8 = 3;
 
-/// The engines of one address of a process, as another process is told about them.
+/// The engines of one address of a process, as they are described to another process.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct EngineRecord {
     /// The index of the link to their process, in the order in which the links are passed.

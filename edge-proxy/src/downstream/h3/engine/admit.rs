@@ -307,7 +307,7 @@ impl<S: Service> Engine<S> {
             unconfirmed: !confirmed,
             completed: false,
             queued: false,
-            told: false,
+            end_reported: false,
         });
         self.live += 1;
     }
