@@ -9,7 +9,8 @@ use thiserror::Error;
 /// Error of a line that the server rejects. Displayed on one line with position, reason and fix.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub struct ParseError {
-    /// Resolved path of the included file. `None` for the file that was given.
+    /// Path of the included file that contains the line, resolved against the folder of the including file. `None` for
+    /// the parsed file itself.
     pub file: Option<String>,
     /// Number of the physical line, from 1.
     pub line: u32,
@@ -59,31 +60,31 @@ impl fmt::Display for ParseError {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The address is a host name with a prefix length; the text.
+    /// The address is a host name with a prefix length. Contains the text.
     #[error("specifying both host name and CIDR mask is invalid: \"{0}\"")]
     HostWithMask(String),
-    /// The prefix length is not a number, is negative, or exceeds 32 for IPv4 or 128 for IPv6; the whole address.
+    /// The prefix length is not a number, is negative, or exceeds 32 for IPv4 or 128 for IPv6. Contains the whole address.
     #[error("invalid CIDR mask in address \"{0}\"")]
     CidrMask(String),
-    /// The mask is not a numeric address; the text.
+    /// The mask is not a numeric address. Contains the text.
     #[error("invalid IP mask \"{0}\": Name or service not known")]
     Mask(String),
     /// Address and mask have different address families.
     #[error("IP address and mask do not match")]
     MaskFamily,
-    /// A field is missing at the end of the line; its name.
+    /// A field is missing at the end of the line. Contains its name.
     #[error("end-of-line before {0}")]
     Missing(&'static str),
-    /// A field that takes one value contains a comma; its name.
+    /// A field that takes one value contains a comma. Contains its name.
     #[error("multiple values specified for {0}")]
     Multiple(&'static str),
-    /// The connection type is unknown; the word. Include directives before version 16 are among them.
+    /// The connection type is unknown. Contains the word. Include directives before version 16 are among them.
     #[error("invalid connection type \"{0}\"")]
     ConnectionType(String),
-    /// The method is unknown in this version; the word.
+    /// The method is unknown in this version. Contains the word.
     #[error("invalid authentication method \"{0}\"")]
     Method(String),
-    /// The server was built without the method; its name.
+    /// The server was built without the method. Contains its name.
     #[error("invalid authentication method \"{0}\": not supported by this build")]
     MethodNotBuilt(String),
     /// The method `peer` is used in a TCP record.
@@ -95,10 +96,10 @@ pub enum Refusal {
     /// The method `cert` is used in a record other than `hostssl`.
     #[error("cert authentication is only supported on hostssl connections")]
     CertWithoutTls,
-    /// An option has no equals sign; the token.
+    /// An option has no equals sign. Contains the token.
     #[error("authentication option not in name=value format: {0}")]
     OptionForm(String),
-    /// The option is unknown in this version; its name.
+    /// The option is unknown in this version. Contains its name.
     #[error("unrecognized authentication option name: \"{0}\"")]
     OptionName(String),
     /// The method does not support the option.
@@ -109,10 +110,10 @@ pub enum Refusal {
         /// Methods that support the option, as listed in the server's message.
         methods: &'static str,
     },
-    /// The option is permitted in `hostssl` records only; its name.
+    /// The option is permitted in `hostssl` records only. Contains its name.
     #[error("{0} can only be configured for \"hostssl\" rows")]
     OptionNeedsTls(&'static str),
-    /// The value of `clientcert` is not permitted with the method `cert`; the server's message.
+    /// The value of `clientcert` is not permitted with the method `cert`. Contains the server's message.
     #[error("{0}")]
     ClientCertWithCert(&'static str),
     /// The server rejects the value of an option without a message in `pg_hba_file_rules`.
@@ -123,19 +124,19 @@ pub enum Refusal {
         /// Value of the option, as written.
         value: String,
     },
-    /// The value of `ldapport` is 0 or not a number; the value.
+    /// The value of `ldapport` is 0 or not a number. Contains the value.
     #[error("invalid LDAP port number: \"{0}\"")]
     LdapPort(String),
-    /// The value of `ldapurl` does not begin with `ldap://`, `ldaps://`, `ldapi://` or `cldap://`; the value.
+    /// The value of `ldapurl` does not begin with `ldap://`, `ldaps://`, `ldapi://` or `cldap://`. Contains the value.
     #[error("could not parse LDAP URL \"{0}\"")]
     LdapUrl(String),
-    /// The scheme of `ldapurl` is `ldapi` or `cldap`, which the server does not support; the scheme.
+    /// The scheme of `ldapurl` is `ldapi` or `cldap`, which the server does not support. Contains the scheme.
     #[error("unsupported LDAP URL scheme: {0}")]
     LdapScheme(String),
-    /// Options of LDAP exclude each other; the server's message.
+    /// Options of LDAP exclude each other. Contains the server's message.
     #[error("{0}")]
     LdapModes(&'static str),
-    /// The value of `radiusports` is not a valid list; the value.
+    /// The value of `radiusports` is not a valid list. Contains the value.
     #[error("invalid RADIUS port number: \"{0}\"")]
     RadiusPorts(String),
     /// The method requires an option that is missing.
@@ -158,10 +159,12 @@ pub enum Refusal {
         /// Number of elements of `radiusservers`.
         servers: usize,
     },
-    /// The method `oauth` is used while `oauth_validator_libraries` is empty; the message of the version.
+    /// The method `oauth` is used while `oauth_validator_libraries` is empty. Contains the server's message,
+    /// which depends on the version.
     #[error("{0}")]
     OauthLibraries(&'static str),
-    /// `oauth_validator_libraries` has several values, and the option `validator` is missing; the message of the version.
+    /// `oauth_validator_libraries` has several values, and the option `validator` is missing. Contains the
+    /// server's message, which depends on the version.
     #[error("{0}")]
     OauthValidator(&'static str),
     /// The validator is not in `oauth_validator_libraries`.
@@ -189,7 +192,8 @@ pub enum Refusal {
     /// A line is longer than 20,477 bytes, before version 14.
     #[error("authentication file line too long")]
     LineTooLong,
-    /// An included file or folder cannot be read; the message in the words of the version.
+    /// An included file or folder cannot be read. Contains the server's message, which depends on the
+    /// version.
     #[error("{0}")]
     Include(String),
     /// A record of `pg_ident.conf` has fewer than three fields.

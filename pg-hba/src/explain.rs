@@ -53,7 +53,7 @@ impl fmt::Display for Dependency {
 pub struct Possibility<'r> {
     /// The rule with its zero-based position. `None` stands for no matching rule.
     pub rule: Option<(usize, &'r Rule)>,
-    /// Unknown facts whose holding lets the rule match. Empty for the last possibility, which always applies.
+    /// Unknown facts that must all hold for the rule to match. Empty for the last possibility, which needs none.
     pub if_all: Vec<Dependency>,
 }
 
@@ -65,7 +65,7 @@ impl Possibility<'_> {
     }
 }
 
-/// The access rules that may decide about a connection, and the reasons why those before them do not match.
+/// The rules that may decide a connection attempt, depending on unknown facts, and the rules that cannot match it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'r> {
     /// Rules that may decide, in order; never empty. The first one whose facts hold decides. The last one always

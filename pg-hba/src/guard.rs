@@ -6,8 +6,8 @@ use crate::rule::{Address, Rule};
 use std::net::IpAddr;
 
 /// Returns `true` if the rules admit a role, by any method but `reject`, to the database `postgres` or to that of its
-/// own name: over the Unix-domain socket, or over TCP with each encryption, from loopback, 192.0.2.1 or the address of
-/// a network of the rules. Memberships, interfaces and host names are not considered, and whether authentication would
+/// own name: over the Unix-domain socket, or over TCP (with TLS, GSSAPI encryption or neither) from loopback, 192.0.2.1
+/// or the address of a network of the rules. One such connection suffices. Memberships, interfaces and host names are not considered, and whether authentication would
 /// succeed is not known.
 #[must_use]
 pub fn admits(rules: &[Rule], role: &str) -> bool {

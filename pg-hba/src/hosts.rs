@@ -34,7 +34,8 @@ impl fmt::Display for HostPattern {
 /// An entry of `pg_hosts.conf`: the certificate for some server names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Number of the first physical line, from 1. Included lists of names do not change it.
+    /// Number of the first physical line, from 1, in the file that contains the entry: `pg_hosts.conf` or one that it
+    /// includes.
     pub line: u32,
     /// Connections to which the entry applies. Never empty; `*` and `/no_sni/` are always alone.
     pub patterns: Vec<HostPattern>,
@@ -54,7 +55,7 @@ pub struct Host {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {reason}")]
 pub struct HostsError {
-    /// Number of the first physical line, from 1.
+    /// Number of the first physical line, from 1, in the file that contains it: `pg_hosts.conf` or one that it includes.
     pub line: u32,
     /// Description of the error, mostly with the action that corrects it.
     pub reason: String,

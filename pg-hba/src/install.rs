@@ -22,7 +22,8 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The server's version is not supported; its `server_version_num`, such as 120005, or 0 if it cannot be parsed.
+    /// The server's version is not supported. Contains its `server_version_num`, such as 120005, or 0 if that cannot be
+    /// parsed.
     #[error("PostgreSQL {} is not supported: expected 13 to 19", shown(*.0))]
     Version(u32),
     /// The rules cannot be written in the grammar of the server's version.
@@ -44,16 +45,16 @@ pub enum InstallError {
         /// The rule as written in the file.
         text: String,
     },
-    /// The rules do not admit the session's own role; its name.
+    /// The rules do not admit the session's own role. Contains its name.
     #[error("refused: {0:?} would be locked out; name it in the policy: superuser = {0:?}")]
     LockedOut(String),
-    /// `pg_hba_file_rules` differs from the intended rules; a description with the line.
+    /// `pg_hba_file_rules` differs from the intended rules. Contains a description with the line.
     #[error("{0}")]
     Compare(String),
     /// The server did not reload its configuration within about 5 s.
     #[error("the server did not reload")]
     NoReload,
-    /// The test login failed; the reason that the caller gave.
+    /// The test login failed. Contains the error of the future `canary`.
     #[error("the canary login failed: {0}")]
     Canary(String),
     /// A query failed or returned no row.

@@ -12,8 +12,8 @@ use std::fmt;
 pub enum Method {
     /// The method `bsd`: a clear-text password, checked by BSD authentication.
     Bsd,
-    /// The method `cert`: a client certificate, whose common name must be the role or map to it. `hostssl` records
-    /// only.
+    /// The method `cert`: a client certificate, whose common name (with `clientname=DN`, the distinguished name) must be
+    /// the role or map to it. `hostssl` records only.
     Cert,
     /// The method `gss`: GSSAPI (Kerberos), over TCP only.
     Gss,

@@ -44,7 +44,8 @@ pub enum RenderError {
 }
 
 /// Renders rules as a file: the line [`MANAGED`], then one line with padded columns for each rule. Comments are not
-/// kept. [`crate::Document::parse`] reads the same rules from it.
+/// kept. [`crate::Document::parse`] reads the same rules from it, or the errors of rules that the server
+/// rejects, such as `peer` over TCP, which are rendered all the same.
 ///
 /// # Errors
 /// Returns a [`RenderError`] for the first rule that cannot be written in the grammar of the version.

@@ -39,7 +39,7 @@ pub enum User {
     Pattern(Pattern),
 }
 
-/// The client addresses that an access rule applies to: the address field of a line.
+/// The client addresses for which a rule matches: the address field of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// `all`: every IPv4 and IPv6 address.
@@ -54,12 +54,13 @@ pub enum Address {
     SameNet,
 }
 
-/// Position at which a rule was read. By default, that of a rule that was not read from a file.
+/// Position in a file from which a record was parsed. The default value stands for a rule made in code, which has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// Resolved path of the included file. `None` for the file that was given.
+    /// Path of the included file that contains the record, resolved against the folder of the including file. `None` for
+    /// the parsed file itself, and for a rule made in code.
     pub file: Option<String>,
-    /// Number of the first physical line, from 1. 0 for a rule that was not read from a file.
+    /// Number of the first physical line, from 1. 0 for a rule made in code.
     pub line: u32,
 }
 
@@ -80,9 +81,9 @@ pub struct Rule {
     /// Options of the method, in the order of the line; repeated ones included.
     pub settings: Vec<Setting>,
     /// Whether the rule can match on the server for which it was read: `hostssl` requires TLS to be on, `hostgssenc` a
-    /// build with GSSAPI. `true` for a rule that was not read from a file.
+    /// build with GSSAPI. `true` for a rule made in code.
     pub possible: bool,
-    /// Position in the file. Not part of the comparison.
+    /// Position in the file, which equality ignores.
     pub origin: Origin,
 }
 
@@ -179,13 +180,15 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Outcome for a connection: the method and the effective options. Two outcomes are equal if the server authenticates
-/// alike. Displayed as in the file.
+/// Outcome for a connection: the method and the effective options. With equal outcomes the server authenticates alike;
+/// with different ones it may, since `ldapurl` is not replaced by the options that it stands for. Displayed as in the
+/// file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outcome {
     /// Authentication method. [`Method::Reject`] also if no rule matches.
     pub method: Method,
-    /// Effective options by name, without those of [`Rule::outcome`] that have their default. Empty for `reject`.
+    /// Effective options by name, as [`Rule::outcome`] returns them: with those that the method implies, without those
+    /// that have their default value. Empty for `reject`.
     pub settings: BTreeMap<Cow<'static, str>, String>,
 }
 

@@ -29,7 +29,7 @@ impl Version {
     /// All versions, oldest first.
     pub const ALL: [Self; 7] = [Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18, Self::V19];
 
-    /// Newest version that was tested against a server.
+    /// Newest version whose server this crate has been compared with.
     pub const TESTED: Self = Self::V19;
 
     /// Returns the major version number, from 13 to 19.
@@ -97,7 +97,8 @@ impl FromStr for Version {
     }
 }
 
-/// An optional feature of a server's build. Without it, the server rejects its method, or its records never match.
+/// An optional feature of a server's build. A server without it rejects lines with its method, and never matches records
+/// of its connection type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -177,7 +178,7 @@ impl Server {
         self.tls && self.has(Capability::Tls)
     }
 
-    /// Returns the parameter `oauth_validator_libraries`.
+    /// Returns the names in the parameter `oauth_validator_libraries`.
     #[must_use]
     pub fn oauth_validators(&self) -> &[String] {
         &self.oauth_validators

@@ -30,7 +30,7 @@ impl fmt::Display for Severity {
 pub enum Code {
     /// HBA001: the server rejects the line, and therefore does not load the file; or the file has no rule.
     Refused,
-    /// HBA002: the rule is shadowed: earlier rules decide every connection that it matches.
+    /// HBA002: the rule is shadowed: earlier rules decide every connection that it matches, or it matches none.
     Shadowed,
     /// HBA003: no rule admits the superuser to `postgres` or to the database of its own name (lockout); see
     /// [`crate::admits`].
@@ -56,7 +56,7 @@ pub enum Code {
     /// HBA011: a line that has another meaning, or is rejected, in the version
     /// [`Analysis::next`](super::Analysis::next). Included files are not compared.
     VersionDependent,
-    /// HBA012: a role named in the user field, or `+role`, that is not among the known roles.
+    /// HBA012: a role named in the user field, or `+role`, that is not in [`Analysis::roles`](super::Analysis::roles).
     UnknownRole,
     /// HBA013: a rule that cannot match on this server, as `hostssl` while TLS is off.
     Impossible,
@@ -66,8 +66,8 @@ pub enum Code {
     Radius,
     /// HBA016: the analysis for shadowed rules could not be completed; see [`crate::Undecidable`].
     Undecided,
-    /// HBA017: `trust` that decides connections of the superuser, from other addresses than loopback or over the
-    /// Unix-domain socket.
+    /// HBA017: `trust` by which the superuser can connect, over the Unix-domain socket or from an address other than
+    /// loopback.
     SuperuserTrust,
     /// HBA018: `trust` for all users and databases over TCP, from addresses that are neither loopback nor public.
     EverybodyTrust,
@@ -171,14 +171,15 @@ pub struct Finding {
     pub line: u32,
     /// Column in bytes, from 1. 0 for the line as a whole.
     pub column: u32,
-    /// Resolved path of the included file. `None` for the file that was given.
+    /// Path of the included file that contains the line, resolved against the folder of the including file. `None` for
+    /// the analysed file itself.
     pub file: Option<String>,
     /// Description of the problem, without a full stop.
     pub reason: String,
     /// Action that resolves the finding, as an imperative phrase.
     pub fix: String,
-    /// Reason of the waiver that applies to the finding. `None` if it is not waived. The finding is reported either
-    /// way.
+    /// Reason of the waiver that applies to the finding, or `stated by the policy` for a rule of
+    /// [`Analysis::policy`](super::Analysis::policy). `None` if it is not waived. The finding is reported either way.
     pub waived: Option<String>,
 }
 
@@ -214,12 +215,12 @@ pub struct Waiver {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaiverError {
-    /// The text is not of the form `CODE=REASON` or `CODE:LINE=REASON`, or the code is unknown; the text.
+    /// The text is not of the form `CODE=REASON` or `CODE:LINE=REASON`, or the code is unknown. Contains the text.
     #[error(
         "{0:?} is not a valid waiver: write CODE=REASON or CODE:LINE=REASON, such as HBA004:12=lab network only"
     )]
     Form(String),
-    /// A waiver of this code has an empty reason.
+    /// The reason of a waiver is blank. Contains the waiver's code.
     #[error("the waiver of {0} has no reason; say why it is accepted")]
     NoReason(Code),
 }

@@ -23,15 +23,15 @@ pub enum Content {
     Rule(Rule),
     /// A line that the server rejects; it then does not load the file. Contains the error.
     Refused(ParseError),
-    /// An include directive whose file was read, or was missing under `include_if_exists`. The included lines follow
-    /// it.
+    /// An include directive whose file or folder was read, or whose file is missing under `include_if_exists`. The
+    /// included lines follow it.
     Include,
 }
 
 /// A logical line: physical lines joined by continuation backslashes (from version 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Number of the first physical line, with the name of the file if it is included.
+    /// Number of the first physical line, with the path of the file if it is an included one.
     pub origin: Origin,
     /// Byte range in the text of its own file, including line endings.
     pub span: Span,

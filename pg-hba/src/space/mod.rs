@@ -21,8 +21,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undecidable {
-    /// A regular expression has back references or lookaround, for which there is no finite automaton; its text without
-    /// the slash.
+    /// A regular expression has back references or lookaround, for which there is no finite automaton. Contains its
+    /// text without the slash.
     #[error("the regular expression {0:?} has back references or lookaround, which cannot be reasoned about")]
     Pattern(String),
     /// The number of combinations exceeds the limit: 5,000,000 cells, 2,000,000 nodes of addresses, or 25,000,000 steps
