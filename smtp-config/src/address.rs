@@ -79,8 +79,8 @@ pub fn format_address(name: &str, address: &str) -> String {
     format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Returns a rejected `Name <local@domain>` with its display name quoted. `None` if the text has no name or some
-/// release of Go would reject the result too.
+/// Returns a text `Name <local@domain>`, which may be one that Go rejects, with its display name quoted if RFC 5322
+/// requires it. `None` if the text has no name, or if a release of Go rejects the result or reads another name from it.
 #[must_use]
 pub fn with_quoted_name(text: &str) -> Option<String> {
     let (name, rest) = text.rsplit_once('<')?;

@@ -56,8 +56,8 @@ pub enum EditError {
         /// Reason why the value cannot be represented.
         reason: Unrepresentable,
     },
-    /// A value would be read differently, at once or after Forgejo has written the file; the key, or a description of
-    /// what is affected.
+    /// A value would be read differently, at once or after Forgejo has written the file. Contains the key, or a
+    /// description of what is affected.
     #[error("{0} would be read differently, because of the rest of the file")]
     NotRead(String),
 }

@@ -58,7 +58,8 @@ pub enum Password {
     None,
     /// A value in app.ini, with `%(name)s` expanded.
     Written(SecretString),
-    /// Path of a file. Its content is trimmed, and for the mailer `%(name)s` is expanded; see [`secret_of_file`].
+    /// Path of the file that Forgejo reads for `PASSWD_URI` or `PASSWORD_URI`. [`secret_of_file`] returns the password
+    /// that it uses for the content.
     File(String),
 }
 
@@ -72,7 +73,8 @@ pub struct EffectiveMailer {
     pub transport: EffectiveTransport,
     /// Source of the transport.
     pub origin: Origin,
-    /// Host name or address of the server, or path of the socket. Empty if `SMTP_ADDR` is missing.
+    /// Host name or address of the server, or path of the socket. Empty if neither `SMTP_ADDR` nor the deprecated `HOST` is
+    /// set.
     pub host: String,
     /// Port as text, as Forgejo keeps it. It may not be a valid port. Default: the protocol's port for SMTP over TCP,
     /// unless the protocol is unknown; otherwise empty.
@@ -81,29 +83,47 @@ pub struct EffectiveMailer {
     pub user: String,
     /// Source of the password.
     pub password: Password,
-    /// `FROM` as written, or `USER` if there is no `FROM`. Empty if neither is set.
+    /// `FROM`, not yet parsed, or `USER` if there is no `FROM`. Empty if neither is set.
     pub from: String,
-    /// `FROM` as parsed by Go. `None` if it is empty.
+    /// The mailbox in `from`, as Go parses it. `None` if it is empty.
     pub sender: Option<Address>,
-    /// Envelope sender (RFC 5321). Default: the address of `FROM`. Empty for the null reverse-path (`<>`), and without
+    /// Envelope sender (RFC 5321). Default: the address of `sender`. Empty for the null reverse-path (`<>`), and without
     /// a sender.
     pub envelope_from: String,
     /// Host name for EHLO.
     pub helo: Helo,
     /// Whether any certificate is accepted (`FORCE_TRUST_SERVER_CERT`). Default: `false`.
-    pub trusts_anybody: bool,
+    pub accepts_any_certificate: bool,
     /// Whether a client certificate is presented (`USE_CLIENT_CERT`). Default: `false`.
     pub client_certificate: bool,
-    /// Paths of the client certificate and of its key, as written. Empty if not set.
-    pub client_files: (String, String),
+    /// Files of the client certificate, also if it is not presented.
+    pub client_files: ClientFiles,
     /// Text that is put before every subject, followed by a space. Empty if none.
     pub subject_prefix: String,
     /// Whether messages have no HTML part (`SEND_AS_PLAIN_TEXT`). Default: `false`.
     pub plain_text: bool,
     /// Headers of `[mailer.override_header]` with their values, set on every message. Empty before version 8.
     pub headers: Vec<(String, Vec<String>)>,
-    /// Path of `sendmail` (default: `sendmail`), and `SENDMAIL_ARGS` as written.
-    pub sendmail: (String, String),
+    /// Program for `PROTOCOL = sendmail`, also if another transport is used.
+    pub sendmail: SendmailCommand,
+}
+
+/// Files of the certificate that Forgejo presents to the server as a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// Path of the certificate in PEM (`CLIENT_CERT_FILE`), as written. Empty if not set.
+    pub certificate: String,
+    /// Path of its private key in PEM (`CLIENT_KEY_FILE`), as written. Empty if not set.
+    pub key: String,
+}
+
+/// The program by which Forgejo sends messages with `PROTOCOL = sendmail`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendmailCommand {
+    /// Path, or a name that is looked up in `PATH` (`SENDMAIL_PATH`). Default: `sendmail`.
+    pub path: String,
+    /// `SENDMAIL_ARGS` as written, before it is split into words. Empty if not set.
+    pub args: String,
 }
 
 /// Loads `[mailer]` by the rules of a Forgejo version. Returns `None` if outgoing mail is disabled, which is the
@@ -187,13 +207,19 @@ pub fn effective(ini: &Ini, version: Version) -> Result<Option<EffectiveMailer>,
         sender,
         envelope_from,
         helo,
-        trusts_anybody: section.flag("FORCE_TRUST_SERVER_CERT", false),
+        accepts_any_certificate: section.flag("FORCE_TRUST_SERVER_CERT", false),
         client_certificate: section.flag("USE_CLIENT_CERT", false),
-        client_files: (section.text("CLIENT_CERT_FILE"), section.text("CLIENT_KEY_FILE")),
+        client_files: ClientFiles {
+            certificate: section.text("CLIENT_CERT_FILE"),
+            key: section.text("CLIENT_KEY_FILE"),
+        },
         subject_prefix: section.text("SUBJECT_PREFIX"),
         plain_text: section.flag("SEND_AS_PLAIN_TEXT", false),
         headers: headers(ini, version),
-        sendmail: (path.unwrap_or_else(|| "sendmail".to_owned()), section.text("SENDMAIL_ARGS")),
+        sendmail: SendmailCommand {
+            path: path.unwrap_or_else(|| "sendmail".to_owned()),
+            args: section.text("SENDMAIL_ARGS"),
+        },
     }))
 }
 

@@ -21,7 +21,7 @@ pub struct EffectiveIncoming {
     /// Whether implicit TLS is used (`USE_TLS`). Default: `false`.
     pub tls: bool,
     /// Whether any certificate is accepted (`SKIP_TLS_VERIFY`). Default: `false`.
-    pub trusts_anybody: bool,
+    pub accepts_any_certificate: bool,
     /// User name of the mailbox. Empty if it is missing.
     pub username: String,
     /// Source of the password.
@@ -77,7 +77,7 @@ pub fn effective_incoming(ini: &Ini, version: Version) -> Result<Option<Effectiv
         host: section.text("HOST"),
         port,
         tls,
-        trusts_anybody: section.flag("SKIP_TLS_VERIFY", false),
+        accepts_any_certificate: section.flag("SKIP_TLS_VERIFY", false),
         username,
         password,
         mailbox: mailbox.unwrap_or_else(|| "INBOX".to_owned()),

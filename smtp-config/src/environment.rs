@@ -2,7 +2,7 @@
 //! containers and on NixOS. Forgejo itself does not read them.
 
 use crate::ini::{Ini, Unrepresentable};
-use crate::section::Setting;
+use crate::section::{Setting, SettingError};
 
 /// Decoded name of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub struct Variable {
 }
 
 /// Returns the variable name of a key, such as `FORGEJO__email_0X2E_incoming__HOST`. Characters other than ASCII
-/// letters, digits and single `_` are encoded as `_0X`, their UTF-8 bytes in hexadecimal, and `_`.
+/// letters, digits and a `_` between two of them (but not before `0`) are encoded as `_0X`, their UTF-8 bytes in
+/// hexadecimal, and `_`.
 #[must_use]
 pub fn variable(section: &str, key: &str) -> String {
     format!("FORGEJO__{}__{}", encode_name(section), encode_name(key))
@@ -128,10 +129,10 @@ pub fn survives(value: &str) -> Result<(), Unrepresentable> {
 /// Returns the variables for settings, as pairs of name and value, in the same order.
 ///
 /// # Errors
-/// Returns the first key whose value would change, with the reason.
-pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, (String, Unrepresentable)> {
-    let each = settings.iter().map(|(section, key, value)| {
-        survives(value).map_err(|why| (key.clone(), why))?;
+/// Returns a [`SettingError`] for the first setting whose value would change, as by [`survives`].
+pub fn variables(settings: &[Setting]) -> Result<Vec<(String, String)>, SettingError> {
+    let each = settings.iter().map(|Setting { section, key, value }| {
+        survives(value).map_err(|reason| SettingError { key: key.clone(), reason })?;
         Ok((variable(section, key), value.clone()))
     });
     each.collect()

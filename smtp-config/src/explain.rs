@@ -18,7 +18,8 @@ pub enum Start {
     Fatal(Fatal),
     /// Forgejo starts, and outgoing mail is disabled.
     Off,
-    /// Forgejo starts and sends mail with these settings.
+    /// Forgejo starts, and outgoing mail is enabled, with these settings. With [`EffectiveTransport::Dummy`], messages are
+    /// written to the log only.
     Sends(Box<EffectiveMailer>),
 }
 
@@ -120,7 +121,7 @@ fn summary(mailer: &EffectiveMailer, out: &mut fmt::Formatter<'_>) -> fmt::Resul
     };
     match mailer.transport {
         EffectiveTransport::Dummy => out.write_str("writes messages to its log only"),
-        EffectiveTransport::Sendmail => write!(out, "runs {}", mailer.sendmail.0),
+        EffectiveTransport::Sendmail => write!(out, "runs {}", mailer.sendmail.path),
         EffectiveTransport::Unix => {
             write!(out, "speaks SMTP over the socket {}{origin}", mailer.shown_host())
         }
@@ -154,7 +155,7 @@ fn implied_values(mailer: &EffectiveMailer) -> Vec<(&'static str, String, &'stat
         Helo::Name(name) => name.clone(),
     };
     rows.push(("HELO_HOSTNAME", helo, "default"));
-    rows.push(("FORCE_TRUST_SERVER_CERT", mailer.trusts_anybody.to_string(), "default"));
+    rows.push(("FORCE_TRUST_SERVER_CERT", mailer.accepts_any_certificate.to_string(), "default"));
     if let Password::None = mailer.password {
         rows.push(("PASSWD", "none".to_owned(), "default"));
     }

@@ -42,7 +42,10 @@ pub use decide::{
     mechanism,
 };
 pub use edit::{Change, EditError, edit, edit_parsed};
-pub use effective::{EffectiveMailer, EffectiveTransport, Helo, Origin, Password, effective, secret_of_file};
+pub use effective::{
+    ClientFiles, EffectiveMailer, EffectiveTransport, Helo, Origin, Password, SendmailCommand, effective,
+    secret_of_file,
+};
 pub use effective_incoming::{EffectiveIncoming, effective_incoming};
 pub use explain::{ExplainedKey, Explanation, Start, explain};
 pub use fatal::Fatal;
@@ -53,7 +56,7 @@ pub use ini::boolean;
 pub use mailer::{Credential, Mailer, MailerError, Server, Transport};
 pub use message::{Message, date, smtp_data};
 pub use migrate::{Migration, MigrationError, migrate};
-pub use nixos::nixos;
+pub use nixos::{NixosSecret, nixos};
 pub use presets::{PRESETS, Preset, PresetError};
 pub use protocol::Protocol;
 pub use redact::{carries_credentials, is_secret_key, visible_value};
@@ -64,6 +67,6 @@ pub use route::{Route, RouteError, by_app_ini, by_environment_file, by_uri, choo
 pub use rustls;
 pub use secrecy;
 pub use secret_uri::{SecretUriError, secret_path};
-pub use section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting};
+pub use section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting, SettingError};
 pub use shell::{shell_quoted, shell_words};
 pub use version::{RELEASES, Release, Version};

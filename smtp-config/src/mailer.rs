@@ -99,7 +99,7 @@ pub enum MailerError {
     #[error("sendmail_args: a line break in an argument: write one argument a string")]
     Argument,
     /// A header's name is empty or contains other characters than ASCII letters, digits and `-`, or its value contains
-    /// a line break or a NUL byte; the name.
+    /// a line break or a NUL byte. Contains the name.
     #[error(
         "headers: {0}: not a valid header: write letters, digits and - in the name, no line break in the value"
     )]
@@ -190,11 +190,14 @@ impl Mailer {
         }
     }
 
-    /// Returns the protocol, and whether it is inferred. `None` unless the transport is SMTP over TCP.
+    /// Returns the protocol that is used, as [`Server::protocol`] determines it. `None` unless the transport is SMTP over
+    /// TCP.
     #[must_use]
-    pub fn protocol(&self) -> Option<(Protocol, bool)> {
-        let Transport::Network(server) = &self.transport else { return None };
-        Some((server.protocol(), server.protocol.is_none()))
+    pub fn protocol(&self) -> Option<Protocol> {
+        match &self.transport {
+            Transport::Network(server) => Some(server.protocol()),
+            Transport::Sendmail { .. } | Transport::Unix(_) => None,
+        }
     }
 
     /// Checks that a version of Forgejo starts with these settings and supports all of them. Passwords are not checked.
@@ -258,7 +261,7 @@ impl Mailer {
         quoted.unwrap_or_else(|| self.from.clone())
     }
 
-    /// Returns every section, key and value, in the order in which they are written, without the passwords.
+    /// Returns every setting in the order in which they are written, without the passwords.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings: Vec<(&str, String)> = vec![("ENABLED", "true".to_owned())];
@@ -295,10 +298,11 @@ impl Mailer {
         if self.plain_text {
             settings.push(("SEND_AS_PLAIN_TEXT", "true".to_owned()));
         }
-        let own = settings.into_iter().map(|(key, value)| (SECTION, key.to_owned(), value));
-        let headers = self.headers.iter().map(|(key, value)| (OVERRIDE_HEADER, key.clone(), value.clone()));
+        let own =
+            settings.into_iter().map(|(key, value)| Setting { section: SECTION, key: key.to_owned(), value });
+        let headers = self.headers.iter().map(|(key, value)| Setting::new(OVERRIDE_HEADER, key, value));
         let incoming = self.incoming.iter().flat_map(Incoming::settings);
-        let incoming = incoming.map(|(key, value)| (INCOMING, key.to_owned(), value));
+        let incoming = incoming.map(|(key, value)| Setting { section: INCOMING, key: key.to_owned(), value });
         own.chain(headers).chain(incoming).collect()
     }
 
@@ -316,8 +320,7 @@ impl Mailer {
         password: Option<Credential<'_>>,
         incoming: Option<Credential<'_>>,
     ) -> Vec<Change> {
-        let mut changes: Vec<Change> =
-            self.settings().iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+        let mut changes: Vec<Change> = self.settings().iter().map(Setting::to_change).collect();
         let same_host = self.is_same_host(old, version);
         let read = |key: &str| old.value(SECTION, key).filter(|value| !value.is_empty());
         let same_user = self.user.is_some() && self.user == read("USER").or_else(|| read("USERNAME"));

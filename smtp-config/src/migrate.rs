@@ -28,7 +28,8 @@ pub enum MigrationError {
     /// The changes cannot be written.
     #[error("the changes cannot be written")]
     Edit(#[from] EditError),
-    /// The settings would have another meaning after the changes.
+    /// The settings would have another meaning after the changes. Contains the key, or a description of it, that would be
+    /// read differently.
     #[error("{0} would be read differently after the changes")]
     Meaning(&'static str),
     /// A version does not start with the settings: the one in use, or after the changes the one to prepare for.
@@ -104,7 +105,7 @@ fn difference(before: Option<&EffectiveMailer>, after: Option<&EffectiveMailer>)
         ("FROM", before.from == after.from),
         ("ENVELOPE_FROM", before.envelope_from == after.envelope_from),
         ("HELO_HOSTNAME", before.helo == after.helo),
-        ("FORCE_TRUST_SERVER_CERT", before.trusts_anybody == after.trusts_anybody),
+        ("FORCE_TRUST_SERVER_CERT", before.accepts_any_certificate == after.accepts_any_certificate),
         ("USE_CLIENT_CERT", before.client_certificate == after.client_certificate),
         ("SUBJECT_PREFIX", before.subject_prefix == after.subject_prefix),
         ("SEND_AS_PLAIN_TEXT", before.plain_text == after.plain_text),
@@ -154,7 +155,7 @@ fn changes(ini: &Ini, from: Version, to: Version) -> Result<(Ini, Vec<Migration>
     }
     for (old, key, value) in [
         ("DISABLE_HELO", "ENABLE_HELO", mailer.helo != crate::effective::Helo::Localhost),
-        ("SKIP_VERIFY", "FORCE_TRUST_SERVER_CERT", mailer.trusts_anybody),
+        ("SKIP_VERIFY", "FORCE_TRUST_SERVER_CERT", mailer.accepts_any_certificate),
         ("USE_CERTIFICATE", "USE_CLIENT_CERT", mailer.client_certificate),
         ("ENABLE_HTML_ALTERNATIVE", "SEND_AS_PLAIN_TEXT", mailer.plain_text),
     ] {

@@ -1,35 +1,43 @@
 //! The options `services.forgejo` of NixOS. Its `settings` are in the world-readable store; its `secrets` are files
 //! that systemd passes on and environment-to-ini writes to app.ini.
 
-use crate::ini::{Unrepresentable, quote};
-use crate::section::Setting;
+use crate::ini::quote;
+use crate::section::{Setting, SettingError};
 use std::fmt::Write;
 
-/// Returns the options `services.forgejo` as a Nix expression. `secrets` are triples of section, key and path of a
-/// file. Values are quoted for go-ini, since NixOS writes them unchanged.
+/// A password that NixOS passes to Forgejo from a file: an entry of `services.forgejo.secrets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NixosSecret<'a> {
+    /// Name of the section, such as `mailer`.
+    pub section: &'a str,
+    /// Name of the key, such as `PASSWD`.
+    pub key: &'a str,
+    /// Absolute path of the file that contains the password. It is not read, and must not be in the Nix store.
+    pub path: &'a str,
+}
+
+/// Returns the options `services.forgejo.settings` and `services.forgejo.secrets` as a Nix expression. Values are quoted
+/// for go-ini, since NixOS writes them unchanged.
 ///
 /// # Errors
-/// Returns the first key whose value cannot be represented, with the reason.
-pub fn nixos(
-    settings: &[Setting],
-    secrets: &[(&str, &str, &str)],
-) -> Result<String, (String, Unrepresentable)> {
+/// Returns a [`SettingError`] for the first setting whose value cannot be represented.
+pub fn nixos(settings: &[Setting], secrets: &[NixosSecret<'_>]) -> Result<String, SettingError> {
     let mut out = String::from("{\n  services.forgejo = {\n");
     let mut sections: Vec<&str> = Vec::new();
-    for (section, ..) in settings {
-        if !sections.contains(section) {
-            sections.push(section);
+    for setting in settings {
+        if !sections.contains(&setting.section) {
+            sections.push(setting.section);
         }
     }
     for section in sections {
         let _ = writeln!(out, "    settings.{} = {{", name(section));
-        for (_, key, value) in settings.iter().filter(|(held, ..)| *held == section) {
-            let quoted = quote(value).map_err(|why| (key.clone(), why))?;
+        for Setting { key, value, .. } in settings.iter().filter(|setting| setting.section == section) {
+            let quoted = quote(value).map_err(|reason| SettingError { key: key.clone(), reason })?;
             let _ = writeln!(out, "      {} = {};", name(key), self::value(&quoted));
         }
         out.push_str("    };\n");
     }
-    for (section, key, path) in secrets {
+    for NixosSecret { section, key, path } in secrets {
         let _ = writeln!(out, "    secrets.{}.{} = {};", name(section), name(key), string(path));
     }
     out.push_str("  };\n}\n");

@@ -37,10 +37,10 @@ pub struct Preset {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PresetError {
-    /// The region is missing, and the provider has one server per region; the preset's name.
+    /// The region is missing, and the provider has one server per region. Contains the preset's name.
     #[error("{0} has one server a region: give the region, as in eu-west-1")]
     Region(&'static str),
-    /// The server is self-hosted, so that the preset has no host; the preset's name.
+    /// The server is self-hosted, so that the preset has no host. Contains the preset's name.
     #[error("{0} is a server of your own: give its host")]
     Host(&'static str),
     /// The region is empty or contains characters other than lower-case letters, digits and `-`.

@@ -52,7 +52,7 @@ fn the_protocol_is_what_forgejo_infers() {
     let old = mailer("FROM = a@b\nHOST = mail.example.org:2525\n", 13);
     assert_eq!((old.host.as_str(), old.port.as_str()), ("mail.example.org", "2525"));
     let trust = mailer("FROM = a@b\nSKIP_VERIFY = true\nDISABLE_HELO = true\n", 13);
-    assert!(trust.trusts_anybody && trust.helo == Helo::Localhost);
+    assert!(trust.accepts_any_certificate && trust.helo == Helo::Localhost);
 }
 
 #[test]

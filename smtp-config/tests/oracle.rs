@@ -368,11 +368,11 @@ fn mailer_words(ini: &Ini, version: Version) -> Vec<String> {
         mailer.envelope_from,
         (mailer.helo != Helo::Localhost).to_string(),
         name,
-        mailer.trusts_anybody.to_string(),
+        mailer.accepts_any_certificate.to_string(),
         mailer.client_certificate.to_string(),
         mailer.subject_prefix,
         mailer.plain_text.to_string(),
-        mailer.sendmail.0,
+        mailer.sendmail.path,
     ];
     for (name, values) in mailer.headers {
         words.push(name);
@@ -394,7 +394,7 @@ fn incoming_words(ini: &Ini, version: Version) -> Vec<String> {
         incoming.host,
         incoming.port.to_string(),
         incoming.tls.to_string(),
-        incoming.trusts_anybody.to_string(),
+        incoming.accepts_any_certificate.to_string(),
         incoming.username,
         password,
         file,

@@ -399,8 +399,7 @@ fn the_preset_of_a_provider_holds_on_each_of_its_ports() {
         mailer.user = Some("key".to_owned());
         let Transport::Network(server) = &mut mailer.transport else { unreachable!() };
         server.protocol = Preset::of_host("in-v3.mailjet.com").and_then(|preset| preset.protocol_at(port));
-        let changes: Vec<Change> =
-            mailer.settings().iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+        let changes: Vec<Change> = mailer.settings().iter().map(smtp_config::Setting::to_change).collect();
         let ini = Ini::parse(&edit("", &changes).expect("written")).expect("read");
         let told = explain(&ini, Version(15)).outcome.to_string();
         assert!(told.starts_with(&format!("speaks {protocol} to in-v3.mailjet.com port {port}")), "{told}");

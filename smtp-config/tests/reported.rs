@@ -228,8 +228,8 @@ fn migrations_mean_the_same_and_leave_nothing_deprecated() {
         let (old, new) = (old.expect(lines).expect("on"), new.expect(lines).expect("on"));
         assert_eq!((old.transport, &old.host, &old.port), (new.transport, &new.host, &new.port), "{lines}");
         assert_eq!(
-            (old.helo, old.trusts_anybody, old.plain_text),
-            (new.helo, new.trusts_anybody, new.plain_text),
+            (old.helo, old.accepts_any_certificate, old.plain_text),
+            (new.helo, new.accepts_any_certificate, new.plain_text),
             "{lines}"
         );
         let left = check(&after, Version::NEWEST);
@@ -370,7 +370,7 @@ proptest! {
             let flagged = findings.iter().any(|found| matches!(found.code, Code::Plaintext | Code::ProtocolUnknown));
             prop_assert!(flagged, "{mailer:?} {findings:?}");
         }
-        if mailer.trusts_anybody && matches!(mailer.transport, EffectiveTransport::Network(_)) {
+        if mailer.accepts_any_certificate && matches!(mailer.transport, EffectiveTransport::Network(_)) {
             prop_assert!(findings.iter().any(|found| found.code == Code::TlsNotVerified), "{findings:?}");
         }
         // A migration starts and speaks to the same server.

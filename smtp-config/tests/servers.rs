@@ -8,7 +8,7 @@ use smtp_config::doctor::{
 };
 use smtp_config::ini::Ini;
 use smtp_config::{
-    Change, EffectiveMailer, Mailer, Message, Protocol, Transport, Version, edit, effective,
+    Change, ClientFiles, EffectiveMailer, Mailer, Message, Protocol, Transport, Version, edit, effective,
     effective_incoming,
 };
 use std::io::{Read, Write};
@@ -64,8 +64,7 @@ fn mailer(port: u16, protocol: Protocol) -> Mailer {
 /// What Forgejo makes of it, by way of app.ini.
 fn read(mailer: &Mailer) -> EffectiveMailer {
     let settings = mailer.settings();
-    let mut changes: Vec<Change> =
-        settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+    let mut changes: Vec<Change> = settings.iter().map(smtp_config::Setting::to_change).collect();
     changes.push(Change::set("mailer", "PASSWD", PASSWORD));
     let text = edit("", &changes).expect("it can be written");
     let ini = Ini::parse(&text).expect("it is read");
@@ -179,19 +178,18 @@ async fn a_stripped_starttls_leaks_and_tls_from_the_first_byte_does_not() {
     for version in [7, 11, 13, 15, 16, 17] {
         let of = |settings: &Mailer| {
             let settings = settings.settings();
-            let changes: Vec<Change> =
-                settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+            let changes: Vec<Change> = settings.iter().map(smtp_config::Setting::to_change).collect();
             let ini = Ini::parse(&edit("", &changes).expect("written")).expect("read");
             effective(&ini, Version(version)).expect("it starts").expect("mail is on")
         };
         let starttls = of(&mailer(postfix.submission, Protocol::StartTls));
         let plain = replay(&starttls, &options).await;
-        assert!(plain.sends && !plain.leaks, "{plain:#?}");
+        assert!(plain.reaches_message && !plain.leaks, "{plain:#?}");
         let stripped = replay_stripped(&starttls, &options).await;
         assert!(stripped.leaks, "{stripped:#?}");
         let smtps = of(&mailer(postfix.smtps, Protocol::Smtps));
         let stripped = replay_stripped(&smtps, &options).await;
-        assert!(!stripped.leaks && stripped.sends, "{stripped:#?}");
+        assert!(!stripped.leaks && stripped.reaches_message, "{stripped:#?}");
         // The wrong case of PROTOCOL is plain SMTP.
         let mut wrong = Ini::parse("[mailer]\nENABLED = true\nPROTOCOL = STARTTLS\nFROM = a@b\nUSER = u\n")
             .expect("read");
@@ -324,7 +322,7 @@ async fn a_server_that_hangs_anywhere_is_named_with_its_stage() {
             assert!(hung.took >= options.limit - Duration::from_millis(100), "{hung:?}");
             if stage < Stage::Auth {
                 let done = replay(&mailer, &options).await;
-                assert!(done.hangs && !done.sends, "{stage:?}: {done:#?}");
+                assert!(done.hangs && !done.reaches_message, "{stage:?}: {done:#?}");
             }
         });
     }
@@ -381,7 +379,7 @@ async fn sendmail_and_a_unix_socket() {
     let mailer = read(&settings);
     let checks = examine(&mailer, None, &world.options()).await;
     assert_eq!(verdict(&checks, "sendmail"), Verdict::Pass);
-    assert!(replay(&mailer, &world.options()).await.sends);
+    assert!(replay(&mailer, &world.options()).await.reaches_message);
     send(&mailer, None, "-x@example.org", "A: b\r\n\r\nc\r\n", &world.options()).await.expect("it is run");
     let got = std::fs::read_to_string(&kept).expect("what it got");
     assert_eq!(got, "-f forge@example.org -i -O x -- -x@example.org\nA: b\n\nc\n");
@@ -411,7 +409,7 @@ async fn sendmail_and_a_unix_socket() {
     assert_eq!(verdict(&checks, "mechanism"), Verdict::Fail, "{checks:#?}");
     let done = replay(&read(&settings), &world.options()).await;
     assert!(
-        !done.sends && !done.leaks && done.steps.iter().any(|step| step.does == "takes PLAIN"),
+        !done.reaches_message && !done.leaks && done.steps.iter().any(|step| step.does == "takes PLAIN"),
         "{done:#?}"
     );
     // Without a user a message is sent there.
@@ -525,7 +523,7 @@ async fn a_trusted_self_signed_certificate_is_accepted_as_go_does() {
     let checks = examine(&mailer, Some(&password()), &trusting).await;
     assert_eq!(verdict(&checks, "tls"), Verdict::Pass, "{checks:#?}");
     assert_eq!(verdict(&checks, "authentication"), Verdict::Pass, "{checks:#?}");
-    assert!(replay(&mailer, &trusting).await.sends);
+    assert!(replay(&mailer, &trusting).await.reaches_message);
     // Not trusted: the advice is the trust store, and the password stays.
     let checks = examine(&mailer, Some(&password()), &world.options()).await;
     let tls = checks.iter().find(|check| check.name == "tls").expect("TLS");
@@ -534,9 +532,9 @@ async fn a_trusted_self_signed_certificate_is_accepted_as_go_does() {
     assert_eq!(verdict(&checks, "authentication"), Verdict::Skipped);
     // FORCE_TRUST_SERVER_CERT: Forgejo goes on, and so does the replay.
     let mut forced = mailer.clone();
-    forced.trusts_anybody = true;
+    forced.accepts_any_certificate = true;
     let done = replay(&forced, &world.options()).await;
-    assert!(done.sends && done.leaks, "{done:#?}");
+    assert!(done.reaches_message && done.leaks, "{done:#?}");
 }
 
 /// openssl as a server, until it is dropped.
@@ -600,7 +598,7 @@ async fn what_go_does_with_unusual_servers_is_what_the_doctor_says() {
     settings.user = None;
     let checks = examine(&read(&settings), None, &world.options()).await;
     assert_eq!(verdict(&checks, "rcpt-to"), Verdict::Pass, "{checks:#?}");
-    assert!(replay(&read(&settings), &world.options()).await.sends);
+    assert!(replay(&read(&settings), &world.options()).await.reaches_message);
 
     const REFUSING: &[(&str, &str)] = &[
         ("EHLO", "250-mail\r\n250 AUTH CRAM-MD5 PLAIN\r\n"),
@@ -721,22 +719,24 @@ async fn a_client_certificate_is_presented_as_forgejo_does() {
     let mut settings = mailer(port, Protocol::Smtps);
     settings.helo = Some("git.example.org".to_owned());
     let without = read(&settings);
-    assert!(!replay(&without, &world.options()).await.sends, "the server wants a certificate");
+    assert!(!replay(&without, &world.options()).await.reaches_message, "the server wants a certificate");
     let mut with = without.clone();
     with.client_certificate = true;
     let (chain, key) = authority.issue_client("forge", 1);
     let files = ["client.crt", "client.key"].map(|name| world.folder.path().join(name));
     std::fs::write(&files[0], chain).expect("a file");
     std::fs::write(&files[1], key).expect("a file");
-    with.client_files = (files[0].display().to_string(), files[1].display().to_string());
-    assert!(replay(&with, &world.options()).await.sends);
+    with.client_files =
+        ClientFiles { certificate: files[0].display().to_string(), key: files[1].display().to_string() };
+    assert!(replay(&with, &world.options()).await.reaches_message);
     let checks = examine(&with, Some(&password()), &world.options()).await;
     assert_eq!(verdict(&checks, "authentication"), Verdict::Pass, "{checks:#?}");
     // Files that cannot be loaded, or that do not belong together: nothing is sent.
     for (certificate, key) in [(&files[0], "/nonexistent"), (&files[1], "client.key")] {
-        with.client_files = (certificate.display().to_string(), key.to_owned());
+        with.client_files =
+            ClientFiles { certificate: certificate.display().to_string(), key: key.to_owned() };
         let done = replay(&with, &world.options()).await;
-        assert!(!done.sends && !done.leaks, "{done:#?}");
+        assert!(!done.reaches_message && !done.leaks, "{done:#?}");
         let checks = examine(&with, Some(&password()), &world.options()).await;
         assert_eq!(verdict(&checks, "client-certificate"), Verdict::Fail, "{checks:#?}");
     }

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 use smtp_config::ini::{Ini, Unrepresentable, quote};
 use smtp_config::{
-    Change, Code, INCOMING, Incoming, Mailer, OVERRIDE_HEADER, PRESETS, Preset, PresetError, Protocol, Route,
-    RouteError, SECTION, Transport, Version, by_environment_file, check, choose, edit, environment, nixos,
+    Change, Code, INCOMING, Incoming, Mailer, NixosSecret, OVERRIDE_HEADER, PRESETS, Preset, PresetError,
+    Protocol, Route, RouteError, SECTION, Setting, Transport, Version, by_environment_file, check, choose,
+    edit, environment, nixos,
 };
 
 /// The codes of the findings, but for an account without a password, which most of these files have.
@@ -105,10 +106,10 @@ fn headers_and_incoming_mail_have_their_codes() {
 fn three_lines_point_it_elsewhere_and_the_protocol_follows() {
     let mut mailer = Mailer::new("Forge <forge@example.org>");
     let values = mailer.settings();
-    assert!(values.contains(&(SECTION, "SMTP_ADDR".to_owned(), "in-v3.mailjet.com".to_owned())));
-    assert_eq!(mailer.protocol(), Some((Protocol::Smtps, true)));
+    assert!(values.contains(&Setting::new(SECTION, "SMTP_ADDR", "in-v3.mailjet.com")));
+    assert_eq!(mailer.protocol(), Some(Protocol::Smtps));
     let other = Mailer::server("Forge <forge@example.org>", "mail.example.org", 587);
-    assert_eq!(other.protocol(), Some((Protocol::StartTls, true)));
+    assert_eq!(other.protocol(), Some(Protocol::StartTls));
     assert_eq!(other.validate(Version::default()), Ok(()));
     let mut bad = other.clone();
     bad.transport = Transport::Unix("run/x".to_owned());
@@ -178,7 +179,7 @@ fn presets_have_a_server_and_tls_first() {
                 let (port, protocol) = preset.ports[0];
                 let mut mailer = Mailer::server("a@b", &host, port);
                 assert_eq!(mailer.validate(Version::default()), Ok(()));
-                assert_eq!(mailer.protocol(), Some((protocol, true)), "{}", preset.name);
+                assert_eq!(mailer.protocol(), Some(protocol), "{}", preset.name);
                 mailer.user = Some("u".to_owned());
                 let has = preset.ports.iter().any(|(_, protocol)| *protocol == Protocol::Smtps);
                 assert_eq!(
@@ -212,8 +213,7 @@ fn every_setting_is_had_by_every_route() {
     let mailer = everything();
     assert_eq!(mailer.validate(Version::default()), Ok(()));
     let settings = mailer.settings();
-    let changes: Vec<Change> =
-        settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+    let changes: Vec<Change> = settings.iter().map(Setting::to_change).collect();
     let text = edit("", &changes).expect("it is written");
     let ini = Ini::parse(&text).expect("it is read");
     // environment-to-ini, and what it makes of an empty file.
@@ -225,11 +225,11 @@ fn every_setting_is_had_by_every_route() {
         by_environment.set(&variable.section, &variable.key, &value);
     }
     let by_environment = Ini::parse(&by_environment.write()).expect("it is read");
-    for (section, key, value) in &settings {
+    for Setting { section, key, value } in &settings {
         assert_eq!(ini.value(section, key).as_ref(), Some(value), "{section} {key}");
         assert_eq!(by_environment.value(section, key).as_ref(), Some(value), "{section} {key}");
     }
-    let secrets = [(SECTION, "PASSWD", "/run/agenix/smtp")];
+    let secrets = [NixosSecret { section: SECTION, key: "PASSWD", path: "/run/agenix/smtp" }];
     let nix = nixos(&settings, &secrets).expect("it can be had");
     for line in [
         "    settings.mailer = {",

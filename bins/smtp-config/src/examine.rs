@@ -65,8 +65,7 @@ pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> R
         None => {
             let resolved = what.settings.resolve(version, None)?;
             let pairs = resolved.mailer.settings();
-            let changes: Vec<Change> =
-                pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+            let changes: Vec<Change> = pairs.iter().map(smtp_config::Setting::to_change).collect();
             let text = edit("", &changes).map_err(usage)?;
             let passwords = (resolved.password, resolved.incoming);
             (text, (passwords.0.map(|kept| kept.secret), passwords.1.map(|kept| kept.secret)))
@@ -256,13 +255,13 @@ pub(crate) fn as_forgejo(
         let shown = |replay: &Replay| {
             let steps: Vec<_> =
                 replay.steps.iter().map(|step| json!({"does": step.does, "outcome": step.outcome})).collect();
-            json!({"steps": steps, "leaks": replay.leaks, "hangs": replay.hangs, "sends": replay.sends})
+            json!({"steps": steps, "leaks": replay.leaks, "hangs": replay.hangs, "sends": replay.reaches_message})
         };
         let place = Place { key: subject.mailer.shown_host().to_owned(), ..Place::default() };
         let code = match () {
             () if leaks => Some("leaks"),
             () if plain.hangs => Some("hangs"),
-            () if !plain.sends => Some("unsent"),
+            () if !plain.reaches_message => Some("unsent"),
             () => None,
         };
         let finding = code.map(|code| Finding::error(code, place, conclusion(&plain, &stripped)));
@@ -284,7 +283,7 @@ pub(crate) fn as_forgejo(
         }
         println!("{}", conclusion(&plain, &stripped));
     }
-    Ok(if leaks || plain.hangs || !plain.sends { Done::Differences } else { Done::Fine })
+    Ok(if leaks || plain.hangs || !plain.reaches_message { Done::Differences } else { Done::Fine })
 }
 
 /// Returns the conclusion of the replays with the server as it is (`plain`) and with STARTTLS stripped, as a sentence
@@ -294,7 +293,7 @@ fn conclusion(plain: &Replay, stripped: &Replay) -> &'static str {
         () if plain.leaks => "An eavesdropper gets the password: take smtps on port 465.",
         () if stripped.leaks => "An attacker on the way can get the password: take smtps on port 465.",
         () if plain.hangs => "Forgejo would wait without end.",
-        () if plain.sends => "The password stays secret.",
+        () if plain.reaches_message => "The password stays secret.",
         () => "Forgejo would not get as far as to send a message.",
     }
 }

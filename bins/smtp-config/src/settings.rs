@@ -129,9 +129,10 @@ impl Settings {
                 settings_file::interpret(path, &text, |source, file| self.merge(file, Some(source), &reader))?
             }
         };
-        if let Some((protocol, true)) = resolved.mailer.protocol()
-            && let Transport::Network(server) = &resolved.mailer.transport
+        if let Transport::Network(server) = &resolved.mailer.transport
+            && server.protocol.is_none()
         {
+            let protocol = server.protocol();
             cli_support::verbosity::note(&format!("the protocol follows port {}: {protocol}", server.port));
         }
         Ok(resolved)
@@ -430,8 +431,7 @@ mod reference_tests {
         let line: Line = clap::Parser::parse_from(["x", "--settings", &path.display().to_string()]);
         let resolved = line.settings.resolve(Version::NEWEST, None).map_err(|why| why.to_string())?;
         let pairs = resolved.mailer.settings();
-        let changes: Vec<Change> =
-            pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+        let changes: Vec<Change> = pairs.iter().map(smtp_config::Setting::to_change).collect();
         let text = edit("", &changes).map_err(|why| why.to_string())?;
         let ini = Ini::parse(&text).map_err(|why| why.to_string())?;
         let mailer = effective(&ini, Version::NEWEST).map_err(|why| why.to_string())?;

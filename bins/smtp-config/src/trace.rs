@@ -150,8 +150,7 @@ pub(crate) fn trace(
 /// Returns a [`Failure`] if a value cannot be represented.
 fn planned_ini(resolved: &crate::settings::ResolvedSettings) -> Result<String, Failure> {
     let pairs = resolved.mailer.settings();
-    let mut changes: Vec<Change> =
-        pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+    let mut changes: Vec<Change> = pairs.iter().map(smtp_config::Setting::to_change).collect();
     if let Some(kept) = &resolved.password {
         match &kept.route {
             smtp_config::Route::Uri(uri) => changes.push(Change::set(SECTION, "PASSWD_URI", uri)),

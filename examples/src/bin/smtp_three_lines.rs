@@ -2,18 +2,17 @@
 //! Run: `cargo run -p examples --bin smtp_three_lines`.
 
 use smtp_config::ini::Ini;
-use smtp_config::{Change, Mailer, SECTION, Version, check, edit, effective, environment, nixos};
+use smtp_config::{Change, Mailer, SECTION, Setting, Version, check, edit, effective, environment, nixos};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut mailer = Mailer::server("Forge <forge@example.org>", "mail.example.org", 465);
     mailer.user = Some("forge".to_owned());
     mailer.validate(Version::default())?;
     let mut settings = mailer.settings();
-    settings.push((SECTION, "PASSWD_URI".to_owned(), "file:/run/agenix/forgejo-smtp".to_owned()));
+    settings.push(Setting::new(SECTION, "PASSWD_URI", "file:/run/agenix/forgejo-smtp"));
 
     let old = "APP_NAME = Forge ; ours\n[server]\nDOMAIN = git.example.org\n";
-    let changes: Vec<Change> =
-        settings.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+    let changes: Vec<Change> = settings.iter().map(Setting::to_change).collect();
     let text = edit(old, &changes)?;
     println!("{text}");
     let ini = Ini::parse(&text)?;
@@ -23,9 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(read) = effective(&ini, Version::default())? {
         println!("Forgejo speaks {:?} to {} port {}\n", read.transport, read.host, read.port);
     }
-    for (name, value) in environment::variables(&settings).map_err(|(key, why)| format!("{key}: {why}"))? {
+    for (name, value) in environment::variables(&settings)? {
         println!("{name}={value}");
     }
-    println!("\n{}", nixos(&settings, &[]).map_err(|(key, why)| format!("{key}: {why}"))?);
+    println!("\n{}", nixos(&settings, &[])?);
     Ok(())
 }

@@ -110,7 +110,7 @@ fn server(checker: &mut Checker<'_>, incoming: &EffectiveIncoming) {
     if !incoming.tls {
         let problem = "the password goes out in clear";
         checker.add(Code::IncomingPlaintext, "USE_TLS", problem, "write USE_TLS = true and PORT = 993");
-    } else if incoming.trusts_anybody {
+    } else if incoming.accepts_any_certificate {
         let problem = "any certificate is accepted, so that anybody on the way can read the password";
         checker.add(Code::IncomingTlsNotVerified, "SKIP_TLS_VERIFY", problem, "remove it");
     }

@@ -3,7 +3,7 @@
 use super::{Checker, values};
 use crate::address::{AddressRules, parse_address};
 use crate::duration::is_duration;
-use crate::effective::{EffectiveMailer, EffectiveTransport, Origin, Password, effective};
+use crate::effective::{EffectiveMailer, EffectiveTransport, Origin, Password, SendmailCommand, effective};
 use crate::fatal::Fatal;
 use crate::finding::Code;
 use crate::host::host_fault;
@@ -205,7 +205,7 @@ fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protoc
     if let Some(port) = port {
         crossed(checker, mailer, protocol, port, preset);
     }
-    if mailer.trusts_anybody {
+    if mailer.accepts_any_certificate {
         let key = checker.first(&["FORCE_TRUST_SERVER_CERT", "SKIP_VERIFY"]);
         let problem = "any certificate is accepted, so that anybody on the way can read the password";
         checker.add(
@@ -215,7 +215,9 @@ fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protoc
             "remove it; add a private authority to the trust store",
         );
     }
-    if mailer.client_certificate && (mailer.client_files.0.is_empty() || mailer.client_files.1.is_empty()) {
+    if mailer.client_certificate
+        && (mailer.client_files.certificate.is_empty() || mailer.client_files.key.is_empty())
+    {
         let key = checker.first(&["USE_CLIENT_CERT", "USE_CERTIFICATE"]);
         let problem = "a client certificate without its files: no message is sent";
         checker.add(Code::ClientCertificate, key, problem, "write CLIENT_CERT_FILE and CLIENT_KEY_FILE");
@@ -349,7 +351,7 @@ fn unix(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
 /// Reports a `SENDMAIL_PATH` with spaces or tabs, and `SENDMAIL_ARGS` with an open quote or, before Forgejo 12, without
 /// `--` at the end.
 fn sendmail(checker: &mut Checker<'_>, mailer: &EffectiveMailer) {
-    let (path, args) = &mailer.sendmail;
+    let SendmailCommand { path, args } = &mailer.sendmail;
     if path.contains([' ', '\t']) {
         let problem = "options after the path: no program of this name can be run";
         checker.add(Code::SendmailPath, "SENDMAIL_PATH", problem, "write options to SENDMAIL_ARGS");

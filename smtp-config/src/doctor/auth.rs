@@ -17,7 +17,7 @@ pub enum AuthError {
     /// The connection failed during authentication, or a reply was not valid.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The server rejected the credentials or the mechanism; its reply, without the password.
+    /// The server rejected the credentials or the mechanism. Contains its reply, from which the password is removed.
     #[error("refused: {}", .0.text())]
     Refused(Reply),
     /// A LOGIN prompt of the server is neither `Username:` nor `Password:`.

@@ -103,7 +103,7 @@ async fn server(
         }
         None => report.pass("incoming-tls", format!("valid for {}", incoming.host)),
     }
-    if incoming.trusts_anybody {
+    if incoming.accepts_any_certificate {
         let detail = "SKIP_TLS_VERIFY: Forgejo accepts any certificate";
         report.fail("incoming-trust", detail, "remove it: the certificate is valid");
     }

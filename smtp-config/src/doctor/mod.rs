@@ -41,7 +41,7 @@ pub struct Options {
     pub roots: Vec<CertificateDer<'static>>,
     /// DNS server to query instead of the system's resolvers. Default: `None`.
     pub resolver: Option<SocketAddr>,
-    /// Recipient for RCPT TO. `None`, the default, selects the sender.
+    /// Recipient for RCPT TO in [`examine`], which sends no message. `None`, the default, selects the envelope sender.
     pub recipient: Option<String>,
     /// Host name of this machine, sent in EHLO if `HELO_HOSTNAME` is not set. Default: `localhost`.
     pub machine: String,
@@ -109,7 +109,7 @@ pub struct Check {
     pub detail: String,
     /// Action that resolves the problem, as an imperative phrase. Empty if none is known or needed.
     pub fix: String,
-    /// Time since the previous check of the report.
+    /// Time since the previous check of the report; for the first one, since the beginning.
     pub took: Duration,
 }
 

@@ -29,14 +29,15 @@ pub struct Step {
 pub struct Replay {
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Whether an attacker on the path would learn the password, or a hash of it: by reading it without TLS, or by any
-    /// certificate if Forgejo accepts all.
+    /// Whether an attacker on the path would learn the password, or a hash of it: by reading it without TLS, or with a
+    /// certificate of his own if Forgejo accepts any. [`replay_stripped`] does not count a hash.
     pub leaks: bool,
-    /// Whether Forgejo would wait indefinitely, since it sets no time limit.
+    /// Whether the server did not respond within [`Options::limit`]. Forgejo would wait indefinitely, since it sets no time
+    /// limit.
     pub hangs: bool,
-    /// Whether Forgejo would begin to send a message if the server accepts its credentials, which are not tried. `true`
-    /// for `sendmail` and `dummy`, which have no session.
-    pub sends: bool,
+    /// Whether the session would reach MAIL FROM if the server accepts Forgejo's credentials, which are not tried. `true`
+    /// in [`replay`] also for `sendmail` and `dummy`, which have no session.
+    pub reaches_message: bool,
 }
 
 impl Replay {
@@ -75,7 +76,7 @@ pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
             return out;
         }
         EffectiveTransport::Dummy | EffectiveTransport::Sendmail => {
-            out.sends = true;
+            out.reaches_message = true;
             return out;
         }
     };
@@ -147,7 +148,7 @@ fn begun(mailer: &EffectiveMailer) -> Replay {
     };
     match mailer.transport {
         EffectiveTransport::Dummy => out.step("writes the message to its log", origin),
-        EffectiveTransport::Sendmail => out.step(format!("runs {}", mailer.sendmail.0), origin),
+        EffectiveTransport::Sendmail => out.step(format!("runs {}", mailer.sendmail.path), origin),
         EffectiveTransport::Unix => {
             out.step(format!("speaks SMTP over the socket {}", mailer.shown_host()), origin);
         }
@@ -155,7 +156,7 @@ fn begun(mailer: &EffectiveMailer) -> Replay {
     }
     let encrypts =
         matches!(mailer.transport, EffectiveTransport::Network(Protocol::Smtps | Protocol::StartTls));
-    if mailer.trusts_anybody && encrypts {
+    if mailer.accepts_any_certificate && encrypts {
         out.leaks = !mailer.user.is_empty();
         out.step(
             "accepts any certificate",
@@ -234,12 +235,12 @@ async fn converse(
         }
     }
     match authentication(mailer, wire.encryption(), offered.extension("AUTH")) {
-        Authentication::NoUser => out.sends = true,
+        Authentication::NoUser => out.reaches_message = true,
         Authentication::NotOffered => {
             return out.step("looks for AUTH", "not offered: the message is lost");
         }
         Authentication::NoneKnown => {
-            out.sends = true;
+            out.reaches_message = true;
             out.step(
                 "looks for a mechanism of its own",
                 "none is offered: it goes on without authentication",
@@ -249,7 +250,7 @@ async fn converse(
             return out.step("takes PLAIN", "refused by Go without TLS: the message is lost");
         }
         Authentication::Start(mechanism, exposure) => {
-            out.sends = true;
+            out.reaches_message = true;
             let outcome = match exposure {
                 Exposure::Nothing => "over TLS; not sent here",
                 Exposure::Hash => "in clear: a hash of the password goes out, to guess at; not sent here",
@@ -275,15 +276,18 @@ async fn converse(
 async fn tls(out: &mut Replay, mailer: &EffectiveMailer, options: &Options, wire: &mut Wire) -> bool {
     // Only a made-up password is ever sent over this connection.
     let identity = identity(mailer).unwrap_or_default();
-    let config =
-        if mailer.trusts_anybody { accepting(identity) } else { verifying(&options.roots, identity) };
+    let config = if mailer.accepts_any_certificate {
+        accepting(identity)
+    } else {
+        verifying(&options.roots, identity)
+    };
     let (Some(name), Ok(config)) = (server_name(mailer), config) else {
         out.step("begins TLS", "the host is not a name that a certificate could have");
         return false;
     };
     match wire.begin_tls(config, name).await {
         Ok(()) => {
-            let outcome = if mailer.trusts_anybody {
+            let outcome = if mailer.accepts_any_certificate {
                 "the certificate is not looked at"
             } else {
                 "the certificate is valid for the host"

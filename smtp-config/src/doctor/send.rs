@@ -6,7 +6,7 @@ use super::tls::{identity, verifying};
 use super::wire::{Wire, WireError};
 use super::{Options, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, after_ehlo, authentication};
-use crate::effective::{EffectiveMailer, EffectiveTransport};
+use crate::effective::{EffectiveMailer, EffectiveTransport, SendmailCommand};
 use crate::message::smtp_data;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
@@ -22,10 +22,10 @@ use tokio::net::UnixStream;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The server could not be connected to.
+    /// No connection to the server or socket could be made.
     #[error("{place} cannot be reached: {why}")]
     Unreachable {
-        /// Host and port of the server.
+        /// Host or path of the socket, a colon, and the port, which is empty for a socket.
         place: String,
         /// Reason for the failure.
         why: String,
@@ -33,22 +33,24 @@ pub enum SendError {
     /// The connection failed, or the server rejected a command or the message.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The client certificate or its key cannot be loaded; the reason.
+    /// The client certificate or its key cannot be loaded. Contains the reason.
     #[error("the client certificate cannot be loaded: {0}")]
     ClientCertificate(String),
     /// SMTP AUTH failed.
     #[error("authentication: {0}")]
     Auth(#[from] AuthError),
-    /// The password would have been sent without TLS; the reason.
+    /// STARTTLS is configured and not offered, or the password or a hash of it would be sent without TLS. Contains the
+    /// reason.
     #[error("{0}: the password would go out in clear, so nothing was sent; take smtps on port 465")]
     Exposed(&'static str),
-    /// Forgejo would send nothing with these settings; the reason.
+    /// Forgejo would not send the message: `PROTOCOL` is `dummy`, a user is set and the server does not offer AUTH, Go
+    /// refuses PLAIN, or the host or a root certificate is not valid for TLS. Contains the reason.
     #[error("{0}")]
     Stopped(&'static str),
     /// `sendmail` could not be started, failed, or did not end within the time limit.
     #[error("{program}: {why}")]
     Sendmail {
-        /// Path of the program.
+        /// Path or name of the program.
         program: String,
         /// Standard error of the program, or the reason why it could not be run.
         why: String,
@@ -58,9 +60,10 @@ pub enum SendError {
 /// Result of sending a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The server's reply to the message, on one line.
+    /// The server's reply to the message, on one line, or `accepted by sendmail`.
     pub answer: String,
-    /// Description of a failure that Forgejo would log although the message was delivered. `None` if there is none.
+    /// Description of a failed QUIT, for which Forgejo before 17 logs the delivered message as failed. `None`
+    /// otherwise.
     pub caveat: Option<String>,
 }
 
@@ -199,7 +202,7 @@ async fn sendmail(
     message: &str,
     options: &Options,
 ) -> Result<Sent, SendError> {
-    let (program, args) = &mailer.sendmail;
+    let SendmailCommand { path: program, args } = &mailer.sendmail;
     let failed = |why: String| SendError::Sendmail { program: program.clone(), why };
     // Forgejo drops arguments with an open quote.
     let mut words = crate::shell::shell_words(args).unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) async fn examine(
         EffectiveTransport::Dummy => {
             report.add("transport", Verdict::Note, "dummy: messages go to the log only", "");
         }
-        EffectiveTransport::Sendmail => sendmail(report, &mailer.sendmail.0),
+        EffectiveTransport::Sendmail => sendmail(report, &mailer.sendmail.path),
         EffectiveTransport::Unix => {
             report.about = mailer.shown_host().to_owned();
             match timeout(options.limit, UnixStream::connect(&mailer.host)).await {

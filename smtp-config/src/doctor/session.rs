@@ -130,7 +130,7 @@ async fn tls(
         Some(days) => report.pass("tls", format!("valid for {}, for {days} days more", mailer.host)),
         None => report.pass("tls", format!("valid for {}", mailer.host)),
     }
-    if mailer.trusts_anybody {
+    if mailer.accepts_any_certificate {
         let detail = "FORCE_TRUST_SERVER_CERT: Forgejo accepts any certificate";
         report.add("trust", Verdict::Fail, detail, "remove it: the certificate is valid");
     }

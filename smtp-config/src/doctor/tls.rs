@@ -1,6 +1,6 @@
 //! TLS connections that are verified as Go does, and explanations of their errors.
 
-use crate::effective::EffectiveMailer;
+use crate::effective::{ClientFiles, EffectiveMailer};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
@@ -22,7 +22,7 @@ pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, Str
     if !mailer.client_certificate {
         return Ok(None);
     }
-    let (chain, key) = &mailer.client_files;
+    let ClientFiles { certificate: chain, key } = &mailer.client_files;
     let read = |name: &str, path: &str| {
         if path.is_empty() { Err(format!("{name} is missing")) } else { Ok(path.to_owned()) }
     };
@@ -56,7 +56,9 @@ pub(super) fn identity(mailer: &EffectiveMailer) -> Result<Option<Identity>, Str
 /// verified, and otherwise `None`.
 pub(super) fn server_name(mailer: &EffectiveMailer) -> Option<ServerName<'static>> {
     let name = ServerName::try_from(mailer.host.clone()).ok();
-    name.or_else(|| mailer.trusts_anybody.then(|| ServerName::try_from("unnamed.invalid").ok()).flatten())
+    name.or_else(|| {
+        mailer.accepts_any_certificate.then(|| ServerName::try_from("unnamed.invalid").ok()).flatten()
+    })
 }
 
 /// Returns a configuration that verifies the server by the system's root certificates and those in `extra`. As Go does,

@@ -61,7 +61,7 @@ pub enum WireError {
     /// The server rejected a command with a 4yz or 5yz reply, or sent another unexpected one.
     #[error("{stage} was answered {}", reply.text())]
     Refused {
-        /// The rejected command.
+        /// The command, the greeting or the message to which the server replied.
         stage: &'static str,
         /// Reply of the server.
         reply: Reply,

@@ -17,13 +17,13 @@ pub struct Dkim {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DkimError {
-    /// No TXT record is a DKIM key record with a public key tag (`p=`).
+    /// No TXT record is a DKIM key record, or the first one has no public key tag (`p=`).
     #[error("no DKIM record")]
     Missing,
     /// The public key is empty, which means that it is revoked.
     #[error("the key is revoked: p= is empty")]
     Revoked,
-    /// The public key is not valid Base64.
+    /// The public key is not valid Base64, with padding.
     #[error("the key is not base64")]
     Key,
     /// The RSA key is shorter than 1024 bits, the minimum of RFC 8301 §3.2, by the length of its encoding.
@@ -31,8 +31,8 @@ pub enum DkimError {
     Short,
 }
 
-/// Parses the TXT records of `SELECTOR._domainkey.DOMAIN`. The first DKIM key record is used. Each text is one record
-/// with its strings concatenated.
+/// Parses the TXT records of `SELECTOR._domainkey.DOMAIN`. The first DKIM key record is used: one that begins with
+/// `v=DKIM1`, or has no version and contains `p=`. Each text is one record with its strings concatenated.
 ///
 /// # Errors
 /// Returns a [`DkimError`] if there is no usable key.

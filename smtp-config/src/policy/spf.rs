@@ -35,7 +35,8 @@ pub struct Term {
     pub name: String,
     /// Text after `:` or `=`, with macros. Empty if none.
     pub argument: String,
-    /// Prefix lengths for IPv4 and IPv6. `None` if not written, which stands for 32 and 128.
+    /// Prefix lengths for IPv4 and IPv6 of `a` and `mx`. For `ip4` and `ip6`, both are that of the network. `None` if not
+    /// written, which stands for 32 and 128.
     pub prefixes: (Option<u8>, Option<u8>),
 }
 

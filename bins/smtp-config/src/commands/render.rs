@@ -5,7 +5,9 @@ use crate::settings::{ResolvedSettings, Settings};
 use cli_support::outcome::{Done, Failure};
 use serde_json::json;
 use smtp_config::ini::quote;
-use smtp_config::{Change, INCOMING, Route, SECTION, Setting, edit, environment, nixos};
+use smtp_config::{
+    Change, INCOMING, NixosSecret, Route, SECTION, Setting, SettingError, edit, environment, nixos,
+};
 
 /// Prints the settings as a kind of configuration, without passwords: these are references to files, or are omitted
 /// from an app.ini with a note. `format` applies to environment variables only. Always returns [`Done::Fine`].
@@ -28,7 +30,7 @@ pub(super) fn run(
             (_, ConfigurationKind::Nixos) if kept.environment_file().is_ok() => {
                 secrets.push((section, key, kept.environment_file()?));
             }
-            (Route::Uri(uri), _) => pairs.push((section, uri_key.to_owned(), uri.clone())),
+            (Route::Uri(uri), _) => pairs.push(Setting::new(section, uri_key, uri)),
             (_, ConfigurationKind::AppIni) => {
                 cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"));
             }
@@ -38,11 +40,10 @@ pub(super) fn run(
             (_, ConfigurationKind::Nixos) => secrets.push((section, key, kept.environment_file()?)),
         }
     }
-    let refused = |(key, why): (String, _)| Failure::Configuration(format!("{key}: {why}"));
+    let refused = |why: SettingError| Failure::Configuration(why.to_string());
     let text = match form {
         ConfigurationKind::AppIni => {
-            let changes: Vec<Change> =
-                pairs.iter().map(|(section, key, value)| Change::set(section, key, value)).collect();
+            let changes: Vec<Change> = pairs.iter().map(Setting::to_change).collect();
             edit("", &changes).map_err(|why| Failure::Configuration(why.to_string()))?
         }
         ConfigurationKind::Environment => {
@@ -53,14 +54,14 @@ pub(super) fn run(
             lines.iter().map(line).collect()
         }
         ConfigurationKind::Nixos => {
-            let secrets: Vec<_> =
-                secrets.iter().map(|(section, key, file)| (*section, *key, file.as_str())).collect();
+            let secrets: Vec<NixosSecret<'_>> =
+                secrets.iter().map(|(section, key, path)| NixosSecret { section, key, path }).collect();
             nixos(&pairs, &secrets).map_err(refused)?
         }
     };
     if args.json {
         let mut sections = serde_json::Map::new();
-        for (section, key, value) in pairs {
+        for Setting { section, key, value } in pairs {
             quote(&value).map_err(|why| Failure::Configuration(format!("{key}: {why}")))?;
             let held = sections.entry(section).or_insert_with(|| json!({}));
             held[key.as_str()] = json!(value);
