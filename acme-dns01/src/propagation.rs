@@ -58,15 +58,23 @@ pub enum Verdict {
     Silent(String),
 }
 
+/// Verdict on one address of a name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerVerdict {
+    /// Host name and address of the server, as `server (address)`.
+    pub server: String,
+    /// Verdict on its response.
+    pub verdict: Verdict,
+}
+
 /// Verdict on the responses of all servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Propagation {
     /// Every server has every value. An address without a response is ignored if another address of the same server has
     /// every value.
     Complete,
-    /// At least one server lacks a value. The list has the incomplete servers, as `server (address)`, with their
-    /// verdicts; it is empty if no server was queried.
-    Incomplete(Vec<(String, Verdict)>),
+    /// At least one server lacks a value. Contains the incomplete servers; empty if no server was queried.
+    Incomplete(Vec<ServerVerdict>),
     /// Every response is from a recursive resolver on the path: port 53 is intercepted, so that authoritative name
     /// servers cannot be queried.
     Hijacked,
@@ -114,10 +122,13 @@ pub fn propagation(answers: &[Answer], wanted: &[String], mode: LookupMode) -> P
     let ignored = |answer: &Answer, verdict: &Verdict| {
         mode == LookupMode::Authorities && matches!(verdict, Verdict::Silent(_)) && works(&answer.server)
     };
-    let incomplete: Vec<(String, Verdict)> = verdicts
+    let incomplete: Vec<ServerVerdict> = verdicts
         .iter()
         .filter(|(answer, verdict)| *verdict != Verdict::Complete && !ignored(answer, verdict))
-        .map(|(answer, verdict)| (format!("{} ({})", answer.server, answer.address.ip()), verdict.clone()))
+        .map(|(answer, verdict)| ServerVerdict {
+            server: format!("{} ({})", answer.server, answer.address.ip()),
+            verdict: verdict.clone(),
+        })
         .collect();
     if !verdicts.is_empty() && incomplete.is_empty() {
         return Propagation::Complete;
@@ -152,11 +163,12 @@ impl fmt::Display for Verdict {
 /// Formats the incomplete servers with their verdicts on one line, separated by semicolons; `no name server is known`
 /// if there are none.
 #[must_use]
-pub fn report(verdicts: &[(String, Verdict)]) -> String {
+pub fn report(verdicts: &[ServerVerdict]) -> String {
     if verdicts.is_empty() {
         return "no name server is known".to_owned();
     }
-    verdicts.iter().map(|(server, verdict)| format!("{server} {verdict}")).collect::<Vec<_>>().join("; ")
+    let each = verdicts.iter().map(|ServerVerdict { server, verdict }| format!("{server} {verdict}"));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod mail;
 #[cfg(feature = "mail")]
 pub use mail::{Mail, MailError, MailSecurity, MailServer};
 
-use crate::client::Http;
+use crate::client::{HeaderField, Http};
 use crate::machine::Alert;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
@@ -121,7 +121,7 @@ pub struct Webhook {
 impl AlertSink for Webhook {
     async fn send(&self, certificate: &str, alert: &Alert) -> Result<(), AlertError> {
         let body = json!({"certificate": certificate, "kind": alert.kind(), "message": alert.to_string()});
-        let headers = [("content-type", "application/json")];
+        let headers = [HeaderField::new("content-type", "application/json")];
         let url = self.url.expose_secret();
         let sent = self.http.send(http::Method::POST, url, &headers, body.to_string().into_bytes()).await;
         // The error would contain the URL, which is secret.

@@ -2,7 +2,7 @@
 
 use super::answer::{problem_error, problem_type, signed_error, unreached};
 use super::directory::Directory;
-use super::http::{Http, Response};
+use super::http::{HeaderField, Http, Response};
 use super::jws::{AccountKey, external};
 use crate::machine::{AcmeError, ErrorKind};
 use crate::name::Name;
@@ -203,8 +203,8 @@ impl Acme {
     /// Returns an error if the CA cannot be reached.
     pub(super) async fn exchange(&self, url: &str, body: Vec<u8>) -> Result<Response, AcmeError> {
         let headers = [
-            ("content-type", "application/jose+json"),
-            ("accept", "application/json, application/pem-certificate-chain"),
+            HeaderField::new("content-type", "application/jose+json"),
+            HeaderField::new("accept", "application/json, application/pem-certificate-chain"),
         ];
         let sent = self.inner.http.send(Method::POST, url, &headers, body).await;
         let response = sent.map_err(|why| unreached(&why))?;

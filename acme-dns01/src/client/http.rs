@@ -159,6 +159,29 @@ pub struct Http {
     agent: String,
 }
 
+/// A header field of a request. `Debug` does not print the value, which may be a credential.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HeaderField<'a> {
+    /// Name of the field, in lower case.
+    pub name: &'a str,
+    /// Value of the field.
+    pub value: &'a str,
+}
+
+impl<'a> HeaderField<'a> {
+    /// Creates a field. It is validated when it is sent.
+    #[must_use]
+    pub fn new(name: &'a str, value: &'a str) -> Self {
+        Self { name, value }
+    }
+}
+
+impl fmt::Debug for HeaderField<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderField").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http").field("within", &self.within).finish_non_exhaustive()
@@ -230,11 +253,11 @@ impl Http {
         &self,
         method: Method,
         url: &str,
-        headers: &[(&str, &str)],
+        headers: &[HeaderField<'_>],
         body: Vec<u8>,
     ) -> Result<Response, HttpError> {
         let mut request = Request::builder().method(method).uri(url).header("user-agent", &self.agent);
-        for (name, value) in headers {
+        for HeaderField { name, value } in headers {
             let mut value = http::HeaderValue::from_str(value).map_err(http::Error::from)?;
             value.set_sensitive(*name == "authorization");
             request = request.header(*name, value);

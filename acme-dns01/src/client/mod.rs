@@ -17,7 +17,7 @@ pub use account::{Account, Chain};
 pub(crate) use acme::now;
 pub use acme::{Acme, DirectoryResponse, ExternalAccount, OrderRequest, RenewalInfoResponse};
 pub use directory::{Directory, Meta};
-pub use http::{Http, HttpError, Response};
+pub use http::{HeaderField, Http, HttpError, Response};
 pub(crate) use jws::pem;
 pub use jws::{AccountKey, KeyError};
 #[cfg(feature = "postgres")]

@@ -177,20 +177,20 @@ impl Dns {
         Ok(asked.join_all().await)
     }
 
-    /// Checks that every TXT value is visible at its name on every server. `wanted` has pairs of name and value. If
+    /// Checks that every TXT record is visible on every server. If
     /// queries to authoritative name servers are intercepted, resolvers are queried instead. Stops at the first name,
     /// in alphabetical order, with a missing value.
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
-    pub async fn visible(&self, wanted: &[(String, String)]) -> Result<Visibility, DnsError> {
-        let mut names: Vec<&String> = wanted.iter().map(|(name, _)| name).collect();
+    pub async fn visible(&self, wanted: &[ExpectedTxt]) -> Result<Visibility, DnsError> {
+        let mut names: Vec<&String> = wanted.iter().map(|txt| &txt.name).collect();
         names.sort();
         names.dedup();
         let mut silent = Vec::new();
         for name in names {
             let values: Vec<String> =
-                wanted.iter().filter(|(at, _)| at == name).map(|(_, value)| value.clone()).collect();
+                wanted.iter().filter(|txt| txt.name == *name).map(|txt| txt.value.clone()).collect();
             let answers = self.txt(name).await?;
             match propagation(&answers, &values, self.mode) {
                 Propagation::Complete => silent.extend(unreachable(&answers)),
@@ -250,6 +250,15 @@ impl Dns {
         }
         Ok((name.to_owned(), Vec::new()))
     }
+}
+
+/// A TXT record that name servers are to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedTxt {
+    /// Name of the record, after all CNAME records are followed.
+    pub name: String,
+    /// Value that is among those of the name.
+    pub value: String,
 }
 
 /// Visibility of TXT values at the name servers.

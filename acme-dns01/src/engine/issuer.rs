@@ -5,6 +5,7 @@ use super::inspect::inspect;
 use super::locator::provider_error;
 use super::{Certificate, Engine, EngineEvent};
 use crate::client::{Account, KeyPair, OrderRequest, chain_issuers, verify_pair};
+use crate::dns::ExpectedTxt;
 use crate::live::{DeployError, run_reloads};
 use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine, State};
 use crate::store::{CertificatePair, StoreError};
@@ -121,8 +122,8 @@ impl<'e> Issuer<'e> {
                 return added.map(|id| Event::Published { id }).map_err(|error| provider_error(&error));
             }
             Action::Verify(wanted) => {
-                let wanted: Vec<(String, String)> =
-                    wanted.into_iter().map(|txt| (txt.name, txt.value)).collect();
+                let wanted: Vec<ExpectedTxt> =
+                    wanted.into_iter().map(|txt| ExpectedTxt { name: txt.name, value: txt.value }).collect();
                 return Ok(self.verify(&wanted).await);
             }
             Action::Trigger { challenge } => {
@@ -191,7 +192,7 @@ impl<'e> Issuer<'e> {
 
     /// Queries the name servers for pairs of name and TXT value. Returns [`Event::Visible`], or [`Event::NotVisible`]
     /// with the reason, also if a lookup fails. Addresses that did not respond are reported as a note.
-    async fn verify(&self, wanted: &[(String, String)]) -> Event {
+    async fn verify(&self, wanted: &[ExpectedTxt]) -> Event {
         match self.engine.locator.dns.visible(wanted).await {
             Ok(crate::dns::Visibility::Complete { unreachable }) => {
                 if !unreachable.is_empty() {

@@ -2,7 +2,7 @@
 //! `_acme-challenge` are CNAME records that point to it.
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch};
-use crate::client::Http;
+use crate::client::{HeaderField, Http};
 use async_trait::async_trait;
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -58,9 +58,9 @@ impl Provider for AcmeDns {
 
     async fn add(&self, _: &str, _: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let headers = [
-            ("content-type", "application/json"),
-            ("x-api-user", self.username.as_str()),
-            ("x-api-key", self.password.expose_secret()),
+            HeaderField::new("content-type", "application/json"),
+            HeaderField::new("x-api-user", self.username.as_str()),
+            HeaderField::new("x-api-key", self.password.expose_secret()),
         ];
         let body = json!({"subdomain": self.subdomain, "txt": value}).to_string().into_bytes();
         let url = format!("{}/update", self.base);

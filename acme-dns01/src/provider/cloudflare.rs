@@ -1,7 +1,7 @@
 //! Provider for Cloudflare's API v4.
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch};
-use crate::client::{Http, Response};
+use crate::client::{HeaderField, Http, Response};
 use crate::name::zone_candidates;
 use async_trait::async_trait;
 use http::Method;
@@ -157,21 +157,21 @@ impl Cloudflare {
         body: Option<&Value>,
     ) -> Result<Page, CallError> {
         let bearer;
-        let mut headers = vec![("accept", "application/json")];
+        let mut headers = vec![HeaderField::new("accept", "application/json")];
         match &self.auth {
             CloudflareAuth::Token { dns, zone } => {
                 let token = zone.as_ref().filter(|_| for_zones).unwrap_or(dns);
                 bearer = format!("Bearer {}", token.expose_secret());
-                headers.push(("authorization", &bearer));
+                headers.push(HeaderField::new("authorization", &bearer));
             }
             CloudflareAuth::GlobalKey { email, key } => {
-                headers.push(("x-auth-email", email));
-                headers.push(("x-auth-key", key.expose_secret()));
+                headers.push(HeaderField::new("x-auth-email", email));
+                headers.push(HeaderField::new("x-auth-key", key.expose_secret()));
             }
         }
         let payload = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         if body.is_some() {
-            headers.push(("content-type", "application/json"));
+            headers.push(HeaderField::new("content-type", "application/json"));
         }
         let url = format!("{}{path}", self.base);
         let sent = self.http.send(method.clone(), &url, &headers, payload).await;
