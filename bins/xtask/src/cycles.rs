@@ -23,7 +23,7 @@ pub(crate) fn check() -> Outcome {
         let mut sources = Vec::new();
         for file in &files {
             let Ok(inside) = file.strip_prefix(folder.join("src")) else { continue };
-            if !is_test(inside) {
+            if !source::is_test(inside) {
                 sources.push((inside.to_owned(), source::code(&source::read(&top, file)?)));
             }
         }
@@ -47,15 +47,6 @@ fn folder(file: &Path) -> Option<&Path> {
     let folder = file.parent()?;
     let is_root = file.ends_with("src/lib.rs") || file.ends_with("src/main.rs");
     is_root.then(|| folder.parent()).flatten()
-}
-
-/// Returns `true` if a file, relative to `src`, contains tests: it is in a folder `test` or `tests`, or its name is
-/// `test.rs`, `tests.rs` or ends in `_tests.rs`.
-fn is_test(inside: &Path) -> bool {
-    inside
-        .iter()
-        .filter_map(|part| part.to_str())
-        .any(|part| matches!(part, "test" | "tests" | "test.rs" | "tests.rs") || part.ends_with("_tests.rs"))
 }
 
 /// Returns a line for each cycle among the files of a crate, given as paths and code.
@@ -266,8 +257,8 @@ mod tests {
 
     #[test]
     fn files_of_tests_do_not_count() {
-        assert!(is_test(Path::new("a/tests.rs")) && is_test(Path::new("a/schema_tests.rs")));
-        assert!(!is_test(Path::new("a/testing.rs")));
+        assert!(source::is_test(Path::new("a/tests.rs")) && source::is_test(Path::new("a/schema_tests.rs")));
+        assert!(!source::is_test(Path::new("a/testing.rs")));
         assert_eq!(folder(Path::new("a/src/lib.rs")), Some(Path::new("a")));
         assert_eq!(folder(Path::new("a/src/b.rs")), None);
     }

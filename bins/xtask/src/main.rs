@@ -30,6 +30,7 @@ mod process;
 mod prose;
 mod purity;
 mod registry;
+mod released;
 mod screenshots;
 mod soak;
 mod source;
@@ -38,6 +39,7 @@ mod surface;
 mod testing;
 mod tools;
 mod units;
+mod wildcards;
 
 use std::process::ExitCode;
 
@@ -100,12 +102,14 @@ usage: cargo xtask COMMAND
                 run the tables of realistic mistakes, count them, and show 17 of them with their whole answers, drawn by the
                 hash of a commit (HEAD)
   registry      only build the published packages, and check that they are complete
-  purity        only check that the pure cores have no runtime in their dependency tree
+  purity        only check that the pure cores have no runtime in their dependency tree, and read no clock
   prose         only check documentation and messages: relative clauses, one- and two-word docs, ambiguous type names
   deny          only check dependencies with cargo-deny; ADVISORY_DB is the folder of a copy of the database of advisories, for
                 where that cannot be reached
   cycles        only check that the files of each crate do not import each other in cycles
-  surface       only compare the public items of the libraries with the lists in the tree; --write writes the lists
+  wildcards     only check that no `_` arm hides a new variant of the enums that a change must consider
+  surface       only compare the public items of the libraries with the lists in the tree, and with the last release;
+                --write writes the lists, --release also records them as those of a release of the current versions
 ";
 
 fn main() -> ExitCode {
@@ -164,8 +168,10 @@ fn main() -> ExitCode {
         (Some("prose"), []) => prose::check(),
         (Some("deny"), []) => advisories::check(),
         (Some("cycles"), []) => cycles::check(),
-        (Some("surface"), []) => surface::run(false),
-        (Some("surface"), ["--write"]) => surface::run(true),
+        (Some("wildcards"), []) => wildcards::check(),
+        (Some("surface"), []) => surface::run(surface::Update::Nothing),
+        (Some("surface"), ["--write"]) => surface::run(surface::Update::Lists),
+        (Some("surface"), ["--release"]) => surface::run(surface::Update::Release),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

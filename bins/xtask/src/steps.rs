@@ -3,7 +3,7 @@
 use crate::process::{Outcome, cargo, is_root, print_durations, step, with_second_try};
 use crate::{
     advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
-    nix, package, prose, purity, registry, surface, testing, tools,
+    nix, package, prose, purity, registry, surface, testing, tools, wildcards,
 };
 use std::time::Instant;
 
@@ -32,6 +32,7 @@ pub(crate) fn test() -> Outcome {
     purity::check()?;
     prose::check()?;
     cycles::check()?;
+    wildcards::check()?;
     // In one run, so that the common dependencies are checked once.
     let mut plain = cargo(&["clippy", "--locked", "--no-default-features"]);
     plain.args(purity::PURE.iter().flat_map(|library| ["--package", library])).args(["--", "-D", "warnings"]);
@@ -71,7 +72,7 @@ pub(crate) fn test() -> Outcome {
     nix::prove(None)?;
     flake::prove()?;
     with_second_try("conformance --quick", conformance::quick)?;
-    surface::run(false)?;
+    surface::run(surface::Update::Nothing)?;
     step(
         "documentation",
         cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])

@@ -6,13 +6,13 @@
 
 use crate::process::{Outcome, cargo, root, step, target};
 use crate::registry::{self, LIBRARIES};
+use crate::released;
 use public_api::{Builder, PublicApi};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// Name of the list in the folder of each library.
 const FILE: &str = "public-items.txt";
@@ -20,17 +20,35 @@ const FILE: &str = "public-items.txt";
 /// Crates that every program has.
 const STANDARD: &[&str] = &["alloc", "core", "std"];
 
-/// Compares the lists with the libraries or, with `write`, writes them. Features and compatibility are checked too.
+/// Maximum number of definitions of a library, as [`is_definition`] counts them: what a reader has to survey.
+const MOST: &[(&str, usize)] = &[("edge-proxy", 150)];
+
+/// The files that [`run`] writes before it compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Update {
+    /// None: the lists are only compared.
+    Nothing,
+    /// The lists of public items.
+    Lists,
+    /// The lists, and the records of a release of the versions in the manifests.
+    Release,
+}
+
+/// Writes what `update` names, and compares the lists with the libraries. Features, the number of items, and compatibility
+/// with the last release are checked too.
 ///
 /// # Errors
 /// Returns all differences and faults.
-pub(crate) fn run(write: bool) -> Outcome {
+pub(crate) fn run(update: Update) -> Outcome {
     document()?;
     let mut wrong = String::new();
     for library in LIBRARIES {
         let listed = list(library)?;
         let path = root().join(registry::folder(library)).join(FILE);
-        if write {
+        if update == Update::Release {
+            released::record(library, &listed.text)?;
+        }
+        if update != Update::Nothing {
             fs::write(&path, &listed.text).map_err(|why| format!("{}: {why}", path.display()))?;
         }
         let kept = fs::read_to_string(&path).unwrap_or_default();
@@ -47,7 +65,8 @@ pub(crate) fn run(write: bool) -> Outcome {
                 "{library}: `{item}` is on the front page without a link to the item: write [`{item}`]"
             );
         }
-        wrong.push_str(&removed_items(library, &listed.text)?);
+        wrong.push_str(&released::breaks(library, &listed.text)?);
+        wrong.push_str(&too_many(library, listed.count));
         println!("xtask: {library}: {} public items", listed.count);
     }
     if wrong.is_empty() {
@@ -139,6 +158,16 @@ fn is_definition(item: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns a line if a library has more definitions than [`MOST`] permits. Empty otherwise.
+fn too_many(library: &str, count: usize) -> String {
+    let most = MOST.iter().find(|(name, most)| *name == library && count > *most);
+    most.map_or_else(String::new, |(_, most)| {
+        format!(
+            "{library}: {count} public items of at most {most}: make those private that no program needs\n"
+        )
+    })
 }
 
 /// Returns the crates, other than this one and the standard ones, whose items occur in the lines.
@@ -256,52 +285,6 @@ fn path(item: &str) -> Option<&str> {
     item[crate_name..].split(|c: char| !(c.is_alphanumeric() || "_:".contains(c))).next()
 }
 
-/// Returns a line for each item that the last release of this version's series had and `made` does not have. By
-/// semantic versioning, a series ends with a new minor version before 1.0, and with a new major version after it.
-///
-/// # Errors
-/// Returns a description if a file cannot be read, or git fails.
-fn removed_items(library: &str, made: &str) -> Result<String, String> {
-    let folder = registry::folder(library);
-    let manifest = root().join(&folder).join("Cargo.toml");
-    let manifest = fs::read_to_string(&manifest).map_err(|why| format!("{}: {why}", manifest.display()))?;
-    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap_or_default();
-    let version = version.trim_matches('"');
-    let series = series(version);
-    let listed = Command::new("git")
-        .args(["tag", "--list", &format!("{library}-v{series}.*")])
-        .current_dir(root())
-        .output();
-    let tags = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let Some(tag) = tags.lines().max_by_key(|tag| patch(tag)) else { return Ok(String::new()) };
-    let path = Path::new(&folder).join(FILE);
-    let shown =
-        Command::new("git").args(["show", &format!("{tag}:{}", path.display())]).current_dir(root()).output();
-    let before = shown.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let mut text = String::new();
-    for line in
-        before.lines().filter(|line| !line.starts_with('#') && !made.lines().any(|other| other == *line))
-    {
-        let _ =
-            writeln!(text, "{library}: {tag} had `{line}`: {version} is compatible with it by its number");
-    }
-    Ok(text)
-}
-
-/// Returns the numbers of a version that compatible versions have in common.
-fn series(version: &str) -> String {
-    let mut parts = version.split('.');
-    match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
-        ("0", minor) => format!("0.{minor}"),
-        (major, _) => major.to_owned(),
-    }
-}
-
-/// Returns the last number of a tag. 0 if there is none.
-fn patch(tag: &str) -> u64 {
-    tag.rsplit('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +303,15 @@ mod tests {
         ] {
             assert_eq!(is_definition(item), is, "{item}");
         }
+    }
+
+    #[test]
+    fn a_library_with_too_many_items_fails() {
+        assert_eq!(
+            (too_many("edge-proxy", 150), too_many("pg-ensure", 1_000)),
+            (String::new(), String::new())
+        );
+        assert!(too_many("edge-proxy", 151).starts_with("edge-proxy: 151 public items of at most 150"));
     }
 
     #[test]
@@ -350,11 +342,5 @@ mod tests {
             "pub fn a::f(ipnet::IpNet, &core::str, alloc::vec::Vec<a::B>) -> core::result::Result<rustls_pki_types::X, a::E>".to_owned(),
         ];
         assert_eq!(foreign("a", &items), BTreeSet::from(["ipnet".to_owned(), "rustls_pki_types".to_owned()]));
-    }
-
-    #[test]
-    fn versions() {
-        assert_eq!((series("0.3.2").as_str(), series("2.1.0").as_str()), ("0.3", "2"));
-        assert_eq!((patch("edge-http-v0.1.12"), patch("x")), (12, 0));
     }
 }

@@ -49,8 +49,10 @@ where
                     other.close().await;
                     outcome?;
                 }
-                _ if pipeline > 1
-                    && steps.iter().filter_map(|step| password_of(&step.change)).count() >= PARALLEL_FROM =>
+                ExecutionScope::Cluster | ExecutionScope::In(_)
+                    if pipeline > 1
+                        && steps.iter().filter_map(|step| password_of(&step.change)).count()
+                            >= PARALLEL_FROM =>
                 {
                     for run in runs(steps) {
                         if password_of(&run[0].change).is_some() {
@@ -62,7 +64,9 @@ where
                         }
                     }
                 }
-                _ => work.transaction(&session.client, steps).await?,
+                ExecutionScope::Cluster | ExecutionScope::In(_) => {
+                    work.transaction(&session.client, steps).await?
+                }
             }
         }
         set.extend(verifiers);

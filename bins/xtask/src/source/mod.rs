@@ -43,3 +43,12 @@ pub(crate) fn files(top: &Path) -> Result<Vec<PathBuf>, String> {
 pub(crate) fn read(top: &Path, file: &Path) -> Result<String, String> {
     std::fs::read_to_string(top.join(file)).map_err(|why| format!("{}: {why}", file.display()))
 }
+
+/// Returns `true` if a file contains tests, by its path: it is in a folder `test` or `tests`, or its name is `test.rs`,
+/// `tests.rs` or ends in `_tests.rs`.
+pub(crate) fn is_test(inside: &Path) -> bool {
+    inside
+        .iter()
+        .filter_map(|part| part.to_str())
+        .any(|part| matches!(part, "test" | "tests" | "test.rs" | "tests.rs") || part.ends_with("_tests.rs"))
+}
