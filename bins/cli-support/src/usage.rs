@@ -156,4 +156,17 @@ mod tests {
         );
         assert_eq!(said(&[]), "command line: error[missing]: <FILE>: missing: write <FILE>");
     }
+
+    #[test]
+    fn a_file_of_an_earlier_version_is_the_default_only_without_the_current_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [now, before] =
+            ["now.toml", "before.toml"].map(|name| folder.path().join(name).display().to_string());
+        let default = || default_file(&[now.as_str(), before.as_str()]).display().to_string();
+        assert_eq!(default(), now, "neither exists");
+        std::fs::write(&before, "").expect("a file");
+        assert_eq!(default(), before);
+        std::fs::write(&now, "").expect("a file");
+        assert_eq!(default(), now);
+    }
 }
