@@ -56,7 +56,7 @@ pub(crate) fn release_static() -> Outcome {
     }
     let mut command = cargo(&["build", "--release", "--bins", "--locked", "--target", &triple]);
     // One of them is a library.
-    let packages: Vec<&&str> = PROGRAMS.iter().filter(|package| **package != "cli-support").collect();
+    let packages: Vec<&&str> = PROGRAMS.iter().filter(|package| **package != "selfhost-cli").collect();
     for package in &packages {
         command.args(["--package", package]);
     }

@@ -22,10 +22,10 @@ pub(crate) const LIBRARIES: &[&str] = &[
 /// Names of the packages of the published programs.
 pub(crate) const PROGRAMS: &[&str] = &[
     "acme-dns01-cli",
-    "cli-support",
     "edge-proxyd",
     "pg-ensure-cli",
     "pg-hba-cli",
+    "selfhost-cli",
     "smtp-config-cli",
     "upgrade-pg-cluster",
 ];
@@ -62,11 +62,12 @@ pub(crate) fn prove() -> Outcome {
     )
 }
 
-/// Libraries in the folder of another one, after which they are unpacked.
+/// Libraries whose folder has another name. Those in the folder of another library are unpacked after it.
 const NESTED: &[(&str, &str)] = &[
     ("edge-http", "edge-proxy/http"),
     ("edge-policy", "edge-proxy/policy"),
     ("pg-upgrade", "pg-ensure/upgrade"),
+    ("selfhost-cli", "bins/cli-support"),
 ];
 
 /// Returns the folder of a package, relative to the root folder.
