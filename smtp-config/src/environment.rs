@@ -4,7 +4,7 @@
 use crate::ini::{Ini, Unrepresentable};
 use crate::section::{Setting, SettingError};
 
-/// Decoded name of an environment variable.
+/// Decoded name of a variable of environment-to-ini: the key of app.ini that it sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// Name of the section, in lower case.

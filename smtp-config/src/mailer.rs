@@ -124,7 +124,7 @@ pub enum MailerError {
         /// The relative path.
         value: String,
     },
-    /// The port is 0, which is not valid.
+    /// The port of the SMTP server is 0, which is not valid. That of incoming mail is not checked.
     #[error("port: 0: not a valid port: expected a number from 1 to 65535")]
     Port,
     /// Forgejo would reject `REPLY_TO_ADDRESS`.
