@@ -1,7 +1,7 @@
 //! Commands that the steps run, and the folders in which they run.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -79,6 +79,17 @@ pub(crate) fn step(what: &str, mut command: impl std::borrow::BorrowMut<Command>
     }
     passed(what, began);
     Ok(())
+}
+
+/// Gives this thread, and the processes that it starts from now on, a lower priority than those of other threads.
+/// Without `renice`, the priority remains as it is.
+pub(crate) fn yield_to_others() {
+    // `/proc/thread-self` is a link to `PID/task/TID`; the priority of Linux is that of a thread.
+    if let Ok(thread) = std::fs::read_link("/proc/thread-self")
+        && let Some(id) = thread.file_name()
+    {
+        let _ = Command::new("renice").args(["-n", "10", "-p"]).arg(id).stdout(Stdio::null()).status();
+    }
 }
 
 /// Prints that a step passed, with its duration, and records the duration for [`print_durations`].

@@ -1,6 +1,6 @@
 //! Steps of `cargo xtask test`, ordered so that the cheapest failures come first.
 
-use crate::process::{Outcome, cargo, is_root, print_durations, step, with_second_try};
+use crate::process::{Outcome, cargo, is_root, print_durations, step, with_second_try, yield_to_others};
 use crate::{
     advisories, applications, book, boot, conformance, cycles, dist, flake, homelab, instructions, network,
     nix, package, prose, purity, registry, surface, testing, tools, wildcards,
@@ -45,7 +45,9 @@ pub(crate) fn test() -> Outcome {
     step("build", cargo(&programs_and_tests))?;
     installing.join().map_err(|_| "installing the tools panicked".to_owned())??;
     book::render()?;
-    testing::run()?;
+    // Many tests wait for servers and clocks, which leaves time of the processors. Those that measure do not: they run
+    // afterwards.
+    testing::run(beside_tests)?;
     let mut left_out = SkippedChecks::new(testing::left_out());
     // They mostly wait.
     let mut scenarios = Vec::new();
@@ -58,7 +60,6 @@ pub(crate) fn test() -> Outcome {
     if left_out.may("network") {
         scenarios.push(network::begin()?);
     }
-    instructions::run(&[])?;
     if left_out.may("package --prove") {
         package::prove()?;
     }
@@ -69,17 +70,7 @@ pub(crate) fn test() -> Outcome {
     if left_out.may("boot --book") {
         with_second_try("boot --book", boot::read_book)?;
     }
-    nix::prove(None)?;
-    flake::prove()?;
     with_second_try("conformance --quick", conformance::quick)?;
-    surface::run(surface::Update::Nothing)?;
-    step(
-        "documentation",
-        cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
-    advisories::check()?;
-    registry::prove()?;
     for scenario in scenarios {
         scenario.end()?;
     }
@@ -87,6 +78,26 @@ pub(crate) fn test() -> Outcome {
     print_durations();
     println!("xtask: everything passed in {} s", began.elapsed().as_secs());
     Ok(())
+}
+
+/// Runs the steps that need processors and no exact times. Their processes yield to those of the tests.
+///
+/// # Errors
+/// Returns the first step that failed.
+fn beside_tests() -> Outcome {
+    yield_to_others();
+    // The public items first: they change most often.
+    surface::run(surface::Update::Nothing)?;
+    step(
+        "documentation",
+        cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--locked"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    instructions::run(&[])?;
+    advisories::check()?;
+    registry::prove()?;
+    nix::prove(None)?;
+    flake::prove()
 }
 
 /// Checks that are left out without root: tests that switch to another account, network namespaces of a whole network,

@@ -98,11 +98,12 @@ impl Program {
     }
 }
 
-/// Builds and runs all test programs, and the tests in the documentation. A failure does not stop the others.
+/// Builds and runs all test programs, and the tests in the documentation. A failure does not stop the others. `beside`
+/// runs in a thread once the programs are built, and has ended when those tests begin that run alone.
 ///
 /// # Errors
-/// Returns all failures.
-pub(crate) fn run() -> Outcome {
+/// Returns all failures, including that of `beside`.
+pub(crate) fn run(beside: fn() -> Outcome) -> Outcome {
     let programs = build()?;
     let _ = std::fs::remove_file(left_out_file());
     for which in ALONE.iter().chain(FIRST) {
@@ -114,13 +115,16 @@ pub(crate) fn run() -> Outcome {
         programs.into_iter().partition(|program| ALONE.iter().any(|which| program.is(*which)));
     let turn = |program: &Program| FIRST.iter().position(|which| program.is(*which)).unwrap_or(FIRST.len());
     together.sort_by_key(turn);
+    let beside = std::thread::spawn(beside);
     let once_more = concurrently(&together);
+    let beside = beside.join().unwrap_or_else(|_| Err("a step beside the tests panicked".to_owned()));
     let on_its_own = |program: &Program| step(&format!("tests of {}", program.label()), program.command());
     // A program that failed beside others gets a second try on its own, in which its time limits are met.
     let second = |(program, why): &(Program, String)| {
         second_try(&format!("tests of {}", program.label()), why, || on_its_own(program)).err()
     };
-    let mut failed: Vec<String> = once_more.iter().filter_map(second).collect();
+    let mut failed: Vec<String> =
+        beside.err().into_iter().chain(once_more.iter().filter_map(second)).collect();
     failed.extend(
         alone.iter().filter_map(|program| with_second_try(&program.label(), || on_its_own(program)).err()),
     );

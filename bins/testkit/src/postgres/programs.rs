@@ -56,6 +56,17 @@ pub fn readable(program: &Path) -> PathBuf {
     .join(name)
 }
 
+/// Returns the data folder of a cluster that `create` made once for the programs in this folder, to be copied. Its
+/// argument is the path to write to.
+///
+/// # Panics
+/// Panics if there are no programs in the folder, or the cluster cannot be created.
+pub(super) fn cluster_template(programs: &Path, create: impl FnOnce(&Path)) -> PathBuf {
+    copy_once(&programs.join("initdb"), &programs.join("postgres"), |_, partial, _| {
+        create(partial);
+    })
+}
+
 /// Returns a command that runs a program as [`account`], without other groups and capabilities and in `/`, since
 /// PostgreSQL's programs refuse to run as root. If this process is not root, the program runs as it is.
 #[must_use]
