@@ -19,7 +19,7 @@ pub enum NameError {
     /// The identifier is empty.
     #[error("a name is empty; write one of 1 to 63 bytes")]
     Empty,
-    /// The identifier contains a NUL byte.
+    /// The identifier contains a NUL byte. Contains the identifier.
     #[error("the name {0:?} holds a NUL byte, which no PostgreSQL name can")]
     Nul(String),
     /// The identifier is longer than [`MAX_IDENTIFIER`] bytes.
@@ -115,7 +115,7 @@ impl std::str::FromStr for Name {
     }
 }
 
-/// A text value without NUL bytes.
+/// A text value without NUL bytes, such as a comment or the value of a setting.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Arc<str>);
 

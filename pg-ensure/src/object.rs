@@ -18,7 +18,7 @@ pub enum Object {
     Inside(Name, Local),
 }
 
-/// An object inside a database.
+/// An object inside a database that has an access control list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Local {
     /// A schema by name.
@@ -111,7 +111,7 @@ impl Local {
         }
     }
 
-    /// Returns the object that has the owner: the table of a column, or else the object itself.
+    /// Returns the object whose owner is that of this object: the table of a column, otherwise the object itself.
     #[must_use]
     pub fn owned(&self) -> Self {
         match self {
@@ -173,11 +173,11 @@ impl fmt::Display for Local {
 pub struct Setting(Arc<str>);
 
 impl Setting {
-    /// Creates a parameter name. It is converted to lowercase.
+    /// Creates a parameter name. ASCII letters are converted to lowercase.
     ///
     /// # Errors
     /// Returns [`InvalidSettingName`] unless the name is an identifier or several joined by dots, each of at most
-    /// [`MAX_IDENTIFIER`] bytes.
+    /// [`MAX_IDENTIFIER`] bytes: letters, `_`, characters beyond ASCII and, except at the beginning, digits and `$`.
     pub fn new(name: &str) -> Result<Self, InvalidSettingName> {
         // As valid_custom_variable_name() in guc.c: bytes above ASCII are letters.
         let part = |part: &str| {
@@ -255,7 +255,7 @@ impl fmt::Display for Setting {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidSettingName {
-    /// The name is not an identifier, or several joined by dots.
+    /// The name, or a part between dots, is empty, or has a character that is not permitted there. Contains the name.
     #[error("{0:?} is not a valid parameter name: expected one such as \"work_mem\" or \"app.tenant\"")]
     Characters(String),
     /// A part of the name is longer than [`MAX_IDENTIFIER`] bytes.

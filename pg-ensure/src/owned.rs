@@ -9,7 +9,7 @@ use crate::version::Version;
 pub struct Owned {
     /// Name of the owner.
     pub owner: Name,
-    /// ACL, with NULL replaced by the default.
+    /// ACL; the default ACL if the catalog has NULL.
     pub acl: Acl,
 }
 

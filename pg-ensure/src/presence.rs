@@ -3,9 +3,9 @@
 /// Desired presence of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Presence {
-    /// The object is to exist.
+    /// The object must exist: if it is missing, it is created, or granted if it is a membership.
     #[default]
     Present,
-    /// The object is to be dropped.
+    /// The object must not exist: if it exists, it is dropped, or revoked if it is a membership.
     Absent,
 }

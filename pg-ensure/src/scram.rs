@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// Default of PostgreSQL's parameter `scram_iterations`.
 pub const DEFAULT_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 
-/// Maximum length of a verifier in PostgreSQL 18, in bytes.
+/// Maximum length of a verifier in bytes (`MAX_ENCRYPTED_PASSWORD_LEN` of PostgreSQL 18), for every version.
 pub const MAX_VERIFIER: usize = 512;
 
 /// A SCRAM-SHA-256 verifier (RFC 5803), which the server stores instead of a password. It is secret: `Debug` prints the
@@ -29,20 +29,21 @@ pub struct Verifier {
     server_key: [u8; 32],
 }
 
-/// Error of parsing a verifier. The server would treat the text as a password in clear text.
+/// Error of parsing a verifier. The server would treat most such texts as passwords in clear text, and store their
+/// hashes.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifierError {
     /// The text does not begin with `SCRAM-SHA-256$`.
     #[error("it does not begin with SCRAM-SHA-256$")]
     Scheme,
-    /// The iteration count is not a positive 32-bit integer.
+    /// The iteration count is not a number from 1 to 2147483647 in decimal digits.
     #[error("its iteration count is not a number from 1 to 2147483647")]
     Iterations,
-    /// The salt is empty or not valid base64.
+    /// The salt is missing, empty, or not canonical base64.
     #[error("its salt is not base64 of at least one byte")]
     Salt,
-    /// A key is missing, not valid base64, or not 32 bytes long.
+    /// `StoredKey` or `ServerKey` is missing, not canonical base64, or not 32 bytes long.
     #[error("a key is not base64 of 32 bytes")]
     Key,
     /// The text is longer than [`MAX_VERIFIER`] bytes.
@@ -67,7 +68,8 @@ pub enum PasswordError {
 }
 
 impl Verifier {
-    /// Derives the verifier of a password with this salt. PostgreSQL itself uses a salt of 16 random bytes.
+    /// Derives the verifier of a password with this salt, after SASLprep (RFC 4013) as the server does it: a password
+    /// that SASLprep prohibits is used unchanged. PostgreSQL itself uses a salt of 16 random bytes.
     ///
     /// # Errors
     /// Returns a [`PasswordError`] if the password is empty or contains a NUL byte.
@@ -112,7 +114,7 @@ impl Verifier {
         Ok(Self { iterations, salt, stored_key: key(stored)?, server_key: key(server)? })
     }
 
-    /// Returns the text for `ALTER ROLE … PASSWORD`. It is secret.
+    /// Returns the verifier as text, as in `ALTER ROLE … PASSWORD` and in `pg_authid.rolpassword`. It is secret.
     #[must_use]
     pub fn to_secret(&self) -> SecretString {
         let (salt, stored, server) =

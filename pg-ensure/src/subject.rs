@@ -4,7 +4,7 @@ use crate::name::Name;
 use crate::object::Setting;
 use std::fmt;
 
-/// The declaration to which an error belongs.
+/// A declaration of a desired state, to which an error belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A role by name.
@@ -21,9 +21,10 @@ pub enum Subject {
     Schema(Name, Name),
     /// A membership: role and member.
     Membership(Name, Name),
-    /// A grant, by its zero-based index.
+    /// A grant, by its zero-based index in [`DesiredState::grants`](crate::DesiredState::grants).
     Grant(usize),
-    /// A grant of default privileges, by its zero-based index.
+    /// A grant of default privileges, by its zero-based index in
+    /// [`DesiredState::defaults`](crate::DesiredState::defaults).
     Default(usize),
     /// A setting: role, database and parameter. A role or database of `None` stands for all.
     Setting(Option<Name>, Option<Name>, Setting),
@@ -48,7 +49,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An object that a run may destroy, by consent of the operator.
+/// An object that can be dropped only if the operator has named it in a [`Consent`](crate::Consent).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DestructibleObject {

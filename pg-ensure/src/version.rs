@@ -3,7 +3,7 @@
 use std::fmt;
 use thiserror::Error;
 
-/// Version of a server, at least 13.
+/// Version of a PostgreSQL server, at least 13.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u32);
 
@@ -21,7 +21,7 @@ impl Version {
         if number < 130_000 { Err(UnsupportedVersion(number)) } else { Ok(Self(number)) }
     }
 
-    /// Creates a version from a major version. Less than 13 is replaced by 13.
+    /// Creates the version `major`.0. A major version below 13 is replaced by 13.
     #[must_use]
     pub fn major_version(major: u32) -> Self {
         Self(major.max(13) * 10_000)

@@ -55,7 +55,7 @@ impl fmt::Display for Grantee {
     }
 }
 
-/// Privileges of one ACL entry.
+/// Privileges of a grantee: those of one ACL entry, or the union of those of all its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryPrivileges {
     /// Privileges that the grantee holds.

@@ -8,10 +8,11 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AclError {
-    /// The item does not have the form `grantee=privileges/grantor`; its text.
+    /// An item does not have the form `grantee=privileges/grantor`: `=` or `/` is missing, a quote is not closed, `*`
+    /// does not follow a letter, or text follows the grantor. Contains the item.
     #[error("the aclitem {0:?} has no \"=\" and \"/\" where they belong")]
     Shape(String),
-    /// A letter does not stand for a privilege.
+    /// A letter of an item does not stand for a privilege (see [`Privilege::letter`]).
     #[error("the aclitem {item:?} holds the unknown privilege {letter:?}")]
     Letter {
         /// The rejected item.
@@ -19,7 +20,7 @@ pub enum AclError {
         /// The unknown letter.
         letter: char,
     },
-    /// A role name is not a valid identifier.
+    /// The grantee or the grantor of an item is not a valid identifier; the grantor must not be empty.
     #[error("the aclitem {item:?} names no role")]
     Role {
         /// The rejected item.
@@ -31,7 +32,8 @@ pub enum AclError {
 }
 
 impl Acl {
-    /// Parses ACL items. An empty grantee is PUBLIC.
+    /// Parses ACL items, such as `app=r*w/postgres`. An empty grantee is PUBLIC. Items of the same grantee and grantor
+    /// are joined. The kind of object is not known here, so every privilege is accepted.
     ///
     /// # Errors
     /// Returns an [`AclError`] for the first malformed item.

@@ -33,7 +33,7 @@ pub enum Privilege {
 pub struct UnknownPrivilege(pub String);
 
 impl Privilege {
-    /// All privileges, in the order in which they are written.
+    /// All privileges, in the order in which [`Privileges::sql`] and [`Acl::items`](super::Acl::items) list them.
     pub const ALL: [Self; 15] = [
         Self::Select,
         Self::Insert,
@@ -52,7 +52,7 @@ impl Privilege {
         Self::AlterSystem,
     ];
 
-    /// Returns the letter in an ACL item (`src/include/utils/acl.h`).
+    /// Returns the letter that stands for the privilege in an ACL item, such as `r` for SELECT (`acl.h`).
     #[must_use]
     pub fn letter(self) -> char {
         match self {
@@ -80,7 +80,7 @@ impl Privilege {
         Self::ALL.into_iter().find(|privilege| privilege.letter() == letter)
     }
 
-    /// Returns the SQL keyword.
+    /// Returns the SQL keyword, such as `SELECT` or `ALTER SYSTEM`.
     #[must_use]
     pub fn sql(self) -> &'static str {
         match self {
@@ -215,6 +215,7 @@ impl fmt::Debug for Privileges {
 pub enum ObjectKind {
     Database,
     Tablespace,
+    /// Configuration parameters (from PostgreSQL 15).
     Parameter,
     Schema,
     /// Tables, views, materialized views, foreign and partitioned tables.
@@ -232,7 +233,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Returns the privileges of `ALL` for this kind of object in this version of PostgreSQL.
+    /// Returns the privileges that `GRANT ALL` grants on this kind of object in a version of PostgreSQL.
     #[must_use]
     pub fn all(self, version: Version) -> Privileges {
         use Privilege as P;

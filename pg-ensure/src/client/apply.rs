@@ -26,14 +26,15 @@ const MAX_PLANS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApplyOptions {
-    /// Objects that may be destroyed. Default: none.
+    /// Objects that may be dropped. Default: none.
     pub consent: Consent,
     /// Digest of the agreed plan. If set, a run whose plan differs fails with [`Error::Moved`], and only the steps of
     /// that plan are executed. Default: `None`.
     pub expected: Option<Digest>,
-    /// Maximum number of attempts. A run is repeated after a transient error, except for one of connecting. Default: 8.
+    /// Maximum number of attempts; 0 has the effect of 1. A run is repeated after a transient error, except for one of
+    /// connecting. Default: 8.
     pub attempts: u32,
-    /// Maximum number of statements sent before their results are awaited. Default: 256.
+    /// Maximum number of statements sent before their results are awaited; 0 has the effect of 1. Default: 256.
     pub pipeline: usize,
 }
 
@@ -44,7 +45,7 @@ impl Default for ApplyOptions {
 }
 
 impl ApplyOptions {
-    /// Sets the objects that may be destroyed.
+    /// Sets the objects that may be dropped.
     #[must_use]
     pub fn consent(mut self, consent: Consent) -> Self {
         self.consent = consent;
@@ -88,11 +89,12 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AppliedChanges {
-    /// Steps that were executed, in order, over all attempts of the run.
+    /// Steps of all plans that the run executed to the end, in order. Steps of a plan that failed after some of its
+    /// transactions were committed are not included.
     pub done: Vec<Step>,
-    /// The remaining plan. It has no steps, only blocked changes and notes.
+    /// The last plan of the run. It has no steps, only blocked changes and notes.
     pub left: Plan,
-    /// Verifiers that were stored by this run, by role, for [`Server::known_passwords`] in a later run.
+    /// Verifiers that the run stored with the plans of `done`, by role, for [`Server::known_passwords`] in a later run.
     pub passwords: BTreeMap<Name, SecretString>,
 }
 
@@ -273,16 +275,16 @@ where
         let client = other.as_ref().map_or(&session.client, |other: &Connection| &other.client);
         let end = Instant::now() + self.timeouts.lock;
         let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK_KEY})");
-        let mut told = false;
+        let mut is_reported = false;
         loop {
             let row = client.query_typed_one(&sql, &[]).await;
             let row = row.map_err(|source| Error::Query { what: "taking the lock", source })?;
             if row.get(0) {
                 return Ok(other);
             }
-            if !told {
+            if !is_reported {
                 observer.event(&Event::Waiting);
-                told = true;
+                is_reported = true;
             }
             if Instant::now() >= end {
                 return Err(Error::Locked(self.timeouts.lock.as_secs()));
@@ -336,7 +338,7 @@ impl ApprovedSteps {
         let version = plan.version;
         let held = plan.steps.extract_if(.., |step| {
             let sql = step.change.sql(version);
-            let more = self.is_final || self.blocked.contains(&sql) || step.change.risk() >= Risk::TakesAway;
+            let more = self.is_final || self.blocked.contains(&sql) || step.change.risk() >= Risk::Restricts;
             more && !self.steps.contains(&sql)
         });
         let held: Vec<BlockedChange> = held

@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The desired state is not valid. The server was not contacted.
+    /// The desired state is not valid; all its errors. The server was not contacted.
     #[error("the desired state is wrong: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<InvalidDeclaration>),
     /// No connection could be made within the time limit, or the server refused the connection.
@@ -25,9 +25,9 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The server does not permit the session to connect to a database.
+    /// The server does not permit the session to connect to a database whose contents are to be inspected.
     #[error("cannot enter the database {database}: {why}")]
-    Closed {
+    Refused {
         /// Name of the database.
         database: String,
         /// Message of the server.
@@ -61,10 +61,10 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The operating system provides no random bytes for a salt.
+    /// The operating system provides no random bytes for a salt; its message.
     #[error("no randomness for salts: {0}")]
     Random(String),
-    /// A password cannot be used.
+    /// The desired password of a role cannot be used. No step of the plan was executed.
     #[error("the password of role {role:?} cannot be used")]
     Password {
         /// Name of the role.
@@ -73,7 +73,7 @@ pub enum Error {
         #[source]
         source: crate::scram::PasswordError,
     },
-    /// The plan is not the expected one, since the state has changed.
+    /// The plan is not the expected one, since the state has changed. Nothing was executed.
     #[error(
         "the state has moved: the plan was made for {expected}, and now it would be {found}; nothing was changed: make a new plan"
     )]
@@ -113,7 +113,7 @@ impl Error {
                 transient(source)
             }
             Self::Invalid(_)
-            | Self::Closed { .. }
+            | Self::Refused { .. }
             | Self::Silent(_)
             | Self::Version(_)
             | Self::Snapshot(_)

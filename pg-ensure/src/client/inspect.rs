@@ -59,8 +59,8 @@ where
             });
             let databases: Vec<Name> = open.map(|(name, _)| name.clone()).collect();
             self.look_into(&session, &mut current, &databases, &DesiredState::new()).await?;
-            match current.databases.iter().find_map(|(name, found)| Some((name, found.closed.as_ref()?))) {
-                Some((name, why)) => Err(Error::Closed { database: name.to_string(), why: why.clone() }),
+            match current.databases.iter().find_map(|(name, found)| Some((name, found.refusal.as_ref()?))) {
+                Some((name, why)) => Err(Error::Refused { database: name.to_string(), why: why.clone() }),
                 None => Ok(current),
             }
         };
@@ -145,7 +145,7 @@ where
                 if let Some(database) = current.databases.get_mut(name) {
                     match found {
                         Ok(contents) => database.contents = Some(contents),
-                        Err(why) => database.closed = Some(why),
+                        Err(why) => database.refusal = Some(why),
                     }
                 }
             }

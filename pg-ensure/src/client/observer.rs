@@ -13,27 +13,27 @@ pub enum Event<'a> {
     Recovering,
     /// Another run holds the lock, which is awaited. Reported once.
     Waiting,
-    /// The first plan of the run was made under the lock, and will be executed.
+    /// The first plan of the run was made under the lock; its steps will be executed. Reported once.
     Planned {
         /// The plan, including blocked changes.
         plan: &'a Plan,
     },
     /// A step is about to be executed.
     Step {
-        /// Number of the step, from 1.
+        /// Number of the step in its plan, from 1.
         number: usize,
-        /// Total number of steps.
+        /// Number of steps of the plan.
         of: usize,
         /// The step that is about to be executed.
         step: &'a Step,
     },
-    /// A transaction is about to be committed.
+    /// A transaction is about to be committed. Not reported for passwords that are set over several connections.
     Commit,
-    /// The transaction was committed.
+    /// The transaction of the last [`Commit`](Self::Commit) was committed.
     Committed,
-    /// The run is repeated after a transient error, which is given.
+    /// The run failed with this transient error, and is about to be repeated.
     Retrying(&'a Error),
-    /// The cluster is inspected again to verify the result.
+    /// A plan was executed, and the cluster is about to be inspected again to verify the result.
     Verify,
 }
 

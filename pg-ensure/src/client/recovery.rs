@@ -38,7 +38,7 @@ where
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
         let end = Instant::now() + self.timeouts.connect;
-        let mut told = false;
+        let mut is_reported = false;
         loop {
             if !preflight(&session.client).await?.in_recovery {
                 return Ok(false);
@@ -54,9 +54,9 @@ where
                     Recovery::Standby | Recovery::Unknown => Ok(true),
                 };
             }
-            if !told {
+            if !is_reported {
                 observer.event(&Event::Recovering);
-                told = true;
+                is_reported = true;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

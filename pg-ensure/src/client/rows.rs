@@ -15,6 +15,8 @@ use crate::version::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+/// The session: role, bootstrap superuser, database, `createrole_self_grant` and `scram_iterations`.
+type SessionRow<'a> = (Str<'a>, Str<'a>, Str<'a>, Option<Str<'a>>, Option<Str<'a>>);
 /// An available version of an extension: name, version, trusted flag, schema, and default version of the extension.
 type AvailableRow<'a> = (Str<'a>, Str<'a>, bool, Option<Str<'a>>, Option<Str<'a>>);
 /// An object inside a database: kind, schema, name, further identification (column or argument types), owner, ACL
@@ -25,7 +27,7 @@ type ObjectRow<'a> = (Str<'a>, Option<Str<'a>>, Str<'a>, Option<Str<'a>>, Str<'a
 #[derive(Deserialize)]
 struct ClusterRows<'a> {
     #[serde(borrow)]
-    session: (Str<'a>, Str<'a>, Str<'a>, Option<Str<'a>>, Option<Str<'a>>),
+    session: SessionRow<'a>,
     #[serde(borrow)]
     roles: Vec<RoleRow<'a>>,
     #[serde(borrow)]
@@ -118,40 +120,12 @@ pub(super) struct Preflight {
 /// Returns a [`SnapshotError`] if the JSON or a value is not as expected.
 pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, SnapshotError> {
     let rows: ClusterRows<'_> = serde_json::from_str(json).map_err(SnapshotError::Shape)?;
-    let version = before.version;
-    let mut names = Names::default();
-    let (user, bootstrap, database, self_grant, iterations) = &rows.session;
-    let has = |word: &str| self_grant.as_deref().unwrap_or("").split(',').any(|part| part.trim() == word);
-    let session = Session {
-        user: names.get(user)?,
-        bootstrap: names.get(bootstrap)?,
-        database: names.get(database)?,
-        in_recovery: before.in_recovery,
-        reads_passwords: before.reads_passwords,
-        self_grant: (has("set"), has("inherit")),
-    };
-    let iterations = iterations.as_deref().and_then(|count| count.parse().ok()).unwrap_or(DEFAULT_ITERATIONS);
-    let mut current = CurrentState::new(version, session, iterations);
+    let names = &mut Names::default();
+    let mut current = session(&rows.session, before, names)?;
     current.privileged_settings = rows.privileged.iter().map(|name| Setting::stored(name)).collect();
     for row in rows.roles {
-        let role = RoleState {
-            superuser: row.1,
-            createdb: row.2,
-            createrole: row.3,
-            inherit: row.4,
-            login: row.5,
-            replication: row.6,
-            bypassrls: row.7,
-            connection_limit: row.8,
-            valid_until: until(row.9.as_deref())?,
-            password: if before.reads_passwords {
-                StoredPassword::parse(row.10.map(|secret| SecretString::from(secret.0)).as_ref())
-            } else {
-                StoredPassword::Unknown
-            },
-            comment: maybe_text(row.11.as_ref())?,
-        };
-        current.roles.insert(names.get(&row.0)?, role);
+        let name = names.get(&row.0)?;
+        current.roles.insert(name, role(row, before)?);
     }
     for (role, member, grantor, admin, inherit, set) in rows.memberships {
         let key = MembershipKey {
@@ -162,37 +136,11 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
         current.memberships.insert(key, MembershipOptions { admin, inherit, set });
     }
     for row in rows.databases {
-        let provider = match &*row.4 {
-            "c" => Provider::Libc,
-            "i" => Provider::Icu,
-            "b" => Provider::Builtin,
-            other => return Err(SnapshotError::Value(other.to_owned())),
-        };
-        let mismatch = match (&row.14, &row.15) {
-            (Some(recorded), Some(actual)) if recorded != actual => Some((text(recorded)?, text(actual)?)),
-            _ => None,
-        };
-        let database = DatabaseState {
-            owned: owned(ObjectKind::Database, names.get(&row.1)?, &row.2, version)?,
-            encoding: text(&row.3)?,
-            provider,
-            collate: text(&row.5)?,
-            ctype: text(&row.6)?,
-            locale: maybe_text(row.7.as_ref())?,
-            icu_rules: maybe_text(row.8.as_ref())?,
-            tablespace: names.get(&row.9)?,
-            connection_limit: row.10,
-            allow_connections: row.11,
-            is_template: row.12,
-            comment: maybe_text(row.13.as_ref())?,
-            collation_mismatch: mismatch,
-            contents: None,
-            closed: None,
-        };
-        current.databases.insert(names.get(&row.0)?, database);
+        let name = names.get(&row.0)?;
+        current.databases.insert(name, database(&row, before.version, names)?);
     }
     for (name, owner, acl) in rows.tablespaces {
-        let owned = owned(ObjectKind::Tablespace, names.get(&owner)?, &acl, version)?;
+        let owned = owned(ObjectKind::Tablespace, names.get(&owner)?, &acl, before.version)?;
         current.tablespaces.insert(names.get(&name)?, owned);
     }
     for (name, acl) in rows.parameters {
@@ -218,16 +166,114 @@ pub(super) fn cluster(json: &str, before: Preflight) -> Result<CurrentState, Sna
         };
         current.dependencies.entry(names.get(&role)?).or_default().insert(dependency);
     }
-    for (name, version, trusted, schema, default) in rows.available {
-        let found: &mut AvailableExtension = current.available.entry(names.get(&name)?).or_default();
-        found.versions.insert(text(&version)?);
-        if default.as_ref() == Some(&version) {
-            found.default = Some(text(&version)?);
-            found.trusted = trusted;
-            found.schema = names.maybe(schema.as_ref())?;
-        }
+    for row in rows.available {
+        available(&mut current, &row, names)?;
     }
     Ok(current)
+}
+
+/// Converts the row of the session to a current state without objects.
+///
+/// # Errors
+/// Returns a [`SnapshotError`] if a name is not valid.
+fn session(
+    (user, bootstrap, database, self_grant, iterations): &SessionRow<'_>,
+    before: Preflight,
+    names: &mut Names,
+) -> Result<CurrentState, SnapshotError> {
+    let has = |word: &str| self_grant.as_deref().unwrap_or("").split(',').any(|part| part.trim() == word);
+    let session = Session {
+        user: names.get(user)?,
+        bootstrap: names.get(bootstrap)?,
+        database: names.get(database)?,
+        in_recovery: before.in_recovery,
+        reads_passwords: before.reads_passwords,
+        self_grant: (has("set"), has("inherit")),
+    };
+    let iterations = iterations.as_deref().and_then(|count| count.parse().ok()).unwrap_or(DEFAULT_ITERATIONS);
+    Ok(CurrentState::new(before.version, session, iterations))
+}
+
+/// Converts the row of a role. Its password is unknown if the session cannot read stored ones.
+///
+/// # Errors
+/// Returns a [`SnapshotError`] if the expiry time or the comment is not valid.
+fn role(row: RoleRow<'_>, before: Preflight) -> Result<RoleState, SnapshotError> {
+    Ok(RoleState {
+        superuser: row.1,
+        createdb: row.2,
+        createrole: row.3,
+        inherit: row.4,
+        login: row.5,
+        replication: row.6,
+        bypassrls: row.7,
+        connection_limit: row.8,
+        valid_until: until(row.9.as_deref())?,
+        password: if before.reads_passwords {
+            StoredPassword::parse(row.10.map(|secret| SecretString::from(secret.0)).as_ref())
+        } else {
+            StoredPassword::Unknown
+        },
+        comment: maybe_text(row.11.as_ref())?,
+    })
+}
+
+/// Converts the row of a database, without its contents.
+///
+/// # Errors
+/// Returns a [`SnapshotError`] if a value is not as expected.
+fn database(
+    row: &DatabaseRow<'_>,
+    version: Version,
+    names: &mut Names,
+) -> Result<DatabaseState, SnapshotError> {
+    let provider = match &*row.4 {
+        "c" => Provider::Libc,
+        "i" => Provider::Icu,
+        "b" => Provider::Builtin,
+        other => return Err(SnapshotError::Value(other.to_owned())),
+    };
+    let collation_mismatch = match (&row.14, &row.15) {
+        (Some(recorded), Some(actual)) if recorded != actual => Some((text(recorded)?, text(actual)?)),
+        _ => None,
+    };
+    Ok(DatabaseState {
+        owned: owned(ObjectKind::Database, names.get(&row.1)?, &row.2, version)?,
+        encoding: text(&row.3)?,
+        provider,
+        collate: text(&row.5)?,
+        ctype: text(&row.6)?,
+        locale: maybe_text(row.7.as_ref())?,
+        icu_rules: maybe_text(row.8.as_ref())?,
+        tablespace: names.get(&row.9)?,
+        connection_limit: row.10,
+        allow_connections: row.11,
+        is_template: row.12,
+        comment: maybe_text(row.13.as_ref())?,
+        collation_mismatch,
+        contents: None,
+        refusal: None,
+    })
+}
+
+/// Adds an available version of an extension to the current state. The row of the default version has the properties of
+/// the extension.
+///
+/// # Errors
+/// Returns a [`SnapshotError`] if a name or a version is not valid.
+fn available(
+    current: &mut CurrentState,
+    (name, version, trusted, schema, default): &AvailableRow<'_>,
+    names: &mut Names,
+) -> Result<(), SnapshotError> {
+    let found: &mut AvailableExtension = current.available.entry(names.get(name)?).or_default();
+    found.versions.insert(text(version)?);
+    if default.as_ref() == Some(version) {
+        found.default = Some(text(version)?);
+        found.trusted = *trusted;
+        found.schema = names.maybe(schema.as_ref())?;
+    }
+    Ok(())
 }
 
 /// Converts an expiry time: NULL and `infinity` never expire, `-infinity` has always expired, and other values are

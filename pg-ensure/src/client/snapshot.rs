@@ -24,7 +24,7 @@ pub enum SnapshotError {
     /// An ACL item is malformed.
     #[error("the snapshot holds an access control list that cannot be parsed")]
     Acl(#[from] AclError),
-    /// A value is not one of the known ones.
+    /// A value is not one that this crate knows; the value.
     #[error("the snapshot holds the unknown value {0:?}")]
     Value(String),
 }

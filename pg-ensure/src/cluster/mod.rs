@@ -19,3 +19,8 @@ pub(crate) mod membership;
 pub(crate) mod owned;
 pub(crate) mod role;
 pub(crate) mod setting;
+
+/// Returns `true` if a value of CONNECTION LIMIT limits the number of connections. -1 stands for no limit.
+fn is_limit(connections: i32) -> bool {
+    connections != -1
+}

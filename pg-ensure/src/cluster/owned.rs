@@ -53,7 +53,7 @@ impl OwnedChange {
     /// Returns the risk of the change.
     pub(crate) fn risk(&self) -> Risk {
         match self {
-            Self::Reassign { .. } => Risk::TakesAway,
+            Self::Reassign { .. } => Risk::Restricts,
             Self::Drop { .. } => Risk::Destroys,
         }
     }

@@ -41,23 +41,25 @@ pub struct CurrentState {
     pub subscriptions: BTreeMap<(Name, Name), Name>,
     /// Settings made by `ALTER ROLE … SET` and `ALTER DATABASE … SET`, by scope.
     pub settings: BTreeMap<SettingKey, BTreeMap<Setting, Text>>,
-    /// Extensions available for installation, by name. Empty if the snapshot did not include them.
+    /// Extensions available for installation, by name. Empty if the snapshot does not include them, since the desired
+    /// state declares no extension.
     pub available: BTreeMap<Name, AvailableExtension>,
-    /// Parameters that this session is not permitted to set.
+    /// Parameters that require a superuser or a privilege that this session lacks. Empty for a superuser.
     pub privileged_settings: BTreeSet<Setting>,
     /// Objects that roles to be dropped own or hold privileges on, by role, as of the snapshot. See
     /// [`dependencies_of`](Self::dependencies_of).
     pub dependencies: BTreeMap<Name, BTreeSet<Dependency>>,
-    /// Desired values of settings that the server rejects, each with the reason.
+    /// Desired values of settings that the server rejects, each with the reason. Empty if they were not tried, as on a
+    /// standby.
     pub refused: BTreeMap<(Setting, Text), String>,
 }
 
-/// Kind of object that depends on a role, by ownership or privileges.
+/// Objects that a role owns or holds privileges on, so that it cannot be dropped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dependency {
     /// This database itself.
     Database(Name),
-    /// An object inside this database.
+    /// Objects inside this database.
     Inside(Name),
     /// Other shared objects, such as tablespaces.
     Shared,
@@ -170,7 +172,8 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, inherits)
     }
 
-    /// Returns `true` if a role may SET ROLE to another, like the server's `member_can_set_role()`.
+    /// Returns `true` if a role may SET ROLE to another, like the server's `member_can_set_role()`. A superuser may to
+    /// every role.
     #[must_use]
     pub fn can_set(&self, who: &Name, role: &Name) -> bool {
         let may = |_: &MembershipKey, options: &MembershipOptions| {
@@ -179,7 +182,8 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, may)
     }
 
-    /// Returns `true` if a role may grant membership in another, like the server's `is_admin_of_role()`.
+    /// Returns `true` if a role may grant membership in another, like the server's `is_admin_of_role()`. A superuser may in
+    /// every role.
     #[must_use]
     pub fn is_admin_of(&self, who: &Name, role: &Name) -> bool {
         self.is_superuser(who)

@@ -119,8 +119,8 @@ impl DesiredState {
         self
     }
 
-    /// Returns the databases whose contents have to be inspected: those with declared objects or an initial script, and
-    /// those of grants and default grants.
+    /// Returns the databases whose contents have to be inspected: those declared present with objects or an initial
+    /// script, and those of default grants and of grants on objects inside a database.
     #[must_use]
     pub fn looks_into(&self) -> BTreeSet<Name> {
         let named = self.databases.iter().filter(|(_, database)| {
@@ -133,7 +133,7 @@ impl DesiredState {
         all
     }
 
-    /// Returns the roles to exist whose password is managed, each with the desired password.
+    /// Returns the roles declared present whose password is managed, each with the desired password.
     pub fn passwords(&self) -> impl Iterator<Item = (&Name, &Password)> {
         self.roles
             .iter()
@@ -141,7 +141,7 @@ impl DesiredState {
             .filter_map(|(name, role)| role.password.as_ref().map(|password| (name, password)))
     }
 
-    /// Returns the roles that are to be dropped.
+    /// Returns the roles declared absent.
     pub fn absent_roles(&self) -> impl Iterator<Item = &Name> {
         self.roles.iter().filter(|(_, role)| role.presence == Presence::Absent).map(|(name, _)| name)
     }

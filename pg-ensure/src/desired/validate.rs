@@ -39,7 +39,7 @@ impl DeclarationValidation for Check<'_> {
     fn require_role(&mut self, subject: &Subject, what: &'static str, role: &Name) {
         match self.desired.roles.get(role) {
             Some(known) if known.presence == Presence::Present => {}
-            Some(_) => self.add(subject, InvalidReason::RoleLeaves { what, role: role.clone() }),
+            Some(_) => self.add(subject, InvalidReason::AbsentRole { what, role: role.clone() }),
             None => {
                 let known = role.as_str().starts_with("pg_")
                     || *role == "postgres"
@@ -56,7 +56,7 @@ impl Check<'_> {
     /// Reports a database that is referenced and declared absent.
     fn database_stays(&mut self, subject: &Subject, database: &Name) {
         if self.desired.databases.get(database).is_some_and(|known| known.presence == Presence::Absent) {
-            self.add(subject, InvalidReason::DatabaseLeaves(database.clone()));
+            self.add(subject, InvalidReason::AbsentDatabase(database.clone()));
         }
     }
 
@@ -134,7 +134,7 @@ impl Check<'_> {
             database.inside.check(name, self);
         }
         for circle in circles(&templates) {
-            self.add(&Subject::Database(circle[0].clone()), InvalidReason::TemplateCircle(circle));
+            self.add(&Subject::Database(circle[0].clone()), InvalidReason::TemplateCycle(circle));
         }
     }
 
@@ -153,7 +153,7 @@ impl Check<'_> {
         }
         for circle in circles(&edges) {
             let next = circle.get(1).unwrap_or(&circle[0]).clone();
-            self.add(&Subject::Membership(next, circle[0].clone()), InvalidReason::Circle(circle));
+            self.add(&Subject::Membership(next, circle[0].clone()), InvalidReason::MembershipCycle(circle));
         }
     }
 
@@ -203,12 +203,12 @@ impl Check<'_> {
                 GrantTarget::AllIn { kind, .. }
                     if !matches!(kind, Kind::Table | Kind::Sequence | Kind::Routine | Kind::Type) =>
                 {
-                    self.add(&subject, InvalidReason::AllOf);
+                    self.add(&subject, InvalidReason::AllInSchema);
                 }
                 _ => {}
             }
             if let Some(before) = seen.insert((&grant.on, &grant.to), index) {
-                self.add(&subject, InvalidReason::Twice(before));
+                self.add(&subject, InvalidReason::Duplicate(before));
             }
         }
     }
@@ -232,7 +232,7 @@ impl Check<'_> {
                     == (&grant.database, &grant.creator, &grant.schema, grant.kind, &grant.to)
             };
             if let Some(before) = self.desired.defaults[..index].iter().position(|other| same(&other)) {
-                self.add(&subject, InvalidReason::Twice(before));
+                self.add(&subject, InvalidReason::Duplicate(before));
             }
         }
     }

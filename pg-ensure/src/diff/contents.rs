@@ -27,7 +27,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, database: &Name) {
         return;
     }
     if found.contents.is_none() {
-        let closed = found.closed.as_ref().map(|why| format!("the session cannot enter it: {why}"));
+        let closed = found.refusal.as_ref().map(|why| format!("the session cannot enter it: {why}"));
         let none = || "it takes no connections, so nothing inside it can be seen or changed".to_owned();
         let why = closed.unwrap_or_else(none);
         return planner.block(format!("everything inside database {database}"), Obstacle::InUse(why));

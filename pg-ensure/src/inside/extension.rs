@@ -43,9 +43,9 @@ pub struct AvailableExtension {
     pub default: Option<Text>,
     /// All versions that can be installed.
     pub versions: BTreeSet<Text>,
-    /// `true` if the extension is trusted, so that CREATE on the database suffices to install it.
+    /// `true` if the default version is trusted, so that CREATE on the database suffices to install the extension.
     pub trusted: bool,
-    /// Schema that the extension requires. `None` if it can be installed into any.
+    /// Schema that the default version requires. `None` if it can be installed into any.
     pub schema: Option<Name>,
 }
 

@@ -3,7 +3,6 @@
 //! Each kind has a file with its desired and current state, its changes with their SQL, risk, permissions and effect,
 //! its planning, the rows of a snapshot, and its serialized form. This file joins the kinds.
 
-mod command_tag;
 pub mod event_trigger;
 pub mod extension;
 pub mod publication;
@@ -53,15 +52,16 @@ pub struct Contents {
     pub unpublishable: BTreeSet<publication::Table>,
     /// Event triggers by name, without those at events of later versions.
     pub event_triggers: BTreeMap<Name, EventTriggerState>,
-    /// Functions that event triggers can call.
+    /// Functions without arguments that return `event_trigger`, except those of the system.
     pub event_functions: BTreeSet<TriggerFunction>,
-    /// Owners and ACLs of all other objects, as far as they were read.
+    /// Owners and ACLs of relations, sequences, routines, types, languages, foreign data wrappers and foreign servers, and
+    /// of those columns and large objects that have an ACL or that a desired grant names.
     pub objects: BTreeMap<Local, Owned>,
     /// Owners of objects that no other field describes, each with the schema of such objects: operators, their classes
     /// and families, collations, conversions, text search configurations and dictionaries, and extended statistics. The
     /// schema is `None` for large objects.
     pub other_owners: BTreeSet<(Name, Option<Name>)>,
-    /// Default privileges of which an entry exists, by creator, schema and kind.
+    /// Default privileges with an entry in `pg_default_acl`, by creator, schema and kind.
     pub defaults: BTreeMap<DefaultKey, Acl>,
     /// Schemas on which other objects depend, so that dropping them requires CASCADE.
     pub occupied: BTreeSet<Name>,
@@ -311,7 +311,7 @@ impl ClusterContext<'_> {
 
 macro_rules! changes {
     ($($(#[$doc:meta])* $kind:ident($change:ty),)*) => {
-        /// A change inside a database.
+        /// A change of an object inside a database.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum InsideChange {

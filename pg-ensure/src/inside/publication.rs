@@ -14,7 +14,7 @@ use crate::subject::{DestructibleObject, Subject};
 use crate::version::Version;
 use std::collections::BTreeSet;
 
-/// A table: schema and name.
+/// A table that a publication contains, or may contain: schema and name.
 pub type Table = (Name, Name);
 
 /// Desired publication of a database. Row filters, column lists, schemas and comments are not managed.
@@ -179,7 +179,7 @@ impl PublicationChange {
         match self {
             Self::Create { .. } | Self::Add { .. } => Risk::Adds,
             // Subscribers may receive less than before.
-            Self::Owner { .. } | Self::Publish { .. } | Self::Remove { .. } => Risk::TakesAway,
+            Self::Owner { .. } | Self::Publish { .. } | Self::Remove { .. } => Risk::Restricts,
             Self::Drop { .. } => Risk::Destroys,
         }
     }

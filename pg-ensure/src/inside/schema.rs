@@ -90,7 +90,7 @@ impl SchemaChange {
         match self {
             Self::Create { .. } => Risk::Adds,
             Self::Comment { .. } => Risk::Changes,
-            Self::Owner { .. } => Risk::TakesAway,
+            Self::Owner { .. } => Risk::Restricts,
             Self::Drop { .. } => Risk::Destroys,
         }
     }

@@ -53,16 +53,16 @@ pub struct DatabaseSpec {
     /// Names of extensions that are to exist, with nothing else managed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<SpannedString>,
-    /// Extensions by name.
+    /// Declared extensions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<ExtensionSpec>,
-    /// Publications by name.
+    /// Declared publications.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publication: Vec<PublicationSpec>,
-    /// Event triggers by name.
+    /// Declared event triggers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_trigger: Vec<EventTriggerSpec>,
-    /// Schemas by name.
+    /// Declared schemas.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<SchemaSpec>,
     /// Settings of the database.
@@ -71,7 +71,7 @@ pub struct DatabaseSpec {
     /// `true` to reassign the objects of a former owner to the new one.
     #[serde(default, skip_serializing_if = "no")]
     pub reassign_owned: bool,
-    /// SQL script that is executed once in an empty database.
+    /// SQL script that is executed once, if the database is new or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_sql: Option<SpannedString>,
 }

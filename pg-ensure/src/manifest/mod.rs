@@ -80,7 +80,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All errors in a file.
+/// The errors in a file, in the order of their positions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Problems(pub Vec<Problem>);

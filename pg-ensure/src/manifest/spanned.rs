@@ -65,7 +65,7 @@ pub(crate) trait ManifestReader {
     expecting = "not a valid setting: write text, a number, true or false, a list of texts, or { absent = true }"
 )]
 pub enum SettingValue {
-    /// `on` or `off`.
+    /// A boolean, which stands for `on` or `off`.
     Flag(bool),
     /// A whole number.
     Integer(i64),

@@ -20,19 +20,19 @@ pub struct Document {
     /// Roles with LOGIN, each with databases that it owns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ensure: Vec<EnsureSpec>,
-    /// Roles by name.
+    /// Declared roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub role: Vec<RoleSpec>,
-    /// Memberships of roles.
+    /// Declared memberships of roles in roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub membership: Vec<MembershipSpec>,
-    /// Databases by name.
+    /// Declared databases.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub database: Vec<DatabaseSpec>,
-    /// Privileges on objects, by grantee.
+    /// Declared privileges on objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grant: Vec<GrantSpec>,
-    /// Default privileges for objects created later.
+    /// Declared default privileges, which apply to objects created later.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub default_privileges: Vec<DefaultGrantSpec>,
     /// Settings of all roles in all databases.
@@ -44,15 +44,15 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnsureSpec {
-    /// Name of the role and, unless `database` is given, of its database.
+    /// Name of the role and, unless `database` or `databases` is given, of its database.
     pub name: SpannedString,
     /// Name of the database, if it differs from that of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<SpannedString>,
-    /// Reference to the password, such as `credential:NAME`.
+    /// Reference to the password, such as `credential:NAME`, for the [`Resolver`](super::Resolver).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SpannedString>,
-    /// Path of a file that contains the password, instead of `password`.
+    /// Path of a file that contains the password, which stands for the reference `file:PATH`, instead of `password`.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "passwordFile")]
     pub password_file: Option<SpannedString>,
     /// Names of several databases, instead of `database`.
@@ -101,13 +101,13 @@ pub struct RoleSpec {
     /// Time in RFC 3339 format, a date, or `infinity`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<SpannedString>,
-    /// Reference to the password.
+    /// Reference to the password, such as `credential:NAME`, for the [`Resolver`](super::Resolver).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SpannedString>,
-    /// Path of a file that contains the password, instead of `password`.
+    /// Path of a file that contains the password, which stands for the reference `file:PATH`, instead of `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<SpannedString>,
-    /// `true` to remove the password.
+    /// `true` to remove a stored password.
     #[serde(default, skip_serializing_if = "no")]
     pub no_password: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Reason for which the server would reject a change in the current state.
+/// Error of a change that the server would reject in the modelled state. Contains the reason.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct RejectedChange(pub String);

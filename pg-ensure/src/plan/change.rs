@@ -52,7 +52,7 @@ macro_rules! changes {
                 }
             }
 
-            /// Returns the risk of the change.
+            /// Returns the class of risk of the change.
             #[must_use]
             pub fn risk(&self) -> Risk {
                 match self {
@@ -109,12 +109,13 @@ changes! {
     Grant(GrantChange),
     /// A change of default privileges.
     DefaultPrivilege(DefaultPrivilegeChange),
-    /// A change of everything that a role owns.
+    /// A change of all objects of a role in a database.
     Owned(OwnedChange),
 }
 
 impl Change {
-    /// Returns the role as which the statement has to be executed. `None` for the session's role.
+    /// Returns the role to which the session has to change by SET ROLE for the statement: the grantor of a privilege that
+    /// is revoked, if it is not the object's owner. `None` for the session's own role.
     #[must_use]
     pub fn acts_as(&self) -> Option<&Name> {
         match self {

@@ -40,7 +40,7 @@ pub struct Step {
 /// The objects that the operator has named for destruction. Every other destructive change is blocked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// Objects that the run may destroy.
+    /// Objects that may be dropped.
     pub destroy: BTreeSet<DestructibleObject>,
 }
 
@@ -66,7 +66,7 @@ impl Consent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(into = "report::serialized::PlanReport"))]
 pub struct Plan {
-    /// Version for which the SQL is written.
+    /// Version of the server, for which [`Change::sql`] returns the SQL.
     pub version: Version,
     /// The steps, in order.
     pub steps: Vec<Step>,

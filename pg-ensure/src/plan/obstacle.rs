@@ -28,15 +28,17 @@ pub enum Obstacle {
     NotNamed(DestructibleObject),
     /// The session lacks a permission; a description.
     NotPermitted(String),
-    /// An object that the change requires is missing; a description.
+    /// An object that the change requires is missing, or the server would reject the change for another reason in the
+    /// state that the preceding steps lead to; a description.
     Missing(String),
     /// PostgreSQL cannot change the property; a description.
     Immutable(String),
-    /// Other objects depend on the object, or it is in use; a description.
+    /// Other objects depend on the object, it is in use, or its state prevents the change, as that of a database to which
+    /// no connection is possible; a description.
     InUse(String),
     /// The server's version does not support the change; a description.
     Unsupported(String),
-    /// The server rejects the value; its message.
+    /// The server rejects the value of a setting, or the name of a new object; its message, or a description.
     Refused(String),
     /// The change became necessary during the run and is not part of the plan that was agreed to, so that it requires a
     /// new plan.

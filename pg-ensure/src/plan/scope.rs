@@ -7,7 +7,7 @@ use crate::name::Name;
 pub enum ExecutionScope {
     /// In a transaction, in any database.
     Cluster,
-    /// Outside of a transaction.
+    /// Outside of a transaction, in any database.
     Alone,
     /// In a transaction, in this database.
     In(Name),

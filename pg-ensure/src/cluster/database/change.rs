@@ -2,6 +2,7 @@
 
 use super::{DatabaseState, Provider};
 use crate::acl::ObjectKind;
+use crate::cluster::is_limit;
 use crate::comment;
 use crate::current::{Contents, CurrentState, Dependency, Owned, SettingKey};
 use crate::model::{RejectedChange, lookup, rejected};
@@ -35,11 +36,11 @@ pub enum DatabaseChange {
     Options {
         /// The database's name.
         name: Name,
-        /// Maximum number of concurrent connections; -1 for no limit. `None` leaves it.
+        /// Maximum number of concurrent connections; -1 for no limit. `None` for no change.
         connection_limit: Option<i32>,
-        /// The ALLOW_CONNECTIONS option. `None` leaves it.
+        /// The ALLOW_CONNECTIONS option. `None` for no change.
         allow_connections: Option<bool>,
-        /// The IS_TEMPLATE option. `None` leaves it.
+        /// The IS_TEMPLATE option. `None` for no change.
         is_template: Option<bool>,
     },
     /// `COMMENT ON DATABASE`.
@@ -49,7 +50,8 @@ pub enum DatabaseChange {
         /// New comment. `None` removes the comment.
         text: Option<Text>,
     },
-    /// Execution of a script, which is recorded in a setting of the database so that it runs only once.
+    /// Execution of [`Database::initial_sql`](crate::desired::Database::initial_sql), and its record in the setting
+    /// `pg_ensure.initial_sql` of the database, in one transaction.
     InitialSql {
         /// The database's name.
         name: Name,
@@ -63,7 +65,7 @@ pub enum DatabaseChange {
     },
 }
 
-/// The options of `CREATE DATABASE`. `None` leaves the default of the template or the server.
+/// The options of `CREATE DATABASE`. `None` stands for the default of the template or the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDatabase {
     /// Name of the database.
@@ -130,9 +132,15 @@ impl DatabaseChange {
     pub(crate) fn risk(&self) -> Risk {
         match self {
             Self::Create(_) | Self::InitialSql { .. } => Risk::Adds,
+            Self::Options { connection_limit, allow_connections, is_template, .. }
+                if connection_limit.is_some_and(is_limit)
+                    || [*allow_connections, *is_template].contains(&Some(false)) =>
+            {
+                Risk::Restricts
+            }
             Self::Options { .. } | Self::Comment { .. } => Risk::Changes,
             Self::Tablespace { .. } => Risk::Disturbs,
-            Self::Owner { .. } => Risk::TakesAway,
+            Self::Owner { .. } => Risk::Restricts,
             Self::Drop { .. } => Risk::Destroys,
         }
     }
@@ -342,7 +350,7 @@ fn create(state: &mut CurrentState, new: &NewDatabase) -> Result<(), RejectedCha
         comment: None,
         collation_mismatch: None,
         contents: Some(contents),
-        closed: None,
+        refusal: None,
     };
     state.databases.insert(new.name.clone(), made);
     Ok(())

@@ -27,7 +27,8 @@ pub struct Database {
     pub encoding: Option<Text>,
     /// Locale provider (from PostgreSQL 15).
     pub provider: Option<Provider>,
-    /// Locale: LC_COLLATE and LC_CTYPE with `libc`, otherwise the locale of the provider.
+    /// Locale: LC_COLLATE and LC_CTYPE with `libc`, unless `collate` or `ctype` is given; otherwise the locale of the
+    /// provider. Cannot be changed after creation.
     pub locale: Option<Text>,
     /// Locale of collation (`LC_COLLATE`). Cannot be changed after creation.
     pub collate: Option<Text>,
@@ -35,7 +36,8 @@ pub struct Database {
     pub ctype: Option<Text>,
     /// Additional ICU collation rules (from PostgreSQL 16).
     pub icu_rules: Option<Text>,
-    /// Template database for the creation. No effect on a database that exists.
+    /// Template database for the creation. No effect on a database that exists. `None` stands for `template0` if the
+    /// encoding or the locale is declared, otherwise for `template1`.
     pub template: Option<Name>,
     /// Name of the default tablespace.
     pub tablespace: Option<Name>,
@@ -51,8 +53,8 @@ pub struct Database {
     pub inside: DeclaredObjects,
     /// `true` to reassign the former owner's objects in the database to the new owner when the owner changes.
     pub reassign_owned: bool,
-    /// SQL script that is executed once in an empty database, in one transaction, after the extensions and schemas are
-    /// created.
+    /// SQL script that is executed once, in one transaction, after the extensions and schemas are created, if the database
+    /// is new or empty. Its execution is recorded in the setting `pg_ensure.initial_sql` of the database.
     pub initial_sql: Option<Text>,
 }
 
@@ -187,8 +189,9 @@ pub struct DatabaseState {
     pub collation_mismatch: Option<(Text, Text)>,
     /// Contents. `None` if they were not inspected.
     pub contents: Option<Contents>,
-    /// Message of the server that refused the session's connection. `None` if it did not.
-    pub closed: Option<String>,
+    /// Message of the server if it refused the session a connection to the database that was needed for its contents.
+    /// `None` otherwise.
+    pub refusal: Option<String>,
 }
 
 impl DatabaseState {
@@ -211,7 +214,7 @@ impl DatabaseState {
             comment: None,
             collation_mismatch: None,
             contents: None,
-            closed: None,
+            refusal: None,
         }
     }
 

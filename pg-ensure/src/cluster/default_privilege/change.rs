@@ -15,9 +15,9 @@ use crate::version::Version;
 pub enum DefaultPrivilegeChange {
     /// `ALTER DEFAULT PRIVILEGES … GRANT`.
     Grant {
-        /// Name of the database.
+        /// Name of the database in which the statement is executed.
         database: Name,
-        /// Identifies the set of default privileges.
+        /// Creator, schema and kind of the objects that get the privileges.
         key: DefaultKey,
         /// Grantee of the privileges.
         to: Grantee,
@@ -28,9 +28,9 @@ pub enum DefaultPrivilegeChange {
     },
     /// `ALTER DEFAULT PRIVILEGES … REVOKE`.
     Revoke {
-        /// Name of the database.
+        /// Name of the database in which the statement is executed.
         database: Name,
-        /// Identifies the set of default privileges.
+        /// Creator, schema and kind of the objects that get the privileges.
         key: DefaultKey,
         /// Grantee whose privileges are revoked.
         from: Grantee,
@@ -71,7 +71,7 @@ impl DefaultPrivilegeChange {
     pub(crate) fn risk(&self) -> Risk {
         match self {
             Self::Grant { .. } => Risk::Adds,
-            Self::Revoke { .. } => Risk::TakesAway,
+            Self::Revoke { .. } => Risk::Restricts,
         }
     }
 

@@ -27,7 +27,7 @@ pub struct DefaultGrant {
     pub grantable: bool,
 }
 
-/// Identifies a set of default privileges.
+/// Key of default privileges in one database: creator, schema and kind of the objects that get them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefaultKey {
     /// The role whose newly created objects get these privileges (`FOR ROLE`).

@@ -80,7 +80,7 @@ impl GrantChange {
     pub(crate) fn risk(&self) -> Risk {
         match self {
             Self::Grant { .. } => Risk::Adds,
-            Self::Revoke { .. } => Risk::TakesAway,
+            Self::Revoke { .. } => Risk::Restricts,
         }
     }
 

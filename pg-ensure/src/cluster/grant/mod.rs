@@ -28,7 +28,7 @@ pub struct Grant {
 pub enum GrantTarget {
     /// A single object.
     One(Object),
-    /// Every object of a kind in a schema that exists when the plan is made.
+    /// Every object of one kind that a schema contains when the plan is made.
     AllIn {
         /// Name of the database.
         database: Name,
@@ -40,7 +40,7 @@ pub enum GrantTarget {
 }
 
 impl GrantTarget {
-    /// Returns the database that contains the object. `None` for shared objects.
+    /// Returns the database that contains the object or objects. `None` for shared objects.
     #[must_use]
     pub fn database(&self) -> Option<&Name> {
         match self {
@@ -49,7 +49,7 @@ impl GrantTarget {
         }
     }
 
-    /// Returns the kind of object.
+    /// Returns the kind of the object or objects.
     #[must_use]
     pub fn kind(&self) -> ObjectKind {
         match self {
@@ -70,7 +70,7 @@ impl fmt::Display for GrantTarget {
     }
 }
 
-/// A set of privileges, or all.
+/// Desired privileges: a set, or all that a kind of object has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivilegeSet {
     /// `ALL`: the privileges that the server's version has for the kind of object.

@@ -20,7 +20,8 @@ pub enum MembershipChange {
         member: Name,
         /// Options to set.
         options: Options,
-        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
+        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for that of the session: the bootstrap superuser for a
+        /// superuser, otherwise its own role.
         grantor: Option<Name>,
     },
     /// `REVOKE ADMIN OPTION FOR role FROM member`.
@@ -29,7 +30,8 @@ pub enum MembershipChange {
         role: Name,
         /// The member's name.
         member: Name,
-        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
+        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for that of the session: the bootstrap superuser for a
+        /// superuser, otherwise its own role.
         grantor: Option<Name>,
         /// `true` to revoke dependent grants too (CASCADE).
         cascade: bool,
@@ -40,14 +42,16 @@ pub enum MembershipChange {
         role: Name,
         /// The member's name.
         member: Name,
-        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for the server's choice.
+        /// Grantor (`GRANTED BY`, from PostgreSQL 16). `None` for that of the session: the bootstrap superuser for a
+        /// superuser, otherwise its own role.
         grantor: Option<Name>,
         /// `true` to revoke dependent grants too (CASCADE).
         cascade: bool,
     },
 }
 
-/// Options of a membership to be set. `None` leaves an option.
+/// Options of a membership to be set. `None` for no change of an existing membership, and for the server's default in a
+/// new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// ADMIN: `true` if the member may grant the role to others.
@@ -92,7 +96,7 @@ impl MembershipChange {
                 Risk::Changes
             }
             Self::Grant { .. } => Risk::Adds,
-            Self::RevokeAdmin { .. } | Self::Revoke { .. } => Risk::TakesAway,
+            Self::RevokeAdmin { .. } | Self::Revoke { .. } => Risk::Restricts,
         }
     }
 

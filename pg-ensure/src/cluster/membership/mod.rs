@@ -19,7 +19,7 @@ pub struct Membership {
     pub set: Option<bool>,
 }
 
-/// Identifies a membership.
+/// Key of a membership. From PostgreSQL 16 on, several grantors can grant the same membership.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MembershipKey {
     /// Role that the membership is in.

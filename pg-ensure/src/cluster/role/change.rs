@@ -2,6 +2,7 @@
 
 use super::RoleState;
 use super::password::StoredPassword;
+use crate::cluster::is_limit;
 use crate::comment;
 use crate::current::{CurrentState, MembershipKey, MembershipOptions};
 use crate::model::{RejectedChange, lookup, rejected};
@@ -56,7 +57,8 @@ pub enum RoleChange {
     },
 }
 
-/// Attributes of a role to be set. `None` leaves an attribute.
+/// Attributes of a role to be set. `None` for no change of an existing role, and for the default of `CREATE ROLE` in a new
+/// one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// The SUPERUSER attribute.
@@ -86,7 +88,8 @@ impl Attributes {
         *self == Self::default()
     }
 
-    /// Returns `true` if an attribute is taken away or limited.
+    /// Returns `true` if an attribute is taken away or limited: also for a higher limit and a later expiry, since the former
+    /// ones are not known here.
     fn reduces(&self) -> bool {
         let flags = [
             self.superuser,
@@ -97,7 +100,9 @@ impl Attributes {
             self.replication,
             self.bypassrls,
         ];
-        flags.contains(&Some(false)) || self.connection_limit.is_some() || self.valid_until.is_some()
+        flags.contains(&Some(false))
+            || self.connection_limit.is_some_and(is_limit)
+            || self.valid_until.is_some_and(|until| until != ValidUntil::Forever)
     }
 
     /// Returns the SQL of each attribute that is set, such as `NOLOGIN` or `CONNECTION LIMIT 5`.
@@ -151,9 +156,9 @@ impl RoleChange {
     pub(crate) fn risk(&self) -> Risk {
         match self {
             Self::Create { .. } => Risk::Adds,
-            Self::Alter { attributes, .. } if attributes.reduces() => Risk::TakesAway,
+            Self::Alter { attributes, .. } if attributes.reduces() => Risk::Restricts,
             Self::Alter { .. } | Self::SetPassword { .. } | Self::Comment { .. } => Risk::Changes,
-            Self::ClearPassword { .. } => Risk::TakesAway,
+            Self::ClearPassword { .. } => Risk::Restricts,
             Self::Drop { .. } => Risk::Destroys,
         }
     }

@@ -15,7 +15,8 @@ use password::{Password, StoredPassword};
 pub struct Role {
     /// `Absent` if the role is to be dropped. Default: `Present`.
     pub presence: Presence,
-    /// Role to which the objects of an absent role are reassigned. Without it, a role that owns objects is not dropped.
+    /// Role to which the objects of an absent role are reassigned. Without it, a role that owns objects or holds privileges
+    /// is not dropped.
     pub reassign_to: Option<Name>,
     /// The SUPERUSER attribute.
     pub superuser: Option<bool>,
@@ -82,7 +83,7 @@ impl Role {
     }
 }
 
-/// Attributes of a role.
+/// Current state of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "as PostgreSQL has them")]
 pub struct RoleState {
@@ -104,7 +105,7 @@ pub struct RoleState {
     pub connection_limit: i32,
     /// Time at which the password expires (VALID UNTIL).
     pub valid_until: ValidUntil,
-    /// Stored password, as far as known.
+    /// Stored password, as far as known. Meaningful only for a role whose password the desired state declares.
     pub password: StoredPassword,
     /// Comment on the role. `None` if there is none.
     pub comment: Option<Text>,

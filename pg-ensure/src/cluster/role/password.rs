@@ -48,23 +48,24 @@ impl PartialEq for Password {
 /// Stored password of a role, as far as known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredPassword {
-    /// No password is stored.
+    /// No password is stored, or the desired state declares none for the role, so that the stored one was not read.
     None,
-    /// An MD5 hash, which is always replaced by a SCRAM verifier.
+    /// An MD5 hash. If a password is desired, a SCRAM verifier replaces it even if it is the hash of that password.
     Md5,
     /// A SCRAM verifier.
     Scram(Verifier),
-    /// The stored password was compared and is the desired one; its number of iterations, `None` if not visible.
+    /// The stored password is the desired one, by a comparison or the record of an earlier run; its number of iterations,
+    /// `None` if not visible.
     Right(Option<NonZeroU32>),
-    /// The stored password was compared and is not the desired one, or cannot be parsed.
+    /// The stored password is not the desired one, or cannot be parsed.
     Wrong,
-    /// The stored password was not compared or is not accessible.
+    /// The session cannot read stored passwords, and neither a login nor a record shows whether it is the desired one.
     Unknown,
 }
 
 impl StoredPassword {
-    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL. A value that is neither a SCRAM verifier
-    /// nor an MD5 hash is [`StoredPassword::Wrong`].
+    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL. A value that is not a valid SCRAM verifier is
+    /// [`StoredPassword::Md5`] if it begins with `md5`, otherwise [`StoredPassword::Wrong`].
     #[must_use]
     pub fn parse(stored: Option<&SecretString>) -> Self {
         let Some(stored) = stored else { return Self::None };

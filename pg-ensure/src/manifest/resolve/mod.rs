@@ -19,7 +19,8 @@ impl Manifest {
     /// password. The server is not contacted.
     ///
     /// # Errors
-    /// Returns [`Problems`] with every error and its position.
+    /// Returns [`Problems`] with the position of each error. Errors of [`DesiredState::validate`] are reported only if there
+    /// are no others.
     pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<DesiredState, Problems> {
         let mut work = Resolution {
             manifest: self,
@@ -55,9 +56,9 @@ impl SourceSpan {
     fn of(&self, why: &InvalidReason) -> Range<usize> {
         let field = match why {
             InvalidReason::Password(_) => "password",
-            InvalidReason::UnknownRole { what, .. } | InvalidReason::RoleLeaves { what, .. } => what,
+            InvalidReason::UnknownRole { what, .. } | InvalidReason::AbsentRole { what, .. } => what,
             InvalidReason::ConnectionLimit(_) => "connection_limit",
-            InvalidReason::DatabaseLeaves(_) | InvalidReason::TemplateCircle(_) => "template",
+            InvalidReason::AbsentDatabase(_) | InvalidReason::TemplateCycle(_) => "template",
             _ => "",
         };
         let found = self.fields.iter().find(|(name, _)| *name == field);

@@ -1,6 +1,6 @@
 //! Tags of commands for which event triggers can be called (`cmdtaglist.h`).
 
-use super::event_trigger::DatabaseEvent;
+use super::DatabaseEvent;
 use crate::version::Version;
 
 /// Kinds of objects with the tags `CREATE …`, `ALTER …` and `DROP …`.
