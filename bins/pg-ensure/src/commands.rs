@@ -18,6 +18,7 @@ use pg_ensure::client::{AppliedChanges, ApplyOptions, Error, Outcome};
 use pg_ensure::manifest::{Format, write};
 use pg_ensure::{Consent, DesiredState, Digest, Plan, import};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// Runs the command of the command line. The result determines the exit code.
@@ -51,94 +52,74 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
                 None => (consent_of(consent), None),
             };
             let desired = read(&manifest)?;
-            // An invalid policy is reported before anything is changed.
-            let policy = hba.as_deref().map(|path| hba::read(path, &desired)).transpose()?;
-            if let Some(canary) = canary {
-                connect::login(canary, server)?;
-            }
-            if let (Some(policy), Some(path)) = (&policy, hba.as_deref()) {
-                let current = block_on(connect::server(server)?.inspect(&DesiredState::new()))?;
-                let major = current.map_err(|why| failure(&why))?.version.major();
-                hba::check(policy, major, path)?;
-            }
-            let mut applied = apply(&desired, server, consent.clone(), expected, args.json)?;
-            if let (None, Some(pause)) = (&applied, follow) {
-                let pause = Duration::from_secs((*pause).max(1));
-                note(&format!("{STANDBY}: looking again every {} s", pause.as_secs()));
-                while applied.is_none() {
-                    std::thread::sleep(pause);
-                    applied = apply(&desired, server, consent.clone(), expected, args.json)?;
-                }
-            }
-            let Some(mut document) = applied else {
-                if args.json {
-                    println!("{}", json!({"result": "standby", "findings": []}));
-                } else {
-                    println!("{STANDBY}");
-                }
-                return Ok(Done::Fine);
-            };
-            if let Some(policy) = policy {
-                let installed = hba::install(&policy, server, canary.as_deref());
-                let installed =
-                    installed.map_err(|why| if args.json { with_results(&why, &document) } else { why })?;
-                if args.json {
-                    document["hba"] = json!({"result": installed.result, "file": installed.file});
-                } else {
-                    println!("{}: {}", installed.result, installed.file.display());
-                }
-            }
-            if args.json {
-                println!("{document}");
-            }
-            Ok(Done::Fine)
+            let run = ApplyRun { desired: &desired, server, consent, expected, as_json: args.json };
+            run.execute(hba.as_deref(), canary.as_deref(), *follow)
         }
-        Command::Check { manifest, server, offline } => {
-            let manifest = manifest.path();
-            let desired = read(&manifest)?;
-            if *offline {
-                if args.json {
-                    println!("{}", json!({"result": "valid", "findings": []}));
-                } else {
-                    let (roles, databases) = (desired.roles.len(), desired.databases.len());
-                    let details = format!("{}, {}", counted(roles, "role"), counted(databases, "database"));
-                    println!("{}", ok(manifest.display(), &details));
-                }
-                return Ok(Done::Fine);
-            }
-            let plan = block_on(connect::server(server)?.plan(&desired, &Consent::none()))?
-                .map_err(|why| failure(&why))?;
-            if args.json {
-                println!("{}", report::plan_json(&plan));
-            } else if plan.is_empty() {
-                println!("{}", ok(manifest.display(), "nothing to do"));
-                report::print_rest(&plan);
-            } else {
-                report::print_plan(&plan);
-            }
-            Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
-        }
+        Command::Check { manifest, server, offline } => check(&manifest.path(), server, *offline, args.json),
         Command::Generate { server, format } => {
-            let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
             let format = match format {
                 _ if args.json => Format::Json,
                 ManifestFormat::Json => Format::Json,
                 ManifestFormat::Toml => Format::Toml,
             };
-            let text = write(&import(&current), format).map_err(|why| Failure::because(&why))?;
-            print!("{text}");
-            Ok(Done::Fine)
+            generate(server, format)
         }
-        Command::Wait { server } => {
-            block_on(connect::server(server)?.wait())?.map_err(|why| failure(&why))?;
-            if args.json {
-                println!("{}", json!({"result": "ready"}));
-            } else {
-                println!("ready");
-            }
-            Ok(Done::Fine)
-        }
+        Command::Wait { server } => wait(server, args.json),
     }
+}
+
+/// Checks a manifest, and unless `offline` is true, prints what has to change on the server for it.
+///
+/// # Errors
+/// Returns a [`Failure`] if the manifest is not valid, or the server cannot be reached or queried.
+fn check(manifest: &Path, server: &ServerArgs, offline: bool, as_json: bool) -> Result<Done, Failure> {
+    let desired = read(manifest)?;
+    if offline {
+        if as_json {
+            println!("{}", json!({"result": "valid", "findings": []}));
+        } else {
+            let (roles, databases) = (desired.roles.len(), desired.databases.len());
+            let details = format!("{}, {}", counted(roles, "role"), counted(databases, "database"));
+            println!("{}", ok(manifest.display(), &details));
+        }
+        return Ok(Done::Fine);
+    }
+    let plan = block_on(connect::server(server)?.plan(&desired, &Consent::none()))?;
+    let plan = plan.map_err(|why| failure(&why))?;
+    if as_json {
+        println!("{}", report::plan_json(&plan));
+    } else if plan.is_empty() {
+        println!("{}", ok(manifest.display(), "nothing to do"));
+        report::print_rest(&plan);
+    } else {
+        report::print_plan(&plan);
+    }
+    Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
+}
+
+/// Prints a manifest of the server's current state.
+///
+/// # Errors
+/// Returns a [`Failure`] if the server cannot be reached or queried, or the manifest cannot be written.
+fn generate(server: &ServerArgs, format: Format) -> Result<Done, Failure> {
+    let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
+    let text = write(&import(&current), format).map_err(|why| Failure::because(&why))?;
+    print!("{text}");
+    Ok(Done::Fine)
+}
+
+/// Waits until the server accepts connections, and prints that.
+///
+/// # Errors
+/// Returns a [`Failure`] if it does not within the time limit.
+fn wait(server: &ServerArgs, as_json: bool) -> Result<Done, Failure> {
+    block_on(connect::server(server)?.wait())?.map_err(|why| failure(&why))?;
+    if as_json {
+        println!("{}", json!({"result": "ready"}));
+    } else {
+        println!("ready");
+    }
+    Ok(Done::Fine)
 }
 
 /// Returns what has to change for a manifest.
@@ -173,56 +154,126 @@ fn with_results(why: &Failure, results: &Value) -> Failure {
     }
 }
 
-/// Applies the desired state, and prints the result unless `as_json` is true. `expected` is the digest of a saved plan. Returns the
-/// result as JSON; `None` on a standby.
-///
-/// # Errors
-/// Returns a failure if the run fails, or changes are blocked.
-fn apply(
-    desired: &DesiredState,
-    server: &ServerArgs,
+/// The application of a desired state to a server.
+struct ApplyRun<'a> {
+    desired: &'a DesiredState,
+    server: &'a ServerArgs,
     consent: Consent,
+    /// Digest of a saved plan.
     expected: Option<Digest>,
     as_json: bool,
-) -> Result<Option<Value>, Failure> {
-    let (config, _) = connect::config(server)?;
-    let record = Record::read(server, &config)?;
-    let server = connect::server(server)?;
-    let mut options = ApplyOptions::default().consent(consent);
-    if let Some(expected) = expected {
-        options = options.expected(expected);
-    }
-    let mut shown = ProgressObserver(Progress::new(as_json));
-    let outcome = block_on(server.apply(desired, &options, &mut shown))?;
-    let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(|why| failure(&why))?;
-    shown.0.end("done");
-    drop(shown);
-    let AppliedChanges { done, left, .. } = match outcome {
-        Outcome::Applied(applied) => {
-            record.add(&applied.passwords)?;
-            applied
+}
+
+impl ApplyRun<'_> {
+    /// Applies the desired state, then installs the access rules of the policy at the path `hba`, and prints the results.
+    /// The role `canary` must be able to log in before anything is changed. With `follow`, a standby is looked at again
+    /// after each pause of so many seconds, until it is promoted.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] if the policy is not valid, or a part of the work fails.
+    fn execute(
+        &self,
+        hba: Option<&Path>,
+        canary: Option<&str>,
+        follow: Option<u64>,
+    ) -> Result<Done, Failure> {
+        // An invalid policy is reported before anything is changed.
+        let policy = hba.map(|path| hba::read(path, self.desired)).transpose()?;
+        if let Some(canary) = canary {
+            connect::login(canary, self.server)?;
         }
-        _ => return Ok(None),
-    };
-    let result = match (done.is_empty(), left.blocked.is_empty()) {
-        (_, false) => "incomplete",
-        (true, true) => "unchanged",
-        (false, true) => "applied",
-    };
-    let mut document = report::plan_json(&left);
-    document["result"] = json!(result);
-    document["done"] = json!(report::steps_json(&done, &left));
-    if !as_json {
-        println!("{result}: {}", counted(done.len(), "step"));
-        report::print_rest(&left);
+        if let (Some(policy), Some(path)) = (&policy, hba) {
+            let current = block_on(connect::server(self.server)?.inspect(&DesiredState::new()))?;
+            let major = current.map_err(|why| failure(&why))?.version.major();
+            hba::check(policy, major, path)?;
+        }
+        let Some(mut document) = self.apply_or_follow(follow)? else {
+            if self.as_json {
+                println!("{}", json!({"result": "standby", "findings": []}));
+            } else {
+                println!("{STANDBY}");
+            }
+            return Ok(Done::Fine);
+        };
+        if let Some(policy) = policy {
+            let installed = hba::install(&policy, self.server, canary);
+            let installed =
+                installed.map_err(|why| if self.as_json { with_results(&why, &document) } else { why })?;
+            if self.as_json {
+                document["hba"] = json!({"result": installed.result, "file": installed.file});
+            } else {
+                println!("{}: {}", installed.result, installed.file.display());
+            }
+        }
+        if self.as_json {
+            println!("{document}");
+        }
+        Ok(Done::Fine)
     }
-    match left.blocked.as_slice() {
-        [] => Ok(Some(document)),
-        [first, ..] => {
-            let count = left.blocked.len();
-            let text = format!("{count} of what is wanted could not be done; the first: {first}");
-            let results = document.as_object().cloned().unwrap_or_default();
-            Err(Failure::Partial { code: 1, text, findings: report::findings(&left), results })
+
+    /// Applies the desired state. With `follow`, a standby is looked at again after each pause of so many seconds, at least
+    /// one, until it is promoted. Returns the result as JSON; `None` on a standby without `follow`.
+    ///
+    /// # Errors
+    /// Returns the failures of [`apply`](Self::apply).
+    fn apply_or_follow(&self, follow: Option<u64>) -> Result<Option<Value>, Failure> {
+        let mut applied = self.apply()?;
+        if let (None, Some(pause)) = (&applied, follow) {
+            let pause = Duration::from_secs(pause.max(1));
+            note(&format!("{STANDBY}: looking again every {} s", pause.as_secs()));
+            while applied.is_none() {
+                std::thread::sleep(pause);
+                applied = self.apply()?;
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Applies the desired state once, and prints the result unless it is printed as JSON. Returns it as JSON; `None` on a
+    /// standby.
+    ///
+    /// # Errors
+    /// Returns a failure if the run fails, or changes are blocked.
+    fn apply(&self) -> Result<Option<Value>, Failure> {
+        let (config, _) = connect::config(self.server)?;
+        let record = Record::read(self.server, &config)?;
+        let server = connect::server(self.server)?;
+        let mut options = ApplyOptions::default().consent(self.consent.clone());
+        if let Some(expected) = self.expected {
+            options = options.expected(expected);
+        }
+        let mut shown = ProgressObserver(Progress::new(self.as_json));
+        let outcome = block_on(server.apply(self.desired, &options, &mut shown))?;
+        let outcome = outcome.inspect_err(|_| shown.0.end("failed")).map_err(|why| failure(&why))?;
+        shown.0.end("done");
+        drop(shown);
+        let AppliedChanges { done, left, .. } = match outcome {
+            Outcome::Applied(applied) => {
+                record.add(&applied.passwords)?;
+                applied
+            }
+            _ => return Ok(None),
+        };
+        let result = match (done.is_empty(), left.blocked.is_empty()) {
+            (_, false) => "incomplete",
+            (true, true) => "unchanged",
+            (false, true) => "applied",
+        };
+        let mut document = report::plan_json(&left);
+        document["result"] = json!(result);
+        document["done"] = json!(report::steps_json(&done, &left));
+        if !self.as_json {
+            println!("{result}: {}", counted(done.len(), "step"));
+            report::print_rest(&left);
+        }
+        match left.blocked.as_slice() {
+            [] => Ok(Some(document)),
+            [first, ..] => {
+                let count = left.blocked.len();
+                let text = format!("{count} of what is wanted could not be done; the first: {first}");
+                let results = document.as_object().cloned().unwrap_or_default();
+                Err(Failure::Partial { code: 1, text, findings: report::findings(&left), results })
+            }
         }
     }
 }
