@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
                 Ok(record) if args.json => println!("{}", views::record(&record)),
                 Ok(record) => {
                     println!("undone: {} is as it was", record.choices.old_data.display());
-                    record.left.iter().for_each(|left| println!("{left}"));
+                    record.remarks.iter().for_each(|left| println!("{left}"));
                 }
                 Err(why) => return report_failure(&upgrade, &why, args.json),
             }

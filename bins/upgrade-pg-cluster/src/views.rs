@@ -38,7 +38,7 @@ pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
             json!({"step": entry.step.to_string(), "ms": took, "notes": entry.notes})
         })
         .collect();
-    json!({"outcome": "rehearsed", "findings": findings(&rehearsal.findings), "steps": steps, "left": rehearsal.record.left,
+    json!({"outcome": "rehearsed", "findings": findings(&rehearsal.findings), "steps": steps, "left": rehearsal.record.remarks,
         "copied_bytes": rehearsal.copied, "copying_ms": rehearsal.copying, "measured_ms": rehearsal.measured,
         "outage_ms": {"shortest": rehearsal.outage.0, "longest": rehearsal.outage.1}})
 }

@@ -95,7 +95,7 @@ pub fn quoted(value: &str) -> String {
 pub enum ParameterChange {
     /// The parameter was renamed; its new name.
     Renamed(&'static str),
-    /// The parameter was removed; a description of its replacement.
+    /// The parameter was removed; what replaces it, or the reason why nothing does.
     Removed(&'static str),
 }
 
@@ -134,11 +134,11 @@ pub fn parameter_change(name: &str, from: Major, to: Major) -> Option<ParameterC
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Edit {
-    /// Name of the file.
+    /// Name of the file, from [`SettingsConversion::file`].
     pub file: String,
-    /// Line number, from 1.
+    /// Line number in the old file, from 1.
     pub line: usize,
-    /// Name of the parameter.
+    /// Name of the parameter in the old version, in lowercase.
     pub name: String,
     /// Description of the edit, with its reason.
     pub what: String,
@@ -158,7 +158,7 @@ pub struct SettingsConversion<'c> {
     pub old_data: &'c str,
     /// Path of the new data directory.
     pub new_data: &'c str,
-    /// Settings that the new server rejects, each with its reason.
+    /// Names of parameters, in lowercase, whose settings the new server rejects, each with the reason.
     pub refused: &'c [(String, String)],
 }
 

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 pub struct Programs {
     /// Directory of the programs. `None` if none was found.
     pub folder: Option<PathBuf>,
-    /// Version of `postgres`, such as `17.10`.
+    /// Version of `postgres`, such as `17.10`. `None` if it cannot be run.
     pub version: Option<String>,
-    /// Names of required programs that are missing.
+    /// Names of required programs that are missing in the directory.
     pub missing: Vec<String>,
-    /// Directories that were searched.
-    pub looked: Vec<String>,
+    /// Descriptions of the places that were searched in vain. Empty if the directory was found or given.
+    pub searched: Vec<String>,
     /// Configure options of the build, from `pg_config --configure`. `None` if unknown.
     pub built_with: Option<String>,
     /// Names of the extensions that can be installed. `None` if unknown.
@@ -30,11 +30,11 @@ pub struct Programs {
 pub enum ServerState {
     /// No server runs.
     #[default]
-    No,
+    Stopped,
     /// A `postmaster.pid` exists, but no server process belongs to it.
     StalePidFile,
     /// A server runs.
-    Live {
+    Running {
         /// Process id of the postmaster.
         pid: u32,
         /// systemd unit of the process. `None` if it has none.
@@ -76,22 +76,22 @@ pub struct Tablespace {
     pub oid: String,
     /// Location of the tablespace. `None` for a directory inside the data directory.
     pub location: Option<PathBuf>,
-    /// Size of the tablespace in bytes.
+    /// Size of the files at the location in bytes, on disk. 0 without a location.
     pub bytes: u64,
-    /// Directories of the new version that already exist in the tablespace.
+    /// Names of directories of the new version that already exist in the tablespace.
     pub leftovers: Vec<String>,
 }
 
 /// A file system to which the upgrade writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// A directory on the file system.
+    /// An existing directory on the file system: the one to write to, or the nearest above it.
     pub folder: PathBuf,
     /// Free space for this account, in bytes.
     pub free: u64,
-    /// Size of the data files that the transfer writes to it, in bytes.
+    /// Size of the data files that a transfer by copying writes to it, in bytes, whatever the mode is.
     pub data: u64,
-    /// Size of the backup that is written to it, in bytes.
+    /// Estimated size of the backup that is written to it, in bytes.
     pub backup: u64,
 }
 
@@ -126,11 +126,12 @@ pub enum Backup {
     Base(PathBuf),
     /// `pg_dumpall` into this file.
     Dump(PathBuf),
-    /// The operator states that a backup exists; the statement.
+    /// None is made, since the operator states that one exists; the statement.
     Asserted(String),
 }
 
-/// Properties of the old cluster, queried from its server.
+/// Properties of the old cluster, queried from its server. If that was stopped, a private server was queried, whose own
+/// values `wal_senders`, `ssl`, `hba_file` and `ident_file` are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Catalog {
@@ -140,17 +141,17 @@ pub struct Catalog {
     pub databases: Vec<Database>,
     /// Names of installed extensions, each with its databases.
     pub extensions: Vec<(String, Vec<String>)>,
-    /// Names of logical replication slots.
+    /// Names of logical replication slots, without temporary ones.
     pub logical_slots: Vec<String>,
     /// Names of logical replication slots that are invalidated.
     pub invalid_slots: Vec<String>,
-    /// Names of physical replication slots.
+    /// Names of physical replication slots, without temporary ones.
     pub physical_slots: Vec<String>,
     /// Identifiers of prepared transactions.
     pub prepared: Vec<String>,
     /// Number of client sessions on the old server, besides the one that queries it.
     pub sessions: u64,
-    /// Age of the oldest open transaction of a client session, in seconds.
+    /// Age of the oldest open transaction of another client session, in seconds. 0 if there is none.
     pub longest: u64,
     /// Value of `wal_level`.
     pub wal_level: String,
@@ -172,7 +173,8 @@ pub struct Catalog {
     pub hba_file: String,
     /// Path of `pg_ident.conf` (`ident_file`).
     pub ident_file: String,
-    /// Command-line options of the server, other than its data directory.
+    /// Command-line options of the running server, without its data directory and configuration file. Empty if it was
+    /// stopped.
     pub options: Vec<String>,
     /// Databases with unlogged tables, whose rows are not part of a base backup.
     pub unlogged: Vec<String>,
@@ -192,13 +194,14 @@ pub struct Catalog {
     /// Columns whose types `pg_upgrade` cannot transfer: database, and column with its type.
     #[cfg_attr(feature = "shell", serde(default))]
     pub columns: Vec<(String, String)>,
-    /// Names of libraries that functions and settings load, without directory and suffix.
+    /// Libraries that functions in C and settings load: names in the library directory, or absolute paths, some with a
+    /// suffix. Those of extensions' functions are omitted.
     #[cfg_attr(feature = "shell", serde(default))]
     pub libraries: Vec<String>,
-    /// Subscriptions whose tables are not synchronized: database and subscription.
+    /// Subscriptions with a table whose synchronization has begun and is not complete: database and subscription.
     #[cfg_attr(feature = "shell", serde(default))]
     pub subscriptions: Vec<(String, String)>,
-    /// Names that contain a carriage return or line feed, which version 19 rejects.
+    /// Names of databases, roles and tablespaces with a carriage return or line feed, which version 19 rejects.
     #[cfg_attr(feature = "shell", serde(default))]
     pub broken_names: Vec<String>,
     /// Indexes of `btree_gist` on inet or cidr, which version 19 rejects: database and index.
@@ -269,16 +272,17 @@ impl Database {
     }
 }
 
-/// Result of querying the old server.
+/// Result of querying the properties of the old cluster from its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CatalogQuery {
-    /// The server was not queried, since it does not run and must not be started.
+    /// The server was not queried: it does not run and must not be started for that, or the old programs or the old data
+    /// directory are not usable.
     #[default]
-    No,
+    NotRun,
     /// The queries succeeded; their results.
-    Yes(Box<Catalog>),
-    /// The queries failed; the reason.
-    Refused(String),
+    Succeeded(Box<Catalog>),
+    /// The running server rejected the login or a query; its last message.
+    Failed(String),
 }
 
 /// Result of comparing `pg_hba.conf` under both versions.
@@ -310,8 +314,8 @@ pub struct Facts {
     pub new_data: PathBuf,
     /// Directory in which the new cluster is prepared.
     pub staging: PathBuf,
-    /// `true` if the staging directory exists and was not created by this upgrade.
-    pub staging_there: bool,
+    /// `true` if the staging directory exists. With an upgrade in progress, it belongs to that.
+    pub staging_exists: bool,
     /// Installation of the old version.
     pub old_programs: Programs,
     /// Installation of the new version.
@@ -320,55 +324,55 @@ pub struct Facts {
     pub old: Option<OldFolder>,
     /// State of the new data directory.
     pub target: NewFolderState,
-    /// `true` if this account can write to the parent of the new data directory.
+    /// `true` if this account can write to the directory that contains the staging directory.
     pub base_writable: bool,
     /// Transfer mode to be used.
     pub mode: Mode,
-    /// `true` if the mode was requested explicitly.
-    pub mode_asked: bool,
-    /// `true` if the file system supports cloning files (reflinks).
+    /// `true` if the request names the mode, `false` if it was chosen by [`Mode::choose`].
+    pub mode_requested: bool,
+    /// `true` if the file system of the staging directory supports cloning files (reflinks).
     pub clones: bool,
     /// File systems to which the upgrade writes.
     pub disk_space: Vec<DiskSpace>,
-    /// Backup to be made.
+    /// Kind and location of the backup.
     pub backup: Backup,
-    /// `true` if the location of the backup is occupied.
-    pub backup_there: bool,
-    /// Result of a replication login for `pg_basebackup`. `None` if it was not tried.
+    /// `true` if a file or directory exists at the location of the backup.
+    pub backup_exists: bool,
+    /// Result of a replication login as for `pg_basebackup`. `None` if it was not tried, since no server runs.
     pub replication_login: Option<Result<(), String>>,
-    /// Result of querying the old server.
-    pub asked: CatalogQuery,
+    /// Properties of the old cluster, as the result of querying its server.
+    pub catalog: CatalogQuery,
     /// Method by which the old server is stopped.
     pub stopping: StopMethod,
-    /// Edits of the configuration files.
+    /// Edits that the conversion of the configuration files makes.
     pub edits: Vec<super::conf::Edit>,
     /// Result of comparing `pg_hba.conf`.
     pub hba: HbaComparison,
-    /// Column options that the new server does not support.
+    /// Those of [`Catalog::column_options`] that the new server does not support.
     pub unknown_options: Vec<String>,
     /// Settings of roles, databases and functions that the new server rejects, each with its reason.
     pub refused_settings: Vec<(StoredSetting, String)>,
     /// Configuration parameters with privileges that the new server does not know: name, and the statement that revokes
     /// the privileges.
     pub unknown_parameters: Vec<(String, String)>,
-    /// Shared libraries that the old cluster loads (functions in C, `shared_preload_libraries`) and the new server does
-    /// not have.
+    /// Those of [`Catalog::libraries`] that the new installation does not have.
     pub missing_libraries: Vec<String>,
     /// Files of different folders and contents that would have one path in the new data directory: that path, relative,
     /// and the paths of two of them.
     pub colliding_files: Vec<(PathBuf, PathBuf, PathBuf)>,
-    /// Location of the WAL outside of the data directory. `None` if it is inside.
+    /// WAL directories. `None` if that of the old cluster is in its data directory, and no other is requested for the new
+    /// one.
     pub wal: Option<WalFolder>,
-    /// State of an upgrade in progress. `None` if there is none.
-    pub under_way: Option<State>,
+    /// State of this upgrade if it has begun and is neither complete nor rolled back. `None` otherwise.
+    pub in_progress: Option<State>,
 }
 
-/// A WAL directory outside of the data directory.
+/// The WAL directories of both clusters, at least one of them outside of its data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalFolder {
-    /// Directory to which the old `pg_wal` points.
+    /// Directory to which the old `pg_wal` points; `pg_wal` itself if it is not a link.
     pub old: PathBuf,
-    /// Directory for the new cluster's WAL. `None` if none was given.
+    /// Requested directory for the new cluster's WAL. `None` for the one in its data directory.
     pub new: Option<PathBuf>,
     /// `true` if the new directory exists and is not empty.
     pub occupied: bool,

@@ -190,11 +190,11 @@ fn write_comparison(record: &Record, out: &mut String) {
 
 /// Writes the remarks and remaining tasks. Nothing without any.
 fn left(record: &Record, out: &mut String) {
-    if record.left.is_empty() {
+    if record.remarks.is_empty() {
         return;
     }
     out.push_str("<h2>Left to do or to know</h2>\n<div class=\"card\"><ul>\n");
-    for left in &record.left {
+    for left in &record.remarks {
         let _ = writeln!(out, "<li>{}</li>", text(left));
     }
     out.push_str("</ul></div>\n");

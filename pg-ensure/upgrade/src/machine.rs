@@ -29,13 +29,14 @@ pub enum State {
 /// State of the old data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldClusterState {
-    /// The old server can be started.
+    /// The directory exists and has its control file, so that the old server can be started.
     Whole,
-    /// `pg_upgrade` has renamed the control file because linking or swapping has begun, or the directory is missing.
+    /// The old server cannot be started: `pg_upgrade` has renamed the control file, since linking or swapping has begun, or
+    /// the directory is missing.
     Disabled,
 }
 
-/// Condition of the new cluster's data directory.
+/// State of the new cluster's data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewClusterState {
     /// It is missing, or in the staging directory.
@@ -44,12 +45,12 @@ pub enum NewClusterState {
     Committed,
 }
 
-/// A base backup that this program made of the old cluster.
+/// Existence of a base backup of the old cluster that this upgrade made and verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestorableBackup {
-    /// There is none: a rollback cannot restore a destroyed cluster.
+    /// There is none, so that a rollback cannot restore a destroyed cluster.
     Missing,
-    /// A rollback can restore it.
+    /// There is one, from which a rollback can restore a destroyed cluster.
     Present,
 }
 
@@ -58,7 +59,7 @@ pub enum RestorableBackup {
 pub enum Cleanup {
     /// Terminates programs and private servers that an interrupted run left behind.
     StopLeftovers,
-    /// Removes an incomplete backup.
+    /// Removes an incomplete backup. One that was made and verified is kept.
     DiscardBackup,
     /// Removes the incomplete new cluster, including its WAL directory and its directories in tablespaces.
     DiscardNew,

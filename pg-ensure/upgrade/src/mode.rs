@@ -38,7 +38,7 @@ impl Mode {
         }
     }
 
-    /// Returns the first version whose `pg_upgrade` supports the mode.
+    /// Returns the first supported version (from 13 on) whose `pg_upgrade` has the mode.
     #[must_use]
     pub fn since(self) -> Major {
         let number = match self {

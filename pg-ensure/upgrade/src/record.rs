@@ -101,13 +101,13 @@ pub struct ChangedCollations {
 pub struct Record {
     /// Version of the journal's format: 2.
     pub format: u32,
-    /// Unique identifier of the upgrade.
+    /// Unique identifier of the upgrade: old version, new version, and the time of its beginning.
     pub id: String,
     /// Current state of the upgrade.
     pub state: State,
     /// The resolved options.
     pub choices: ResolvedOptions,
-    /// Findings of the preflight.
+    /// Findings of the preflight. Empty until it has run.
     pub findings: Vec<Finding>,
     /// All attempts of steps in order, including failed ones.
     pub history: Vec<Entry>,
@@ -115,7 +115,7 @@ pub struct Record {
     pub catalog: Option<Catalog>,
     /// `true` if the old server was running at the beginning, so that a rollback starts it again.
     pub was_live: bool,
-    /// `true` if a backup was made and verified.
+    /// `true` if this upgrade made a backup and verified it.
     pub backup_made: bool,
     /// Fingerprint of the old cluster's control file after its last intended use. `None` before the old server is
     /// stopped.
@@ -129,8 +129,9 @@ pub struct Record {
     pub recollated: Vec<ChangedCollations>,
     /// The edits of the configuration files.
     pub edits: Vec<Edit>,
-    /// Remarks and remaining tasks for the operator.
-    pub left: Vec<String>,
+    /// Remarks and remaining tasks for the operator. Serialized as `left`.
+    #[cfg_attr(feature = "shell", serde(rename = "left"))]
+    pub remarks: Vec<String>,
     /// `true` if the old cluster was removed by garbage collection.
     #[cfg_attr(feature = "shell", serde(default))]
     pub removed: bool,

@@ -126,9 +126,9 @@ pub fn report(record: &Record) -> String {
             let _ = writeln!(out, "  {finding}");
         }
     }
-    if !record.left.is_empty() {
+    if !record.remarks.is_empty() {
         let _ = writeln!(out, "\nLeft to do or to know");
-        for left in &record.left {
+        for left in &record.remarks {
             let _ = writeln!(out, "  {left}");
         }
     }

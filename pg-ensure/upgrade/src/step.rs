@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Step {
-    /// Records the programs, directories and the transfer mode.
+    /// Records in the journal which programs, directories and transfer mode are used.
     Discover,
     /// Runs the preflight, which reports all obstacles.
     Preflight,
@@ -33,14 +33,14 @@ pub enum Step {
     Commit,
     /// Starts the new server for clients.
     Start,
-    /// Gathers missing planner statistics.
+    /// Gathers planner statistics: all before version 18, from then on those that the transfer did not carry over.
     Statistics,
     /// Updates extensions to the default versions of the new installation.
     Extensions,
 }
 
 impl Step {
-    /// Every step, in the order of the copying modes.
+    /// Every step, in the order of the variants. The order of an upgrade depends on its mode: see [`order`].
     pub const ALL: [Self; 14] = [
         Self::Discover,
         Self::Preflight,

@@ -62,7 +62,7 @@ impl FindingList<'_> {
             );
         }
         self.slots(facts, catalog);
-        if let Some(ServerState::Live { .. }) = facts.old.as_ref().map(|old| &old.running) {
+        if let Some(ServerState::Running { .. }) = facts.old.as_ref().map(|old| &old.running) {
             self.note(
                 "sessions",
                 format!(

@@ -26,7 +26,7 @@ impl FindingList<'_> {
                 "leave --mode out, and the best that it can is taken",
             );
         }
-        let why = if facts.mode_asked { "as asked" } else { "the best that the file system allows" };
+        let why = if facts.mode_requested { "as asked" } else { "the best that the file system allows" };
         match facts.mode.warning() {
             Some(warning) => self.warning("mode", format!("mode {}: {warning}", facts.mode), ""),
             None => self.note("mode", format!("mode {}, {why}; the old cluster stays whole", facts.mode)),
@@ -77,7 +77,7 @@ impl FindingList<'_> {
             Backup::Asserted(reason) => {
                 self.warning("backup", format!("no backup is made; its owner says: {reason}"), "");
             }
-            Backup::Base(path) | Backup::Dump(path) if facts.backup_there && facts.under_way.is_none() => {
+            Backup::Base(path) | Backup::Dump(path) if facts.backup_exists && facts.in_progress.is_none() => {
                 self.blocker(
                     "backup",
                     format!("{} is there already", path.display()),

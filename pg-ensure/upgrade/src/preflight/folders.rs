@@ -73,7 +73,7 @@ impl FindingList<'_> {
                 Some(new) => self.note("wal-folder", format!("the new write-ahead log is put into {}", new.display())),
             }
         }
-        if let Some(state) = facts.under_way {
+        if let Some(state) = facts.in_progress {
             self.note(
                 "under-way",
                 format!(
@@ -81,7 +81,7 @@ impl FindingList<'_> {
                     describe(state)
                 ),
             );
-        } else if facts.staging_there {
+        } else if facts.staging_exists {
             self.blocker(
                 "staging",
                 format!("{} is there, and no journal says why", facts.staging.display()),
@@ -102,6 +102,23 @@ impl FindingList<'_> {
     /// restored backups, control file, whether and how a running server may be stopped, and the locations of
     /// tablespaces.
     pub(super) fn old_folder(&mut self, facts: &Facts, old: &OldFolder) {
+        self.old_version(facts, old);
+        self.owner(facts, old);
+        for signal in &old.signals {
+            let (what, fix) = if signal == "backup_label" {
+                ("a backup was put back and never started", "start the old server once, so that it recovers")
+            } else {
+                ("it follows another server", "upgrade the primary; make its standbys anew from it")
+            };
+            self.blocker("recovery", format!("{signal} is there: {what}"), fix);
+        }
+        self.control(facts, old);
+        self.server(facts, old);
+        self.tablespaces(facts, old);
+    }
+
+    /// Checks that the old directory contains a cluster of the old version.
+    fn old_version(&mut self, facts: &Facts, old: &OldFolder) {
         match &old.version {
             None => self.blocker(
                 "old-folder",
@@ -115,6 +132,10 @@ impl FindingList<'_> {
             ),
             Some(_) => {}
         }
+    }
+
+    /// Checks the owner of the old directory and of its entries, and the permissions of the directory.
+    fn owner(&mut self, facts: &Facts, old: &OldFolder) {
         if !old.owned {
             self.blocker(
                 "owner",
@@ -145,23 +166,18 @@ impl FindingList<'_> {
                 format!("chmod 700 {}", facts.old_data.display()),
             );
         }
-        for signal in &old.signals {
-            let (what, fix) = if signal == "backup_label" {
-                ("a backup was put back and never started", "start the old server once, so that it recovers")
-            } else {
-                ("it follows another server", "upgrade the primary; make its standbys anew from it")
-            };
-            self.blocker("recovery", format!("{signal} is there: {what}"), fix);
-        }
-        self.control(facts, old);
+    }
+
+    /// Checks whether and how a running server may be stopped, and notes a stale pid file.
+    fn server(&mut self, facts: &Facts, old: &OldFolder) {
         match (&old.running, &facts.stopping) {
-            (ServerState::No, _) => {}
+            (ServerState::Stopped, _) => {}
             (ServerState::StalePidFile, _) => self.note(
                 "stale-pid-file",
                 "postmaster.pid is left from a server that no longer runs; the server itself clears it"
                     .to_owned(),
             ),
-            (ServerState::Live { pid, unit }, StopMethod::Refuse) => {
+            (ServerState::Running { pid, unit }, StopMethod::Refuse) => {
                 let by = unit.as_ref().map_or_else(
                     || "--stop has it stopped by pg_ctl when its turn comes".to_owned(),
                     |unit| format!("--service {unit} has it stopped when its turn comes"),
@@ -172,20 +188,25 @@ impl FindingList<'_> {
                     format!("{by}; or stop it yourself"),
                 );
             }
-            (ServerState::Live { unit: Some(unit), .. }, StopMethod::PgCtl) => self.consent(
+            (ServerState::Running { unit: Some(unit), .. }, StopMethod::PgCtl) => self.consent(
                 "unit",
                 format!(
                     "the old server belongs to the unit {unit}, which may start it again when pg_ctl stops it"
                 ),
                 &format!("use --service {unit}"),
             ),
-            (ServerState::Live { pid, .. }, _) => {
+            (ServerState::Running { pid, .. }, _) => {
                 self.note(
                     "live",
                     format!("the old server runs (process {pid}) and is stopped when its turn comes"),
                 );
             }
         }
+    }
+
+    /// Checks the locations of tablespaces, and that none has directories of the new version. Notes those that are carried
+    /// over.
+    fn tablespaces(&mut self, facts: &Facts, old: &OldFolder) {
         let mut carried = Vec::new();
         for space in &old.tablespaces {
             match &space.location {
@@ -239,8 +260,8 @@ impl FindingList<'_> {
         };
         let on = if data.checksums { "on" } else { "off" };
         let differs = data.checksums != facts.to.checksums_by_default();
-        let told = if differs { ", which initdb is told" } else { "" };
-        self.note("checksums", format!("data checksums are {on} and stay so{told}"));
+        let passed = if differs { ", which initdb is told" } else { "" };
+        self.note("checksums", format!("data checksums are {on} and stay so{passed}"));
         self.note(
             "wal-segment",
             format!("segments of the log have {} MB and stay so", data.wal_segment >> 20),
@@ -251,7 +272,7 @@ impl FindingList<'_> {
                 format!("the old cluster is {:?}: it follows another server", data.state),
                 "upgrade the primary; make its standbys anew from it",
             );
-        } else if matches!(old.running, ServerState::No | ServerState::StalePidFile) && !data.clean() {
+        } else if matches!(old.running, ServerState::Stopped | ServerState::StalePidFile) && !data.clean() {
             self.warning(
                 "unclean",
                 format!("the old server did not stop in an orderly way ({:?})", data.state),

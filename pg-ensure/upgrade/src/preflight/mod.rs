@@ -46,15 +46,15 @@ pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
     list.mode(facts);
     list.disk_space(facts);
     list.backup(facts);
-    match &facts.asked {
-        CatalogQuery::Yes(catalog) => list.catalog(facts, catalog),
-        CatalogQuery::Refused(why) => list.blocker(
+    match &facts.catalog {
+        CatalogQuery::Succeeded(catalog) => list.catalog(facts, catalog),
+        CatalogQuery::Failed(why) => list.blocker(
             "login",
             format!("the old server does not let the account in over its socket: {why}"),
             "let it in by a line `local all <superuser> peer`, by ~/.pgpass, or stop the server: it is then asked on a \
              private socket",
         ),
-        CatalogQuery::No => list.note(
+        CatalogQuery::NotRun => list.note(
             "not-asked",
             "the old server does not run, so extensions, slots, prepared transactions and collations are not known yet; \
              they are looked at before anything is changed"
@@ -103,7 +103,7 @@ mod tests {
             old_data: PathBuf::from("/srv/17"),
             new_data: PathBuf::from("/srv/18"),
             staging: PathBuf::from("/srv/.new-18"),
-            staging_there: false,
+            staging_exists: false,
             old_programs: programs("17.10"),
             new_programs: programs("18.6"),
             old: Some(OldFolder {
@@ -117,7 +117,7 @@ mod tests {
             target: NewFolderState::Absent,
             base_writable: true,
             mode: Mode::Copy,
-            mode_asked: false,
+            mode_requested: false,
             clones: false,
             disk_space: vec![DiskSpace {
                 folder: PathBuf::from("/srv"),
@@ -126,9 +126,9 @@ mod tests {
                 backup: 1 << 30,
             }],
             backup: Backup::Base(PathBuf::from("/srv/backup")),
-            backup_there: false,
+            backup_exists: false,
             replication_login: None,
-            asked: CatalogQuery::Yes(Box::new(Catalog {
+            catalog: CatalogQuery::Succeeded(Box::new(Catalog {
                 superuser: "postgres".to_owned(),
                 databases: ["app", "template0", "template1"]
                     .map(|name| Database {
@@ -151,7 +151,7 @@ mod tests {
             missing_libraries: Vec::new(),
             colliding_files: Vec::new(),
             wal: None,
-            under_way: None,
+            in_progress: None,
         }
     }
 
@@ -202,10 +202,10 @@ mod tests {
             ("target", |facts| facts.target = NewFolderState::OtherFileSystem),
             ("mode", |facts| facts.mode = Mode::Clone),
             ("base", |facts| facts.base_writable = false),
-            ("staging", |facts| facts.staging_there = true),
+            ("staging", |facts| facts.staging_exists = true),
             ("path", |facts| facts.staging = PathBuf::from("/srv/a b/.new-18")),
-            ("backup", |facts| facts.backup_there = true),
-            ("login", |facts| facts.asked = CatalogQuery::Refused("no".to_owned())),
+            ("backup", |facts| facts.backup_exists = true),
+            ("login", |facts| facts.catalog = CatalogQuery::Failed("no".to_owned())),
             ("hba", |facts| facts.hba = HbaComparison::Refused("line 1".to_owned())),
             ("hba", |facts| facts.hba = HbaComparison::Changed("line 1".to_owned())),
             ("programs", |facts| facts.new_programs.missing = vec!["vacuumdb".to_owned()]),
@@ -253,12 +253,12 @@ mod tests {
         for (code, change) in cases {
             let mut facts = facts();
             facts.new_programs.built_with = Some("--with-openssl".to_owned());
-            let CatalogQuery::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+            let CatalogQuery::Succeeded(catalog) = &mut facts.catalog else { unreachable!("it succeeded") };
             change(catalog);
             assert_eq!(only(&facts, &[]).as_deref(), Some(code));
         }
         let mut with = facts();
-        let CatalogQuery::Yes(catalog) = &mut with.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut with.catalog else { unreachable!("it succeeded") };
         catalog.subscriptions = two();
         assert_eq!(only(&with, &[]).as_deref(), Some("subscriptions"));
     }
@@ -268,7 +268,7 @@ mod tests {
     fn templates_are_made_of_what_is_there() {
         let fixes = |missing: &[&str]| -> Vec<String> {
             let mut facts = facts();
-            let CatalogQuery::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+            let CatalogQuery::Succeeded(catalog) = &mut facts.catalog else { unreachable!("it succeeded") };
             catalog.databases.retain(|database| !missing.contains(&database.name.as_str()));
             let found = preflight(&facts, &[]);
             found.into_iter().filter(|one| one.code == "template").map(|one| one.fix).collect()
@@ -299,7 +299,9 @@ mod tests {
         for (code, change) in cases {
             let (mut later, mut now) = (next(), facts());
             for facts in [&mut later, &mut now] {
-                let CatalogQuery::Yes(catalog) = &mut facts.asked else { unreachable!("it was asked") };
+                let CatalogQuery::Succeeded(catalog) = &mut facts.catalog else {
+                    unreachable!("it succeeded")
+                };
                 change(catalog);
             }
             assert_eq!(only(&later, &[]).as_deref(), Some(code));
@@ -311,7 +313,7 @@ mod tests {
     fn columns_that_use_icu_need_it() {
         let mut lacking = facts();
         lacking.new_programs.built_with = Some("--without-icu --with-openssl --with-lz4".to_owned());
-        let CatalogQuery::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut lacking.catalog else { unreachable!("it succeeded") };
         catalog.collations = vec![("app".to_owned(), "i".to_owned())];
         assert_eq!(only(&lacking, &[]).as_deref(), Some("locale"));
     }
@@ -319,7 +321,7 @@ mod tests {
     #[test]
     fn what_is_alike_is_one_finding() {
         let mut many = facts();
-        let CatalogQuery::Yes(catalog) = &mut many.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut many.catalog else { unreachable!("it succeeded") };
         let one = catalog.databases[0].clone();
         catalog.databases =
             (0..300).map(|n| Database { name: format!("app{n:03}"), ..one.clone() }).collect();
@@ -341,7 +343,7 @@ mod tests {
                 (setting, "unknown".to_owned())
             })
             .collect();
-        let CatalogQuery::Yes(catalog) = &mut many.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut many.catalog else { unreachable!("it succeeded") };
         let one = catalog.databases[0].clone();
         let made = |name: String| Database { name, ..one.clone() };
         catalog.databases = (0..40)
@@ -376,7 +378,7 @@ mod tests {
         changed.hba = HbaComparison::Changed("line 1".to_owned());
         assert_eq!(only(&changed, &accepted), None);
         // What would lose data is not for acceptance.
-        let CatalogQuery::Yes(catalog) = &mut changed.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut changed.catalog else { unreachable!("it succeeded") };
         catalog.prepared = vec!["forgotten".to_owned()];
         assert_eq!(only(&changed, &accepted).as_deref(), Some("prepared-transactions"));
     }
@@ -386,12 +388,12 @@ mod tests {
         let mut lacking = facts();
         lacking.new_programs.built_with = Some("--without-icu --with-openssl --with-lz4".to_owned());
         assert_eq!(only(&lacking, &[]), None);
-        let CatalogQuery::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut lacking.catalog else { unreachable!("it succeeded") };
         catalog.databases[0].provider = "i".to_owned();
         assert_eq!(only(&lacking, &[]).as_deref(), Some("locale"));
         let mut lacking = facts();
         lacking.new_programs.built_with = Some("--with-lz4".to_owned());
-        let CatalogQuery::Yes(catalog) = &mut lacking.asked else { unreachable!("it was asked") };
+        let CatalogQuery::Succeeded(catalog) = &mut lacking.catalog else { unreachable!("it succeeded") };
         catalog.ssl = true;
         assert_eq!(only(&lacking, &[]).as_deref(), Some("tls"));
     }
@@ -400,7 +402,7 @@ mod tests {
     fn a_live_server_is_stopped_only_as_its_owner_says() {
         let mut live = facts();
         live.old.as_mut().unwrap().running =
-            ServerState::Live { pid: 7, unit: Some("postgresql.service".to_owned()) };
+            ServerState::Running { pid: 7, unit: Some("postgresql.service".to_owned()) };
         assert_eq!(only(&live, &[]).as_deref(), Some("live"));
         live.stopping = StopMethod::PgCtl;
         assert_eq!(only(&live, &[]).as_deref(), Some("unit"));

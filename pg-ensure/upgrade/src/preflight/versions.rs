@@ -36,7 +36,7 @@ impl FindingList<'_> {
         let Some(folder) = &found.folder else {
             return self.blocker(
                 "programs",
-                format!("no PostgreSQL {major} was found; looked in {}", found.looked.join(", ")),
+                format!("no PostgreSQL {major} was found; looked in {}", found.searched.join(", ")),
                 format!(
                     "install it (Debian: apt install postgresql-{major}; NixOS: pkgs.postgresql_{major}), or name its folder \
                      by {flag}"

@@ -61,7 +61,7 @@ pub(super) fn reindex(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     let left = reached.stop_if_private();
     for note in result? {
         match note.strip_prefix("left: ") {
-            Some(text) => run.record.left.push(text.to_owned()),
+            Some(text) => run.record.remarks.push(text.to_owned()),
             None => run.note(note),
         }
     }
@@ -126,8 +126,8 @@ pub(super) fn carry(run: &mut Run<'_>) -> Result<(), UpgradeError> {
         HbaComparison::Unchecked => {}
     }
     run.record.edits = configuration.edits;
-    run.record.left.retain(|known| !left.contains(known));
-    run.record.left.extend(left);
+    run.record.remarks.retain(|known| !left.contains(known));
+    run.record.remarks.extend(left);
     run.note(format!("carried over: {}", carried.join(", ")));
     Ok(())
 }
@@ -249,8 +249,8 @@ pub(super) fn extensions(run: &mut Run<'_>) -> Result<(), UpgradeError> {
                 // The cluster works with the old version of the extension, so this is left to the operator.
                 Err(why) => {
                     let left = format!("{database}: {name} stays at {old}, not {new}: {why}");
-                    if !run.record.left.contains(&left) {
-                        run.record.left.push(left);
+                    if !run.record.remarks.contains(&left) {
+                        run.record.remarks.push(left);
                     }
                 }
             }
@@ -263,8 +263,8 @@ pub(super) fn extensions(run: &mut Run<'_>) -> Result<(), UpgradeError> {
         "the old cluster is still in {}: `upgrade-pg-cluster gc --older-than 30d` removes it once it is that old",
         choices.old_data.display()
     );
-    if !run.record.left.contains(&old) {
-        run.record.left.push(old);
+    if !run.record.remarks.contains(&old) {
+        run.record.remarks.push(old);
     }
     Ok(())
 }

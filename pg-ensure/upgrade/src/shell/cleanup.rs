@@ -112,7 +112,7 @@ fn restore_backup(run: &mut Run<'_>) -> Result<(), UpgradeError> {
         }
         files::rename(&partial, &choices.old_data)?;
     }
-    run.record.left.push(format!(
+    run.record.remarks.push(format!(
         "{} is from the backup; what was left of the old cluster is in {}",
         choices.old_data.display(),
         gone.display()

@@ -25,7 +25,7 @@ pub enum UpgradeError {
     /// A program could not be started.
     #[error("{program} cannot be run")]
     Run {
-        /// Path of the program.
+        /// Name of the program.
         program: String,
         /// Error of the operating system.
         #[source]
@@ -38,7 +38,7 @@ pub enum UpgradeError {
         program: String,
         /// Exit status of the program.
         status: String,
-        /// Last lines of its output.
+        /// Last lines of its error messages, or of its output.
         words: String,
     },
     /// The preflight reported obstacles; all findings, including notes.

@@ -50,9 +50,9 @@ fn old_folder(request: &Request, layout: &Layout, bin: Option<&Path>) -> Option<
         })
         .collect();
     let running = match server::running_pid_file(data) {
-        Some(file) => ServerState::Live { pid: file.pid, unit: unit(file.pid) },
+        Some(file) => ServerState::Running { pid: file.pid, unit: unit(file.pid) },
         None if data.join("postmaster.pid").exists() => ServerState::StalePidFile,
-        None => ServerState::No,
+        None => ServerState::Stopped,
     };
     let signals = ["standby.signal", "recovery.signal", "backup_label"]
         .into_iter()
@@ -170,11 +170,11 @@ pub(super) fn facts(
     let copy = files::file_copy(base);
     let mode = request.mode.unwrap_or_else(|| Mode::choose(request.to, copy));
     let backup = request.backup.clone().unwrap_or_else(|| Backup::Base(layout.backup()));
-    let backup_there = match &backup {
+    let backup_exists = match &backup {
         Backup::Base(path) | Backup::Dump(path) => fs::symlink_metadata(path).is_ok(),
         Backup::Asserted(_) => false,
     };
-    let (mut asked, mut replication_login) = (CatalogQuery::No, None);
+    let (mut query, mut replication_login) = (CatalogQuery::NotRun, None);
     let (mut edits, mut colliding_files) = (Vec::new(), Vec::new());
     let mut verdict = HbaComparison::Unchecked;
     // Without the new programs, the old ones are used for queries, and rejected settings are known from tables only.
@@ -183,10 +183,10 @@ pub(super) fn facts(
         && old_programs.version.is_some()
         && old.version.as_deref() == Some(request.from.to_string().as_str())
     {
-        (asked, replication_login) =
+        (query, replication_login) =
             ask(request, layout, old, old_bin, new_bin.unwrap_or(old_bin), id, may_start)?;
         let converted = configuration(request, layout, new_bin.map(PathBuf::as_path))?;
-        let catalog = if let CatalogQuery::Yes(catalog) = &asked { Some(&**catalog) } else { None };
+        let catalog = if let CatalogQuery::Succeeded(catalog) = &query { Some(&**catalog) } else { None };
         let (hba_file, ident_file) = access_files(request, layout, catalog);
         let folder = config_folder(request, layout).unwrap_or_else(|| layout.old_data.clone());
         let named = NamedFiles::of(&layout.old_data, &[&hba_file, &ident_file], &converted);
@@ -197,7 +197,7 @@ pub(super) fn facts(
     let spaces = old.as_ref().map(|old| old.tablespaces.clone()).unwrap_or_default();
     let (mut refused_settings, mut unknown_parameters) = (Vec::new(), Vec::new());
     let mut missing_libraries = Vec::new();
-    if let CatalogQuery::Yes(catalog) = &asked {
+    if let CatalogQuery::Succeeded(catalog) = &query {
         refused_settings = configuration::refused_settings(
             &catalog.settings,
             (request.from, request.to),
@@ -209,14 +209,14 @@ pub(super) fn facts(
             new_bin.map(PathBuf::as_path),
         )?;
     }
-    if let (CatalogQuery::Yes(catalog), Some(new_bin)) = (&asked, new_bin)
+    if let (CatalogQuery::Succeeded(catalog), Some(new_bin)) = (&query, new_bin)
         && let Some(folder) = tools::library_folder(new_bin)
     {
         let lacks = |library: &&String| !tools::has_library(&folder, library);
         missing_libraries = catalog.libraries.iter().filter(lacks).cloned().collect();
     }
-    let unknown_options = match (&asked, &new_programs.folder) {
-        (CatalogQuery::Yes(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),
+    let unknown_options = match (&query, &new_programs.folder) {
+        (CatalogQuery::Succeeded(catalog), Some(folder)) => unknown_options(&catalog.column_options, folder),
         _ => Vec::new(),
     };
     Ok(Facts {
@@ -225,20 +225,20 @@ pub(super) fn facts(
         old_data: layout.old_data.clone(),
         new_data: layout.new_data.clone(),
         staging: layout.staging.clone(),
-        staging_there: fs::symlink_metadata(&layout.staging).is_ok(),
+        staging_exists: fs::symlink_metadata(&layout.staging).is_ok(),
         old_programs,
         new_programs,
         old,
         target: target(layout),
         base_writable: tempfile::tempfile_in(base).is_ok(),
         mode,
-        mode_asked: request.mode.is_some(),
+        mode_requested: request.mode.is_some(),
         clones: copy == FileCopy::Clone,
         disk_space: disk_space(layout, &backup, &spaces),
         backup,
-        backup_there,
+        backup_exists,
         replication_login,
-        asked,
+        catalog: query,
         stopping: request.stopping.clone(),
         edits,
         hba: verdict,
@@ -248,7 +248,7 @@ pub(super) fn facts(
         missing_libraries,
         colliding_files,
         wal: wal_folder(request, layout),
-        under_way: None,
+        in_progress: None,
     })
 }
 

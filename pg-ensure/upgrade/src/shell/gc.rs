@@ -31,7 +31,8 @@ pub struct GcReport {
     pub kept: Vec<String>,
 }
 
-/// Removes the old clusters of completed upgrades whose journals are in `base`.
+/// Removes the old clusters of completed upgrades whose journals are in the directory `base`. Clusters that may not be
+/// removed are kept, and are listed in the report with the reason.
 ///
 /// # Errors
 /// Returns an [`UpgradeError`] if a journal cannot be read, an upgrade is locked, or a directory cannot be removed.

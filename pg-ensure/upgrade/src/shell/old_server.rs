@@ -187,7 +187,7 @@ pub(super) fn ask(
     may_start: bool,
 ) -> Result<(CatalogQuery, Option<Result<(), String>>), UpgradeError> {
     let from = request.from.number();
-    if matches!(old.running, ServerState::Live { .. }) {
+    if matches!(old.running, ServerState::Running { .. }) {
         let mut said = String::new();
         for user in candidates(request) {
             let socket = server::running_server(&layout.old_data, &user)?;
@@ -207,18 +207,18 @@ pub(super) fn ask(
                     let login =
                         socket.ask_with(new_bin, id, "postgres", "IDENTIFY_SYSTEM;", "replication=true");
                     let login = login.map(|_| ()).map_err(|why| why.to_string());
-                    return Ok((CatalogQuery::Yes(Box::new(catalog)), Some(login)));
+                    return Ok((CatalogQuery::Succeeded(Box::new(catalog)), Some(login)));
                 }
                 // The login was accepted.
                 Err(UpgradeError::Other(why)) if why == NO_DATABASE => return Err(UpgradeError::Other(why)),
                 Err(why) => said = why.to_string(),
             }
         }
-        return Ok((CatalogQuery::Refused(said), None));
+        return Ok((CatalogQuery::Failed(said), None));
     }
     let clean = matches!(&old.control, Some(Ok(data)) if !data.standby()) && old.signals.is_empty();
     if !may_start || !clean || !old.owned {
-        return Ok((CatalogQuery::No, None));
+        return Ok((CatalogQuery::NotRun, None));
     }
     let home = ServerFolder {
         bin: old_bin.to_owned(),
@@ -227,13 +227,13 @@ pub(super) fn ask(
     };
     let asked = ask_private(&home, layout, &candidates(request), new_bin, id, from)?;
     if let Some(catalog) = asked {
-        return Ok((CatalogQuery::Yes(Box::new(catalog)), None));
+        return Ok((CatalogQuery::Succeeded(Box::new(catalog)), None));
     }
     let superuser = superuser(&home, id)?;
     let asked = ask_private(&home, layout, &[superuser], new_bin, id, from)?;
     let catalog = asked
         .ok_or_else(|| UpgradeError::Other("the superuser cannot log in on a private socket".to_owned()))?;
-    Ok((CatalogQuery::Yes(Box::new(catalog)), None))
+    Ok((CatalogQuery::Succeeded(Box::new(catalog)), None))
 }
 
 /// Queries a private server as the first of these roles that is a superuser. `None` if none of them is.

@@ -80,7 +80,7 @@ impl Upgrade {
             ..self.request.clone()
         });
         let plan = asked.plan(hba)?;
-        if plan.facts.under_way.is_some() {
+        if plan.facts.in_progress.is_some() {
             return Err(UpgradeError::Other(
                 "an upgrade is under way: finish it or roll it back first".to_owned(),
             ));
@@ -90,7 +90,7 @@ impl Upgrade {
             return Err(UpgradeError::Blocked(plan.findings));
         }
         let old = plan.facts.old.as_ref();
-        if !old.is_some_and(|old| matches!(old.running, ServerState::Live { .. })) {
+        if !old.is_some_and(|old| matches!(old.running, ServerState::Running { .. })) {
             return Err(UpgradeError::Other(
                 "the old server does not run: a rehearsal copies it while it serves".to_owned(),
             ));
@@ -204,7 +204,7 @@ impl<'r> Stage<'r> {
         let missing = || UpgradeError::Blocked(plan.findings.clone());
         let (old_bin, new_bin) =
             (old.folder.clone().ok_or_else(missing)?, new.folder.clone().ok_or_else(missing)?);
-        let CatalogQuery::Yes(catalog) = &plan.facts.asked else { return Err(missing()) };
+        let CatalogQuery::Succeeded(catalog) = &plan.facts.catalog else { return Err(missing()) };
         let choose = || Mode::choose(self.request.to, files::file_copy(&self.folder));
         let mode = self.request.mode.unwrap_or_else(choose);
         self.ensure_disk_space(mode.needs_disk_space())?;

@@ -40,8 +40,8 @@ pub struct Request {
     pub stopping: StopMethod,
     /// systemd unit that starts the new server, if it is not the one that is stopped.
     pub start_service: Option<String>,
-    /// `true` to start the new server, which is the default. Otherwise the upgrade waits before that step until the
-    /// server runs.
+    /// `true` to start the new server, which is the default. Otherwise the run ends before that step with
+    /// [`Outcome::Waiting`](crate::Outcome::Waiting) until the operator has started the server.
     pub starting: bool,
     /// Codes of findings that the operator accepts.
     pub accept: Vec<String>,

@@ -178,12 +178,12 @@ fn preflight(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     let findings = crate::preflight::preflight(&facts, &request.accept);
     run.record.findings.clone_from(&findings);
     run.record.was_live =
-        matches!(facts.old.as_ref().map(|old| &old.running), Some(ServerState::Live { .. }));
+        matches!(facts.old.as_ref().map(|old| &old.running), Some(ServerState::Running { .. }));
     if !passes(&findings) {
         return Err(UpgradeError::Blocked(findings));
     }
-    match facts.asked {
-        CatalogQuery::Yes(catalog) => run.record.catalog = Some(*catalog),
+    match facts.catalog {
+        CatalogQuery::Succeeded(catalog) => run.record.catalog = Some(*catalog),
         // Only a cluster with a blocking finding is not queried.
         _ => {
             return Err(UpgradeError::Other("the old server could not be asked what is in it".to_owned()));

@@ -143,12 +143,13 @@ pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[
         },
         |named| Some(named.to_owned()),
     );
-    let looked = || {
-        let mut looked = vec![format!("/usr/lib/postgresql/{major}/bin"), format!("/usr/pgsql-{major}/bin")];
-        looked.extend(["/nix/store", "Python's packages", "PATH"].map(str::to_owned));
-        looked
+    let searched = || {
+        let mut searched =
+            vec![format!("/usr/lib/postgresql/{major}/bin"), format!("/usr/pgsql-{major}/bin")];
+        searched.extend(["/nix/store", "Python's packages", "PATH"].map(str::to_owned));
+        searched
     };
-    let Some(folder) = folder else { return Programs { looked: looked(), ..Programs::default() } };
+    let Some(folder) = folder else { return Programs { searched: searched(), ..Programs::default() } };
     let missing = needed
         .iter()
         .chain(also)
@@ -159,7 +160,7 @@ pub(super) fn find(major: Major, named: Option<&Path>, needed: &[&str], also: &[
     Programs {
         version: banner(&folder).map(|(_, version)| version),
         missing,
-        looked: Vec::new(),
+        searched: Vec::new(),
         built_with: configured.filter(|text| !text.trim().is_empty()),
         extensions: extensions(&folder),
         folder: Some(folder),

@@ -21,9 +21,9 @@ pub struct Plan {
     pub facts: Facts,
     /// Findings of the preflight.
     pub findings: Vec<Finding>,
-    /// Steps of the upgrade, in order. Empty if it is complete.
+    /// All steps of the upgrade, in order, even if some of them are complete. Empty if the upgrade is complete.
     pub steps: Vec<Step>,
-    /// Steps during which clients have no server. Empty if the old server is not running.
+    /// Those of the steps during which clients have no server. Empty if the old server is not running.
     pub without_server: Vec<Step>,
 }
 
@@ -67,15 +67,15 @@ impl Upgrade {
         &self.layout.work.folder
     }
 
-    /// Plans the upgrade and runs the preflight. Nothing is written, and no stopped server is started. For a completed
-    /// upgrade, the only finding is a note.
+    /// Plans the upgrade and runs the preflight. Nothing is changed but for temporary files, and no stopped server is
+    /// started. For a completed upgrade, the only finding is a note.
     ///
     /// # Errors
     /// Returns an [`UpgradeError`] if a required program cannot be run, or the journal cannot be read.
     pub fn plan(&self, hba: &dyn HbaChecker) -> Result<Plan, UpgradeError> {
         let mut facts = gather::facts(&self.request, &self.layout, hba, "plan", false)?;
         let record = self.layout.work.load()?;
-        facts.under_way = record.as_ref().map(|record| record.state).filter(|state| match state {
+        facts.in_progress = record.as_ref().map(|record| record.state).filter(|state| match state {
             State::Ready(_) | State::Running(_) | State::RollingBack(_) => true,
             State::RolledBack | State::Done => false,
         });
@@ -92,7 +92,7 @@ impl Upgrade {
         let findings = preflight(&facts, &self.request.accept);
         let machine = Machine::new(facts.mode, self.request.reindexing);
         let steps = machine.steps().to_vec();
-        let live = matches!(facts.old.as_ref().map(|old| &old.running), Some(ServerState::Live { .. }));
+        let live = matches!(facts.old.as_ref().map(|old| &old.running), Some(ServerState::Running { .. }));
         let without_server = steps
             .iter()
             .copied()
@@ -235,7 +235,7 @@ impl Upgrade {
             compared: std::collections::BTreeMap::new(),
             recollated: Vec::new(),
             edits: Vec::new(),
-            left: Vec::new(),
+            remarks: Vec::new(),
             removed: false,
         };
         work.store(&record)?;
