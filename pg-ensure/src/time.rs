@@ -23,7 +23,7 @@ pub enum ValidUntil {
 pub struct InvalidTime(pub String);
 
 impl ValidUntil {
-    /// Returns the SQL string constant.
+    /// Returns the time as an SQL string constant for `VALID UNTIL`, such as `'2027-01-31T12:00:00Z'`.
     #[must_use]
     pub fn sql(self) -> String {
         format!("'{self}'")

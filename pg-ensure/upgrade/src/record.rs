@@ -16,10 +16,11 @@ pub enum Amcheck {
     /// `pg_amcheck` is not run.
     Off,
     /// Tables whose sizes fit into a budget of 32 MB for the whole cluster, largest first, at most 200 per database,
-    /// with their indexes.
+    /// with their indexes, except those of databases with changed collations.
     #[default]
     Sample,
-    /// Every table and index of every database is checked.
+    /// Every table of every database that accepts connections, with its indexes, except those of databases with changed
+    /// collations.
     Full,
 }
 

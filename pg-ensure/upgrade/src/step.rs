@@ -13,29 +13,30 @@ pub enum Step {
     Discover,
     /// Runs the preflight, which reports all obstacles.
     Preflight,
-    /// Makes and verifies a backup.
+    /// Makes and verifies the backup, unless the operator states that one exists.
     Backup,
     /// Creates the new cluster in the staging directory, with `initdb`.
     Prepare,
-    /// Runs `pg_upgrade --check`.
+    /// Runs `pg_upgrade --check`, if the old server runs and has a Unix-domain socket. Otherwise the transfer makes the
+    /// same checks.
     Check,
-    /// Stops the old server, then takes the inventory on a private, read-only server.
+    /// Stops the old server if it runs, then takes the inventory on a private, read-only server.
     Quiesce,
     /// Transfers the data by `pg_upgrade`.
     Transfer,
-    /// Starts the new cluster on a private socket, and compares its inventory.
+    /// Starts the new cluster on a private socket, compares its inventory, finds changed collations, and runs `pg_amcheck`.
     Verify,
     /// Rebuilds indexes whose collation has changed.
     Reindex,
-    /// Carries the configuration over to the new cluster.
+    /// Writes the converted configuration, the access rules and the files that they name to the new cluster.
     Carry,
     /// Renames the staging directory to the new data directory.
     Commit,
-    /// Starts the new server for clients.
+    /// Starts the new server for clients, unless it runs already.
     Start,
     /// Gathers planner statistics: all before version 18, from then on those that the transfer did not carry over.
     Statistics,
-    /// Updates extensions to the default versions of the new installation.
+    /// Updates extensions to the default versions of the new installation. An update that fails becomes a remark.
     Extensions,
 }
 

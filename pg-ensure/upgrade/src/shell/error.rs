@@ -22,7 +22,7 @@ pub enum UpgradeError {
         #[source]
         source: io::Error,
     },
-    /// A program could not be started.
+    /// A program could not be started, or its end could not be awaited.
     #[error("{program} cannot be run")]
     Run {
         /// Name of the program.
@@ -31,7 +31,7 @@ pub enum UpgradeError {
         #[source]
         source: io::Error,
     },
-    /// A program exited with an error.
+    /// A program exited with an error, or a server was not ready in time.
     #[error("{program} failed ({status}): {words}")]
     Program {
         /// Name of the program.
@@ -47,10 +47,11 @@ pub enum UpgradeError {
     /// The requested transition is not possible in the current state.
     #[error(transparent)]
     Transition(#[from] TransitionError),
-    /// The journal cannot be read or parsed.
+    /// The journal or the inventory is not valid: it cannot be parsed, has another format version, or lacks what a step
+    /// needs.
     #[error("{}: {why}", path.display())]
     Journal {
-        /// Path of the journal.
+        /// Path of the journal or of the inventory.
         path: PathBuf,
         /// Description of the error.
         why: String,
