@@ -65,7 +65,7 @@ where
                     }
                 }
                 ExecutionScope::Cluster | ExecutionScope::In(_) => {
-                    work.transaction(&session.client, steps).await?
+                    work.transaction(&session.client, steps).await?;
                 }
             }
         }
