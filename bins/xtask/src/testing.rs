@@ -34,6 +34,14 @@ const FIRST: &[(&str, &str)] = &[
     ("acme-dns01", "simulation"),
 ];
 
+/// Test programs that mostly wait, with the number of their threads. The others have one per processor.
+const WAITING: &[(&str, &str, usize)] = &[
+    ("acme-dns01", "issue", 6),
+    ("bins/acme-dns01", "program", 6),
+    ("bins/acme-dns01", "mistakes", 4),
+    ("pg-ensure", "servers", 4),
+];
+
 /// Environment variable with the file in which tests record that they require root.
 const LEFT_OUT: &str = "TESTS_LEFT_OUT";
 
@@ -94,6 +102,9 @@ impl Program {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command.env(LEFT_OUT, left_out_file());
+        if let Some((.., threads)) = WAITING.iter().find(|(folder, name, _)| self.is((folder, name))) {
+            command.env("RUST_TEST_THREADS", threads.to_string());
+        }
         command
     }
 }
@@ -106,8 +117,9 @@ impl Program {
 pub(crate) fn run(beside: fn() -> Outcome) -> Outcome {
     let programs = build()?;
     let _ = std::fs::remove_file(left_out_file());
-    for which in ALONE.iter().chain(FIRST) {
-        if programs.iter().all(|program| !program.is(*which)) {
+    let waiting = WAITING.iter().map(|(folder, name, _)| (*folder, *name));
+    for which in ALONE.iter().chain(FIRST).copied().chain(waiting) {
+        if programs.iter().all(|program| !program.is(which)) {
             return Err(format!("{which:?} is not a test program"));
         }
     }
