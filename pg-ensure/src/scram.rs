@@ -89,7 +89,7 @@ impl Verifier {
         })
     }
 
-    /// Parses `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, without surrounding white space.
+    /// Parses `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. White space around it is an error.
     ///
     /// # Errors
     /// Returns a [`VerifierError`] if the text is not a valid verifier.

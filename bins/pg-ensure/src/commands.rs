@@ -165,9 +165,9 @@ struct ApplyRun<'a> {
 }
 
 impl ApplyRun<'_> {
-    /// Applies the desired state, then installs the access rules of the policy at the path `hba`, and prints the results.
-    /// The role `canary` must be able to log in before anything is changed. With `follow`, a standby is looked at again
-    /// after each pause of so many seconds, until it is promoted.
+    /// Applies the desired state, then installs the access rules of the policy at the path `hba`, and prints the
+    /// results. The role `canary` must be able to log in before anything is changed. With `follow`, a standby is looked
+    /// at again after each pause of so many seconds, until it is promoted.
     ///
     /// # Errors
     /// Returns a [`Failure`] if the policy is not valid, or a part of the work fails.
@@ -211,8 +211,8 @@ impl ApplyRun<'_> {
         Ok(Done::Fine)
     }
 
-    /// Applies the desired state. With `follow`, a standby is looked at again after each pause of so many seconds, at least
-    /// one, until it is promoted. Returns the result as JSON; `None` on a standby without `follow`.
+    /// Applies the desired state. With `follow`, a standby is looked at again after each pause of so many seconds, at
+    /// least one, until it is promoted. Returns the result as JSON; `None` on a standby without `follow`.
     ///
     /// # Errors
     /// Returns the failures of [`apply`](Self::apply).
@@ -229,8 +229,8 @@ impl ApplyRun<'_> {
         Ok(applied)
     }
 
-    /// Applies the desired state once, and prints the result unless it is printed as JSON. Returns it as JSON; `None` on a
-    /// standby.
+    /// Applies the desired state once, and prints the result unless it is printed as JSON. Returns it as JSON; `None`
+    /// on a standby.
     ///
     /// # Errors
     /// Returns a failure if the run fails, or changes are blocked.

@@ -126,7 +126,7 @@ where
     /// Applies the desired state: inspects the cluster, and if it differs, takes the lock, plans again, executes the
     /// steps and verifies the result by another inspection. If nothing differs, no lock is taken and nothing is
     /// written; nothing is done on a standby. A run that fails with a transient error, other than one of connecting, is
-    /// repeated after a pause, at most [`ApplyOptions::attempts`] times.
+    /// repeated after a pause, up to [`ApplyOptions::attempts`] attempts in total.
     ///
     /// Changes that the first plan blocks are not made in this run, even if a step would make them possible.
     ///
@@ -294,8 +294,8 @@ where
     }
 }
 
-/// Progress of a run, kept over its attempts: the executed steps, the stored verifiers, and the steps of the first plan,
-/// to which later plans are held.
+/// Progress of a run, kept over its attempts: the executed steps, the stored verifiers, and the steps of the first
+/// plan, to which later plans are held.
 #[derive(Default)]
 struct Progress {
     done: Vec<Step>,

@@ -15,8 +15,8 @@ use tokio_postgres::{Client, Config, Socket};
 /// Time limits of connecting to a server, and of waiting for the lock that excludes concurrent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Time limit for opening one connection, with all attempts while the server is starting, recovering or not reachable.
-    /// Also that for the end of archive recovery. Default: 1 min.
+    /// Time limit for opening one connection, with all attempts while the server is starting, recovering or not
+    /// reachable. Also that for the end of archive recovery. Default: 1 min.
     pub connect: Duration,
     /// Time limit for taking the lock of a run while another run holds it. Default: 10 min.
     pub lock: Duration,

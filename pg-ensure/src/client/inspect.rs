@@ -30,8 +30,9 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     /// Returns the current state of the cluster, as far as the desired state requires: one snapshot of shared objects,
-    /// and one of each database whose contents are managed, over a connection to that database. Desired passwords are
-    /// compared and desired settings are tried out.
+    /// and one of each database whose contents are managed or whose owner differs, and of the templates of databases to
+    /// be created, over a connection to that database. Desired passwords are compared and desired settings are tried
+    /// out.
     ///
     /// # Errors
     /// Returns an [`Error`] if the server cannot be reached or queried.

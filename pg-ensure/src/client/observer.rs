@@ -7,11 +7,12 @@ use crate::plan::{Plan, Step};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The server cannot be reached yet, and the connection will be retried; the error. Reported once.
+    /// The server cannot be reached yet, and the connection will be retried; the error. Reported once in each attempt
+    /// of the run.
     Connecting(&'a tokio_postgres::Error),
-    /// The server is in archive recovery, whose end is awaited. Reported once.
+    /// The server is in archive recovery, whose end is awaited. Reported once in each attempt of the run.
     Recovering,
-    /// Another run holds the lock, which is awaited. Reported once.
+    /// Another run holds the lock, which is awaited. Reported once in each attempt of the run.
     Waiting,
     /// The first plan of the run was made under the lock; its steps will be executed. Reported once.
     Planned {
@@ -31,7 +32,7 @@ pub enum Event<'a> {
     Commit,
     /// The transaction of the last [`Commit`](Self::Commit) was committed.
     Committed,
-    /// The run failed with this transient error, and is about to be repeated.
+    /// An attempt of the run failed with this transient error, and the next one follows after a pause.
     Retrying(&'a Error),
     /// A plan was executed, and the cluster is about to be inspected again to verify the result.
     Verify,

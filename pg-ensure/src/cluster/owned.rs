@@ -58,8 +58,8 @@ impl OwnedChange {
         }
     }
 
-    /// Checks that the session may make the change: it needs the privileges of the role, and for REASSIGN OWNED those of
-    /// the new owner too, and what [`Rights::reassigns`] checks for each object.
+    /// Checks that the session may make the change: it needs the privileges of the role, and for REASSIGN OWNED those
+    /// of the new owner too, and what [`Rights::reassigns`] checks for each object.
     ///
     /// # Errors
     /// Returns a description of the missing permission.
@@ -107,8 +107,8 @@ pub(crate) fn not_for(state: &CurrentState, place: &Name, from: &Name, to: &Name
 /// Reassigns the databases and subscriptions of a role, and its objects in one database, to another role.
 ///
 /// # Errors
-/// Returns a [`RejectedChange`] if the role `to` or the database does not exist, or `to` is not a superuser and an object
-/// must have one as its owner.
+/// Returns a [`RejectedChange`] if the role `to` or the database does not exist, or `to` is not a superuser and an
+/// object must have one as its owner.
 fn reassign(state: &mut CurrentState, place: &Name, from: &Name, to: &Name) -> Result<(), RejectedChange> {
     lookup::role_exists(state, to)?;
     if let Some(what) = not_for(state, place, from, to) {

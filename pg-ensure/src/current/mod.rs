@@ -182,8 +182,8 @@ impl CurrentState {
         self.is_superuser(who) || self.reaches(who, role, may)
     }
 
-    /// Returns `true` if a role may grant membership in another, like the server's `is_admin_of_role()`. A superuser may in
-    /// every role.
+    /// Returns `true` if a role may grant membership in another, like the server's `is_admin_of_role()`. A superuser
+    /// may in every role.
     #[must_use]
     pub fn is_admin_of(&self, who: &Name, role: &Name) -> bool {
         self.is_superuser(who)

@@ -76,7 +76,8 @@ pub enum InvalidReason {
     /// Default privileges on schemas or large objects cannot be restricted to a schema.
     #[error("default privileges on these cannot be for one schema")]
     DefaultSchema,
-    /// Two options contradict each other; a description.
+    /// An option contradicts another one or another declaration, lacks one that it requires, or has a value that is not
+    /// valid; a description.
     #[error("{0}")]
     Contradiction(&'static str),
 }

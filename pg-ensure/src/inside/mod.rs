@@ -54,8 +54,8 @@ pub struct Contents {
     pub event_triggers: BTreeMap<Name, EventTriggerState>,
     /// Functions without arguments that return `event_trigger`, except those of the system.
     pub event_functions: BTreeSet<TriggerFunction>,
-    /// Owners and ACLs of relations, sequences, routines, types, languages, foreign data wrappers and foreign servers, and
-    /// of those columns and large objects that have an ACL or that a desired grant names.
+    /// Owners and ACLs of relations, sequences, routines, types, languages, foreign data wrappers and foreign servers,
+    /// and of those columns and large objects that have an ACL or that a desired grant names.
     pub objects: BTreeMap<Local, Owned>,
     /// Owners of objects that no other field describes, each with the schema of such objects: operators, their classes
     /// and families, collations, conversions, text search configurations and dictionaries, and extended statistics. The
@@ -82,8 +82,8 @@ impl DeclaredObjects {
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
-    /// Plans the removal of event triggers that are declared absent, and disables those that are declared disabled. This
-    /// comes before all other changes in the database, at which they would fire.
+    /// Plans the removal of event triggers that are declared absent, and disables those that are declared disabled.
+    /// This comes before all other changes in the database, at which they would fire.
     pub(crate) fn plan_ends_of_event_triggers(&self, work: &mut dyn DatabasePlanner) {
         self.event_triggers.iter().for_each(|(name, wanted)| wanted.plan_end(name, work));
     }

@@ -89,7 +89,7 @@ impl Manifest {
     /// Parses a manifest. `file` is the file's name, for error messages.
     ///
     /// # Errors
-    /// Returns [`Problems`] if the text is not valid in the format, or contains unknown keys.
+    /// Returns [`Problems`] with the first error if the text is not valid in the format, or contains an unknown key.
     pub fn read(file: &str, text: &str, format: Format) -> Result<Self, Problems> {
         let mut manifest = Self { file: file.to_owned(), lines: lines(text), document: Document::default() };
         let wrong = |span: Option<Range<usize>>, message: &str| {

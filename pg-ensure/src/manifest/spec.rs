@@ -209,7 +209,8 @@ pub struct DefaultGrantSpec {
     pub on: DefaultKindSpec,
     /// Grantee: the name of a role, or `public`.
     pub to: SpannedString,
-    /// Names of exactly the privileges that the grantee gets, or `all`; others are revoked. Empty or absent revokes all.
+    /// Names of exactly the privileges that the grantee gets, or `all`; others are revoked. Empty or absent revokes
+    /// all.
     #[serde(default)]
     pub privileges: Vec<SpannedString>,
     /// `true` to grant the privileges WITH GRANT OPTION.

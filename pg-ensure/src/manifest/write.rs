@@ -32,8 +32,8 @@ pub enum WriteError {
     Json(#[source] serde_json::Error),
 }
 
-/// Converts a desired state to the text of a manifest. Parsing and resolving the manifest yields the same desired state,
-/// apart from empty declarations of the roles and databases of which only settings are declared.
+/// Converts a desired state to the text of a manifest. Parsing and resolving the manifest yields the same desired
+/// state, apart from empty declarations of the roles and databases of which only settings are declared.
 ///
 /// # Errors
 /// Returns [`WriteError::Secret`] if a role has a password, and other errors if serialization fails.

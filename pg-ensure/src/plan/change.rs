@@ -17,7 +17,8 @@ use crate::version::Version;
 
 macro_rules! changes {
     ($($(#[$doc:meta])* $kind:ident($change:ty),)*) => {
-        /// A change of a cluster. [`Change::sql`] returns its SQL; [`crate::model::change`] applies it to a modelled state.
+        /// A change of a cluster. [`Change::sql`] returns its SQL; [`crate::model::change`] applies it to a modelled
+        /// state.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Change {
@@ -114,8 +115,8 @@ changes! {
 }
 
 impl Change {
-    /// Returns the role to which the session has to change by SET ROLE for the statement: the grantor of a privilege that
-    /// is revoked, if it is not the object's owner. `None` for the session's own role.
+    /// Returns the role to which the session has to change by SET ROLE for the statement: the grantor of a privilege
+    /// that is revoked, if it is not the object's owner. `None` for the session's own role.
     #[must_use]
     pub fn acts_as(&self) -> Option<&Name> {
         match self {

@@ -33,8 +33,8 @@ pub enum Obstacle {
     Missing(String),
     /// PostgreSQL cannot change the property; a description.
     Immutable(String),
-    /// Other objects depend on the object, it is in use, or its state prevents the change, as that of a database to which
-    /// no connection is possible; a description.
+    /// Other objects depend on the object, it is in use, or its state prevents the change, as that of a database to
+    /// which no connection is possible; a description.
     InUse(String),
     /// The server's version does not support the change; a description.
     Unsupported(String),

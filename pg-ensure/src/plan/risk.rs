@@ -9,20 +9,21 @@ pub enum Risk {
     /// `adds`: the change creates an object, grants privileges or a membership, adds a table to a publication, or runs
     /// the initial script of a database.
     Adds,
-    /// `changes`: the change modifies an existing object without limiting anybody: a setting, a password, a comment, the
-    /// schema of an extension, an attribute of a role or an option of a database that is not limited by it, or an option
-    /// of a membership.
+    /// `changes`: the change modifies an existing object without limiting anybody: a setting, a password, a comment,
+    /// the schema of an extension, an attribute of a role or an option of a database that is not limited by it, or an
+    /// option of a membership.
     Changes,
     /// `disturbs`: the change may affect sessions of others: a database is moved to another tablespace, an extension is
     /// updated, or an event trigger is created or enabled.
     Disturbs,
     /// `takes away`: the change may reduce permissions or what others receive: it revokes privileges or a membership,
-    /// takes an attribute from a role or an option from a database, sets a connection limit or the expiry of a password,
-    /// removes a password, changes an owner or what a publication publishes, or replaces or disables an event trigger.
+    /// takes an attribute from a role or an option from a database, sets a connection limit or the expiry of a
+    /// password, removes a password, changes an owner or what a publication publishes, or replaces or disables an event
+    /// trigger.
     #[cfg_attr(feature = "serde", serde(rename = "takes away"))]
     Restricts,
-    /// `destroys`: the change drops an object, or all objects of a role in a database, with data and definitions. Blocked
-    /// without consent.
+    /// `destroys`: the change drops an object, or all objects of a role in a database, with data and definitions.
+    /// Blocked without consent.
     Destroys,
 }
 

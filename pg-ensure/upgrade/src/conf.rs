@@ -163,8 +163,8 @@ pub struct SettingsConversion<'c> {
 }
 
 /// Converts a configuration file to the new version. Returns the text and the edits. Renamed settings are replaced, as
-/// are values that are paths in the old data directory. `max_locks_per_transaction` is doubled for version 19. A line is
-/// commented out if its setting was removed, is in [`SettingsConversion::refused`], or turns
+/// are values that are paths in the old data directory. `max_locks_per_transaction` is doubled for version 19. A line
+/// is commented out if its setting was removed, is in [`SettingsConversion::refused`], or turns
 /// `standard_conforming_strings` off for version 19. Every other line is kept.
 ///
 /// ```

@@ -130,8 +130,8 @@ pub enum Backup {
     Asserted(String),
 }
 
-/// Properties of the old cluster, queried from its server. If that was stopped, a private server was queried, whose own
-/// values `wal_senders`, `ssl`, `hba_file` and `ident_file` are.
+/// Properties of the old cluster, queried from its server. If that was stopped, a private server was queried instead,
+/// and `wal_senders`, `ssl`, `hba_file` and `ident_file` are those of the private server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "shell", derive(serde::Serialize, serde::Deserialize))]
 pub struct Catalog {
@@ -178,8 +178,8 @@ pub struct Catalog {
     pub options: Vec<String>,
     /// Databases with unlogged tables, whose rows are not part of a base backup.
     pub unlogged: Vec<String>,
-    /// Names of column options in use, such as `n_distinct`. Those of the system's own relations are not transferred and
-    /// thus omitted.
+    /// Names of column options in use, such as `n_distinct`. Those of the system's own relations are not transferred
+    /// and thus omitted.
     pub column_options: Vec<String>,
     /// Settings stored for roles, databases and functions.
     #[cfg_attr(feature = "shell", serde(default))]
@@ -275,8 +275,8 @@ impl Database {
 /// Result of querying the properties of the old cluster from its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CatalogQuery {
-    /// The server was not queried: it does not run and must not be started for that, or the old programs or the old data
-    /// directory are not usable.
+    /// The server was not queried: it does not run and must not be started for that, or the old programs or the old
+    /// data directory are not usable.
     #[default]
     NotRun,
     /// The queries succeeded; their results.
@@ -360,8 +360,8 @@ pub struct Facts {
     /// Files of different folders and contents that would have one path in the new data directory: that path, relative,
     /// and the paths of two of them.
     pub colliding_files: Vec<(PathBuf, PathBuf, PathBuf)>,
-    /// WAL directories. `None` if that of the old cluster is in its data directory, and no other is requested for the new
-    /// one.
+    /// WAL directories. `None` if that of the old cluster is in its data directory, and no other is requested for the
+    /// new one.
     pub wal: Option<WalFolder>,
     /// State of this upgrade if it has begun and is neither complete nor rolled back. `None` otherwise.
     pub in_progress: Option<State>,

@@ -31,8 +31,8 @@ pub enum State {
 pub enum OldClusterState {
     /// The directory exists and has its control file, so that the old server can be started.
     Whole,
-    /// The old server cannot be started: `pg_upgrade` has renamed the control file, since linking or swapping has begun, or
-    /// the directory is missing.
+    /// The old server cannot be started: `pg_upgrade` has renamed the control file, since linking or swapping has
+    /// begun, or the directory is missing.
     Disabled,
 }
 
@@ -61,13 +61,14 @@ pub enum Cleanup {
     StopLeftovers,
     /// Removes an incomplete backup. One that was made and verified is kept.
     DiscardBackup,
-    /// Removes the incomplete new cluster, including its WAL directory and its directories in tablespaces.
+    /// Removes the incomplete new cluster in the staging directory, the content of its WAL directory, and its
+    /// directories in tablespaces.
     DiscardNew,
     /// Restores the name of the old cluster's control file.
     EnableOld,
-    /// Restores the old cluster from the backup.
+    /// Restores the old cluster from the base backup. The remains of the cluster are kept under another name.
     RestoreBackup,
-    /// Starts the old server, if it was running when the upgrade began.
+    /// Starts the old server, if it was running when the upgrade began and is not running now.
     StartOld,
 }
 
@@ -87,7 +88,8 @@ pub enum TransitionError {
     /// The new data directory has its final name, so that clients may have written to the new cluster.
     #[error("the switch to the new cluster has happened: going back would lose what was written since")]
     Committed,
-    /// The old cluster can only be restored from a backup, and this program made none.
+    /// The mode has destroyed the old cluster, so that its data cannot be transferred again, and a rollback requires a
+    /// base backup that this upgrade made.
     #[error(
         "in mode {mode} the old cluster is gone at this point, and this program made no backup to put back: restore yours"
     )]

@@ -78,8 +78,8 @@ impl Mode {
         }
     }
 
-    /// Returns the default mode for a new version and a file system: cloning if supported, else copying by the kernel if
-    /// supported and the new version can, else plain copying. Never a mode that destroys the old cluster.
+    /// Returns the default mode for a new version and a file system: cloning if supported, else copying by the kernel
+    /// if supported and the new version can, else plain copying. Never a mode that destroys the old cluster.
     #[must_use]
     pub fn choose(to: Major, copy: FileCopy) -> Self {
         match copy {

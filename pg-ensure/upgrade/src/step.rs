@@ -24,7 +24,8 @@ pub enum Step {
     Quiesce,
     /// Transfers the data by `pg_upgrade`.
     Transfer,
-    /// Starts the new cluster on a private socket, compares its inventory, finds changed collations, and runs `pg_amcheck`.
+    /// Starts the new cluster on a private socket, compares its inventory, finds changed collations, and runs
+    /// `pg_amcheck`.
     Verify,
     /// Rebuilds indexes whose collation has changed.
     Reindex,

@@ -145,9 +145,9 @@ impl DatabaseChange {
         }
     }
 
-    /// Checks that the session may make the change. A new database needs CREATEDB, SET ROLE to its owner, a template that
-    /// is marked as one or the session's own, and CREATE on its tablespace. Changes and the removal need the privileges
-    /// of the database's owner; a new owner also CREATEDB and SET ROLE, another tablespace CREATE on it.
+    /// Checks that the session may make the change. A new database needs CREATEDB, SET ROLE to its owner, a template
+    /// that is marked as one or the session's own, and CREATE on its tablespace. Changes and the removal need the
+    /// privileges of the database's owner; a new owner also CREATEDB and SET ROLE, another tablespace CREATE on it.
     ///
     /// # Errors
     /// Returns a description of the missing permission.

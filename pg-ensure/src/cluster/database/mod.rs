@@ -53,8 +53,8 @@ pub struct Database {
     pub inside: DeclaredObjects,
     /// `true` to reassign the former owner's objects in the database to the new owner when the owner changes.
     pub reassign_owned: bool,
-    /// SQL script that is executed once, in one transaction, after the extensions and schemas are created, if the database
-    /// is new or empty. Its execution is recorded in the setting `pg_ensure.initial_sql` of the database.
+    /// SQL script that is executed once, in one transaction, after the extensions and schemas are created, if the
+    /// database is new or empty. Its execution is recorded in the setting `pg_ensure.initial_sql` of the database.
     pub initial_sql: Option<Text>,
 }
 

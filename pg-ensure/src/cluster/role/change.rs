@@ -57,8 +57,8 @@ pub enum RoleChange {
     },
 }
 
-/// Attributes of a role to be set. `None` for no change of an existing role, and for the default of `CREATE ROLE` in a new
-/// one.
+/// Attributes of a role to be set. `None` for no change of an existing role, and for the default of `CREATE ROLE` in a
+/// new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// The SUPERUSER attribute.
@@ -88,8 +88,8 @@ impl Attributes {
         *self == Self::default()
     }
 
-    /// Returns `true` if an attribute is taken away or limited: also for a higher limit and a later expiry, since the former
-    /// ones are not known here.
+    /// Returns `true` if an attribute is taken away or limited: also for a higher limit and a later expiry, since the
+    /// former ones are not known here.
     fn reduces(&self) -> bool {
         let flags = [
             self.superuser,
@@ -207,9 +207,9 @@ impl RoleChange {
     }
 }
 
-/// Checks that the session may set these attributes of a role, as `AlterRole()` in user.c does. SUPERUSER can be changed
-/// by a superuser only. From PostgreSQL 16 on, CREATEDB, REPLICATION and BYPASSRLS can be changed only by a role that has
-/// the attribute; before, CREATEDB needs nothing here, and the other two need a superuser.
+/// Checks that the session may set these attributes of a role, as `AlterRole()` in user.c does. SUPERUSER can be
+/// changed by a superuser only. From PostgreSQL 16 on, CREATEDB, REPLICATION and BYPASSRLS can be changed only by a
+/// role that has the attribute; before, CREATEDB needs nothing here, and the other two need a superuser.
 ///
 /// # Errors
 /// Returns the reason for the first attribute that may not be set.

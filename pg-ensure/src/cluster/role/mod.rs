@@ -15,8 +15,8 @@ use password::{Password, StoredPassword};
 pub struct Role {
     /// `Absent` if the role is to be dropped. Default: `Present`.
     pub presence: Presence,
-    /// Role to which the objects of an absent role are reassigned. Without it, a role that owns objects or holds privileges
-    /// is not dropped.
+    /// Role to which the objects of an absent role are reassigned. Without it, a role that owns objects or holds
+    /// privileges is not dropped.
     pub reassign_to: Option<Name>,
     /// The SUPERUSER attribute.
     pub superuser: Option<bool>,

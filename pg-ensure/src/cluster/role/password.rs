@@ -54,8 +54,8 @@ pub enum StoredPassword {
     Md5,
     /// A SCRAM verifier.
     Scram(Verifier),
-    /// The stored password is the desired one, by a comparison or the record of an earlier run; its number of iterations,
-    /// `None` if not visible.
+    /// The stored password is the desired one, by a comparison or the record of an earlier run; its number of
+    /// iterations, `None` if not visible.
     Right(Option<NonZeroU32>),
     /// The stored password is not the desired one, or cannot be parsed.
     Wrong,
@@ -64,8 +64,8 @@ pub enum StoredPassword {
 }
 
 impl StoredPassword {
-    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL. A value that is not a valid SCRAM verifier is
-    /// [`StoredPassword::Md5`] if it begins with `md5`, otherwise [`StoredPassword::Wrong`].
+    /// Parses the column `rolpassword` of `pg_authid`. `None` stands for NULL. A value that is not a valid SCRAM
+    /// verifier is [`StoredPassword::Md5`] if it begins with `md5`, otherwise [`StoredPassword::Wrong`].
     #[must_use]
     pub fn parse(stored: Option<&SecretString>) -> Self {
         let Some(stored) = stored else { return Self::None };

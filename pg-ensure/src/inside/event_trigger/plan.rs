@@ -53,8 +53,8 @@ impl EventTrigger {
         }
     }
 
-    /// Plans the end of an event trigger that fires now: its removal if it is declared absent and the operator consents,
-    /// `ALTER EVENT TRIGGER … DISABLE` if it is declared disabled.
+    /// Plans the end of an event trigger that fires now: its removal if it is declared absent and the operator
+    /// consents, `ALTER EVENT TRIGGER … DISABLE` if it is declared disabled.
     pub(in crate::inside) fn plan_end(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         let now = work.contents().and_then(|contents| contents.event_triggers.get(name));
         let Some(enabled) = now.map(|now| now.enabled) else { return };

@@ -19,8 +19,8 @@ impl Manifest {
     /// password. The server is not contacted.
     ///
     /// # Errors
-    /// Returns [`Problems`] with the position of each error. Errors of [`DesiredState::validate`] are reported only if there
-    /// are no others.
+    /// Returns [`Problems`] with the position of each error. Errors of [`DesiredState::validate`] are reported only if
+    /// there are no others.
     pub fn resolve(&self, secrets: &mut Resolver<'_>) -> Result<DesiredState, Problems> {
         let mut work = Resolution {
             manifest: self,

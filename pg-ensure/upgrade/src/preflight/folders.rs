@@ -204,8 +204,8 @@ impl FindingList<'_> {
         }
     }
 
-    /// Checks the locations of tablespaces, and that none has directories of the new version. Notes those that are carried
-    /// over.
+    /// Checks the locations of tablespaces, and that none has directories of the new version. Notes those that are
+    /// carried over.
     fn tablespaces(&mut self, facts: &Facts, old: &OldFolder) {
         let mut carried = Vec::new();
         for space in &old.tablespaces {

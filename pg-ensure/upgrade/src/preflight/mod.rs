@@ -11,14 +11,14 @@ pub use finding::{Finding, Severity, passes};
 
 use super::facts::{CatalogQuery, Facts};
 
-/// Names of the old version's programs that an upgrade runs.
+/// Names of the old version's programs that every upgrade requires.
 pub const OLD_PROGRAMS: &[&str] = &["postgres", "pg_ctl", "pg_controldata", "pg_resetwal", "psql"];
 
 /// Names of the old version's programs that make and verify a base backup. They are required for a base backup and for
 /// rehearsals only.
 pub const BACKUP_PROGRAMS: &[&str] = &["pg_basebackup", "pg_verifybackup"];
 
-/// Names of the new version's programs that an upgrade runs.
+/// Names of the new version's programs that every upgrade requires.
 pub const NEW_PROGRAMS: &[&str] = &[
     "postgres",
     "initdb",

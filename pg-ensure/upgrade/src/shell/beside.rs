@@ -53,8 +53,8 @@ impl NamedFiles {
     }
 
     /// Returns the files that would overwrite each other or a carried configuration file in the new data directory,
-    /// unless their contents are equal: the path in that directory, and the paths of two files. `folder` is the directory
-    /// of the configuration; the access rules `hba` and `ident` get their default names.
+    /// unless their contents are equal: the path in that directory, and the paths of two files. `folder` is the
+    /// directory of the configuration; the access rules `hba` and `ident` get their default names.
     pub(super) fn collisions(
         &self,
         folder: &Path,

@@ -92,8 +92,8 @@ fn may_go(record: &Record, older_than: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes an old cluster with its directories in tablespaces and, as the options say, its backup, and adds each path to
-/// the report.
+/// Removes an old cluster with its directories in tablespaces and, as the options say, its backup, and adds each path
+/// to the report.
 ///
 /// # Errors
 /// Returns an error if a path cannot be removed.

@@ -149,8 +149,8 @@ fn is_server(pid: u32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| is_postgres(&program))
 }
 
-/// Returns `true` if a target of `/proc/PID/exe` is the program `postgres`. The kernel appends ` (deleted)` if the file was
-/// replaced, as an update of the package does.
+/// Returns `true` if a target of `/proc/PID/exe` is the program `postgres`. The kernel appends ` (deleted)` if the file
+/// was replaced, as an update of the package does.
 fn is_postgres(program: &Path) -> bool {
     program.file_name().is_some_and(|name| name == "postgres" || name == "postgres (deleted)")
 }

@@ -71,8 +71,8 @@ impl Upgrade {
     /// started. For a completed upgrade, the only finding is a note.
     ///
     /// # Errors
-    /// Returns an [`UpgradeError`] if a program cannot be run, the configuration cannot be converted, the old server runs and
-    /// has no database to query it in, or the journal cannot be read.
+    /// Returns an [`UpgradeError`] if a program cannot be run, the configuration cannot be converted, the old server
+    /// runs and has no database to query it in, or the journal cannot be read.
     pub fn plan(&self, hba: &dyn HbaChecker) -> Result<Plan, UpgradeError> {
         let mut facts = gather::facts(&self.request, &self.layout, hba, "plan", false)?;
         let record = self.layout.work.load()?;
