@@ -15,7 +15,7 @@ use super::observe::Observer;
 use super::resumption::{Sessions, StoreClient, Tickets};
 use super::upstream::{ClientTls, SharedTarget, Targets};
 use edge_policy::Snapshot;
-use edge_policy::config::{Config, KernelTls, ListenerKind, Protocol, Site};
+use edge_policy::config::{Config, KernelTls, ListenerKind, Protocol, Site, Upstream};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
@@ -201,31 +201,8 @@ impl Runtime {
             quic_tls.ticketer = lasting.tickets.clone();
         }
         let quic = quic_configs(config, &quic_tls, certificates, &own)?;
-        // The bound port, since port 0 may be configured; or the one that clients connect to, which is forwarded to it.
-        let alt_svc = |address: &SocketAddr| {
-            format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(address.port()))
-        };
-        let alt_svc = config
-            .listeners
-            .iter()
-            .zip(addresses)
-            .filter_map(|(listener, address)| match listener.kind {
-                ListenerKind::Tls { http3 } => Some((*address, http3.then(|| alt_svc(address)))),
-                ListenerKind::Plain | ListenerKind::Tcp => None,
-            })
-            .collect();
-        let upstream_tls = config
-            .upstreams
-            .iter()
-            .map(|upstream| {
-                upstream
-                    .tls
-                    .as_ref()
-                    .map(|tls| ClientTls::new(tls, upstream.protocol == Protocol::Http2).map(Arc::new))
-                    .transpose()
-                    .map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })
-            })
-            .collect::<Result<_, _>>()?;
+        let alt_svc = alt_svc(config, addresses);
+        let upstream_tls = upstream_tls(config)?;
         let targets = lasting.targets.of(&snapshot.config().upstreams);
         let site_tls = own.iter().map(|own| Some(SiteTls::new((&tls, &early_tls), own.as_ref()?))).collect();
         let (tls, early_tls) = (Arc::new(tls), Arc::new(early_tls));
@@ -337,6 +314,36 @@ impl Runtime {
         };
         at_address.or_else(at_any)?.1.as_deref()
     }
+}
+
+/// Returns the value of Alt-Svc of each listener with TLS, with its bound address. `None` for a listener without HTTP/3.
+/// `addresses` are the bound addresses of the listeners, in their order.
+fn alt_svc(config: &Config, addresses: &[SocketAddr]) -> Vec<(SocketAddr, Option<String>)> {
+    // The bound port, since port 0 may be configured; or the one that clients connect to, which is forwarded to it.
+    let value =
+        |address: &SocketAddr| format!("h3=\":{}\"; ma=86400", config.https_port.unwrap_or(address.port()));
+    let listeners = config.listeners.iter().zip(addresses);
+    listeners
+        .filter_map(|(listener, address)| match listener.kind {
+            ListenerKind::Tls { http3 } => Some((*address, http3.then(|| value(address)))),
+            ListenerKind::Plain | ListenerKind::Tcp => None,
+        })
+        .collect()
+}
+
+/// Creates the TLS configuration of each upstream, in the order of the configuration. `None` for an upstream without
+/// TLS.
+///
+/// # Errors
+/// [`StartError::UpstreamTls`] with the name of the first upstream whose settings cannot be applied.
+fn upstream_tls(config: &Config) -> Result<Vec<Option<Arc<ClientTls>>>, StartError> {
+    let of = |upstream: &Upstream| {
+        let tls = upstream.tls.as_ref();
+        tls.map(|tls| ClientTls::new(tls, upstream.protocol == Protocol::Http2).map(Arc::new))
+            .transpose()
+            .map_err(|source| StartError::UpstreamTls { upstream: upstream.name.clone(), source })
+    };
+    config.upstreams.iter().map(of).collect()
 }
 
 /// The name of a listener, `None` for those without one, and its QUIC configurations.

@@ -22,7 +22,7 @@ use crate::status::{Reloads, StatusSources};
 use certificates::CertificateMonitor;
 pub(crate) use certificates::{CLOCK, names_without_certificate, of_sites};
 use cli_support::outcome::chain;
-use edge_proxy::Proxy;
+use edge_proxy::{Proxy, ProxyHandle};
 use identity::FolderIdentity;
 use process_sandbox::ProcessSandbox;
 use std::sync::{Arc, Mutex};
@@ -160,9 +160,17 @@ fn serve(
     // Open status connections are not waited for.
     drop(runtime);
     let Some(proxy) = Arc::into_inner(proxy) else { return Ok(()) };
+    shut_down(proxy, grace, args.stop_grace.unwrap_or(args.grace))
+}
+
+/// Shuts the proxy down, and waits at most `grace` seconds for the requests in flight, or `stop` seconds from a signal to
+/// stop on. Logs what was aborted.
+///
+/// # Errors
+/// The wait could not be set up.
+fn shut_down(proxy: ProxyHandle, grace: u16, stop: u16) -> Result<(), Box<dyn std::error::Error>> {
     journal::info(format_args!("shutting down; {grace} s for requests in flight"));
-    let stop = Duration::from_secs(args.stop_grace.unwrap_or(args.grace).into());
-    match drain::drain(proxy, Duration::from_secs(grace.into()), stop)? {
+    match drain::drain(proxy, Duration::from_secs(grace.into()), Duration::from_secs(stop.into()))? {
         Some(report) if report.is_complete() => {}
         Some(report) => journal::warning(format_args!("the time for requests in flight is over: {report}")),
         None => journal::warning("stopped before the time for requests in flight was over"),

@@ -216,51 +216,73 @@ impl<'d> Locations<'d> {
             .filter(|_| self.led < MAX_NAMED)
             .and_then(|name| self.named.get(name).copied())
         {
-            self.led += 1;
-            let place = place.clone();
-            let (mut handling, of_named, _) =
-                self.handling(name, &place, (outer, &variables), upstreams, notes);
-            self.led -= 1;
-            notes.different(directive, "no files are served: every request goes to the service");
-            // nginx checks access to the location before it goes on to the other one.
-            let is_open = scope.guards_as(&self.server) && scope.closed.len() == self.server.closed.len();
-            for one in of_named {
-                if is_open {
-                    overrides.push(one);
-                } else {
-                    let why = "holds after the restrictions of the location that leads here";
-                    handling.scope.close(&one.directive, why, notes);
-                }
-            }
-            if !handling.scope.guards_as(&scope) {
-                let why = "is guarded otherwise than the location that it leads to";
-                handling.scope.close(directive, why, notes);
-            }
-            handling.scope.closed.extend(scope.closed.iter().cloned());
+            let (handling, of_named) =
+                self.fallback((directive, name), place, &scope, (outer, &variables), upstreams, notes);
+            overrides.extend(of_named);
             return (handling, overrides, inherited);
         } else {
-            let denies = ranges::lists(&scope.access).is_some_and(|lists| lists.denies_all());
-            if prefix.contains("/.well-known/acme-challenge") {
-                notes.harmless(
-                    directive,
-                    "challenges over HTTP are not served: certificates come by [acme] and DNS",
-                );
-                Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() }
-            } else {
-                if !denies || scope.satisfy_any {
-                    let (at, why) = content
-                        .unsupported
-                        .as_ref()
-                        .map_or((directive, "files are not served"), |(at, why)| (at, *why));
-                    notes
-                        .closed(at, format!("{why}: use an HTTP service for it; its paths are answered 403"));
-                    scope.closed.push(reason(at, why));
-                }
-                refusal()
-            }
+            unserved(directive, prefix, &content, &mut scope, notes)
         };
         (Handling { action, scope }, overrides, inherited)
     }
+
+    /// Converts the named location `name`, which serves the requests to the location `directive` since files are not
+    /// served. `scope` contains the settings of that location, whose restrictions hold as well. Returns the handling,
+    /// and the redirects of some paths.
+    fn fallback(
+        &mut self,
+        (directive, name): (&Directive, &Directive),
+        place: &Matching,
+        scope: &Scope,
+        around: (&Scope, &Variables),
+        upstreams: &mut Upstreams,
+        notes: &mut Notes,
+    ) -> (Handling, Vec<Override>) {
+        self.led += 1;
+        let (mut handling, of_named, _) = self.handling(name, place, around, upstreams, notes);
+        self.led -= 1;
+        notes.different(directive, "no files are served: every request goes to the service");
+        // nginx checks access to the location before it goes on to the other one.
+        let is_open = scope.guards_as(&self.server) && scope.closed.len() == self.server.closed.len();
+        let mut overrides = Vec::new();
+        for one in of_named {
+            if is_open {
+                overrides.push(one);
+            } else {
+                let why = "holds after the restrictions of the location that leads here";
+                handling.scope.close(&one.directive, why, notes);
+            }
+        }
+        if !handling.scope.guards_as(scope) {
+            let why = "is guarded otherwise than the location that it leads to";
+            handling.scope.close(directive, why, notes);
+        }
+        handling.scope.closed.extend(scope.closed.iter().cloned());
+        (handling, overrides)
+    }
+}
+
+/// Returns the action of a location that no service answers: 404 for paths of ACME challenges, and else a refusal with
+/// 403, which is noted and recorded in `scope` unless everyone is denied anyway. `prefix` is the path of the location.
+fn unserved(
+    directive: &Directive,
+    prefix: &str,
+    content: &Content,
+    scope: &mut Scope,
+    notes: &mut Notes,
+) -> Action {
+    let denies = ranges::lists(&scope.access).is_some_and(|lists| lists.denies_all());
+    if prefix.contains("/.well-known/acme-challenge") {
+        notes.harmless(directive, "challenges over HTTP are not served: certificates come by [acme] and DNS");
+        return Action::Respond { status: 404, body: String::new(), content_type: "text/plain".into() };
+    }
+    if !denies || scope.satisfy_any {
+        let (at, why) =
+            content.unsupported.as_ref().map_or((directive, "files are not served"), |(at, why)| (at, *why));
+        notes.closed(at, format!("{why}: use an HTTP service for it; its paths are answered 403"));
+        scope.closed.push(reason(at, why));
+    }
+    refusal()
 }
 
 /// The directives of a location that determine the content of responses.

@@ -118,20 +118,7 @@ pub(super) fn convert(
             handling: Handling { action: refusal(), scope: scope.clone() },
         });
     }
-    // Challenges of a certificate client beside it do not count.
-    let is_challenge = |route: &&Route| {
-        let (Paths::Begins(path) | Paths::Exact(path)) = &route.paths;
-        path.starts_with("/.well-known/acme-challenge")
-            && matches!(route.handling.action, Action::Respond { .. })
-    };
-    let others: Vec<&Route> = all.iter().filter(|route| !is_challenge(route)).collect();
-    let redirect = match others.as_slice() {
-        [Route { paths: Paths::Begins(path), handling }] if path == "/" => match &handling.action {
-            Action::Redirect { to, .. } if scope.closed.is_empty() => Some(to.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
+    let redirect = redirect_of_all(&all, &scope);
     // A route for every path is written as the site.
     if let [Route { paths: Paths::Begins(path), handling }] = all.as_mut_slice()
         && path == "/"
@@ -158,6 +145,25 @@ pub(super) fn convert(
     };
     keys.extend(pages.key(notes));
     Body { keys, routes: rendered, log: access_log::file(block), redirect, nothing }
+}
+
+/// Returns the target to which every request is redirected, apart from those for ACME challenges. `None` if there is no
+/// such redirect, or the server has settings that could not be converted.
+fn redirect_of_all(all: &[Route], scope: &Scope) -> Option<String> {
+    // Challenges of a certificate client beside it do not count.
+    let is_challenge = |route: &&Route| {
+        let (Paths::Begins(path) | Paths::Exact(path)) = &route.paths;
+        path.starts_with("/.well-known/acme-challenge")
+            && matches!(route.handling.action, Action::Respond { .. })
+    };
+    let others: Vec<&Route> = all.iter().filter(|route| !is_challenge(route)).collect();
+    match others.as_slice() {
+        [Route { paths: Paths::Begins(path), handling }] if path == "/" => match &handling.action {
+            Action::Redirect { to, .. } if scope.closed.is_empty() => Some(to.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 impl Body {

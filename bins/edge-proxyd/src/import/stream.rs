@@ -86,7 +86,7 @@ fn server(
         most: Vec::new(),
         by_name: Vec::new(),
     };
-    let (mut pass, mut preread, mut proxied, mut rules) = (None, false, false, Vec::new());
+    let mut settings = ServerSettings::default();
     // The rules of a server take the place of those around it.
     let is_rule = |one: &&Directive| matches!(one.name.as_str(), "allow" | "deny");
     let has_rules = server.inner().iter().any(|one| is_rule(&one));
@@ -95,84 +95,9 @@ fn server(
     let limits = limits(server.inner(), outer);
     let own = server.inner().iter().filter(|one| one.name != "limit_conn");
     for one in inherited.chain(own).chain(limits.iter().copied()) {
-        match (one.name.as_str(), one.first()) {
-            ("listen", first) => {
-                let has = |name: &str| one.arguments.iter().any(|option| option == name);
-                if has("udp") {
-                    notes.closed(one, "UDP is not forwarded");
-                } else if has("ssl") {
-                    notes.closed(one, "TLS of other protocols than HTTP does not end here");
-                } else if has("proxy_protocol") {
-                    notes.closed(one, "PROXY headers are not read where TCP is forwarded");
-                } else if let Some((ports, end)) =
-                    first.rsplit_once(':').map_or(first, |(_, port)| port).split_once('-')
-                {
-                    notes.closed(
-                        one,
-                        format!("a range of ports: write a [[listen]] for each from {ports} to {end}"),
-                    );
-                } else {
-                    found.listens.extend(listen(one, notes));
-                }
-            }
-            ("proxy_pass", address) => pass = Some((one.clone(), variables.expand(address))),
-            ("ssl_preread", value) => preread = value == "on",
-            ("proxy_protocol", value) => proxied = value == "on",
-            ("proxy_timeout", value) => match milliseconds(value) {
-                Some(time) if (1..=30 * 86_400_000).contains(&time) => found.idle = Some(duration(time)),
-                _ => notes.different(one, "not a supported duration: write idle by hand"),
-            },
-            ("limit_conn", zone) => {
-                let most =
-                    one.arguments.get(1).and_then(|most| most.parse().ok()).filter(|most: &u32| *most > 0);
-                let Some((key, most)) = counted(zone, outer).zip(most) else {
-                    notes.closed(
-                        one,
-                        "connections are not counted by this key, and were limited: its listener is left out",
-                    );
-                    return None;
-                };
-                match found.most.iter_mut().find(|(known, _)| *known == key) {
-                    Some((_, known)) => *known = most.min(*known),
-                    None => found.most.push((key, most)),
-                }
-            }
-            ("allow" | "deny", range) => {
-                let allows = one.name == "allow";
-                match (range, net_of(range)) {
-                    ("all", _) => rules.extend(everyone().map(|range| Rule { allows, range })),
-                    (_, Some(range)) => rules.push(Rule { allows, range }),
-                    _ => {
-                        notes.closed(one, "not a range of addresses: nobody may connect until you write it");
-                        rules.insert(0, Rule { allows: false, range: everyone()[0] });
-                        rules.insert(0, Rule { allows: false, range: everyone()[1] });
-                    }
-                }
-            }
-            (
-                "proxy_connect_timeout"
-                | "tcp_nodelay"
-                | "proxy_buffer_size"
-                | "access_log"
-                | "error_log"
-                | "proxy_socket_keepalive"
-                | "preread_timeout"
-                | "resolver"
-                | "resolver_timeout"
-                | "proxy_half_close"
-                | "limit_conn_log_level"
-                | "limit_conn_dry_run",
-                _,
-            ) => {}
-            _ => {
-                notes.closed(
-                    one,
-                    "not supported for TCP, and may limit who connects: its listener is left out",
-                );
-                return None;
-            }
-        }
+        settings.take(one, outer, variables, &mut found, notes)?;
     }
+    let ServerSettings { pass, preread, proxied, rules } = settings;
     found.lists = lists(&rules).unwrap_or_else(Lists::deny_all);
     if found.listens.is_empty() {
         return None;
@@ -198,62 +123,193 @@ fn server(
         notes.closed(&at, "its variable is not known here: its listener is left out");
         return None;
     };
-    // Names that cannot be converted must not go where all other names go.
-    let mut lost = false;
-    for (name, target) in entries {
-        let hosts: Vec<String> = match name.strip_prefix('.') {
-            Some(name) => vec![name.to_owned(), format!("*.{name}")],
-            None => vec![name.clone()],
-        };
-        let valid: Vec<String> = hosts
-            .iter()
-            .filter_map(|host| HostPattern::parse(host).ok())
-            .map(|host| host.to_string())
-            .collect();
-        let target = variables.expand(target);
-        match (valid.len() == hosts.len(), upstreams.tcp(&target, proxied)) {
-            (true, Some(upstream)) => {
-                let taken = |host: &String| found.by_name.iter().any(|(hosts, _)| hosts.contains(host));
-                let hosts: Vec<String> = valid.into_iter().filter(|host| !taken(host)).collect();
-                match found.by_name.iter_mut().find(|(_, known)| *known == upstream) {
-                    _ if hosts.is_empty() => {}
-                    Some((known, _)) => known.extend(hosts),
-                    None => found.by_name.push((hosts, upstream)),
-                }
-            }
+    found.add_names(&at, (&entries, default), (variables, proxied), upstreams, notes);
+    (!found.by_name.is_empty()).then_some(found)
+}
+
+/// The settings of a server of `stream` that are not part of the converted server, but determine it.
+#[derive(Default)]
+struct ServerSettings {
+    /// The `proxy_pass`, and its address after the expansion of variables. `None` without one.
+    pass: Option<(Directive, String)>,
+    /// True with `ssl_preread on`, by which the server name of the ClientHello is read.
+    preread: bool,
+    /// True with `proxy_protocol on`: connections to the upstream begin with a PROXY header.
+    proxied: bool,
+    /// The rules of `allow` and `deny`, in their order.
+    rules: Vec<Rule>,
+}
+
+impl ServerSettings {
+    /// Takes a directive of the server or of `stream` (`outer`) into the settings, or into `found`. `None`, with a
+    /// note, if the server cannot be converted because of the directive.
+    fn take(
+        &mut self,
+        one: &Directive,
+        outer: &[Directive],
+        variables: &Variables,
+        found: &mut StreamServer,
+        notes: &mut Notes,
+    ) -> Option<()> {
+        match (one.name.as_str(), one.first()) {
+            ("listen", _) => found.listens.extend(listens(one, notes)),
+            ("proxy_pass", address) => self.pass = Some((one.clone(), variables.expand(address))),
+            ("ssl_preread", value) => self.preread = value == "on",
+            ("proxy_protocol", value) => self.proxied = value == "on",
+            ("proxy_timeout", value) => match milliseconds(value) {
+                Some(time) if (1..=30 * 86_400_000).contains(&time) => found.idle = Some(duration(time)),
+                _ => notes.different(one, "not a supported duration: write idle by hand"),
+            },
+            ("limit_conn", zone) => found.add_limit(one, zone, outer, notes)?,
+            ("allow" | "deny", range) => self.add_rules(one, range, notes),
+            (
+                "proxy_connect_timeout"
+                | "tcp_nodelay"
+                | "proxy_buffer_size"
+                | "access_log"
+                | "error_log"
+                | "proxy_socket_keepalive"
+                | "preread_timeout"
+                | "resolver"
+                | "resolver_timeout"
+                | "proxy_half_close"
+                | "limit_conn_log_level"
+                | "limit_conn_dry_run",
+                _,
+            ) => {}
             _ => {
-                lost = true;
                 notes.closed(
-                    &at,
-                    format!("`{name}` does not go to `{target}`: not a host name and an address with a port"),
+                    one,
+                    "not supported for TCP, and may limit who connects: its listener is left out",
                 );
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Adds the rules of an `allow` or `deny` directive. A range that is not valid, which is noted, denies everyone.
+    fn add_rules(&mut self, one: &Directive, range: &str, notes: &mut Notes) {
+        let allows = one.name == "allow";
+        match (range, net_of(range)) {
+            ("all", _) => self.rules.extend(everyone().map(|range| Rule { allows, range })),
+            (_, Some(range)) => self.rules.push(Rule { allows, range }),
+            _ => {
+                notes.closed(one, "not a range of addresses: nobody may connect until you write it");
+                self.rules.insert(0, Rule { allows: false, range: everyone()[0] });
+                self.rules.insert(0, Rule { allows: false, range: everyone()[1] });
             }
         }
     }
-    if lost && !default.is_empty() {
-        notes.closed(
-            &at,
-            format!(
-                "TLS for other names does not go to `{default}`, since some names could not be converted"
-            ),
-        );
-    } else if !default.is_empty() {
+}
+
+/// Returns the addresses of a `listen` directive of `stream`. Empty, with a note, if it is not supported for TCP.
+fn listens(one: &Directive, notes: &mut Notes) -> Vec<Listen> {
+    let first = one.first();
+    let has = |name: &str| one.arguments.iter().any(|option| option == name);
+    let range = first.rsplit_once(':').map_or(first, |(_, port)| port).split_once('-');
+    if has("udp") {
+        notes.closed(one, "UDP is not forwarded");
+    } else if has("ssl") {
+        notes.closed(one, "TLS of other protocols than HTTP does not end here");
+    } else if has("proxy_protocol") {
+        notes.closed(one, "PROXY headers are not read where TCP is forwarded");
+    } else if let Some((ports, end)) = range {
+        notes.closed(one, format!("a range of ports: write a [[listen]] for each from {ports} to {end}"));
+    } else {
+        return listen(one, notes);
+    }
+    Vec::new()
+}
+
+impl StreamServer {
+    /// Adds the limit of a `limit_conn` directive for this zone; of several for the same key, the lowest counts. `None`,
+    /// with a note, if connections are not counted by the zone's key, or the number is not valid.
+    fn add_limit(
+        &mut self,
+        one: &Directive,
+        zone: &str,
+        outer: &[Directive],
+        notes: &mut Notes,
+    ) -> Option<()> {
+        let most = one.arguments.get(1).and_then(|most| most.parse().ok()).filter(|most: &u32| *most > 0);
+        let Some((key, most)) = counted(zone, outer).zip(most) else {
+            notes.closed(
+                one,
+                "connections are not counted by this key, and were limited: its listener is left out",
+            );
+            return None;
+        };
+        match self.most.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = most.min(*known),
+            None => self.most.push((key, most)),
+        }
+        Some(())
+    }
+
+    /// Adds the upstreams to which the `map` of the address of `at` forwards TLS by the server name: those of its
+    /// entries, and of its default for all other names. What cannot be converted is noted and left out; the default
+    /// is then left out, too. `proxied` is true if connections begin with a PROXY header.
+    fn add_names(
+        &mut self,
+        at: &Directive,
+        (entries, default): (&[&(String, String)], &str),
+        (variables, proxied): (&Variables, bool),
+        upstreams: &mut Upstreams,
+        notes: &mut Notes,
+    ) {
+        // Names that cannot be converted must not go where all other names go.
+        let mut lost = false;
+        for (name, target) in entries.iter().copied() {
+            let hosts: Vec<String> = match name.strip_prefix('.') {
+                Some(name) => vec![name.to_owned(), format!("*.{name}")],
+                None => vec![name.clone()],
+            };
+            let valid: Vec<String> = hosts
+                .iter()
+                .filter_map(|host| HostPattern::parse(host).ok())
+                .map(|host| host.to_string())
+                .collect();
+            let target = variables.expand(target);
+            match (valid.len() == hosts.len(), upstreams.tcp(&target, proxied)) {
+                (true, Some(upstream)) => {
+                    let taken = |host: &String| self.by_name.iter().any(|(hosts, _)| hosts.contains(host));
+                    let hosts: Vec<String> = valid.into_iter().filter(|host| !taken(host)).collect();
+                    match self.by_name.iter_mut().find(|(_, known)| *known == upstream) {
+                        _ if hosts.is_empty() => {}
+                        Some((known, _)) => known.extend(hosts),
+                        None => self.by_name.push((hosts, upstream)),
+                    }
+                }
+                _ => {
+                    lost = true;
+                    let why = "not a host name and an address with a port";
+                    notes.closed(at, format!("`{name}` does not go to `{target}`: {why}"));
+                }
+            }
+        }
+        if default.is_empty() {
+            return;
+        }
+        if lost {
+            let why = "since some names could not be converted";
+            notes.closed(at, format!("TLS for other names does not go to `{default}`, {why}"));
+            return;
+        }
         match upstreams.tcp(&variables.expand(default), proxied) {
             Some(upstream) => {
-                notes
-                    .different(&at, format!("TLS without a name went to {default} too, and is dropped here"));
-                match found.by_name.iter_mut().find(|(_, known)| *known == upstream) {
+                notes.different(at, format!("TLS without a name went to {default} too, and is dropped here"));
+                match self.by_name.iter_mut().find(|(_, known)| *known == upstream) {
                     Some((known, _)) => known.push(ANY.into()),
-                    None => found.by_name.push((vec![ANY.into()], upstream)),
+                    None => self.by_name.push((vec![ANY.into()], upstream)),
                 }
             }
-            None => notes.closed(
-                &at,
-                format!("TLS for other names does not go to `{default}`: not an address with a port"),
-            ),
+            None => {
+                let why = "not an address with a port";
+                notes.closed(at, format!("TLS for other names does not go to `{default}`: {why}"));
+            }
         }
     }
-    (!found.by_name.is_empty()).then_some(found)
 }
 
 /// Returns the `limit_conn` directives in effect for a server: its own, or else those of `stream`. Empty with

@@ -172,22 +172,23 @@ pub(super) struct ProxyPass {
     pub(super) keeps_host: bool,
 }
 
-impl Upstreams {
-    /// Adds the upstream for the address `url` of a `proxy_pass` or `grpc_pass` in this scope, unless there is an equal
-    /// one. Notes targets that are left out, a `Host` that is not known, and with TLS and no trusted authority, that
-    /// the certificate is verified now.
+/// The parts of the address of a `proxy_pass` or `grpc_pass`.
+struct PassAddress {
+    /// The scheme of targets in the converted configuration.
+    scheme: &'static str,
+    /// The host and port, the name of an `upstream` block, or `unix:PATH`.
+    authority: String,
+    /// The path with its query, or a variable in place of it. `None` if the address has none.
+    path: Option<String>,
+}
+
+impl PassAddress {
+    /// Splits the address of a `proxy_pass` or, if `grpc` is true, of a `grpc_pass`.
     ///
     /// # Errors
-    /// A reason if the scheme is not one of the directive, the path begins with a variable other than `$request_uri` or
-    /// `$uri`, or no target can be written.
-    pub(super) fn pass(
-        &mut self,
-        directive: &Directive,
-        url: &str,
-        scope: &Scope,
-        notes: &mut Notes,
-    ) -> Result<ProxyPass, &'static str> {
-        let grpc = directive.name == "grpc_pass";
+    /// A reason if the scheme is not one of the directive, or the path begins with a variable other than
+    /// `$request_uri` or `$uri`.
+    fn parse(url: &str, grpc: bool) -> Result<Self, &'static str> {
         let (scheme, rest) = match url.split_once("://") {
             Some(("http", rest)) if !grpc => ("http", rest),
             Some(("https", rest)) if !grpc => ("https", rest),
@@ -211,6 +212,26 @@ impl Upstreams {
         }) {
             return Err("its address has variables that are not known here");
         }
+        Ok(Self { scheme, authority, path })
+    }
+}
+
+impl Upstreams {
+    /// Adds the upstream for the address `url` of a `proxy_pass` or `grpc_pass` in this scope, unless there is an equal
+    /// one. Notes targets that are left out, a `Host` that is not known, and with TLS and no trusted authority, that
+    /// the certificate is verified now.
+    ///
+    /// # Errors
+    /// A reason if the scheme is not one of the directive, the path begins with a variable other than `$request_uri` or
+    /// `$uri`, or no target can be written.
+    pub(super) fn pass(
+        &mut self,
+        directive: &Directive,
+        url: &str,
+        scope: &Scope,
+        notes: &mut Notes,
+    ) -> Result<ProxyPass, &'static str> {
+        let PassAddress { scheme, authority, path } = PassAddress::parse(url, directive.name == "grpc_pass")?;
         let block = self.blocks.get(&authority);
         let servers = match block {
             Some(block) => block.servers.clone(),

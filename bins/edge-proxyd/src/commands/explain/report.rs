@@ -7,10 +7,10 @@ use super::readings::{Reading, readings};
 use super::settings::{Setting, settings};
 use crate::cli::ExplainArgs;
 use edge_http::host::{normalize, split_authority};
-use edge_policy::client_address::StopReason;
+use edge_policy::client_address::{ClientAddress, StopReason};
 use edge_policy::early_data::EarlyDataVerdict;
 use edge_policy::tailnet::{Identities, IdentityMatcher, Node, TailnetIdentity, TailnetUser};
-use edge_proxy::config::{Auth, PathMatch};
+use edge_proxy::config::{Auth, PathMatch, Upstream};
 use edge_proxy::decide::{Decision, RequestContext, Transport, Verdict, decide, request_fields};
 use edge_proxy::{CertificateContext, ClientCertificate, Reason, RequestHead, Snapshot};
 use serde::Serialize;
@@ -83,6 +83,44 @@ struct Forwarded {
     fields: Vec<(String, String)>,
 }
 
+impl Forwarded {
+    /// Changes `head` to the one that the upstream receives by this decision, and describes it. `facts` are those that
+    /// the decision was made by.
+    fn new(
+        upstream: &Upstream,
+        decision: &Decision<'_>,
+        mut facts: RequestContext<'_>,
+        head: &mut RequestHead,
+    ) -> Self {
+        // A request that waits for the handshake is forwarded after it.
+        facts.early = decision.early == EarlyDataVerdict::Allowed;
+        request_fields(decision, &facts, head);
+        Self {
+            upstream: upstream.name.clone(),
+            targets: upstream.targets.iter().map(ToString::to_string).collect(),
+            method: head.method.to_string(),
+            target: head.target.clone(),
+            host: upstream.host.clone().unwrap_or_else(|| head.authority.clone()),
+            upgrade: decision.upgrade.map(String::from),
+            fields: head.fields.iter().map(|field| (text(field.name), text(field.value))).collect(),
+        }
+    }
+}
+
+/// Returns the machines of the tailnet that `--hop` describes, each with its address. The identities that are given for
+/// one address describe one machine.
+fn hop_nodes(args: &ExplainArgs) -> Vec<(IpAddr, Node)> {
+    let mut nodes: Vec<(IpAddr, Node)> = Vec::new();
+    for (address, _) in &args.hops {
+        if !nodes.iter().any(|(known, _)| known == address) {
+            let who: Vec<IdentityMatcher> =
+                args.hops.iter().filter(|(hop, _)| hop == address).map(|(_, who)| who.clone()).collect();
+            nodes.extend(node(&who).map(|node| (*address, node)));
+        }
+    }
+    nodes
+}
+
 impl Explanation {
     /// Decides about a request, without sending anything. `head` is the request as the parser produces it, `args`
     /// describe the connection, and `certificates` are the server certificates that are known here.
@@ -110,14 +148,7 @@ impl Explanation {
             (Some(_), Some(node)) => TailnetIdentity::Known(node),
             (Some(_), None) => TailnetIdentity::Nobody,
         };
-        let mut nodes: Vec<(IpAddr, Node)> = Vec::new();
-        for (address, _) in &args.hops {
-            if !nodes.iter().any(|(known, _)| known == address) {
-                let who: Vec<IdentityMatcher> =
-                    args.hops.iter().filter(|(hop, _)| hop == address).map(|(_, who)| who.clone()).collect();
-                nodes.extend(node(&who).map(|node| (*address, node)));
-            }
-        }
+        let nodes = hop_nodes(args);
         let hops: Vec<_> = nodes
             .iter()
             .map(|(address, node)| (address.to_canonical(), TailnetIdentity::Known(node)))
@@ -161,20 +192,7 @@ impl Explanation {
         let settings = if ended.is_none() { settings(snapshot, &decision, &facts) } else { Vec::new() };
         let forwarded = match decision.verdict {
             Verdict::Forward { upstream } if ended.is_none() => {
-                let upstream = &snapshot.config().upstreams[upstream];
-                // A request that waits for the handshake is forwarded after it.
-                let mut facts = facts;
-                facts.early = decision.early == EarlyDataVerdict::Allowed;
-                request_fields(&decision, &facts, &mut head);
-                Some(Forwarded {
-                    upstream: upstream.name.clone(),
-                    targets: upstream.targets.iter().map(ToString::to_string).collect(),
-                    method: head.method.to_string(),
-                    target: head.target.clone(),
-                    host: upstream.host.clone().unwrap_or_else(|| head.authority.clone()),
-                    upgrade: decision.upgrade.map(String::from),
-                    fields: head.fields.iter().map(|field| (text(field.name), text(field.value))).collect(),
-                })
+                Some(Forwarded::new(&snapshot.config().upstreams[upstream], &decision, facts, &mut head))
             }
             _ => None,
         };
@@ -183,15 +201,7 @@ impl Explanation {
             handshake: handshake.map(|handshake| handshake.answer),
             certificate,
             ended,
-            client: Answer::new(
-                decision.client.address.to_string(),
-                match (decision.client.stop, facts.interface) {
-                    (stop @ StopReason::WrongInterface, None) => {
-                        format!("from {}: {stop}, since it is not known: --interface", decision.client.source)
-                    }
-                    (stop, _) => format!("from {}: {stop}", decision.client.source),
-                },
-            ),
+            client: client(&decision, facts.interface),
             site: site(&decision, host.as_deref()),
             route: route(&decision),
             readings: others,
@@ -209,6 +219,19 @@ impl Explanation {
             forwarded,
         }
     }
+}
+
+/// Returns the client's address, and the source that it was restored from. `interface` is the one that the connection
+/// arrives on, `None` if it is not known.
+fn client(decision: &Decision<'_>, interface: Option<&str>) -> Answer {
+    let ClientAddress { address, source, stop, .. } = &decision.client;
+    let why = match (stop, interface) {
+        (StopReason::WrongInterface, None) => {
+            format!("from {source}: {stop}, since it is not known: --interface")
+        }
+        _ => format!("from {source}: {stop}"),
+    };
+    Answer::new(address.to_string(), why)
 }
 
 /// Returns a client certificate that has the subject of `--client-certificate` and no content. `None` without the
