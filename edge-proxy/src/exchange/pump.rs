@@ -1,6 +1,8 @@
 //! The forwarding of content in both directions at once, with at most one buffer of content stored.
 
+mod encoded;
 mod ending;
+mod splice;
 
 use super::Downstream;
 use super::encode::Encoder;
@@ -14,16 +16,13 @@ use edge_http::{Method, ResponseHead};
 use edge_policy::config::{Coding, Config, Timeouts};
 use edge_policy::decide::{Decision, request_trailers, response_trailers};
 use ending::Ending;
+use splice::SpliceStep;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The minimum number of remaining content bytes for which splicing is begun.
-const MIN_SPLICE_LEN: u64 = 64 * 1024;
 /// The longest time without data from the client of a tunnel after the upstream has ended its direction.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
-/// The number of bytes of compressed content that are collected before they are sent, unless the upstream pauses.
-const ENCODED_WRITE_SIZE: usize = 8 * 1024;
 
 /// A function that edits a response head before it is sent, and returns the coding to compress the content with,
 /// `None` for no compression. The second argument is true if the exchange could still be retried. An error discards
@@ -87,16 +86,6 @@ pub(super) struct Pump<'a> {
     ending: Option<Ending>,
     /// The delay before a reset that could discard content on its way. `None` unless one is delayed.
     pub(super) pause: Option<Pin<Box<tokio::time::Sleep>>>,
-}
-
-/// The result of a step of splicing.
-enum SpliceStep {
-    /// The content cannot be spliced and has to be copied.
-    Unavailable,
-    /// Content was moved, or its end was read.
-    Progress,
-    /// Nothing was moved: the upstream has no content now, or the client accepts none.
-    Pending,
 }
 
 impl<'a> Pump<'a> {
@@ -454,116 +443,6 @@ impl<'a> Pump<'a> {
             progress = true;
         }
         Ok(progress)
-    }
-
-    /// Splices response content from the upstream's socket to the client's. Begins only if at least [`MIN_SPLICE_LEN`]
-    /// bytes are left and the client's transport is ready; the transport may prepare once `after` bytes were sent.
-    /// [`SpliceStep::Unavailable`] if the content has to be copied.
-    ///
-    /// # Errors
-    /// The failure of the client or of the upstream.
-    fn splice_step<D: Downstream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        down: &mut D,
-        after: u64,
-    ) -> Result<SpliceStep, Failure> {
-        let splice_pipe = match &mut self.splice_pipe {
-            Some(splice_pipe) => splice_pipe,
-            None => {
-                let enough = self.up.splice_source().is_some_and(|(_, most)| most >= MIN_SPLICE_LEN);
-                if !enough || self.bodiless || self.encoder.is_some() {
-                    return Ok(SpliceStep::Unavailable);
-                }
-                match down.poll_splice_ready(cx, self.sent >= after) {
-                    Poll::Ready(Ok(true)) => {}
-                    Poll::Ready(Ok(false)) => return Ok(SpliceStep::Unavailable),
-                    Poll::Ready(Err(_)) => return Err(Failure::ClientLost),
-                    Poll::Pending => {
-                        self.client_waits = true;
-                        return Ok(SpliceStep::Pending);
-                    }
-                }
-                // Without a pipe, content is copied as before.
-                let Ok(splice_pipe) = SplicePipe::new() else {
-                    self.splice_after = None;
-                    return Ok(SpliceStep::Unavailable);
-                };
-                self.splice_pipe.insert(splice_pipe)
-            }
-        };
-        if splice_pipe.held() == 0 {
-            let Some((socket, most)) = self.up.splice_source() else { return Ok(SpliceStep::Unavailable) };
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let n = match splice_pipe.poll_in(cx, socket, most) {
-                Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(why)) => {
-                    return Err(Failure::Upstream(UpstreamError::Broken(Cause::of(&why))));
-                }
-                Poll::Pending => return Ok(SpliceStep::Pending),
-            };
-            self.up.count_spliced(n).map_err(Failure::Upstream)?;
-            if n == 0 {
-                return Ok(SpliceStep::Progress);
-            }
-        }
-        match down.poll_splice(cx, splice_pipe) {
-            Poll::Ready(Ok(n)) => {
-                self.sent += n as u64;
-                self.spliced += n as u64;
-                Ok(SpliceStep::Progress)
-            }
-            Poll::Ready(Err(_)) => Err(Failure::ClientLost),
-            Poll::Pending => {
-                self.client_waits = true;
-                Ok(SpliceStep::Pending)
-            }
-        }
-    }
-
-    /// Compresses response content: sends at most `room` compressed bytes if enough are ready, or else reads and
-    /// compresses more, or ends the response. Returns false if the upstream has to be waited for, or has failed.
-    ///
-    /// # Errors
-    /// [`Failure::Compression`] if the compressor failed.
-    fn encoded_step<D: Downstream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        down: &mut D,
-        room: usize,
-    ) -> Result<bool, Failure> {
-        let Some(encoder) = &mut self.encoder else { return Ok(false) };
-        // Compressing into memory fails only for lack of it, which is no fault of the upstream.
-        let failed = |_| Failure::Compression;
-        // Enough to be worth a write, or all that is available.
-        if encoder.ready().len() >= ENCODED_WRITE_SIZE || encoder.is_clean() && !encoder.ready().is_empty() {
-            let n = encoder.ready().len().min(room);
-            down.send_data(&encoder.ready()[..n]);
-            encoder.sent(n);
-            self.sent += n as u64;
-            return Ok(true);
-        }
-        if encoder.is_finished() {
-            self.end_response(down);
-            self.response_done = true;
-            return Ok(true);
-        }
-        match self.up.poll_body(cx) {
-            Poll::Ready(Ok(BodyPart::Data)) => {
-                let n = self.up.chunk().len();
-                encoder.write(self.up.chunk()).map_err(failed)?;
-                self.up.consume(n);
-            }
-            Poll::Ready(Ok(BodyPart::End)) => encoder.finish().map_err(failed)?,
-            Poll::Ready(Err(why)) => {
-                self.end(Failure::Upstream(why));
-                return Ok(false);
-            }
-            // The client gets what is available: more may take long.
-            Poll::Pending if !encoder.is_clean() => encoder.flush().map_err(failed)?,
-            Poll::Pending => return Ok(false),
-        }
-        Ok(true)
     }
 
     /// Ends the response, with its filtered trailers.
