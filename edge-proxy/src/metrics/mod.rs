@@ -16,16 +16,17 @@ use std::time::Duration;
 pub struct Metrics {
     /// The time since the start of the proxy.
     pub uptime: Duration,
-    /// The number of TCP connections accepted.
+    /// The number of TCP connections accepted, without those above [`Limits::connections`](crate::config::Limits) and
+    /// those that arrived on another interface than the listener's.
     pub tcp_connections: u64,
     /// The number of TCP connections that are open.
     pub tcp_open: u64,
     /// The number of times that a worker paused accepting connections on a listener: for 50 ms after an error, or until
     /// a file descriptor for clients was free.
     pub accept_waits: u64,
-    /// The number of QUIC connections accepted.
+    /// The number of QUIC connections whose ClientHello was accepted, also if the handshake was not completed.
     pub quic_connections: u64,
-    /// The number of QUIC connections that are open.
+    /// The number of QUIC connections that are open, with those whose handshake is not complete.
     pub quic_open: u64,
     /// The number of TLS handshakes completed on TCP.
     pub handshakes: u64,

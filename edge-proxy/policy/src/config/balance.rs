@@ -81,8 +81,8 @@ impl Check {
 /// method is idempotent, or if the upstream did not process it (REFUSED_STREAM or GOAWAY), whatever its method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// The highest number of retries after the first attempt. Default: 2. 0 disables retries, except if no connection
-    /// could be established.
+    /// The highest number of times that a request is sent to another target after it was sent to one. Default: 2. Not
+    /// counted are targets to which no connection could be established, and repetitions on a new connection.
     pub attempts: u8,
     /// The response statuses, 400 to 599, that count as failures of the request and of the target's health. Default:
     /// none.

@@ -52,8 +52,8 @@ pub struct Site {
     /// The response while no connection to the upstream can be established or none of its targets is available. `None`
     /// sends an error response, 502 or 503.
     pub maintenance: Option<Maintenance>,
-    /// True if the site is under maintenance. Requests that are not refused for another reason then get 503, with the
-    /// response of `maintenance` if there is one. Nothing is forwarded.
+    /// True if the site is under maintenance. Requests then get 503, with the response of `maintenance` if there is one,
+    /// unless they are refused or dropped for another reason or redirected to HTTPS. Nothing is forwarded.
     pub under_maintenance: bool,
     /// The content of error responses. A status without a page gets a short error in the media type that the request
     /// prefers.
