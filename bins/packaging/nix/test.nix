@@ -37,10 +37,12 @@ let
     pg-hba = package "0.1.0";
     smtp-config = package "0.1.0";
     upgrade-pg-cluster = package "0.1.0";
+    postgresql_15 = package "15.18";
     postgresql_17 = package "17.6";
     postgresql_18 = package "18.1";
     systemd = package "257";
     coreutils = package "9.7";
+    writeText = made (text: text);
     # What would be built is run below.
     runCommand = name: _: script: { type = "derivation"; inherit name script; outPath = "/nix/store/${name}"; };
     # The file itself, with what the build does beforehand.
@@ -50,7 +52,15 @@ let
   };
 
   # What NixOS declares and these modules set or read.
-  nixos = {
+  nixos = { config, ... }: {
+    # As in nixpkgs: the text has rules of its own, and is the file of the server.
+    config.services.postgresql = {
+      authentication = lib.mkMerge [
+        (lib.mkOrder 500 "# Generated file; do not edit!")
+        (lib.mkAfter "local all postgres peer map=postgres\nlocal all all peer\nhost all all 127.0.0.1/32 md5\nhost all all ::1/128 md5")
+      ];
+      settings.hba_file = "${pkgs.writeText "pg_hba.conf" config.services.postgresql.authentication}";
+    };
     options = {
       assertions = mkOption { type = types.listOf types.anything; default = [ ]; };
       age.secrets = mkOption {
@@ -82,6 +92,7 @@ let
       services.postgresql.enable = mkOption { type = types.bool; default = false; };
       services.postgresql.dataDir = mkOption { type = types.str; default = "/var/lib/postgresql/18"; };
       services.postgresql.package = mkOption { type = types.package; };
+      services.postgresql.authentication = mkOption { type = types.lines; default = ""; };
       services.postgresql.settings = mkOption { type = types.attrsOf types.anything; default = { }; };
       services.vaultwarden = {
         enable = mkOption { type = types.bool; default = false; };
@@ -149,13 +160,16 @@ let
       services.edgeProxy = { enable = true; certificates = "/var/lib/tailnet-ca"; settings = read "id3-eniac/edge.toml"; };
     }
   ];
-  ruled = evaluated [
+  withRules = server: evaluated [
     {
-      services.postgresql.package = pkgs.postgresql_18;
+      services.postgresql.package = server;
       services.postgresql.ensures = [ { name = "vaultwarden"; passwordFile = "/run/secrets/vaultwarden"; } ];
       services.pgEnsure.hba.services = [ { database = "vaultwarden"; role = "vaultwarden"; } ];
     }
+    # What another module adds.
+    { services.postgresql.authentication = "host all all 0.0.0.0/0 trust"; }
   ];
+  ruled = withRules pkgs.postgresql_18;
   passwords = file: evaluated [ {
     services.pgEnsure = {
       enable = true;
@@ -261,7 +275,12 @@ let
       (let unit = vps.systemd.services.edge-proxyd; in
         unit.startLimitIntervalSec == 0 && !(builtins.elem "network-online.target" (unit.after ++ unit.wants)))
       "the edge gives up, or waits for a network that is online";
-    assert ensure (ruled.services.postgresql.settings.hba_file == "${ruled.services.pgEnsure.hbaFile}") "the rules of the policy";
+    # The file of the server is nixpkgs' own, and neither its rules nor those of another module are in it.
+    assert same "services.postgresql.authentication"
+      (builtins.readFile ruled.services.postgresql.settings.hba_file) "include ${ruled.services.pgEnsure.hbaFile}\n";
+    assert ensure
+      (let old = withRules pkgs.postgresql_15; in old.services.postgresql.settings.hba_file == "${old.services.pgEnsure.hbaFile}")
+      "a server of 15, which knows no include, has other rules";
     assert ensure
       (builtins.length (complaints (evaluated [
         { services.pgEnsure = { enable = true; hba = { }; hbaPolicy = ./test.nix; }; services.postgresql.package = pkgs.postgresql_18; }
@@ -349,6 +368,17 @@ builtins.concatStringsSep "\n" (
       out=${folder}/pg_hba.conf
       ${ruled.services.pgEnsure.hbaFile.script}
       grep -F vaultwarden ${folder}/pg_hba.conf
+      printf %s ${lib.escapeShellArg
+        (builtins.replaceStrings [ "${ruled.services.pgEnsure.hbaFile}" ] [ "${folder}/pg_hba.conf" ] ruled.services.postgresql.authentication)
+      } > ${folder}/authentication
+      for from in 127.0.0.1 100.64.0.9 192.0.2.1; do
+        for file in pg_hba.conf authentication; do
+          ${programs}/bin/pg-hba explain ${folder}/$file --pg 18 --db vaultwarden --user vaultwarden --from $from \
+            > ${folder}/$file-$from
+        done
+        test -s ${folder}/pg_hba.conf-$from
+        cmp ${folder}/pg_hba.conf-$from ${folder}/authentication-$from
+      done
     '')
     # The rules of the node, of which the build refuses those with a fault.
     (run "matrix-hba-file" ''

@@ -99,6 +99,11 @@ let
     ${lib.getExe' cfg.hbaPackage "pg-hba"} check $out --errors-only --policy ${policy} --pg ${major}
   '';
 
+  # From 16 on, rules may include a file: the option of nixpkgs names the checked one. Its text is made by a build, so that
+  # for older servers it could only be in the option by a build during evaluation; there the file takes the place of the
+  # option's.
+  includes = lib.toInt major >= 16;
+
   # Credentials are named by the role, whose name may hold anything.
   credential = role: "role-" + builtins.hashString "sha256" role;
   # A role that several lists name has one password file.
@@ -187,8 +192,9 @@ in
       default = null;
       example = { services = [ { database = "vaultwarden"; role = "vaultwarden"; } ]; };
       description = ''
-        A policy of pg-hba. Its rules are rendered and checked when the system is built, and take the place of
-        services.postgresql.authentication.
+        A policy of pg-hba. Its rules are rendered and checked when the system is built, and take the place of all
+        others: services.postgresql.authentication includes the file and nothing else. Servers before 16 know no
+        include; for these the file is services.postgresql.settings.hba_file, and authentication has no effect.
       '';
     };
     hbaFile = mkOption {
@@ -219,7 +225,10 @@ in
 
   config = mkMerge [
     (mkIf (config.services.postgresql.ensures != [ ]) { services.pgEnsure.enable = mkDefault true; })
-    (mkIf (cfg.enable && cfg.hba != null) { services.postgresql.settings.hba_file = mkForce "${cfg.hbaFile}"; })
+    (mkIf (cfg.enable && cfg.hba != null) {
+      services.postgresql.authentication = mkIf includes (mkForce "include ${cfg.hbaFile}\n");
+      services.postgresql.settings.hba_file = mkIf (!includes) (mkForce "${cfg.hbaFile}");
+    })
     (mkIf cfg.enable {
       assertions = map
         (name: {
