@@ -40,7 +40,7 @@ pub(crate) fn rehearsal(rehearsal: &Rehearsal) -> Value {
         .collect();
     json!({"outcome": "rehearsed", "findings": findings(&rehearsal.findings), "steps": steps, "left": rehearsal.record.remarks,
         "copied_bytes": rehearsal.copied, "copying_ms": rehearsal.copying, "measured_ms": rehearsal.measured,
-        "outage_ms": {"shortest": rehearsal.outage.0, "longest": rehearsal.outage.1}})
+        "runs_ms": rehearsal.runs, "outage_ms": {"shortest": rehearsal.outage.0, "longest": rehearsal.outage.1}})
 }
 
 /// Returns the result of a rehearsal as text: the findings, a table of the steps and their durations, and the predicted

@@ -1,9 +1,9 @@
 //! The outage that a rehearsal predicts, held against outages of the same cluster under load, as a client sees them.
 //!
-//! The short form upgrades a small cluster once; `UPGRADE_INTERVAL=full` one of 1 GB ten times, and holds the bounds. That needs a
-//! machine that does nothing else: other work stretches the rehearsal and each outage by different amounts.
+//! The short form upgrades a small cluster once; `UPGRADE_INTERVAL=full` one of 1 GB ten times, on a disk, and holds the bounds. That
+//! needs a machine that does nothing else: other work stretches the rehearsal and each outage by different amounts.
 
-use crate::lab::{ClusterOptions, Lab, succeed, until};
+use crate::lab::{ClusterOptions, Lab, folder, own, succeed, until};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -96,8 +96,10 @@ fn pgbench(lab: &Lab) -> Command {
     command
 }
 
+/// Copies a cluster, and waits until it is on the disk, as one that has served for a while is.
 fn copied(from: &Path, to: &Path) {
     succeed(Command::new("cp").args(["-a", "--"]).arg(from).arg(to));
+    succeed(Command::new("sync").arg("--file-system").arg(to));
 }
 
 /// Returns how long each step took, in milliseconds.
@@ -117,8 +119,10 @@ fn outages_under_load_are_as_long_as_rehearsed() {
     // A unit of the scale is 15 MB; nine of ten outages must be within the bounds.
     let (scale, outages, within) = if full { ("68", 10, 9) } else { ("2", 1, 0) };
     let mut made = ClusterOptions::new("17", "18");
-    made.settings = "fsync = off\nmax_wal_size = 4GB\n";
-    let lab = Lab::new(&made);
+    made.settings = "max_wal_size = 4GB\n";
+    let base = if full { tempfile::tempdir_in("/tmp").expect("a folder") } else { folder() };
+    own(base.path());
+    let lab = Lab::within(&made, base.path());
     lab.start_old();
     succeed(pgbench(&lab).args(["-i", "-q", "-s", scale, "postgres"]));
     let size: u64 = lab.ask("postgres", "SELECT pg_database_size('postgres')").parse().expect("a size");
@@ -135,7 +139,13 @@ fn outages_under_load_are_as_long_as_rehearsed() {
     assert!(shortest > 0 && longest <= 2 * shortest, "{told}");
     drop(load);
 
-    println!("rehearsed {shortest} to {longest} ms over {} MB: {}", size >> 20, spans(&told["steps"]));
+    let (size, runs) = (size >> 20, &told["runs_ms"]);
+    println!(
+        "rehearsed {shortest} to {longest} ms over {size} MB by runs of {runs}: {}",
+        spans(&told["steps"])
+    );
+    // A machine with much other work makes fewer runs in the time for all.
+    assert!(runs.as_array().is_some_and(|runs| (1..=3).contains(&runs.len())), "{told}");
 
     let mut seen = Vec::new();
     for _ in 0..outages {

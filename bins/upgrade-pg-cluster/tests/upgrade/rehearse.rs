@@ -8,23 +8,59 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::postgres::{Options, Postgres};
+
+/// Returns the size of the files below a folder.
+fn bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(about) if about.is_dir() => bytes(&entry.path()),
+            Ok(about) => about.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
 
 fn stage(lab: &Lab) -> PathBuf {
     lab.base.join(format!("rehearsal-{}-{}", lab.from, lab.to))
 }
 
-/// Collects the titles of processes that work below a folder, and the addresses that they listen on.
+/// Returns the inodes of all TCP sockets of this host.
+fn tcp_sockets() -> BTreeSet<String> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+    rows.filter_map(|row| row.split_whitespace().nth(9).map(str::to_owned)).collect()
+}
+
+/// Returns `true` if a process has a TCP socket.
+fn has_tcp(process: &Path) -> bool {
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let links = files.filter_map(|file| fs::read_link(file.path()).ok()?.into_os_string().into_string().ok());
+    let inodes: Vec<String> =
+        links.filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    !inodes.is_empty() && {
+        let tcp = tcp_sockets();
+        inodes.iter().any(|inode| tcp.contains(inode))
+    }
+}
+
+/// Collects the titles of processes that work below a folder or have it in an argument; before those that have a TCP
+/// socket, `TCP `.
 fn watch(folder: PathBuf, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<BTreeSet<String>> {
     std::thread::spawn(move || {
         let mut seen = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
             for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+                let Ok(title) = fs::read(process.path().join("cmdline")) else { continue };
+                let title = String::from_utf8_lossy(&title).replace('\0', " ").trim().to_owned();
                 let inside =
                     fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder));
-                if inside && let Ok(title) = fs::read(process.path().join("cmdline")) {
-                    seen.insert(String::from_utf8_lossy(&title).replace('\0', " ").trim().to_owned());
+                if inside || title.contains(&folder.display().to_string()) {
+                    let tcp = if has_tcp(&process.path()) { "TCP " } else { "" };
+                    seen.insert(format!("{tcp}{title}"));
                 }
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -61,7 +97,10 @@ fn the_world_is_left_alone_and_the_upgrade_is_as_rehearsed() {
     );
     feed(&lab, "app", &format!("CREATE SUBSCRIPTION news CONNECTION '{connection}' PUBLICATION news;"));
     lab.ask("postgres", "SELECT pg_create_physical_replication_slot('kept', true)");
+    // The copied server listens on TCP, and so says the configuration that the copy has.
     lab.ask("postgres", "ALTER SYSTEM SET listen_addresses = '127.0.0.1'");
+    lab.stop_old();
+    lab.start_old();
     until("the subscription works", || {
         lab.ask("app", "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'") == "1"
     });
@@ -78,12 +117,28 @@ fn the_world_is_left_alone_and_the_upgrade_is_as_rehearsed() {
     let before = world();
 
     let stop = Arc::new(AtomicBool::new(false));
-    let watching = watch(stage(&lab), stop.clone());
-    let ended = lab.run(&["rehearse", "--json"]).expect(0);
+    let (watching, watching_live) = (watch(stage(&lab), stop.clone()), watch(lab.old(), stop.clone()));
+    let began = Instant::now();
+    let ended = lab.run(&["rehearse", "--json", "--max-rate", "16M"]).expect(0);
+    let took = began.elapsed();
     stop.store(true, Ordering::Relaxed);
     let seen = watching.join().expect("it ends");
 
     assert_eq!(before, world());
+    let live = watching_live.join().expect("it ends");
+    assert!(
+        live.iter().any(|title| title.starts_with("TCP ")),
+        "the copied server has a TCP socket: {live:?}"
+    );
+    assert!(!seen.iter().any(|title| title.starts_with("TCP ")), "{seen:?}");
+    assert!(
+        seen.iter().any(|title| title.contains("pg_basebackup") && title.contains("--max-rate=16M")),
+        "{seen:?}"
+    );
+    // The write-ahead log is not limited.
+    let (data, wal) = (bytes(&lab.old()), bytes(&lab.old().join("pg_wal")));
+    let least = Duration::from_secs_f64((data - wal) as f64 / f64::from(16 << 20) * 0.8);
+    assert!(took >= least, "{} MB in {took:?}, {least:?} at that rate", (data - wal) >> 20);
     let archived = fs::read_to_string(outside.path().join("archived")).unwrap_or_default();
     let live = lab.old().display().to_string();
     assert!(archived.lines().all(|folder| folder == live), "{archived}");

@@ -18,6 +18,7 @@ mod isolation;
 mod journal;
 mod leftovers;
 mod old_server;
+mod outage;
 mod outcome;
 mod pg_upgrade;
 mod prepare;
