@@ -61,9 +61,9 @@ usage: cargo xtask COMMAND
                 interfaces and secrets, takeovers, updates and removals; with --full also through power losses and more. --book
                 follows the pages of examples/book. --previous FOLDER changes to the Debian packages of an earlier version and
                 back. Needs root
-  boot --built [PART|--full|--book|--previous FOLDER]
+  boot --built [PART|--full|--book [PART]|--previous FOLDER]
                 the same with the programs and the root that are there; PART takes the machine only through the steps of the
-                long form that have this in their names
+                long form that have this in their names, with --book through the first day's pages and those with this name
   dist [--debug|--programs FOLDER]
                 build the programs statically for release and write what people install from: an archive, Debian packages,
                 an OCI image, a bill of materials (CycloneDX) and checksums, in target/dist; each is installed into an

@@ -65,7 +65,8 @@ pub(crate) struct Form<'a> {
     previous: Option<&'a Path>,
     /// Whether nothing is installed or built, for work on the steps.
     built: bool,
-    /// Text in the names of the steps of the long form to be run, after the first step. `None` for all steps.
+    /// Text in the names of the steps to be run: of the long form after its first step, or of the pages of the book
+    /// after those of the first day. `None` for all steps.
     part: Option<&'a str>,
 }
 
@@ -84,7 +85,7 @@ impl<'a> Form<'a> {
                 _ => return None,
             }
         }
-        let alone = form.part.is_none() || !(form.full || form.book);
+        let alone = form.part.is_none() || !form.full;
         (alone && !(form.book && form.previous.is_some())).then_some(form)
     }
 }
@@ -102,6 +103,7 @@ pub(crate) fn run(form: Form<'_>) -> Outcome {
         )?;
     }
     match form {
+        Form { part: Some(part), book: true, .. } => read_pages(part),
         Form { part: Some(part), previous, .. } => in_part(part, previous),
         Form { book: true, full: false, .. } => read_book(),
         Form { book: true, full: true, .. } => live_whole_book(),
@@ -132,14 +134,31 @@ fn long() -> Vec<Step> {
 /// # Errors
 /// Returns the names of all steps if none does, or the step that failed.
 fn in_part(part: &str, previous: Option<&Path>) -> Outcome {
-    let steps = long().into_iter().enumerate();
-    let steps: Vec<Step> =
-        steps.filter(|(at, (name, _))| *at == 0 || name.contains(part)).map(|(_, step)| step).collect();
-    if steps.len() < 2 {
-        let names: Vec<&str> = long().iter().skip(1).map(|(name, _)| *name).collect();
+    let steps = first_and(&long(), 1, part)?;
+    live_with("boot, in part", MACHINE, &steps, &earlier(previous)?)
+}
+
+/// Follows the pages of the first day, and those of the others whose name contains `part`.
+///
+/// # Errors
+/// Returns the names of all other pages if none does, or the step that failed.
+fn read_pages(part: &str) -> Outcome {
+    let all = [book::STEPS, pages::STEPS].concat();
+    live("book, in part", READER, &first_and(&all, book::STEPS.len(), part)?)
+}
+
+/// Returns the first `first` steps, and those of the others whose name contains `part`.
+///
+/// # Errors
+/// Returns the names of all others if none does.
+fn first_and(steps: &[Step], first: usize, part: &str) -> Result<Vec<Step>, String> {
+    let (begin, others) = steps.split_at(first);
+    let chosen: Vec<Step> = others.iter().copied().filter(|(name, _)| name.contains(part)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = others.iter().map(|(name, _)| *name).collect();
         return Err(format!("no step has {part:?} in its name; there are:\n{}", names.join("\n")));
     }
-    live_with("boot, in part", MACHINE, &steps, &earlier(previous)?)
+    Ok([begin, chosen.as_slice()].concat())
 }
 
 /// Returns the Debian packages of an earlier version in this folder. Without one, the programs at hand are packaged
@@ -258,6 +277,8 @@ mod tests {
             parse(&["--book", "--full", "--built"]),
             Some(Form { book: true, full: true, built: true, ..Form::default() })
         );
+        let page = Form { book: true, ..Form { part: Some("17 to 18"), ..part } };
+        assert_eq!(parse(&["--book", "--built", "17 to 18"]), Some(page));
         for wrong in [
             &["killed"] as &[_],
             &["--previous"],
@@ -265,6 +286,8 @@ mod tests {
             &["--book", "--previous", "debs"],
             &["--built", "a", "b"],
             &["--full", "--built", "a"],
+            &["--book", "a"],
+            &["--book", "--full", "--built", "a"],
         ] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
