@@ -377,7 +377,13 @@ pub(crate) fn check(method: Method, settings: &[Setting], server: &Server) -> Re
                     argument: "\"ldapbasedn\", \"ldapprefix\", or \"ldapsuffix\"",
                 });
             }
-            if value("ldapsearchattribute").is_some() && value("ldapsearchfilter").is_some() {
+            // The URL gives an attribute and a filter too.
+            let in_url = |part: usize| {
+                let parts = value("ldapurl").and_then(|url| Some(url.split_once("://")?.1.split('?')));
+                parts.and_then(|mut parts| parts.nth(part)).is_some_and(|part| !part.is_empty())
+            };
+            let given = |name: &str, part: usize| value(name).is_some() || in_url(part);
+            if given("ldapsearchattribute", 1) && given("ldapsearchfilter", 3) {
                 return Err(Refusal::LdapModes(
                     "cannot use ldapsearchattribute together with ldapsearchfilter",
                 ));

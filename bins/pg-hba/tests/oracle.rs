@@ -19,10 +19,14 @@ fn files_after_real_ones_are_read_as_the_server_reads_them() {
     let files = real::files();
     let distinct: std::collections::BTreeSet<&String> = files.iter().collect();
     assert_eq!(distinct.len(), files.len(), "each file is another");
-    assert!(files.len() >= 300, "{} files", files.len());
+    let kinds = real::distinct_rules();
+    assert!(kinds >= 300, "{kinds} kinds");
     for major in MAJORS {
         let (rows, refused) = compare(major, &files);
-        println!("PostgreSQL {major}: {} files, {rows} rows, {refused} refused", files.len());
+        println!(
+            "PostgreSQL {major}: {} files of {kinds} kinds, {rows} rows, {refused} refused",
+            files.len()
+        );
     }
 }
 
@@ -201,6 +205,8 @@ fn options(rule: &Rule) -> Option<Vec<String>> {
             .find(|setting| setting.name() == name)
             .map(|setting| setting.value().to_owned())
     };
+    let url = value("ldapurl").map(|url| parts_of_url(&url)).unwrap_or_default();
+    let part = |name: &str| url.iter().find(|(part, _)| *part == name).map(|(_, value)| value.clone());
     let mut out = Vec::new();
     let mut plain =
         |name: &str, value: Option<String>| out.extend(value.map(|value| format!("{name}={value}")));
@@ -219,12 +225,10 @@ fn options(rule: &Rule) -> Option<Vec<String>> {
     );
     plain("pamservice", value("pamservice"));
     if rule.method == Method::Ldap {
-        plain("ldapserver", value("ldapserver"));
-        plain(
-            "ldapport",
-            value("ldapport").map(|port| port.trim_matches(|c: char| !c.is_ascii_digit()).to_owned()),
-        );
-        plain("ldapscheme", value("ldapscheme"));
+        plain("ldapserver", part("ldapserver").or_else(|| value("ldapserver")));
+        let port = value("ldapport").map(|port| port.trim_matches(|c: char| !c.is_ascii_digit()).to_owned());
+        plain("ldapport", part("ldapport").or(port));
+        plain("ldapscheme", part("ldapscheme").or_else(|| value("ldapscheme")));
         plain("ldaptls", on("ldaptls"));
         for name in [
             "ldapprefix",
@@ -235,9 +239,11 @@ fn options(rule: &Rule) -> Option<Vec<String>> {
             "ldapsearchattribute",
             "ldapsearchfilter",
         ] {
-            plain(name, value(name));
+            plain(name, part(name).or_else(|| value(name)));
         }
-        plain("ldapscope", Some("2".to_owned()));
+        // A URL without a scope stands for the base alone, which the view does not show.
+        let scope = if url.is_empty() { Some("2".to_owned()) } else { part("ldapscope") };
+        plain("ldapscope", scope);
     }
     for name in
         ["radiusservers", "radiussecrets", "radiusidentifiers", "radiusports", "issuer", "scope", "validator"]
@@ -246,6 +252,29 @@ fn options(rule: &Rule) -> Option<Vec<String>> {
     }
     plain("delegate_ident_mapping", on("delegate_ident_mapping"));
     (!out.is_empty()).then_some(out)
+}
+
+/// Returns the options that `ldapurl` stands for, as libldap takes a URL of host, port, base, attribute, scope and
+/// filter apart.
+fn parts_of_url(url: &str) -> Vec<(&'static str, String)> {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let (host, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let (host, port) = host.split_once(':').unwrap_or((host, if scheme == "ldaps" { "636" } else { "389" }));
+    let mut parts = rest.splitn(4, '?');
+    let names = ["ldapbasedn", "ldapsearchattribute", "ldapscope", "ldapsearchfilter"];
+    let below = names.into_iter().filter_map(|name| {
+        let value = parts.next()?;
+        let value = match (name, value) {
+            ("ldapscope", "one") => "1",
+            ("ldapscope", "sub") => "2",
+            ("ldapscope", _) => "",
+            (_, value) => value,
+        };
+        (!value.is_empty()).then(|| (name, value.to_owned()))
+    });
+    let above = [("ldapscheme", scheme), ("ldapserver", host), ("ldapport", port)];
+    let above = above.map(|(name, value)| (name, value.to_owned()));
+    above.into_iter().filter(|(_, value)| !value.is_empty()).chain(below.collect::<Vec<_>>()).collect()
 }
 
 /// A generator of our own, so that a failing file has a number.
