@@ -4,6 +4,7 @@
 use crate::common::{apply, apply_with, as_superuser, config, name, on_each, plan, run, text};
 use pg_ensure::client::{ApplyOptions, Error, Event, NoopObserver, Observer, Outcome, Server, Timeouts};
 use pg_ensure::desired::{Database, Extension, Grant, GrantTarget, Membership, PrivilegeSet, Schema};
+use pg_ensure::inside::event_trigger::{DatabaseEvent, EventTrigger, Firing};
 use pg_ensure::plan::RoleChange;
 use pg_ensure::{
     Change, Consent, DesiredState, DestructibleObject, Grantee, Object, Obstacle, Password, Plan, Privilege,
@@ -447,6 +448,12 @@ fn random_wish(dice: &mut Random) -> (DesiredState, Consent) {
         if dice.roll(3) == 0 {
             wanted = wanted.extension(name("hstore"), Extension::default());
         }
+        wanted.reassign_owned = dice.roll(2) == 0;
+        wanted.initial_sql = dice
+            .maybe(|dice| text(&format!("CREATE TABLE made (k int);\n\tSELECT {} -- the end", dice.roll(9))));
+        if let Some(trigger) = dice.maybe(random_event_trigger) {
+            wanted.inside.event_triggers.insert(name("e"), trigger);
+        }
         wish.database(name(database), wanted);
         if present(&wish, "b c") && dice.roll(2) == 0 {
             let on = GrantTarget::One(Object::Database(name(database)));
@@ -455,6 +462,20 @@ fn random_wish(dice: &mut Random) -> (DesiredState, Consent) {
         }
     }
     (wish, destroy)
+}
+
+/// An event trigger of a function that `template1` has.
+fn random_event_trigger(dice: &mut Random) -> EventTrigger {
+    let mut wanted = EventTrigger::default();
+    wanted.event =
+        Some([DatabaseEvent::DdlCommandEnd, DatabaseEvent::SqlDrop][usize::from(dice.roll(2) == 0)]);
+    wanted.function = Some((name("public"), name("on_event")));
+    wanted.enabled = dice.maybe(|dice| {
+        [Firing::Origin, Firing::Replica, Firing::Always, Firing::Disabled]
+            [usize::try_from(dice.roll(4)).expect("small")]
+    });
+    wanted.comment = dice.maybe(|dice| text(&format!("event {}", dice.roll(2))));
+    wanted
 }
 
 const DRIFT: [&str; 7] = [
@@ -467,23 +488,38 @@ const DRIFT: [&str; 7] = [
     "CREATE ROLE by_hand; ALTER DATABASE x CONNECTION LIMIT 5",
 ];
 
-/// The statements that change something in a log, from a byte on.
+/// The statements that change something in a log. The further lines of a statement begin with a tab there.
 fn statements(log: &str) -> Vec<String> {
-    let words = ["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "REASSIGN", "REVOKE"];
-    let mut found = Vec::new();
+    let words = [
+        "ALTER",
+        "COMMENT",
+        "CREATE",
+        "DROP",
+        "GRANT",
+        "REASSIGN",
+        "REVOKE",
+        "SET LOCAL search_path TO DEFAULT",
+    ];
+    let mut found: Vec<String> = Vec::new();
+    let mut open = false;
     for line in log.lines() {
-        let Some((_, sql)) = line.split_once("LOG:  statement: ") else { continue };
-        // As another role where only that one can.
-        let sql = match sql.strip_prefix("SET LOCAL ROLE ") {
-            Some(rest) => {
-                rest.split_once("; ").and_then(|(_, rest)| rest.strip_suffix("; RESET ROLE")).unwrap_or(rest)
+        match (line.split_once("LOG:  statement: "), line.strip_prefix('\t'), found.last_mut()) {
+            (Some((_, sql)), ..) => {
+                found.push(sql.to_owned());
+                open = true;
             }
-            None => sql,
-        };
-        if words.iter().any(|word| sql.starts_with(word)) && !sql.contains("pg_ensure_verifiers") {
-            found.push(sql.to_owned());
+            (None, Some(further), Some(last)) if open => *last = format!("{last}\n{further}"),
+            _ => open = false,
         }
     }
+    for sql in &mut found {
+        // As another role where only that one can.
+        if let Some((_, rest)) = sql.strip_prefix("SET LOCAL ROLE ").and_then(|rest| rest.split_once("; ")) {
+            *sql = rest.strip_suffix("; RESET ROLE").unwrap_or(rest).to_owned();
+        }
+    }
+    found
+        .retain(|sql| words.iter().any(|word| sql.starts_with(word)) && !sql.contains("pg_ensure_verifiers"));
     found
 }
 
@@ -500,7 +536,12 @@ fn the_log_of_the_server_shows_the_plan() {
     on_each(|postgres| {
         postgres.session().query("ALTER SYSTEM SET log_statement = 'all'").expect("a setting");
         postgres.reload(&postgres.session());
+        postgres
+            .session_in("template1")
+            .query("CREATE FUNCTION on_event() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+            .expect("a function");
         let server = as_superuser(postgres);
+        let mut seldom = ["EVENT TRIGGER", "REASSIGN OWNED", "CREATE TABLE made"].map(|word| (word, 0));
         let mut dice = Random(u64::from(postgres.major()));
         let mut compared = 0;
         for round in 0..25 {
@@ -508,6 +549,14 @@ fn the_log_of_the_server_shows_the_plan() {
             let drift = DRIFT[usize::try_from(dice.roll(7)).expect("small")];
             // Not everything that it names exists.
             let _ = postgres.session().query(drift);
+            // Each database has a table of its owner, who so leaves something behind.
+            let owners = "SELECT datname, quote_ident(pg_get_userbyid(datdba)) FROM pg_database WHERE datname IN ('x', 'y z')";
+            for row in postgres.session().query(owners).expect("databases") {
+                let [database, owner] = &row[..] else { panic!("{row:?}") };
+                let sql = "CREATE TABLE IF NOT EXISTS of_owner (); ALTER TABLE of_owner OWNER TO";
+                let session = postgres.session_in(database.as_deref().expect("a name"));
+                session.query(&format!("{sql} {}", owner.as_deref().expect("a name"))).expect("a table");
+            }
             let planned = run(server.plan(&wish, &consent)).expect("a plan");
             let before = postgres.log().len();
             let options = ApplyOptions::default().consent(consent.clone());
@@ -518,6 +567,9 @@ fn the_log_of_the_server_shows_the_plan() {
             let logged = statements(&postgres.log()[before..]);
             assert_eq!(logged, planned_statements(&planned), "round {round} on {}", postgres.major());
             compared += logged.len();
+            for (word, count) in &mut seldom {
+                *count += logged.iter().filter(|sql| sql.contains(*word)).count();
+            }
             assert_eq!(applied.left.steps, []);
             let again = run(server.plan(&wish, &consent)).expect("a plan");
             // Nothing is left but what the plan had called blocked and a step made possible.
@@ -528,5 +580,6 @@ fn the_log_of_the_server_shows_the_plan() {
             assert!(planned_statements(&again).iter().all(held), "round {round}: {}", again.script());
         }
         assert!(compared > 100, "{compared}");
+        assert!(seldom.iter().all(|(_, count)| *count > 0), "{seldom:?}");
     });
 }

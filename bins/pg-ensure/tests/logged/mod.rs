@@ -1,7 +1,7 @@
 //! For random manifests and random drift, `plan --sql` prints what the log of the server shows of `apply`, statement by statement, and
 //! the second plan is empty.
 
-use crate::{connect, expect, text, write};
+use crate::{connect, text, write};
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,12 +12,14 @@ const SEED: &str = "PLANNED_SEED";
 const ROUNDS: u32 = 12;
 const ROLES: [&str; 3] = ["a", "b c", "f'g"];
 const DATABASES: [&str; 2] = ["x", "y z"];
-/// What each database has beside the manifest: objects to grant on and to publish.
+/// What each database has beside the manifest: objects to grant on and to publish, and functions of event triggers.
 const OBJECTS: &str = "CREATE SCHEMA s; CREATE TABLE s.t (k int PRIMARY KEY, v text); CREATE TABLE s.u (k int PRIMARY KEY); \
-    CREATE SEQUENCE s.n; CREATE TABLE public.w (k int PRIMARY KEY)";
+    CREATE SEQUENCE s.n; CREATE TABLE public.w (k int PRIMARY KEY); \
+    CREATE FUNCTION public.f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; \
+    CREATE FUNCTION public.g() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'";
 
 /// What somebody does by hand, in one of the databases. Not everything that it names is always there.
-const DRIFT: [&str; 12] = [
+const DRIFT: [&str; 17] = [
     "GRANT INSERT, DELETE ON s.t TO a WITH GRANT OPTION",
     "REVOKE ALL ON s.t FROM a, \"b c\"",
     "GRANT SELECT (v) ON s.t TO \"f'g\"",
@@ -30,6 +32,11 @@ const DRIFT: [&str; 12] = [
     "ALTER ROLE a SET work_mem = '9MB'",
     "ALTER ROLE \"b c\" IN DATABASE x SET search_path = s, public",
     "ALTER DATABASE \"y z\" SET statement_timeout = '7s'",
+    "DROP EVENT TRIGGER e",
+    "ALTER EVENT TRIGGER e ENABLE REPLICA",
+    "COMMENT ON EVENT TRIGGER e IS 'by hand'",
+    "ALTER SCHEMA s OWNER TO a",
+    "CREATE TABLE public.of_b (k int); ALTER TABLE public.of_b OWNER TO \"b c\"",
 ];
 
 /// Numbers that follow from a seed.
@@ -58,7 +65,9 @@ impl Dice {
     }
 }
 
-fn manifest(dice: &mut Dice) -> String {
+/// The manifest of a round. `owned` is `true` once the databases may have owners that objects can be taken from, which
+/// the role that made the cluster is not.
+fn manifest(dice: &mut Dice, round: u32, owned: bool) -> String {
     let mut out = String::new();
     for role in ROLES {
         let _ = writeln!(out, "[[role]]\nname = \"{role}\"");
@@ -88,6 +97,9 @@ fn manifest(dice: &mut Dice) -> String {
         if dice.half() {
             let _ = writeln!(out, "owner = \"{}\"", dice.pick(&ROLES));
         }
+        if owned && dice.half() {
+            let _ = writeln!(out, "reassign_owned = true");
+        }
         if dice.half() {
             let _ = writeln!(out, "settings = {{ statement_timeout = \"{}s\" }}", dice.roll(9));
         }
@@ -103,6 +115,15 @@ fn manifest(dice: &mut Dice) -> String {
                 "[[database.publication]]\nname = \"p\"\ntables = [{tables}]\npublish = {operations}"
             );
         }
+        if dice.half() {
+            event_trigger(dice, &mut out);
+        }
+    }
+    if dice.half() {
+        // A database that is new in each round, so that the script runs.
+        let rows = ["VALUES (1)", "SELECT 2 -- the end", "VALUES (3), (4);"][dice.roll(3)];
+        let script = format!("CREATE TABLE made (k int);\\nINSERT INTO made\\n\\t{rows}");
+        let _ = writeln!(out, "[[database]]\nname = \"n {round}\"\ninitial_sql = \"{script}\"");
     }
     for database in DATABASES {
         for role in ROLES {
@@ -110,6 +131,30 @@ fn manifest(dice: &mut Dice) -> String {
         }
     }
     out
+}
+
+/// Adds an event trigger to the database that comes before it.
+fn event_trigger(dice: &mut Dice, out: &mut String) {
+    let (event, tags) = [
+        ("ddl_command_start", "[\"CREATE TABLE\"]"),
+        ("ddl_command_end", "[\"ALTER TABLE\", \"CREATE INDEX\"]"),
+        ("sql_drop", "[\"DROP TABLE\"]"),
+    ][dice.roll(3)];
+    let function = dice.pick(&["f", "g"]);
+    let _ = writeln!(
+        out,
+        "[[database.event_trigger]]\nname = \"e\"\nevent = \"{event}\"\n\
+         function = {{ schema = \"public\", name = \"{function}\" }}"
+    );
+    if dice.half() {
+        let _ = writeln!(out, "tags = {tags}");
+    }
+    if dice.half() {
+        let _ = writeln!(out, "enabled = \"{}\"", dice.pick(&["origin", "replica", "always", "disabled"]));
+    }
+    if dice.half() {
+        let _ = writeln!(out, "comment = \"trigger {}\"", dice.roll(3));
+    }
 }
 
 /// Adds privileges of a role in a database: on tables, columns, sequences, and what will be made.
@@ -148,22 +193,49 @@ fn grants(dice: &mut Dice, out: &mut String, database: &str, role: &str) {
     }
 }
 
-/// Returns the statements of a script, without its comments.
+/// Returns the statements of a script, without its comments. A statement may have several lines.
 fn scripted(script: &str) -> Vec<String> {
-    let lines = script.lines().filter(|line| !line.starts_with("-- "));
-    lines.map(|line| line.split_once(";  -- ").map_or(line, |(sql, _)| sql).to_owned()).collect()
+    let (mut statements, mut open) = (Vec::new(), String::new());
+    for line in script.lines().filter(|line| !line.starts_with("-- ")) {
+        match line.split_once(";  -- ") {
+            Some((end, _)) => statements.push(std::mem::take(&mut open) + end),
+            None => open = open + line + "\n",
+        }
+    }
+    assert_eq!(open, "", "{script}");
+    statements
 }
 
-/// Returns the statements of a log that change something.
+/// Returns the statements of a log that change something. The further lines of a statement begin with a tab there.
 fn logged(log: &str) -> Vec<String> {
-    let words = ["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "REASSIGN", "REVOKE"];
-    let statements = log.lines().filter_map(|line| Some(line.split_once("LOG:  statement: ")?.1));
+    let words = [
+        "ALTER",
+        "COMMENT",
+        "CREATE",
+        "DROP",
+        "GRANT",
+        "REASSIGN",
+        "REVOKE",
+        "SET LOCAL search_path TO DEFAULT",
+    ];
+    let mut statements: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in log.lines() {
+        match (line.split_once("LOG:  statement: "), line.strip_prefix('\t'), statements.last_mut()) {
+            (Some((_, sql)), ..) => {
+                statements.push(sql.to_owned());
+                open = true;
+            }
+            (None, Some(further), Some(last)) if open => *last = format!("{last}\n{further}"),
+            _ => open = false,
+        }
+    }
     // As another role where only that one can.
-    let own = statements.map(|sql| {
+    let own = statements.into_iter().map(|sql| {
         let rest = sql.strip_prefix("SET LOCAL ROLE ").and_then(|rest| rest.split_once("; "));
-        rest.and_then(|(_, rest)| rest.strip_suffix("; RESET ROLE")).unwrap_or(sql)
+        rest.and_then(|(_, rest)| rest.strip_suffix("; RESET ROLE")).map_or(sql.clone(), str::to_owned)
     });
-    own.filter(|sql| words.iter().any(|word| sql.starts_with(word))).map(str::to_owned).collect()
+    own.filter(|sql| words.iter().any(|word| sql.starts_with(word))).collect()
 }
 
 #[test]
@@ -173,6 +245,7 @@ fn what_plan_prints_is_what_the_log_shows() {
         u64::from(since.subsec_nanos()) ^ since.as_secs()
     });
     println!("{SEED}={seed}");
+    let mut all = std::collections::BTreeMap::new();
     for major in MAJORS {
         let postgres = Postgres::start(&Options::new(major));
         let session = postgres.session();
@@ -186,8 +259,10 @@ fn what_plan_prints_is_what_the_log_shows() {
         let to = connect(&postgres);
         let mut dice = Dice(seed.wrapping_add(u64::from(major)));
         let mut compared = 0;
+        // How often each of what a plan seldom has was in one.
+        let mut seldom = ["EVENT TRIGGER", "REASSIGN OWNED", "CREATE TABLE made"].map(|word| (word, 0));
         for round in 0..ROUNDS {
-            let file = write(folder.path(), "m.toml", &manifest(&mut dice));
+            let file = write(folder.path(), "m.toml", &manifest(&mut dice, round, round > 0));
             for _ in 0..2 {
                 let (sql, database) = (dice.pick(&DRIFT), dice.pick(&DATABASES));
                 let _ = postgres.session_in(database).query(sql);
@@ -200,18 +275,40 @@ fn what_plan_prints_is_what_the_log_shows() {
             assert!(matches!(output.status.code(), Some(0 | 3)), "{at}: {}", text(&output));
             let planned = scripted(&String::from_utf8_lossy(&output.stdout));
             let before = postgres.log().len();
-            expect(&["apply", &file, "--connect", &to], 0, &[]);
-            assert_eq!(
-                logged(&postgres.log()[before..]),
-                planned,
-                "{at}\n{}",
-                std::fs::read_to_string(&file).expect("a file")
-            );
-            let again = expect(&["plan", &file, "--connect", &to, "--sql"], 0, &[]);
-            assert_eq!(again, "", "{at}");
+            let output = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
+                .args(["apply", &file, "--connect", &to])
+                .output()
+                .expect("the program runs");
+            // What a plan has blocked, such as objects that cannot be reassigned, is left.
+            let log = postgres.log()[before..].to_owned();
+            let left = text(&output).contains("blocked: ");
+            assert_eq!(output.status.code(), Some(i32::from(left)), "{at}: {}", text(&output));
+            if round == 0 {
+                // Each role has a table in each database, so that an owner leaves something behind.
+                for (database, role) in DATABASES.iter().flat_map(|one| ROLES.map(|role| (*one, role))) {
+                    let sql = format!(
+                        "CREATE TABLE \"of {role}\" (); ALTER TABLE \"of {role}\" OWNER TO \"{role}\""
+                    );
+                    postgres.session_in(database).query(&sql).expect("a table");
+                }
+            }
+            assert_eq!(logged(&log), planned, "{at}\n{}", std::fs::read_to_string(&file).expect("a file"));
+            let again = Command::new(env!("CARGO_BIN_EXE_pg-ensure"))
+                .args(["plan", &file, "--connect", &to, "--sql"])
+                .output()
+                .expect("the program runs");
+            assert!(matches!(again.status.code(), Some(0 | 3)), "{at}: {}", text(&again));
+            assert_eq!(String::from_utf8_lossy(&again.stdout), "", "{at}");
             compared += planned.len();
+            for (word, count) in &mut seldom {
+                *count += planned.iter().filter(|sql| sql.contains(*word)).count();
+            }
         }
-        println!("PostgreSQL {major}: {compared} statements");
+        println!("PostgreSQL {major}: {compared} statements, {seldom:?}");
+        for (word, count) in seldom {
+            *all.entry(word).or_insert(0) += count;
+        }
         assert!(compared > 60, "{SEED}={seed}: {compared}");
     }
+    assert!(all.values().all(|count| *count > 0), "{SEED}={seed}: {all:?}");
 }
