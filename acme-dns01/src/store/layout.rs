@@ -80,7 +80,7 @@ impl Inner {
     /// an interrupted installation is completed.
     ///
     /// # Errors
-    /// Returns an error if no pair is staged or in place, or a file operation fails.
+    /// Returns an error if nothing is staged and no complete pair is in place, or a file operation fails.
     pub(super) fn install(&self, id: &str) -> Result<(), StoreError> {
         let folder = self.private(id);
         let (staged, target) = (folder.join("staged"), self.folder.join(id));
@@ -93,8 +93,9 @@ impl Inner {
             }
             self.replace_folder(id, &staged)?;
             keep_previous(&folder)?;
-        } else if target.symlink_metadata().is_err() {
-            let why = "nothing is staged, and nothing is in place".to_owned();
+        } else if self.current(id)?.is_none() {
+            // A folder that another program created may be there without a pair.
+            let why = "nothing is staged, and no complete pair is in place".to_owned();
             return Err(StoreError::Damaged { path: target.display().to_string(), why });
         }
         self.bring_folders(id)?;

@@ -130,6 +130,28 @@ async fn files_keep_what_they_are_given() {
 }
 
 #[tokio::test]
+async fn a_folder_without_a_complete_pair_is_not_an_installation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = FileStore::open(folder.path().join("acme"), Ownership::default()).expect("a store");
+    let place = store.folder(ID).expect("a folder");
+    std::fs::create_dir(&place).expect("a folder, as another program makes it");
+    let not_installed = async |what: &str| {
+        let done = store.install(ID).await;
+        assert!(matches!(done, Err(StoreError::Damaged { .. })), "{what}: {done:?}");
+    };
+    not_installed("an empty folder").await;
+    let pair = pair();
+    std::fs::write(place.join("fullchain.pem"), &pair.chain).expect("a file");
+    not_installed("a chain without its key").await;
+    // What is staged takes the place of the folder, and is installed from then on.
+    store.stage(ID, &pair).await.expect("it is written");
+    store.install(ID).await.expect("it is in place");
+    store.install(ID).await.expect("it is in place already");
+    std::fs::remove_file(place.join("key.pem")).expect("a file");
+    not_installed("a pair that lost its key").await;
+}
+
+#[tokio::test]
 async fn postgres_keeps_what_it_is_given() {
     for major in [15, 18] {
         let postgres = Postgres::start(&Options::new(major));
