@@ -12,13 +12,13 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The extent to which an import is carried out.
+/// Choice between an import ([`Engine::adopt`](crate::engine::Engine::adopt)) and a report of what it would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Execution {
     /// Accounts and certificates are stored.
     #[default]
     Perform,
-    /// Nothing is stored; the findings are the same.
+    /// Nothing is stored. The findings say what would be stored.
     DryRun,
 }
 
@@ -32,7 +32,7 @@ pub struct FoundCertificate {
     pub chain: String,
     /// Private key in PEM.
     pub key: SecretString,
-    /// Properties of the end-entity certificate.
+    /// Properties of the end-entity certificate, as [`describe`] returns them.
     pub info: CertificateInfo,
 }
 
@@ -40,7 +40,8 @@ pub struct FoundCertificate {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FoundAccount {
-    /// Path of the file that contains the account key or describes the account.
+    /// Path of the file that contains the account URL: lego's `account.json`, certbot's `regr.json`, acme.sh's
+    /// `ca.conf` or Caddy's `<mail address>.json`.
     pub path: PathBuf,
     /// Account URL (RFC 8555 §7.1.2).
     pub url: String,
@@ -52,12 +53,13 @@ pub struct FoundAccount {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClientFolder {
-    /// Certificates that were read and parsed, each with the private key found beside its chain. Whether the two match
-    /// is not checked.
+    /// Certificates whose chain was read and parsed, each with the content of the key file beside it. The key is not
+    /// parsed or compared with the certificate.
     pub certificates: Vec<FoundCertificate>,
-    /// Accounts whose URL and key were found.
+    /// Accounts whose URL was found and whose key is of a supported type.
     pub accounts: Vec<FoundAccount>,
-    /// Paths of files and folders that could not be used, each with the reason.
+    /// Paths with the reason why they were skipped: nested folders that cannot be read, chains that cannot be read or
+    /// parsed or whose key file cannot be read, and accounts whose key is missing or not supported.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
@@ -69,7 +71,7 @@ const MAX_FILE_SIZE: u64 = 1 << 20;
 /// Reads certificates and accounts from the folder of another client: `.lego`, `/etc/letsencrypt`, `~/.acme.sh`,
 /// Caddy's data folder, or `/var/lib/acme`. Folders are searched recursively in the order of their names, up to eight
 /// levels deep, without those that contain former versions (`archive`, `backup`), requests (`csr`) or this crate's own
-/// state. Files that cannot be used, and nested folders that cannot be read, are listed as skipped.
+/// state. A chain without a key file beside it, and a file that names no account URL, are ignored.
 ///
 /// # Errors
 /// Returns an error if `folder` itself cannot be read.

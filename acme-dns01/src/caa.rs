@@ -22,7 +22,7 @@ pub struct CaaRequest<'a> {
     pub wildcard: bool,
 }
 
-/// Reason for which CAA forbids issuance.
+/// Reason why the CAA records of a name forbid the CA to issue a certificate by DNS-01.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaaRefusal {
@@ -70,9 +70,10 @@ pub enum CaaRefusal {
 }
 
 /// Decides whether CAA permits issuance by DNS-01. `records` is the relevant record set (RFC 8659 §3), found at the
-/// name `at`. For a wildcard, `issuewild` properties replace `issue` if there are any. Issuance is permitted if no
-/// property of the applicable tag exists, if the CA publishes no `caaIdentities`, or if one property names the CA and
-/// its `validationmethods` and `accounturi` parameters match.
+/// name `at`. A critical property with an unknown tag forbids issuance. For a wildcard, `issuewild` properties replace
+/// `issue` if there are any. Otherwise issuance is permitted if no property of the applicable tag exists, if the CA
+/// publishes no `caaIdentities`, or if one property names the CA and its `validationmethods` and `accounturi`
+/// parameters, if it has any, allow DNS-01 and the account.
 ///
 /// # Errors
 /// Returns a [`CaaRefusal`], whose message names the record to change.

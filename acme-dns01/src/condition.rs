@@ -166,8 +166,9 @@ impl Condition {
         }
     }
 
-    /// Returns `true` if clients accept the pair in place: it is complete, was issued by a CA that is not a staging
-    /// environment, and has neither expired nor been revoked. It may differ from the journal and the configuration.
+    /// Returns `true` if the pair in place can be served: it is complete, was issued by a CA, and has neither expired
+    /// nor been revoked. It may differ from the journal and the configuration. `false` for [`Staging`](Self::Staging);
+    /// a staging certificate that also differs from the issued one or in its names or key type has that condition.
     #[must_use]
     pub const fn is_usable(&self) -> bool {
         match self {

@@ -9,8 +9,8 @@ pub struct Finding {
     pub about: String,
     /// `true` if the check passed. `false` requires a change by the user, unless it is a warning.
     pub fine: bool,
-    /// `true` if the check failed, but certificates are obtained and served nevertheless, or the next run corrects the
-    /// cause.
+    /// `true` if the check failed, but certificates are obtained and served nevertheless, or the engine's next round
+    /// corrects the cause.
     pub warning: bool,
     /// Result of the check. For a fault, it names the fix.
     pub message: String,

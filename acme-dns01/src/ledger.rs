@@ -20,7 +20,7 @@ pub struct Rate {
     pub within: Duration,
 }
 
-/// The application of a CA's rate limits to an order.
+/// Applicability of a CA's rate limits to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderLimits {
     /// The limits apply.
@@ -32,13 +32,14 @@ pub enum OrderLimits {
 /// Rate limits of a CA that the engine keeps of its own accord, so that the CA does not have to refuse an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// New orders per authority, whether a certificate was issued or not.
+    /// New orders per authority, whether a certificate was issued or not. Exempt orders do not count here and below.
     pub orders: Rate,
-    /// New certificates per registered domain, which is a public suffix and one label before it.
+    /// Orders per authority and registered domain (a public suffix and one label before it) that have led to a
+    /// certificate or still may.
     pub domain: Rate,
-    /// New certificates per exact set of names.
+    /// Orders per authority and exact set of names that have led to a certificate or still may.
     pub same: Rate,
-    /// Failed authorizations per name without `*.`.
+    /// Failed authorizations per authority and name without `*.`.
     pub failures: Rate,
 }
 
@@ -211,19 +212,19 @@ pub struct Refusal {
     pub limit: Limit,
 }
 
-/// A limit that a request would exceed, with the name that it applies to.
+/// A limit that a request would exceed, or a Retry-After that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// [`Limits::orders`].
+    /// The limit of orders, [`Limits::orders`].
     Orders(Rate),
-    /// [`Limits::domain`], with the registered domain.
+    /// The limit of a registered domain, which is given, [`Limits::domain`].
     Domain(String, Rate),
-    /// [`Limits::same`].
+    /// The limit of the same set of names, [`Limits::same`].
     Same(Rate),
-    /// [`Limits::failures`], with the name.
+    /// The limit of failed authorizations of a name, which is given, [`Limits::failures`].
     Failures(String, Rate),
-    /// A Retry-After from the CA, with its reason.
+    /// A Retry-After of the CA, with the human-readable reason from its response.
     RetryAfter(String),
 }
 
@@ -344,7 +345,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Returns a [`Refusal`] for the Retry-After that ends last.
-    pub fn open(&self, now: Time, authority: &str) -> Result<(), Refusal> {
+    pub fn check_retry_after(&self, now: Time, authority: &str) -> Result<(), Refusal> {
         let blocked = self.waits.iter().filter_map(|entry| match entry {
             Entry::RetryAfter { until, authority: of, why, at }
                 if of == authority && retry_after_in_force(*until, *at, now) =>
@@ -373,7 +374,7 @@ impl Ledger {
         order: OrderLimits,
         limits: &Limits,
     ) -> Result<(), Refusal> {
-        self.open(now, authority)?;
+        self.check_retry_after(now, authority)?;
         if order == OrderLimits::Exempt {
             return Ok(());
         }
@@ -498,7 +499,7 @@ mod tests {
             ledger.permit(now, "ca", &names, OrderLimits::Exempt, &limits).expect_err("closed").until,
             until
         );
-        assert!(ledger.open(until, "ca").is_ok());
+        assert!(ledger.check_retry_after(until, "ca").is_ok());
     }
 
     #[test]

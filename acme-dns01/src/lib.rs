@@ -19,7 +19,7 @@ pub use lifetime::{
     Ari, CertificateInfo, Origin, RenewalInfo, RenewalPolicy, RenewalReason, RenewalTime, Requirements, due,
 };
 pub use machine::{
-    AcmeError, Action, Alert, Attempt, Authorization, Awaited, CertificateSpec, ErrorKind, Event, Machine,
+    AcmeError, Action, Alert, Attempt, Authorization, CertificateSpec, Dependency, ErrorKind, Event, Machine,
     Order, OrderSpec, Record, State, Status, Timeouts, TxtRecord, renewal_due,
 };
 pub use name::{Name, NameError, zone_candidates};

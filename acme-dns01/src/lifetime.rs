@@ -28,7 +28,7 @@ pub struct CertificateInfo {
     /// Configured name of the authority that issued the certificate. `None` for a self-signed one, empty if it is not
     /// known.
     pub authority: Option<String>,
-    /// ACME profile of the order. `None` if it had none.
+    /// ACME profile of the order. `None` if it had none, or for a certificate whose order is not known.
     pub profile: Option<String>,
     /// Directory URL of the authority that issued the certificate. `None` if not known.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -45,7 +45,7 @@ pub struct CertificateInfo {
     pub chain: Option<String>,
 }
 
-/// Kind of the issuer of a certificate.
+/// Kind of the issuer of a certificate: a CA, or the program that generated a placeholder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -122,13 +122,13 @@ pub struct RenewalInfo {
     pub explanation: Option<String>,
 }
 
-/// Renewal information of one certificate, with the earliest time of the next query.
+/// Renewal information (RFC 9773) of one certificate, with the earliest time of the next query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ari {
     /// ARI identifier of the certificate.
     pub of: String,
-    /// The suggested window. `None` if the CA gave none or a malformed one.
+    /// The suggested window. `None` if the CA gave none or a malformed one, or does not know the certificate.
     pub info: Option<RenewalInfo>,
     /// Earliest time of the next query.
     pub next: Time,
@@ -155,14 +155,14 @@ pub struct RenewalPolicy {
     /// Position within the renewal window, in thousandths, 0 (start) to 1000 (end); higher values are treated as 1000.
     /// Without ARI, it shifts the renewal by up to 2.5 % of the lifetime earlier (0) or later (1000). Different values
     /// spread the load of many certificates. Default: 500.
-    pub turn: u16,
+    pub position: u16,
 }
 
 impl Default for RenewalPolicy {
     /// Returns the defaults: renewal with a third of the lifetime left, half of a short one, and in the middle of a
     /// renewal window.
     fn default() -> Self {
-        Self { remaining: 333, remaining_short: 500, turn: 500 }
+        Self { remaining: 333, remaining_short: 500, position: 500 }
     }
 }
 
@@ -230,8 +230,9 @@ impl<'a> Requirements<'a> {
     }
 
     /// Returns a description of the issuing authority if it is not among the required ones: its directory URL or
-    /// configured name, or the issuer of a staging environment, which is only permitted if a required directory is one
-    /// of a test CA. `None` if it is among them, if any authority is permitted, or if it is not known.
+    /// configured name. The issuer of a staging environment is returned if the directory URLs of all required
+    /// authorities are known and none contains `staging` or names this host. `None` if the authority is among the
+    /// required ones, if any authority is permitted, or if the authority is not known.
     #[must_use]
     pub fn other_authority(&self, info: &CertificateInfo) -> Option<String> {
         if self.authorities.is_empty() {
@@ -310,20 +311,20 @@ pub fn due(
         .and_then(|ari| ari.info.clone())
         .filter(|info| info.start < info.end);
     if let Some(info) = info {
-        let width = info.end.since(info.start).as_millis() * u128::from(policy.turn.min(1000)) / 1000;
-        let turn = info.start.after(Duration::from_millis(width.try_into().unwrap_or(u64::MAX)));
+        let width = info.end.since(info.start).as_millis() * u128::from(policy.position.min(1000)) / 1000;
+        let planned = info.start.after(Duration::from_millis(width.try_into().unwrap_or(u64::MAX)));
         let latest = held.not_after.before(part(100));
-        return if turn > latest {
+        return if planned > latest {
             RenewalTime { at: latest, reason: RenewalReason::WindowTooLate(info) }
         } else {
-            RenewalTime { at: turn, reason: RenewalReason::RenewalInfo(info) }
+            RenewalTime { at: planned, reason: RenewalReason::RenewalInfo(info) }
         };
     }
     let short = lifetime <= Duration::from_secs(10 * 86_400);
     let remaining = part(if short { policy.remaining_short } else { policy.remaining });
     // The renewal is shifted by up to half of a twentieth of the lifetime to either side, so that certificates ordered
     // together are not all renewed at the same time.
-    let spread = part(policy.turn.min(1000) / 20);
+    let spread = part(policy.position.min(1000) / 20);
     let at = held.not_after.before(remaining).before(part(25)).after(spread);
     RenewalTime { at: at.max(held.not_before), reason: RenewalReason::Lifetime(held.not_after.since(at)) }
 }
@@ -458,7 +459,7 @@ mod tests {
                 info: Some(RenewalInfo { start: Time::from_secs(start), end: Time::from_secs(end), explanation: None }),
                 next: Time::default(),
             });
-            let due = when(&held, ari.as_ref(), &RenewalPolicy { turn, ..RenewalPolicy::default() });
+            let due = when(&held, ari.as_ref(), &RenewalPolicy { position: turn, ..RenewalPolicy::default() });
             prop_assert!(held.not_after.since(due.at) >= held.lifetime() / 11);
         }
     }

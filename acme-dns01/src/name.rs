@@ -67,11 +67,11 @@ impl Name {
     }
 }
 
-/// Returns the names at which a zone may begin: the name itself, then its parents up to the registered domain; never a
-/// public suffix.
+/// Returns the names at which the zone of `name` may begin: the name itself, then its parents up to the registered
+/// domain, which is the last.
 ///
-/// For a name whose suffix is not in the public suffix list, such as one below `internal`, the last is that of two
-/// labels.
+/// For a name without a registered domain, such as a public suffix, the last is that of two labels. Empty for a single
+/// label. A trailing dot is ignored.
 pub fn zone_candidates(name: &str) -> impl Iterator<Item = &str> {
     let name = name.trim_end_matches('.');
     let last = psl::domain_str(name).map_or(0, str::len);

@@ -32,7 +32,7 @@ pub enum Reply {
     Silence(String),
 }
 
-/// The servers that are queried.
+/// The kind of servers that are queried for challenge records: authoritative name servers, or recursive resolvers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupMode {
     /// Every address of every authoritative name server of the zone, without recursion.
@@ -41,16 +41,16 @@ pub enum LookupMode {
     Resolvers,
 }
 
-/// Verdict on the response of one server.
+/// Verdict on the response of one server to a query for TXT records: whether it has every wanted value, or why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every value is present.
+    /// The response has every wanted value.
     Complete,
-    /// These values are missing.
+    /// The response lacks these wanted values.
     Missing(Vec<String>),
-    /// The server is not authoritative for the name: a lame delegation.
+    /// The server is not authoritative for the name, by its AA flag: a lame delegation.
     Lame,
-    /// A recursive resolver on the path responds in place of the server.
+    /// A recursive resolver on the path responds in place of the server: the RA flag is set, and AA is not.
     Hijacked,
     /// The server responded with this code, which is neither NOERROR nor NXDOMAIN.
     Failed(u16),
@@ -58,22 +58,28 @@ pub enum Verdict {
     Silent(String),
 }
 
-/// Verdict on one address of a name server.
+/// One address of a name server that does not return every value, with the verdict on its response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerVerdict {
-    /// Host name and address of the server, as `server (address)`.
+    /// Host name and IP address of the server, as `server (address)`.
     pub server: String,
-    /// Verdict on its response.
+    /// Verdict on the server's response, never [`Verdict::Complete`].
     pub verdict: Verdict,
 }
 
-/// Verdict on the responses of all servers.
+impl fmt::Display for ServerVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.server, self.verdict)
+    }
+}
+
+/// Verdict on the responses of all servers: whether every one has every wanted value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// Every server has every value. An address without a response is ignored if another address of the same server has
-    /// every value.
+    /// Every server has every value. With [`LookupMode::Authorities`], an address without a response is ignored if
+    /// another address of the same server has every value.
     Complete,
-    /// At least one server lacks a value. Contains the incomplete servers; empty if no server was queried.
+    /// At least one server does not return every value, or no server was queried, in which case the list is empty.
     Incomplete(Vec<ServerVerdict>),
     /// Every response is from a recursive resolver on the path: port 53 is intercepted, so that authoritative name
     /// servers cannot be queried.
@@ -160,15 +166,14 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Formats the incomplete servers with their verdicts on one line, separated by semicolons; `no name server is known`
-/// if there are none.
+/// Formats the servers of [`Propagation::Incomplete`] with their verdicts on one line, separated by semicolons;
+/// `no name server is known` if the list is empty.
 #[must_use]
 pub fn report(verdicts: &[ServerVerdict]) -> String {
     if verdicts.is_empty() {
         return "no name server is known".to_owned();
     }
-    let each = verdicts.iter().map(|ServerVerdict { server, verdict }| format!("{server} {verdict}"));
-    each.collect::<Vec<_>>().join("; ")
+    verdicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub struct MailServer {
     pub security: MailSecurity,
     /// User name and password for SMTP AUTH. `None` disables authentication.
     pub login: Option<(String, SecretString)>,
-    /// Additional root certificates in PEM, trusted beside the system's.
+    /// Additional root certificates in PEM, trusted beside the system's. `None` adds none.
     pub roots: Option<String>,
 }
 

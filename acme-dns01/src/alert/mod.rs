@@ -35,18 +35,18 @@ pub enum AlertError {
         /// Exit status of the program.
         status: std::process::ExitStatus,
     },
-    /// The program, or the time-out of a sink implemented outside this crate, did not finish within the time limit.
-    /// [`Webhook`] reports a timeout as [`Unreachable`](Self::Unreachable).
+    /// The program did not end within the time limit, and was killed. A sink implemented outside this crate may return
+    /// it for a time limit of its own; [`Webhook`] returns [`Unreachable`](Self::Unreachable).
     #[error("no result within {} s", within.as_secs())]
     TimedOut {
         /// The time limit that passed.
         within: Duration,
     },
-    /// The webhook could not be connected to, the connection broke before the response was complete, or the time limit
-    /// of its HTTP client passed.
+    /// The webhook gave no complete response: any [`HttpError`](crate::client::HttpError), such as a failed connection,
+    /// a timeout or a URL that is not valid. The error is left out, since it contains the URL, which is secret.
     #[error("the webhook cannot be reached")]
     Unreachable,
-    /// The webhook responded with an HTTP status that is not a success.
+    /// The webhook responded with this HTTP status, which is not 2xx. Redirects are not followed.
     #[error("the webhook answered {0}")]
     Status(u16),
     /// The message could not be composed, or the mail server could not be reached or refused it.
@@ -66,7 +66,7 @@ impl AlertError {
     }
 }
 
-/// A recipient of alerts.
+/// A destination of alerts.
 #[async_trait]
 pub trait AlertSink: fmt::Debug + Send + Sync {
     /// Delivers an alert about the certificate with this id.

@@ -84,7 +84,8 @@ impl Account {
         self.acme.send(&self.key, Some(&self.url), url, "", ErrorKind::OrderGone).await
     }
 
-    /// Replaces the account's contacts (RFC 8555 §7.3.2) by these mail addresses, which are given without `mailto:`.
+    /// Replaces the account's contacts (RFC 8555 §7.3.2) by these mail addresses, which are given without `mailto:`. An
+    /// empty list removes all contacts.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA cannot be reached or refuses the request.

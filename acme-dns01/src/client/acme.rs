@@ -43,14 +43,15 @@ pub struct OrderRequest<'a> {
     pub replaces: Option<&'a str>,
 }
 
-/// A directory, and the clock difference of its server.
+/// A directory, and the CA's clock.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DirectoryResponse {
     /// The directory object.
     pub directory: Directory,
-    /// The CA's clock minus the local clock, in milliseconds. `None` if the response had no Date field.
-    pub skew: Option<i64>,
+    /// The CA's clock now: the Date field of the response, and the time that has passed since. `None` if the response had
+    /// no valid Date field.
+    pub date: Option<Time>,
 }
 
 /// Renewal information of a certificate (RFC 9773), with the caching directives of the response.
@@ -70,11 +71,13 @@ pub struct RenewalInfoResponse {
 #[derive(Debug)]
 struct CachedDirectory {
     at: Instant,
-    /// Local wall-clock time of the fetch. If the clock is set later, `skew` is no longer valid.
+    /// System time of the fetch. If it later differs from the elapsed time, the host was suspended, or its clock set, and
+    /// `date` may no longer be valid.
     wall: Time,
     directory: Directory,
     body: Bytes,
-    skew: Option<i64>,
+    /// The CA's clock at the fetch.
+    date: Option<Time>,
 }
 
 impl CachedDirectory {
@@ -129,7 +132,8 @@ impl Acme {
     pub async fn directory(&self) -> Result<DirectoryResponse, AcmeError> {
         let mut known = self.inner.directory.lock().await;
         if let Some(found) = known.as_ref().filter(|found| found.holds()) {
-            return Ok(DirectoryResponse { directory: found.directory.clone(), skew: found.skew });
+            let date = found.date.map(|date| date.after(found.at.elapsed()));
+            return Ok(DirectoryResponse { directory: found.directory.clone(), date });
         }
         let response = self
             .inner
@@ -146,12 +150,10 @@ impl Acme {
                 format!("{}: not a valid ACME directory: {why}", self.inner.url),
             )
         })?;
-        let wall = now();
-        let signed = |time: Time| i64::try_from(time.millis()).unwrap_or(0);
-        let skew = response.date().map(|date| signed(date) - signed(wall));
+        let (wall, date) = (now(), response.date());
         let body = response.body;
-        *known = Some(CachedDirectory { at: Instant::now(), wall, directory: directory.clone(), body, skew });
-        Ok(DirectoryResponse { directory, skew })
+        *known = Some(CachedDirectory { at: Instant::now(), wall, directory: directory.clone(), body, date });
+        Ok(DirectoryResponse { directory, date })
     }
 
     /// Returns the directory's JSON as the CA sent it, from the cache or fetched.
@@ -342,7 +344,7 @@ impl Acme {
     }
 }
 
-/// Returns the current wall-clock time, to the millisecond; 1970-01-01 if the clock is before that.
+/// Returns the current time of the system's clock, to the millisecond; 1970-01-01 if the clock is before that.
 #[must_use]
 pub(crate) fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

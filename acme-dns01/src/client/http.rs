@@ -72,7 +72,7 @@ impl Response {
     }
 
     /// Returns the delay of Retry-After, at most four weeks. A date is taken relative to the response's Date field, or
-    /// else to the local clock; a past date is zero. `None` without a valid Retry-After.
+    /// else to the system's clock; a past date is zero. `None` without a valid Retry-After.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.said_retry_after().map(|after| after.min(crate::ledger::LONGEST_RETRY_AFTER))
@@ -211,10 +211,10 @@ impl Http {
         Self { source, within: Duration::from_secs(30), agent }
     }
 
-    /// Returns whether the root certificates are available.
+    /// Obtains the root certificates, if they are not available yet.
     ///
     /// # Errors
-    /// Returns [`HttpError::Roots`] if they are not available yet, or not valid.
+    /// Returns [`HttpError::Roots`] if they cannot be obtained, or are not valid.
     pub async fn ready(&self) -> Result<(), HttpError> {
         self.connections().await.map(drop)
     }
@@ -243,12 +243,12 @@ impl Http {
         self
     }
 
-    /// Sends a request and reads the whole response. Redirects are not followed. The value of an `authorization` field
-    /// is marked as sensitive.
+    /// Sends a request and reads the whole response. Redirects are not followed. A `user-agent` field is added. The
+    /// value of a field named `authorization`, in lower case, is marked as sensitive.
     ///
     /// # Errors
-    /// Returns an [`HttpError`] if the URL or a field is not valid, or there is no complete response of at most 4 MiB
-    /// within the time limit. An error status (4xx, 5xx) is not an error.
+    /// Returns an [`HttpError`] if the root certificates cannot be obtained, the URL or a field is not valid, or there
+    /// is no complete response of at most 4 MiB within the time limit. An error status (4xx, 5xx) is not an error.
     pub async fn send(
         &self,
         method: Method,

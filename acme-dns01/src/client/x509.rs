@@ -24,7 +24,7 @@ pub enum CertificateError {
     /// The key could not be generated, or is not a valid private key.
     #[error("the key: {0}")]
     Key(String),
-    /// The certificate signing request could not be created.
+    /// The certificate signing request, or the self-signed certificate of a placeholder, could not be created.
     #[error("the certificate request: {0}")]
     Request(String),
     /// The certificate chain is not valid PEM, or a certificate is not valid DER.

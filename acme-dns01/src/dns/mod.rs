@@ -71,7 +71,7 @@ impl Dns {
                 Ok(message) => match message.response_code {
                     ResponseCode::NoError | ResponseCode::NXDomain => return Ok(message),
                     ResponseCode::NotImp => {
-                        last = DnsError::Unsupported { server: *resolver, code: kind.to_string() };
+                        last = DnsError::Unsupported { server: *resolver, record_type: kind.to_string() };
                     }
                     code => {
                         let (name, code) = (name.to_owned(), code.to_string());
@@ -177,9 +177,9 @@ impl Dns {
         Ok(asked.join_all().await)
     }
 
-    /// Checks that every TXT record is visible on every server. If
-    /// queries to authoritative name servers are intercepted, resolvers are queried instead. Stops at the first name,
-    /// in alphabetical order, with a missing value.
+    /// Checks that every value is returned at its name by every server that [`txt`](Self::txt) queries. If queries to
+    /// authoritative name servers are intercepted, resolvers are queried instead. Stops at the first name, in
+    /// alphabetical order, with a missing value.
     ///
     /// # Errors
     /// Returns a [`DnsError`] if the authoritative name servers cannot be found.
@@ -252,25 +252,26 @@ impl Dns {
     }
 }
 
-/// A TXT record that name servers are to have.
+/// A value that must be among the TXT records of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedTxt {
     /// Name of the record, after all CNAME records are followed.
     pub name: String,
-    /// Value that is among those of the name.
+    /// Value of the record, its strings concatenated.
     pub value: String,
 }
 
-/// Visibility of TXT values at the name servers.
+/// Result of [`Dns::visible`]: whether every server returns every expected TXT value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Visibility {
     /// Every server has every value.
     Complete {
-        /// Addresses that did not answer, of name servers that answered at another address.
+        /// Addresses that did not answer, of name servers that answered at another address, as `server (address)`.
         unreachable: Vec<String>,
     },
-    /// A server lacks a value, or queries are intercepted. The text is a human-readable report.
+    /// A server does not return every value, no server is known, or queries are intercepted on the way to the resolvers
+    /// too. The text is a human-readable report.
     Incomplete(String),
 }
 

@@ -22,7 +22,7 @@ pub enum DnsError {
         /// The human-readable reason.
         why: String,
     },
-    /// The server did not send a response within the time limit, or could not be reached.
+    /// The server could not be reached, or did not send a valid response within the time limit.
     #[error("{server}: {why}")]
     Unreachable {
         /// Address of the server.
@@ -68,14 +68,14 @@ pub enum DnsError {
     },
     /// A resolver responded with NOTIMP to queries of this record type.
     #[error(
-        "{server} does not answer {code} queries (Tailscale's MagicDNS is such a resolver): set [dns] resolvers to one that \
+        "{server} does not answer {record_type} queries (Tailscale's MagicDNS is such a resolver): set [dns] resolvers to one that \
          does, such as 1.1.1.1"
     )]
     Unsupported {
         /// Address of the resolver.
         server: SocketAddr,
-        /// Record type of the query.
-        code: String,
+        /// Record type of the query, such as `CAA`.
+        record_type: String,
     },
     /// CNAME records form a loop or a chain that is too long, or there are more than eight nested delegations.
     #[error("the CNAMEs form a loop: {chain}")]

@@ -295,7 +295,7 @@ pub struct Target {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NameServer {
-    /// Host name of the server.
+    /// Host name of the server, or `resolver` in [`LookupMode::Resolvers`].
     pub server: String,
     /// IP address and port. `None` if the server has no address to which there is a route.
     pub address: Option<SocketAddr>,

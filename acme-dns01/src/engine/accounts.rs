@@ -1,10 +1,10 @@
 //! Accounts: one per directory URL, registered once, and recovered after a restart at any point.
 
-use super::HeldBack;
+use super::UnreadyDependency;
 use crate::adopt::{Execution, FoundAccount};
 use crate::client::{Account, AccountKey, Acme, ExternalAccount};
 use crate::deferred::Deferred;
-use crate::machine::{AcmeError, Awaited, ErrorKind};
+use crate::machine::{AcmeError, Dependency, ErrorKind};
 use crate::store::{Lock, Store, StoreError, StoredAccount};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
@@ -21,13 +21,14 @@ pub struct Authority {
     pub acme: Acme,
     /// Contact addresses of the account: mail addresses without `mailto:`.
     pub contact: Vec<String>,
-    /// External account binding (RFC 8555 §7.3.4) for a new account. `None` if the CA requires none.
+    /// External account binding (RFC 8555 §7.3.4) for a new account. `None` sends none.
     pub external_account: Option<ExternalAccount>,
     /// External account binding that may become available later, used if [`external_account`](Self::external_account)
-    /// is `None`. Until then, certificates of the authority are held back, unless its account is registered.
+    /// is `None`. Until then, the authority is not ready
+    /// ([`Engine::unready_dependency`](super::Engine::unready_dependency)), unless its account is registered.
     pub deferred_external_account: Option<Deferred<Arc<ExternalAccount>>>,
-    /// `true` if the user agreed to the CA's terms of service. If `false`, no account is registered. [`Authority::new`]
-    /// sets `true`.
+    /// `true` if the user agreed to the CA's terms of service. If `false`, no account is registered: an order without a
+    /// registered account fails. [`Authority::new`] sets `true`.
     pub terms_agreed: bool,
     account: tokio::sync::Mutex<Option<Arc<Account>>>,
 }
@@ -120,11 +121,12 @@ impl AccountKeeper {
 
     /// Returns the first of the authorities with these names, if each of them lacks something. `None` if one lacks
     /// nothing or is not configured, and without names.
-    pub(super) async fn held_back(&self, names: &[String]) -> Option<HeldBack> {
+    pub(super) async fn unready_dependency(&self, names: &[String]) -> Option<UnreadyDependency> {
         let mut first = None;
         for name in names {
             let reason = self.lacks(name).await?;
-            first.get_or_insert(HeldBack { awaited: Awaited::Authority(name.clone()), reason });
+            first
+                .get_or_insert(UnreadyDependency { dependency: Dependency::Authority(name.clone()), reason });
         }
         first
     }

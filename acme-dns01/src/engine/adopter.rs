@@ -2,7 +2,7 @@
 
 use super::{Certificate, Engine};
 use crate::adopt::{ClientFolder, Execution, FoundCertificate};
-use crate::client::{KeyPair, now};
+use crate::client::KeyPair;
 use crate::condition::Condition;
 use crate::finding::Finding;
 use crate::lifetime::Origin;
@@ -67,7 +67,7 @@ impl<'e> Adopter<'e> {
             info.origin == Origin::Authority
                 && info.names == spec.names
                 && info.key_type == spec.key_type.as_str()
-                && info.not_after > now()
+                && info.not_after > self.engine.now()
                 && required.other_authority(info).is_none()
                 && key.is_ok_and(|key| key.public_key() == info.public_key)
         };
@@ -103,7 +103,7 @@ impl<'e> Adopter<'e> {
         held.authority = spec.authorities.first().cloned();
         held.profile.clone_from(&spec.profile);
         (state.held, state.lost, state.revoked, state.ari) = (Some(held), None, None, None);
-        (state.undeployed, state.refused) = (true, 0);
+        (state.undeployed, state.roll_backs) = (true, 0);
         store
             .stage(&spec.id, &CertificatePair { chain: found.chain.clone(), key: found.key.clone() })
             .await?;

@@ -1,49 +1,53 @@
-//! Certificates that are held back because a DNS provider or authority that they may need is not ready.
+//! Due certificates for which nothing is ordered, since a DNS provider or authority that they may need is not ready.
 
-use super::locator::HeldBack;
+use super::locator::UnreadyDependency;
 use super::{Certificate, Engine, EngineEvent};
-use crate::machine::{Action, Alert, Attempt, Awaited};
+use crate::machine::{Action, Alert, Attempt, Dependency};
 use crate::provider::Readiness;
-use crate::time::DAY;
+use crate::time::{DAY, Time};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Pause before the decision to hold a certificate back is made again, since zones and CNAME records may have changed.
-pub(super) const HOLD_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before a blocked certificate is looked at again, since zones and CNAME records may have changed.
+pub(super) const BLOCKED_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before the credentials of a provider or authority that is not ready are looked at again.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
-/// Time for which a certificate is held back before an alert is raised: at a boot, secrets come a little later.
+/// Time for which a certificate is blocked before an alert is raised: at a boot, secrets come a little later.
 const ALERT_AFTER: Duration = Duration::from_secs(600);
 
-/// A certificate that is held back.
+/// A certificate for which nothing is ordered.
 #[derive(Clone, Debug)]
-pub(super) struct Holding {
+pub(super) struct BlockedCertificate {
     /// The provider or authority, and the reason.
-    held: HeldBack,
-    /// Time of the next alert, by the monotonic clock.
-    alert_at: Instant,
+    by: UnreadyDependency,
+    /// Time of the next alert.
+    alert_at: Time,
+    /// Pause before that alert.
+    alert_pause: Duration,
     /// `true` if an alert was raised.
     alerted: bool,
 }
 
-impl Holding {
-    /// Creates a holding that begins at `now`.
-    fn begin(held: HeldBack, now: Instant) -> Self {
-        Self { held, alert_at: now + ALERT_AFTER, alerted: false }
+impl BlockedCertificate {
+    /// Creates the entry of a certificate that is blocked from `now` on.
+    fn begin(by: UnreadyDependency, now: Time) -> Self {
+        Self { by, alert_at: now.after(ALERT_AFTER), alert_pause: ALERT_AFTER, alerted: false }
     }
 
-    /// Returns `true` if an alert is due at `now`, and schedules the next one for a day later.
-    fn alert(&mut self, now: Instant) -> bool {
+    /// Returns `true` if an alert is due at `now`, and schedules the next one for a day later. A clock that is set back
+    /// delays the alert by at most the pause before it.
+    fn alert(&mut self, now: Time) -> bool {
         if now < self.alert_at {
+            self.alert_at = self.alert_at.min(now.after(self.alert_pause));
             return false;
         }
-        self.alert_at = now + DAY;
+        (self.alert_at, self.alert_pause) = (now.after(DAY), DAY);
         self.alerted = true;
         true
     }
 }
 
-/// Returns `true` if the engine must decide before this action whether the certificate is held back: before the first
+/// Returns `true` if the engine must check before this action that all dependencies are ready: before the first
 /// action of an attempt, and before each later one that leads to an order or that fails without a provider. `false` for
 /// an attempt whose order is validated, since it is completed without a provider.
 pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
@@ -55,20 +59,20 @@ pub(super) fn decides(action: &Action, attempt: Option<&Attempt>) -> bool {
 }
 
 impl Engine {
-    /// Returns the authority or provider for which a certificate is held back now: the first of its authorities if none
-    /// of them is ready; a provider that is not ready and, according to its settings, may match the zone of one of the
-    /// certificate's names better than every other provider; or else, if the DNS does not answer for a name, the first
-    /// provider that is not ready. `None` if the certificate needs no such authority or provider. An authority that
-    /// lacks only its external account binding is ready if its account is registered. Does not consider whether the
-    /// certificate is due. Checks the credentials anew, and queries the DNS and the services only if a provider is not
-    /// ready.
-    pub async fn held_back(&self, certificate: &Certificate) -> Option<HeldBack> {
+    /// Returns the authority or provider that is not ready and without which the certificate cannot be ordered now: the
+    /// first of its authorities if none of them is ready; a provider that is not ready and, according to its settings,
+    /// may match the zone of one of the certificate's names better than every other provider; or else, if the DNS does
+    /// not answer for a name, the first provider that is not ready. `None` if the certificate can be ordered. An
+    /// authority that lacks only its external account binding is ready if its account is registered. Does not consider
+    /// whether the certificate is due. Checks the credentials anew, and queries the DNS and the services only if a
+    /// provider is not ready.
+    pub async fn unready_dependency(&self, certificate: &Certificate) -> Option<UnreadyDependency> {
         let spec = &certificate.spec;
-        if let Some(held) = self.accounts.held_back(&spec.authorities).await {
+        if let Some(held) = self.accounts.unready_dependency(&spec.authorities).await {
             return Some(held);
         }
         let names = spec.names.iter().map(crate::name::Name::challenge).collect();
-        self.locator.held_back(&names, &spec.providers).await
+        self.locator.unready_dependency(&names, &spec.providers).await
     }
 
     /// Returns the current readiness of the DNS provider with this configured name. `None` if there is no such
@@ -78,68 +82,69 @@ impl Engine {
     }
 
     /// Returns `true` if a provider or authority is ready, or not configured.
-    async fn is_ready(&self, awaited: &Awaited) -> bool {
-        match awaited {
-            Awaited::Authority(name) => self.accounts.lacks(name).await.is_none(),
-            Awaited::Provider(name) => {
+    async fn is_ready(&self, dependency: &Dependency) -> bool {
+        match dependency {
+            Dependency::Authority(name) => self.accounts.lacks(name).await.is_none(),
+            Dependency::Provider(name) => {
                 !matches!(self.readiness(name).await, Some(Readiness::NotReady { .. }))
             }
         }
     }
 
-    /// Returns the certificates that were due and held back in their last round, by id.
+    /// Returns the certificates, by id, whose last round was [`RoundOutcome::Blocked`](super::RoundOutcome::Blocked),
+    /// each with the provider or authority that was not ready.
     #[must_use]
-    pub fn holdings(&self) -> BTreeMap<String, HeldBack> {
-        self.reporter.holdings().iter().map(|(id, holding)| (id.clone(), holding.held.clone())).collect()
+    pub fn blocked_certificates(&self) -> BTreeMap<String, UnreadyDependency> {
+        self.reporter.blocked().iter().map(|(id, blocked)| (id.clone(), blocked.by.clone())).collect()
     }
 
-    /// Sleeps for `pause`, or until the engine is stopped. If the certificate was held back in its last round, sleeps
-    /// for [`HOLD_PAUSE`] at most, and until the provider or authority that it waits for is ready.
+    /// Sleeps for `pause`, or until the engine is stopped. If the certificate was blocked in its last round, sleeps for
+    /// [`BLOCKED_PAUSE`] at most, and until the provider or authority that it waits for is ready.
     pub(super) async fn sleep_or_release(&self, id: &str, pause: Duration) {
-        let awaited = self.reporter.holdings().get(id).map(|holding| holding.held.awaited.clone());
-        let Some(awaited) = awaited else {
+        let dependency = self.reporter.blocked().get(id).map(|blocked| blocked.by.dependency.clone());
+        let Some(dependency) = dependency else {
             self.sleep(pause).await;
             return;
         };
-        let mut left = pause.min(HOLD_PAUSE);
+        let mut left = pause.min(BLOCKED_PAUSE);
         while !left.is_zero() {
             let part = left.min(LOOK_PAUSE);
-            if !self.sleep(part).await || self.is_ready(&awaited).await {
+            if !self.sleep(part).await || self.is_ready(&dependency).await {
                 return;
             }
             left -= part;
         }
     }
 
-    /// Returns the provider or authority for which a due certificate is held back, and records it by
-    /// [`record_holding`](Self::record_holding). `None` if the certificate is not held back.
-    pub(super) async fn look_at_holding(&self, certificate: &Certificate) -> Option<HeldBack> {
-        let found = self.held_back(certificate).await;
-        self.record_holding(&certificate.spec.id, found.as_ref()).await;
+    /// Returns the provider or authority that blocks a due certificate, and records it by
+    /// [`record_dependency`](Self::record_dependency). `None` if the certificate can be ordered.
+    pub(super) async fn dependency_of_due(&self, certificate: &Certificate) -> Option<UnreadyDependency> {
+        let found = self.unready_dependency(certificate).await;
+        self.record_dependency(&certificate.spec.id, found.as_ref()).await;
         found
     }
 
-    /// Records the provider or authority for which a certificate is held back, `None` if it is not held back. Reports
-    /// an event when the certificate begins or ceases to be held back or the reason changes, an alert after ten minutes
-    /// and then once a day, and another alert at the end if one was raised before.
-    pub(super) async fn record_holding(&self, id: &str, found: Option<&HeldBack>) {
+    /// Records the provider or authority that blocks a certificate, `None` if it is not blocked. Reports an event when
+    /// the certificate is blocked or unblocked or the reason changes, an alert after ten minutes and then once a day,
+    /// and another alert at the end if one was raised before.
+    pub(super) async fn record_dependency(&self, id: &str, found: Option<&UnreadyDependency>) {
         let (event, alert) = {
-            let mut all = self.reporter.holdings();
+            let mut all = self.reporter.blocked();
             match (found, all.remove(id)) {
                 (None, None) => (None, None),
                 (None, Some(former)) => {
-                    let awaited = former.held.awaited;
-                    let alert = former.alerted.then(|| Alert::Released { awaited: awaited.clone() });
-                    (Some(EngineEvent::Released(awaited)), alert)
+                    let dependency = former.by.dependency;
+                    let alert = former.alerted.then(|| Alert::Unblocked { dependency: dependency.clone() });
+                    (Some(EngineEvent::Unblocked(dependency)), alert)
                 }
                 (Some(held), former) => {
-                    let same = former.as_ref().is_some_and(|former| former.held == *held);
-                    let mut holding = former.unwrap_or_else(|| Holding::begin(held.clone(), Instant::now()));
-                    holding.held = held.clone();
-                    let alert =
-                        holding.alert(Instant::now()).then(|| Alert::HeldBack { why: held.to_string() });
-                    all.insert(id.to_owned(), holding);
-                    ((!same).then(|| EngineEvent::HeldBack(held.clone())), alert)
+                    let same = former.as_ref().is_some_and(|former| former.by == *held);
+                    let mut blocked =
+                        former.unwrap_or_else(|| BlockedCertificate::begin(held.clone(), self.now()));
+                    blocked.by = held.clone();
+                    let alert = blocked.alert(self.now()).then(|| Alert::Blocked { why: held.to_string() });
+                    all.insert(id.to_owned(), blocked);
+                    ((!same).then(|| EngineEvent::Blocked(held.clone())), alert)
                 }
             }
         };
@@ -158,13 +163,28 @@ mod tests {
 
     #[test]
     fn an_alert_after_ten_minutes_and_then_daily() {
-        let held = HeldBack { awaited: Awaited::Provider("a".to_owned()), reason: "no token".to_owned() };
-        let begin = Instant::now();
-        let mut holding = Holding::begin(held, begin);
-        let minutes = |count: u64| begin + Duration::from_secs(60 * count);
-        let alerts: Vec<u64> = (0..3000).filter(|minute| holding.alert(minutes(*minute))).collect();
+        let held = UnreadyDependency {
+            dependency: Dependency::Provider("a".to_owned()),
+            reason: "no token".to_owned(),
+        };
+        let begin = Time::from_secs(1_800_000_000);
+        let mut blocked = BlockedCertificate::begin(held, begin);
+        let minutes = |count: u64| begin.after(Duration::from_secs(60 * count));
+        let alerts: Vec<u64> = (0..3000).filter(|minute| blocked.alert(minutes(*minute))).collect();
         assert_eq!(alerts, [10, 10 + 24 * 60, 10 + 48 * 60]);
-        assert!(holding.alerted);
+        assert!(blocked.alerted);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_an_alert_by_its_pause_at_most() {
+        let dependency = Dependency::Provider("a".to_owned());
+        let by = UnreadyDependency { dependency, reason: "no token".to_owned() };
+        let begin = Time::from_secs(1_800_000_000);
+        let mut blocked = BlockedCertificate::begin(by, begin);
+        let set_back = begin.before(DAY * 30);
+        assert!(!blocked.alert(set_back));
+        assert!(!blocked.alert(set_back.after(ALERT_AFTER - Duration::from_secs(1))));
+        assert!(blocked.alert(set_back.after(ALERT_AFTER)));
     }
 
     #[test]

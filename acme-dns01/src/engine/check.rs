@@ -3,7 +3,7 @@
 use super::accounts::store_error;
 use super::{Certificate, Engine};
 use crate::caa::{CaaRequest, check_issuance};
-use crate::client::{Directory, now};
+use crate::client::Directory;
 use crate::condition::Condition;
 use crate::dns::DnsError;
 use crate::finding::Finding;
@@ -11,19 +11,21 @@ use crate::machine::{AcmeError, ErrorKind, TxtRecord};
 use crate::name::Name;
 use crate::propagation::LookupMode;
 use crate::provider::Readiness;
+use crate::time::Time;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 
 /// Maximum number of names that [`Checker::preflight`] checks concurrently.
 const MAX_CONCURRENT: usize = 8;
 
-/// The test of access to DNS zones in a check.
+/// Method by which [`Engine::check`] tests the permission to change TXT records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RecordTrial {
-    /// A TXT record is created and removed at each challenge name.
+    /// A TXT record is created and removed at each challenge name, by [`Provider::trial`](crate::provider::Provider).
     #[default]
     Write,
-    /// Nothing is written; the provider is queried for the zone, if it can be.
+    /// No record is created; the permission is checked by [`Provider::probe`](crate::provider::Provider), if the
+    /// provider can determine it.
     Skip,
 }
 
@@ -156,7 +158,9 @@ impl<'e> Checker<'e> {
                     continue;
                 }
             };
-            let ahead = -found.skew.unwrap_or(0) / 1000;
+            let now = self.engine.now();
+            let signed = |time: Time| i64::try_from(time.secs()).unwrap_or(0);
+            let ahead = found.date.map_or(0, |date| signed(now) - signed(date));
             let ari = if found.directory.renewal_info.is_some() { "with ARI" } else { "without ARI" };
             findings.push(if ahead.abs() > 60 {
                 let message = format!("reached, {ari}; the local clock is {ahead} s ahead: set it right");
@@ -227,8 +231,8 @@ impl<'e> Checker<'e> {
         findings
     }
 
-    /// Checks the zone and provider of a name's challenge, access to the zone by a probe or a trial record, and the name
-    /// servers. Returns a finding for each check.
+    /// Checks the zone and provider of a name's challenge, access to the zone by a probe or a trial record, and the
+    /// name servers. Returns a finding for each check.
     async fn challenge(&self, certificate: &Certificate, name: &Name, trial: RecordTrial) -> Vec<Finding> {
         let mut findings = Vec::new();
         let located = self.locate(certificate, name).await;
@@ -239,7 +243,7 @@ impl<'e> Checker<'e> {
         if let Ok(txt) = &located
             && let Some(provider) = self.engine.locator.provider(&txt.provider)
         {
-            let value = format!("acme-dns01-check-{}", now().millis());
+            let value = format!("acme-dns01-check-{}", self.engine.now().millis());
             let tried = if trial == RecordTrial::Skip {
                 provider.probe(&txt.zone, &txt.name).await
             } else {

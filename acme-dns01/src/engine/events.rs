@@ -1,7 +1,7 @@
 //! Events of the engine, for observers.
 
-use super::locator::HeldBack;
-use crate::machine::{Alert, Awaited, Record};
+use super::locator::UnreadyDependency;
+use crate::machine::{Alert, Dependency, Record};
 use crate::time::Time;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// [`EngineEvent`] is one line.
 pub type Observer = Arc<dyn Fn(&str, &EngineEvent) + Send + Sync>;
 
-/// An event in the engine's work on one certificate.
+/// An event in the engine's work on one certificate, from the beginning of an attempt to the deployment, or an error.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EngineEvent {
@@ -23,7 +23,7 @@ pub enum EngineEvent {
         /// The human-readable reason.
         reason: String,
     },
-    /// An order was created. The text is the order's URL.
+    /// An order was created, or found again after an interruption. The text is the order's URL.
     Ordered(String),
     /// A TXT record is about to be created.
     Publishing {
@@ -32,7 +32,8 @@ pub enum EngineEvent {
         /// Configured name of the provider.
         provider: String,
     },
-    /// Every name server that was queried returns the TXT records; the CA is about to validate.
+    /// Every name server that was queried returns the TXT records, and a challenge is about to be triggered. Reported
+    /// once for each challenge.
     Validating,
     /// The certificate signing request is about to be sent.
     Issuing,
@@ -43,7 +44,7 @@ pub enum EngineEvent {
         /// End of its validity period.
         not_after: Time,
     },
-    /// The certificate was deployed, and every check succeeded.
+    /// The certificate was deployed: every reload and every handshake check succeeded.
     Deployed,
     /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. It is tried again; until
     /// then, servers may present the old or the new certificate.
@@ -53,7 +54,7 @@ pub enum EngineEvent {
         /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The new certificate was not served, so the previous one was restored. The text is the reason.
+    /// The new certificate was not served, so the previous pair was put in place again. The text is the reason.
     RolledBack(String),
     /// The attempt failed, or was suspended and will be resumed.
     Failed {
@@ -62,7 +63,8 @@ pub enum EngineEvent {
         /// Time of the next attempt.
         retry_at: Time,
     },
-    /// The order in progress was abandoned. The text is the reason.
+    /// The attempt in progress was abandoned: the configuration changed, or the user requested it. The text is the
+    /// reason. A new attempt follows if the certificate is due.
     Abandoned(String),
     /// The issued certificate is missing or cannot be used, and has to be replaced. The text is the condition of the
     /// pair in place.
@@ -71,29 +73,33 @@ pub enum EngineEvent {
     Restoring(String),
     /// The issued certificate was downloaded again and put in place. It still has to be deployed.
     Restored,
-    /// A step failed, and the engine continues. The text is the error.
+    /// An action failed with an error that has no event of its own, such as a transient error of the CA, of the store
+    /// or of the preparation. It is tried again later. The text is the error.
     Error(String),
-    /// An alert was raised.
+    /// An alert was raised. Not reported for [`Alert::Failing`], [`Alert::Undeployed`], [`Alert::RolledBack`] and
+    /// [`Alert::Unblocked`], for which other events are.
     Alert(Alert),
-    /// An alert sink failed; the alert is not sent to that sink again. The text is the error.
+    /// An alert could not be delivered to one of the sinks, which does not receive it again. The text is the error.
     AlertLost(String),
     /// A certificate installed by another host was put into use on this one. The text is its serial number.
     TakenOver(String),
     /// Owner, group or mode of files was corrected. The text says what was changed.
     Corrected(String),
-    /// The certificate is held back, since a DNS provider or authority that it may need is not ready. Nothing is ordered
-    /// for it.
-    HeldBack(HeldBack),
-    /// The certificate is not held back any more, with the provider or authority that was waited for.
-    Released(Awaited),
-    /// A text for the user without consequence for the certificate.
+    /// The certificate is due, but nothing is ordered for it, since this DNS provider or authority, which it may need,
+    /// is not ready. Reported at the beginning, and again when provider, authority or reason change.
+    Blocked(UnreadyDependency),
+    /// The certificate can be ordered again, or is not due any more, after [`Blocked`](Self::Blocked). The value is the
+    /// provider or authority that was not ready.
+    Unblocked(Dependency),
+    /// Information for the user that requires no action, such as addresses of name servers that do not answer.
     Note(String),
 }
 
 impl EngineEvent {
-    /// Returns `true` for [`Abandoned`](Self::Abandoned), [`Alert`](Self::Alert), [`AlertLost`](Self::AlertLost),
-    /// [`Error`](Self::Error), [`Failed`](Self::Failed), [`HeldBack`](Self::HeldBack), [`Lost`](Self::Lost),
-    /// [`RolledBack`](Self::RolledBack) and [`Undeployed`](Self::Undeployed).
+    /// Returns `true` for an event that reports a failure or an alert: [`Abandoned`](Self::Abandoned),
+    /// [`Alert`](Self::Alert), [`AlertLost`](Self::AlertLost), [`Error`](Self::Error), [`Failed`](Self::Failed),
+    /// [`Blocked`](Self::Blocked), [`Lost`](Self::Lost), [`RolledBack`](Self::RolledBack) and
+    /// [`Undeployed`](Self::Undeployed).
     #[must_use]
     pub const fn needs_attention(&self) -> bool {
         matches!(
@@ -103,7 +109,7 @@ impl EngineEvent {
                 | Self::AlertLost(_)
                 | Self::Error(_)
                 | Self::Failed { .. }
-                | Self::HeldBack(_)
+                | Self::Blocked(_)
                 | Self::Lost(_)
                 | Self::RolledBack(_)
                 | Self::Undeployed { .. }
@@ -178,9 +184,9 @@ impl fmt::Display for EngineEvent {
             Self::AlertLost(reason) => write!(f, "an alert could not be sent: {reason}"),
             Self::TakenOver(serial) => write!(f, "in use here: serial {serial}"),
             Self::Corrected(what) => write!(f, "corrected: {what}"),
-            Self::HeldBack(held) => write!(f, "held back, nothing is ordered: {held}"),
-            Self::Released(awaited) => {
-                write!(f, "no longer held back: {awaited} is ready, or not needed any more")
+            Self::Blocked(held) => write!(f, "held back, nothing is ordered: {held}"),
+            Self::Unblocked(dependency) => {
+                write!(f, "no longer held back: {dependency} is ready, or not needed any more")
             }
             Self::Note(text) => f.write_str(text),
         }

@@ -63,15 +63,15 @@ impl<'e> Issuer<'e> {
         match action {
             Action::Journal(record) => store.append(id, &record).await.map_err(durable)?,
             Action::Note(entry) => {
-                let ledger = store.note(entry, crate::client_now(), &spec.limits).await.map_err(durable)?;
+                let ledger = store.note(entry, self.engine.now(), &spec.limits).await.map_err(durable)?;
                 *self.engine.ledger.lock().await = ledger;
             }
             Action::Alert(alert) => self.engine.reporter.alert(id, &alert).await,
             Action::Wait { .. } => {}
             Action::Directory { authority } => {
                 let found = accounts.authority(&authority)?.acme.directory().await?;
-                let date = found.skew.map(|skew| crate::client_now().shifted(skew));
-                return Ok(Event::Directory { date, renewal_info: found.directory.renewal_info.is_some() });
+                let renewal_info = found.directory.renewal_info.is_some();
+                return Ok(Event::Directory { date: found.date, renewal_info });
             }
             Action::RenewalInfo { authority, certificate } => {
                 return self.renewal_info(&authority, &certificate).await;
@@ -190,7 +190,7 @@ impl<'e> Issuer<'e> {
         }
     }
 
-    /// Queries the name servers for pairs of name and TXT value. Returns [`Event::Visible`], or [`Event::NotVisible`]
+    /// Queries the name servers for TXT values. Returns [`Event::Visible`], or [`Event::NotVisible`]
     /// with the reason, also if a lookup fails. Addresses that did not respond are reported as a note.
     async fn verify(&self, wanted: &[ExpectedTxt]) -> Event {
         match self.engine.locator.dns.visible(wanted).await {

@@ -2,7 +2,6 @@
 
 use super::round::{Renewal, RoundOutcome};
 use super::{Certificate, Engine};
-use crate::client::now;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +20,13 @@ pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
         engine.prepare_or_report(&certificate).await;
         let round = engine.round(&certificate, Renewal::WhenDue).await;
         let until = match round.outcome {
-            RoundOutcome::Issued => now(),
+            RoundOutcome::Issued => engine.now(),
             RoundOutcome::NotDue { until, .. } => until,
             RoundOutcome::Failed { retry_at, .. } => retry_at,
-            RoundOutcome::HeldBack { until, .. } => until,
-            RoundOutcome::Locked => now().after(LOCK_RETRY),
+            RoundOutcome::Blocked { until, .. } => until,
+            RoundOutcome::Locked => engine.now().after(LOCK_RETRY),
         };
-        let pause = until.since(now()).clamp(LOOK.0, LOOK.1);
+        let pause = until.since(engine.now()).clamp(LOOK.0, LOOK.1);
         engine.sleep_or_release(&certificate.spec.id, pause).await;
     }
 }

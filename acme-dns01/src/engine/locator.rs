@@ -2,7 +2,7 @@
 
 use super::choice::{Choice, ProviderAnswer, choose};
 use crate::dns::{Dns, DnsError, Target};
-use crate::machine::{AcmeError, Awaited, ErrorKind, TxtRecord};
+use crate::machine::{AcmeError, Dependency, ErrorKind, TxtRecord};
 use crate::provider::{Coverage, Provider, ProviderError, Readiness};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
@@ -40,26 +40,26 @@ pub(super) struct Locator {
     pub(super) providers: Vec<(String, Arc<dyn Provider>)>,
 }
 
-/// A provider or authority that is not ready, for which a certificate is held back.
+/// A DNS provider or authority that is not ready, and that a certificate may need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct HeldBack {
+pub struct UnreadyDependency {
     /// The provider or authority.
-    pub awaited: Awaited,
+    pub dependency: Dependency,
     /// Description of what it lacks, with the fix.
     pub reason: String,
 }
 
-impl fmt::Display for HeldBack {
+impl fmt::Display for UnreadyDependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not ready: {}", self.awaited, self.reason)
+        write!(f, "{} is not ready: {}", self.dependency, self.reason)
     }
 }
 
 /// Error of locating a record.
 enum LocateError {
     /// A provider that may be needed is not ready.
-    HeldBack(HeldBack),
+    Blocked(UnreadyDependency),
     /// The DNS did not answer, so that the zone is not known.
     Unanswered(AcmeError),
     /// The name has no zone that can be used, or no provider can be used.
@@ -69,7 +69,7 @@ enum LocateError {
 impl From<LocateError> for AcmeError {
     fn from(error: LocateError) -> Self {
         match error {
-            LocateError::HeldBack(held) => Self::new(ErrorKind::Transient, held.to_string()),
+            LocateError::Blocked(held) => Self::new(ErrorKind::Transient, held.to_string()),
             LocateError::Unanswered(error) | LocateError::Failed(error) => error,
         }
     }
@@ -86,11 +86,18 @@ impl Locator {
     /// first provider that is not ready. `allowed` are the names of the providers that may be used; all if empty.
     /// `None` if no name needs a provider that is not ready; a name without a zone needs none. Queries the DNS and the
     /// services only if a provider is not ready, for [`MAX_CONCURRENT`] names at a time.
-    pub(super) async fn held_back(&self, names: &BTreeSet<String>, allowed: &[String]) -> Option<HeldBack> {
+    pub(super) async fn unready_dependency(
+        &self,
+        names: &BTreeSet<String>,
+        allowed: &[String],
+    ) -> Option<UnreadyDependency> {
         let mut late = None;
         for (name, provider) in self.allowed(allowed) {
             if let Readiness::NotReady { reason, .. } = provider.readiness().await {
-                late.get_or_insert(HeldBack { awaited: Awaited::Provider(name.clone()), reason });
+                late.get_or_insert(UnreadyDependency {
+                    dependency: Dependency::Provider(name.clone()),
+                    reason,
+                });
             }
         }
         let late = late?;
@@ -103,7 +110,7 @@ impl Locator {
         let mut unanswered = None;
         while let Some(found) = looks.next().await {
             match found {
-                Err(LocateError::HeldBack(held)) => return Some(held),
+                Err(LocateError::Blocked(held)) => return Some(held),
                 Err(LocateError::Unanswered(error)) => {
                     unanswered.get_or_insert(error);
                 }
@@ -113,7 +120,7 @@ impl Locator {
         let error = unanswered?;
         let reason =
             format!("{}; it may be needed, since the DNS does not answer: {}", late.reason, error.reason);
-        Some(HeldBack { reason, ..late })
+        Some(UnreadyDependency { reason, ..late })
     }
 
     /// Returns the providers with the names `allowed`, or all if that is empty, in the order of configuration.
@@ -136,7 +143,7 @@ impl Locator {
     /// Finds zone and provider of a challenge's TXT record, as [`locate`](Self::locate) does.
     ///
     /// # Errors
-    /// Returns [`LocateError::HeldBack`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for
+    /// Returns [`LocateError::Blocked`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for
     /// a transient error of the DNS, and [`LocateError::Failed`] for every other error.
     async fn find(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, LocateError> {
         let failed = |kind, why: String| Err(LocateError::Failed(AcmeError::new(kind, why)));
@@ -174,8 +181,8 @@ impl Locator {
                 if let Some(error) = error {
                     reason = format!("{reason}; another provider failed: {}", error.reason);
                 }
-                let awaited = Awaited::Provider(name_of(at).to_owned());
-                Err(LocateError::HeldBack(HeldBack { awaited, reason }))
+                let dependency = Dependency::Provider(name_of(at).to_owned());
+                Err(LocateError::Blocked(UnreadyDependency { dependency, reason }))
             }
             Choice::Failed(error) => Err(LocateError::Failed(error)),
             Choice::Nothing(Some((at, found))) => {

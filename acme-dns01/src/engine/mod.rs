@@ -2,12 +2,13 @@
 
 mod accounts;
 mod adopter;
+mod blocked;
 mod check;
 mod choice;
+mod clock;
 mod deployer;
 mod events;
 mod follow;
-mod holding;
 mod inspect;
 mod issuer;
 mod keep;
@@ -20,15 +21,16 @@ pub use crate::client::Account;
 pub use crate::finding::Finding;
 pub use accounts::{Authority, account_key};
 pub use check::RecordTrial;
+pub use clock::{Clock, SystemClock};
 pub use events::{EngineEvent, Observer};
 pub use inspect::inspect;
-pub use locator::HeldBack;
+pub use locator::UnreadyDependency;
 pub use reporter::Counts;
 pub use round::{CertificateRound, Renewal, RoundOutcome};
 
 use crate::adopt::{ClientFolder, Execution};
 use crate::alert::AlertSink;
-use crate::client::{KeyPair, now};
+use crate::client::KeyPair;
 use crate::condition::{Condition, StoredPair};
 use crate::dns::Dns;
 use crate::ledger::Ledger;
@@ -89,7 +91,8 @@ pub struct CertificateStatus {
     pub condition: Condition,
     /// The certificate and key in place.
     pub stored: StoredPair,
-    /// State replayed from the journal. A certificate of a CA that another program installed counts as issued.
+    /// State replayed from the journal. A certificate of a CA that is in place, and that the journal records neither as
+    /// issued nor as lost, counts as issued.
     pub state: State,
     /// Time from which the certificate is due, with the reason. A pause after a failure is not considered.
     pub due: RenewalTime,
@@ -107,6 +110,7 @@ pub struct Engine {
     placeholders: bool,
     parallel: Arc<Semaphore>,
     ledger: tokio::sync::Mutex<Ledger>,
+    clock: Arc<dyn Clock>,
     stopping: watch::Sender<bool>,
 }
 
@@ -133,6 +137,7 @@ impl Engine {
             placeholders: true,
             parallel: Arc::new(Semaphore::new(5)),
             ledger: tokio::sync::Mutex::default(),
+            clock: Arc::new(SystemClock),
             stopping: watch::Sender::new(false),
         }
     }
@@ -145,8 +150,9 @@ impl Engine {
         self
     }
 
-    /// Adds a DNS provider under the name that [`CertificateSpec::providers`](crate::CertificateSpec) uses. A provider
-    /// that has exactly the zone of a record is preferred to others; otherwise an earlier one to a later one.
+    /// Adds a DNS provider under the name that [`CertificateSpec::providers`](crate::CertificateSpec) uses. Of several
+    /// providers for a TXT record, one with the record's name itself is preferred, then one with exactly its zone, then
+    /// the one that was added first.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: Arc<dyn Provider>) -> Self {
         self.locator.providers.push((name.into(), provider));
@@ -190,6 +196,18 @@ impl Engine {
         self
     }
 
+    /// Sets the clock. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Returns the current time of the engine's clock.
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     /// Returns the counters since the engine was created.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -217,9 +235,9 @@ impl Engine {
         certificate
     }
 
-    /// Prepares each certificate ([`prepare`](Self::prepare)) and runs one round for it, concurrently up to the limit
-    /// of [`parallel`](Self::parallel). Returns the results sorted by id. An error of the preparation is reported as an
-    /// event only.
+    /// Prepares each certificate ([`prepare`](Self::prepare)) and performs its due actions ([`round`](Self::round)),
+    /// concurrently up to the limit of [`parallel`](Self::parallel). Returns the results sorted by id. An error of the
+    /// preparation is reported as an event only.
     pub async fn run_once(
         self: &Arc<Self>,
         certificates: &[Certificate],
@@ -238,8 +256,10 @@ impl Engine {
         found
     }
 
-    /// Runs the rounds of these certificates until [`stop`](Self::stop). Meanwhile follows the changes of a shared
-    /// store, and removes the TXT records of certificates in the store that are not among these.
+    /// Obtains, renews and deploys these certificates until [`stop`](Self::stop): prepares each one
+    /// ([`prepare`](Self::prepare)) and performs its due actions ([`round`](Self::round)), again and again, at least
+    /// once an hour. Meanwhile puts the certificates that other hosts install into a shared store into use, and calls
+    /// [`sweep`](Self::sweep) at the start and once a day. Errors are reported as events and alerts.
     pub async fn run(self: &Arc<Self>, certificates: &[Certificate]) {
         let mut tasks = tokio::task::JoinSet::new();
         for certificate in certificates.iter().cloned() {
@@ -278,7 +298,7 @@ impl Engine {
     async fn sleep(&self, pause: Duration) -> bool {
         let mut stopping = self.stopping.subscribe();
         tokio::select! {
-            () = tokio::time::sleep(pause) => true,
+            () = self.clock.sleep(pause) => true,
             _ = stopping.wait_for(|stopping| *stopping) => false,
         }
     }
@@ -293,8 +313,9 @@ impl Engine {
         }
     }
 
-    /// Performs the due actions of one certificate until none is left, after waiting for its turn under the limit of
-    /// [`parallel`](Self::parallel).
+    /// Performs the due actions of one certificate until none is left, a wait exceeds two minutes, or the engine is
+    /// stopped. The certificate's lock is held meanwhile. Begins once fewer certificates than
+    /// [`parallel`](Self::parallel) allows are being processed.
     pub async fn round(&self, certificate: &Certificate, renewal: Renewal) -> CertificateRound {
         let certificate = self.with_directories(certificate);
         // The semaphore is never closed.
@@ -303,7 +324,7 @@ impl Engine {
         CertificateRound { id: certificate.spec.id, outcome }
     }
 
-    /// Ensures that a pair can be served: corrects owner, group and mode of the files, installs a self-signed
+    /// Ensures that a pair can be served: corrects group and mode of the files, installs a self-signed
     /// placeholder where the store has no usable pair (unless placeholders are disabled), and puts the pair into use in
     /// this process. Files that cannot be corrected are reported as an event only.
     ///
@@ -376,7 +397,7 @@ impl Engine {
         if !self.placeholders {
             return Ok(None);
         }
-        let pair = placeholder(spec).await?;
+        let pair = placeholder(spec, self.now()).await?;
         // Another process may be about to install a pair.
         for _ in 0..100 {
             if let Some(_lock) = self.store.lock(id).await? {
@@ -410,21 +431,21 @@ impl Engine {
             return Ok(());
         }
         let contents = self.store.contents(&spec.id).await?;
-        let condition = Condition::of(spec, &state, &inspect(&contents), now());
+        let condition = Condition::of(spec, &state, &inspect(&contents), self.now());
         let issued = state.attempt.as_ref().is_some_and(|attempt| attempt.issued.is_some());
         if condition.is_lost() && !issued {
             let why = condition.to_string();
             let record = match contents.key.filter(|key| fits(&state, key)) {
-                Some(key) if state.restorable(spec, &condition, now()).is_some() => {
+                Some(key) if state.restorable(spec, &condition, self.now()).is_some() => {
                     if state.restoring {
                         return Ok(());
                     }
                     // The placeholder has another key; the issued certificate's key is needed to restore it.
                     self.store.save_pending_key(&spec.id, &key).await?;
-                    Record::Restoring { at: now(), why }
+                    Record::Restoring { at: self.now(), why }
                 }
                 _ if state.restoring => return Ok(()),
-                _ => Record::Lost { at: now(), why },
+                _ => Record::Lost { at: self.now(), why },
             };
             self.store.append(&spec.id, &record).await?;
             self.reporter.record(&spec.id, &record);
@@ -432,7 +453,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the state of a certificate from its journal and its stored files.
+    /// Returns the state of a certificate replayed from its journal, [`CertificateStatus::state`].
     ///
     /// # Errors
     /// Returns a [`StoreError`] if journal or files cannot be read.
@@ -451,14 +472,14 @@ impl Engine {
         let spec = self.with_directories(certificate).spec;
         let state = State::replay(&self.store.journal(&spec.id).await?);
         let stored = inspect(&self.store.contents(&spec.id).await?);
-        let condition = Condition::of(&spec, &state, &stored, now());
+        let condition = Condition::of(&spec, &state, &stored, self.now());
         let state = adopt(&spec, state, &stored);
         let due = if condition.is_lost() && !state.undeployed {
             RenewalTime { at: Time::default(), reason: crate::RenewalReason::Lost(condition.to_string()) }
         } else {
             crate::renewal_due(&spec, &state, Some(&stored))
         };
-        let paused_until = state.paused_until(now());
+        let paused_until = state.paused_until(self.now());
         Ok(CertificateStatus { condition, stored, state, due, paused_until })
     }
 
@@ -494,7 +515,8 @@ impl Engine {
         self.accounts.ensure(authority, false).await
     }
 
-    /// Replaces the key of the account at a CA (RFC 8555 §7.3.5).
+    /// Replaces the key of the account at a CA (RFC 8555 §7.3.5) by a new ES256 key. `authority` is the CA's configured
+    /// name. An account that is not registered yet is registered first.
     ///
     /// # Errors
     /// Returns an [`AcmeError`]. Either key may then be valid; the next use of the account determines which.
@@ -502,7 +524,8 @@ impl Engine {
         self.accounts.roll_over(authority).await
     }
 
-    /// Deactivates the account at a CA permanently (RFC 8555 §7.3.6). Later orders use a new account.
+    /// Deactivates the account at a CA permanently (RFC 8555 §7.3.6). `authority` is the CA's configured name. Later
+    /// orders use a new account. An account that is not registered yet is registered first.
     ///
     /// # Errors
     /// Returns an [`AcmeError`] if the CA refuses or cannot be reached, or the store fails.
@@ -528,7 +551,7 @@ impl Engine {
         let leaf = crate::client::leaf(&pair.chain).map_err(|error| local(error.to_string()))?;
         self.account(&authority).await?.revoke(&leaf, reason).await?;
         let lock = self.wait_for_lock(id).await.map_err(|error| store_error(&error))?;
-        let record = Record::Revoked { at: now(), serial: held.serial };
+        let record = Record::Revoked { at: self.now(), serial: held.serial };
         let written = self.store.append(id, &record).await.map_err(|error| store_error(&error));
         drop(lock);
         written
@@ -559,7 +582,7 @@ impl Engine {
         let mut machine =
             Machine::new(CertificateSpec::new([], ""), State::replay(&self.store.journal(id).await?));
         if machine.state().attempt.is_some() || machine.state().until.is_some() {
-            let record = Record::Abandoned { at: now(), why: "the user asked for it".to_owned() };
+            let record = Record::Abandoned { at: self.now(), why: "the user asked for it".to_owned() };
             self.store.append(id, &record).await?;
             self.reporter.record(id, &record);
             machine =

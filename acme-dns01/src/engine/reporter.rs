@@ -1,9 +1,8 @@
 //! Events, alerts and counters of the engine.
 
+use super::blocked::BlockedCertificate;
 use super::events::{EngineEvent, Observer};
-use super::holding::Holding;
 use crate::alert::AlertSink;
-use crate::client::now;
 use crate::machine::{Alert, Record};
 use crate::time::{DAY, Time};
 use futures_util::future::join_all;
@@ -18,19 +17,19 @@ const ALERT_AFTER_TRANSIENT: u32 = 4;
 const REPEAT: [Duration; 4] =
     [Duration::from_secs(600), Duration::from_secs(6000), Duration::from_secs(43_200), DAY];
 
-/// Counters of the engine, for metrics.
+/// Counters of an engine since it was created, for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Certificates installed since the start of the process.
+    /// Newly issued certificates that were installed. Placeholders and restored certificates do not count.
     pub issued: u64,
-    /// Attempts that failed or were suspended since the start of the process.
+    /// Issuance attempts that failed or were suspended.
     pub failed: u64,
-    /// Orders created since the start of the process.
+    /// Orders that were created, or found again after an interruption.
     pub orders: u64,
-    /// Alerts raised since the start of the process.
+    /// Alerts that were raised, each counted once for all sinks.
     pub alerts: u64,
-    /// Failed deliveries of alerts, counted for each sink.
+    /// Failed deliveries of alerts, each sink counted.
     pub alerts_lost: u64,
 }
 
@@ -56,7 +55,7 @@ pub(super) struct Reporter {
     /// Failures of the store, by certificate id. Entries are removed when the store works again.
     stores: Mutex<BTreeMap<String, StoreFailures>>,
     /// Certificates that are held back, by id.
-    holdings: Mutex<BTreeMap<String, Holding>>,
+    blocked: Mutex<BTreeMap<String, BlockedCertificate>>,
 }
 
 /// Locks a mutex, even if a thread panicked while it held the lock.
@@ -71,8 +70,8 @@ impl Reporter {
     }
 
     /// Returns the certificates that are held back, locked until the guard is dropped.
-    pub(super) fn holdings(&self) -> MutexGuard<'_, BTreeMap<String, Holding>> {
-        lock(&self.holdings)
+    pub(super) fn blocked(&self) -> MutexGuard<'_, BTreeMap<String, BlockedCertificate>> {
+        lock(&self.blocked)
     }
 
     /// Passes an event to the observer, if there is one.
@@ -102,7 +101,7 @@ impl Reporter {
 
     /// Counts an alert, reports it as an event, and sends it to every sink concurrently. [`Alert::Failing`],
     /// [`Alert::Undeployed`] and [`Alert::RolledBack`] are no events, since their journal records are, and neither is
-    /// [`Alert::Released`], which has an event of its own. A failed delivery is counted and reported as lost, and not
+    /// [`Alert::Unblocked`], which has an event of its own. A failed delivery is counted and reported as lost, and not
     /// repeated.
     pub(super) async fn alert(&self, id: &str, alert: &Alert) {
         lock(&self.counts).alerts += 1;
@@ -112,7 +111,7 @@ impl Reporter {
             Alert::Failing { .. }
                 | Alert::Undeployed { .. }
                 | Alert::RolledBack { .. }
-                | Alert::Released { .. }
+                | Alert::Unblocked { .. }
         ) {
             self.event(id, &EngineEvent::Alert(alert.clone()));
         }
@@ -126,19 +125,19 @@ impl Reporter {
         }
     }
 
-    /// Counts a failure of the store for a certificate. Returns the number of consecutive failures if an alert is due,
+    /// Counts a failure of the store for a certificate at the time `now`. Returns the number of consecutive failures if an alert is due,
     /// and starts the pause of [`REPEAT`] until the next. `None` within that pause, and for a transient failure before
     /// the fourth consecutive one.
-    pub(super) fn store_failed(&self, id: &str, transient: bool) -> Option<u32> {
+    pub(super) fn store_failed(&self, id: &str, transient: bool, now: Time) -> Option<u32> {
         let mut all = lock(&self.stores);
         let state = all.entry(id.to_owned()).or_default();
         state.failures = state.failures.saturating_add(1);
-        if *state.quiet_until.get_or_insert_with(now) > now()
+        if *state.quiet_until.get_or_insert(now) > now
             || (transient && state.failures < ALERT_AFTER_TRANSIENT)
         {
             return None;
         }
-        state.quiet_until = Some(now().after(REPEAT[state.alerts.min(REPEAT.len() - 1)]));
+        state.quiet_until = Some(now.after(REPEAT[state.alerts.min(REPEAT.len() - 1)]));
         state.alerts += 1;
         Some(state.failures)
     }

@@ -1,10 +1,10 @@
 //! A round: all due actions of one certificate, under its lock.
 
-use super::holding::{HOLD_PAUSE, decides};
+use super::blocked::{BLOCKED_PAUSE, decides};
 use super::inspect::inspect;
 use super::issuer::Issuer;
-use super::{Certificate, Engine, EngineEvent, HeldBack};
-use crate::client::{now, self_signed};
+use super::{Certificate, Engine, EngineEvent, UnreadyDependency};
+use crate::client::self_signed;
 use crate::condition::StoredPair;
 use crate::lifetime::Origin;
 use crate::machine::{AcmeError, Action, Alert, CertificateSpec, ErrorKind, Event, Machine, Record, State};
@@ -28,14 +28,15 @@ const COMPACT_ABOVE: usize = 64;
 /// The time at which a round renews a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Renewal {
-    /// Once it is due, as [`due`](crate::due) computes it.
+    /// Once it is due, by [`CertificateStatus::due`](super::CertificateStatus), and no pause after a failure is in
+    /// force.
     #[default]
     WhenDue,
-    /// Immediately, before it is due.
+    /// Immediately, even if it is not due or a pause after a failure is in force. Rate limits still apply.
     Forced,
 }
 
-/// Result of a round for one certificate: see [`Engine::round`](super::Engine::round).
+/// Result of [`Engine::round`](super::Engine::round) for one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateRound {
@@ -49,9 +50,9 @@ pub struct CertificateRound {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoundOutcome {
-    /// A new certificate was installed and deployed.
+    /// A new certificate was issued, installed and deployed.
     Issued,
-    /// No action is due yet, and none failed.
+    /// No action is due yet, and none failed. Actions other than an issuance may have been performed.
     NotDue {
         /// Time of the next action.
         until: Time,
@@ -69,11 +70,11 @@ pub enum RoundOutcome {
         reason: String,
     },
     /// The certificate is due, but a DNS provider or authority that it may need is not ready, so nothing was ordered.
-    HeldBack {
-        /// Time at which the provider or authority is looked at again.
+    Blocked {
+        /// Time of the next attempt.
         until: Time,
-        /// The provider or authority, and the reason.
-        held: HeldBack,
+        /// The provider or authority that is not ready.
+        by: UnreadyDependency,
     },
     /// Another process holds the lock of the certificate, so nothing was done.
     Locked,
@@ -112,13 +113,13 @@ impl<'e> Round<'e> {
             }
             // No alert: the process that now holds the lock continues, and the next round here will too.
             Err(why @ StoreError::LockLost { .. }) => {
-                RoundOutcome::failed(now().after(LOCK_PAUSE), ErrorKind::Transient, why.to_string())
+                RoundOutcome::failed(engine.now().after(LOCK_PAUSE), ErrorKind::Transient, why.to_string())
             }
             Err(error) => {
                 let transient = error.is_transient();
-                let next = now().after(if transient { STORE_PAUSE_TRANSIENT } else { STORE_PAUSE });
+                let next = engine.now().after(if transient { STORE_PAUSE_TRANSIENT } else { STORE_PAUSE });
                 let why = crate::error_chain(&error);
-                if let Some(failures) = engine.reporter.store_failed(id, transient) {
+                if let Some(failures) = engine.reporter.store_failed(id, transient, engine.now()) {
                     engine.reporter.event(id, &EngineEvent::Error(why.clone()));
                     engine.reporter.alert(id, &Alert::Failing { why: why.clone(), next, failures }).await;
                 }
@@ -157,7 +158,7 @@ impl<'e> Round<'e> {
         let outcome = round.drive(&mut machine).await;
         // A certificate that is not due any more is not held back.
         if outcome.is_ok() && machine.rests() {
-            engine.record_holding(id, None).await;
+            engine.record_dependency(id, None).await;
         }
         if outcome.is_err() || machine.state().undeployed || machine.state().attempt.is_some() {
             engine.deployer.forget(id);
@@ -178,12 +179,12 @@ impl<'e> Round<'e> {
             if self.lock.is_lost() {
                 return Err(StoreError::LockLost { id: id.clone() });
             }
-            let action = machine.poll(now(), &*self.engine.ledger.lock().await);
+            let action = machine.poll(self.engine.now(), &*self.engine.ledger.lock().await);
             if let Action::Wait { until, why } = action {
                 if machine.rests() {
                     return Ok(self.outcome_at_rest(machine, until, why));
                 }
-                let pause = until.since(now());
+                let pause = until.since(self.engine.now());
                 if pause > MAX_WAIT || !self.engine.sleep(pause.max(Duration::from_millis(1))).await {
                     return Ok(RoundOutcome::failed(until, ErrorKind::Transient, why));
                 }
@@ -191,12 +192,16 @@ impl<'e> Round<'e> {
             }
             if self.engine.is_stopping() && !matches!(action, Action::Journal(_)) {
                 // Every completed action is recorded; the next start continues from there.
-                return Ok(RoundOutcome::failed(now(), ErrorKind::Transient, "told to stop"));
+                return Ok(RoundOutcome::failed(
+                    self.engine.now(),
+                    ErrorKind::Transient,
+                    "the engine is stopped",
+                ));
             }
             if decides(&action, machine.state().attempt.as_ref())
-                && let Some(held) = self.engine.look_at_holding(self.certificate).await
+                && let Some(by) = self.engine.dependency_of_due(self.certificate).await
             {
-                return Ok(RoundOutcome::HeldBack { until: now().after(HOLD_PAUSE), held });
+                return Ok(RoundOutcome::Blocked { until: self.engine.now().after(BLOCKED_PAUSE), by });
             }
             let record = match &action {
                 Action::Journal(record) => Some(record.clone()),
@@ -223,7 +228,7 @@ impl<'e> Round<'e> {
                 }
                 (None, _) => {}
             }
-            machine.handle(event, now());
+            machine.handle(event, self.engine.now());
         }
     }
 
@@ -264,11 +269,11 @@ pub(super) fn adopt(spec: &CertificateSpec, mut state: State, stored: &StoredPai
 ///
 /// # Errors
 /// Returns [`StoreError::Damaged`] if the key or the certificate cannot be generated.
-pub(super) async fn placeholder(spec: &CertificateSpec) -> Result<CertificatePair, StoreError> {
-    let (names, kind, today) = (spec.names.clone(), spec.key_type, now());
+pub(super) async fn placeholder(spec: &CertificateSpec, now: Time) -> Result<CertificatePair, StoreError> {
+    let (names, kind) = (spec.names.clone(), spec.key_type);
     let damaged = |why: String| StoreError::Damaged { path: spec.id.clone(), why };
     // RSA key generation takes up to seconds.
-    let made = tokio::task::spawn_blocking(move || self_signed(&names, kind, today)).await;
+    let made = tokio::task::spawn_blocking(move || self_signed(&names, kind, now)).await;
     let made = made.map_err(|error| damaged(error.to_string()))?;
     let (chain, key) = made.map_err(|error| damaged(error.to_string()))?;
     Ok(CertificatePair { chain, key })

@@ -2,7 +2,6 @@
 
 use super::round::remove_records;
 use super::{Certificate, Engine, EngineEvent};
-use crate::client::now;
 use crate::machine::{Alert, Record, State};
 use crate::store::StoreError;
 use crate::time::DAY;
@@ -55,7 +54,7 @@ async fn sweep_once(engine: &Engine, configured: &[Certificate]) -> Result<bool,
         let state = State::replay(&engine.store.journal(&id).await?);
         if state.attempt.is_some() {
             let why = "the certificate is not configured any more".to_owned();
-            let record = Record::Abandoned { at: now(), why };
+            let record = Record::Abandoned { at: engine.now(), why };
             engine.store.append(&id, &record).await?;
             engine.reporter.record(&id, &record);
         }

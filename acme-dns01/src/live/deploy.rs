@@ -11,14 +11,17 @@ use tokio::time::Instant;
 /// Method by which a server reloads its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// Path of a program, with its arguments. Nothing is run if empty.
+    /// Program to run, followed by its arguments; nothing is run if empty. It runs in the certificate's folder, with
+    /// `ACME_FOLDER` (that folder) and `ACME_CERTIFICATE` (the certificate's id) in its environment. An exit status
+    /// other than 0 is a failure.
     Command(Vec<String>),
     /// Name of a systemd unit, which is reloaded, or restarted if it does not support that. No effect on an inactive
     /// unit.
     Unit(String),
 }
 
-/// A TLS handshake in which a server must present the new certificate.
+/// A TLS handshake in which a server must present the new certificate, by its serial number. It is repeated until it
+/// succeeds or [`Deployment::within`] has passed; then the certificate is rolled back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Address to connect to, as `host:port`.

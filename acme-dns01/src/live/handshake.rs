@@ -56,7 +56,7 @@ impl ServerCertVerifier for PermissiveVerifier {
     }
 }
 
-/// Protocol that precedes the TLS handshake.
+/// Protocol that precedes a TLS handshake on the connection: none, or SMTP with STARTTLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Greeting {
     /// No protocol: implicit TLS.
@@ -91,12 +91,12 @@ pub enum HandshakeError {
         /// Error of TLS or of the connection.
         source: std::io::Error,
     },
-    /// The server did not accept STARTTLS.
+    /// The server did not send the SMTP greeting, or did not accept EHLO or STARTTLS.
     #[error("{address}: {reply}")]
     StartTls {
         /// Address of the server.
         address: String,
-        /// The command and its reply.
+        /// The command (or `the greeting`), and the unexpected reply or the error.
         reply: String,
     },
     /// The server presented no certificate, or its serial number cannot be parsed.

@@ -21,7 +21,7 @@ pub enum LiveError {
     /// The private key does not match the certificate, or its type is not supported.
     #[error("the pair cannot be used")]
     CertificatePair(#[from] rustls::Error),
-    /// The certificate's names cannot be parsed.
+    /// The chain contains no certificate, or the first one cannot be parsed.
     #[error("the certificate cannot be read")]
     Certificate(#[from] crate::client::CertificateError),
 }
@@ -37,11 +37,11 @@ pub struct LiveCertificates {
     changes: broadcast::Sender<CertificateInUse>,
 }
 
-/// A certificate that was put into use.
+/// A certificate that [`LiveCertificates::set`] has put into use, as its subscribers receive it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CertificateInUse {
-    /// Id of the certificate.
+    /// Id under which the certificate was put into use.
     pub id: String,
     /// Certificate chain and private key for rustls.
     pub key: Arc<CertifiedKey>,
@@ -63,7 +63,7 @@ impl LiveCertificates {
     }
 
     /// Puts a pair into use, replacing the one with this id. Existing connections are not affected. Subscribers are
-    /// notified unless the same chain is in use already.
+    /// notified. If the same chain is in use already, nothing changes and nobody is notified.
     ///
     /// # Errors
     /// Returns a [`LiveError`] if the pair is not valid. The previous pair then stays in use.

@@ -32,7 +32,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Returns `true` if every name was validated, so that the attempt is completed without a DNS provider.
+    /// Returns `true` if the certificate signing request may have been sent or the certificate was issued. All names
+    /// are then validated, and the attempt is completed without a DNS provider.
     #[must_use]
     pub const fn is_validated(&self) -> bool {
         self.finalizing || self.issued.is_some()

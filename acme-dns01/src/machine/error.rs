@@ -11,7 +11,8 @@ pub struct AcmeError {
     pub kind: ErrorKind,
     /// Human-readable description: the request, the response and the fix.
     pub reason: String,
-    /// Delay before the next request, from the Retry-After of a CA or DNS provider. `None` without one.
+    /// Delay before the next request, from the Retry-After of a CA or DNS provider. `None` without one, but an hour for
+    /// a rate limit of a CA without one.
     pub retry_after: Option<Duration>,
 }
 
@@ -21,10 +22,13 @@ pub struct AcmeError {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A network error, a timeout, a server error (5xx, except 503 with Retry-After), an error response of an
-    /// intermediary, or a transient error of a store or provider. A retry may succeed.
+    /// A network error, a timeout, a server error (5xx, except 503 with Retry-After, or 408), the ACME errors
+    /// `serverInternal`, `orderNotReady` and `badNonce`, a response without a problem document, an error of the DNS, or
+    /// a transient error of a store or provider. A retry may succeed.
     Transient,
-    /// The CA refused the request. The attempt fails.
+    /// The CA refused the request by any other error, the order or an authorization became invalid, or CAA forbids
+    /// issuance. The attempt fails, except for two requests: an order that replaces a certificate is placed once more
+    /// without `replaces`, and the authorization of a challenge that cannot be triggered is polled.
     Refused,
     /// The CA's rate limit is exceeded (`rateLimited` or status 429), or the CA asks to wait (503 with Retry-After);
     /// see [`AcmeError::retry_after`].
@@ -33,7 +37,8 @@ pub enum ErrorKind {
     AlreadyReplaced,
     /// The account does not exist at the CA (`accountDoesNotExist`).
     AccountUnknown,
-    /// The order does not exist at the CA any more, or cannot be continued. A new order is needed.
+    /// The order, or another object of it, does not exist at the CA any more, or cannot be continued, for example since
+    /// its key is lost. A new order is needed. For renewal information: the CA does not know the certificate.
     OrderGone,
     /// An error of the DNS provider, the store or the configuration. A retry without a change is not expected to
     /// succeed.
@@ -76,7 +81,7 @@ impl AcmeError {
         matches!(self.kind, ErrorKind::Transient | ErrorKind::RateLimited)
     }
 
-    /// Returns the delay before the next request, from a Retry-After. `None` without one.
+    /// Returns the delay before the next request, the field [`retry_after`](Self::retry_after). `None` without one.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after

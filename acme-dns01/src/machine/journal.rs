@@ -13,7 +13,7 @@ use std::time::Duration;
 pub enum Record {
     /// A snapshot that replaces all previous records.
     State(Box<State>),
-    /// Renewal information of the CA.
+    /// Renewal information from the CA, or the time of the next query after one that failed.
     Ari(Ari),
     /// An issuance attempt begins.
     Began {
@@ -36,18 +36,19 @@ pub enum Record {
         /// The reason of the end, as text: a change of the configuration, or the request.
         why: String,
     },
-    /// The issued certificate is missing or cannot be used, and will be replaced.
+    /// The issued certificate is missing, damaged or replaced by another, cannot be restored, or was installed by
+    /// another program and is not known to the CA. A new one will be ordered.
     Lost {
         /// Time of the event.
         at: Time,
-        /// Condition of the pair in place.
+        /// Condition of the pair in place, or the reason why the certificate cannot be restored, as text.
         why: String,
     },
     /// The issued certificate is about to be downloaded again, since its key is present but its chain is not.
     Restoring {
         /// Time of the event.
         at: Time,
-        /// Condition of the pair in place.
+        /// Condition of the pair in place, as text.
         why: String,
     },
     /// The issued certificate was downloaded again and put in place. It still has to be deployed.
@@ -55,11 +56,11 @@ pub enum Record {
         /// Time of the event.
         at: Time,
     },
-    /// The certificate was revoked, and is due for replacement.
+    /// The certificate was revoked through this program, and is due for replacement.
     Revoked {
         /// Time of the event.
         at: Time,
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial: String,
     },
     /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. It is tried again; until
@@ -67,7 +68,7 @@ pub enum Record {
     Undeployed {
         /// Time of the event.
         at: Time,
-        /// The error of the deployment, as text.
+        /// The error of the deployment or roll-back, as text.
         why: String,
         /// Time of the next attempt.
         until: Time,
@@ -82,7 +83,7 @@ pub enum Record {
         /// Time of the event.
         at: Time,
     },
-    /// An order was created.
+    /// An order was created, or found again after an interruption.
     Ordered {
         /// URL of the order.
         url: String,
@@ -93,7 +94,7 @@ pub enum Record {
     Published {
         /// Value of the TXT record.
         value: String,
-        /// The provider's identifier of the record, if it has one.
+        /// The provider's identifier of the record. `None` if the provider has none.
         id: Option<String>,
     },
     /// A TXT record was removed.
@@ -113,7 +114,7 @@ pub enum Record {
         /// URL of the certificate.
         url: String,
     },
-    /// The certificate was installed in the store; the attempt is complete.
+    /// The new certificate was installed in the store; the attempt is complete. It still has to be deployed.
     Installed {
         /// Time of the event.
         at: Time,
@@ -128,7 +129,7 @@ pub enum Record {
         why: String,
         /// Earliest time of the next attempt.
         until: Time,
-        /// Kind of the error.
+        /// Kind of the error. `None` in journals of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
     },
@@ -140,7 +141,7 @@ pub enum Record {
         why: String,
         /// Earliest time of the next request.
         until: Time,
-        /// Kind of the error.
+        /// Kind of the error. `None` in journals of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
     },
@@ -149,13 +150,13 @@ pub enum Record {
         /// Time of the event.
         at: Time,
     },
-    /// The certificate was not served, so the previous one was restored.
+    /// A server did not present the certificate, so the previous pair was put in place again.
     RolledBack {
         /// Time of the event.
         at: Time,
-        /// Description of the certificate that was served.
+        /// Description of the certificate that was served, or of the failed handshake.
         why: String,
-        /// Time of the next attempt.
+        /// Time of the next deployment.
         until: Time,
     },
 }
@@ -164,20 +165,23 @@ pub enum Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct State {
-    /// Properties of the issued certificate in the store. `None` before the first issuance and after a loss.
+    /// Properties of the certificate that was issued last. It is in place in the store, or after a roll-back the
+    /// previous pair of the store. `None` before the first issuance and after a loss.
     pub held: Option<CertificateInfo>,
-    /// Renewal information of the certificate. `None` if it was not queried yet.
+    /// Renewal information of the certificate. `None` if it was not queried since the last installation or loss.
     pub ari: Option<Ari>,
     /// The attempt in progress, which may be suspended. `None` without one.
     pub attempt: Option<Attempt>,
     /// TXT records that this program created or may have created, and has not removed.
     pub txt: Vec<TxtRecord>,
-    /// `true` if the certificate in the store still has to be deployed.
+    /// `true` from the installation or restoration of a certificate until its deployment has succeeded, also after a
+    /// roll-back.
     pub undeployed: bool,
-    /// Roll-backs of the certificate in the store because it was not served. 0 again once it is deployed, is lost, or
-    /// another is installed.
-    pub refused: u32,
-    /// Attempts that failed or were suspended since the last installed certificate or abandoned attempt.
+    /// Number of times that the issued certificate was rolled back since servers did not present it. 0 again once it is
+    /// deployed or lost, or another is installed.
+    #[cfg_attr(feature = "serde", serde(rename = "refused"))]
+    pub roll_backs: u32,
+    /// Number of attempts that failed or were suspended since a certificate was last installed or an attempt abandoned.
     pub failures: u32,
     /// Earliest time of the next attempt, as recorded; it may have passed. `None` without a recorded pause. See
     /// [`State::paused_until`].
@@ -198,26 +202,28 @@ pub struct State {
     /// Time at which `deploy_until` was recorded. `None` if it was not, or in journals of older versions.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_paused_at: Option<Time>,
-    /// Human-readable reason for which the certificate in the store is not deployed: the error of the last deployment
-    /// or roll-back, or a description of the certificate that was served instead. `None` once it is deployed, restored
-    /// or lost, or another is installed.
+    /// Human-readable reason for which the issued certificate is not deployed: the error of the last deployment or
+    /// roll-back, or a description of the certificate that was served instead. `None` before the first failure, and
+    /// once it is deployed, restored or lost, or another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_error: Option<String>,
-    /// Errors of deployments and roll-backs, such as failed reloads, of the certificate in the store. 0 again once it
-    /// is deployed, restored or lost, or another is installed. A roll-back that succeeds does not count.
+    /// Number of deployments and roll-backs of the issued certificate that ended with an error, such as a failed
+    /// reload. 0 again once it is deployed, restored or lost, or another is installed. A roll-back that succeeds does
+    /// not count.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
-    /// Condition for which the issued certificate was declared lost. `None` unless it was, and again after another is
-    /// installed.
+    /// Reason for which the issued certificate was declared lost ([`Record::Lost`]). `None` unless it was, and again
+    /// after another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub lost: Option<String>,
-    /// URL of the certificate in the store, from which it can be downloaded again. `None` if not known.
+    /// URL of the issued certificate at the CA, from which it can be downloaded again. `None` if not known.
     #[cfg_attr(feature = "serde", serde(default))]
     pub url: Option<String>,
     /// `true` from the beginning of a restoration until the certificate is restored, lost or replaced.
     #[cfg_attr(feature = "serde", serde(default))]
     pub restoring: bool,
-    /// Serial number of the certificate that was revoked. `None` if none was.
+    /// Serial number of the certificate that was revoked through this program. `None` if none was since the last
+    /// installation or loss.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
     /// Configuration of the last attempt. `None` without one. A pause after a failure applies to the same configuration
@@ -238,7 +244,7 @@ fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
 }
 
 impl State {
-    /// Returns the state after these records, oldest first, which begin from the default state.
+    /// Returns the state after all records of a journal, oldest first.
     pub fn replay<'r>(records: impl IntoIterator<Item = &'r Record>) -> Self {
         let mut state = Self::default();
         for record in records {
@@ -288,7 +294,7 @@ impl State {
             Record::Lost { why, .. } => {
                 (self.held, self.ari, self.revoked) = (None, None, None);
                 (self.url, self.restoring) = (None, false);
-                (self.undeployed, self.refused, self.deploy_failures) = (false, 0, 0);
+                (self.undeployed, self.roll_backs, self.deploy_failures) = (false, 0, 0);
                 (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
                 self.lost = Some(why.clone());
             }
@@ -335,7 +341,7 @@ impl State {
                 self.restoring = false;
                 self.ari = None;
                 self.undeployed = true;
-                (self.refused, self.failures, self.deploy_failures) = (0, 0, 0);
+                (self.roll_backs, self.failures, self.deploy_failures) = (0, 0, 0);
                 (self.until, self.deploy_until) = (None, None);
                 (self.paused_at, self.deploy_paused_at) = (None, None);
                 (self.last_error, self.last_error_kind, self.deploy_error) = (None, None, None);
@@ -348,11 +354,11 @@ impl State {
             Record::Stalled { at, why, until, kind } => self.fail(*at, why, *until, *kind),
             Record::Deployed { .. } => {
                 self.undeployed = false;
-                (self.refused, self.deploy_failures) = (0, 0);
+                (self.roll_backs, self.deploy_failures) = (0, 0);
                 (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
             }
             Record::RolledBack { at, why, until } => {
-                self.refused = self.refused.saturating_add(1);
+                self.roll_backs = self.roll_backs.saturating_add(1);
                 (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
                 self.deploy_error = Some(why.clone());
             }

@@ -30,7 +30,7 @@ mod spec;
 pub use attempt::{Attempt, OrderSpec, TxtRecord};
 pub use error::{AcmeError, ErrorKind};
 pub use journal::{Record, State};
-pub use protocol::{Action, Alert, Authorization, Awaited, Event, Order, Status};
+pub use protocol::{Action, Alert, Authorization, Dependency, Event, Order, Status};
 pub use spec::{CertificateSpec, Timeouts};
 
 use crate::condition::StoredPair;
@@ -104,13 +104,14 @@ impl Machine {
         &self.context.spec
     }
 
-    /// Returns the current state: the replayed journal and all records since.
+    /// Returns the current state: that of [`new`](Self::new), changed by all records that became durable since.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.context.state
     }
 
-    /// Makes the certificate due at once, whatever its lifetime. Cancels a pause after a failure.
+    /// Makes the certificate due at once, whatever its lifetime, until one is installed. Cancels a pause after a
+    /// failure. Not recorded in the journal.
     pub fn force(&mut self) {
         self.forced = true;
         self.context.state.until = None;
@@ -133,7 +134,8 @@ impl Machine {
 
     /// Returns the next action: a queued one, a wait, or that of the current phase. Repeated calls return the same
     /// action, apart from waits that end, until [`handle`](Self::handle) is called. A request to the CA becomes a wait
-    /// while a Retry-After in `ledger` is in force, and a new order while a limit would be exceeded.
+    /// while a Retry-After in `ledger` is in force. While a new order would exceed a limit, the next authority is used,
+    /// or with a single one the machine waits.
     pub fn poll(&mut self, now: Time, ledger: &Ledger) -> Action {
         let context = &mut self.context;
         if let Some(action) = context.outbox.poll(now).or_else(|| context.backoff.poll(now)) {
@@ -148,7 +150,7 @@ impl Machine {
             return self.poll(now, ledger);
         }
         if self.asks_the_ca()
-            && let Err(refusal) = ledger.open(now, &self.authority())
+            && let Err(refusal) = ledger.check_retry_after(now, &self.authority())
         {
             return Action::Wait { until: refusal.until, why: refusal.to_string() };
         }
@@ -213,8 +215,9 @@ impl Machine {
         }
     }
 
-    /// Abandons the attempt in progress and records the reason `why`. It does not count as a failure, and its order, if
-    /// it issued nothing, becomes void in the ledger. The TXT records of the attempt are removed afterwards.
+    /// Abandons the attempt in progress and records the reason `why`. It does not count as a failure, earlier failures and
+    /// their pause are reset, and its order, if it issued nothing, becomes void in the ledger. The TXT records of the
+    /// attempt are removed afterwards.
     pub fn abandon(&mut self, why: String, now: Time) {
         if let Some(attempt) = self.state().attempt.as_ref().filter(|attempt| attempt.is_in_vain()) {
             let names = attempt.request.as_ref().map_or(&self.spec().names, |request| &request.names).clone();

@@ -46,7 +46,7 @@ impl Polling {
         context: &mut Context,
         now: Time,
     ) {
-        let doubled = context.spec.timeouts.look * 2_u32.pow(self.polls.min(4));
+        let doubled = context.spec.timeouts.poll * 2_u32.pow(self.polls.min(4));
         self.polls += 1;
         let pause = retry_after.map_or(doubled, |after| after.clamp(MIN_PAUSE, doubled.max(after)));
         context.backoff.hold(now.after(pause), why);

@@ -50,7 +50,9 @@ pub enum Action {
         /// Configured name of the authority.
         authority: String,
     },
-    /// Generate and store the key for the new certificate, or find the one already stored. Answered by [`Event::Key`].
+    /// Generate and store the private key for the new certificate, or find the one that is stored already; with
+    /// [`CertificateSpec::reuse_key`](crate::CertificateSpec), take that of the current certificate. Answered by
+    /// [`Event::Key`].
     Key,
     /// Create an order. Answered by [`Event::Order`].
     NewOrder {
@@ -203,17 +205,17 @@ pub enum Event {
         /// SHA-256 digest of the public key, in hexadecimal digits.
         public_key: String,
     },
-    /// The order in its current state.
+    /// The order as the CA returned it.
     Order(Order),
     /// No open order with these names was found.
     NoOrder,
-    /// The authorization in its current state.
+    /// The authorization as the CA returned it.
     Authorization(Authorization),
     /// Provider, zone and name of the TXT record. Its value is ignored.
     Located(TxtRecord),
     /// The TXT record was created.
     Published {
-        /// The provider's identifier of the record, if it has one.
+        /// The provider's identifier of the record. `None` if the provider has none.
         id: Option<String>,
     },
     /// Every queried server has every value.
@@ -224,7 +226,7 @@ pub enum Event {
     Staged(Box<CertificateInfo>),
     /// A server presents another certificate than the installed one. The text describes it.
     NotServed(String),
-    /// The issued certificate is missing from the store. The text is the reason.
+    /// The issued certificate, which was to be deployed, is missing from the store. The text is the reason.
     Lost(String),
     /// The CA does not know the certificate whose renewal information was requested. The text is the reason.
     UnknownCertificate(String),
@@ -232,18 +234,17 @@ pub enum Event {
     Error(AcmeError),
 }
 
-/// A DNS provider or certificate authority, by its configured name, that is not ready, for example because its
-/// credentials are missing. Nothing is ordered for the certificates that may need it.
+/// A DNS provider or certificate authority, by its configured name, on which the order of a certificate depends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Awaited {
-    /// A certificate authority.
+pub enum Dependency {
+    /// A certificate authority, by its configured name.
     Authority(String),
-    /// A DNS provider.
+    /// A DNS provider, by its configured name.
     Provider(String),
 }
 
-impl std::fmt::Display for Awaited {
+impl std::fmt::Display for Dependency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Authority(name) => write!(f, "the authority {name}"),
@@ -256,9 +257,10 @@ impl std::fmt::Display for Awaited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alert {
-    /// An attempt failed, or was suspended and will be resumed; or the store failed, so that no round is possible.
+    /// An attempt failed, or was suspended and will be resumed; or the store failed, so that nothing can be done for
+    /// the certificate.
     Failing {
-        /// The error of the attempt, as text.
+        /// The error of the attempt or of the store, as text.
         why: String,
         /// Time of the next attempt.
         next: Time,
@@ -266,25 +268,27 @@ pub enum Alert {
         /// abandoned, or of consecutive failures of the store.
         failures: u32,
     },
-    /// A certificate has less than a sixth of its lifetime left, or has expired.
+    /// A certificate has less than a sixth of its lifetime left, or has expired. Raised at most once a day.
     Expiring {
         /// End of the validity period.
         not_after: Time,
         /// Last error, or a text that the renewal is about to begin.
         why: String,
     },
-    /// The new certificate was not served, so the previous one was restored.
+    /// A server did not present the new certificate, so the previous pair was put in place again.
     RolledBack {
-        /// Description of the certificate that was served.
+        /// Description of the certificate that was served, or of the failed handshake.
         why: String,
     },
-    /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. Until the next deployment,
+    /// A deployment, or the roll-back of one, ended with an error, such as a failed reload; or a certificate that
+    /// another host installed into a shared store could not be put into use on this one. Until the next deployment,
     /// servers may present the old or the new certificate.
     Undeployed {
-        /// The error of the deployment, as text.
+        /// The error, as text.
         why: String,
     },
-    /// A TXT record of this program could not be removed from the DNS.
+    /// A TXT record of this program could not be removed from the DNS. Raised at the sixth failure in a row, and for
+    /// certificates that are not configured any more at each; the removal is tried again.
     Leftover {
         /// Name of the record.
         name: String,
@@ -296,23 +300,24 @@ pub enum Alert {
         /// Configured name of the authority.
         authority: String,
     },
-    /// The local clock differs from the CA's.
+    /// The local clock differs from the CA's by 30 s or more, and by more than a minute from the difference known
+    /// before.
     Clock {
         /// Local clock minus the CA's clock, in seconds.
         ahead: i64,
     },
-    /// The certificate was renewed after failed attempts.
+    /// A certificate was issued and installed after failed attempts.
     Recovered,
     /// The certificate is due, and nothing is ordered for it, since a DNS provider or authority that it may need is not
-    /// ready.
-    HeldBack {
-        /// The provider or authority, and the reason.
+    /// ready. Raised after ten minutes, and then once a day.
+    Blocked {
+        /// The provider or authority, and what it lacks, as text.
         why: String,
     },
-    /// The certificate is not held back any more, after an alert that it is.
-    Released {
-        /// The provider or authority that was waited for.
-        awaited: Awaited,
+    /// The certificate can be ordered again, or is not due any more, after [`Blocked`](Self::Blocked).
+    Unblocked {
+        /// The provider or authority that was not ready.
+        dependency: Dependency,
     },
 }
 
@@ -330,8 +335,8 @@ impl Alert {
             Self::AccountForgotten { .. } => "account_forgotten",
             Self::Clock { .. } => "clock",
             Self::Recovered => "recovered",
-            Self::HeldBack { .. } => "held_back",
-            Self::Released { .. } => "released",
+            Self::Blocked { .. } => "held_back",
+            Self::Unblocked { .. } => "released",
         }
     }
 }
@@ -356,9 +361,9 @@ impl std::fmt::Display for Alert {
             }
             Self::Clock { ahead } => write!(f, "this machine's clock is {} s behind the CA's", -ahead),
             Self::Recovered => f.write_str("renewed after failures"),
-            Self::HeldBack { why } => write!(f, "the certificate is due, and held back: {why}"),
-            Self::Released { awaited } => {
-                write!(f, "no longer held back: {awaited} is ready, or not needed any more")
+            Self::Blocked { why } => write!(f, "the certificate is due, and held back: {why}"),
+            Self::Unblocked { dependency } => {
+                write!(f, "no longer held back: {dependency} is ready, or not needed any more")
             }
         }
     }

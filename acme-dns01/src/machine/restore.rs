@@ -12,9 +12,10 @@ use crate::time::Time;
 const MAX_RETRIES: u32 = 3;
 
 impl State {
-    /// Returns the authority and the URL from which the issued certificate can be downloaded again. `None` if its key
-    /// is lost, the URL is not known, the authority is not configured any more, or the certificate does not meet the
-    /// specification, is due for renewal, was revoked, or was rolled back.
+    /// Returns the configured name of the authority and the URL from which the issued certificate can be downloaded
+    /// again. `condition` is that of the pair in place. `None` if the key is missing there, the URL is not known, the
+    /// authority is not configured any more, or the certificate does not meet the specification, is due for renewal,
+    /// was revoked, or was rolled back.
     #[must_use]
     pub fn restorable(
         &self,
@@ -29,7 +30,7 @@ impl State {
         let held = self.held.as_ref()?;
         let authority = held.authority.as_deref().filter(|authority| !authority.is_empty())?;
         let url = self.url.as_deref()?;
-        let wanted = self.refused == 0 && self.revoked.as_ref() != Some(&held.serial);
+        let wanted = self.roll_backs == 0 && self.revoked.as_ref() != Some(&held.serial);
         let due =
             crate::lifetime::due(Some(held), self.ari.as_ref(), &spec.requirements(), &spec.renewal_policy);
         (wanted && now < due.at && spec.authorities.iter().any(|name| name == authority))
@@ -109,7 +110,7 @@ mod tests {
         );
         assert!(!restorable(&|state| state.url = None, &chain), "an old journal");
         assert!(!restorable(&|state| state.revoked = Some("1".into()), &chain));
-        assert!(!restorable(&|state| state.refused = 1, &chain), "a server refused to serve it");
+        assert!(!restorable(&|state| state.roll_backs = 1, &chain), "a server refused to serve it");
         let of = |state: &mut State, change: &dyn Fn(&mut CertificateInfo)| {
             if let Some(held) = &mut state.held {
                 change(held);

@@ -53,7 +53,7 @@ impl Rollout {
             }
             (Self::RollBack { why }, Event::Done) => {
                 let why = std::mem::take(why);
-                let until = now.after(context.failure_pause(context.state.refused.saturating_add(1)));
+                let until = now.after(context.failure_pause(context.state.roll_backs.saturating_add(1)));
                 context.outbox.alert(Alert::RolledBack { why: why.clone() });
                 context.outbox.write(Record::RolledBack { at: now, why, until });
                 RolloutOutcome::RolledBack

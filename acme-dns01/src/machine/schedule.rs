@@ -148,7 +148,7 @@ impl<'m> Schedule<'m> {
         if let Some(query) = self.renewal_info_query() {
             let known = self.state.ari.as_ref().filter(|ari| ari.of == query.certificate);
             match known.and_then(|ari| ari.next_query(now)) {
-                None if ledger.open(now, &authority).is_ok() => return Task::RenewalInfo(query),
+                None if ledger.check_retry_after(now, &authority).is_ok() => return Task::RenewalInfo(query),
                 None => {}
                 Some(next) => wake = wake.min(next),
             }

@@ -22,7 +22,7 @@ pub struct CertificateSpec {
     /// ACME profile to request. `None` requests none, which is the default.
     pub profile: Option<String>,
     /// Common name of the issuer of a chain's last certificate, by which one of the CA's alternate chains is selected.
-    /// The default chain is used if none matches, or without this setting.
+    /// The CA's default chain is used if none matches, and with `None`, which is the default.
     pub preferred_chain: Option<String>,
     /// Configured names of authorities, in order of preference. No order is placed if empty.
     pub authorities: Vec<String>,
@@ -75,7 +75,7 @@ impl CertificateSpec {
         }
     }
 
-    /// Returns the parts of the specification on which an order at this authority depends.
+    /// Returns the parts of the specification on which an order at the authority of this configured name depends.
     #[must_use]
     pub fn order_spec(&self, authority: &str) -> OrderSpec {
         OrderSpec {
@@ -115,16 +115,20 @@ impl CertificateSpec {
 /// Time limits and polling intervals of the state machine, for an order and its TXT records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// First polling interval of CA and DNS. It doubles with each poll, up to sixteen times this value. Default: 2 s.
-    pub look: Duration,
-    /// Time limit for the TXT records to be visible at every authoritative name server. Default: 10 min.
+    /// First interval of polls of the CA and of the name servers. It doubles with each poll, up to sixteen times this
+    /// value; a Retry-After of the CA replaces it. Default: 2 s.
+    pub poll: Duration,
+    /// Time limit for the TXT records to be visible at every authoritative name server. Then the attempt is suspended.
+    /// Default: 10 min.
     pub propagation: Duration,
     /// Wait after every queried server returns the records, for name servers that cannot be reached from this host.
     /// Default: 2 s.
     pub settle: Duration,
-    /// Time limit for the CA to validate a name, and to issue after finalization. Default: 10 min.
+    /// Time limit for the CA to validate all names and to issue the certificate, from the triggering of the challenges
+    /// on. Then the attempt is suspended. Default: 10 min.
     pub validation: Duration,
-    /// First pause after a transient error. It doubles with each try. Default: 1 s.
+    /// First pause after a transient error. It doubles with each try, up to 64 times this value, and up to 4096 times
+    /// for deployments and removals of TXT records. A Retry-After replaces it. Default: 1 s.
     pub retry: Duration,
     /// Minimum interval of queries for renewal information, even if Retry-After is shorter. At most a day. Default: 1
     /// min.
@@ -134,7 +138,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            look: Duration::from_secs(2),
+            poll: Duration::from_secs(2),
             propagation: Duration::from_secs(600),
             settle: Duration::from_secs(2),
             validation: Duration::from_secs(600),

@@ -71,7 +71,7 @@ impl Provider for AcmeDns {
             .map_err(|why| ProviderError::transient("acme-dns", why.to_string()))?;
         match response.status.as_u16() {
             200 => Ok(None),
-            401 => Err(ProviderError::lasting(
+            401 => Err(ProviderError::permanent(
                 "acme-dns",
                 format!("{url}: 401: the username or the password is wrong, or this address may not update"),
             )),
@@ -80,7 +80,7 @@ impl Provider for AcmeDns {
             }
             status => {
                 let said: String = String::from_utf8_lossy(&response.body).chars().take(200).collect();
-                Err(ProviderError::lasting("acme-dns", format!("{url}: {status}: {said}")))
+                Err(ProviderError::permanent("acme-dns", format!("{url}: {status}: {said}")))
             }
         }
     }

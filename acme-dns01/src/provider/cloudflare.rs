@@ -32,10 +32,10 @@ pub enum CloudflareAuth {
     },
 }
 
-/// Zones that the credentials can read.
+/// The zones that credentials of Cloudflare can read, the result of [`Cloudflare::scope`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// Names of the zones.
+    /// Names of the zones, sorted, as the API writes them.
     pub zones: Vec<String>,
 }
 
@@ -276,7 +276,7 @@ impl Cloudflare {
         let status = answer.result["status"].as_str().unwrap_or("unknown");
         if status != "active" {
             let why = format!("the token is {status}: create a new one with the same scope");
-            return Err(CallError::Other(ProviderError::lasting("cloudflare", why)));
+            return Err(CallError::Other(ProviderError::permanent("cloudflare", why)));
         }
         let mut lines = vec!["the token is active".to_owned()];
         if let Some(end) = answer.result["expires_on"].as_str() {
@@ -405,7 +405,7 @@ impl Provider for Cloudflare {
         };
         let reach = match self.scope().await {
             Ok(scope) => match scope.zones.len() {
-                0 if self.pinned.is_empty() => Err(ProviderError::lasting(
+                0 if self.pinned.is_empty() => Err(ProviderError::permanent(
                     "cloudflare",
                     "the token sees no zone: give it Zone:Read, or pin zone ids",
                 )),
@@ -497,7 +497,7 @@ fn read(response: &Response, what: &str) -> Result<Page, CallError> {
         let mut error = if status >= 500 || status == 429 || response.status.is_success() {
             ProviderError::transient("cloudflare", why)
         } else {
-            ProviderError::lasting("cloudflare", why)
+            ProviderError::permanent("cloudflare", why)
         };
         error.retry_after = response.retry_after().filter(|_| error.transient);
         return Err(CallError::Other(error));

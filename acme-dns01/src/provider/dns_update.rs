@@ -46,7 +46,7 @@ impl DnsUpdateProvider {
         zones: Vec<String>,
     ) -> Result<Self, ProviderError> {
         let service = DnsUpdateService::new(service).credential("token", token.clone());
-        service.connect(zones).map_err(|why| ProviderError::lasting("dns-update", why.to_string()))
+        service.connect(zones).map_err(|why| ProviderError::permanent("dns-update", why.to_string()))
     }
 }
 
@@ -79,8 +79,8 @@ impl DnsUpdateService {
         self
     }
 
-    /// Checks that a service is known, that it takes exactly these credentials, and that `base` is the URL of its API if
-    /// it needs one, and absent otherwise. Needs no value of a credential.
+    /// Checks that a service is known, that it takes exactly these credentials, and that `base` is the URL of its API
+    /// if it needs one, and absent otherwise. Needs no value of a credential.
     ///
     /// # Errors
     /// Returns a [`ServiceError`] that names what is missing, not known or not valid.
@@ -110,8 +110,8 @@ impl DnsUpdateService {
     /// Creates a provider for zones of the service, by their names. Sends no request.
     ///
     /// # Errors
-    /// Returns a [`ServiceError`] if the service is not known, a credential or the base URL is missing, not known or not
-    /// valid, or dns-update rejects a value.
+    /// Returns a [`ServiceError`] if the service is not known, a credential or the base URL is missing, not known or
+    /// not valid, or dns-update rejects a value.
     pub fn connect(&self, zones: Vec<String>) -> Result<DnsUpdateProvider, ServiceError> {
         Self::check(&self.name, self.credentials.keys().map(String::as_str), self.base.as_deref())?;
         let service = Service::named(&self.name)?;
@@ -216,7 +216,7 @@ pub enum ServiceError {
         /// Key of the credential.
         key: String,
     },
-    /// dns-update rejects a value.
+    /// dns-update rejects a credential or the base URL when its client is created.
     #[error(transparent)]
     Rejected(ProviderError),
 }
@@ -338,12 +338,12 @@ fn provider_error(what: &str, why: &Error) -> ProviderError {
     let words = format!("{what}: {why:?}");
     match why {
         Error::Unauthorized => {
-            ProviderError::lasting("dns-update", format!("{what}: the credentials are refused"))
+            ProviderError::permanent("dns-update", format!("{what}: the credentials are refused"))
         }
         Error::NotFound | Error::BadRequest | Error::Unsupported(_) | Error::InvalidRegion => {
-            ProviderError::lasting("dns-update", words)
+            ProviderError::permanent("dns-update", words)
         }
-        Error::Api(text) if !is_transient(text) => ProviderError::lasting("dns-update", words),
+        Error::Api(text) if !is_transient(text) => ProviderError::permanent("dns-update", words),
         _ => ProviderError::transient("dns-update", words),
     }
 }

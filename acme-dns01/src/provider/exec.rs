@@ -44,13 +44,13 @@ impl Exec {
                     format!("{shown}: took longer than {} s", self.within.as_secs()),
                 )
             })?
-            .map_err(|why| ProviderError::lasting("exec", format!("{shown}: {why}")))?;
+            .map_err(|why| ProviderError::permanent("exec", format!("{shown}: {why}")))?;
         if output.status.success() {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let said: String = said.trim().chars().take(300).collect();
-        Err(ProviderError::lasting("exec", format!("{shown}: {}: {said}", output.status)))
+        Err(ProviderError::permanent("exec", format!("{shown}: {}: {said}", output.status)))
     }
 }
 

@@ -31,14 +31,14 @@ pub struct ProviderError {
     pub why: String,
     /// `true` if the error is transient, so that a retry may succeed.
     pub transient: bool,
-    /// Delay before the next request, from the provider's Retry-After. `None` without one.
+    /// Delay before the next request, from the Retry-After of the provider's response. `None` without one.
     pub retry_after: Option<Duration>,
 }
 
 impl ProviderError {
     /// Creates an error after which a retry is not expected to succeed.
     #[must_use]
-    pub fn lasting(provider: &str, why: impl Into<String>) -> Self {
+    pub fn permanent(provider: &str, why: impl Into<String>) -> Self {
         Self { provider: provider.to_owned(), why: why.into(), transient: false, retry_after: None }
     }
 
@@ -114,8 +114,8 @@ pub(crate) fn configured_zone(zones: &[String], name: &str, apex: &str) -> Optio
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns the current readiness of the provider. Called repeatedly, so that credentials that are provided later
-    /// are found. While it returns [`Readiness::NotReady`], nothing is ordered for certificates that may need the
-    /// provider. The default is [`Readiness::Ready`].
+    /// are found. While it returns [`Readiness::NotReady`], the provider is not used, and nothing is ordered for
+    /// certificates that may need it. The default is [`Readiness::Ready`].
     async fn readiness(&self) -> Readiness {
         Readiness::Ready
     }
@@ -149,8 +149,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
         id: Option<&str>,
     ) -> Result<(), ProviderError>;
 
-    /// Checks the credentials and describes their scope, one finding per line. Changes nothing. Returns none by
-    /// default.
+    /// Checks the credentials. Returns descriptions of their state and scope, each one line; none by default. Changes
+    /// nothing.
     ///
     /// # Errors
     /// Returns a [`ProviderError`] if the API cannot be reached or rejects the credentials.

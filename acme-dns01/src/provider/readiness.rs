@@ -8,17 +8,17 @@ pub enum Reach {
     Any,
     /// This name only, [`Coverage::Name`](super::Coverage::Name).
     Name(String),
-    /// Names in these zones, whatever the service has.
+    /// Names in these configured zones, given by their names. The provider uses no other zone of the service.
     Zones(Vec<String>),
 }
 
-/// Readiness of a provider.
+/// State of a provider: usable, or not usable yet since something is missing, such as a file with its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
     /// The provider can be used.
     Ready,
-    /// The provider cannot be used yet. Certificates that may need it are held back.
+    /// The provider cannot be used yet. Nothing is ordered for certificates that may need it.
     NotReady {
         /// Names that the provider may have a zone for.
         reach: Reach,

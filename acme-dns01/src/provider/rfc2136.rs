@@ -66,7 +66,8 @@ impl Rfc2136 {
         key: &SecretSlice<u8>,
     ) -> Result<Self, ProviderError> {
         use hickory_proto::rr::rdata::tsig::TsigAlgorithm as Hickory;
-        let wrong = |why: String| ProviderError::lasting("rfc2136", format!("the TSIG key `{name}`: {why}"));
+        let wrong =
+            |why: String| ProviderError::permanent("rfc2136", format!("the TSIG key `{name}`: {why}"));
         let algorithm = match algorithm {
             TsigAlgorithm::HmacSha256 => Hickory::HmacSha256,
             TsigAlgorithm::HmacSha384 => Hickory::HmacSha384,
@@ -95,13 +96,13 @@ impl Rfc2136 {
     /// Returns a transient error without a response or for SERVFAIL, and a permanent one if the message cannot be
     /// signed or encoded, for other response codes, or for a wrong signature.
     async fn update(&self, mut message: Message, zone: &str) -> Result<(), ProviderError> {
-        let lasting = |why: String| ProviderError::lasting("rfc2136", why);
+        let permanent = |why: String| ProviderError::permanent("rfc2136", why);
         let mut verifier = None;
         if let Some(signer) = &self.signer {
             let now = crate::client_now().secs();
-            verifier = message.finalize(signer, now).map_err(|why| lasting(why.to_string()))?;
+            verifier = message.finalize(signer, now).map_err(|why| permanent(why.to_string()))?;
         }
-        let bytes = message.to_vec().map_err(|why| lasting(why.to_string()))?;
+        let bytes = message.to_vec().map_err(|why| permanent(why.to_string()))?;
         let (answer, raw) = exchange(self.server, &bytes, message.id, true, Duration::from_secs(15))
             .await
             .map_err(|why| ProviderError::transient("rfc2136", why.to_string()))?;
@@ -109,7 +110,7 @@ impl Rfc2136 {
         if code == ResponseCode::NoError {
             if let Some(verifier) = &mut verifier {
                 verifier.verify(&raw).map_err(|why| {
-                    lasting(format!("{}: the answer's signature is wrong: {why}", self.server))
+                    permanent(format!("{}: the answer's signature is wrong: {why}", self.server))
                 })?;
             }
             return Ok(());
@@ -126,7 +127,7 @@ impl Rfc2136 {
         Err(if code == ResponseCode::ServFail {
             ProviderError::transient("rfc2136", error)
         } else {
-            lasting(error)
+            permanent(error)
         })
     }
 }
@@ -183,7 +184,7 @@ impl Provider for Rfc2136 {
 /// Returns a permanent error if the name is not valid.
 fn absolute_name(name: &str) -> Result<Name, ProviderError> {
     let mut found = Name::from_ascii(name)
-        .map_err(|why| ProviderError::lasting("rfc2136", format!("not a valid name: `{name}`: {why}")))?;
+        .map_err(|why| ProviderError::permanent("rfc2136", format!("not a valid name: `{name}`: {why}")))?;
     found.set_fqdn(true);
     Ok(found)
 }

@@ -55,7 +55,7 @@ pub struct Incident {
     pub kind: IncidentKind,
 }
 
-/// Kind of an [`Incident`].
+/// Kind of an [`Incident`]: an expiry, or an order that was prevented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncidentKind {
@@ -67,7 +67,7 @@ pub enum IncidentKind {
     Withheld(String),
 }
 
-/// Changes of the environment during a simulation.
+/// Changes of a simulated environment over time: lifetimes of certificates, outages, revocations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scenario {
@@ -105,8 +105,8 @@ pub enum Restarts {
 }
 
 /// Simulates one certificate of this lifetime for `days` days, on a host whose clock is `ahead` seconds ahead of the
-/// CA's, or behind if negative. Times in the report are the CA's. [`Report::expired`] then counts the waits that ended with
-/// an expired certificate.
+/// CA's, or behind if negative. Times in the report are the CA's. [`Report::expired`] then counts the waits that ended
+/// with an expired certificate.
 #[must_use]
 pub fn simulate_clock_skew(lifetime: Duration, days: u32, ahead: i64, restarts: Restarts) -> Report {
     let begin = Time::from_secs(1_795_000_000);
@@ -171,7 +171,7 @@ pub fn simulate_decade(certificates: usize, seed: u64) -> Report {
         .map(|number| {
             let name = format!("host{number}.domain{}.example.org", number % 5);
             let mut spec = CertificateSpec::new(name.parse::<Name>().ok(), "ca");
-            spec.renewal_policy.turn = u16::try_from(number * 997 % 1000).unwrap_or(500);
+            spec.renewal_policy.position = u16::try_from(number * 997 % 1000).unwrap_or(500);
             spec
         })
         .collect();

@@ -86,13 +86,14 @@ impl FileStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Takes the store in `folder` over for a user, with the folders of the certificates of these ids: a store that
-    /// another account made, such as root by hand, or another ACME client. To be called by root, before the user opens
-    /// the store. A missing folder is created with mode 0755 and the user's `group`.
+    /// Changes the owner of the store in `folder`, with the folders of the certificates of these ids, to the user with
+    /// the id `user`: of a store that another account created, such as root by hand, or another ACME client. To be
+    /// called by root, before the user opens the store. A missing folder is created with mode 0755 and the group with
+    /// the id `group`.
     ///
-    /// Files keep their groups, and lose the permissions of others. Only names that the store itself gives are touched,
-    /// never a whole tree. Symbolic links and files with several names are left unchanged. Returns a finding for each
-    /// change, and a fault for whatever is left.
+    /// Files keep their groups, and lose the permissions of others. Only files and folders of the store's own layout
+    /// are changed, never a whole tree. Symbolic links, and files with several names that belong to another user, are
+    /// left unchanged. Returns a finding for each change, and a fault for each of these.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if a file operation fails.
@@ -100,9 +101,9 @@ impl FileStore {
         super::claim::claim(folder, (user, group), ids)
     }
 
-    /// Returns the first part of the store in `folder` that this process cannot write to, with the error. `None` if it
-    /// can write to all parts that exist. If the store does not exist yet, the part is the nearest existing folder
-    /// above. Leaves nothing behind.
+    /// Returns the first folder of the store in `folder` in which this process cannot create a file, with the error.
+    /// `None` if it can in all that exist. If the store does not exist yet, the nearest existing folder above is tried.
+    /// No file remains.
     #[must_use]
     pub fn obstacle(folder: &Path) -> Option<(PathBuf, std::io::Error)> {
         let private = folder.join(PRIVATE);

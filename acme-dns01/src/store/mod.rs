@@ -41,9 +41,9 @@ pub struct CertificatePair {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Contents {
-    /// Content of `fullchain.pem`: the certificate chain.
+    /// Content of `fullchain.pem`: the certificate chain. `None` if the file is missing or cannot be read.
     pub chain: Option<String>,
-    /// Content of `key.pem`: the private key.
+    /// Content of `key.pem`: the private key. `None` if the file is missing or cannot be read.
     pub key: Option<SecretString>,
     /// Reason why a file cannot be read. `None` if every existing file was read.
     pub unreadable: Option<String>,
@@ -67,8 +67,8 @@ pub struct StoredAccount {
     pub next_key: Option<SecretString>,
 }
 
-/// Error of a store. A failed write leaves the stored data unchanged or, if only its confirmation was lost, has taken
-/// effect completely.
+/// Error of a store. After a failed write, a file or row has its old or its new content, never a part of either; of a
+/// write to several files, some may have been changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -83,18 +83,20 @@ pub enum StoreError {
         /// Advice for the user, in parentheses with a leading space. Empty if there is none.
         advice: &'static str,
     },
-    /// Stored data cannot be parsed.
+    /// Stored data is missing, or cannot be parsed or used; or a placeholder cannot be generated. A retry does not
+    /// help.
     #[error("{path}: {why}")]
     Damaged {
-        /// Path of the data, or its location in the database.
+        /// Path of the data, its location in the database, or the certificate's id.
         path: String,
-        /// Description of the damage.
+        /// Description of the fault, as far as known with the fix.
         why: String,
     },
-    /// A database operation failed.
+    /// A connection to the database or an operation failed, or the connection parameters or root certificates are
+    /// missing or not valid. The text is the reason.
     #[error("the database: {0}")]
     Database(String),
-    /// The journal could not be written several times in a row, so the round ended.
+    /// The journal could not be written three times in a row, so that the engine ended the round of the certificate.
     #[error("{why}; nothing is done that is not written down before")]
     Unwritten {
         /// Reason of the last failed write.
@@ -168,7 +170,7 @@ impl fmt::Debug for Lock {
     }
 }
 
-/// Change of a shared store by any host.
+/// Notification that certificates in a shared store were, or may have been, replaced by this or another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -187,7 +189,9 @@ pub type Changes = mpsc::UnboundedReceiver<Change>;
 /// share rejects writes without the lock ([`StoreError::LockLost`]).
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
-    /// Takes the lock of a name. Returns `None`, without waiting, if another process or task holds it.
+    /// Takes the lock of a name: a certificate's id, or `account@` and the key of an account
+    /// ([`account_key`](crate::engine::account_key)). Returns `None`, without waiting, if another process or task holds
+    /// it.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store fails; not if the lock is held.
@@ -217,17 +221,19 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// Returns a [`StoreError`] if the key cannot be written durably.
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError>;
-    /// Stages a pair, so that [`install`](Self::install) can put it in place. Replaces a pair staged before.
+    /// Stages a pair, so that [`install`](Self::install) can put it in place. Replaces a pair staged before. A pair
+    /// that is in place already is not staged, so that the previous pair is kept.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the pair cannot be written durably.
     async fn stage(&self, id: &str, pair: &CertificatePair) -> Result<(), StoreError>;
     /// Puts the staged pair in place atomically, and makes the replaced one the previous pair. Removes the pending key
-    /// if it belongs to the installed pair. Changes nothing if nothing is staged and a pair is in place.
+    /// if it belongs to the installed pair. If nothing is staged and a complete pair is in place, an interrupted
+    /// installation is completed, or nothing changes.
     ///
     /// # Errors
-    /// Returns [`StoreError::Damaged`] if nothing is staged and no pair is in place, and another [`StoreError`] if the
-    /// exchange fails.
+    /// Returns [`StoreError::Damaged`] if nothing is staged, and no pair is in place or one of its files is missing,
+    /// and another [`StoreError`] if the exchange fails.
     async fn install(&self, id: &str) -> Result<(), StoreError>;
     /// Exchanges the pair in place with the previous pair. Returns `false`, without a change, if there is no previous
     /// pair.

@@ -86,7 +86,8 @@ async fn fault_16_retry_after_holds_over_a_restart() {
     let ledger = lab.store().ledger().await.expect("a ledger");
     let since =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
-    let refusal = ledger.open(acme_dns01::Time::from_secs(since), "pebble").expect_err("it is closed");
+    let refusal =
+        ledger.check_retry_after(acme_dns01::Time::from_secs(since), "pebble").expect_err("it is closed");
     assert!((7000..=7200).contains(&(refusal.until.secs() - since)), "{refusal}");
 }
 

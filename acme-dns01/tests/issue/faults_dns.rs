@@ -2,6 +2,7 @@
 
 use crate::lab::{Lab, certificate, dns, rfc2136};
 use acme_dns01::client::Http;
+use acme_dns01::dns::ExpectedTxt;
 use acme_dns01::engine::{Engine, Renewal, RoundOutcome};
 use acme_dns01::propagation::LookupMode;
 use acme_dns01::provider::{Cloudflare, CloudflareAuth, Provider};
@@ -103,7 +104,7 @@ async fn fault_14_servers_that_fail_are_lame_or_silent_are_named_with_what_they_
     asked.mode = LookupMode::Resolvers;
     let name = "_acme-challenge.a.example.test".to_owned();
     let value = lab.knot.txt(&name).first().cloned().expect("the record of the order that goes on");
-    let seen = asked.visible(&[acme_dns01::dns::ExpectedTxt { name, value }]).await.expect("an answer");
+    let seen = asked.visible(&[ExpectedTxt { name, value }]).await.expect("an answer");
     assert!(matches!(seen, acme_dns01::dns::Visibility::Complete { .. }), "{seen:?}");
 }
 

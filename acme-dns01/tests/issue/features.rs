@@ -57,8 +57,8 @@ async fn accounts_that_are_bound_to_external_ones() {
     };
     let orders = || lab.pebble.logged("POST /order-plz");
     let outcome = engine().round(&certificate, Renewal::Forced).await;
-    let RoundOutcome::HeldBack { held, .. } = &outcome.outcome else { panic!("{outcome:?}") };
-    assert_eq!(held.to_string(), "the authority pebble is not ready: no such file");
+    let RoundOutcome::Blocked { by, .. } = &outcome.outcome else { panic!("{outcome:?}") };
+    assert_eq!(by.to_string(), "the authority pebble is not ready: no such file");
     assert_eq!(orders(), 0);
     available.store(true, Ordering::Relaxed);
     assert_eq!(
@@ -85,10 +85,10 @@ async fn accounts_that_are_bound_to_external_ones() {
     let mut both = certificate.clone();
     both.spec.authorities = vec!["late".to_owned()];
     let outcome = lacks().round(&both, Renewal::Forced).await;
-    let RoundOutcome::HeldBack { held, .. } = &outcome.outcome else { panic!("{outcome:?}") };
-    assert!(held.to_string().contains("the authority late is not ready") && held.reason.contains("no roots"));
+    let RoundOutcome::Blocked { by, .. } = &outcome.outcome else { panic!("{outcome:?}") };
+    assert!(by.to_string().contains("the authority late is not ready") && by.reason.contains("no roots"));
     both.spec.authorities.push("pebble".to_owned());
-    assert_eq!(lacks().held_back(&both).await, None);
+    assert_eq!(lacks().unready_dependency(&both).await, None);
     assert_eq!(orders(), 2);
 }
 

@@ -97,11 +97,8 @@ async fn no_failure_and_no_order_while_neither_dns_nor_secret_are_there() {
     certificate.spec.authorities.push("second".to_owned());
     let held = async |engine: &Engine| {
         let round = engine.round(&certificate, Renewal::WhenDue).await;
-        let RoundOutcome::HeldBack { held, .. } = &round.outcome else { panic!("{round:?}") };
-        assert!(
-            held.reason.contains("no secret") && held.reason.contains("the DNS does not answer"),
-            "{held}"
-        );
+        let RoundOutcome::Blocked { by, .. } = &round.outcome else { panic!("{round:?}") };
+        assert!(by.reason.contains("no secret") && by.reason.contains("the DNS does not answer"), "{by}");
         engine.certificate_status(&certificate).await.expect("a state").state
     };
     let state = held(&engine).await;
@@ -135,13 +132,13 @@ async fn a_certificate_that_is_not_due_is_not_held_back() {
     let not_due = async || {
         let round = engine.round(&certificate, Renewal::WhenDue).await;
         assert!(matches!(round.outcome, RoundOutcome::NotDue { .. }), "{round:?}: {}", lab.said());
-        assert!(engine.holdings().is_empty());
+        assert!(engine.blocked_certificates().is_empty());
     };
     not_due().await;
     assert!(!lab.said().contains("held back"), "{}", lab.said());
     let round = engine.round(&certificate, Renewal::Forced).await;
-    assert!(matches!(round.outcome, RoundOutcome::HeldBack { .. }), "{round:?}");
-    assert_eq!(engine.holdings().len(), 1);
+    assert!(matches!(round.outcome, RoundOutcome::Blocked { .. }), "{round:?}");
+    assert_eq!(engine.blocked_certificates().len(), 1);
     // Another host may have renewed it.
     not_due().await;
     assert!(lab.said().contains("no longer held back"), "{}", lab.said());

@@ -28,7 +28,7 @@ pub(crate) fn names(list: &[&str]) -> Vec<Name> {
 
 pub(crate) fn quick() -> Timeouts {
     Timeouts {
-        look: Duration::from_millis(50),
+        poll: Duration::from_millis(50),
         propagation: Duration::from_secs(30),
         settle: Duration::ZERO,
         validation: Duration::from_secs(30),

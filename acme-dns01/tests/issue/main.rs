@@ -1,6 +1,7 @@
 //! Issuance against real servers: Pebble and knot.
 
 mod basics;
+mod clock;
 mod faults_ca;
 mod faults_disk;
 mod faults_dns;

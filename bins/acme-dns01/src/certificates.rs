@@ -144,7 +144,7 @@ fn certificate(
         let mut spec = spec.clone();
         spec.key_type = *kind;
         spec.id = if at == 0 { id.clone() } else { format!("{id}-{kind}") };
-        spec.renewal_policy.turn = renewal_position(&spec.id);
+        spec.renewal_policy.position = renewal_position(&spec.id);
         Certificate::new(spec, deployment.clone())
     });
     Ok(several.collect())

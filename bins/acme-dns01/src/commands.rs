@@ -247,11 +247,11 @@ fn report(rounds: &[CertificateRound], as_json: bool) -> Result<Done, Failure> {
             RoundOutcome::NotDue { until, reason } => {
                 ("fine", format!("nothing to do before {until}: {reason}"))
             }
-            RoundOutcome::HeldBack { held, .. } => {
-                failures.push(format!("{id}: held back: {held}"));
+            RoundOutcome::Blocked { by, .. } => {
+                failures.push(format!("{id}: held back: {by}"));
                 let place = Place { key: id.clone(), ..Place::default() };
-                faults.push(finding::Finding::error("held-back", place, held.to_string()));
-                ("held_back", held.to_string())
+                faults.push(finding::Finding::error("held-back", place, by.to_string()));
+                ("held_back", by.to_string())
             }
             RoundOutcome::Locked => ("elsewhere", "another process is at it".to_owned()),
             RoundOutcome::Failed { retry_at, kind: of, reason } => {

@@ -1,7 +1,7 @@
 //! `list`: prints the state of each certificate. A certificate whose state cannot be read is listed with its error; the
 //! others are listed nevertheless.
 
-use acme_dns01::engine::{Certificate, CertificateStatus, Engine, HeldBack};
+use acme_dns01::engine::{Certificate, CertificateStatus, Engine, UnreadyDependency};
 use acme_dns01::{Condition, Time, format_duration};
 use cli_support::outcome::{Done, chain};
 use cli_support::table::Table;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// Returns the activity code of a certificate (`reload_failed`, `held_back`, `paused`, `order_under_way` or `idle`),
 /// and a description unless it is idle. `held` is the provider that is waited for.
-fn activity(status: &CertificateStatus, held: Option<&HeldBack>) -> (&'static str, Option<String>) {
+fn activity(status: &CertificateStatus, held: Option<&UnreadyDependency>) -> (&'static str, Option<String>) {
     let state = &status.state;
     if let Some(error) = &state.deploy_error {
         return ("reload_failed", Some(format!("not deployed: {error}")));
@@ -62,7 +62,7 @@ pub(crate) async fn list(engine: &Engine, certificates: &[Certificate], now: Tim
         let left = info.filter(|_| usable).map(|info| info.not_after.since(now));
         let attempt = state.attempt.as_ref();
         let needs_provider = attempt.map_or(status.due.at <= now, |attempt| !attempt.is_validated());
-        let held = if needs_provider { engine.held_back(certificate).await } else { None };
+        let held = if needs_provider { engine.unready_dependency(certificate).await } else { None };
         let (activity, detail) = activity(&status, held.as_ref());
         let mut why = status.due.reason.to_string();
         if let Some(detail) = &detail {

@@ -115,7 +115,7 @@ async fn text(loaded: &ActiveSetup) -> String {
     gauge("deploy_failed", "1 while a reload or a check of the served certificate fails.", &|status| {
         Some(u64::from(status.state.deploy_error.is_some()))
     });
-    let held = loaded.engine.holdings();
+    let held = loaded.engine.blocked_certificates();
     let name = "acme_dns01_held_back";
     let help = "1 while nothing is ordered, since a DNS provider or authority that the certificate may need is not ready.";
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");

@@ -65,7 +65,7 @@ pub enum Encryption {
     None,
     /// TLS, with the server's certificate verified against its host name.
     Tls {
-        /// Additional root certificates in PEM, trusted beside the system's.
+        /// Additional root certificates in PEM, trusted beside the system's. `None` adds none.
         roots: Option<String>,
     },
 }

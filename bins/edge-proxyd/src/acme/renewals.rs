@@ -48,14 +48,14 @@ impl Renewals {
     /// `None` if the certificate is not held back, and for all while the engine is being prepared.
     pub(crate) fn held_back(&self) -> BTreeMap<String, Option<String>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let holdings = match &state {
-            RenewalState::Running(renewer) => renewer.holdings(),
+        let blocked = match &state {
+            RenewalState::Running(renewer) => renewer.blocked(),
             _ => BTreeMap::new(),
         };
         let reason = |id: &String| match &state {
             RenewalState::Starting => None,
             RenewalState::Failed(why) => Some(why.clone()),
-            RenewalState::Running(_) => holdings.get(id).map(ToString::to_string),
+            RenewalState::Running(_) => blocked.get(id).map(ToString::to_string),
         };
         self.certificates.iter().map(|id| (id.clone(), reason(id))).collect()
     }

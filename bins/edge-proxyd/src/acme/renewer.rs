@@ -3,7 +3,7 @@
 use super::AcmeSection;
 use crate::config::Settings;
 use crate::journal;
-use acme_dns01::engine::{Certificate, Engine, HeldBack};
+use acme_dns01::engine::{Certificate, Engine, UnreadyDependency};
 use acme_dns01::live::{Check, Greeting};
 use acme_dns01_config::{LateSecrets, PendingParts};
 use cli_support::outcome::chain;
@@ -69,8 +69,8 @@ impl CertificateRenewer {
     }
 
     /// Returns the certificates that are held back since a DNS provider or authority is not ready, by id.
-    pub(crate) fn holdings(&self) -> BTreeMap<String, HeldBack> {
-        self.engine.holdings()
+    pub(crate) fn blocked(&self) -> BTreeMap<String, UnreadyDependency> {
+        self.engine.blocked_certificates()
     }
 
     /// Returns the address of the first listener with TLS. `addresses` are the bound addresses of all listeners, in the
