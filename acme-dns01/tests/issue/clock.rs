@@ -40,9 +40,13 @@ async fn next_serial(serials: &mut mpsc::UnboundedReceiver<String>, clock: &Test
 #[tokio::test]
 async fn a_certificate_is_renewed_by_the_clock_that_is_given() {
     let lab = Lab::start(PebbleVersion::V2_4);
-    // The CA's clock would prevail over the given one.
-    let proxy =
-        crate::faults_ca::proxy(&lab, |_, _| Fault::Replace("\r\nDate: ".into(), "\r\nX-Date: ".into()));
+    // The CA's clock would prevail over the given one: the directory and renewal information have its Date field.
+    let proxy = crate::faults_ca::proxy(&lab, |line, _| {
+        if line.starts_with("GET ") {
+            return Fault::Replace("\r\nDate: ".into(), "\r\nX-Date: ".into());
+        }
+        Fault::Pass
+    });
     let begin = SystemClock.now();
     let clock = Arc::new(TestClock(watch::Sender::new(begin)));
     let (installed, mut serials) = mpsc::unbounded_channel();
