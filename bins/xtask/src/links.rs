@@ -1,7 +1,8 @@
-//! Links of Markdown documents: every relative one must exist, and none may lead to a registry's page of a package of
-//! this workspace, which need not exist.
+//! Links of Markdown documents: every relative one must exist, none may lead to a registry's page of a package of this
+//! workspace, which need not exist, and a link by its label alone must be defined in the document.
 
 use crate::registry::{LIBRARIES, PROGRAMS, folder};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Addresses below which registries have pages of packages.
@@ -27,20 +28,51 @@ fn published(text: &str) -> Vec<String> {
     all(text).into_iter().filter(is_ours).collect()
 }
 
-/// Returns all links of a document, outside of code.
+/// Returns all links of a document and the targets of its link definitions, outside of code.
 fn all(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut code = false;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            code = !code;
-        }
-        if code || line.starts_with("    ") {
-            continue;
-        }
+    for line in prose(text) {
+        found.extend(definition(line).map(|(_, target)| target.to_owned()));
         found.extend(
             line.split("](").skip(1).map(|rest| rest.split(')').next().unwrap_or_default().to_owned()),
         );
+    }
+    found
+}
+
+/// Returns the lines of a document outside of fenced and indented code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    text.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence && !line.starts_with("    ")
+    })
+}
+
+/// Returns label and target of a link definition, ``[`label`]: target``. `None` if the line is none of a code span.
+fn definition(line: &str) -> Option<(&str, &str)> {
+    let (label, target) = line.strip_prefix("[`")?.split_once("`]: ")?;
+    Some((label, target.trim()))
+}
+
+/// Returns the labels of the link definitions of a document, sorted.
+pub(crate) fn labels(text: &str) -> BTreeSet<&str> {
+    prose(text).filter_map(definition).map(|(label, _)| label).collect()
+}
+
+/// Returns the code spans in brackets that are no links, since the document does not define their labels: they are
+/// shown with the brackets.
+fn undefined(text: &str) -> BTreeSet<&str> {
+    let defined = labels(text);
+    let mut found = BTreeSet::new();
+    for line in prose(text) {
+        for rest in line.split("[`").skip(1) {
+            let Some((label, after)) = rest.split_once("`]") else { continue };
+            if !after.starts_with(['(', '[', ':']) && !defined.contains(label) {
+                found.insert(label);
+            }
+        }
     }
     found
 }
@@ -54,7 +86,7 @@ pub(crate) fn of_packages(root: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(folders.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// Returns a message for each link of a document that does not exist or leads to a registry.
+/// Returns a message for each link of a document that does not exist, leads to a registry, or is not defined.
 ///
 /// # Errors
 /// Returns a description if the document cannot be read.
@@ -65,7 +97,10 @@ pub(crate) fn broken(document: &Path) -> Result<Vec<String>, String> {
     let missing = links.map(|link| format!("{}: {link} does not exist", document.display()));
     let published = published(&text).into_iter();
     let published = published.map(|link| format!("{}: {link}: write a relative link", document.display()));
-    Ok(missing.chain(published).collect())
+    let undefined = undefined(&text).into_iter();
+    let undefined =
+        undefined.map(|label| format!("{}: [`{label}`] has no link definition", document.display()));
+    Ok(missing.chain(published).chain(undefined).collect())
 }
 
 /// Returns the Markdown documents of a folder, without its subfolders, sorted.
@@ -92,6 +127,14 @@ mod tests {
         let text = "[a](b.md#c) and [d](https://e) ![f](g.png)\n```\n[h](i.md)\n```\n    [j](k.md)\n[l](#m)";
         assert_eq!(relative(text), ["b.md", "g.png"]);
         assert_eq!(relative("[a](mod@b) [c](#d)"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn labels_need_definitions() {
+        let text = "[`a`], [`b::C`] and [`d`](e.md), [`f`][g]\n```\n[`h`]\n```\n\n[`b::C`]: src/b.rs\n";
+        assert_eq!(undefined(text), BTreeSet::from(["a"]));
+        assert_eq!(labels(text), BTreeSet::from(["b::C"]));
+        assert_eq!(relative(text), ["e.md", "src/b.rs"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The list is created from rustdoc's JSON. Its beginning names the crates whose types are part of it; each must be
 //! re-exported, since a program that passes such a type needs the same version of that crate.
 
+use crate::links;
 use crate::process::{Outcome, cargo, root, step, target};
 use crate::registry::{self, LIBRARIES};
 use crate::released;
@@ -65,6 +66,7 @@ pub(crate) fn run(update: Update) -> Outcome {
                 "{library}: `{item}` is on the front page without a link to the item: write [`{item}`]"
             );
         }
+        wrong.push_str(&links_to_files(library)?);
         wrong.push_str(&released::breaks(library, &listed.text)?);
         wrong.push_str(&too_many(library, listed.count));
         println!("xtask: {library}: {} public items", listed.count);
@@ -238,11 +240,36 @@ fn front_page(library: &str) -> Result<String, String> {
     let folder = root().join(registry::folder(library));
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
     let source = read(folder.join("src/lib.rs"))?;
-    if source.starts_with("#![doc = include_str!(\"../README.md\")]") {
+    if includes_readme(&source) {
         return read(folder.join("README.md"));
     }
     let comment = source.lines().map_while(|line| line.strip_prefix("//!"));
     Ok(comment.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
+}
+
+/// Returns `true` if the front page of a library is its README, by the text of its `lib.rs`.
+fn includes_readme(source: &str) -> bool {
+    source.lines().any(|line| line == "#![doc = include_str!(\"../README.md\")]")
+}
+
+/// Returns a line for each label that README and `src/links.md` of a library do not both define. The README links it
+/// to a source file, for where the README itself is shown; the definition before it links the front page of the
+/// documentation to the item.
+///
+/// # Errors
+/// Returns a description if a file cannot be read.
+fn links_to_files(library: &str) -> Result<String, String> {
+    let folder = root().join(registry::folder(library));
+    let read = |path: PathBuf| fs::read_to_string(&path).map_err(|why| format!("{}: {why}", path.display()));
+    if !includes_readme(&read(folder.join("src/lib.rs"))?) {
+        return Ok(String::new());
+    }
+    let (readme, items) = (read(folder.join("README.md"))?, read(folder.join("src/links.md"))?);
+    let differing =
+        links::labels(&readme).symmetric_difference(&links::labels(&items)).copied().collect::<Vec<_>>();
+    let line =
+        |label| format!("{library}: [`{label}`] is defined in only one of README.md and src/links.md\n");
+    Ok(differing.into_iter().map(line).collect())
 }
 
 /// Returns the items of the list `items` that a front page names in a code span and never in a link. A code span names an
