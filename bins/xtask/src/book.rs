@@ -80,6 +80,7 @@ pub(crate) fn check() -> Outcome {
     for page in links::documents(&folder())? {
         let text = std::fs::read_to_string(&page).map_err(|why| format!("{}: {why}", page.display()))?;
         let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        faults.extend(unnamed_files(&text).into_iter().map(|why| format!("{name}:{why}")));
         for block in blocks(&text) {
             let at = format!("{name}:{}", block.line);
             let file = block.info.split_whitespace().nth(1).unwrap_or_default();
@@ -227,6 +228,24 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     found
 }
 
+/// Returns a message for each file whose name is not in the text before it, since the word after the fence, which names
+/// it for these checks, is not shown to a reader.
+fn unnamed_files(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut faults = Vec::new();
+    let mut end = 0;
+    for block in blocks(text) {
+        let fence = block.line - 1;
+        let file = block.info.split_whitespace().nth(1);
+        let is_named = |file: &str| lines[end..fence].iter().any(|line| line.contains(&format!("`{file}`")));
+        if let Some(file) = file.filter(|file| !is_named(file)) {
+            faults.push(format!("{}: the text before the file does not have its name, `{file}`", block.line));
+        }
+        end = block.line + block.text.lines().count();
+    }
+    faults
+}
+
 /// Writes an example to a file in the folder `work`, with the paths of its secrets replaced by that of a file there,
 /// and has the program validate it. Returns `None` if the example is valid, otherwise the program's output, or the
 /// error of writing the file or running the program.
@@ -300,6 +319,14 @@ fn command_fault(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_named_in_the_text_before_them() {
+        let text = "`a.toml`:\n```toml a.toml\nb\n```\nAnd\n```toml c.toml\n```\n```sh\nls\n```\n";
+        let faults = unnamed_files(text);
+        assert_eq!(faults, ["6: the text before the file does not have its name, `c.toml`"]);
+        assert_eq!(unnamed_files(&text.replace("And", "And `c.toml`")), Vec::<String>::new());
+    }
 
     #[test]
     fn blocks_and_commands_are_found() {

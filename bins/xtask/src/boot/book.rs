@@ -24,11 +24,11 @@ const SECRETS: &[(&str, &str)] = &[
 /// Commands that may exit with 3, since on these pages there is something to do, to convert, or to read. Every other
 /// command must exit with 0.
 const DIFFERENCES: &[&str] = &[
+    "--dry-run",
     "edge-proxyd check",
     "edge-proxyd import",
     "pg-ensure plan",
     "pg-hba check",
-    "smtp-config apply --app-ini /etc/forgejo/app.ini --settings mailer.toml --dry-run",
     "smtp-config check",
     "smtp-config doctor",
     "upgrade-pg-cluster plan",

@@ -126,9 +126,9 @@ fn at_home(folder: &Path, place: &str) -> Outcome {
     Ok(())
 }
 
-/// Configuration of nginx for the two sites.
+/// Configuration of nginx for a site, with a certificate of certbot.
 const NGINX: &str = "events {}\nhttp {\n  server {\n    listen 443 ssl;\n    server_name git.example.org;\n\
-    ssl_certificate /var/lib/acme/example.org/fullchain.pem;\n    ssl_certificate_key /var/lib/acme/example.org/key.pem;\n\
+    ssl_certificate /etc/letsencrypt/live/example.org/fullchain.pem;\n    ssl_certificate_key /etc/letsencrypt/live/example.org/privkey.pem;\n\
     location / { proxy_pass http://100.64.0.2:3000; proxy_set_header X-Forwarded-For $remote_addr; \
     proxy_set_header Host $host; }\n  }\n  server {\n    listen 80;\n    server_name git.example.org;\n    \
     return 301 https://$host$request_uri;\n  }\n}\n";
@@ -136,16 +136,21 @@ const NGINX: &str = "events {}\nhttp {\n  server {\n    listen 443 ssl;\n    ser
 const STAND_IN: &str = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system";
 
 /// Follows the page `from-nginx.md`, with a configuration of nginx that is imported, tried beside it and then replaces
-/// it.
+/// it, and with the certificate of certbot, which only root can read before. At the end the edge uses its own
+/// certificate again.
 fn from_nginx(machine: &mut Machine) -> Outcome {
     machine.run(&format!("mkdir -p /etc/nginx; cat > /etc/nginx/nginx.conf <<'END'\n{NGINX}END\n{STAND_IN}/nginx.service; systemctl daemon-reload; systemctl enable --now nginx"))?;
+    machine.run(LETSENCRYPT)?;
     let text = page("from-nginx.md")?;
-    let (import, rest) = text.split_once("\n## Try it beside nginx").ok_or("from-nginx.md has no trial")?;
-    let (trial, rest) = rest.split_once("\n## Switch").ok_or("from-nginx.md has no switch")?;
-    // The commands of the last section are followed with those of certbot's own page.
-    let (switch, _) =
-        rest.split_once("\n## Certificates of certbot").ok_or("from-nginx.md has no certbot")?;
+    let (import, rest) =
+        text.split_once("\n## Certificates of certbot").ok_or("from-nginx.md has no certbot")?;
+    let (certbot, rest) = rest.split_once("\n## Try it beside nginx").ok_or("from-nginx.md has no trial")?;
+    let (trial, switch) = rest.split_once("\n## Switch").ok_or("from-nginx.md has no switch")?;
     follow(machine, import)?;
+    let readable = "runuser -u edge-proxy -- test -r /etc/letsencrypt/live/example.org/privkey.pem";
+    machine.run(&format!("! {readable}"))?;
+    follow(machine, certbot)?;
+    machine.run(readable)?;
     // The ports are changed by hand, and the program runs in another terminal.
     let beside =
         "sed -e 's/:443\"/:8443\"/; s/:80\"/:8080\"/' -e '1i https_port = 8443' edge.toml > beside.toml";
@@ -162,13 +167,18 @@ fn from_nginx(machine: &mut Machine) -> Outcome {
     machine.run("kill $(cat /run/beside.pid); cp /etc/edge-proxyd/edge.toml /srv/before.toml")?;
     follow(machine, switch)?;
     machine.run("systemctl reload edge-proxyd; ! systemctl is-active nginx")?;
+    machine.run("grep -F /etc/letsencrypt/live /etc/edge-proxyd/edge.toml")?;
+    machine.until(20, &served("git"))?;
+    machine.run("sed -i 's#/etc/letsencrypt/live#/var/lib/acme#; s#privkey.pem#key.pem#' /etc/edge-proxyd/edge.toml; systemctl reload edge-proxyd")?;
     machine.until(20, &served("git"))
 }
 
-/// Script that creates the folders of certbot, with the certificate of the edge.
-const LETSENCRYPT: &str = "live=/etc/letsencrypt/live/example.org; mkdir -p $live /etc/letsencrypt/renewal; \
-    cp /var/lib/acme/example.org/fullchain.pem $live/fullchain.pem; cp /var/lib/acme/example.org/key.pem $live/privkey.pem; \
-    openssl x509 -in $live/fullchain.pem -out $live/cert.pem; sed '1,/END CERT/d' $live/fullchain.pem > $live/chain.pem; \
+/// Script that creates the folders of certbot with its permissions, and the certificate of the edge in them.
+const LETSENCRYPT: &str = "rm -rf /etc/letsencrypt; live=/etc/letsencrypt/live/example.org; archive=/etc/letsencrypt/archive/example.org; \
+    mkdir -p $live $archive /etc/letsencrypt/renewal; chmod 700 /etc/letsencrypt/live /etc/letsencrypt/archive; \
+    cp /var/lib/acme/example.org/fullchain.pem $archive/fullchain1.pem; install -m 600 /var/lib/acme/example.org/key.pem $archive/privkey1.pem; \
+    openssl x509 -in $archive/fullchain1.pem -out $archive/cert1.pem; sed '1,/END CERT/d' $archive/fullchain1.pem > $archive/chain1.pem; \
+    for part in cert chain fullchain privkey; do ln -s ../../archive/example.org/${part}1.pem $live/$part.pem; done; \
     printf 'version = 2.1.0\\narchive_dir = /etc/letsencrypt/archive/example.org\\ncert = %s/cert.pem\\nprivkey = %s/privkey.pem\\n\
 chain = %s/chain.pem\\nfullchain = %s/fullchain.pem\\n' $live $live $live $live > /etc/letsencrypt/renewal/example.org.conf";
 

@@ -41,6 +41,8 @@ pub(super) fn all(build: &Build, artefacts: &[PathBuf]) -> Outcome {
             let program = name.split('_').next().unwrap_or_default();
             runs(build.fixed, &root, &format!("/usr/bin/{program}"))?;
         } else if name.ends_with(".oci.tar") {
+            // The library with which Podman reads archives.
+            run(Command::new("skopeo").arg("inspect").arg(format!("oci-archive:{}", artefact.display())))?;
             unpack_image(artefact, &root)?;
             runs(build.fixed, &root, "/usr/bin/edge-proxyd")?;
             served::prove(build, &root)?;
