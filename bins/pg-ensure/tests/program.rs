@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use testkit::TerminalOutput;
 use testkit::postgres::{MAJORS, Options, Postgres};
 
 fn run(args: &[&str]) -> Output {
@@ -745,5 +746,47 @@ fn progress_is_as_loud_as_asked() {
             assert!(!err.contains(words), "{option:?} shows {words:?}: {err}");
         }
         assert!(!shown.is_empty() || err.is_empty(), "{option:?}: {err}");
+    }
+}
+
+/// On a terminal the line of the running step is drawn at once, also where it is wider than the terminal, and the line
+/// of its result takes its place. Colours are those of clap alone, and follow `NO_COLOR`; `TERM=dumb` gets plain lines.
+#[test]
+fn progress_on_a_terminal_is_drawn_and_replaced() {
+    let postgres = Postgres::start(&Options::new(17));
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = connect(&postgres);
+    let apply = |name: &str, variables: &[(&str, &str)], columns: usize| {
+        let manifest = write(folder.path(), "m.toml", &format!("[[ensure]]\nname = \"{name}\"\n"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pg-ensure"));
+        command.args(["apply", &manifest, "--connect", &to]).envs(variables.iter().copied());
+        let output = TerminalOutput::of(&command, columns);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        output
+    };
+    let begins =
+        |output: &TerminalOutput, line: &str| output.screen.iter().any(|shown| shown.starts_with(line));
+    for (name, columns) in [("wide", 120), ("a_name_that_is_wider_than_the_terminal_of_this_test", 40)] {
+        let output = apply(name, &[("NO_COLOR", "1")], columns);
+        for drawn in ["\r\x1b[K… 2 steps", "\r\x1b[K… 2 steps: 1 of 2: ", "\r\x1b[K… verifying"] {
+            assert!(output.drawn.contains(drawn), "{drawn:?} is not in {output:?}");
+        }
+        assert!(begins(&output, "2 steps: done (") && begins(&output, "verifying: done ("), "{output:?}");
+        assert!(!output.screen.iter().any(|line| line.contains('…')), "{output:?}");
+        assert!(!output.has_colours(), "{output:?}");
+    }
+    let dumb = apply("dumb", &[("TERM", "dumb")], 80);
+    assert!(begins(&dumb, "2 steps: done (") && !dumb.drawn.contains(['\x1b', '…']), "{dumb:?}");
+    for (variables, colours) in [(&[][..], true), (&[("NO_COLOR", "1")], false), (&[("TERM", "dumb")], false)]
+    {
+        let mut help = Command::new(env!("CARGO_BIN_EXE_pg-ensure"));
+        help.arg("--help").env_remove("NO_COLOR").envs(variables.iter().copied());
+        let output = TerminalOutput::of(&help, 80);
+        assert_eq!(
+            (output.code, output.has_colours()),
+            (Some(0), colours),
+            "{variables:?}: {}",
+            output.drawn
+        );
     }
 }

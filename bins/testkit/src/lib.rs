@@ -17,6 +17,7 @@ pub mod postgres;
 mod powerdns;
 mod process;
 mod resume;
+mod terminal;
 
 pub use acme_dns::AcmeDnsMock;
 pub use authoritative::KnotServer;
@@ -35,3 +36,4 @@ pub use process::{
     Memory, Process, assert_ends_quietly_without_a_reader, role, say, serve_until_parent_ends,
 };
 pub use resume::{RequestError, RequestOutcome, ResumingClient, replay};
+pub use terminal::TerminalOutput;

@@ -42,6 +42,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/bin/patchelf", "patchelf"),
     ("/usr/bin/pebble", "pebble"),
     ("/usr/bin/pip3", "python3-pip"),
+    ("/usr/bin/script", "bsdutils"),
     ("/usr/bin/skopeo", "skopeo"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/slowhttptest", "slowhttptest"),

@@ -410,7 +410,8 @@ fn the_next_version() {
 #[test]
 fn an_upgrade_that_is_under_way() {
     let lab = Lab::new(&ClusterOptions::new("17", "18"));
-    lab.run(&["run", "--until", "check"]).expect(0).says("stopped before");
+    let drawn = testkit::TerminalOutput::of(&lab.program(&["run", "--until", "check"]), 60);
+    each_step_is_drawn_and_replaced(&drawn);
     let plan = lab.run(&["plan", "--json"]).expect(0).json();
     assert_eq!(codes(&findings(&plan, "blocker")), Vec::<&str>::new());
     assert!(codes(&findings(&plan, "note")).contains(&"under-way"), "{plan}");
@@ -433,6 +434,19 @@ fn an_upgrade_that_is_under_way() {
     assert_eq!(second["removed"].as_array().map(Vec::len), Some(1), "{second}");
     assert!(!lab.backup().exists());
     assert_eq!(gc(&["--backups"])["removed"], serde_json::json!([]));
+    assert_eq!(gc(&["--backups", "--dry-run"])["removed"], serde_json::json!([]));
+}
+
+/// Checks what a run that stops before its end has drawn on a terminal: a line of each step, which the line of its
+/// result replaced, and the outcome.
+fn each_step_is_drawn_and_replaced(output: &testkit::TerminalOutput) {
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let running = output.drawn.matches("\r\x1b[K… ").count();
+    let done = output.screen.iter().filter(|line| line.ends_with(" s)")).count();
+    assert!(running > 1 && running == done, "{running} steps were drawn, and {done} remain: {output:?}");
+    assert!(output.screen.iter().any(|line| line.starts_with("stopped before")), "{output:?}");
+    assert!(!output.screen.iter().any(|line| line.contains('…')), "{output:?}");
+    assert!(!output.has_colours(), "{output:?}");
 }
 
 #[test]
