@@ -6,6 +6,7 @@
 mod jwk;
 
 use crate::client::{AccountKey, describe};
+use crate::finding::Finding;
 use crate::lifetime::CertificateInfo;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -20,6 +21,25 @@ pub enum Execution {
     Perform,
     /// Nothing is stored. The findings say what would be stored.
     DryRun,
+}
+
+/// The result for a certificate or an account, with its description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Adoption {
+    /// It was taken over, or nothing has to be.
+    Settled(String),
+    /// It would be taken over, in a dry run.
+    Pending(String),
+}
+
+impl Adoption {
+    /// Returns the finding about the certificate or account `about`.
+    pub(crate) fn finding(self, about: String) -> Finding {
+        match self {
+            Self::Settled(message) => Finding::fine(about, message),
+            Self::Pending(message) => Finding::pending(about, message),
+        }
+    }
 }
 
 /// A certificate of another ACME client, with its private key.

@@ -12,6 +12,8 @@ pub struct Finding {
     /// `true` if the check failed, but certificates are obtained and served nevertheless, or the engine's next round
     /// corrects the cause.
     pub warning: bool,
+    /// `true` if a dry run found something that the run would do, such as a certificate that it would take over.
+    pub pending: bool,
     /// Result of the check. For a fault, it names the fix.
     pub message: String,
 }
@@ -19,12 +21,17 @@ pub struct Finding {
 impl Finding {
     /// Creates a finding for a check that passed.
     pub fn fine(about: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { about: about.into(), fine: true, warning: false, message: message.into() }
+        Self { about: about.into(), fine: true, warning: false, pending: false, message: message.into() }
+    }
+
+    /// Creates a finding for something that a run would do.
+    pub(crate) fn pending(about: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pending: true, ..Self::fine(about, message) }
     }
 
     /// Creates a finding for a check that failed. The message must name the fix.
     pub fn fault(about: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { about: about.into(), fine: false, warning: false, message: message.into() }
+        Self { about: about.into(), fine: false, warning: false, pending: false, message: message.into() }
     }
 
     /// Creates a finding for a failed check that does not prevent certificates from being obtained and served. The

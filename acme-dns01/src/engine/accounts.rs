@@ -1,7 +1,7 @@
 //! Accounts: one per directory URL, registered once, and recovered after a restart at any point.
 
 use super::UnreadyDependency;
-use crate::adopt::{Execution, FoundAccount};
+use crate::adopt::{Adoption, Execution, FoundAccount};
 use crate::client::{Account, AccountKey, Acme, ExternalAccount};
 use crate::deferred::Deferred;
 use crate::machine::{AcmeError, Dependency, ErrorKind};
@@ -255,7 +255,7 @@ impl AccountKeeper {
     }
 
     /// Stores the account of another client at this CA, unless one is registered already. Of `found`, the first account
-    /// whose URL has the directory's origin is taken. Returns a description of the result.
+    /// whose URL has the directory's origin is taken. Returns the result.
     ///
     /// # Errors
     /// Returns an error if the authority is not configured, or the store fails.
@@ -264,28 +264,28 @@ impl AccountKeeper {
         name: &str,
         found: &[FoundAccount],
         execution: Execution,
-    ) -> Result<String, AcmeError> {
+    ) -> Result<Adoption, AcmeError> {
         let authority = self.authority(name)?;
         // In the order of `ensure`, and before a look: a registration may be under way, here or in another process.
         let mut known = authority.account.lock().await;
         let _lock =
             if execution == Execution::DryRun { None } else { Some(self.wait_for_lock(authority).await?) };
         if let Some(url) = self.load_stored(name, authority).await?.and_then(|stored| stored.url) {
-            return Ok(format!("there is one already: {url}"));
+            return Ok(Adoption::Settled(format!("there is one already: {url}")));
         }
         let directory = authority.acme.url();
         let Some(account) = found.iter().find(|found| origin(&found.url) == origin(directory)) else {
-            return Ok("none was found: one will be registered".to_owned());
+            return Ok(Adoption::Settled("none was found: one will be registered".to_owned()));
         };
         let shown = format!("{} from {}", account.url, account.path.display());
         if execution == Execution::DryRun {
-            return Ok(format!("would be taken: {shown}"));
+            return Ok(Adoption::Pending(format!("would be taken: {shown}")));
         }
         let stored =
             StoredAccount { key: account.key.clone(), url: Some(account.url.clone()), next_key: None };
         self.save(authority, &stored).await?;
         *known = None;
-        Ok(format!("taken: {shown}"))
+        Ok(Adoption::Settled(format!("taken: {shown}")))
     }
 
     /// Replaces the key of an account by a new ES256 key. Both keys are stored until the CA has confirmed the new one.

@@ -1,7 +1,7 @@
 //! Import of certificates and accounts of other clients into the store.
 
 use super::{Certificate, Engine};
-use crate::adopt::{ClientFolder, Execution, FoundCertificate};
+use crate::adopt::{Adoption, ClientFolder, Execution, FoundCertificate};
 use crate::client::KeyPair;
 use crate::condition::Condition;
 use crate::finding::Finding;
@@ -29,7 +29,7 @@ impl<'e> Adopter<'e> {
         for certificate in certificates {
             let about = format!("certificate {}", certificate.spec.id);
             findings.push(match self.certificate(certificate).await {
-                Ok(message) => Finding::fine(about, message),
+                Ok(adoption) => adoption.finding(about),
                 Err(error) => Finding::fault(about, crate::error_chain(&error)),
             });
         }
@@ -49,7 +49,7 @@ impl<'e> Adopter<'e> {
             let about = format!("account at {name}");
             findings.push(
                 match self.engine.accounts.adopt(name, &self.found.accounts, self.execution).await {
-                    Ok(message) => Finding::fine(about, message),
+                    Ok(adoption) => adoption.finding(about),
                     Err(error) => Finding::fault(about, error.reason),
                 },
             );
@@ -75,11 +75,11 @@ impl<'e> Adopter<'e> {
     }
 
     /// Imports the best certificate of the other client into the store, and records it in the journal as not yet
-    /// deployed. Nothing is changed if a valid one is in place. Returns a description of the result.
+    /// deployed. Nothing is changed if a valid one is in place. Returns the result.
     ///
     /// # Errors
     /// Returns an error if the store fails.
-    async fn certificate(&self, certificate: &Certificate) -> Result<String, StoreError> {
+    async fn certificate(&self, certificate: &Certificate) -> Result<Adoption, StoreError> {
         let (spec, store) = (&certificate.spec, &self.engine.store);
         // Before a look: an order may be about to end, in another process.
         let _lock = if self.execution == Execution::DryRun {
@@ -89,14 +89,15 @@ impl<'e> Adopter<'e> {
         };
         let status = self.engine.certificate_status(certificate).await?;
         if status.condition == Condition::Valid {
-            return Ok("a valid one is in place already".to_owned());
+            return Ok(Adoption::Settled("a valid one is in place already".to_owned()));
         }
         let Some(found) = self.best(spec) else {
-            return Ok("none was found that is as configured and still valid: it will be ordered".to_owned());
+            let message = "none was found that is as configured and still valid: it will be ordered";
+            return Ok(Adoption::Settled(message.to_owned()));
         };
         let shown = format!("{}, valid until {}", found.path.display(), found.info.not_after);
         if self.execution == Execution::DryRun {
-            return Ok(format!("would be taken from {shown}"));
+            return Ok(Adoption::Pending(format!("would be taken from {shown}")));
         }
         let mut state = State::replay(&store.journal(&spec.id).await?);
         let mut held = found.info.clone();
@@ -109,6 +110,6 @@ impl<'e> Adopter<'e> {
             .await?;
         store.install(&spec.id).await?;
         store.append(&spec.id, &Record::State(Box::new(state))).await?;
-        Ok(format!("taken from {shown}"))
+        Ok(Adoption::Settled(format!("taken from {shown}")))
     }
 }

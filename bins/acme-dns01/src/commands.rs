@@ -341,10 +341,12 @@ fn in_family(found: &Finding) -> finding::Finding {
     finding::Finding::error(code, place, &found.message).severity(severity)
 }
 
-/// Prints findings, as lines or JSON. Returns [`Done::Differences`] if one of them is not fine.
+/// Prints findings, as lines or JSON. Returns [`Done::Differences`] if one of them is not fine, or is about something
+/// that a run would do.
 pub(crate) fn findings(findings: &[Finding], as_json: bool) -> Done {
     let done = match outcome(findings) {
         Done::Unusable => Done::Differences,
+        Done::Fine if findings.iter().any(|found| found.pending) => Done::Differences,
         done => done,
     };
     print_findings(findings, as_json, |_| None, done);

@@ -34,7 +34,8 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
         let options = GcOptions { older_than: *older_than, backups: *backups, dry_run: *dry_run };
         let garbage = collect(&args.base, &options).map_err(|why| failure(&why))?;
         views::garbage(&garbage, *dry_run, args.json);
-        return Ok(Done::Fine.into());
+        let differs = *dry_run && !garbage.removed.is_empty();
+        return Ok(if differs { Done::Differences } else { Done::Fine }.into());
     }
     let request = args.request(called)?;
     let stopping = request.stopping.clone();

@@ -65,13 +65,15 @@ fn certbot(lab: &Lab) {
 fn adopted(lab: &Lab, folder: &str) {
     let folder = lab.path(folder).display().to_string();
     let orders = lab.pebble.logged("POST /order-plz");
-    let dry = lab.run(&["adopt", &folder, "--dry-run"]).ends(0);
+    let dry = lab.run(&["adopt", &folder, "--dry-run"]).ends(3);
     assert!(dry.out.contains("would be taken from"), "{}", dry.out);
-    testkit::findings(&lab.run(&["adopt", &folder, "--dry-run", "--json"]).ends(0).json());
+    testkit::findings(&lab.run(&["adopt", &folder, "--dry-run", "--json"]).ends(3).json());
     assert_eq!(lab.run(&["list", "--json"]).ends(0).json()[0]["status"], "missing");
     let done = lab.run(&["adopt", &folder]).ends(0);
     assert!(done.out.contains("certificate site: OK: taken from"), "{}", done.out);
     assert_eq!(lab.run(&["list", "--json"]).ends(0).json()[0]["status"], "valid");
+    let nothing = lab.run(&["adopt", &folder, "--dry-run"]).ends(0);
+    assert!(nothing.out.contains("a valid one is in place already"), "{}", nothing.out);
     let again = lab.run(&["once"]).ends(0);
     assert!(again.out.contains("site: fine"), "{}{}", again.out, again.err);
     assert_eq!(lab.pebble.logged("POST /order-plz"), orders, "nothing is issued again");

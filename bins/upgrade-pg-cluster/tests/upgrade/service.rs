@@ -120,7 +120,9 @@ fn after_it_is_done(lab: &Lab) {
     };
     gc(&["--older-than", "30d"]).expect(0).says("0 days ago");
     assert!(lab.old().exists());
-    gc(&["--older-than", "0s", "--dry-run"]).expect(0).says("would remove");
+    gc(&["--older-than", "30d", "--dry-run"]).expect(0).says("0 days ago");
+    gc(&["--older-than", "0s", "--dry-run"]).expect(3).says("would remove");
+    assert_eq!(gc(&["--older-than", "0s", "--dry-run", "--json"]).expect(3).json()["dry_run"], true);
     assert!(lab.old().exists());
     gc(&["--older-than", "0s"]).expect(0).says("removed");
     assert!(!lab.old().exists() && lab.backup().exists());
