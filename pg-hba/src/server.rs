@@ -79,7 +79,7 @@ impl fmt::Display for Version {
 
 /// Error of a text that is not a version number from 13 to 19. Contains the text.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("PostgreSQL {0:?} is not a version known here: 13 to 19 are")]
+#[error("{0:?} is not a known version of PostgreSQL: expected one from 13 to 19")]
 pub struct UnknownVersion(String);
 
 impl FromStr for Version {

@@ -114,6 +114,22 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Returns the message about a file that cannot be read because of `why`: the error, and the fix for a missing file, one
+/// that is not UTF-8, and one without permission.
+///
+/// ```
+/// let why = std::io::Error::from(std::io::ErrorKind::NotFound);
+/// assert_eq!(cli_support::finding::reading(&why), "entity not found: name a file that exists");
+/// ```
+pub fn reading(why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => format!("{why}: name a file that exists"),
+        std::io::ErrorKind::InvalidData => "not UTF-8: save the file as UTF-8".to_owned(),
+        std::io::ErrorKind::PermissionDenied => format!("{why}: let this user read it"),
+        _ => format!("{why}: name a file that can be read"),
+    }
+}
+
 /// The findings of one input, in order of line and column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -134,13 +150,7 @@ impl Findings {
     /// file, one that is not UTF-8, and one without permission. The place is the file as a whole.
     pub fn unreadable(file: &str, why: &std::io::Error) -> Self {
         let place = Place { file: file.to_owned(), ..Place::default() };
-        let message = match why.kind() {
-            std::io::ErrorKind::NotFound => format!("{why}: name a file that exists"),
-            std::io::ErrorKind::InvalidData => "not UTF-8: save the file as UTF-8".to_owned(),
-            std::io::ErrorKind::PermissionDenied => format!("{why}: let this user read it"),
-            _ => format!("{why}: name a file that can be read"),
-        };
-        Self(vec![Finding::error("unreadable", place, message)])
+        Self(vec![Finding::error("unreadable", place, reading(why))])
     }
 
     /// Returns these findings and `others` in one list, sorted and without duplicates like those of [`new`](Self::new).

@@ -114,7 +114,11 @@ fn validation(why: &(dyn std::error::Error + 'static)) -> String {
         Some(IntErrorKind::NegOverflow) => "too small: write a larger number".to_owned(),
         Some(_) => "not a whole number: write digits only".to_owned(),
         None => match why.to_string().split_once(" is not in ") {
-            Some((_, range)) => format!("out of range: write a number in {range}"),
+            Some((_, range)) => {
+                // Rust's notation of a range.
+                let (first, last) = range.split_once("..=").unwrap_or((range, range));
+                format!("out of range: write a number from {first} to {last}")
+            }
             None => why.to_string(),
         },
     }
@@ -147,7 +151,9 @@ mod tests {
             said(&["f", "--count", "x"]),
             "command line: error[value]: --count <COUNT> = x: not a whole number: write digits only"
         );
-        assert!(said(&["f", "--count", "300"]).ends_with("= 300: out of range: write a number in 0..=255"));
+        assert!(
+            said(&["f", "--count", "300"]).ends_with("= 300: out of range: write a number from 0 to 255")
+        );
         let larger = said(&["f", "--count", "99999999999999999999"]);
         assert!(larger.ends_with("= 99999999999999999999: too large: write a smaller number"), "{larger}");
         assert_eq!(

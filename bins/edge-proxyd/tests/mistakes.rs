@@ -58,7 +58,7 @@ const MISTAKES: [Mistake; 35] = [
         "without scheme",
     ),
     file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\ntls = \"yes\"\n", "yes", "true or false, without quotes"),
-    file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\nhttp3 = true\n", "http3", "HTTP/3 is always encrypted"),
+    file(3, "[[listen]]\naddress = \"0.0.0.0:80\"\nhttp3 = true\n", "http3", "write tls = true"),
     file(2, "[[listen]]\naddress = \"443\"\n", "443", "0.0.0.0:443"),
     file(2, "[[listen]]\nadress = \"0.0.0.0:80\"\n", "adress", "did you mean `address`?"),
     file(

@@ -14,8 +14,8 @@ use toml::de::DeTable;
 /// Hints for mistakes in a manifest: names and values of other programs, examples, and keys of secrets.
 pub(crate) const WORDS: Words = Words {
     foreign: &[
-        ("user", "write [[ensure]] or [[role]]"),
-        ("users", "write [[ensure]] or [[role]]"),
+        ("user", "write [[ensure]] with a name, which is that of the role too, or [[role]]"),
+        ("users", "write [[ensure]] with a name, which is that of the role too, or [[role]]"),
         ("username", "write name"),
         ("roles", "write [[role]]"),
         ("databases", "write [[database]]"),

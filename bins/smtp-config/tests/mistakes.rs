@@ -88,7 +88,7 @@ const MISTAKES: [Mistake; 33] = [
         "name only",
     ),
     file(1, "from = Forge\n", "not valid TOML", "in quotes"),
-    usage(&["render", "--port", "0"], "--port", "1.."),
+    usage(&["render", "--port", "0"], "--port", "from 1 to"),
     usage(&["rendr"], "rendr", "render"),
     usage(&["render", "--preset", "gmial"], "gmial", "gmail"),
 ];

@@ -11,7 +11,7 @@ const MISTAKES: [Mistake; 27] = [
     usage(&["plan", "--form", "17"], "--form", "--from"),
     usage(&["plan", "--from"], "--from", "MAJOR"),
     usage(&["plan", "--mode", "hardlink"], "hardlink", "copy, clone, copy-file-range, link or swap"),
-    usage(&["plan", "--jobs", "0"], "0", "1.."),
+    usage(&["plan", "--jobs", "0"], "0", "from 1 to"),
     usage(&["plan", "--jobs", "many"], "many", "write digits only"),
     usage(&["plan", "--amcheck", "ful"], "ful", "did you mean `full`?"),
     usage(&["plan", "--amcheck", "yes"], "yes", "sample"),

@@ -1,6 +1,7 @@
 //! The reader of the content of a response.
 
 use super::document::Table;
+use cli_support::finding::reading;
 
 /// Reads the keys `body` or `file`, which is read at once, and `content_type`. Returns the content and its media type,
 /// which is by default `text/html` for a file with the extension `.html`, otherwise `text/plain`, both in UTF-8. The
@@ -20,7 +21,7 @@ pub(super) fn content(table: &Table<'_, '_>) -> (Vec<u8>, String) {
             }
             match std::fs::read(&path) {
                 Ok(content) => body = content,
-                Err(why) => value.report_error(&format!("cannot be read: {why}")),
+                Err(why) => value.report_error(&format!("cannot be read: {}", reading(&why))),
             }
         }
     }

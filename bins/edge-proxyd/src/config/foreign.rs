@@ -118,7 +118,7 @@ const KEYS: &[(&str, Home, &str)] = &[
     (
         "alias",
         Home::SiteOrRoute,
-        "files are not served: write upstream = \"http://127.0.0.1:3000\", of a server of files",
+        "files are not served: write upstream = \"http://127.0.0.1:3000\", the address of a file server",
     ),
     ("auth_basic", Home::SiteOrRoute, "write [site.auth]"),
     ("auth_basic_user_file", Home::SiteOrRoute, "write [site.auth]"),
@@ -162,7 +162,7 @@ const KEYS: &[(&str, Home, &str)] = &[
     (
         "root",
         Home::SiteOrRoute,
-        "files are not served: write upstream = \"http://127.0.0.1:3000\", of a server of files",
+        "files are not served: write upstream = \"http://127.0.0.1:3000\", the address of a file server",
     ),
     ("routers", Home::Anywhere, "write [[site]]"),
     ("server", Home::Anywhere, "write [[site]] with hosts, and [[listen]] with address"),

@@ -3,6 +3,7 @@
 use super::document::{Document, Table};
 use super::keys::{Key, Kind};
 use super::{site, upstream};
+use cli_support::finding::reading;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
         let paths = match matching_files(&pattern) {
             Ok(paths) => paths,
             Err(why) => {
-                value.report_error(&format!("cannot be read: {why}"));
+                value.report_error(&format!("cannot be read: {why}: name a folder that exists"));
                 continue;
             }
         };
@@ -42,7 +43,7 @@ pub(super) fn files(document: &Document<'_>, root: &Table<'_, '_>, main: &str) -
             match std::fs::read_to_string(&path) {
                 Ok(_) if name == main || found.iter().any(|file| file.name == name) => {}
                 Ok(text) => found.push(IncludedFile { name, text }),
-                Err(why) => value.report_error(&format!("{name} cannot be read: {why}")),
+                Err(why) => value.report_error(&format!("{name} cannot be read: {}", reading(&why))),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The errors of a configuration file, with their positions.
 
-use cli_support::finding::{Finding, Findings, Place};
+use cli_support::finding::{Finding, Findings, Place, reading};
 use cli_support::outcome::Failure;
 use std::fmt;
 
@@ -67,7 +67,10 @@ impl Problems {
 
     /// Creates the error of a main file that cannot be read, on line 0.
     pub(super) fn unreadable(file: &str, why: &std::io::Error) -> Self {
-        Self::new(file, vec![Problem { message: format!("cannot be read: {why}"), ..Problem::default() }])
+        Self::new(
+            file,
+            vec![Problem { message: format!("cannot be read: {}", reading(why)), ..Problem::default() }],
+        )
     }
 
     /// Converts the errors into findings, the form that the programs of the workspace share.

@@ -20,7 +20,7 @@ pub(super) const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[[listen]]", "address", "'[fe80::1%251]:443'", "may be 251, or 1"),
     ("[[listen]]", "address", "'[fe80::1%eth0]:443'\ninterface = 'eth1'", "`interface` is eth1"),
     ("[[listen]]", "tls", "'yes'", "expected true or false"),
-    ("[[listen]]", "http3", "true", "needs tls = true"),
+    ("[[listen]]", "http3", "true", "always encrypted: write tls = true"),
     ("[[listen]]", "h2c", "true\ntls = true", "without TLS"),
     ("[[listen]]", "interface", "'a/b'", "such as tailscale0"),
     ("[[listen]]", "proxy_protocol", "'10.0.0.1/8'", "write 10.0.0.0/8"),
