@@ -53,13 +53,13 @@ pub struct DatabaseSpec {
     /// Names of extensions that are to exist, with nothing else managed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<SpannedString>,
-    /// Declared extensions.
+    /// Extensions of the database, each with its properties.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<ExtensionSpec>,
-    /// Declared publications.
+    /// Publications of the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publication: Vec<PublicationSpec>,
-    /// Declared event triggers.
+    /// Event triggers of the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_trigger: Vec<EventTriggerSpec>,
     /// Declared schemas.

@@ -20,13 +20,13 @@ pub struct Document {
     /// Roles with LOGIN, each with databases that it owns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ensure: Vec<EnsureSpec>,
-    /// Declared roles.
+    /// Roles of the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub role: Vec<RoleSpec>,
     /// Declared memberships of roles in roles.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub membership: Vec<MembershipSpec>,
-    /// Declared databases.
+    /// Databases of the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub database: Vec<DatabaseSpec>,
     /// Declared privileges on objects.

@@ -1,8 +1,10 @@
 //! Changes of event triggers: SQL, risk, required rights, and effect.
 
-use super::{DatabaseEvent, EventTriggerState, Firing, TriggerFunction, command_tag};
+use super::{
+    ClusterContext, Contents, DatabaseEvent, EventTriggerState, Firing, SessionRights, TriggerFunction,
+    command_tag,
+};
 use crate::comment;
-use crate::inside::{ClusterContext, Contents, SessionRights};
 use crate::model::{RejectedChange, rejected};
 use crate::name::{Name, Text};
 use crate::plan::Risk;

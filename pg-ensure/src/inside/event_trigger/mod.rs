@@ -12,6 +12,7 @@ pub use change::EventTriggerChange;
 #[cfg(feature = "manifest")]
 pub use spec::{EventTriggerSpec, TriggerFunctionSpec};
 
+use super::{ClusterContext, Contents, SessionRights};
 use crate::comment;
 use crate::name::{Name, Text};
 use crate::presence::Presence;
