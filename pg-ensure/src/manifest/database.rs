@@ -62,7 +62,7 @@ pub struct DatabaseSpec {
     /// Event triggers of the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_trigger: Vec<EventTriggerSpec>,
-    /// Declared schemas.
+    /// Schemas of the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<SchemaSpec>,
     /// Settings of the database.
