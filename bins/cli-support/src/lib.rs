@@ -1,3 +1,5 @@
+// Links of the README to items: the first definition of a link counts.
+#![doc = include_str!("links.md")]
 #![doc = include_str!("../README.md")]
 
 pub mod account;
