@@ -59,8 +59,9 @@ pub enum AcceptEvent<'a> {
         /// The error, as the system reports it.
         why: &'a io::Error,
     },
-    /// Clients use all file descriptors of the process that are not reserved for upstreams, health checks, the status
-    /// page and the log.
+    /// All file descriptors of the process outside the reserve are in use, by clients, upstreams or anything else. The
+    /// reserve, a fourth of the soft limit and at least 16, is kept from new clients, for upstreams, health checks, the
+    /// status page and the log.
     OutOfDescriptors {
         /// The listener's address.
         local: SocketAddr,
@@ -81,7 +82,7 @@ impl std::fmt::Display for AcceptEvent<'_> {
             ),
             Self::OutOfDescriptors { local } => write!(
                 f,
-                "{local}: clients have all descriptors that they may; connections wait (raise LimitNOFILE=, or lower limits.connections)"
+                "{local}: no descriptor is left for clients; connections wait (raise LimitNOFILE=, or lower limits.connections)"
             ),
             Self::Recovered { local } => write!(f, "{local}: connections are accepted again"),
         }

@@ -144,7 +144,8 @@ impl ProxyHandle {
         self.takeover.offer()
     }
 
-    /// Returns the current values of all metrics. Counters begin at the start of the proxy and survive reloads.
+    /// Returns the current values of all metrics. See [`Metrics`] for the time from which counters
+    /// count.
     pub fn metrics(&self) -> Metrics {
         let runtime = self.state().runtime.clone();
         let config = runtime.snapshot().config();

@@ -186,7 +186,7 @@ fn a_listener_that_ends_leaves_the_reserved_descriptors() {
     loop {
         edge.tell("status");
         let said = edge.hear();
-        if said.contains("clients have all descriptors that they may") {
+        if said.contains("no descriptor is left for clients") {
             break;
         }
         assert!(Instant::now() < until, "{said}");
@@ -228,7 +228,7 @@ fn a_process_out_of_descriptors_blames_no_service() {
         said.starts_with("true 1 true"),
         "the target is well, the trouble is reported once and counted: {said}"
     );
-    assert!(said.contains("clients have all descriptors that they may"), "{said}");
+    assert!(said.contains("no descriptor is left for clients"), "{said}");
     drop(crowd);
     // There is room again at once.
     let mut another = TcpStream::connect(address).unwrap();

@@ -378,7 +378,7 @@ fn two_proxies_share_one_order_by_postgres_and_both_swap_while_they_serve() {
     let one = start("one", ports[0]);
     let (mut other, _said) = start("other", ports[1]);
     let wait = |what: &str, holds: &dyn Fn(&PresentedCertificates) -> bool| {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_secs(180);
         loop {
             let seen = ports.map(|port| shown(&lab.pebble.issuing_root(), port, "a.example.test"));
             if holds(&seen) {

@@ -94,11 +94,12 @@ where
         self
     }
 
-    /// Waits until the server accepts connections; with several hosts, until one that accepts writes does.
+    /// Waits until the server accepts a connection; with several hosts, until one that accepts writes does, unless
+    /// `target_session_attrs` is set.
     ///
     /// # Errors
-    /// Returns an [`Error`] after the time limit for connecting, or at once if the server refuses the connection
-    /// permanently.
+    /// Returns an [`Error`] after [`Timeouts::connect`], or at once for an error that is not retried: the server rejects
+    /// the login, its certificate is not valid, or its name cannot be resolved.
     pub async fn wait(&self) -> Result<(), Error> {
         self.connect(None).await?.close().await;
         Ok(())

@@ -183,6 +183,9 @@ fn broken(why: &tokio_postgres::Error) -> bool {
                     | Kind::ConnectionAborted
                     | Kind::ConnectionRefused
                     | Kind::ConnectionReset
+                    | Kind::HostUnreachable
+                    | Kind::NetworkDown
+                    | Kind::NetworkUnreachable
                     | Kind::NotFound
                     | Kind::PermissionDenied
                     | Kind::TimedOut

@@ -155,7 +155,7 @@ pub struct Catalog {
     pub longest: u64,
     /// Value of `wal_level`.
     pub wal_level: String,
-    /// Value of `max_wal_senders`.
+    /// Value of `max_wal_senders`; 4, that of the private server, if the old one was stopped.
     pub wal_senders: u64,
     /// Value of `shared_preload_libraries`.
     pub preload: String,
@@ -169,7 +169,7 @@ pub struct Catalog {
     pub ssl: bool,
     /// Path of `postgresql.conf` (`config_file`).
     pub config_file: String,
-    /// Path of `pg_hba.conf` (`hba_file`).
+    /// Path of `pg_hba.conf` (`hba_file`); that of the private server if the old one was stopped.
     pub hba_file: String,
     /// Path of `pg_ident.conf` (`ident_file`).
     pub ident_file: String,

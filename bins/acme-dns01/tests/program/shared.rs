@@ -31,7 +31,7 @@ fn two_machines_share_one_order_and_both_serve_what_it_brought() {
     let key = |name: &str| std::fs::read_to_string(lab.path(name).join("site/key.pem")).unwrap_or_default();
     let issued = |name: &str| chain(name).matches("BEGIN CERTIFICATE").count() > 1;
     let wait = |what: &str, holds: &dyn Fn() -> bool| {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_secs(180);
         while !holds() {
             assert!(Instant::now() < until, "{what}: {}", lab.pebble.log());
             std::thread::sleep(Duration::from_millis(50));

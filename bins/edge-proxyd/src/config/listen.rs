@@ -116,7 +116,10 @@ pub(super) fn listeners(root: &Table<'_, '_>, upstreams: &mut Vec<Upstream>) -> 
         let boolean = |key| table.get(key).and_then(|value| value.boolean()).unwrap_or(false);
         let (tls, http3) = (boolean("tls"), boolean("http3"));
         if http3 && !tls {
-            table.report_error("http3", "HTTP/3 is always encrypted: write tls = true, or leave it out");
+            table.report_error(
+                "http3",
+                "needs tls, since HTTP/3 is always encrypted: write tls = true, or leave it out",
+            );
         }
         let h2c = boolean("h2c");
         if h2c && tls {

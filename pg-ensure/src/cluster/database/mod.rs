@@ -52,6 +52,7 @@ pub struct Database {
     /// Declared objects inside the database.
     pub inside: DeclaredObjects,
     /// `true` to reassign the former owner's objects in the database to the new owner when the owner changes.
+    /// If they cannot be reassigned, the owner is not changed either.
     pub reassign_owned: bool,
     /// SQL script that is executed once, in one transaction, after the extensions and schemas are created, if the
     /// database is new or empty. Its execution is recorded in the setting `pg_ensure.initial_sql` of the database.

@@ -31,12 +31,13 @@ pub enum UpgradeError {
         #[source]
         source: io::Error,
     },
-    /// A program exited with an error, or a server was not ready in time.
+    /// A program failed, or a server ended early or was not ready in time.
     #[error("{program} failed ({status}): {words}")]
     Program {
         /// Name of the program.
         program: String,
-        /// Exit status of the program.
+        /// Exit status of the program as text, such as `exit status: 1` or `signal: 9 (SIGKILL)`; `not ready after an
+        /// hour` for a server that was not ready in time.
         status: String,
         /// Last lines of its error messages, or of its output.
         words: String,
