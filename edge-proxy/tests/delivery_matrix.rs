@@ -359,6 +359,10 @@ fn upload(edge: &Edge, client: Client, whole: bool) {
                 stream.write_all(b"0\r\n\r\n").unwrap();
                 assert!(read_until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 200"));
             }
+            if !whole {
+                // A client that leaves before the upstream is connected is not forwarded at all.
+                std::thread::sleep(Duration::from_millis(300));
+            }
             // Closed without close_notify.
         }
         Client::Http2 => {
