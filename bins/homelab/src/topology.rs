@@ -8,6 +8,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use testkit::Authority;
 
 /// Host, interface, network and addresses with prefix lengths of each connection.
@@ -134,9 +135,18 @@ impl Topology {
             plug.args(["--target", &self.switch.pid().to_string(), "--net", "ip", "link", "add", &port]);
             plug.args(["mtu", &mtu.to_string(), "type", "veth", "peer", "name", interface]);
             plug.args(["mtu", &mtu.to_string(), "netns", &host.pid().to_string()]);
-            let output = plug.output().map_err(|why| format!("nsenter: {why}"))?;
-            if !output.status.success() {
-                return Err(format!("{plug:?}: {}", String::from_utf8_lossy(&output.stderr)));
+            // The kernel removes the port of a host that lost power some time after its namespace has ended.
+            let until = Instant::now() + Duration::from_secs(10);
+            loop {
+                let output = plug.output().map_err(|why| format!("nsenter: {why}"))?;
+                if output.status.success() {
+                    break;
+                }
+                let why = String::from_utf8_lossy(&output.stderr);
+                if !why.contains("File exists") || Instant::now() > until {
+                    return Err(format!("{plug:?}: {why}"));
+                }
+                std::thread::sleep(Duration::from_millis(50));
             }
             self.switch.ask(&format!("ip link set {port} master {network} up"))?;
             host.ask(&format!("ip link set {interface} up"))?;
