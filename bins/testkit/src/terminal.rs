@@ -15,7 +15,9 @@ pub struct TerminalOutput {
 }
 
 impl TerminalOutput {
-    /// Runs a command on a new terminal of `columns` columns, made by `script`. Its standard input is empty.
+    /// Runs a command on a new terminal of `columns` columns, made by `script`. Its standard input is empty. Variables
+    /// of this process that decide about colours are not inherited: a terminal in a CI job has colours even where
+    /// `TERM` is `dumb`.
     ///
     /// # Panics
     /// Panics if `script` cannot be run, or the program uses control sequences other than the erasure of a line and
@@ -26,6 +28,9 @@ impl TerminalOutput {
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         script.env("TERM", "xterm").env("SHELL", "/bin/sh").stdin(Stdio::null());
+        for name in ["CI", "TF_BUILD", "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "NO_COLOR", "COLORTERM"] {
+            script.env_remove(name);
+        }
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => script.env(name, value),
