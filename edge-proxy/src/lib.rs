@@ -66,6 +66,7 @@ mod downstream;
 mod engine_group;
 mod error;
 mod exchange;
+mod heads;
 mod ids;
 mod interfaces;
 mod ktls;

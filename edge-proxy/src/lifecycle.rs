@@ -20,6 +20,7 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -165,9 +166,10 @@ pub(crate) fn run(
     (observer, traces): (Arc<dyn Observer>, TraceSink),
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<()> {
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&tokio, async move {
+    // Tasks that stay on this thread are scheduled without the second queue and the locks that a `LocalSet` adds.
+    let mut tokio = tokio::runtime::Builder::new_current_thread();
+    let tokio = tokio.enable_all().max_blocking_threads(4).build_local(LocalOptions::default())?;
+    tokio.block_on(async move {
         let worker = Rc::new(Worker::new(number, View::new(runtime, None), observer, Tracer::new(traces)));
         tokio::task::spawn_local(worker.sweep().clone().run());
         tokio::task::spawn_local(trim(worker.clone()));

@@ -56,6 +56,15 @@ impl Socket {
         Ok(())
     }
 
+    /// Returns the file descriptor. `None` after registration failed.
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Fresh(stream) => stream.as_ref().map(AsFd::as_fd),
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+        }
+    }
+
     /// Returns the local address of the connection. `None` for a Unix socket, or if the system call fails.
     pub(crate) fn local_addr(&self) -> Option<std::net::SocketAddr> {
         match self {

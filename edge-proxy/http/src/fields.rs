@@ -356,9 +356,17 @@ impl Fields {
 
     /// Removes all fields whose name is in this set.
     pub fn remove_all(&mut self, names: NameSet) {
-        if self.may_contain(names) {
-            self.items.retain(|item| !names.contains(item.id));
-            self.added.0 &= !names.0;
+        if !self.may_contain(names) {
+            return;
+        }
+        self.added.0 &= !names.0;
+        let is_named = |item: &FieldEntry| names.contains(item.id);
+        let Some(first) = self.items.iter().position(is_named) else { return };
+        // Mostly it is the only one: then those behind it are moved at once.
+        if self.items[first + 1..].iter().any(is_named) {
+            self.items.retain(|item| !is_named(item));
+        } else {
+            self.items.remove(first);
         }
     }
 

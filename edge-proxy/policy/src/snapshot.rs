@@ -7,9 +7,10 @@ pub use check::nearest;
 
 use crate::config::{Action, Auth, Config, ListenerKind, PathMatch, Protocol, Site};
 use crate::decide::route;
-use edge_http::host::HostPattern;
+use edge_http::host::{HostKind, HostPattern, normalize, split_authority};
 use host_map::HostMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// A validated [`Config`], indexed for the lookups of every request. A snapshot is immutable; a changed configuration
 /// is a new snapshot.
@@ -28,6 +29,8 @@ pub struct Snapshot {
     config: Config,
     /// The indexes of the sites by exact name of a host, in the order of the configuration.
     exact: HostMap<Vec<usize>>,
+    /// True if an authority that is equal to an exact name is valid, has no port, and is normalized.
+    exact_are_normalized: bool,
     /// The indexes of the sites by the name behind `*.` in their patterns, in the order of the configuration.
     below: HostMap<Vec<usize>>,
     /// The indexes of the sites with the pattern `*`.
@@ -38,6 +41,18 @@ pub struct Snapshot {
     identities: Vec<String>,
     /// True if a site passes TLS through.
     passes_through: bool,
+}
+
+/// Returns whether this name of a site is also a valid authority, which is split and normalized to the same text. False
+/// for an IPv6 address, which an authority has in brackets.
+fn is_normalized_authority(name: &str) -> bool {
+    match split_authority(name) {
+        Some((host, None, HostKind::Name)) => normalize(host) == name,
+        Some((host, None, HostKind::Address)) => {
+            host.parse::<IpAddr>().is_ok_and(|address| address.to_string() == name)
+        }
+        _ => false,
+    }
 }
 
 /// The lookup data of one site.
@@ -79,10 +94,11 @@ impl Snapshot {
                 sites.push(i);
             }
         }
+        let exact_are_normalized = exact.keys().all(|name: &String| is_normalized_authority(name));
         let sites = config.sites.iter().map(|site| SiteIndex::new(&config, site)).collect();
         let identities = identities(&config);
         let passes_through = config.sites.iter().any(|site| site.passthrough.is_some());
-        Ok(Self { config, exact, below, any, sites, identities, passes_through })
+        Ok(Self { config, exact, exact_are_normalized, below, any, sites, identities, passes_through })
     }
 
     /// Returns the validated configuration.
@@ -99,6 +115,14 @@ impl Snapshot {
     /// listeners only, it is therefore unknown at this one, even if a wildcard of another site covers it.
     pub fn site_at(&self, normalized_host: &str, listener: Option<&str>) -> Option<usize> {
         let sites = self.sites_of(normalized_host)?;
+        sites.iter().copied().find(|site| self.serves(*site, listener))
+    }
+
+    /// Returns the index of the site for this authority at a listener if the authority is, letter by letter, an exact
+    /// name of the site, which makes it valid. `None` does not mean that no site has the host: the authority must then be
+    /// split and normalized for [`Self::site_at`].
+    pub(crate) fn site_spelt(&self, authority: &str, listener: Option<&str>) -> Option<usize> {
+        let sites = self.exact.get(authority).filter(|_| self.exact_are_normalized)?;
         sites.iter().copied().find(|site| self.serves(*site, listener))
     }
 

@@ -5,7 +5,8 @@ use super::{h1, h2};
 use crate::buffer::ReadBuffer;
 use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::descriptors;
-use crate::exchange::Connection;
+use crate::exchange::{Connection, drop_at_once};
+use crate::heads;
 use crate::observe::{AcceptEvent, ConnectionRejected};
 use crate::relay::{self, RelayDestination};
 use crate::resumption::{self, OfferedSession};
@@ -13,6 +14,7 @@ use crate::socket::Socket;
 use crate::sys;
 use crate::tls::{Hello, TlsParameters, TlsStream, read_hello, send_alert};
 use crate::worker::Worker;
+use edge_http::h1::request;
 use edge_http::h2::frame::PREFACE;
 use edge_http::host;
 use edge_http::proxy_protocol::{self, Extensions, ProxyHeader, v2};
@@ -24,9 +26,10 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
@@ -207,9 +210,9 @@ fn accept(tcp: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((socket.into(), peer))
 }
 
-/// Spawns the task that serves an accepted connection. Drops, counts and reports the connection instead if it arrived
-/// by an interface other than the listener's on an inherited socket (`WrongInterface`), or if the worker's limit of
-/// connections is reached (`TooManyConnections`).
+/// Spawns the task that serves an accepted connection, unless it ends with its [`first_read`]. Drops, counts and reports
+/// the connection instead if it arrived by an interface other than the listener's on an inherited socket
+/// (`WrongInterface`), or if the worker's limit of connections is reached (`TooManyConnections`).
 fn begin(
     worker: &Rc<Worker>,
     listener: &Rc<Listener>,
@@ -218,10 +221,11 @@ fn begin(
     peer: SocketAddr,
     inherited: bool,
 ) {
+    let mut socket = Socket::accepted(stream);
     // The connection may have entered the queue before the inherited socket was bound to the interface.
     if inherited
         && listener.interface.is_some()
-        && incoming_interface_name(&stream, peer) != listener.interface
+        && incoming_interface_name(&socket, peer) != listener.interface
     {
         return worker.rejected(&ConnectionRejected {
             peer,
@@ -240,52 +244,43 @@ fn begin(
             reason: Reason::TooManyConnections,
         });
     };
+    let FirstRead::Read(input) = first_read(worker, listener, &mut socket, peer, address) else {
+        drop(socket);
+        return;
+    };
     let (worker, listener) = (worker.clone(), listener.clone());
     tokio::task::spawn_local(async move {
-        connection(worker, listener, stream, peer, address).await;
+        connection(worker, listener, socket, input, peer, address).await;
         drop(admitted);
     });
 }
 
 /// Returns the name of the interface that a connection arrived on, as the kernel recorded it. The name is that of the
 /// loopback interface if the peer has the local address. `None` if the interface or its name is unknown.
-fn incoming_interface_name(stream: &TcpStream, peer: SocketAddr) -> Option<String> {
-    let index = match stream.local_addr() {
-        Ok(local) if local.ip() == peer.ip() => sys::LOOPBACK,
-        _ => sys::incoming_interface(stream.as_fd(), peer.is_ipv6())?,
+fn incoming_interface_name(socket: &Socket, peer: SocketAddr) -> Option<String> {
+    let index = match socket.local_addr() {
+        Some(local) if local.ip() == peer.ip() => sys::LOOPBACK,
+        _ => sys::incoming_interface(socket.as_fd()?, peer.is_ipv6())?,
     };
     sys::interface_name(index)
 }
 
-/// Serves an accepted connection until it has ended. Reads the PROXY header within the handshake timeout if the
+/// Serves an accepted connection until it has ended. `input` was read before, by [`first_read`]. Reads the PROXY header within the handshake timeout if the
 /// listener expects one from the peer, and applies the limit of connections per client. Then relays the connection if
 /// the listener forwards, or serves HTTP over TLS or, on a plain listener, without it: HTTP/2 if that is negotiated or
 /// begins with prior knowledge, else HTTP/1. Rejections are counted and reported.
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
-    stream: TcpStream,
+    mut socket: Socket,
+    input: ReadBuffer,
     peer: SocketAddr,
     address: SocketAddr,
 ) {
     let trust = worker.view().runtime.snapshot().config().trust.interface.is_some();
-    let interface = if trust { incoming_interface_name(&stream, peer) } else { None };
-    let mut socket = Socket::accepted(stream);
-    // Only for a listener on all addresses, the kernel must be asked which one the client connected to.
-    let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
-    let mut connection = Connection {
-        transport: Transport::Plain,
-        peer,
-        local,
-        proxied: None,
-        proxy_extensions: None,
-        interface: interface.map(Rc::from),
-        listener: listener.name.as_deref().map(Rc::from),
-        sni: None,
-        alpn: None,
-        tls: None,
-        certificate: None,
-    };
+    let interface = if trust { incoming_interface_name(&socket, peer) } else { None };
+    let mut connection = plain_connection(&listener, &socket, peer, address);
+    connection.interface = interface.map(Rc::from);
     let mut already = Vec::new();
     if listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
         let limit = worker.view().runtime.snapshot().config().timeouts.handshake;
@@ -319,7 +314,9 @@ async fn connection(
                 None => return,
             }
         }
-        return h1::run(worker, connection, ClientTransport::Plain(socket), &already).await;
+        let mut input = input;
+        input.preset(&already);
+        return h1::run(worker, connection, ClientTransport::Plain(socket), input).await;
     }
     connection.transport = Transport::Tls;
     // The handshake's state is large and short-lived: on the heap, so that the connection's task is small.
@@ -329,8 +326,77 @@ async fn connection(
     if http2 {
         Box::pin(h2::run(worker, connection, ClientTransport::Tls(stream), b"")).await;
     } else {
-        h1::run(worker, connection, ClientTransport::Tls(stream), b"").await;
+        h1::run(worker, connection, ClientTransport::Tls(stream), ReadBuffer::default()).await;
     }
+}
+
+/// Returns the properties of a connection without TLS from this peer, which was accepted at this address of the
+/// listener. Its interface is not determined.
+fn plain_connection(
+    listener: &Listener,
+    socket: &Socket,
+    peer: SocketAddr,
+    address: SocketAddr,
+) -> Connection {
+    // Only for a listener on all addresses, the kernel must be asked which one the client connected to.
+    let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
+    Connection {
+        transport: Transport::Plain,
+        peer,
+        local,
+        proxied: None,
+        proxy_extensions: None,
+        interface: None,
+        listener: listener.name.as_deref().map(Rc::from),
+        sni: None,
+        alpn: None,
+        tls: None,
+        certificate: None,
+    }
+}
+
+/// The result of the first read of a connection.
+enum FirstRead {
+    /// What was read, possibly nothing. A task must serve the connection.
+    Read(ReadBuffer),
+    /// The connection is to be closed: its request was dropped, counted and reported.
+    Dropped,
+}
+
+/// Reads once from an accepted connection, and drops its request if that is complete and the rules drop it without a
+/// response: most scanners send it with the connection, which then needs no task. Reads nothing where something comes
+/// before HTTP/1, or the interface of the connection matters.
+fn first_read(
+    worker: &Worker,
+    listener: &Listener,
+    socket: &mut Socket,
+    peer: SocketAddr,
+    address: SocketAddr,
+) -> FirstRead {
+    let mut input = ReadBuffer::default();
+    let is_http1 = listener.kind == ListenerKind::Plain && listener.forward.is_none() && !listener.h2c;
+    if !is_http1 || listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
+        return FirstRead::Read(input);
+    }
+    let view = worker.view();
+    if view.runtime.snapshot().config().trust.interface.is_some() {
+        return FirstRead::Read(input);
+    }
+    // If there is nothing yet, the socket is registered now, and its task waits for it.
+    let read = input.poll_fill(socket, &mut Context::from_waker(Waker::noop()));
+    if !matches!(read, Poll::Ready(Ok(1..))) {
+        return FirstRead::Read(input);
+    }
+    // A panic ends this connection only, as it would in the connection's task.
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        let mut head = heads::request();
+        let limits = h1::head_limits(view.runtime.snapshot().config());
+        let dropped = matches!(request(input.bytes(), &limits, &mut head), Ok(Some(_)))
+            && drop_at_once(worker, &view, &plain_connection(listener, socket, peer, address), &head);
+        heads::recycle_request(head);
+        dropped
+    }));
+    if dropped.unwrap_or(true) { FirstRead::Dropped } else { FirstRead::Read(input) }
 }
 
 /// Counts a rejected TCP connection and reports it to the observer.

@@ -7,6 +7,7 @@ use super::pump::Pump;
 use super::reply::{answer, error, maintained, page_head};
 use super::{Abort, Downstream, request_id};
 use crate::date;
+use crate::heads;
 use crate::upstream::{Cause, ConnectOptions, Pool, UpstreamError};
 use edge_http::proxy_protocol::Extensions;
 use edge_http::{BodyLength, Method, RequestHead, ResponseHead, Version};
@@ -263,6 +264,7 @@ impl Forwarding<'_, '_> {
                 } else {
                     flight.succeeded();
                 }
+                heads::recycle_response(pump.head);
                 pump.up.finish();
                 let upstream = Some(self.upstream);
                 return Outcome { received, sent, upstream, spliced, ..Outcome::with_status(status) };

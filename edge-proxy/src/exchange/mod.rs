@@ -20,4 +20,4 @@ mod urgency;
 
 pub(crate) use client::{Abort, ClientGone, Downstream};
 pub(crate) use connection::Connection;
-pub(crate) use serve::serve;
+pub(crate) use serve::{drop_at_once, serve};

@@ -10,6 +10,7 @@ use super::outcome::Failure;
 use super::urgency::prioritize;
 use crate::body::{BodyError, BodyPart};
 use crate::deadline::Deadline;
+use crate::heads;
 use crate::splice::SplicePipe;
 use crate::upstream::{Cause, INTERIM, UpstreamError, UpstreamExchange};
 use edge_http::{Method, ResponseHead};
@@ -100,7 +101,7 @@ impl<'a> Pump<'a> {
     ) -> Self {
         Self {
             up,
-            head: ResponseHead::default(),
+            head: heads::response(),
             limit,
             timeouts,
             received: 0,

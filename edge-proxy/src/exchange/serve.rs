@@ -9,6 +9,7 @@ use super::reply::{answer, configured, error, under_maintenance};
 use super::{Abort, ClientGone, Connection, Downstream, request_id};
 use crate::body::BodyPart;
 use crate::deadline::Deadline;
+use crate::heads;
 use crate::observe::AccessRecord;
 use crate::tailscale::WhoisResult;
 use crate::view::View;
@@ -16,7 +17,7 @@ use crate::worker::Worker;
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version};
 use edge_policy::Reason;
 use edge_policy::client_address::next_lookup;
-use edge_policy::decide::{Verdict, decide};
+use edge_policy::decide::{Decision, Verdict, decide};
 use edge_policy::early_data::EarlyDataVerdict;
 use edge_policy::handler::{HandlerAction, HandlerRequest};
 use edge_policy::tailnet::{Identities, TailnetIdentity};
@@ -123,6 +124,62 @@ pub(crate) async fn serve<D: Downstream>(
     deadline.clear();
     let site = decision.site.map(|(index, _)| index);
     let record = AccessRecord {
+        early: was_early,
+        request_id: id.as_deref(),
+        ..access_record(&view, connection, &decision, &head, &outcome, began)
+    };
+    worker.access(&view, site, &record);
+    trace.finish(&record);
+    if outcome.spliced > 0 {
+        worker.with_counts(|counts| {
+            counts.kernel_tls.add(1);
+            counts.kernel_tls_bytes.add(outcome.spliced);
+        });
+    }
+    // Over HTTP/3, a shutdown that closes the connection at its deadline looks like a client that is lost.
+    if outcome.reason != Some(Reason::ClientLost) {
+        in_flight.complete();
+    }
+    heads::recycle_request(head);
+}
+
+/// Decides about the first request of a connection without TLS. If it is to be dropped without a response, counts and
+/// reports it and returns true. Returns false without an effect for any other verdict, and if [`serve`] is needed
+/// nevertheless: for tailnet identities, a trace, an identifier of the request, or the refusal of a client that has too
+/// many connections.
+pub(crate) fn drop_at_once(
+    worker: &Worker,
+    view: &View,
+    connection: &Connection,
+    head: &RequestHead,
+) -> bool {
+    let (snapshot, began) = (view.runtime.snapshot(), Instant::now());
+    if view.whois.is_some()
+        || worker.tracer().is_enabled()
+        || snapshot.config().request_id.is_some()
+        || view.runtime.is_full_for(connection.peer.ip())
+    {
+        return false;
+    }
+    let decision = decide(snapshot, &connection.facts(&view.runtime, false, Identities::default()), head);
+    let Verdict::Drop { why } = decision.verdict else { return false };
+    let outcome = Outcome { status: None, ..Outcome::with_status(0).with_reason(why) };
+    let record = access_record(view, connection, &decision, head, &outcome, began);
+    worker.access(view, decision.site.map(|(index, _)| index), &record);
+    true
+}
+
+/// Returns the access record of a request that began at `began` and ends now: not in early data, and without an
+/// identifier.
+fn access_record<'r>(
+    view: &'r View,
+    connection: &'r Connection,
+    decision: &Decision<'r>,
+    head: &'r RequestHead,
+    outcome: &'r Outcome,
+    began: Instant,
+) -> AccessRecord<'r> {
+    AccessRecord {
         client: decision.client.address,
         peer: connection.peer,
         version: head.version,
@@ -138,22 +195,10 @@ pub(crate) async fn serve<D: Downstream>(
         duration: began.elapsed(),
         reason: outcome.reason,
         error: outcome.error.as_deref(),
-        early: was_early,
+        early: false,
         proxy_header: connection.proxy_extensions.as_deref(),
-        request_id: id.as_deref(),
-        head: &head,
-    };
-    worker.access(&view, site, &record);
-    trace.finish(&record);
-    if outcome.spliced > 0 {
-        worker.with_counts(|counts| {
-            counts.kernel_tls.add(1);
-            counts.kernel_tls_bytes.add(outcome.spliced);
-        });
-    }
-    // Over HTTP/3, a shutdown that closes the connection at its deadline looks like a client that is lost.
-    if outcome.reason != Some(Reason::ClientLost) {
-        in_flight.complete();
+        request_id: None,
+        head,
     }
 }
 

@@ -22,6 +22,11 @@ impl NoTracer {
         Self
     }
 
+    /// Returns false: requests are not traced.
+    pub(crate) const fn is_enabled(&self) -> bool {
+        false
+    }
+
     /// Returns a trace that records nothing.
     pub(crate) const fn begin(
         &self,

@@ -73,6 +73,11 @@ impl Tracer {
         Self(shared.0.map(|sink| (sink, Random::new())))
     }
 
+    /// Returns whether requests are traced.
+    pub(crate) const fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Begins the trace of a request that was received at `began`. The trace context in the request's fields is
     /// continued only if a trusted proxy sent the request. Collects the attributes of the request's span if the
     /// request is sampled. Returns [`Trace::NONE`] if tracing is disabled.

@@ -47,7 +47,7 @@ impl Default for Checks {
 
 impl Checks {
     /// Starts checks for the targets of those pools whose upstreams configure checks, and ends the checks of all pools
-    /// that are not given. Checks of pools that are given again continue. Must be called within a `LocalSet`.
+    /// that are not given. Checks of pools that are given again continue. Must be called on the thread of a `LocalRuntime`.
     pub(crate) fn update(&mut self, pools: &[Rc<Pool>], sweep: &Rc<DeadlineSweeper>) {
         let mut before = std::mem::take(&mut self.running);
         for pool in pools {

@@ -32,6 +32,7 @@ use std::net::{IpAddr, SocketAddr};
 /// let client = restore(&trust, "198.51.100.1:40000".parse().unwrap(), None, TailnetIdentity::Unasked, &fields);
 /// assert_eq!(client.address.to_string(), "198.51.100.1");
 /// ```
+#[inline]
 pub fn restore<'i>(
     trust: &Trust,
     source: SocketAddr,
@@ -48,30 +49,39 @@ pub fn restore<'i>(
         stop: StopReason::Untrusted,
         forwarded: ForwardedInfo::default(),
     };
-    if !is_in_range(trust, client.address) {
-        return client;
+    if is_in_range(trust, client.address) {
+        follow_hops(trust, interface, identities, fields, &mut client);
     }
+    client
+}
+
+/// Replaces `client`, the source of a connection in a trusted range, by the client that the header reports, as
+/// [`restore`] describes.
+fn follow_hops(
+    trust: &Trust,
+    interface: Option<&str>,
+    identities: Identities<'_>,
+    fields: &Fields,
+    client: &mut ClientAddress,
+) {
     if trust.interface.as_deref().is_some_and(|wanted| interface != Some(wanted)) {
         client.stop = StopReason::WrongInterface;
-        return client;
+        return;
     }
     if !is_one_of(trust, identities.source) {
         client.stop = StopReason::WrongIdentity;
-        return client;
+        return;
     }
     client.forwarded = forwarded_info(fields);
     client.stop = match &trust.header {
-        TrustedHeader::XForwardedFor => walk_list(trust, identities, fields, &mut client),
-        TrustedHeader::Forwarded => walk_forwarded(trust, identities, fields, &mut client),
-        header @ TrustedHeader::XRealIp => {
-            one_address(fields.all(Name::XRealIp), header.clone(), &mut client)
-        }
+        TrustedHeader::XForwardedFor => walk_list(trust, identities, fields, client),
+        TrustedHeader::Forwarded => walk_forwarded(trust, identities, fields, client),
+        header @ TrustedHeader::XRealIp => one_address(fields.all(Name::XRealIp), header.clone(), client),
         header @ TrustedHeader::Custom(name) => {
             let values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-            one_address(values.map(|field| field.value), header.clone(), &mut client)
+            one_address(values.map(|field| field.value), header.clone(), client)
         }
     };
-    client
 }
 
 /// Returns the hop in the header whose tailnet identity [`restore`] needs and that was not looked up. `None` if there

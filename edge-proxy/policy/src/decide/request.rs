@@ -219,12 +219,19 @@ fn site_of<'h, 's>(
     if head.authority.is_empty() {
         return unknown(Reason::NoHost);
     }
-    let Some((host, _, kind)) = split_authority(&head.authority) else {
-        return unknown(Reason::BadAuthority);
+    let (host, kind, asked) = match snapshot.site_spelt(&head.authority, facts.listener) {
+        // Usual. The kind matters only for a host without a site.
+        Some(site) => (Cow::Borrowed(head.authority.as_str()), HostKind::Name, Some(site)),
+        None => {
+            let Some((host, _, kind)) = split_authority(&head.authority) else {
+                return unknown(Reason::BadAuthority);
+            };
+            let address = if kind == HostKind::Address { host.parse::<IpAddr>().ok() } else { None };
+            let host = address.map_or_else(|| normalized(host), |address| Cow::Owned(address.to_string()));
+            let asked = snapshot.site_at(&host, facts.listener);
+            (host, kind, asked)
+        }
     };
-    let address = if kind == HostKind::Address { host.parse::<IpAddr>().ok() } else { None };
-    let host = address.map_or_else(|| normalized(host), |address| Cow::Owned(address.to_string()));
-    let asked = snapshot.site_at(&host, facts.listener);
     if facts.transport.is_secure() {
         // The handshake selected a site, and with it the certificate and the rules (RFC 9110 §7.4, §15.5.20).
         let chosen = match facts.sni {
@@ -389,6 +396,52 @@ const fn reject<'s>(how: Reject, status: u16, why: Reason) -> Verdict<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Route;
+    use edge_http::host::HostPattern;
+    use proptest::prelude::*;
+
+    /// Returns the configuration of a site for these hosts, and of further ones.
+    fn configured(more: &[&str]) -> Snapshot {
+        let hosts = ["a.test", "b-c.d_e.test", "192.0.2.1", "*.w.test", "w.test"].iter().chain(more);
+        let sites = hosts.map(|host| {
+            // A program may construct a pattern that is not normalized.
+            let pattern =
+                if *host == "Bad" { HostPattern::Exact("Bad".into()) } else { host.parse().unwrap() };
+            let mut site = Site::new(*host, vec![pattern]).route(Route::forward("up"));
+            site.plain = PlainHttp::Serve;
+            site
+        });
+        let target = crate::config::Target::Tcp { host: "127.0.0.1".into(), port: 1 };
+        let upstreams = vec![crate::config::Upstream::new("up", target)];
+        Snapshot::new(Config { sites: sites.collect(), upstreams, ..Config::default() }).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        /// An authority that is spelt as a name of a site is decided about as one that is split and normalized, which
+        /// happens to all of them if the names of sites cannot be compared with authorities.
+        #[test]
+        fn spelling_as_configured_decides_nothing(
+            name in "(a\\.test|b-c\\.d_e\\.test|192\\.0\\.2\\.1|w\\.test|x\\.w\\.test|A\\.test|::1|Bad|)",
+            rest in "(|\\.|:80|:|:x|\\.:443|@|x)",
+            secure: bool,
+        ) {
+            let direct = configured(&[]);
+            let slow = configured(&["::1"]);
+            let odd = configured(&["Bad"]);
+            prop_assert!(direct.site_spelt("a.test", None).is_some());
+            prop_assert!(slow.site_spelt("a.test", None).is_none() && odd.site_spelt("Bad", None).is_none());
+            let peer = "192.0.2.9:40000".parse().unwrap();
+            let facts =
+                if secure { RequestContext::tls(peer, "a.test") } else { RequestContext::plain(peer) };
+            let mut head = RequestHead::new(Version::Http11);
+            (head.authority, head.target) = (format!("{name}{rest}"), "/".into());
+            let (one, other) = (decide(&direct, &facts, &head), decide(&slow, &facts, &head));
+            prop_assert_eq!(one.verdict, other.verdict, "{}", head.authority);
+            prop_assert_eq!(one.site.map(|(index, _)| index), other.site.map(|(index, _)| index));
+        }
+    }
 
     #[test]
     fn placeholders_are_filled_once() {

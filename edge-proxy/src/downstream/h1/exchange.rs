@@ -44,9 +44,9 @@ enum ResponseContent {
 }
 
 /// One request with its response on a client's HTTP/1 connection.
-pub(super) struct Http1Exchange {
+pub(super) struct Http1Exchange<'c> {
     /// The client's connection.
-    client: HttpConnection,
+    client: &'c mut HttpConnection,
     /// The method of the request.
     method: Method,
     /// The HTTP version of the request.
@@ -71,11 +71,11 @@ pub(super) struct Http1Exchange {
     lost: bool,
 }
 
-impl Http1Exchange {
+impl<'c> Http1Exchange<'c> {
     /// Creates the exchange of a request whose head was read. `expects_continue` is true if the client expects a 100
     /// (Continue) response; it has no effect on a request without content.
     pub(super) fn new(
-        client: HttpConnection,
+        client: &'c mut HttpConnection,
         head: &RequestHead,
         keep_alive: bool,
         expects_continue: bool,
@@ -102,11 +102,21 @@ impl Http1Exchange {
         }
     }
 
-    /// Ends the exchange and returns the connection, ready for the next request. `None` if the connection was closed
-    /// or is to be dropped: the response is incomplete, the connection does not persist, or the rest of the request
-    /// content is longer than [`MAX_DRAIN`] or takes longer than [`LINGER_PAUSE`]; a shorter rest is discarded. An
-    /// aborted response ends so that the client recognizes the truncation: by its framing, or by a reset.
-    pub(super) async fn into_client(mut self: Box<Self>, deadline: &Deadline) -> Option<HttpConnection> {
+    /// Returns whether both messages are complete and the connection persists, so that the next request may follow at
+    /// once. If not, [`Self::end`] must be called.
+    pub(super) fn is_complete(&self) -> bool {
+        self.sending == ResponseContent::Done
+            && matches!(self.receiving, RequestContent::Done)
+            && self.data == 0
+            && self.keep_alive
+            && !(self.aborted || self.lost || self.waits)
+    }
+
+    /// Ends the exchange. Returns true if the connection is ready for the next request. False if the connection was
+    /// closed or is to be dropped: the response is incomplete, the connection does not persist, or the rest of the
+    /// request content is longer than [`MAX_DRAIN`] or takes longer than [`LINGER_PAUSE`]; a shorter rest is discarded.
+    /// An aborted response ends so that the client recognizes the truncation: by its framing, or by a reset.
+    pub(super) async fn end(mut self, deadline: &Deadline) -> bool {
         // A connection that the kernel encrypts is reset at once: the kernel may not have sent all that it accepted.
         if self.aborted && !self.lost && !self.client.wire.may_enter_kernel(false) {
             match self.sending {
@@ -124,24 +134,24 @@ impl Http1Exchange {
                     self.client.wire.socket().reset_on_close();
                 }
             }
-            return None;
+            return false;
         }
         if self.aborted || self.lost {
             if self.sending != ResponseContent::Head {
                 self.client.wire.socket().reset_on_close();
             }
-            return None;
+            return false;
         }
         if self.sending == ResponseContent::Done && self.keep_alive && !self.waits && !self.leaves_much() {
             let drained = deadline.within(LINGER_PAUSE, poll_fn(|cx| self.poll_drain(cx))).await;
             if drained == Some(true) {
                 deadline.clear();
-                return Some(self.client);
+                return true;
             }
         }
         let _ = deadline.within(LINGER_PAUSE, self.client.wire.shutdown()).await;
         self.client.linger(deadline).await;
-        None
+        false
     }
 
     /// Returns whether the unread rest of a declared request content is longer than [`MAX_DRAIN`], so that it is not
@@ -171,7 +181,7 @@ impl Http1Exchange {
     }
 }
 
-impl Downstream for Http1Exchange {
+impl Downstream for Http1Exchange<'_> {
     fn is_early(&self) -> bool {
         self.client.wire.is_early()
     }
@@ -300,7 +310,7 @@ impl Downstream for Http1Exchange {
     }
 
     fn send_data(&mut self, data: &[u8]) {
-        let HttpConnection { wire, output, .. } = &mut self.client;
+        let HttpConnection { wire, output, .. } = &mut *self.client;
         match self.sending {
             ResponseContent::Framed(ResponseFraming::Chunked) => {
                 if !data.is_empty() {
@@ -327,7 +337,7 @@ impl Downstream for Http1Exchange {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        let client = &mut self.client;
+        let client = &mut *self.client;
         if client.output.len() > 0 && ready!(client.output.poll_write(&mut client.wire, cx)).is_err() {
             self.lost = true;
             return Poll::Ready(Err(ClientGone));

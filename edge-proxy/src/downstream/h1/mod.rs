@@ -8,11 +8,13 @@ use crate::date;
 use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::downstream::wire::{ClientTransport, LINGER_PAUSE, linger};
 use crate::exchange::{Connection, serve};
+use crate::heads;
 use crate::observe::ConnectionRejected;
 use crate::worker::Worker;
 use edge_http::h1::{HeadLimits, request};
 use edge_http::{BodyLength, RequestHead, ResponseHead, Version, error_body, h1};
 use edge_policy::Reason;
+use edge_policy::config::Config;
 use edge_policy::decide::Transport;
 use exchange::Http1Exchange;
 use std::future::poll_fn;
@@ -46,33 +48,35 @@ enum NextRequest {
     End,
 }
 
-/// Serves HTTP/1 requests on the connection one after another until it ends, and closes it. `already` was read from
+/// Serves HTTP/1 requests on the connection one after another until it ends, and closes it. `input` was read from
 /// the socket before. A malformed head is answered with an error, unless it is not HTTP at all, and ends the
 /// connection; if it is the first on a plain connection, [`is_met_with_silence`] decides whether it gets no response. A
 /// head that takes longer than the header timeout ends the connection without a response.
-pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    connection: Connection,
+    wire: ClientTransport,
+    input: ReadBuffer,
+) {
     let deadline = worker.sweep().deadline();
-    let mut client = HttpConnection { wire, input: ReadBuffer::default(), output: WriteBuffer::default() };
-    client.input.preset(already);
+    let mut client = HttpConnection { wire, input, output: WriteBuffer::default() };
     let mut head = RequestHead::new(Version::Http11);
     let mut first = true;
     loop {
         match client.next(&worker, &mut head, &deadline, first).await {
             NextRequest::Request { keep_alive, expects_continue } => {
                 first = false;
-                let done = serve_request(
-                    &worker,
-                    &connection,
-                    client,
-                    &mut head,
-                    keep_alive,
-                    expects_continue,
-                    &deadline,
-                )
-                .await;
-                match done {
-                    Some(back) => client = back,
-                    None => return,
+                let request = std::mem::replace(&mut head, RequestHead::new(Version::Http11));
+                let keep_alive = keep_alive && !worker.sweep().draining();
+                // The state of the exchange is on the heap, so that an idle connection is small.
+                let served = Box::pin(async {
+                    let mut exchange =
+                        Http1Exchange::new(&mut client, &request, keep_alive, expects_continue);
+                    serve(&worker, &connection, request, &mut exchange, &deadline).await;
+                    exchange.is_complete() || Box::pin(exchange.end(&deadline)).await
+                });
+                if !served.await {
+                    return;
                 }
             }
             NextRequest::Bad(why) => {
@@ -96,25 +100,6 @@ pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: Client
         }
     }
     let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
-}
-
-/// Serves one request whose head was read into `head`, which is left empty. Returns the connection if a further
-/// request may follow on it, else `None`. No further request follows if `keep_alive` is false or the worker drains.
-/// The state of the exchange is on the heap, so that an idle connection is small.
-async fn serve_request(
-    worker: &Rc<Worker>,
-    connection: &Connection,
-    client: HttpConnection,
-    head: &mut RequestHead,
-    keep_alive: bool,
-    expects_continue: bool,
-    deadline: &Deadline,
-) -> Option<HttpConnection> {
-    let request = std::mem::replace(head, RequestHead::new(Version::Http11));
-    let keep_alive = keep_alive && !worker.sweep().draining();
-    let mut exchange = Box::new(Http1Exchange::new(client, &request, keep_alive, expects_continue));
-    Box::pin(serve(worker, connection, request, &mut *exchange, deadline)).await;
-    exchange.into_client(deadline).await
 }
 
 /// Counts a request or connection that was rejected for a request head, and reports it to the observer.
@@ -171,6 +156,17 @@ async fn refuse(mut client: HttpConnection, status: u16, deadline: &Deadline) {
     }
 }
 
+/// Returns the limits of request heads in the configuration, lowered so that a head fits into one buffer.
+pub(super) fn head_limits(config: &Config) -> HeadLimits {
+    // A head is read when it is whole in one buffer.
+    let target = config.limits.target_bytes.min(SIZE - SIZE / 8);
+    HeadLimits {
+        bytes: config.limits.header_bytes.min(SIZE - SIZE / 64 - target),
+        fields: config.limits.header_fields,
+        target,
+    }
+}
+
 impl HttpConnection {
     /// Reads and discards input as [`linger`] does, so that the client can read the response before the connection is
     /// closed.
@@ -191,13 +187,7 @@ impl HttpConnection {
     ) -> NextRequest {
         let config = worker.view();
         let config = config.runtime.snapshot().config();
-        // A head is read when it is whole in one buffer.
-        let target = config.limits.target_bytes.min(SIZE - SIZE / 8);
-        let limits = HeadLimits {
-            bytes: config.limits.header_bytes.min(SIZE - SIZE / 64 - target),
-            fields: config.limits.header_fields,
-            target,
-        };
+        let limits = head_limits(config);
         let timeouts = config.timeouts;
         let mut begun = !self.input.is_empty();
         let mut hurried = false;
@@ -207,6 +197,9 @@ impl HttpConnection {
         }
         let next = loop {
             if !self.input.is_empty() {
+                if head.target.capacity() == 0 {
+                    *head = heads::request();
+                }
                 match request(self.input.bytes(), &limits, head) {
                     Ok(Some(found)) => {
                         self.input.consume(found.used);
