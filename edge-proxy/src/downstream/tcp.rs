@@ -265,10 +265,10 @@ fn incoming_interface_name(socket: &Socket, peer: SocketAddr) -> Option<String> 
     sys::interface_name(index)
 }
 
-/// Serves an accepted connection until it has ended. `input` was read before, by [`first_read`]. Reads the PROXY header within the handshake timeout if the
-/// listener expects one from the peer, and applies the limit of connections per client. Then relays the connection if
-/// the listener forwards, or serves HTTP over TLS or, on a plain listener, without it: HTTP/2 if that is negotiated or
-/// begins with prior knowledge, else HTTP/1. Rejections are counted and reported.
+/// Serves an accepted connection until it has ended. `input` was read before, by [`first_read`]. Reads the PROXY header
+/// within the handshake timeout if the listener expects one from the peer, and applies the limit of connections per
+/// client. Then relays the connection if the listener forwards, or serves HTTP over TLS or, on a plain listener, without
+/// it: HTTP/2 if that is negotiated or begins with prior knowledge, else HTTP/1. Rejections are counted and reported.
 async fn connection(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
