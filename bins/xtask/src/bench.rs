@@ -32,7 +32,7 @@ fn cmake() -> Result<String, String> {
 /// the libraries of that suite. The program is kept with its libraries; everything else is removed.
 const H2LOAD: &str = r#"
 newer() { apt-get -q -o Dir::State::Lists="$state/lists" -o Dir::Etc::SourceList="$state/sources.list" \
-    -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status=/dev/null \
+    -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status" \
     -o APT::Sandbox::User=root "$@" > /dev/null; }
 sed 's/^deb /deb-src /' "$state/sources.list" > "$state/source" && cat "$state/source" >> "$state/sources.list"
 newer update

@@ -32,14 +32,14 @@ const NODE: &[&str] = &["smtp-server@3.21.6", "nodemailer@10.6.0", "punycode.js@
 /// variables.
 pub(crate) const FETCH: &str = r#"set -eu
 state=$(mktemp -d); trap 'rm -rf "$state"' EXIT
-mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+mkdir -p "$state/lists/partial" "$state/cache/archives/partial" && touch "$state/status"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
     sed -n 's/^URIs: *//p;s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' | grep '/debian/*$' | head -n 1)
 test -n "$mirror" || { echo "no mirror of Debian among apt's sources" >&2; exit 1; }
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$state/sources.list"
 newer() {
     apt-get -q -o Dir::State::Lists="$state/lists" -o Dir::Etc::SourceList="$state/sources.list" \
-        -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status=/dev/null \
+        -o Dir::Etc::SourceParts=/dev/null -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status" \
         -o APT::Sandbox::User=root "$@" > /dev/null
 }
 newer update
