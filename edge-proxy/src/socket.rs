@@ -74,6 +74,17 @@ impl Socket {
         }
     }
 
+    /// Returns whether the connection is open and has no input, without a system call if the runtime has no readiness
+    /// event. The input, if any, may be lost. `None` if the socket is not registered.
+    pub(crate) fn is_quiet(&self) -> Option<bool> {
+        let read = match self {
+            Self::Fresh(_) => return None,
+            Self::Tcp(stream) => stream.try_read(&mut [0]),
+            Self::Unix(stream) => stream.try_read(&mut [0]),
+        };
+        Some(matches!(read, Err(why) if why.kind() == io::ErrorKind::WouldBlock))
+    }
+
     /// Sets SO_LINGER to 0, so that closing the socket sends a TCP reset, by which the peer recognizes a truncated
     /// response. No effect on Unix sockets. Errors are ignored.
     pub(crate) fn reset_on_close(&self) {

@@ -298,12 +298,12 @@ impl Pool {
         {
             let check_in = CheckIn::new(Some(target.clone()), name);
             let exchange = h1::Http1Request::begin(wire, check_in, true, head, host, None, limits);
-            return Ok(UpstreamExchange::H1(Box::new(exchange)));
+            return Ok(UpstreamExchange::H1(exchange));
         }
         let wire = Box::pin(self.dial(target, proxy_header.as_ref(), name, options)).await?;
         let check_in = CheckIn::new(shared.then(|| target.clone()), name);
         let exchange = h1::Http1Request::begin(wire, check_in, false, head, host, options.upgrade, limits);
-        Ok(UpstreamExchange::H1(Box::new(exchange)))
+        Ok(UpstreamExchange::H1(exchange))
     }
 
     /// Returns the PROXY header for a new connection. `None` if the upstream is not configured to receive one.

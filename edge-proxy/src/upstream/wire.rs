@@ -21,6 +21,11 @@ impl UpstreamTransport {
     /// Returns whether an idle connection is still usable: it is open, and nothing was received on it. Makes no system
     /// call if the runtime has no readiness event.
     pub(super) fn is_quiet(&mut self) -> bool {
+        if let Self::Plain(socket) = self
+            && let Some(quiet) = socket.is_quiet()
+        {
+            return quiet;
+        }
         let mut byte = [0u8; 1];
         let mut space = ReadBuf::new(&mut byte);
         Pin::new(self).poll_read(&mut Context::from_waker(Waker::noop()), &mut space).is_pending()

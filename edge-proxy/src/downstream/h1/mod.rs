@@ -34,11 +34,46 @@ struct HttpConnection {
     output: WriteBuffer,
 }
 
+/// The time after a request for which the state of exchanges is kept for the next one.
+const BUSY_TIME: Duration = Duration::from_secs(1);
+
+/// What a complete request head says about its connection.
+#[derive(Clone, Copy)]
+struct RequestTerms {
+    /// True if the connection persists after the request.
+    keep_alive: bool,
+    /// True if the client waits for a 100 (Continue) response.
+    expects_continue: bool,
+}
+
+/// The time for which the first byte of a request is awaited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IdleWait {
+    /// The idle timeout, for the first request of a connection.
+    First,
+    /// The idle timeout or [`BUSY_TIME`], whichever is shorter.
+    Busy,
+    /// The rest of the idle timeout after [`BUSY_TIME`].
+    Rest,
+}
+
+impl IdleWait {
+    /// Returns the time for which the first byte is awaited, given the idle timeout.
+    fn limit(self, idle: Duration) -> Duration {
+        match self {
+            Self::First => idle,
+            Self::Busy => idle.min(BUSY_TIME),
+            Self::Rest => idle.saturating_sub(BUSY_TIME),
+        }
+    }
+}
+
 /// The result of waiting for the next request of a connection.
 enum NextRequest {
-    /// The head of the request is complete. `keep_alive` is true if the connection persists after the request,
-    /// `expects_continue` if the client waits for a 100 (Continue) response.
-    Request { keep_alive: bool, expects_continue: bool },
+    /// The head of the request is complete.
+    Request(RequestTerms),
+    /// No byte came for [`BUSY_TIME`], which is less than the idle timeout.
+    Idle,
     /// The head is malformed or too large.
     Bad(h1::HeadError),
     /// The header timeout passed before the head that had begun was complete.
@@ -62,23 +97,20 @@ pub(crate) async fn run(
     let mut client = HttpConnection { wire, input, output: WriteBuffer::default() };
     let mut head = RequestHead::new(Version::Http11);
     let mut first = true;
+    let mut next = client.next(&worker, &mut head, &deadline, IdleWait::First).await;
     loop {
-        match client.next(&worker, &mut head, &deadline, first).await {
-            NextRequest::Request { keep_alive, expects_continue } => {
+        match next {
+            NextRequest::Request(terms) => {
                 first = false;
-                let request = std::mem::replace(&mut head, RequestHead::new(Version::Http11));
-                let keep_alive = keep_alive && !worker.sweep().draining();
-                // The state of the exchange is on the heap, so that an idle connection is small.
-                let served = Box::pin(async {
-                    let mut exchange =
-                        Http1Exchange::new(&mut client, &request, keep_alive, expects_continue);
-                    serve(&worker, &connection, request, &mut exchange, &deadline).await;
-                    exchange.is_complete() || Box::pin(exchange.end(&deadline)).await
-                });
-                if !served.await {
-                    return;
+                // The state of exchanges is on the heap, so that an idle connection is small. It stays there while one
+                // request follows another, so that none of them allocates or moves it.
+                let busy = client.serve_while_busy(&worker, &connection, &mut head, terms, &deadline);
+                match Box::pin(busy).await {
+                    Some(other) => next = other,
+                    None => return,
                 }
             }
+            NextRequest::Idle => next = client.next(&worker, &mut head, &deadline, IdleWait::Rest).await,
             NextRequest::Bad(why) => {
                 rejected(&worker, &connection, reason(why));
                 let view = worker.view();
@@ -174,16 +206,42 @@ impl HttpConnection {
         linger(&mut self.input, &mut self.wire, deadline).await;
     }
 
-    /// Reads until a request head is complete, and stores it in `head`. The idle timeout applies until the first byte,
-    /// then the header timeout until the head is complete. The configured limits of the head are lowered so that it
-    /// fits into one buffer. Once the worker drains, no byte is awaited any more, except for the `first` request of
-    /// the connection, for at most [`FIRST_REQUEST_GRACE`]; a head that has begun is still read.
+    /// Serves the request whose head was read into `head`, and those that follow it while none is awaited for
+    /// [`BUSY_TIME`]. Returns the reason that no further one was served; `None` if the connection was closed, or is to be
+    /// dropped. `head` is left empty unless it is that of a request.
+    async fn serve_while_busy(
+        &mut self,
+        worker: &Rc<Worker>,
+        connection: &Connection,
+        head: &mut RequestHead,
+        mut terms: RequestTerms,
+        deadline: &Deadline,
+    ) -> Option<NextRequest> {
+        loop {
+            let request = std::mem::replace(head, RequestHead::new(Version::Http11));
+            let keep_alive = terms.keep_alive && !worker.sweep().draining();
+            let mut exchange = Http1Exchange::new(self, &request, keep_alive, terms.expects_continue);
+            serve(worker, connection, request, &mut exchange, deadline).await;
+            if !exchange.is_complete() && !Box::pin(exchange.end(deadline)).await {
+                return None;
+            }
+            match self.next(worker, head, deadline, IdleWait::Busy).await {
+                NextRequest::Request(following) => terms = following,
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// Reads until a request head is complete, and stores it in `head`. The limit of `wait` applies until the first
+    /// byte, then the header timeout until the head is complete. The configured limits of the head are lowered so that it
+    /// fits into one buffer. Once the worker drains, no byte is awaited any more, except for the first request
+    /// of the connection, for at most [`FIRST_REQUEST_GRACE`]; a head that has begun is still read.
     async fn next(
         &mut self,
         worker: &Rc<Worker>,
         head: &mut RequestHead,
         deadline: &Deadline,
-        first: bool,
+        wait: IdleWait,
     ) -> NextRequest {
         let config = worker.view();
         let config = config.runtime.snapshot().config();
@@ -191,7 +249,7 @@ impl HttpConnection {
         let timeouts = config.timeouts;
         let mut begun = !self.input.is_empty();
         let mut hurried = false;
-        deadline.set(if begun { timeouts.header } else { timeouts.idle });
+        deadline.set(if begun { timeouts.header } else { wait.limit(timeouts.idle) });
         if self.input.is_empty() {
             self.input.release();
         }
@@ -203,10 +261,10 @@ impl HttpConnection {
                 match request(self.input.bytes(), &limits, head) {
                     Ok(Some(found)) => {
                         self.input.consume(found.used);
-                        break NextRequest::Request {
+                        break NextRequest::Request(RequestTerms {
                             keep_alive: found.keep_alive,
                             expects_continue: found.expects_continue,
-                        };
+                        });
                     }
                     Ok(None) => {}
                     Err(why) => break NextRequest::Bad(why),
@@ -217,7 +275,7 @@ impl HttpConnection {
                     return Poll::Ready(Some(read));
                 }
                 if self.input.is_empty() && deadline.draining() {
-                    if !first {
+                    if wait != IdleWait::First {
                         return Poll::Ready(None);
                     }
                     if !std::mem::replace(&mut hurried, true) {
@@ -235,6 +293,9 @@ impl HttpConnection {
                     }
                 }
                 None if begun => break NextRequest::Slow,
+                None if wait == IdleWait::Busy && timeouts.idle > BUSY_TIME && !deadline.draining() => {
+                    break NextRequest::Idle;
+                }
                 _ => break NextRequest::End,
             }
         };
