@@ -138,6 +138,10 @@ pub(crate) enum Command {
         /// The largest rate at which the copy is made, in kilobytes a second or with a suffix k or M.
         #[arg(long, value_name = "RATE", default_value = "100M")]
         max_rate: String,
+        /// The largest number of runs of the steps without a server, of which the median counts. They are repeated as long as
+        /// all together take at most a minute, and not in the modes link and swap.
+        #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
     },
     /// Upgrade, or resume an interrupted upgrade.
     Run {

@@ -16,6 +16,7 @@ use pg_upgrade::{
     passes, report,
 };
 use serde_json::json;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 /// Runs the command, and prints its result. `called` is the name that the program was called by. As root, everything
@@ -57,12 +58,12 @@ pub(crate) fn run(args: &Args, called: &str) -> Result<ExitCode, Failure> {
     match &args.command {
         Some(Command::Plan | Command::Run { dry_run: true }) => plan(&upgrade, args.json),
         Some(Command::Check { .. }) => check(&upgrade, args.json),
-        Some(Command::Rehearse { at, max_rate }) => {
+        Some(Command::Rehearse { at, max_rate, runs }) => {
             let at = at.as_ref().map(std::path::absolute).transpose();
             let at = at.map_err(|why| Failure::Configuration(format!("--at: {why}")))?;
             rehearse(
                 &upgrade,
-                &RehearsalOptions { at, max_rate: Some(max_rate.clone()) },
+                &RehearsalOptions { at, max_rate: Some(max_rate.clone()), max_runs: NonZeroU32::new(*runs) },
                 services,
                 args.json,
             )

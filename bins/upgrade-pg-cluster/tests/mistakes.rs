@@ -2,7 +2,7 @@
 
 use testkit::mistakes::{Mistake, check, usage};
 
-const MISTAKES: [Mistake; 27] = [
+const MISTAKES: [Mistake; 28] = [
     usage(&["plan"], "--from", "--from 17 --to 18"),
     usage(&["pln"], "pln", "plan"),
     usage(&["plan", "--from", "seventeen", "--to", "18"], "seventeen", "from 13 to 19"),
@@ -13,6 +13,7 @@ const MISTAKES: [Mistake; 27] = [
     usage(&["plan", "--mode", "hardlink"], "hardlink", "copy, clone, copy-file-range, link or swap"),
     usage(&["plan", "--jobs", "0"], "0", "from 1 to"),
     usage(&["plan", "--jobs", "many"], "many", "write digits only"),
+    usage(&["rehearse", "--runs", "0"], "0", "from 1 to"),
     usage(&["plan", "--amcheck", "ful"], "ful", "did you mean `full`?"),
     usage(&["plan", "--amcheck", "yes"], "yes", "sample"),
     usage(&["plan", "--until", "sttart"], "sttart", "discover, preflight"),

@@ -8,6 +8,7 @@ use super::request::Observer;
 use super::server::running_pid_file;
 use crate::step::Step;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -131,15 +132,16 @@ impl Observer for Meter<'_> {
     }
 }
 
-/// Number of runs of a rehearsal.
-const RUNS: usize = 3;
+/// Maximum number of runs of a rehearsal, unless its options have another.
+pub(super) const RUNS: NonZeroU32 = NonZeroU32::new(3).expect("not 0");
 /// Time that all runs of a rehearsal together may take, unless the first takes longer.
 const ALL_RUNS: Duration = Duration::from_secs(60);
 
-/// Returns `true` if another run is to be made after `runs` runs that have taken this time together.
-pub(super) fn is_repeated(runs: usize, all: Duration) -> bool {
-    let one = all / u32::try_from(runs.max(1)).unwrap_or(u32::MAX);
-    runs < RUNS && all + one <= ALL_RUNS
+/// Returns `true` if another run is to be made after `runs` of at most `max_runs` runs, which have taken this time
+/// together.
+pub(super) fn is_repeated(runs: usize, max_runs: NonZeroU32, all: Duration) -> bool {
+    let runs = u32::try_from(runs.max(1)).unwrap_or(u32::MAX);
+    runs < max_runs.get() && all + all / runs <= ALL_RUNS
 }
 
 /// Returns the time without a server in the rehearsal, and the minimum and maximum of the outage to expect, in
@@ -199,9 +201,14 @@ mod tests {
 
     #[test]
     fn short_runs_are_repeated() {
-        let repeated = |runs, seconds| is_repeated(runs, Duration::from_secs(seconds));
+        let repeated = |runs, seconds| is_repeated(runs, RUNS, Duration::from_secs(seconds));
         assert!(repeated(1, 5) && repeated(2, 40) && !repeated(3, 10));
         assert!(repeated(1, 30) && !repeated(1, 31) && !repeated(1, 36_000) && !repeated(2, 41));
+        let at_most = |max_runs| NonZeroU32::new(max_runs).expect("not 0");
+        assert!(!is_repeated(1, at_most(1), Duration::ZERO));
+        assert!(is_repeated(4, at_most(5), Duration::from_secs(40)));
+        assert!(!is_repeated(4, at_most(5), Duration::from_secs(49)));
+        assert!(!is_repeated(5, at_most(5), Duration::ZERO));
     }
 
     proptest! {

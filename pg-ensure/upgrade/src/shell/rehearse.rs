@@ -11,7 +11,7 @@ use super::encoding::{decode, encode};
 use super::error::{UpgradeError, WithPath};
 use super::isolation::isolated;
 use super::journal::{Layout, WorkFolder, layout, now};
-use super::outage::{Meter, TimedRun, expected_outage, is_repeated};
+use super::outage::{Meter, RUNS, TimedRun, expected_outage, is_repeated};
 use super::outcome::Outcome;
 use super::request::{HbaChecker, Observer, Request, Services};
 use super::server::{self, PrivateServer, ServerFolder, stop_public, write_rules};
@@ -26,6 +26,7 @@ use crate::record::Record;
 use crate::report::span;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -39,6 +40,10 @@ pub struct RehearsalOptions {
     pub at: Option<PathBuf>,
     /// Maximum rate of the copy, in the format of `pg_basebackup --max-rate`. `None` for no limit.
     pub max_rate: Option<String>,
+    /// Maximum number of runs of the steps without a server. `None` for 3. A run is repeated only if all runs together
+    /// take at most a minute, and never in the modes `link` and `swap`. With 1, the expected outage depends on a single
+    /// run, which may be slow by chance.
+    pub max_runs: Option<NonZeroU32>,
 }
 
 /// The result of a successful rehearsal: the record of the upgraded copy, and the outage to expect.
@@ -116,6 +121,7 @@ struct Stage<'r> {
     request: &'r Request,
     real: &'r Layout,
     max_rate: Option<&'r str>,
+    max_runs: NonZeroU32,
     folder: PathBuf,
     layout: Layout,
     /// Mark of the processes that the rehearsal starts itself.
@@ -141,7 +147,8 @@ impl<'r> Stage<'r> {
         let mut hasher = DefaultHasher::new();
         folder.hash(&mut hasher);
         let id = format!("rehearsal-{:x}", hasher.finish());
-        Ok(Self { request, real, max_rate: rehearsing.max_rate.as_deref(), folder, layout, id })
+        let (max_rate, max_runs) = (rehearsing.max_rate.as_deref(), rehearsing.max_runs.unwrap_or(RUNS));
+        Ok(Self { request, real, max_rate, max_runs, folder, layout, id })
     }
 
     /// Returns the working folder of the rehearsal.
@@ -243,7 +250,7 @@ impl<'r> Stage<'r> {
         // The new server must answer, as it would to clients.
         inventory_of(&new_bin, &self.layout.new_data, &catalog.superuser)?;
         let mut runs = vec![first];
-        while mode.keeps_the_old() && is_repeated(runs.len(), began.elapsed()) {
+        while mode.keeps_the_old() && is_repeated(runs.len(), self.max_runs, began.elapsed()) {
             self.discard_new(&new_bin, &record)?;
             runs.push(self.upgrade_copy(&mut request, hba, services, None)?.1);
         }
