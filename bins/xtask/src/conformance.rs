@@ -2,6 +2,7 @@
 //! results are written to `edge-proxy/CONFORMANCE.md`.
 
 use crate::clients::{FETCH, SUITE};
+use crate::environment;
 use crate::process::{Outcome, cargo, root, step, target, tools_folder};
 use std::path::PathBuf;
 use std::process::Command;
@@ -125,5 +126,6 @@ fn python(program: &PathBuf) -> Command {
     run.arg("-B").arg(root().join("bins/xtask/conformance/run.py"));
     run.arg("--edge").arg(program).arg("--tools").arg(tools_folder());
     run.env("PYTHONPATH", packages());
+    environment::define(&mut run);
     run
 }

@@ -1,5 +1,6 @@
 //! The home lab: `bins/homelab`, with the programs that it runs.
 
+use crate::environment;
 use crate::process::{Outcome, cargo, passed, step, target, with_second_try};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ impl Scenario {
     /// Returns a description if it cannot be started.
     pub(crate) fn spawn(name: &'static str, mut command: Command) -> Result<Self, String> {
         println!("xtask: {name}: in the background …");
+        environment::define(&mut command);
         let said = target().join(format!("{name}.log"));
         let child = start(&mut command, &said)?;
         Ok(Self { name, command, child, said, began: Instant::now() })

@@ -1,6 +1,7 @@
 //! Tests: built once, then run a few programs at a time, since most of them wait for servers and clocks. Programs that
 //! measure run alone, after the others.
 
+use crate::environment;
 use crate::process::{Outcome, cargo, passed, root, second_try, step, target, with_second_try};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ const WAITING: &[(&str, &str, usize)] = &[
     ("acme-dns01", "issue", 6),
     ("bins/acme-dns01", "program", 6),
     ("bins/acme-dns01", "mistakes", 4),
+    ("bins/upgrade-pg-cluster", "upgrade", 4),
     ("pg-ensure", "servers", 4),
 ];
 
@@ -97,7 +99,7 @@ impl Program {
         format!("{}: {}", folder.display(), self.name())
     }
 
-    /// Returns the command that runs it as cargo does.
+    /// Returns the command that runs it as cargo does, in the environment of programs that are tested.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
@@ -105,6 +107,7 @@ impl Program {
         if let Some((.., threads)) = WAITING.iter().find(|(folder, name, _)| self.is((folder, name))) {
             command.env("RUST_TEST_THREADS", threads.to_string());
         }
+        environment::define(&mut command);
         command
     }
 }
@@ -140,8 +143,27 @@ pub(crate) fn run(beside: fn() -> Outcome) -> Outcome {
     failed.extend(
         alone.iter().filter_map(|program| with_second_try(&program.label(), || on_its_own(program)).err()),
     );
-    let examples = cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast", "--doc"]);
+    let mut examples =
+        cargo(&["test", "--workspace", "--all-features", "--locked", "--no-fail-fast", "--doc"]);
+    environment::define(&mut examples);
     failed.extend(step("tests in the documentation", examples).err());
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
+}
+
+/// Builds all test programs, and runs those with these names, one after another. A name is that of a program, or package
+/// folder and name, such as `bins/pg-hba: mistakes`. A failure does not stop the others.
+///
+/// # Errors
+/// Returns all failures, or a name that no program has.
+pub(crate) fn run_named(names: &[&str]) -> Outcome {
+    let programs = build()?;
+    let has = |program: &Program, name: &str| program.name() == name || program.label() == name;
+    if let Some(unknown) = names.iter().find(|name| !programs.iter().any(|program| has(program, name))) {
+        return Err(format!("{unknown} is not a test program"));
+    }
+    let named = programs.iter().filter(|program| names.iter().any(|name| has(program, name)));
+    let run = |program: &Program| step(&format!("tests of {}", program.label()), program.command());
+    let failed: Vec<String> = named.filter_map(|program| run(program).err()).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("failed tests:\n{}", failed.join("\n"))) }
 }
 
