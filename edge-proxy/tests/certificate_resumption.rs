@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::Edge;
 use common::any_name::AnyName;
 use common::memory_store::Memory;
+use common::{Edge, read_until};
 use edge_proxy::config::{ClientCertificates, PlainHttp, Route, Site};
 use edge_proxy::{Proxy, ProxyHandle, Shared};
 use rustls::client::Resumption;
@@ -226,13 +226,19 @@ fn s32_renegotiation_ends_the_connection() {
         .arg("-key")
         .arg(file("client.key", &key))
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("openssl is there; cargo xtask tools installs it");
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"GET /first HTTP/1.1\r\nHost: b.test\r\n\r\n").unwrap();
-    assert!(origin.wait(|text| text.contains("GET /first")), "{}", origin.text());
+    // The whole response has come, so that nothing but the answer to the renegotiation can come after it.
+    let mut stdout = child.stdout.take().unwrap();
+    let response = read_until(&mut stdout, "\r\n\r\nok");
+    assert!(response.contains("HTTP/1.1 200 OK"), "{response}");
+    assert!(origin.text().contains("GET /first"), "{}", origin.text());
+    // What follows is read, so that openssl does not wait for it.
+    std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     let (said, heard) = std::sync::mpsc::channel();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(said.send(line))));

@@ -30,9 +30,17 @@ fn content() -> Vec<u8> {
 /// Content of a request as the service received it, and whether it was complete.
 type Received = (Vec<u8>, bool);
 
+/// What a service reports of a request with content, and of a tunnel.
+enum Report {
+    /// So many bytes of content have arrived; 0 with the head.
+    Arrived(usize),
+    /// The content has ended, or was broken off.
+    End(Received),
+}
+
 /// A service over HTTP/1.1: answers `/whole` with all of its content, breaks `/cut` off behind [`CONTENT`] bytes of
 /// more, and reports what `/up` brings. With `Upgrade` it switches and speaks as [`speak`].
-fn http1_service(reports: Sender<Received>) -> SocketAddr {
+fn http1_service(reports: Sender<Report>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -54,8 +62,8 @@ fn http1_service(reports: Sender<Received>) -> SocketAddr {
                     );
                     speak(&head, stream, &reports);
                 } else if head.contains("/up") {
-                    let got = read_content(&head, &mut stream);
-                    let _ = reports.send(got);
+                    let got = read_content(&head, &mut stream, &reports);
+                    let _ = reports.send(Report::End(got));
                     let _ = stream.write_all(&testkit::answer("ok"));
                 } else {
                     let length = if head.contains("/cut") { CONTENT * 2 } else { CONTENT };
@@ -78,7 +86,7 @@ fn websocket_key(head: &str) -> Option<String> {
 }
 
 /// Reads content as far as it comes.
-fn read_content(head: &str, stream: &mut TcpStream) -> Received {
+fn read_content(head: &str, stream: &mut TcpStream, reports: &Sender<Report>) -> Received {
     let mut all = Vec::new();
     let mut part = [0; 16_384];
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
@@ -86,14 +94,16 @@ fn read_content(head: &str, stream: &mut TcpStream) -> Received {
         Some(length) => all.len() >= length,
         None => all.ends_with(b"0\r\n\r\n"),
     };
+    let content = |all: Vec<u8>| if length.is_some() { all } else { unchunked(&all) };
     while !whole(&all) {
+        let _ = reports.send(Report::Arrived(content(all.clone()).len()));
         match stream.read(&mut part) {
             Ok(n @ 1..) => all.extend_from_slice(&part[..n]),
             _ => break,
         }
     }
     let whole = whole(&all);
-    (if length.is_some() { all } else { unchunked(&all) }, whole)
+    (content(all), whole)
 }
 
 /// Returns the content of chunks, as far as they came.
@@ -109,7 +119,7 @@ fn unchunked(mut text: &[u8]) -> Vec<u8> {
 }
 
 /// What a service says in a tunnel, by its path.
-fn speak(head: &str, mut stream: TcpStream, reports: &Sender<Received>) {
+fn speak(head: &str, mut stream: TcpStream, reports: &Sender<Report>) {
     if head.contains("/last-words") {
         let _ = stream.write_all(&[b'z'; 200]);
         std::thread::sleep(Duration::from_millis(20));
@@ -121,13 +131,20 @@ fn speak(head: &str, mut stream: TcpStream, reports: &Sender<Received>) {
     if head.contains("/half") {
         let _ = stream.shutdown(Shutdown::Write);
     }
-    let mut all = Vec::new();
-    let ended = stream.read_to_end(&mut all).is_ok();
-    let _ = reports.send((all, ended));
+    let (mut all, mut part) = (Vec::new(), [0; 16_384]);
+    let ended = loop {
+        match stream.read(&mut part) {
+            Ok(0) => break true,
+            Ok(n) => all.extend_from_slice(&part[..n]),
+            Err(_) => break false,
+        }
+        let _ = reports.send(Report::Arrived(all.len()));
+    };
+    let _ = reports.send(Report::End((all, ended)));
 }
 
 /// The same service over HTTP/2 with prior knowledge, without tunnels.
-fn http2_service(reports: Sender<Received>) -> SocketAddr {
+fn http2_service(reports: Sender<Report>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -154,16 +171,18 @@ async fn http2_answer(
     path: String,
     mut body: RecvStream,
     mut respond: SendResponse<Bytes>,
-    reports: Sender<Received>,
+    reports: Sender<Report>,
 ) {
     let response = || http::Response::builder().status(200).body(()).unwrap();
     if path == "/up" {
         let (mut all, mut whole) = (Vec::new(), true);
+        let _ = reports.send(Report::Arrived(0));
         while let Some(part) = body.data().await {
             match part {
                 Ok(part) => {
                     let _ = body.flow_control().release_capacity(part.len());
                     all.extend_from_slice(&part);
+                    let _ = reports.send(Report::Arrived(all.len()));
                 }
                 Err(_) => {
                     whole = false;
@@ -171,7 +190,7 @@ async fn http2_answer(
                 }
             }
         }
-        let _ = reports.send((all, whole));
+        let _ = reports.send(Report::End((all, whole)));
         let _ = respond.send_response(response(), true);
         return;
     }
@@ -211,7 +230,7 @@ struct Chain {
     edge: Edge,
     _node: Option<ProxyHandle>,
     _folder: tempfile::TempDir,
-    reports: Receiver<Received>,
+    reports: Receiver<Report>,
     name: String,
 }
 
@@ -249,6 +268,56 @@ impl Chain {
         edge.config.upstreams = vec![upstream(next, hops[0], &ca)];
         edge.proxy.reload(edge.config.clone()).unwrap();
         Self { edge, _node: node, _folder: folder, reports, name: format!("{hops:?}") }
+    }
+
+    /// Waits until so many bytes of content have arrived at the service; with 0, until a request has.
+    fn wait_for(&self, bytes: usize) {
+        loop {
+            match self.reports.recv_timeout(WAIT) {
+                Ok(Report::Arrived(n)) if n >= bytes => return,
+                Ok(Report::Arrived(_)) => {}
+                Ok(Report::End(got)) => panic!("{}: ended behind {} bytes", self.name, got.0.len()),
+                Err(why) => panic!("{}: {bytes} bytes do not arrive: {why}", self.name),
+            }
+        }
+    }
+
+    /// Waits for the end of a request, and returns what the service received.
+    fn end(&self) -> Received {
+        loop {
+            match self.reports.recv_timeout(WAIT) {
+                Ok(Report::Arrived(_)) => {}
+                Ok(Report::End(got)) => return got,
+                Err(why) => panic!("{}: no end of the request: {why}", self.name),
+            }
+        }
+    }
+
+    /// Does the same as [`wait_for`](Self::wait_for) while the connection of a client over HTTP/3 works.
+    async fn wait_for_async(&self, bytes: usize) {
+        let arrived = || matches!(self.reports.try_recv(), Ok(Report::Arrived(n)) if n >= bytes);
+        let all = async {
+            while !arrived() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(WAIT, all).await;
+        in_time.unwrap_or_else(|_| panic!("{}: {bytes} bytes do not arrive", self.name));
+    }
+
+    /// Does the same as [`end`](Self::end) while the connection of a client over HTTP/3 works.
+    async fn end_async(&self) -> Received {
+        let end = async {
+            loop {
+                match self.reports.try_recv() {
+                    Ok(Report::End(got)) => return got,
+                    Ok(Report::Arrived(_)) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(WAIT, end).await;
+        in_time.unwrap_or_else(|_| panic!("{}: no end of the request", self.name))
     }
 }
 
@@ -346,9 +415,9 @@ fn http3_content(mut raw: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Uploads content without a length, and ends it or breaks it off.
-fn upload(edge: &Edge, client: Client, whole: bool) {
-    let bytes = content();
+/// Uploads content without a length, and ends it or breaks it off. Returns what the service received.
+fn upload(chain: &Chain, client: Client, whole: bool) -> Received {
+    let (edge, bytes) = (&chain.edge, content());
     match client {
         Client::Plain | Client::Tls => {
             let mut stream = http1_stream(edge, client);
@@ -361,9 +430,11 @@ fn upload(edge: &Edge, client: Client, whole: bool) {
             }
             if !whole {
                 // A client that leaves before the upstream is connected is not forwarded at all.
-                std::thread::sleep(Duration::from_millis(300));
+                chain.wait_for(0);
             }
             // Closed without close_notify.
+            drop(stream);
+            chain.end()
         }
         Client::Http2 => {
             let mut client = Http2::connect(edge.tls(), edge.root(), "a.test");
@@ -376,8 +447,9 @@ fn upload(edge: &Edge, client: Client, whole: bool) {
                 assert_eq!(client.answer(stream).status(), Some("200"));
             } else {
                 client.frame(wire2::RST_STREAM, 0, stream, &8u32.to_be_bytes());
-                client.ends(&[stream + 2], Duration::from_millis(300));
             }
+            // The connection is open until then.
+            chain.end()
         }
         Client::Http3 => wire3::run(async {
             let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
@@ -388,10 +460,10 @@ fn upload(edge: &Edge, client: Client, whole: bool) {
                 assert_eq!(reader.answer().await.status(), Some("200"));
             } else {
                 // A reset of QUIC's takes back what has not arrived.
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                chain.wait_for_async(bytes.len()).await;
                 send.reset(quinn::VarInt::from_u32(0x10c)).unwrap();
-                tokio::time::sleep(Duration::from_millis(300)).await;
             }
+            chain.end_async().await
         }),
     }
 }
@@ -418,10 +490,9 @@ fn uploads_arrive_and_a_part_is_not_taken_for_all() {
         let chain = Chain::new(hops);
         for client in CLIENTS {
             for ends in [true, false] {
-                upload(&chain.edge, client, ends);
                 let at = format!("{client:?} before {}, ended: {ends}", chain.name);
-                let (got, whole) =
-                    chain.reports.recv_timeout(WAIT).unwrap_or_else(|why| panic!("{at}: {why}"));
+                println!("{at}");
+                let (got, whole) = upload(&chain, client, ends);
                 assert_eq!(got.len(), CONTENT, "{at}");
                 assert!(got == content(), "{at}");
                 assert_eq!(whole, ends, "{at}");
@@ -439,8 +510,16 @@ const TUNNEL: [wire2::Field<'static>; 6] = [
     (b"x-test", b"1"),
 ];
 
-/// What a client does in its tunnel, and what comes of it: the bytes that it received.
-fn tunnel(edge: &Edge, client: Client, path: &str, says: &[u8], resets: bool) -> Vec<u8> {
+/// What a client does in its tunnel, and what comes of it: the bytes that it received. Then what the service received
+/// until a reset of the client, if it resets.
+fn tunnel(
+    chain: &Chain,
+    client: Client,
+    path: &str,
+    says: &[u8],
+    resets: bool,
+) -> (Vec<u8>, Option<Received>) {
+    let edge = &chain.edge;
     let fields = [&TUNNEL[..], &[(b":path", path.as_bytes())]].concat();
     // Pseudo-header fields come first.
     let (pseudo, other): (Vec<_>, Vec<_>) = fields.iter().partition(|(name, _)| name.starts_with(b":"));
@@ -453,13 +532,12 @@ fn tunnel(edge: &Edge, client: Client, path: &str, says: &[u8], resets: bool) ->
             client.data(stream, says, false);
             if resets {
                 client.frame(wire2::RST_STREAM, 0, stream, &8u32.to_be_bytes());
-                client.ends(&[stream + 2], Duration::from_millis(300));
-                return got;
+                return (got, Some(chain.end()));
             }
             client.data(stream, b"", true);
         }
         got.extend(client.answer(stream).content);
-        return got;
+        return (got, None);
     }
     wire3::run(async {
         let client = Http3::connect(edge.tls(), edge.root(), "a.test").await;
@@ -472,10 +550,9 @@ fn tunnel(edge: &Edge, client: Client, path: &str, says: &[u8], resets: bool) ->
         if !says.is_empty() {
             send.write_all(&wire3::data(says)).await.unwrap();
             if resets {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                chain.wait_for_async(says.len()).await;
                 send.reset(quinn::VarInt::from_u32(0x10c)).unwrap();
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                return got;
+                return (got, Some(chain.end_async().await));
             }
             send.finish().unwrap();
             // Until it was acknowledged: the end of the connection would take it back.
@@ -484,7 +561,7 @@ fn tunnel(edge: &Edge, client: Client, path: &str, says: &[u8], resets: bool) ->
         while let Ok((_, part)) = reader.frame().await {
             got.extend(part);
         }
-        got
+        (got, None)
     })
 }
 
@@ -494,18 +571,19 @@ fn tunnels_over_http2_and_http3_deliver_both_directions_to_their_ends() {
         let chain = Chain::new(hops);
         for client in [Client::Http2, Client::Http3] {
             let at = format!("{client:?} before {}", chain.name);
-            let report = || chain.reports.recv_timeout(WAIT).unwrap_or_else(|why| panic!("{at}: {why}"));
+            println!("{at}");
+            let received = |path, says: &[u8]| tunnel(&chain, client, path, says, false).0;
             // The service ends its direction first; the client's goes on.
-            assert_eq!(tunnel(&chain.edge, client, "/half", &[b'a'; 5000], false), b"that is all", "{at}");
-            assert_eq!(report(), (vec![b'a'; 5000], true), "{at}");
+            assert_eq!(received("/half", &[b'a'; 5000]), b"that is all", "{at}");
+            assert_eq!(chain.end(), (vec![b'a'; 5000], true), "{at}");
             // The client ends its direction first.
-            assert_eq!(tunnel(&chain.edge, client, "/open", &[b'b'; 300], false), b"that is all", "{at}");
-            assert_eq!(report().0, vec![b'b'; 300], "{at}");
+            assert_eq!(received("/open", &[b'b'; 300]), b"that is all", "{at}");
+            assert_eq!(chain.end().0, vec![b'b'; 300], "{at}");
             // The client resets its stream behind its last words.
-            tunnel(&chain.edge, client, "/open", &[b'c'; 300], true);
-            assert_eq!(report().0, vec![b'c'; 300], "{at}");
+            let (_, left) = tunnel(&chain, client, "/open", &[b'c'; 300], true);
+            assert_eq!(left.map(|(all, _)| all), Some(vec![b'c'; 300]), "{at}");
             // The service resets its connection behind its last words.
-            assert_eq!(tunnel(&chain.edge, client, "/last-words", b"", false), vec![b'z'; 200], "{at}");
+            assert_eq!(received("/last-words", b""), vec![b'z'; 200], "{at}");
         }
     }
 }
