@@ -12,8 +12,8 @@ use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 use testkit::Origin;
@@ -28,12 +28,15 @@ const LEN: usize = 1_000_000;
 const UPDATE2: u8 = 0x10;
 const UPDATE3: u64 = 0xf0700;
 
-/// Answers `/TYPE/SUBTYPE?PRIORITY` with [`LEN`] bytes of that media type, with this Priority field if it is not empty.
+/// Answers `/TYPE/SUBTYPE?PRIORITY` with [`LEN`] bytes of that media type, with this Priority field if it is not empty,
+/// once both requests of a race have come.
 fn typed() -> Origin {
-    Origin::scripted(|bytes| {
+    let pairs = Pairs::default();
+    Origin::scripted(move |bytes| {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let target = std::str::from_utf8(bytes).ok()?.split(' ').nth(1)?;
         let (path, priority) = target.split_once('?').unwrap_or((target, ""));
+        pairs.wait();
         let media = path.trim_start_matches('/');
         let field = if priority.is_empty() { String::new() } else { format!("Priority: {priority}\r\n") };
         let head =
@@ -42,6 +45,26 @@ fn typed() -> Origin {
         answer.resize(answer.len() + LEN, b'x');
         Some((answer, end))
     })
+}
+
+/// Requests that wait for each other, two by two.
+#[derive(Default)]
+struct Pairs {
+    came: Mutex<usize>,
+    more: Condvar,
+}
+
+impl Pairs {
+    /// Waits until the other request of the pair has come.
+    fn wait(&self) {
+        let mut came = self.came.lock().unwrap();
+        *came += 1;
+        let both = came.next_multiple_of(2);
+        self.more.notify_all();
+        let (came, ended) =
+            self.more.wait_timeout_while(came, Duration::from_secs(60), |came| *came < both).unwrap();
+        assert!(!ended.timed_out(), "the other request does not come: {came}");
+    }
 }
 
 /// Two requests, the first of which is sent first: the target, and the client's `priority` field if not empty. Then the
@@ -98,6 +121,17 @@ impl Race {
             client.frame(UPDATE2, 0, 0, &payload);
         }
         let mut had = [0; 2];
+        // Until both responses have begun, the client takes no more than what its first windows allow.
+        let mut heads = 0;
+        while heads < 2 {
+            let (kind, flags, stream, payload) = client.next_without_window().expect("a frame");
+            match kind {
+                wire2::HEADERS => heads += 1,
+                wire2::DATA => had[position(streams, stream)] += payload.len(),
+                _ => {}
+            }
+            assert!(!(kind == wire2::DATA && flags & wire2::END_STREAM != 0), "a response before the other");
+        }
         loop {
             let (at, end) = content(&mut client, streams, &mut had, pause);
             if end {
@@ -135,15 +169,21 @@ impl Race {
     }
 }
 
+/// Returns which of two responses has this stream.
+fn position(streams: [u32; 2], stream: u32) -> usize {
+    streams.iter().position(|known| *known == stream).expect("one of both")
+}
+
 /// Reads the next part of the content of one of two responses, and counts its bytes in `had`. Returns which one it is
 /// of, and if that is complete.
 fn content(client: &mut Http2, streams: [u32; 2], had: &mut [usize; 2], pause: Duration) -> (usize, bool) {
     loop {
         let (kind, flags, stream, payload) = client.next().expect("a frame");
         assert_ne!(kind, wire2::RST_STREAM, "stream {stream} was reset");
+        assert_ne!(kind, wire2::GOAWAY, "the connection ends: {payload:?}");
         if kind == wire2::DATA {
             thread::sleep(pause);
-            let at = streams.iter().position(|known| *known == stream).unwrap();
+            let at = position(streams, stream);
             had[at] += payload.len();
             return (at, flags & wire2::END_STREAM != 0);
         }

@@ -16,7 +16,7 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub(crate) const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
@@ -90,8 +90,14 @@ pub(crate) struct Http2 {
     /// The send windows of the connection (0) and of streams.
     windows: HashMap<u32, i64>,
     initial: i64,
+    /// Bytes of received content by which the windows of the connection (0) and of streams are to be reopened.
+    owed: HashMap<u32, u32>,
     broken: bool,
 }
+
+/// Number of bytes by which a window is reopened at once. Clients do not reopen windows for each frame, which would cost
+/// the proxy more than content in small frames, and counts as a flood if it goes on for long.
+const REOPENED: u32 = 8192;
 
 impl Http2 {
     pub(crate) fn connect(address: SocketAddr, root: &str, name: &str) -> Self {
@@ -130,8 +136,16 @@ impl Http2 {
         stream.set_nodelay(true).unwrap();
         let tls = rustls::StreamOwned::new(session, stream);
         let windows = HashMap::from([(0, 65_535)]);
-        let mut this =
-            Self { tls, input: Vec::new(), start: 0, next: 1, windows, initial: 65_535, broken: false };
+        let mut this = Self {
+            tls,
+            input: Vec::new(),
+            start: 0,
+            next: 1,
+            windows,
+            initial: 65_535,
+            owed: HashMap::new(),
+            broken: false,
+        };
         while this.tls.conn.is_handshaking() {
             this.tls.conn.complete_io(&mut this.tls.sock)?;
         }
@@ -323,14 +337,34 @@ impl Http2 {
         }
     }
 
-    /// Returns the next frame of any stream: type, flags, stream and payload. Reopens the windows by its length.
+    /// Returns the next frame of any stream: type, flags, stream and payload. Reopens the windows by the length of
+    /// content, in steps of [`REOPENED`] bytes.
     pub(crate) fn next(&mut self) -> Result<(u8, u8, u32, Vec<u8>), End> {
+        self.reopen();
+        let frame = self.next_without_window()?;
+        self.reopen();
+        Ok(frame)
+    }
+
+    /// Reopens each window that lacks [`REOPENED`] bytes or more.
+    fn reopen(&mut self) {
+        let due: Vec<(u32, u32)> =
+            self.owed.iter().filter(|(_, size)| **size >= REOPENED).map(|(of, size)| (*of, *size)).collect();
+        for (of, size) in due {
+            self.owed.remove(&of);
+            self.frame(WINDOW_UPDATE, 0, of, &size.to_be_bytes());
+        }
+    }
+
+    /// Returns the next frame as [`next`](Self::next) does. The windows are not reopened before the next call of that.
+    pub(crate) fn next_without_window(&mut self) -> Result<(u8, u8, u32, Vec<u8>), End> {
         let frame = self.receive()?;
-        if frame.0 == DATA && !frame.3.is_empty() {
-            let size = (frame.3.len() as u32).to_be_bytes();
-            self.frame(WINDOW_UPDATE, 0, 0, &size);
-            if frame.1 & END_STREAM == 0 {
-                self.frame(WINDOW_UPDATE, 0, frame.2, &size);
+        if frame.0 == DATA {
+            let size = frame.3.len() as u32;
+            *self.owed.entry(0).or_default() += size;
+            *self.owed.entry(frame.2).or_default() += size;
+            if frame.1 & END_STREAM != 0 {
+                self.owed.remove(&frame.2);
             }
         }
         Ok(frame)
