@@ -20,13 +20,15 @@ pub(crate) struct Args {
     pub(crate) seconds: u32,
     /// Names of the contenders to be run. All contenders if empty.
     pub(crate) contenders: Vec<String>,
+    /// `true` if the curves are measured instead of the workloads.
+    pub(crate) curves: bool,
     /// Folder for `BENCHMARKS.md`, `benchmarks.json` and `benchmarks.svg`. `None` if no files are written.
     pub(crate) out: Option<PathBuf>,
 }
 
 /// Text of the usage.
 const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--h2load-http3 FOLDER] [--pingora PROGRAM] [--rounds N] [--seconds N] \
-    [--only WORKLOAD]… [--contender NAME]… [--out FOLDER]";
+    [--only WORKLOAD]… [--contender NAME]… [--curves] [--out FOLDER]";
 
 impl Args {
     /// Parses the command line, without the name of the program. Rounds and seconds of 0 become 1.
@@ -44,10 +46,15 @@ impl Args {
             rounds: 5,
             seconds: 2,
             contenders: Vec::new(),
+            curves: false,
             out: None,
         };
         let mut args = args;
         while let Some(key) = args.next() {
+            if key == "--curves" {
+                parsed.curves = true;
+                continue;
+            }
             let value = args.next().ok_or_else(|| format!("{key} needs a value\n{USAGE}"))?;
             let number =
                 |value: &str| value.parse::<u32>().map_err(|_| format!("{key}: {value} is not a number"));

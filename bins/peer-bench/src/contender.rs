@@ -42,6 +42,26 @@ pub(crate) struct Parts<'a> {
     pub(crate) edge: &'a Path,
     pub(crate) peers: &'a Path,
     pub(crate) pingora: Option<&'a PathBuf>,
+    pub(crate) scale: Scale,
+}
+
+/// What edge-proxyd and nginx have beside the measured site.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale {
+    /// The highest number of connections of an nginx worker.
+    pub(crate) connections: usize,
+    /// The number of other sites.
+    pub(crate) sites: usize,
+    /// The number of other routes of the site.
+    pub(crate) routes: usize,
+    /// The number of certificates of other names.
+    pub(crate) certificates: usize,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { connections: 12_000, sites: 0, routes: 0, certificates: 0 }
+    }
 }
 
 /// Conditions under which a contender runs.
@@ -119,7 +139,7 @@ impl Contender {
         let running = match self {
             Self::Edge => {
                 let sandbox = if mode == Mode::Measured { "" } else { "[sandbox]\nmode = \"off\"\n" };
-                let text = edge(self.ports(), parts.folder) + sandbox;
+                let text = edge(self.ports(), parts.folder, parts.scale) + sandbox;
                 let path = write(&folder, "edge.toml", &text)?;
                 let workers = workers.to_string();
                 let edge = mode.wrap(Program::plain(parts.edge));
@@ -127,8 +147,7 @@ impl Contender {
             }
             Self::Nginx | Self::NginxLarge => {
                 let buffers = if self == Self::Nginx { "" } else { LARGE_BUFFERS };
-                let path =
-                    write(&folder, "nginx.conf", &nginx(self.ports(), parts.folder, workers, buffers)?)?;
+                let path = write(&folder, "nginx.conf", &nginx(self.ports(), parts, workers, buffers)?)?;
                 let prefix = folder.display().to_string();
                 let nginx = mode.wrap(Program::unpacked(parts.peers, "usr/sbin/nginx")?);
                 nginx.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
@@ -184,8 +203,20 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<String, String> {
 }
 
 /// Returns the configuration of edge-proxyd.
-fn edge(ports: Ports, folder: &Path) -> String {
+fn edge(ports: Ports, folder: &Path, scale: Scale) -> String {
     let Ports { plain, tls } = ports;
+    let routes: String = (0..scale.routes)
+        .map(|at| {
+            format!("[[site.route]]\npath = \"/route-{at}\"\nupstream = \"http://127.0.0.1:{DOWNLOADS}\"\n")
+        })
+        .collect();
+    let sites: String = (0..scale.sites)
+        .map(|at| {
+            format!(
+                "[[site]]\nhosts = [\"s{at}.test\"]\nplain = \"serve\"\nupstream = \"http://127.0.0.1:{DOWNLOADS}\"\n"
+            )
+        })
+        .collect();
     format!(
         r#"[[listen]]
 address = "127.0.0.1:{plain}"
@@ -207,7 +238,7 @@ upstream = "http://127.0.0.1:{downloads}"
 [[site.route]]
 path = "/upload"
 upstream = "http://127.0.0.1:{uploads}"
-"#,
+{routes}{sites}"#,
         folder = folder.display(),
         downloads = DOWNLOADS,
         uploads = UPLOADS,
@@ -221,11 +252,22 @@ const LARGE_BUFFERS: &str = "proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_
 ///
 /// # Errors
 /// Returns a description if a folder for temporary files cannot be created.
-fn nginx(ports: Ports, folder: &Path, workers: usize, buffers: &str) -> Result<String, String> {
+fn nginx(ports: Ports, parts: &Parts<'_>, workers: usize, buffers: &str) -> Result<String, String> {
     let Ports { plain, tls } = ports;
+    let (folder, Scale { connections, .. }) = (parts.folder, parts.scale);
+    let routes: String = (0..parts.scale.routes)
+        .map(|at| format!("    location = /route-{at} {{ proxy_pass http://down; }}\n"))
+        .collect();
+    let sites: String = (0..parts.scale.sites)
+        .map(|at| {
+            format!(
+                "  server {{ listen 127.0.0.1:{plain}; server_name s{at}.test; location / {{ proxy_pass http://down; }} }}\n"
+            )
+        })
+        .collect();
     Ok(format!(
         r#"daemon off; worker_processes {workers}; user root; pid {folder}/nginx.pid; error_log stderr crit;
-events {{ worker_connections 12000; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off; {temporary}
   keepalive_timeout 1h; keepalive_requests 1000000000; client_max_body_size 0;
@@ -242,11 +284,12 @@ http {{
   server {{ listen 127.0.0.1:{plain} default_server backlog=4096 reuseport; return 444; }}
   server {{ listen 127.0.0.1:{tls} ssl default_server backlog=4096 reuseport; listen 127.0.0.1:{tls} quic default_server reuseport;
     http2 on; ssl_reject_handshake on; }}
-  server {{
+  server_names_hash_max_size 32768;
+{sites}  server {{
     listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; listen 127.0.0.1:{tls} quic; http2 on; server_name localhost;
     location / {{ proxy_pass http://down; }}
     location /upload {{ proxy_pass http://up; }}
-  }}
+{routes}  }}
 }}
 "#,
         temporary = nginx_temporary(folder, "nginx")?,

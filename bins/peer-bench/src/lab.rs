@@ -1,7 +1,7 @@
 //! Common environment of all contenders: certificate, origin, tools.
 
 use crate::args::Args;
-use crate::contender::Parts;
+use crate::contender::{Parts, Scale};
 use crate::load::Tools;
 use crate::origin;
 use crate::program::{Program, Running};
@@ -17,6 +17,7 @@ const DESCRIPTORS: u64 = 65_536;
 /// Environment of the measurements. The origin ends and the folder is deleted when it is dropped.
 pub(crate) struct Lab {
     folder: PathBuf,
+    authority: testkit::Authority,
     pub(crate) roots: RootCertStore,
     pub(crate) tools: Tools,
     _origin: Running,
@@ -53,12 +54,28 @@ impl Lab {
         roots.add(root).map_err(|why| why.to_string())?;
         let origin = origin::start(&folder, &Program::unpacked(&args.peers, "usr/sbin/nginx")?)?;
         let tools = Tools::find(&args.peers, args.h2load_http3.as_deref(), &folder)?;
-        Ok(Self { folder, roots, tools, _origin: origin })
+        Ok(Self { folder, authority, roots, tools, _origin: origin })
     }
 
     /// Returns the files from which contenders are started.
     pub(crate) fn parts<'a>(&'a self, args: &'a Args) -> Parts<'a> {
-        Parts { folder: &self.folder, edge: &args.edge, peers: &args.peers, pingora: args.pingora.as_ref() }
+        let (edge, peers, pingora) = (&args.edge, &args.peers, args.pingora.as_ref());
+        Parts { folder: &self.folder, edge, peers, pingora, scale: Scale::default() }
+    }
+
+    /// Writes or deletes certificates of other names, so that there are `number` of them.
+    ///
+    /// # Errors
+    /// Returns the folder that cannot be deleted.
+    pub(crate) fn set_certificates(&self, number: usize) -> Result<(), String> {
+        let folder = |at: usize| self.folder.join(format!("certificates/other-{at}"));
+        for at in (0..number).filter(|at| !folder(*at).exists()) {
+            self.authority.write(&folder(at), &[&format!("c{at}.test")]);
+        }
+        for at in (number..).take_while(|at| folder(*at).exists()) {
+            fs::remove_dir_all(folder(at)).map_err(|why| format!("{}: {why}", folder(at).display()))?;
+        }
+        Ok(())
     }
 }
 

@@ -66,7 +66,7 @@ impl Tools {
     }
 
     /// Runs wrk over HTTP/1.1, with TLS unless `protocol` is [`Protocol::Plain`], for a path with a number of
-    /// connections and for a number of seconds.
+    /// connections and for a number of seconds. `more` are additional options.
     ///
     /// # Errors
     /// Returns the output if wrk fails, a status is not 2xx, or there was no request.
@@ -77,13 +77,17 @@ impl Tools {
         path: &str,
         clients: usize,
         seconds: u32,
+        more: &[String],
     ) -> Result<LoadResult, String> {
         let url = match protocol {
             Protocol::Plain => format!("http://localhost:{}{path}", ports.plain),
             _ => format!("https://localhost:{}{path}", ports.tls),
         };
         let (clients, seconds) = (format!("-c{clients}"), format!("-d{seconds}"));
-        let mut command = self.wrk.command(LOAD_CORE, &["--latency", "-t1", &clients, &seconds, &url]);
+        let mut options = vec!["--latency", "-t1", &clients, &seconds];
+        options.extend(more.iter().map(String::as_str));
+        options.push(&url);
+        let mut command = self.wrk.command(LOAD_CORE, &options);
         command.env("OPENSSL_CONF", &self.openssl_config);
         let output = command.output().map_err(|why| format!("wrk: {why}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -7,6 +7,7 @@ mod client;
 mod contender;
 mod cores;
 mod cost;
+mod curves;
 mod figures;
 mod files;
 mod http3;
@@ -23,7 +24,8 @@ mod workload;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = args::Args::parse(std::env::args().skip(1)).and_then(|args| run::all(&args));
+    let outcome = args::Args::parse(std::env::args().skip(1))
+        .and_then(|args| if args.curves { curves::run(&args) } else { run::all(&args) });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -26,7 +26,7 @@ pub(crate) fn start(folder: &Path, nginx: &Program) -> Result<Running, String> {
     std::thread::spawn(uploads);
     let config = format!(
         "daemon off; master_process off; worker_processes 1; pid {folder}/origin.pid; error_log stderr crit; \
-         events {{ worker_connections 8000; }}\n\
+         events {{ worker_connections 40000; }}\n\
          http {{ access_log off; {temporary} keepalive_requests 1000000000; keepalive_timeout 1h; sendfile on; \
          open_file_cache max=10; server {{ listen 127.0.0.1:{DOWNLOADS} backlog=4096; root {folder}/files; }} }}\n",
         folder = folder.display(),

@@ -21,15 +21,12 @@ pub(crate) struct Report {
 impl Report {
     /// Creates an empty report with the conditions of the run.
     pub(crate) fn new(args: &Args, contenders: &[Contender]) -> Self {
-        let about = format!(
-            "{} rounds of turns of {} s after one to warm up; machine: {}, {} cores, Linux {}",
-            args.rounds,
-            args.seconds,
-            first_of("/proc/cpuinfo", "model name"),
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
-        );
-        Self { about, contenders: contenders.to_vec(), lines: Vec::new(), instructions: Vec::new() }
+        Self {
+            about: conditions(args),
+            contenders: contenders.to_vec(),
+            lines: Vec::new(),
+            instructions: Vec::new(),
+        }
     }
 
     /// Appends the figures of a workload.
@@ -134,6 +131,18 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Returns the conditions of a run: rounds, turns and machine.
+pub(crate) fn conditions(args: &Args) -> String {
+    format!(
+        "{} rounds of turns of {} s after one to warm up; machine: {}, {} cores, Linux {}",
+        args.rounds,
+        args.seconds,
+        first_of("/proc/cpuinfo", "model name"),
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+    )
 }
 
 /// Returns the value of the first line of a file that begins with `key`, after its colon. `unknown` if there is none.

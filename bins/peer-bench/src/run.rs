@@ -98,7 +98,7 @@ fn turns(
 
 /// Waits, at most 200 ms, until a contender uses less than 0.2 ms of processor time within 20 ms. Returns its processor
 /// time so far in nanoseconds.
-fn wait_until_idle(pid: u32) -> u64 {
+pub(crate) fn wait_until_idle(pid: u32) -> u64 {
     let mut last = cost::processor(pid);
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(20));
@@ -140,7 +140,7 @@ fn turn(
     };
     match workload.kind {
         Kind::Small { protocol: protocol @ (Protocol::Plain | Protocol::Http1), clients, .. } => {
-            lab.tools.wrk(ports, protocol, "/1k", clients, seconds)
+            lab.tools.wrk(ports, protocol, "/1k", clients, seconds, &[])
         }
         Kind::Small { protocol, clients, streams } => {
             let until = RunLimit::Seconds(seconds);

@@ -55,6 +55,7 @@ const STEPS: &[LongStep] = &[
     xtask("soak", &["xtask", "soak", "--minutes", "10"]),
     xtask("fuzz", &["xtask", "fuzz", "--minutes", "1"]),
     xtask("bench", &["xtask", "bench"]),
+    xtask("bench-curves", &["xtask", "bench", "--curves"]),
 ];
 
 /// Creates a step without environment variables.
