@@ -64,7 +64,9 @@ fn http1_service(reports: Sender<Report>) -> SocketAddr {
                 } else if head.contains("/up") {
                     let got = read_content(&head, &mut stream, &reports);
                     let _ = reports.send(Report::End(got));
-                    let _ = stream.write_all(&testkit::answer("ok"));
+                    // Said, so that no later upload is sent on this connection, which ends now.
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
                 } else {
                     let length = if head.contains("/cut") { CONTENT * 2 } else { CONTENT };
                     let _ = write!(
