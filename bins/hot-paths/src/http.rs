@@ -234,12 +234,13 @@ fn h3_request_read(count: u32) {
     }
     frame::write_header(&mut wire, frame::HEADERS, section.len() as u64);
     wire.append(&mut section);
-    let mut decoder = qpack::QpackDecoder::new();
+    let (mut decoder, mut head) = (qpack::QpackDecoder::new(), RequestHead::new(Version::Http3));
     for _ in 0..count {
         let mut stream = RequestDecoder::new(SectionLimits::default());
         let (used, item) = stream.step(black_box(&wire)).expect("a good frame");
         assert!(used == wire.len() && item == RequestItem::HeadReady);
-        black_box(stream.head(&mut decoder, StreamState::Ended).expect("a good head"));
+        stream.head(&wire, &mut decoder, StreamState::Ended, &mut head).expect("a good head");
+        black_box(&head);
     }
 }
 

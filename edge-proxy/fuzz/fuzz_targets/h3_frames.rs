@@ -6,7 +6,7 @@ use edge_http::h3::qpack::{QpackDecoder, write_field, write_prefix};
 use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::{ProtocolError, SectionLimits, frame};
 use edge_http::section::StreamState;
-use edge_http::{Fields, RequestHead};
+use edge_http::{Fields, RequestHead, Version};
 use libfuzzer_sys::fuzz_target;
 
 type Message = (Option<RequestHead>, Vec<u8>, Option<Fields>);
@@ -18,13 +18,16 @@ fn read(stream: &[u8], step: usize) -> Result<Message, ProtocolError> {
     for mut part in stream.chunks(step) {
         while !part.is_empty() {
             let (used, item) = decoder.step(part)?;
+            let input = part;
             part = &part[used..];
             done += used;
             match item {
                 RequestItem::More => assert!(part.is_empty()),
                 RequestItem::HeadReady => {
                     let state = if done == stream.len() { StreamState::Ended } else { StreamState::Open };
-                    message.0 = Some(decoder.head(&mut QpackDecoder::new(), state)?);
+                    let mut head = RequestHead::new(Version::Http11);
+                    decoder.head(input, &mut QpackDecoder::new(), state, &mut head)?;
+                    message.0 = Some(head);
                 }
                 RequestItem::Data(len) => {
                     message.1.extend_from_slice(&part[..len]);

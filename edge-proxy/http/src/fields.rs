@@ -208,13 +208,11 @@ impl Fields {
         self.push_range((id, class), (name_at, name.len()), (value_at, length));
     }
 
-    /// Appends a field as a line of HTTP/1.1, without validation: the name, which has `name_len` bytes, `: `, the value
-    /// and CR LF. `id` and `class` must be those of the name.
-    #[inline]
-    pub(crate) fn push_line(&mut self, known: (Name, NameClass), name_len: usize, line: &[u8]) {
-        let (name_at, value_len) = (self.buf.len(), line.len().saturating_sub(name_len + 4));
-        self.buf.extend_from_slice(line);
-        self.push_range(known, (name_at, name_len), (name_at + name_len + 2, value_len));
+    /// Returns the value of the field at an index, whose line is in `lines` or, without them, in the buffer. Empty if
+    /// there is no such field.
+    pub(crate) fn value_in<'a>(&'a self, index: usize, lines: Option<&'a [u8]>) -> &'a [u8] {
+        let value = |item: &FieldEntry| item.of(lines.unwrap_or(&self.buf)).value;
+        self.items.get(index).map_or(b"", value)
     }
 
     /// Replaces the field at an index, of which there must be one, by a field without a known name. Nothing is
@@ -224,9 +222,11 @@ impl Fields {
         self.items.swap_remove(index);
     }
 
-    /// Creates an empty section with memory for the fields of a usual message.
-    pub(crate) fn with_usual_room() -> Self {
-        Self { buf: Vec::with_capacity(USUAL_BYTES), items: Vec::with_capacity(USUAL_FIELDS), ..Self::new() }
+    /// Removes all fields, and reserves memory for those of a usual message.
+    pub(crate) fn clear_for_usual(&mut self) {
+        self.clear();
+        self.buf.reserve(USUAL_BYTES);
+        self.items.reserve(USUAL_FIELDS);
     }
 
     /// Returns the offset in the buffer that the next block of header lines will have, and reserves memory for the

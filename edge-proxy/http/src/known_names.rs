@@ -14,14 +14,38 @@ pub(crate) const LINE_LEN: usize = MAX_NAME + 2;
 /// The part of a request that a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NameRole {
+    /// The pseudo-header field `:authority`.
+    Authority,
     /// A field that is joined with others of its name.
     Cookie,
     /// A field that is only checked and added.
     Field,
-    /// A pseudo-header field.
-    Pseudo,
+    /// The pseudo-header field `:method`.
+    Method,
+    /// The pseudo-header field `:path`.
+    Path,
+    /// The pseudo-header field `:protocol`.
+    Protocol,
+    /// The pseudo-header field `:scheme`.
+    Scheme,
     /// A field that determines the host, the length or the connection.
     Special,
+    /// A pseudo-header field that requests do not have.
+    Unexpected,
+}
+
+impl NameRole {
+    /// Returns the role of a pseudo-header field by its name.
+    pub(crate) const fn of_pseudo(name: &[u8]) -> Self {
+        match name {
+            b":authority" => Self::Authority,
+            b":method" => Self::Method,
+            b":path" => Self::Path,
+            b":protocol" => Self::Protocol,
+            b":scheme" => Self::Scheme,
+            _ => Self::Unexpected,
+        }
+    }
 }
 
 /// A name in lower case, and its properties, in one line of the cache.
@@ -59,7 +83,7 @@ impl KnownName {
         }
         (line[i], line[i + 1]) = (b':', b' ');
         let role = match name {
-            [b':', ..] => NameRole::Pseudo,
+            [b':', ..] => NameRole::of_pseudo(name),
             b"cookie" => NameRole::Cookie,
             _ if is_omitted(id) => NameRole::Special,
             _ => NameRole::Field,
@@ -235,10 +259,11 @@ mod tests {
         for known in &KNOWN {
             let name = known.text();
             assert_eq!(known.id, Name::of(name), "{}", name.escape_ascii());
-            assert_eq!(known.role == NameRole::Pseudo, name.starts_with(b":"));
+            let is_field = matches!(known.role, NameRole::Cookie | NameRole::Field | NameRole::Special);
+            assert_eq!(is_field, !name.starts_with(b":"));
             assert_eq!(known.role == NameRole::Cookie, name == b"cookie");
             assert_eq!(known.role == NameRole::Special, is_omitted(known.id));
-            assert!(known.role == NameRole::Pseudo || NameClass::of(name) == NameClass::EMPTY);
+            assert!(!is_field || NameClass::of(name) == NameClass::EMPTY);
             assert!(known.line[name.len()..].starts_with(b": "));
         }
     }

@@ -1,10 +1,10 @@
 //! Field sections of HTTP/2 and HTTP/3: from field lines to a [`RequestHead`] or trailers (RFC 9113 §8.2, §8.3; RFC
 //! 9114 §4.2, §4.3).
 
-use crate::field_line::FieldLine;
+use crate::field_line::{FieldLine, LineUse};
 use crate::field_names::is_same_variable;
 use crate::grammar::{decimal, is_target, is_token};
-use crate::known_names::NameRole;
+use crate::known_names::{KnownName, NameRole};
 use crate::name_class::NameClass;
 use crate::scan::value_end;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, Version, host};
@@ -57,13 +57,13 @@ impl SectionUsage {
         Self { limits, bytes: 0, fields: 0 }
     }
 
-    /// Counts a field line, also one that exceeds a limit.
+    /// Counts a field line by the lengths of its name and value, also one that exceeds a limit.
     ///
     /// # Errors
     /// [`SectionError::TooLarge`] if a limit is exceeded.
     #[inline]
-    fn count(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
-        self.bytes += name.len() + value.len() + 32;
+    const fn count(&mut self, name_len: usize, value_len: usize) -> Result<(), SectionError> {
+        self.bytes += name_len + value_len + 32;
         self.fields += 1;
         let over = self.bytes > self.limits.section || self.fields > self.limits.fields;
         if over { Err(SectionError::TooLarge) } else { Ok(()) }
@@ -108,54 +108,34 @@ fn check(id: Name, name: &[u8], value: &[u8]) -> Result<NameClass, SectionError>
     if wrong { Err(Malformed) } else { Ok(class) }
 }
 
-/// The pseudo-header fields of a request (RFC 9113 §8.3.1, RFC 9114 §4.3.1).
+/// The pseudo-header fields of a request (RFC 9113 §8.3.1, RFC 9114 §4.3.1) that were added. Their values are in the
+/// head.
 #[derive(Default)]
 struct Pseudo {
-    /// The value of `:method`. `None` until it was added.
-    method: Option<Method>,
+    /// True if `:method` was added.
+    method: bool,
     /// True if `:scheme` was added.
     scheme: bool,
-    /// The value of `:authority`. `None` until it was added.
-    authority: Option<String>,
-    /// The value of `:path`. `None` until it was added.
-    path: Option<String>,
-    /// The value of `:protocol` (RFC 8441 §4). `None` until it was added.
-    protocol: Option<Box<str>>,
+    /// True if `:authority` was added.
+    authority: bool,
+    /// True if `:path` was added.
+    path: bool,
 }
 
-impl Pseudo {
-    /// Sets the pseudo-header field `name`.
-    ///
-    /// # Errors
-    /// [`SectionError::Malformed`] if it is unknown, repeated or invalid.
-    fn set(&mut self, version: Version, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
-        /// Sets `place`. An invalid value, `None`, and a repeated field are errors.
-        fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), SectionError> {
-            // Repeated, or syntactically wrong.
-            match value {
-                Some(value) if place.is_none() => *place = Some(value),
-                _ => return Err(Malformed),
-            }
-            Ok(())
-        }
-        let text = |value: &[u8]| {
-            // The copy is checked: it begins at the start of a word, which takes less time.
-            is_target(value).then(|| String::from_utf8(value.to_vec()).ok()).flatten()
-        };
-        match name {
-            b":method" => once(&mut self.method, Method::parse(value)),
-            b":scheme" if !self.scheme => {
-                // A TLS terminator in front of an HTTP/2 connection may report that its outer side was plain.
-                let plain = version == Version::Http2 && value.eq_ignore_ascii_case(b"http");
-                self.scheme = plain || value.eq_ignore_ascii_case(b"https");
-                if self.scheme { Ok(()) } else { Err(Malformed) }
-            }
-            b":authority" => once(&mut self.authority, text(value)),
-            b":path" => once(&mut self.path, text(value)),
-            b":protocol" if is_token(value) => once(&mut self.protocol, text(value).map(Into::into)),
-            _ => Err(Malformed),
-        }
+/// Replaces a text by `value`, which must consist of visible ASCII characters. Its memory is kept.
+///
+/// # Errors
+/// [`SectionError::Malformed`] if it does not, or if `added` is true: the field is repeated. It is true afterwards.
+fn set_once(added: &mut bool, text: &mut String, value: &[u8]) -> Result<(), SectionError> {
+    if std::mem::replace(added, true) || !is_target(value) {
+        return Err(Malformed);
     }
+    // The copy is checked: it begins at the start of a word, which takes less time.
+    let mut bytes = std::mem::take(text).into_bytes();
+    bytes.clear();
+    bytes.extend_from_slice(value);
+    *text = String::from_utf8(bytes).map_err(|_| Malformed)?;
+    Ok(())
 }
 
 /// The state of the receiving part of a request stream after a field section.
@@ -168,9 +148,9 @@ pub enum StreamState {
 }
 
 /// A builder of a request head from the field lines of a section, in their order.
-pub struct RequestHeadBuilder {
+pub struct RequestHeadBuilder<'h> {
     /// The head so far.
-    head: RequestHead,
+    head: &'h mut RequestHead,
     /// The pseudo-header fields so far.
     pseudo: Pseudo,
     /// The size of the section so far.
@@ -187,11 +167,15 @@ pub struct RequestHeadBuilder {
     cookies: Vec<u8>,
 }
 
-impl RequestHeadBuilder {
-    /// Creates an empty builder for a request of this version, HTTP/2 or HTTP/3.
-    pub fn new(version: Version, limits: SectionLimits) -> Self {
+impl<'h> RequestHeadBuilder<'h> {
+    /// Creates a builder for a request of this version, HTTP/2 or HTTP/3. The head is cleared, and its memory is used
+    /// again. Unless [`finish`](Self::finish) succeeds, its content is unspecified afterwards.
+    pub fn new(head: &'h mut RequestHead, version: Version, limits: SectionLimits) -> Self {
+        head.version = version;
+        head.upgrade = None;
+        head.fields.clear_for_usual();
         Self {
-            head: RequestHead { fields: Fields::with_usual_room(), ..RequestHead::new(version) },
+            head,
             pseudo: Pseudo::default(),
             spent: SectionUsage::new(limits),
             regular: false,
@@ -207,50 +191,104 @@ impl RequestHeadBuilder {
     /// # Errors
     /// [`SectionError`] if the line makes the section malformed or exceeds a limit.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
-        self.spent.count(name, value)?;
-        if name.first() == Some(&b':') {
-            return self.pseudo(name, value);
-        }
-        self.regular = true;
-        let id = Name::of(name);
-        let class = check(id, name, value)?;
-        let joined = name == b"cookie" && self.is_further_cookie(value);
-        if !joined && !self.control(id, value)? {
+        self.spent.count(name.len(), value.len())?;
+        if let Some((id, class)) = self.unknown(name, value, None)? {
             self.head.fields.push_known(id, class, name, value);
         }
         Ok(())
     }
 
-    /// Adds the next field line as [`field`](Self::field), without checking again what is known of it.
+    /// Adds the next field line as [`field`](Self::field), without checking again what is known of it. If the line is
+    /// to be kept, it must be among those of [`finish_lines`](Self::finish_lines). A section must consist of such lines
+    /// only.
     ///
     /// # Errors
     /// As [`field`](Self::field).
-    #[inline]
-    pub(crate) fn line(&mut self, line: FieldLine<'_>) -> Result<(), SectionError> {
-        let FieldLine { bytes, name, value, known, is_plain } = line;
-        let known = known.filter(|known| known.role != NameRole::Special);
-        let Some(known) = known else { return self.field(name, value) };
-        self.spent.count(name, value)?;
-        if known.role == NameRole::Pseudo {
-            return self.pseudo(name, value);
+    #[inline(always)]
+    pub(crate) fn line(&mut self, line: FieldLine<'_>) -> Result<LineUse, SectionError> {
+        self.spent.count(line.name_len, line.value_len())?;
+        let known = match line.known {
+            Some(known) if known.role != NameRole::Special => self.known(known, line)?,
+            _ => self.unknown(line.name(), line.value(), Some(line.kept))?,
+        };
+        let Some(known) = known else { return Ok(LineUse::Release) };
+        let (name_at, value_at) = (line.kept.len(), line.kept.len() + line.name_len + 2);
+        self.head.fields.push_range(known, (name_at, line.name_len), (value_at, line.value_len()));
+        Ok(LineUse::Keep)
+    }
+
+    /// Reads a line whose name is known and has no influence on the host, the length or the connection. Returns the
+    /// identity of its name if it is to be added.
+    ///
+    /// # Errors
+    /// As [`field`](Self::field).
+    fn known(
+        &mut self,
+        known: &KnownName,
+        line: FieldLine<'_>,
+    ) -> Result<Option<(Name, NameClass)>, SectionError> {
+        let value = line.value();
+        if !matches!(known.role, NameRole::Field | NameRole::Cookie) {
+            return self.pseudo(known.role, value).map(|()| None);
         }
         self.regular = true;
         // The name is a token in lower case, and the field does not belong to the connection.
-        if !is_plain && value_end(value) != value.len() || has_outer_blank(value) {
+        if !line.is_plain && value_end(value) != value.len() || has_outer_blank(value) {
             return Err(Malformed);
         }
-        if known.role != NameRole::Cookie || !self.is_further_cookie(value) {
-            self.head.fields.push_line((known.id, NameClass::EMPTY), name.len(), bytes);
+        let joined = known.role == NameRole::Cookie && self.is_further_cookie(value, Some(line.kept));
+        Ok((!joined).then_some((known.id, NameClass::EMPTY)))
+    }
+
+    /// Reads a line of which nothing is known. Returns the identity and the class of its name if it is to be added.
+    /// `lines` are the lines that were kept before, if there are such.
+    ///
+    /// # Errors
+    /// As [`field`](Self::field).
+    fn unknown(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        lines: Option<&[u8]>,
+    ) -> Result<Option<(Name, NameClass)>, SectionError> {
+        if name.first() == Some(&b':') {
+            return self.pseudo(NameRole::of_pseudo(name), value).map(|()| None);
         }
-        Ok(())
+        self.regular = true;
+        let id = Name::of(name);
+        let class = check(id, name, value)?;
+        let joined = name == b"cookie" && self.is_further_cookie(value, lines);
+        let added = !joined && !self.control(id, value)?;
+        Ok(added.then_some((id, class)))
     }
 
     /// Adds a pseudo-header field.
     ///
     /// # Errors
     /// [`SectionError::Malformed`] if it is unknown, repeated, invalid, or behind a regular field.
-    fn pseudo(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
-        if self.regular { Err(Malformed) } else { self.pseudo.set(self.head.version, name, value) }
+    fn pseudo(&mut self, role: NameRole, value: &[u8]) -> Result<(), SectionError> {
+        let Self { head, pseudo, .. } = self;
+        match role {
+            _ if self.regular => Err(Malformed),
+            NameRole::Authority => set_once(&mut pseudo.authority, &mut head.authority, value),
+            NameRole::Method if !pseudo.method => {
+                head.method = Method::parse(value).ok_or(Malformed)?;
+                pseudo.method = true;
+                Ok(())
+            }
+            NameRole::Path => set_once(&mut pseudo.path, &mut head.target, value),
+            NameRole::Protocol if head.upgrade.is_none() && is_token(value) => {
+                head.upgrade = Some(std::str::from_utf8(value).map_err(|_| Malformed)?.into());
+                Ok(())
+            }
+            NameRole::Scheme if !pseudo.scheme => {
+                // A TLS terminator in front of an HTTP/2 connection may report that its outer side was plain.
+                let plain = head.version == Version::Http2 && value.eq_ignore_ascii_case(b"http");
+                pseudo.scheme = plain || value.eq_ignore_ascii_case(b"https");
+                if pseudo.scheme { Ok(()) } else { Err(Malformed) }
+            }
+            _ => Err(Malformed),
+        }
     }
 
     /// Reads a field that determines the host or the length of the request. Returns whether it is one.
@@ -279,8 +317,9 @@ impl RequestHeadBuilder {
 
     /// Joins a Cookie field with those before it, and returns true. Returns false if it is the first that is not empty,
     /// which is then to be added as any field, and at whose place the joined one is. A cookie may have been split into
-    /// several fields, and must be joined before it is forwarded (RFC 9113 §8.2.3, RFC 9114 §4.2.1).
-    fn is_further_cookie(&mut self, value: &[u8]) -> bool {
+    /// several fields, and must be joined before it is forwarded (RFC 9113 §8.2.3, RFC 9114 §4.2.1). `lines` are the
+    /// lines that were kept before, if there are such.
+    fn is_further_cookie(&mut self, value: &[u8], lines: Option<&[u8]>) -> bool {
         let fields = &self.head.fields;
         let Some(first) = self.cookie else {
             // An empty one adds nothing.
@@ -288,11 +327,20 @@ impl RequestHeadBuilder {
             return value.is_empty();
         };
         if self.cookies.is_empty() {
-            self.cookies.extend_from_slice(fields.iter().nth(first).map_or(b"", |field| field.value));
+            self.cookies.extend_from_slice(fields.value_in(first, lines));
         }
         self.cookies.extend_from_slice(b"; ");
         self.cookies.extend_from_slice(value);
         true
+    }
+
+    /// Completes the head as [`finish`](Self::finish). `lines` are those that were kept.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub(crate) fn finish_lines(self, lines: &[u8], stream: StreamState) -> Result<(), SectionError> {
+        self.head.fields.push_block(lines);
+        self.finish(stream)
     }
 
     /// Completes the head. `stream` is the state of the stream after the section.
@@ -300,36 +348,41 @@ impl RequestHeadBuilder {
     /// # Errors
     /// [`SectionError`] if pseudo-header fields are missing or inconsistent, if Host contradicts them, if content is
     /// declared but the stream ended, or for a CONNECT without `:protocol`.
-    pub fn finish(self, stream: StreamState) -> Result<RequestHead, SectionError> {
-        let Self { mut head, pseudo, named, length, cookie, cookies, .. } = self;
+    pub fn finish(self, stream: StreamState) -> Result<(), SectionError> {
+        let Self { head, pseudo, named, length, cookie, cookies, .. } = self;
         if let Some(first) = cookie
             && !cookies.is_empty()
         {
             head.fields.replace(first, b"cookie", &cookies);
         }
-        let method = pseudo.method.ok_or(Malformed)?;
-        // If both are present they must agree; one of them must be present and not empty.
-        let authority = match (pseudo.authority, named) {
-            (Some(a), Some(b)) if !a.eq_ignore_ascii_case(&b) => return Err(SectionError::TwoAuthorities),
-            (Some(a), _) => a,
-            (None, Some(b)) if method != Method::Connect => b,
-            (None, _) => return Err(Malformed),
-        };
-        if host::split_authority(&authority).is_none() {
+        if !pseudo.method {
             return Err(Malformed);
         }
-        if method == Method::Connect && pseudo.protocol.is_none() {
+        // If both are present they must agree; one of them must be present and not empty.
+        match named {
+            None if pseudo.authority => {}
+            Some(host) if pseudo.authority => {
+                if !head.authority.eq_ignore_ascii_case(&host) {
+                    return Err(SectionError::TwoAuthorities);
+                }
+            }
+            Some(host) if head.method != Method::Connect => head.authority = host,
+            _ => return Err(Malformed),
+        }
+        if host::split_authority(&head.authority).is_none() {
+            return Err(Malformed);
+        }
+        if head.method == Method::Connect && head.upgrade.is_none() {
             // It has neither scheme nor path. Well-formed or not, this is not a forward proxy.
-            let malformed = pseudo.scheme || pseudo.path.is_some();
+            let malformed = pseudo.scheme || pseudo.path;
             return Err(if malformed { Malformed } else { SectionError::Connect });
         }
-        let path = pseudo.path.ok_or(Malformed)?;
-        let origin_form = path.starts_with('/') && !path.contains('#');
-        let asterisk = path == "*" && method == Method::Options;
-        if !pseudo.scheme || !(origin_form || asterisk) {
+        let origin_form = head.target.starts_with('/') && !head.target.contains('#');
+        let asterisk = head.target == "*" && head.method == Method::Options;
+        if !pseudo.path || !pseudo.scheme || !(origin_form || asterisk) {
             return Err(Malformed);
         }
-        if pseudo.protocol.is_some() && (method != Method::Connect || length.is_some()) {
+        if head.upgrade.is_some() && (head.method != Method::Connect || length.is_some()) {
             return Err(Malformed);
         }
         let ended = stream == StreamState::Ended;
@@ -339,11 +392,7 @@ impl RequestHeadBuilder {
             None if ended => BodyLength::None,
             None => BodyLength::Unknown,
         };
-        head.method = method;
-        head.authority = authority;
-        head.target = path;
-        head.upgrade = pseudo.protocol;
-        Ok(head)
+        Ok(())
     }
 }
 
@@ -367,7 +416,7 @@ impl TrailerBuilder {
     /// # Errors
     /// [`SectionError`] if the line makes the section malformed or exceeds a limit.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), SectionError> {
-        self.spent.count(name, value)?;
+        self.spent.count(name.len(), value.len())?;
         let id = Name::of(name);
         // Pseudo-header fields are not allowed in trailers; a colon is not part of a token.
         let class = check(id, name, value)?;

@@ -5,6 +5,7 @@ use super::qpack::QpackDecoder;
 use super::{Code, ProtocolError, SectionLimits};
 use crate::section::{RequestHeadBuilder, SectionError, StreamState, TrailerBuilder};
 use crate::{BodyLength, Fields, RequestHead, Version};
+use std::ops::Range;
 
 impl From<SectionError> for ProtocolError {
     fn from(bad: SectionError) -> Self {
@@ -25,7 +26,7 @@ const MAX_IDLE_FRAMES: u32 = 256;
 pub enum RequestItem {
     /// All bytes were consumed, and more are needed.
     More,
-    /// The encoded head is complete. The caller must call [`RequestDecoder::head`] next.
+    /// The encoded head is complete. The caller must call [`RequestDecoder::head`] next, with the same input.
     HeadReady,
     /// Content of this many bytes follows in the input, for the caller to consume.
     Data(usize),
@@ -55,8 +56,10 @@ pub struct RequestDecoder {
     phase: Phase,
     /// The type of the present frame.
     kind: u64,
-    /// The received part of a field section.
+    /// The received part of a field section that did not arrive at once.
     section: Vec<u8>,
+    /// The place of a complete section in the input of the last step. `None` if it is in `section`.
+    place: Option<Range<usize>>,
     /// The declared Content-Length. `None` without it.
     expected: Option<u64>,
     /// The number of content bytes in the DATA frames that have begun.
@@ -75,6 +78,7 @@ impl RequestDecoder {
             phase: Phase::Head,
             kind: u64::MAX,
             section: Vec::new(),
+            place: None,
             expected: None,
             received: 0,
             idle: 0,
@@ -96,32 +100,26 @@ impl RequestDecoder {
                 FrameEvent::More => return Ok((used, RequestItem::More)),
                 FrameEvent::Begin { kind, len } => {
                     self.begin(kind, len)?;
-                    if len == 0
-                        && kind == frame::HEADERS
-                        && let Some(item) = self.section_ready()?
-                    {
-                        return Ok((used, item));
+                    if len == 0 && kind == frame::HEADERS {
+                        return Ok((used, self.section_ready(input)?));
                     }
                 }
                 FrameEvent::Payload { len, .. } if self.kind == frame::DATA => {
                     return Ok((used, RequestItem::Data(len)));
                 }
                 FrameEvent::Payload { len, end } => {
-                    if self.kind == frame::HEADERS {
-                        let payload = &input[used..used + len];
-                        if self.section.is_empty() {
-                            // Usual: all of it. The copy has no room that is not needed.
-                            self.section = payload.to_vec();
-                        } else {
-                            self.section.extend_from_slice(payload);
-                        }
-                    }
+                    let place = used..used + len;
                     used += len;
-                    if end
-                        && self.kind == frame::HEADERS
-                        && let Some(item) = self.section_ready()?
-                    {
-                        return Ok((used, item));
+                    if self.kind == frame::HEADERS {
+                        if end && self.section.is_empty() {
+                            // Usual: it arrived at once, and is read where it is.
+                            self.place = Some(place);
+                        } else {
+                            self.section.extend_from_slice(&input[place]);
+                        }
+                        if end {
+                            return Ok((used, self.section_ready(input)?));
+                        }
                     }
                 }
             }
@@ -159,6 +157,7 @@ impl RequestDecoder {
                     return Err(ProtocolError::TooLarge);
                 }
                 self.section.clear();
+                self.place = None;
             }
             frame::CANCEL_PUSH
             | frame::SETTINGS
@@ -184,41 +183,47 @@ impl RequestDecoder {
         }
     }
 
-    /// Handles a complete HEADERS frame: the head, or the trailers, which are decoded. Always `Some`.
+    /// Handles a complete HEADERS frame at the end of what was decoded of `input`: the head, or the trailers, which are
+    /// decoded.
     ///
     /// # Errors
     /// [`ProtocolError`] if the trailers are malformed.
-    fn section_ready(&mut self) -> Result<Option<RequestItem>, ProtocolError> {
+    fn section_ready(&mut self, input: &[u8]) -> Result<RequestItem, ProtocolError> {
         if self.phase == Phase::Head {
-            return Ok(Some(RequestItem::HeadReady));
+            return Ok(RequestItem::HeadReady);
         }
         self.phase = Phase::Trailed;
-        let section = std::mem::take(&mut self.section);
+        let buffered = std::mem::take(&mut self.section);
+        let section = section(self.place.take(), input, &buffered);
         let mut trailers = TrailerBuilder::new(self.limits);
-        QpackDecoder::new().decode(&section, |name, value| Ok(trailers.field(name, value)?))?;
-        Ok(Some(RequestItem::Trailers(trailers.finish())))
+        QpackDecoder::new().decode(section, |name, value| Ok(trailers.field(name, value)?))?;
+        Ok(RequestItem::Trailers(trailers.finish()))
     }
 
-    /// Decodes the head. Must be called once, after [`RequestItem::HeadReady`]. `stream` is the state of the
+    /// Decodes the head into `head`, whose memory is used again, and whose content is unspecified after an error. Must
+    /// be called once, after [`RequestItem::HeadReady`], with the input of that step. `stream` is the state of the
     /// stream after the head.
     ///
     /// # Errors
     /// [`ProtocolError`] if the section cannot be decoded, is malformed or exceeds a limit.
     pub fn head(
         &mut self,
+        input: &[u8],
         decoder: &mut QpackDecoder,
         stream: StreamState,
-    ) -> Result<RequestHead, ProtocolError> {
-        let section = std::mem::take(&mut self.section);
-        let mut request = RequestHeadBuilder::new(Version::Http3, self.limits);
-        decoder.decode_lines(&section, |line| Ok(request.line(line)?))?;
-        let head = request.finish(stream)?;
+        head: &mut RequestHead,
+    ) -> Result<(), ProtocolError> {
+        let buffered = std::mem::take(&mut self.section);
+        let section = section(self.place.take(), input, &buffered);
+        let mut request = RequestHeadBuilder::new(head, Version::Http3, self.limits);
+        let lines = decoder.decode_request(section, &mut request)?;
+        request.finish_lines(lines, stream)?;
         self.phase = if head.upgrade.is_some() { Phase::Tunnel } else { Phase::Content };
         self.expected = match head.body {
             BodyLength::Exact(length) => Some(length),
             BodyLength::None | BodyLength::Unknown => None,
         };
-        Ok(head)
+        Ok(())
     }
 
     /// Checks at the end of the stream that the request is complete.
@@ -238,4 +243,10 @@ impl RequestDecoder {
         }
         Ok(())
     }
+}
+
+/// Returns a complete section: the part of `input` at this place, or else the bytes that were buffered. Empty if the
+/// input is another one.
+fn section<'a>(place: Option<Range<usize>>, input: &'a [u8], buffered: &'a [u8]) -> &'a [u8] {
+    place.map_or(buffered, |place| input.get(place).unwrap_or_default())
 }

@@ -10,8 +10,9 @@ use super::requests::{RequestSlot, RequestTable, StreamMap};
 use super::uni::{CriticalStreams, UniAction, UniStream};
 use super::{CloseReason, RejectedHeads};
 use crate::date;
+use crate::heads;
 use crate::send_queue::SendQueue;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use edge_http::h3::request::{RequestDecoder, RequestItem};
 use edge_http::h3::settings::Settings;
 use edge_http::h3::{Code, ProtocolError, control, response};
@@ -388,7 +389,7 @@ impl QuicConnection {
             let read = self.read(id);
             let Some(head) = self.slots.get_mut(&id).and_then(|slot| slot.head.as_mut()) else { return };
             let decoder = &mut head.0;
-            let mut input = match read {
+            let input = match read {
                 ReadOutcome::Blocked => return,
                 ReadOutcome::Data(data) => data,
                 ReadOutcome::End => {
@@ -406,8 +407,7 @@ impl QuicConnection {
             };
             match decoder.step(&input) {
                 Ok((used, RequestItem::HeadReady)) => {
-                    input.advance(used);
-                    return self.head_ready(shared, id, input, arrived);
+                    return self.head_ready(shared, id, (input, used), arrived);
                 }
                 // Anything else cannot be before the head.
                 Ok(_) => {}
@@ -416,21 +416,23 @@ impl QuicConnection {
         }
     }
 
-    /// Decodes a complete head and adds the request to `arrived`. `input` contains the bytes received behind it; if it
-    /// is empty, reads the stream once more, since most requests end with their head. An unacceptable head is handled
-    /// as by [`QuicConnection::fail`].
+    /// Decodes a complete head and adds the request to `arrived`. `input` contains `used` bytes of it, and the bytes
+    /// received behind it; if there are none, reads the stream once more, since most requests end with their head. An
+    /// unacceptable head is handled as by [`QuicConnection::fail`].
     fn head_ready(
         &mut self,
         shared: &EngineState,
         id: StreamId,
-        mut input: Bytes,
+        (input, used): (Bytes, usize),
         arrived: &mut Vec<QuicRequest>,
     ) {
         // Most requests end with their head. To know it now saves their tasks from asking.
-        let mut ended = false;
-        if input.is_empty() {
+        let (mut ended, mut behind) = (false, Bytes::new());
+        if used < input.len() {
+            behind = input.slice(used..);
+        } else {
             match self.read(id) {
-                ReadOutcome::Data(data) => input = data,
+                ReadOutcome::Data(data) => behind = data,
                 ReadOutcome::End => ended = true,
                 ReadOutcome::Blocked => {}
                 ReadOutcome::Reset => {
@@ -440,17 +442,17 @@ impl QuicConnection {
             }
         }
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let Some(mut head) = slot.head.take() else { return };
+        let Some(waiting) = slot.head.take() else { return };
         self.heads -= 1;
-        let decoder = &mut head.0;
+        let (mut decoder, mut head) = (waiting.0, heads::request());
         let state = if ended { StreamState::Ended } else { StreamState::Open };
-        match decoder.head(&mut shared.decoder.borrow_mut(), state) {
-            Ok(head_of) => {
+        match decoder.head(&input, &mut shared.decoder.borrow_mut(), state, &mut head) {
+            Ok(()) => {
                 slot.taken = true;
-                slot.urgency.client = Priority::of(&head_of).map(|priority| priority.urgency);
+                slot.urgency.client = Priority::of(&head).map(|priority| priority.urgency);
                 self.urgency_changed(id);
                 self.requests += 1;
-                arrived.push(QuicRequest { id, head: head_of, decoder: head.0, input, ended });
+                arrived.push(QuicRequest { id, head, decoder, input: behind, ended });
             }
             Err(fault) => self.fail(shared, id, fault),
         }

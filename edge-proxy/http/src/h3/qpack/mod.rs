@@ -10,9 +10,10 @@ pub use crate::prefixed::huffman;
 pub use instructions::{DecoderStream, EncoderStream};
 
 use super::{Code, ProtocolError};
-use crate::field_line::{EncodedText, FieldLine, FieldLineBuffer};
+use crate::field_line::{EncodedText, FieldLine, FieldLineBuffer, FieldLineDecoder, LineUse};
 use crate::known_names::KnownName;
 use crate::prefixed::{self, write_integer, write_name, write_string};
+use crate::section::RequestHeadBuilder;
 use table::TableMatch;
 
 /// The connection error QPACK_DECOMPRESSION_FAILED (RFC 9204 §6).
@@ -38,57 +39,89 @@ impl QpackDecoder {
     /// decoding.
     pub fn decode(
         &mut self,
-        section: &[u8],
+        mut section: &[u8],
         mut field: impl FnMut(&[u8], &[u8]) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
-        self.decode_lines(section, |line| field(line.name, line.value))
-    }
-
-    /// Decodes a field section as [`decode`](Self::decode), and passes lines.
-    ///
-    /// # Errors
-    /// As [`decode`](Self::decode).
-    pub(super) fn decode_lines(
-        &mut self,
-        mut section: &[u8],
-        mut take: impl FnMut(FieldLine<'_>) -> Result<(), ProtocolError>,
-    ) -> Result<(), ProtocolError> {
-        // §4.5.1: without insertions the required insert count is 0, and a base below that is impossible.
-        if take_integer(&mut section, 8)? != 0 {
-            return Err(FAILED);
-        }
-        let negative = section.first().is_some_and(|b| b & 0x80 != 0);
-        take_integer(&mut section, 7)?;
-        if negative {
-            return Err(FAILED);
-        }
-        let mut line = self.line.begin(section.len());
-        while let Some(first) = section.first() {
-            let value = match first {
-                // §4.5.2: an indexed field of the static table.
-                0xc0.. => {
-                    let index = take_integer(&mut section, 6)?;
-                    line.set_known_name(name(index)?);
-                    EncodedText::plain(value(index)?)
-                }
-                // §4.5.4: a literal with a name from the static table.
-                0x50..=0x5f | 0x70..=0x7f => {
-                    line.set_known_name(name(take_integer(&mut section, 4)?)?);
-                    EncodedText::take(&mut section, 7).ok_or(FAILED)?
-                }
-                // §4.5.6: a literal with a literal name.
-                0x20..=0x3f => {
-                    let name = EncodedText::take(&mut section, 3).ok_or(FAILED)?;
-                    line.set_name(name).ok_or(FAILED)?;
-                    EncodedText::take(&mut section, 7).ok_or(FAILED)?
-                }
-                // References to the dynamic table, before or after the base.
-                0x00..=0x1f | 0x40..=0x4f | 0x60..=0x6f | 0x80..=0xbf => return Err(FAILED),
-            };
-            take(line.complete(value).ok_or(FAILED)?)?;
+        take_prefix(&mut section)?;
+        let mut lines = self.line.begin();
+        while !section.is_empty() {
+            lines.begin_line(section.len());
+            let line = take_line(&mut section, &mut lines)?;
+            field(line.name(), line.value())?;
         }
         Ok(())
     }
+
+    /// Decodes a field section as [`decode`](Self::decode), and adds its lines to a request. Returns those that it keeps,
+    /// one behind the other.
+    ///
+    /// # Errors
+    /// QPACK_DECOMPRESSION_FAILED if the section cannot be decoded; else the error of the first line that is not valid.
+    pub(super) fn decode_request(
+        &mut self,
+        mut section: &[u8],
+        request: &mut RequestHeadBuilder<'_>,
+    ) -> Result<&[u8], ProtocolError> {
+        take_prefix(&mut section)?;
+        let mut lines = self.line.begin();
+        while !section.is_empty() {
+            lines.begin_line(section.len());
+            let line = take_line(&mut section, &mut lines)?;
+            let len = line.line.len();
+            if request.line(line)? == LineUse::Keep {
+                lines.keep(len);
+            }
+        }
+        Ok(lines.finish())
+    }
+}
+
+/// Parses the prefix of a section and advances past it.
+///
+/// # Errors
+/// QPACK_DECOMPRESSION_FAILED if it is incomplete, or refers to a dynamic table.
+#[inline]
+fn take_prefix(section: &mut &[u8]) -> Result<(), ProtocolError> {
+    // §4.5.1: without insertions the required insert count is 0, and a base below that is impossible.
+    if take_integer(section, 8)? != 0 {
+        return Err(FAILED);
+    }
+    let negative = section.first().is_some_and(|b| b & 0x80 != 0);
+    take_integer(section, 7)?;
+    if negative { Err(FAILED) } else { Ok(()) }
+}
+
+/// Decodes the line at the beginning of a section, which is not empty, and advances past it.
+///
+/// # Errors
+/// QPACK_DECOMPRESSION_FAILED if it cannot be decoded.
+#[inline(always)]
+fn take_line<'l>(
+    section: &mut &[u8],
+    lines: &'l mut FieldLineDecoder<'_>,
+) -> Result<FieldLine<'l>, ProtocolError> {
+    let value = match section.first().ok_or(FAILED)? {
+        // §4.5.2: an indexed field of the static table.
+        0xc0.. => {
+            let index = take_integer(section, 6)?;
+            lines.set_known_name(name(index)?);
+            EncodedText::plain(value(index)?)
+        }
+        // §4.5.4: a literal with a name from the static table.
+        0x50..=0x5f | 0x70..=0x7f => {
+            lines.set_known_name(name(take_integer(section, 4)?)?);
+            EncodedText::take(section, 7).ok_or(FAILED)?
+        }
+        // §4.5.6: a literal with a literal name.
+        0x20..=0x3f => {
+            let name = EncodedText::take(section, 3).ok_or(FAILED)?;
+            lines.set_name(name).ok_or(FAILED)?;
+            EncodedText::take(section, 7).ok_or(FAILED)?
+        }
+        // References to the dynamic table, before or after the base.
+        0x00..=0x1f | 0x40..=0x4f | 0x60..=0x6f | 0x80..=0xbf => return Err(FAILED),
+    };
+    lines.complete(value).ok_or(FAILED)
 }
 
 /// Returns the name of an entry of the static table.

@@ -3,7 +3,7 @@ use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::response::{write_head, write_trailers};
 use crate::h3::{Code, ProtocolError, SectionLimits, frame, varint};
 use crate::section::StreamState;
-use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead};
+use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 use proptest::prelude::*;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -50,13 +50,16 @@ fn read(stream: &[u8], step: usize) -> Result<Request, ProtocolError> {
     for mut part in stream.chunks(step) {
         while !part.is_empty() {
             let (used, item) = decoder.step(part)?;
+            let input = part;
             done += used;
             part = &part[used..];
             match item {
                 RequestItem::More => {}
                 RequestItem::HeadReady => {
                     let state = if done == stream.len() { StreamState::Ended } else { StreamState::Open };
-                    head = Some(decoder.head(&mut qpack, state)?);
+                    let mut decoded = RequestHead::new(Version::Http11);
+                    decoder.head(input, &mut qpack, state, &mut decoded)?;
+                    head = Some(decoded);
                 }
                 RequestItem::Data(len) => {
                     content.extend_from_slice(&part[..len]);

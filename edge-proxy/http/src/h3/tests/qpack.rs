@@ -1,4 +1,3 @@
-use crate::Version;
 use crate::h3::qpack::{
     DecoderStream, EncoderStream, QpackDecoder, huffman, write_field, write_field_huffman, write_prefix,
 };
@@ -6,6 +5,7 @@ use crate::h3::request::{RequestDecoder, RequestItem};
 use crate::h3::{Code, ProtocolError, SectionLimits, frame};
 use crate::prefixed::{write_integer, write_string};
 use crate::section::{RequestHeadBuilder, StreamState};
+use crate::{BodyLength, Method, RequestHead, Version};
 use proptest::prelude::*;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -208,6 +208,21 @@ const NAMES: [&str; 17] = [
     "x other",
 ];
 
+/// Returns the head of another request, all of whose parts have a value.
+fn used_head() -> RequestHead {
+    let mut head = RequestHead {
+        method: Method::Other("PURGE".into()),
+        authority: "used.test:1".into(),
+        target: "/used".into(),
+        upgrade: Some("used".into()),
+        body: BodyLength::Exact(7),
+        ..RequestHead::new(Version::Http11)
+    };
+    head.fields.push(b"TE", b"trailers");
+    head.fields.push(b"X_Used", b"1");
+    head
+}
+
 proptest! {
     /// A head that is built of decoded lines is that of their names and values, whatever the encoding of each.
     #[test]
@@ -232,7 +247,8 @@ proptest! {
         let usual = usual.into_iter().filter(|_| begin).map(|(name, value)| (name, value.to_owned(), 0));
         let mut section = Vec::new();
         write_prefix(&mut section);
-        let mut builder = RequestHeadBuilder::new(Version::Http3, SectionLimits::default());
+        let mut built = RequestHead::new(Version::Http3);
+        let mut builder = RequestHeadBuilder::new(&mut built, Version::Http3, SectionLimits::default());
         let mut expected = Ok(());
         for (name, value, how) in usual.chain(lines) {
             let (name, value) = (name.as_bytes(), value.as_bytes());
@@ -252,18 +268,26 @@ proptest! {
         }
         let state = if ended { StreamState::Ended } else { StreamState::Open };
         let expected = expected.and_then(|()| builder.finish(state)).map_err(ProtocolError::from);
+        let expected = expected.map(|()| built);
         let mut wire = Vec::new();
         frame::write_header(&mut wire, frame::HEADERS, section.len() as u64);
         wire.append(&mut section);
-        let mut stream = RequestDecoder::new(SectionLimits::default());
-        prop_assert_eq!(stream.step(&wire), Ok((wire.len(), RequestItem::HeadReady)));
-        prop_assert_eq!(stream.head(&mut QpackDecoder::new(), state), expected);
+        // At once, and in two parts; into a new head, and into one that was used.
+        let mut qpack = QpackDecoder::new();
+        for (cut, mut head) in [(0, RequestHead::new(Version::Http3)), (wire.len() / 2, used_head())] {
+            let mut stream = RequestDecoder::new(SectionLimits::default());
+            prop_assert_eq!(stream.step(&wire[..cut]), Ok((cut, RequestItem::More)));
+            prop_assert_eq!(stream.step(&wire[cut..]), Ok((wire.len() - cut, RequestItem::HeadReady)));
+            let decoded = stream.head(&wire[cut..], &mut qpack, state, &mut head);
+            prop_assert_eq!(decoded.map(|()| head), expected.clone());
+        }
     }
 
     /// Several cookies are one field.
     #[test]
     fn cookies_are_joined(cookies in prop::collection::vec("[a-z]=[a-z0-9]{1,9}", 1..5)) {
-        let mut builder = RequestHeadBuilder::new(Version::Http3, SectionLimits::default());
+        let mut head = used_head();
+        let mut builder = RequestHeadBuilder::new(&mut head, Version::Http3, SectionLimits::default());
         for (name, value) in [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")] {
             builder.field(name.as_bytes(), value.as_bytes()).unwrap();
         }
@@ -271,7 +295,8 @@ proptest! {
             builder.field(format!("x-{at}").as_bytes(), b"1").unwrap();
             builder.field(b"cookie", cookie.as_bytes()).unwrap();
         }
-        let fields = builder.finish(StreamState::Ended).unwrap().fields;
+        builder.finish(StreamState::Ended).unwrap();
+        let fields = head.fields;
         prop_assert_eq!(fields.len(), cookies.len() + 1);
         let joined = cookies.join("; ");
         prop_assert_eq!(fields.get_named(b"cookie"), Some(joined.as_bytes()));

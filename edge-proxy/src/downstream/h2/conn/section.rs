@@ -3,6 +3,7 @@
 use super::super::slot::{StreamBody, StreamSlot};
 use super::{Block, Http2Connection, PendingRequest, STREAM_WINDOW};
 use crate::date;
+use crate::heads;
 use edge_http::h2::frame::{self, FrameHeader};
 use edge_http::h2::{Code, hpack, response};
 use edge_http::priority::Priority;
@@ -109,7 +110,8 @@ impl Http2Connection {
     /// head that is too large is answered with 431, one with two different authorities with 400.
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
-        let mut section = RequestHeadBuilder::new(Version::Http2, self.limits.section);
+        let mut head = heads::request();
+        let mut section = RequestHeadBuilder::new(&mut head, Version::Http2, self.limits.section);
         let Ok(bad) = self.lines(block, |name, value| section.field(name, value)) else {
             return self.fail(Code::COMPRESSION_ERROR);
         };
@@ -121,13 +123,13 @@ impl Http2Connection {
             return self.stream_error(id, Code::REFUSED_STREAM);
         }
         // §5.3.1 of RFC 7540: a stream cannot depend on itself.
-        let head = match bad {
+        let complete = match bad {
             None if own => Err(SectionError::Malformed),
             None => section.finish(if end { StreamState::Ended } else { StreamState::Open }),
             Some(bad) => Err(bad),
         };
-        match head {
-            Ok(head) => self.begin(id, head, end, arrived),
+        match complete {
+            Ok(()) => self.begin(id, head, end, arrived),
             Err(SectionError::Malformed) => self.stream_error(id, Code::PROTOCOL_ERROR),
             Err(SectionError::Connect) => self.stream_error(id, Code::REFUSED_STREAM),
             Err(SectionError::TooLarge) => self.refuse(id, end, 431, Reason::HeadTooLarge),
