@@ -16,6 +16,12 @@ use std::time::Instant;
 /// The ratio of neighbouring points from which on the table marks a step.
 const STEP: f64 = 1.3;
 
+/// The shortest turn in seconds with at least [`MANY`] connections, which take seconds to be established.
+const LONG_TURN: u32 = 10;
+
+/// The number of connections from which on a turn is a long one.
+const MANY: usize = 4_096;
+
 /// Connections of a curve that does not vary them.
 const CLIENTS: usize = 64;
 
@@ -35,6 +41,19 @@ struct Point {
     label: String,
     scale: Scale,
     load: Load,
+}
+
+impl Point {
+    /// Returns the number of file descriptors that a proxy needs: two for each request of HTTP/1.1, else one for each
+    /// request and few more.
+    const fn descriptors(&self) -> u64 {
+        let connections = match self.load {
+            Load::Requests { clients, .. } => 2 * clients,
+            Load::Streams { clients, streams, .. } => clients * (streams + 1),
+            Load::Handshakes => CLIENTS,
+        };
+        connections as u64 + 500
+    }
 }
 
 /// A curve: its title, the contenders that are measured, and its points in ascending order.
@@ -153,7 +172,9 @@ fn measure(lab: &Lab, args: &Args, contender: Contender, point: &Point) -> Resul
     let mut samples = Vec::new();
     for round in 0..=args.rounds {
         let before = cost::processor(running.pid());
-        let seconds = if round == 0 { 1 } else { args.seconds };
+        let usual = if round == 0 { 1 } else { args.seconds };
+        let many = matches!(point.load, Load::Requests { clients: MANY.., .. });
+        let seconds = if many { usual.max(LONG_TURN) } else { usual };
         let said = turn(lab, contender, point.load, seconds)?;
         let spent = wait_until_idle(running.pid()) - before;
         if round > 0 {
@@ -176,10 +197,20 @@ fn measure(lab: &Lab, args: &Args, contender: Contender, point: &Point) -> Resul
 /// Returns the point that failed, or the file that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let lab = Lab::new(args)?;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let mut text = format!("\n{}.\n", crate::report::conditions(args));
     for curve in all() {
         let mut rows = Vec::new();
         for point in &curve.points {
+            if point.descriptors() > limit {
+                let needed = format!(
+                    "{} (needs {} descriptors, the limit is {limit})",
+                    point.label,
+                    point.descriptors()
+                );
+                rows.push((needed, Vec::new()));
+                continue;
+            }
             lab.set_certificates(point.scale.certificates)?;
             let each = curve.contenders.iter().map(|contender| {
                 measure(&lab, args, *contender, point)
@@ -214,6 +245,10 @@ fn table(curve: &Curve, rows: &[(String, Vec<Figures>)]) -> String {
     let mut last: Vec<Option<f64>> = vec![None; names.len()];
     for (label, figures) in rows {
         let _ = write!(text, "| {label} |");
+        if figures.is_empty() {
+            let _ = writeln!(text, "{}", " – |".repeat(columns - 1));
+            continue;
+        }
         let best: Vec<f64> = figures.iter().map(|figures| figures.best(Measure::Processor)).collect();
         for (now, last) in best.iter().zip(&mut last) {
             let step = match last.replace(*now) {
@@ -276,7 +311,8 @@ mod tests {
         let row = |label: &str, ours, peer| {
             (label.to_owned(), vec![figures(Contender::Edge, ours), figures(Contender::Nginx, peer)])
         };
-        let text = table(curve, &[row("1", 10.0, 20.0), row("16", 14.0, 20.0)]);
+        let text = table(curve, &[row("1", 10.0, 20.0), ("8".into(), Vec::new()), row("16", 14.0, 20.0)]);
+        assert!(text.contains("\n| 8 | – | – | – | – | – | – | – |\n"), "{text}");
         let last = text.lines().last().unwrap_or_default();
         assert_eq!(last, "| 16 | 14.0 µs | **1.40** | 20.0 µs | 1.00 | 0.70 | 1.50 ms | 1.50 ms |");
     }
