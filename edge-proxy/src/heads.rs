@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 /// The highest number of unused heads that a worker stores for reuse, of each kind.
 const MAX_FREE_HEADS: usize = 64;
-/// The greatest size in bytes of a head that is stored for reuse, so that large ones do not remain in memory.
+/// The greatest size in bytes of the memory of a head that is stored for reuse.
 const MAX_REUSED_SIZE: usize = 4 * 1024;
 
 thread_local! {
@@ -28,7 +28,7 @@ pub(crate) fn response() -> ResponseHead {
 /// Stores a request head for reuse. It is dropped instead if it is larger than [`MAX_REUSED_SIZE`], or if
 /// [`MAX_FREE_HEADS`] are stored.
 pub(crate) fn recycle_request(mut head: RequestHead) {
-    let size = head.authority.capacity() + head.target.capacity() + head.fields.section_size();
+    let size = head.authority.capacity() + head.target.capacity() + head.fields.capacity();
     REQUESTS.with_borrow_mut(|free| {
         if size <= MAX_REUSED_SIZE && free.len() < MAX_FREE_HEADS {
             head.clear();
@@ -42,7 +42,7 @@ pub(crate) fn recycle_request(mut head: RequestHead) {
 /// [`MAX_FREE_HEADS`] are stored.
 pub(crate) fn recycle_response(mut head: ResponseHead) {
     RESPONSES.with_borrow_mut(|free| {
-        if head.fields.section_size() <= MAX_REUSED_SIZE && free.len() < MAX_FREE_HEADS {
+        if head.fields.capacity() <= MAX_REUSED_SIZE && free.len() < MAX_FREE_HEADS {
             head.clear();
             free.push(head);
         }

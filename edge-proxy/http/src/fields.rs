@@ -382,6 +382,11 @@ impl Fields {
         self.items.retain(|item| keep(item.of(buf)));
     }
 
+    /// Returns the size in bytes of the memory that is reserved for the fields, whether it is in use or not.
+    pub fn capacity(&self) -> usize {
+        self.buf.capacity() + self.items.capacity() * size_of::<FieldEntry>()
+    }
+
     /// Returns the size of the section in bytes as HTTP/2 and HTTP/3 count it: names, values and 32 bytes per field
     /// (RFC 9113 §6.5.2, RFC 9114 §4.2.2).
     pub fn section_size(&self) -> usize {

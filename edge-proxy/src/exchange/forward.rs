@@ -3,7 +3,7 @@
 use super::authenticate::AuthIdentity;
 use super::context::ExchangeContext;
 use super::outcome::{Failure, Outcome};
-use super::pump::Pump;
+use super::pump::{Pump, PumpSettings};
 use super::reply::{answer, error, maintained, page_head};
 use super::{Abort, Downstream, request_id};
 use crate::date;
@@ -229,11 +229,15 @@ impl Forwarding<'_, '_> {
                 idempotent,
                 upgrade: upgrade.is_some(),
             };
-            let mut pump = Pump::new(up, &self.context.timeouts, self.context.decision.body_limit, has_body)
-                .with_decision(self.context.decision)
-                .with_config(self.context.view.runtime.snapshot().config())
-                .hold_empty_request(head.body == BodyLength::Exact(0))
-                .splice_after(self.context.view.runtime.splice_after());
+            let settings = PumpSettings {
+                timeouts: &self.context.timeouts,
+                decision: self.context.decision,
+                config: self.context.view.runtime.snapshot().config(),
+                has_body,
+                is_empty: head.body == BodyLength::Exact(0),
+                splice_after: self.context.view.runtime.splice_after(),
+            };
+            let mut pump = Pump::new(up, settings);
             let mut edits = ResponseEdits {
                 forwarding: self,
                 pool,

@@ -30,6 +30,23 @@ const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(30);
 /// the response.
 pub(super) type Edit<'e> = dyn FnMut(&mut ResponseHead, bool) -> Result<Option<Coding>, UpstreamError> + 'e;
 
+/// The settings of the pump of an exchange.
+#[derive(Clone, Copy)]
+pub(super) struct PumpSettings<'a> {
+    /// The timeouts of the request.
+    pub(super) timeouts: &'a Timeouts,
+    /// The decision about the request, which limits its content and filters trailers.
+    pub(super) decision: &'a Decision<'a>,
+    /// The configuration that states urgencies of responses.
+    pub(super) config: &'a Config,
+    /// True if the request has content, possibly of length 0.
+    pub(super) has_body: bool,
+    /// True if the request declares content of length 0: nothing is written to the upstream before its end.
+    pub(super) is_empty: bool,
+    /// The number of sent content bytes from which on a response may be spliced. `None` disables splicing.
+    pub(super) splice_after: Option<u64>,
+}
+
 /// The state of an exchange that moves content in both directions.
 pub(super) struct Pump<'a> {
     /// The exchange with the upstream.
@@ -53,10 +70,10 @@ pub(super) struct Pump<'a> {
     /// True while nothing may be written to the upstream before the end of the request: it declared content of length
     /// 0, so it would be complete for the upstream before the client has ended it.
     pub(super) held: bool,
-    /// The decision by which trailers are filtered. `None` if those of the request are not forwarded.
-    decision: Option<&'a Decision<'a>>,
-    /// The configuration that states urgencies of responses. `None` if the responses have the client's.
-    config: Option<&'a Config>,
+    /// The decision by which trailers are filtered.
+    decision: &'a Decision<'a>,
+    /// The configuration that states urgencies of responses.
+    config: &'a Config,
     /// True if the response was read completely from the upstream and passed to the client's side.
     pub(super) response_done: bool,
     /// The number of interim responses received from the upstream.
@@ -90,28 +107,22 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    /// Creates the pump of an exchange with an upstream. `limit` is the highest number of request content bytes,
-    /// `None` for no limit; `has_body` is true if the request has content. Splicing is disabled, and trailers of the
-    /// request are not forwarded.
-    pub(super) fn new(
-        up: UpstreamExchange,
-        timeouts: &'a Timeouts,
-        limit: Option<u64>,
-        has_body: bool,
-    ) -> Self {
+    /// Creates the pump of an exchange with an upstream.
+    pub(super) fn new(up: UpstreamExchange, settings: PumpSettings<'a>) -> Self {
+        let PumpSettings { timeouts, decision, config, has_body, is_empty, splice_after } = settings;
         Self {
             up,
             head: heads::response(),
-            limit,
+            limit: decision.body_limit,
             timeouts,
             received: 0,
             sent: 0,
             answered: false,
             consumed: false,
             request_done: !has_body,
-            held: false,
-            decision: None,
-            config: None,
+            held: is_empty && has_body,
+            decision,
+            config,
             response_done: false,
             interim: 0,
             bodiless: false,
@@ -121,37 +132,12 @@ impl<'a> Pump<'a> {
             upstream_waits: false,
             progress: None,
             encoder: None,
-            splice_after: None,
+            splice_after,
             splice_pipe: None,
             spliced: 0,
             ending: None,
             pause: None,
         }
-    }
-
-    /// Sets the number of sent content bytes from which on a response may be spliced. `None` disables splicing.
-    pub(super) const fn splice_after(mut self, bytes: Option<u64>) -> Self {
-        self.splice_after = bytes;
-        self
-    }
-
-    /// Sets the decision by which trailers are filtered before they are forwarded.
-    pub(super) const fn with_decision(mut self, decision: &'a Decision<'a>) -> Self {
-        self.decision = Some(decision);
-        self
-    }
-
-    /// Sets the configuration that states urgencies of responses.
-    pub(super) const fn with_config(mut self, config: &'a Config) -> Self {
-        self.config = Some(config);
-        self
-    }
-
-    /// If `empty` is true, the request declares content of length 0, and nothing is written to the upstream before its
-    /// end. No effect if the request is known to have ended.
-    pub(super) const fn hold_empty_request(mut self, empty: bool) -> Self {
-        self.held = empty && !self.request_done;
-        self
     }
 
     /// Returns whether the exchange could be retried: no final head was sent to the client, and no request content
@@ -317,11 +303,10 @@ impl<'a> Pump<'a> {
                     self.consumed = true;
                 }
                 Poll::Ready(Ok(BodyPart::End)) => {
-                    match self.decision.filter(|_| !down.trailers().is_empty()) {
-                        Some(decision) => {
-                            self.up.send_end(Some(&request_trailers(decision, down.trailers())));
-                        }
-                        None => self.up.send_end(None),
+                    if down.trailers().is_empty() {
+                        self.up.send_end(None);
+                    } else {
+                        self.up.send_end(Some(&request_trailers(self.decision, down.trailers())));
                     }
                     self.request_done = true;
                     self.held = false;
@@ -449,9 +434,10 @@ impl<'a> Pump<'a> {
     /// Ends the response, with its filtered trailers.
     fn end_response<D: Downstream>(&self, down: &mut D) {
         let trailers = self.up.trailers();
-        match self.decision.filter(|_| !trailers.is_empty()) {
-            Some(decision) => down.send_end(Some(&response_trailers(decision, trailers))),
-            None => down.send_end(Some(trailers)),
+        if trailers.is_empty() {
+            down.send_end(Some(trailers));
+        } else {
+            down.send_end(Some(&response_trailers(self.decision, trailers)));
         }
     }
 
@@ -488,9 +474,7 @@ impl<'a> Pump<'a> {
             self.answered = true;
             self.bodiless = self.head.is_bodiless(method);
             let end = self.bodiless || self.head.body == edge_http::BodyLength::None;
-            if let Some(config) = self.config {
-                prioritize(config, down, &self.head);
-            }
+            prioritize(self.config, down, &self.head);
             down.send_head(&self.head, end);
             self.response_done = end;
         }
