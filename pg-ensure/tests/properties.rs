@@ -459,6 +459,48 @@ proptest! {
         satisfied(&after, &wish, !again.blocked.is_empty());
     }
 
+    /// A database whose contents go along with its owner gets the new owner with its contents, or is blocked and keeps
+    /// both; whoever owns the other databases before and after.
+    #[test]
+    fn owners_change_with_the_contents_or_not_at_all(
+        databases in vec((0usize..4, 0usize..4, 0usize..4, any::<bool>()), 4)
+    ) {
+        let mut state = empty(18);
+        state.roles.extend(ROLES[..4].iter().map(|role| (name(role), Default::default())));
+        let table = Local::Table(name("public"), name("t"));
+        let mut wish = DesiredState::new();
+        ROLES[..4].iter().for_each(|role| { wish.external(name(role)); });
+        let all: Vec<(Name, &str, &str, &str, bool)> = ["w", "x", "y", "z z"]
+            .iter()
+            .zip(databases)
+            .map(|(one, (owner, inside, wanted, reassign))| (name(one), ROLES[owner], ROLES[inside], ROLES[wanted], reassign))
+            .collect();
+        for (database, owner, inside, wanted, reassign) in &all {
+            let mut found = pg_ensure::current::DatabaseState::plain(&name(owner), state.version);
+            let mut contents = Contents::fresh(&name("postgres"), state.version);
+            contents.objects.insert(table.clone(), Owned::new(ObjectKind::Table, &name(inside), state.version));
+            found.contents = Some(contents);
+            state.databases.insert(database.clone(), found);
+            let mut declared = desired::Database::owned_by(&name(wanted));
+            declared.reassign_owned = *reassign;
+            wish.database(database.clone(), declared);
+        }
+        let (after, plan) = make(state, &wish, &Consent::none());
+        for (database, owner, inside, wanted, reassign) in all {
+            let found = &after.databases[&database];
+            let what = format!("ALTER DATABASE {} OWNER TO {}", database.quoted(), name(wanted).quoted());
+            let blocked = plan.blocked.iter().any(|blocked| blocked.what == what);
+            let with = reassign && inside == owner;
+            prop_assert!(!blocked || with, "{what}: {:?}", plan.blocked);
+            let expected = if blocked { (owner, inside) } else { (wanted, if with { wanted } else { inside }) };
+            let table = &found.contents.as_ref().expect("inspected").objects[&table];
+            prop_assert_eq!(
+                (found.owned.owner.as_str(), table.owner.as_str()), expected, "{}: {}{:?}", what, plan.script(), plan.blocked
+            );
+        }
+        prop_assert!(plan.blocked.iter().all(|blocked| !blocked.what.starts_with("REASSIGN")), "{:?}", plan.blocked);
+    }
+
     /// Nothing that was not spoken of changes.
     #[test]
     fn what_is_not_spoken_of_stays(state in cluster(), wish in wish()) {

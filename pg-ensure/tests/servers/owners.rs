@@ -180,6 +180,124 @@ fn several_databases_of_one_owner_are_handed_over() {
     });
 }
 
+/// Creates the roles `one`, `f'g` and `two`, and databases with a table, each of its owner.
+fn databases_with_tables(postgres: &Postgres, databases: &[(&str, &str)]) {
+    let session = postgres.session();
+    session.query("CREATE ROLE one; CREATE ROLE \"f'g\"; CREATE ROLE two").expect("roles");
+    for (database, owner) in databases {
+        session.query(&format!("CREATE DATABASE {database} OWNER \"{owner}\"")).expect("a database");
+        let sql = format!("CREATE TABLE public.t (x int); ALTER TABLE public.t OWNER TO \"{owner}\"");
+        postgres.session_in(database).query(&sql).expect("a table");
+    }
+}
+
+/// Declares the new owners of databases, whose contents go along.
+fn reassigned_to(databases: &[(&str, &str)]) -> DesiredState {
+    let mut wish = DesiredState::new();
+    for role in ["one", "f'g", "two"] {
+        wish.external(name(role));
+    }
+    for (database, owner) in databases {
+        let mut wanted = Database::owned_by(&name(owner));
+        wanted.reassign_owned = true;
+        wish.database(name(database), wanted);
+    }
+    wish
+}
+
+/// Asserts the owner of a database and of its table.
+fn assert_owned(postgres: &Postgres, database: &str, owner: &str) {
+    let owners = "SELECT pg_get_userbyid(datdba), (SELECT tableowner FROM pg_tables WHERE tablename = 't') \
+                  FROM pg_database WHERE datname = current_database()";
+    let owners = postgres.session_in(database).query(owners).expect("a row");
+    let owner = Some(owner.to_owned());
+    assert_eq!(owners, [[owner.clone(), owner]], "{database}");
+}
+
+/// A role that loses one database and gets another one: its objects are reassigned before it gets the other, which
+/// REASSIGN OWNED would hand over too.
+#[test]
+fn a_former_owner_becomes_the_owner_of_another_database() {
+    on_each(|postgres| {
+        databases_with_tables(postgres, &[("a", "one"), ("b", "f'g"), ("c", "two")]);
+        let server = as_superuser(postgres);
+        let wish = reassigned_to(&[("a", "f'g"), ("b", "two"), ("c", "postgres")]);
+        let planned = plan(&server, &wish);
+        let sql: Vec<String> = planned.steps.iter().map(|step| step.change.sql(planned.version)).collect();
+        let expected = [
+            "ALTER DATABASE \"c\" OWNER TO \"postgres\"",
+            "REASSIGN OWNED BY \"two\" TO \"postgres\"",
+            "ALTER DATABASE \"b\" OWNER TO \"two\"",
+            "REASSIGN OWNED BY \"f'g\" TO \"two\"",
+            "ALTER DATABASE \"a\" OWNER TO \"f'g\"",
+            "REASSIGN OWNED BY \"one\" TO \"f'g\"",
+        ];
+        assert_eq!(
+            (sql.iter().map(String::as_str).collect(), &planned.blocked[..]),
+            (expected.to_vec(), &[][..])
+        );
+        assert_eq!(apply(&server, &wish).done, planned.steps);
+        for (database, owner) in [("a", "f'g"), ("b", "two"), ("c", "postgres")] {
+            assert_owned(postgres, database, owner);
+        }
+        assert!(plan(&server, &wish).is_empty());
+    });
+}
+
+/// Databases that exchange their owners: one of them keeps its owner and its contents, which the plan says with what to
+/// do; both are exchanged after that was done.
+#[test]
+fn databases_exchange_their_owners() {
+    on_each(|postgres| {
+        databases_with_tables(postgres, &[("a", "one"), ("b", "two")]);
+        let server = as_superuser(postgres);
+        let wish = reassigned_to(&[("a", "two"), ("b", "one")]);
+        let planned = plan(&server, &wish);
+        let blocked = planned.blocked.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(
+            blocked.starts_with(
+                "ALTER DATABASE \"a\" OWNER TO \"two\": in use: databases exchange their owners, so that one"
+            ) && blocked.ends_with(
+                "objects of one in database a to two by ALTER … OWNER TO, or leave reassign_owned out"
+            ),
+            "{blocked}"
+        );
+        let applied = apply(&server, &wish);
+        assert_eq!((applied.done, applied.left.blocked.len()), (planned.steps, 1));
+        assert_owned(postgres, "a", "one");
+        assert_owned(postgres, "b", "one");
+        postgres.session_in("a").query("ALTER TABLE public.t OWNER TO two").expect("an owner");
+        assert!(apply(&server, &wish).is_complete());
+        assert_owned(postgres, "a", "two");
+        assert_owned(postgres, "b", "one");
+    });
+}
+
+/// A former owner of two databases that keeps one keeps the other too, with its contents: the owner without them would
+/// leave them behind.
+#[test]
+fn a_database_that_stays_keeps_the_others_of_its_owner() {
+    on_each(|postgres| {
+        databases_with_tables(postgres, &[("a", "f'g"), ("b", "f'g")]);
+        let session = postgres.session_in("b");
+        session.query("CREATE FOREIGN DATA WRAPPER w; ALTER ROLE \"f'g\" SUPERUSER").expect("a wrapper");
+        session.query("ALTER FOREIGN DATA WRAPPER w OWNER TO \"f'g\"").expect("an owner");
+        let server = as_superuser(postgres);
+        let wish = reassigned_to(&[("a", "one"), ("b", "two")]);
+        let planned = plan(&server, &wish);
+        let blocked: Vec<String> = planned.blocked.iter().map(ToString::to_string).collect();
+        assert_eq!((blocked.len(), &planned.steps[..]), (2, &[][..]), "{blocked:?}");
+        assert!(
+            blocked[0].contains("f'g keeps database b") && blocked[0].contains("leave reassign_owned out")
+        );
+        assert!(blocked[1].contains("foreign-data wrapper w"), "{blocked:?}");
+        session.query("ALTER FOREIGN DATA WRAPPER w OWNER TO postgres").expect("an owner");
+        assert!(apply(&server, &wish).is_complete());
+        assert_owned(postgres, "a", "one");
+        assert_owned(postgres, "b", "two");
+    });
+}
+
 /// The owner and the contents are one transaction, so that a run that is cut short does not forget whose they were.
 #[test]
 fn a_changed_owner_and_its_contents_are_one_transaction() {

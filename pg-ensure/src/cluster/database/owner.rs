@@ -15,52 +15,132 @@ struct OwnerChange<'a> {
     before: Name,
     /// The declared owner.
     owner: &'a Name,
-    /// `true` if the objects of the current owner in the database are to be reassigned to the declared owner.
+    /// `true` if the current owner has objects in the database that are to be reassigned to the declared owner.
     reassign: bool,
 }
 
 /// Plans the changes of the owners of existing, valid databases, and REASSIGN OWNED where `reassign_owned` is set.
-/// If several databases have one former owner, all their owners change before the first REASSIGN OWNED, which would
-/// also reassign databases. If the contents cannot be reassigned, the change of the owner is blocked too, since a
-/// later plan could not find out the former owner.
+///
+/// REASSIGN OWNED also hands over all databases of the former owner. So all databases of one former owner change their
+/// owner before the first REASSIGN OWNED by that role, and no database becomes one of that role before the last. If the
+/// contents cannot be reassigned, the change of the owner is blocked too, since a later plan could not find out the
+/// former owner.
 pub(crate) fn plan(planner: &mut Planner<'_>) {
     let desired = planner.desired();
     let mut changes = Vec::new();
     for (name, wanted) in &desired.databases {
         let (Some(owner), Some(found)) = (&wanted.owner, planner.now().databases.get(name)) else { continue };
         if wanted.presence == Presence::Present && !found.is_invalid() && *owner != found.owned.owner {
-            let (before, reassign) = (found.owned.owner.clone(), wanted.reassign_owned);
+            let before = found.owned.owner.clone();
+            let reassign = wanted.reassign_owned && owned_contents(planner, name, &before).is_some();
             changes.push(OwnerChange { database: name, before, owner, reassign });
         }
     }
-    let mut handed = Vec::new();
-    for change in &changes {
-        let mut obstacle = None;
-        if change.reassign {
-            obstacle = reassign_obstacle(planner, change, &changes).map(Obstacle::InUse);
-            obstacle = obstacle.or_else(|| missing_permission(planner, change));
-        }
-        if let Some(why) = obstacle {
-            planner.block(change.sql(planner.now().version), why);
+    let mut open = block_refused(planner, changes);
+    while let Some(first) = open.first() {
+        let mut waiting = vec![first.before.clone()];
+        let free = open.iter().find(|change| awaited(&open, &change.before).is_none());
+        if let Some(before) = free.map(|change| change.before.clone()) {
+            let group = open.extract_if(.., |change| change.before == before).collect();
+            hand_over(planner, group);
             continue;
         }
-        let alone = changes.iter().filter(|other| other.before == change.before).count() == 1;
-        if change.reassign && alone {
-            // Both are one transaction, so that a run that is cut short leaves neither half.
-            if change_owner(planner, change) {
-                reassign(planner, change);
+        // Each former owner waits for another one, so that these lead to one that was there before.
+        while let Some(next) = waiting.last().and_then(|last| awaited(&open, last)).cloned() {
+            let repeated = waiting.contains(&next);
+            waiting.push(next);
+            if repeated {
+                break;
             }
-        } else if change_owner(planner, change) {
-            handed.push(change);
+        }
+        let before = waiting.pop();
+        for change in open.extract_if(.., |change| change.reassign && Some(&change.before) == before.as_ref())
+        {
+            let OwnerChange { database, before, owner, .. } = &change;
+            let why = format!(
+                "databases exchange their owners, so that {before} becomes the owner of another one, which REASSIGN OWNED BY \
+                 {before} would hand over too: {}",
+                remedy(planner, database, before, owner)
+            );
+            planner.block(change.sql(planner.now().version), Obstacle::InUse(why));
         }
     }
-    for change in handed {
+}
+
+/// Returns the former owner whose objects are to be reassigned before the databases of `before` change their owners,
+/// since it becomes the owner of one of these. `None` if there is none.
+fn awaited<'c>(open: &'c [OwnerChange<'_>], before: &Name) -> Option<&'c Name> {
+    let reassigned = |role: &Name| open.iter().any(|change| change.reassign && change.before == *role);
+    open.iter()
+        .filter(|change| change.before == *before)
+        .map(|change| change.owner)
+        .find(|owner| reassigned(owner))
+}
+
+/// Plans the changes of the owners of all databases of one former owner, then REASSIGN OWNED or notes.
+fn hand_over(planner: &mut Planner<'_>, group: Vec<OwnerChange<'_>>) {
+    // The last change of an owner and REASSIGN OWNED in the same database are one transaction, so that a run that is cut
+    // short leaves neither half.
+    let (with, without): (Vec<_>, Vec<_>) = group.into_iter().partition(|change| change.reassign);
+    let mut changed: Vec<_> = without.into_iter().chain(with).collect();
+    changed.retain(|change| change_owner(planner, change));
+    for change in &changed {
+        if change.reassign { reassign(planner, change) } else { note_contents(planner, change) }
+    }
+}
+
+/// Blocks the changes of owners with contents that cannot be reassigned, and returns the others. If a database of a
+/// former owner keeps its owner, the contents of none of its databases can be reassigned.
+fn block_refused<'a>(planner: &mut Planner<'_>, changes: Vec<OwnerChange<'a>>) -> Vec<OwnerChange<'a>> {
+    let mut obstacles = Vec::new();
+    for change in &changes {
+        let mut why = None;
         if change.reassign {
-            reassign(planner, change);
-        } else {
-            note_contents(planner, change);
+            why = reassign_obstacle(planner, change, &changes).map(Obstacle::InUse);
+            why = why.or_else(|| missing_permission(planner, change));
+        }
+        let kept = why.is_some() || !can_change(planner, change);
+        obstacles.push((why, kept));
+    }
+    let kept: Vec<(&Name, &Name)> = changes
+        .iter()
+        .zip(&obstacles)
+        .filter(|(_, (_, kept))| *kept)
+        .map(|(change, _)| (change.database, &change.before))
+        .collect();
+    for (change, (why, _)) in changes.iter().zip(&mut obstacles) {
+        let OwnerChange { database, before, owner, reassign } = change;
+        let other = kept.iter().find(|(name, role)| name != database && *role == before);
+        if let (None, true, Some((other, _))) = (&why, reassign, other) {
+            *why = Some(Obstacle::InUse(format!(
+                "{before} keeps database {other}, whose change of the owner is blocked too, and which REASSIGN OWNED would \
+                 hand over: {}",
+                remedy(planner, database, before, owner)
+            )));
         }
     }
+    let mut open = Vec::new();
+    for (change, (why, _)) in changes.into_iter().zip(obstacles) {
+        match why {
+            Some(why) => planner.block(change.sql(planner.now().version), why),
+            None => open.push(change),
+        }
+    }
+    open
+}
+
+/// Returns `true` if the session can change the owner, with the memberships that it needs for it. Plans nothing.
+fn can_change(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
+    let statement = Change::from(change.statement());
+    planner.check_as(&[&change.before, change.owner], |state| {
+        statement.permitted(state).is_ok() && state.roles.contains_key(change.owner)
+    })
+}
+
+/// Returns what the operator can do if REASSIGN OWNED is not possible, as part of a message.
+fn remedy(planner: &Planner<'_>, database: &Name, before: &Name, owner: &Name) -> String {
+    let what = owned_contents(planner, database, before).unwrap_or_default();
+    format!("give {what} to {owner} by ALTER … OWNER TO, or leave reassign_owned out")
 }
 
 /// Plans ALTER DATABASE … OWNER TO, after the memberships that the session needs for it. Returns `false`, without
@@ -71,21 +151,18 @@ fn change_owner(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> bool {
 }
 
 /// Returns the reason why REASSIGN OWNED cannot be used for the objects of the former owner in a database: the former
-/// owner is the bootstrap superuser, owns a tablespace, a database that is not in `changes` or a subscription of such a
-/// database, or owns an object whose owner must be a superuser, which the new owner is not. `None` if there is no
-/// obstacle, the former owner has no objects in the database, or the contents are unknown.
+/// owner is the bootstrap superuser, owns a tablespace, a database that is not in `changes` or a subscription of another
+/// database whose contents do not go to the same new owner, or owns an object whose owner must be a superuser, which the
+/// new owner is not. `None` if there is no obstacle.
 fn reassign_obstacle(
     planner: &Planner<'_>,
     change: &OwnerChange<'_>,
     changes: &[OwnerChange<'_>],
 ) -> Option<String> {
     let OwnerChange { database, before, owner, .. } = change;
-    let what = owned_contents(planner, database, before)?;
     if *before == planner.now().session.bootstrap {
-        return Some(format!(
-            "{before} owns the system's own objects: give {what} to {owner} by ALTER … OWNER TO, or leave \
-             reassign_owned out"
-        ));
+        let remedy = remedy(planner, database, before, owner);
+        return Some(format!("{before} owns the system's own objects: {remedy}"));
     }
     if let Some(special) = not_for(planner.now(), database, before, owner) {
         return Some(format!(
@@ -100,7 +177,13 @@ fn reassign_obstacle(
         .iter()
         .filter(|(name, found)| found.owned.owner == *before && *name != *database && !changes_too(name));
     let tablespaces = planner.now().tablespaces.iter().filter(|(_, owned)| owned.owner == *before);
-    let elsewhere = |place: &Name| *place != **database && !changes_too(place);
+    // A subscription goes to the owner of the first REASSIGN OWNED.
+    let goes_along = |place: &Name| {
+        changes.iter().any(|change| {
+            change.database == place && change.before == *before && change.owner == *owner && change.reassign
+        })
+    };
+    let elsewhere = |place: &Name| *place != **database && !goes_along(place);
     let subscriptions =
         planner.now().subscriptions.iter().filter(|((place, _), owner)| *owner == before && elsewhere(place));
     let others: Vec<String> = databases
@@ -109,15 +192,17 @@ fn reassign_obstacle(
         .chain(subscriptions.map(|((place, name), _)| format!("subscription {name} in database {place}")))
         .collect();
     (!others.is_empty()).then(|| {
-        format!("{before} also owns {}, which REASSIGN OWNED would hand over too", others.join(", "))
+        let remedy = remedy(planner, database, before, owner);
+        format!(
+            "{before} also owns {}, which REASSIGN OWNED would hand over too: {remedy}",
+            others.join(", ")
+        )
     })
 }
 
 /// Returns the permission that the session lacks for REASSIGN OWNED after the change of the database's owner, with the
-/// memberships that it needs for both. Plans nothing. `None` if no permission is lacking, there are no objects to
-/// reassign, or the owner cannot be changed.
+/// memberships that it needs for both. Plans nothing. `None` if no permission is lacking, or the owner cannot be changed.
 fn missing_permission(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> Option<Obstacle> {
-    owned_contents(planner, change.database, &change.before)?;
     if planner.now().superuser() {
         return None;
     }
@@ -137,19 +222,17 @@ fn missing_permission(planner: &mut Planner<'_>, change: &OwnerChange<'_>) -> Op
 }
 
 /// Plans REASSIGN OWNED for the objects of the former owner in a database, or blocks it if the former owner still
-/// owns a database. Plans nothing if there are no such objects or the contents are unknown. Adds the note of
-/// [`note_defaults`].
+/// owns a database. Adds the note of [`note_defaults`].
 fn reassign(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
     let OwnerChange { database, before, .. } = change;
-    if owned_contents(planner, database, before).is_some() {
-        let reassign = change.reassignment();
-        // The change of another database's owner may have been refused.
-        let kept = planner.now().databases.iter().find(|(_, found)| found.owned.owner == *before);
-        if let Some(why) = kept.map(|(name, _)| format!("{before} still owns database {name}")) {
-            planner.block(reassign.sql(planner.now().version), Obstacle::InUse(why));
-        } else {
-            planner.emit(reassign, format!("{before} was the owner of database {database}"));
-        }
+    let reassign = change.reassignment();
+    // No order of the steps leads here; a database that went to another owner by mistake would be worse than objects
+    // that stay.
+    let kept = planner.now().databases.iter().find(|(_, found)| found.owned.owner == *before);
+    if let Some(why) = kept.map(|(name, _)| format!("{before} still owns database {name}")) {
+        planner.block(reassign.sql(planner.now().version), Obstacle::InUse(why));
+    } else {
+        planner.emit(reassign, format!("{before} was the owner of database {database}"));
     }
     note_defaults(planner, change);
 }
