@@ -13,6 +13,10 @@ const NIX: &str = "/usr/bin/nix";
 const PROGRAMS: &[&str] =
     &["acme-dns01", "edge-proxyd", "pg-ensure", "pg-hba", "smtp-config", "upgrade-pg-cluster"];
 
+/// Script that runs another one, its argument, without the certificates that this machine may have in the default
+/// folder, which another account may own.
+const WITHOUT_STORE: &str = r#"[ ! -d /var/lib/acme ] || mount -t tmpfs none /var/lib/acme; exec sh "$1""#;
+
 /// Units that the modules and the Debian packages have in common.
 const DEBIAN: &[(&str, &str)] = &[
     ("acme-dns01.service", "bins/acme-dns01/packaging/acme-dns01.service"),
@@ -84,7 +88,9 @@ pub(crate) fn prove(lib: Option<&str>) -> Outcome {
                 units.insert((*file).to_owned());
             }
             ["run", file] => {
-                ended_well(Command::new("sh").arg(file).env_clear().env("PATH", "/usr/bin:/bin"))?;
+                let mut script = Command::new("unshare");
+                script.args(["--map-root-user", "--mount", "sh", "-euc", WITHOUT_STORE, "sh", file]);
+                ended_well(script.env_clear().env("PATH", "/usr/bin:/bin"))?;
                 runs += 1;
             }
             ["host", _, _] => hosts += 1,
