@@ -257,7 +257,13 @@ def images(lab):
         os.makedirs(certificates)
         with open(lab.ca) as source, open(f"{certificates}/ca.crt", "w") as file:
             file.write(source.read())
-        copy = ["skopeo", "--insecure-policy", "--tmpdir", lab.folder, "copy", "-q"]
+        # Signatures are looked for in a folder of the test: the system's may belong to another account.
+        registries = lab.work("registries")
+        os.makedirs(registries)
+        with open(f"{registries}/default.yaml", "w") as file:
+            file.write(f"default-docker:\n  lookaside: file://{lab.work('signatures')}\n")
+        options = ["--insecure-policy", "--tmpdir", lab.folder, "--registries.d", registries]
+        copy = ["skopeo", *options, "copy", "-q"]
         remote = f"docker://{host}/team/image:1"
         lab.run([*copy, "--dest-cert-dir", certificates, f"oci:{image}", remote], 180)
         lab.run([*copy, "--src-cert-dir", certificates, remote, f"oci:{lab.work('pulled')}"], 180)
