@@ -51,23 +51,20 @@ impl Args {
         };
         let mut args = args;
         while let Some(key) = args.next() {
-            if key == "--curves" {
-                parsed.curves = true;
-                continue;
-            }
-            let value = args.next().ok_or_else(|| format!("{key} needs a value\n{USAGE}"))?;
             let number =
                 |value: &str| value.parse::<u32>().map_err(|_| format!("{key}: {value} is not a number"));
+            let mut value = || args.next().ok_or_else(|| format!("{key} needs a value\n{USAGE}"));
             match key.as_str() {
-                "--edge" => parsed.edge = value.into(),
-                "--peers" => parsed.peers = value.into(),
-                "--h2load-http3" => parsed.h2load_http3 = Some(value.into()),
-                "--pingora" => parsed.pingora = Some(value.into()),
-                "--rounds" => parsed.rounds = number(&value)?.max(1) as usize,
-                "--seconds" => parsed.seconds = number(&value)?.max(1),
-                "--only" => parsed.only.push(value),
-                "--contender" => parsed.contenders.push(value),
-                "--out" => parsed.out = Some(value.into()),
+                "--curves" => parsed.curves = true,
+                "--edge" => parsed.edge = value()?.into(),
+                "--peers" => parsed.peers = value()?.into(),
+                "--h2load-http3" => parsed.h2load_http3 = Some(value()?.into()),
+                "--pingora" => parsed.pingora = Some(value()?.into()),
+                "--rounds" => parsed.rounds = number(&value()?)?.max(1) as usize,
+                "--seconds" => parsed.seconds = number(&value()?)?.max(1),
+                "--only" => parsed.only.push(value()?),
+                "--contender" => parsed.contenders.push(value()?),
+                "--out" => parsed.out = Some(value()?.into()),
                 _ => return Err(format!("unknown option {key}\n{USAGE}")),
             }
         }

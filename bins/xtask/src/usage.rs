@@ -62,6 +62,8 @@ usage: cargo xtask COMMAND
   bench [--only WORKLOAD] [--contender NAME] [--rounds N] [--seconds N] [--out FOLDER]
                 measure edge-proxyd beside nginx, HAProxy, Caddy and pingora; without arguments everything, written
                 into edge-proxy/BENCHMARKS.md
+  bench --curves
+                measure how the cost of a request grows beside nginx's, and write the tables into the same file
   instructions [--record]
                 count the instructions of the hot paths against bins/hot-paths/instructions.txt, or record them there
   mistakes [COMMIT]
@@ -84,7 +86,14 @@ const FORWARDED: &[(&str, &[(&str, bool)])] = &[
     ("applications", &[("--quick", false), ("--only", true)]),
     (
         "bench",
-        &[("--only", true), ("--contender", true), ("--rounds", true), ("--seconds", true), ("--out", true)],
+        &[
+            ("--only", true),
+            ("--contender", true),
+            ("--rounds", true),
+            ("--seconds", true),
+            ("--curves", false),
+            ("--out", true),
+        ],
     ),
     ("homelab", &[("--two-edges", false), ("--quick", false), ("--report", true)]),
     ("network", &[("--quick", false), ("--only", true), ("--out", true)]),

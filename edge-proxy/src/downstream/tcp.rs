@@ -1,12 +1,12 @@
 //! The steps from an accepted socket to HTTP: the PROXY header, the ClientHello with the sinkhole, the handshake.
 
+use super::first_read::{FirstRead, first_read, plain_connection};
 use super::wire::ClientTransport;
 use super::{h1, h2};
 use crate::buffer::ReadBuffer;
 use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
 use crate::descriptors;
-use crate::exchange::{Connection, drop_at_once};
-use crate::heads;
+use crate::exchange::Connection;
 use crate::observe::{AcceptEvent, ConnectionRejected};
 use crate::relay::{self, RelayDestination};
 use crate::resumption::{self, OfferedSession};
@@ -14,7 +14,6 @@ use crate::socket::Socket;
 use crate::sys;
 use crate::tls::{Hello, TlsParameters, TlsStream, read_hello, send_alert};
 use crate::worker::Worker;
-use edge_http::h1::request;
 use edge_http::h2::frame::PREFACE;
 use edge_http::host;
 use edge_http::proxy_protocol::{self, Extensions, ProxyHeader, v2};
@@ -26,10 +25,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
@@ -328,75 +326,6 @@ async fn connection(
     } else {
         h1::run(worker, connection, ClientTransport::Tls(stream), ReadBuffer::default()).await;
     }
-}
-
-/// Returns the properties of a connection without TLS from this peer, which was accepted at this address of the
-/// listener. Its interface is not determined.
-fn plain_connection(
-    listener: &Listener,
-    socket: &Socket,
-    peer: SocketAddr,
-    address: SocketAddr,
-) -> Connection {
-    // Only for a listener on all addresses, the kernel must be asked which one the client connected to.
-    let local = if address.ip().is_unspecified() { socket.local_addr().unwrap_or(address) } else { address };
-    Connection {
-        transport: Transport::Plain,
-        peer,
-        local,
-        proxied: None,
-        proxy_extensions: None,
-        interface: None,
-        listener: listener.name.as_deref().map(Rc::from),
-        sni: None,
-        alpn: None,
-        tls: None,
-        certificate: None,
-    }
-}
-
-/// The result of the first read of a connection.
-enum FirstRead {
-    /// What was read, possibly nothing. A task must serve the connection.
-    Read(ReadBuffer),
-    /// The connection is to be closed: its request was dropped, counted and reported.
-    Dropped,
-}
-
-/// Reads once from an accepted connection, and drops its request if that is complete and the rules drop it without a
-/// response: most scanners send it with the connection, which then needs no task. Reads nothing where something comes
-/// before HTTP/1, or the interface of the connection matters.
-fn first_read(
-    worker: &Worker,
-    listener: &Listener,
-    socket: &mut Socket,
-    peer: SocketAddr,
-    address: SocketAddr,
-) -> FirstRead {
-    let mut input = ReadBuffer::default();
-    let is_http1 = listener.kind == ListenerKind::Plain && listener.forward.is_none() && !listener.h2c;
-    if !is_http1 || listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
-        return FirstRead::Read(input);
-    }
-    let view = worker.view();
-    if view.runtime.snapshot().config().trust.interface.is_some() {
-        return FirstRead::Read(input);
-    }
-    // If there is nothing yet, the socket is registered now, and its task waits for it.
-    let read = input.poll_fill(socket, &mut Context::from_waker(Waker::noop()));
-    if !matches!(read, Poll::Ready(Ok(1..))) {
-        return FirstRead::Read(input);
-    }
-    // A panic ends this connection only, as it would in the connection's task.
-    let dropped = catch_unwind(AssertUnwindSafe(|| {
-        let mut head = heads::request();
-        let limits = h1::head_limits(view.runtime.snapshot().config());
-        let dropped = matches!(request(input.bytes(), &limits, &mut head), Ok(Some(_)))
-            && drop_at_once(worker, &view, &plain_connection(listener, socket, peer, address), &head);
-        heads::recycle_request(head);
-        dropped
-    }));
-    if dropped.unwrap_or(true) { FirstRead::Dropped } else { FirstRead::Read(input) }
 }
 
 /// Counts a rejected TCP connection and reports it to the observer.
