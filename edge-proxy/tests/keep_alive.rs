@@ -1,12 +1,14 @@
-//! TCP keep-alive: a peer that has vanished is noticed on every connection, however long it may be idle.
+//! Connections without a request: TCP keep-alive, by which a peer that has vanished is noticed however long they may be
+//! idle, and the idle timeout.
 #![cfg(feature = "server")]
 
 mod common;
 
 use common::wire2::Http2;
 use common::{Edge, http1, read_until, tls};
+use edge_proxy::Reason;
 use edge_proxy::config::{Forward, Listener, Protocol, Target, Upstream};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -87,4 +89,74 @@ fn idle_tunnels_are_probed_at_both_ends() {
     let _forwarded = TcpStream::connect(forwarded).unwrap();
     assert_probed(&from_clients(forwarded), 1);
     assert_probed(&to_service(&raw), 1);
+}
+
+/// An edge whose connections are closed when no request comes for this time.
+fn idle_for(origin: &Origin, idle: Duration) -> Edge {
+    let mut edge = Edge::before(origin.address(), 1);
+    edge.config.timeouts.idle = idle;
+    edge.config.timeouts.header = Duration::from_millis(300);
+    edge.proxy.reload(edge.config.clone()).unwrap();
+    edge
+}
+
+/// A connection on which a request was answered.
+fn used(edge: &Edge) -> TcpStream {
+    let mut client = TcpStream::connect(edge.plain()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    ask(&mut client);
+    client
+}
+
+/// Sends a request and reads the response.
+fn ask(client: &mut TcpStream) {
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+    read_until(client, "\r\n\r\nok");
+}
+
+/// Reads the end of a connection, and returns the time until it.
+#[track_caller]
+fn time_until_end(client: &mut TcpStream) -> Duration {
+    let began = Instant::now();
+    assert_eq!(client.read(&mut [0; 16]).unwrap(), 0);
+    began.elapsed()
+}
+
+/// The idle timeout holds whether it is shorter or longer than the time for which the state of a request is kept (1 s),
+/// and begins anew with each request.
+#[test]
+fn a_connection_without_a_request_is_closed_after_the_idle_timeout() {
+    let origin = Origin::simple();
+    for (idle, pauses) in [(400, &[][..]), (1_000, &[]), (2_500, &[100, 1_500, 1_600])] {
+        let idle = Duration::from_millis(idle);
+        let edge = idle_for(&origin, idle);
+        let mut client = used(&edge);
+        for pause in pauses {
+            std::thread::sleep(Duration::from_millis(*pause));
+            ask(&mut client);
+        }
+        let passed = time_until_end(&mut client);
+        // Deadlines are checked every 250 ms, never early, and a busy machine is late.
+        assert!(passed >= idle && passed < idle + Duration::from_secs(4), "{idle:?}: {passed:?}");
+    }
+}
+
+/// After the time for which the state of a request is kept, a head that does not become complete ends the connection
+/// after the header timeout, and a shutdown ends it at once.
+#[test]
+fn a_connection_that_rested_has_the_other_limits_too() {
+    let origin = Origin::simple();
+    let edge = idle_for(&origin, Duration::from_secs(600));
+    let (mut slow, mut resting) = (used(&edge), used(&edge));
+    std::thread::sleep(Duration::from_millis(1_700));
+    slow.write_all(b"GET / HTTP/1.1\r\nHost").unwrap();
+    let passed = time_until_end(&mut slow);
+    assert!(passed >= Duration::from_millis(300) && passed < Duration::from_secs(10), "{passed:?}");
+    let slow_heads = edge.proxy.metrics().rejected;
+    assert!(slow_heads.contains(&(Reason::HeadTooSlow, 1)), "{slow_heads:?}");
+    let Edge { proxy, folder, .. } = edge;
+    let report = proxy.shutdown(Duration::from_secs(20));
+    assert!(report.is_complete(), "{report}");
+    assert!(time_until_end(&mut resting) < Duration::from_secs(10));
+    drop(folder);
 }
