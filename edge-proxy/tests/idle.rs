@@ -65,8 +65,8 @@ fn clients(role: &str, count: usize, address: &str, root: &str) -> Process {
     let environment = [("EDGE", address.to_owned()), ("ROOT", root.to_owned()), ("COUNT", count.clone())];
     let mut clients = Process::start(TEST, role, &environment);
     assert_eq!(clients.hear(), count);
-    // Remains of the handshakes are freed, and everything sent to the proxy was read.
-    std::thread::sleep(Duration::from_millis(500));
+    // Remains of the handshakes and of the requests are freed, and everything sent to the proxy was read.
+    std::thread::sleep(Duration::from_millis(1_500));
     clients
 }
 

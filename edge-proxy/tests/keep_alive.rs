@@ -122,12 +122,12 @@ fn time_until_end(client: &mut TcpStream) -> Duration {
     began.elapsed()
 }
 
-/// The idle timeout holds whether it is shorter or longer than the time for which the state of a request is kept (1 s),
+/// The idle timeout holds whether it is shorter or longer than the time for which the state of a request is kept (250 ms),
 /// and begins anew with each request.
 #[test]
 fn a_connection_without_a_request_is_closed_after_the_idle_timeout() {
     let origin = Origin::simple();
-    for (idle, pauses) in [(400, &[][..]), (1_000, &[]), (2_500, &[100, 1_500, 1_600])] {
+    for (idle, pauses) in [(100, &[][..]), (250, &[]), (1_000, &[]), (2_500, &[100, 1_500, 1_600])] {
         let idle = Duration::from_millis(idle);
         let edge = idle_for(&origin, idle);
         let mut client = used(&edge);

@@ -35,7 +35,11 @@ fn started(manager: &Manager, state: &Path) -> KillOnDrop {
 }
 
 fn command(manager: &Manager, words: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    command_of(Path::new(PROGRAM), manager, words)
+}
+
+fn command_of(program: &Path, manager: &Manager, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(words).arg("--control").arg(manager.folder.path().join("control.sock"));
     command
 }
@@ -269,8 +273,10 @@ fn other_accounts_cannot_switch_even_if_the_socket_lets_them() {
     for (path, mode) in [(manager.folder.path(), 0o755), (control.as_path(), 0o666)] {
         std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
     }
-    let nobody = command(&manager, &["maintenance", "on", "a.test"]).uid(65_534).gid(65_534).output();
-    let output = nobody.expect("it was built");
+    // The account may not be able to read the folder that programs are built in.
+    let program = testkit::postgres::readable(Path::new(PROGRAM));
+    let mut nobody = command_of(&program, &manager, &["maintenance", "on", "a.test"]);
+    let output = nobody.uid(65_534).gid(65_534).current_dir("/").output().expect("it was built");
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(!is_away(&manager));
     assert_eq!(run(&manager, &["maintenance", "on", "a.test"]).0, Some(0));

@@ -68,6 +68,10 @@ async fn get(address: SocketAddr, root: &str, path: &str) -> Result<(usize, bool
     Ok((length, connection.stats().path.lost_packets > 0))
 }
 
+/// The number of new clients by which it is judged whether datagrams reach the right process: so many that neither those
+/// that a busy machine delays nor chance decide.
+const NEW_CLIENTS: u32 = 36;
+
 /// The service, whichever process it is, and a client's view of it.
 struct Service {
     manager: Manager,
@@ -91,18 +95,18 @@ impl Service {
         self.runtime.spawn(async move { get(address, &root, path).await.map(|(length, _)| length) })
     }
 
-    /// Asserts that new clients are served, and that few lose datagrams, as those of half would be without links.
+    /// Asserts that new clients are served, and that at most a third lose datagrams: half would without links.
     #[track_caller]
     fn serves_new_clients(&self, when: &str) {
         let mut losing = 0;
-        for _ in 0..12 {
+        for _ in 0..NEW_CLIENTS {
             let got = self.runtime.block_on(get(self.address, &self.root, "/"));
             let (length, lost) = got.expect(when);
             assert_eq!(length, 2, "{when}");
             losing += u32::from(lost);
         }
         // A busy machine delays some until their datagrams are taken for lost.
-        assert!(losing <= 3, "{when}: {losing} of 12 lost datagrams");
+        assert!(3 * losing <= NEW_CLIENTS, "{when}: {losing} of {NEW_CLIENTS} lost datagrams");
     }
 }
 

@@ -7,7 +7,7 @@
 mod programs;
 mod session;
 
-pub use programs::{account, as_account, programs, readable};
+pub use programs::{account, as_account, programs, readable, readable_folder};
 pub use session::Session;
 
 use programs::cluster_template;

@@ -1,4 +1,4 @@
-//! PostgreSQL's programs where the account that runs the server may read them.
+//! PostgreSQL's and other programs where another account may read them, such as that which runs the server.
 //!
 //! The tools folder may lie where other accounts cannot enter, such as root's home. Then the programs are copied into a
 //! folder below `/tmp`, once for each installation. No capability is used for it: containers often lack them.
@@ -29,8 +29,7 @@ pub fn programs(version: &str) -> PathBuf {
         return bin;
     }
     let to = copy_once(&home, &bin.join("postgres"), |from, partial, to| {
-        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from.join(".")).arg(partial));
-        run(Command::new("chmod").args(["-R", "a+rX"]).arg(partial));
+        copy_tree(from, partial);
         relocate(from, partial, to);
     });
     to.join("bin").canonicalize().expect("it was copied")
@@ -54,6 +53,26 @@ pub fn readable(program: &Path) -> PathBuf {
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(partial));
     })
     .join(name)
+}
+
+/// Returns the path of an installed folder of programs that every account can run: the given path with symbolic links
+/// resolved, or that of a copy. `program` is the path of one of them in the folder.
+///
+/// # Panics
+/// Panics if the program does not exist, or the folder cannot be copied.
+#[must_use]
+pub fn readable_folder(folder: &Path, program: &str) -> PathBuf {
+    let folder = folder.canonicalize().expect("the folder exists");
+    if open_to_all(&folder) {
+        return folder;
+    }
+    copy_once(&folder, &folder.join(program), |from, partial, _| copy_tree(from, partial))
+}
+
+/// Copies a folder with everything in it, so that every account can read it.
+fn copy_tree(from: &Path, to: &Path) {
+    run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(from.join(".")).arg(to));
+    run(Command::new("chmod").args(["-R", "a+rX"]).arg(to));
 }
 
 /// Returns the data folder of a cluster that `create` made once for the programs in this folder, to be copied. Its

@@ -35,7 +35,7 @@ struct HttpConnection {
 }
 
 /// The time after a request for which the state of exchanges is kept for the next one.
-const BUSY_TIME: Duration = Duration::from_secs(1);
+const BUSY_TIME: Duration = Duration::from_millis(250);
 
 /// What a complete request head says about its connection.
 #[derive(Clone, Copy)]

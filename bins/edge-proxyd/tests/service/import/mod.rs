@@ -15,12 +15,13 @@ use testkit::{Authority, Origin, answer};
 
 const SITE: &str = include_str!("site.conf");
 
-/// The nginx that the tests' setup installed.
+/// The nginx that the tests' setup installed, which every account can run.
 fn nginx() -> Command {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
     let root = target.join("tools/newer-nginx");
     assert!(root.exists(), "{} is missing: cargo xtask tools installs it", root.display());
+    let root = testkit::postgres::readable_folder(&root, "usr/sbin/nginx");
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     command.arg("--library-path").arg(&libraries).arg(root.join("usr/sbin/nginx"));

@@ -213,8 +213,7 @@ fn a_proof_needs_no_rights() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("a mode");
     let nginx = wrapper(folder.path());
     // The account may not be able to read the folder that programs are built in.
-    let program = folder.path().join("edge-proxyd");
-    std::fs::copy(PROGRAM, &program).expect("a copy");
+    let program = testkit::postgres::readable(Path::new(PROGRAM));
     let file = folder.path().join("site.conf");
     let text = "server { listen 80; server_name a.test; location / { proxy_pass http://127.0.0.1:1; }\n\
                 location /in/ { allow 10.0.0.0/8; deny all; proxy_pass http://127.0.0.1:1; } }";
