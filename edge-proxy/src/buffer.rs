@@ -154,6 +154,44 @@ impl ReadBuffer {
         }
     }
 
+    /// Returns the free memory behind the input.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        &mut self.memory.get_or_insert_with(whole)[self.end..]
+    }
+
+    /// Adds to the input the first `n` bytes of [`Self::space`], which must have as many.
+    pub(crate) fn add(&mut self, n: usize) {
+        self.end += n;
+        debug_assert!(self.end <= self.memory.as_ref().map_or(0, |memory| memory.len()));
+    }
+
+    /// Moves as much of the input of `next` behind this input as fits, and returns the number of bytes.
+    pub(crate) fn append(&mut self, next: &mut Self) -> usize {
+        self.make_room();
+        let space = self.space();
+        let n = next.bytes().len().min(space.len());
+        space[..n].copy_from_slice(&next.bytes()[..n]);
+        self.add(n);
+        next.consume(n);
+        n
+    }
+
+    /// Makes room behind the input: replaces parked memory by a whole buffer, and moves the input of a full one to the
+    /// beginning.
+    fn make_room(&mut self) {
+        let memory = self.memory.get_or_insert_with(whole);
+        if memory.len() < SIZE {
+            let parked = std::mem::replace(memory, whole());
+            memory[..self.end - self.start].copy_from_slice(&parked[self.start..self.end]);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == memory.len() && self.start > 0 {
+            memory.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
     /// Reads and discards input until the peer closes the connection or reading fails. Closing with unread input would
     /// reset the connection before the client reads the last response (RFC 9112 §9.6). Calls `came` for each
     /// successful read, and yields to other tasks after [`MAX_DRAINS`] reads.
@@ -186,18 +224,8 @@ impl ReadBuffer {
         io: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let memory = self.memory.get_or_insert_with(whole);
-        if memory.len() < SIZE {
-            let parked = std::mem::replace(memory, whole());
-            memory[..self.end - self.start].copy_from_slice(&parked[self.start..self.end]);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        if self.end == memory.len() && self.start > 0 {
-            memory.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        let mut space = ReadBuf::new(&mut memory[self.end..]);
+        self.make_room();
+        let mut space = ReadBuf::new(self.space());
         match Pin::new(io).poll_read(cx, &mut space) {
             Poll::Ready(Ok(())) => {
                 let n = space.filled().len();

@@ -2,7 +2,7 @@
 
 use super::buffer::ImmediateWrite;
 use super::sys::unacknowledged;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -141,6 +141,44 @@ impl Socket {
             Self::Fresh(stream) => at_once(stream, |mut stream| stream.write_vectored(bufs)).unwrap_or(Ok(0)),
             Self::Tcp(stream) => stream.try_write_vectored(bufs),
             Self::Unix(stream) => stream.try_write_vectored(bufs),
+        }
+    }
+
+    /// Waits until the socket may have input. A newly accepted socket is registered with the runtime.
+    ///
+    /// # Errors
+    /// The error of the registration or of the runtime.
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.register()?;
+        match self {
+            Self::Fresh(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads into several buffers without blocking and returns the number of bytes. If they are not all filled, there is
+    /// no further input, for which [`Self::poll_read_ready`] then waits.
+    ///
+    /// # Errors
+    /// The error of the read, `WouldBlock` if there is no input.
+    pub(crate) fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let space: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        // The runtime clears its readiness event for a call that would block. Without that, the next read would be a
+        // system call that finds nothing.
+        match self {
+            Self::Fresh(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Self::Tcp(stream) => stream.try_read_vectored(bufs).inspect(|n| {
+                if (1..space).contains(n) {
+                    let _ = stream.try_io(Interest::READABLE, empty);
+                }
+            }),
+            Self::Unix(stream) => stream.try_read_vectored(bufs).inspect(|n| {
+                if (1..space).contains(n) {
+                    let _ = stream.try_io(Interest::READABLE, empty);
+                }
+            }),
         }
     }
 

@@ -1,10 +1,11 @@
 //! An exchange over an HTTP/1.1 upstream connection.
 
+use super::read_ahead::ReadAhead;
 use super::target_pool::CheckIn;
 use super::wire::UpstreamTransport;
 use super::{Cause, UpstreamError};
 use crate::body::BodyPart;
-use crate::buffer::{ReadBuffer, SIZE, WriteBuffer};
+use crate::buffer::{SIZE, WriteBuffer};
 use crate::socket::Socket;
 use bytes::Bytes;
 use edge_http::h1::{
@@ -54,7 +55,7 @@ pub(crate) struct Http1Request {
     /// True if the connection was used for an exchange before.
     reused: bool,
     /// The bytes that were read and are not consumed.
-    input: ReadBuffer,
+    input: ReadAhead,
     /// The bytes that are not written yet.
     output: WriteBuffer,
     /// The method of the request as sent, on which the framing of the response depends.
@@ -131,7 +132,7 @@ impl Http1Request {
             wire,
             check_in,
             reused,
-            input: ReadBuffer::default(),
+            input: ReadAhead::default(),
             output,
             method,
             accept,
@@ -228,13 +229,18 @@ impl Http1Request {
         self.sending = RequestWriteState::Done;
     }
 
-    /// Reads once into the input buffer. Returns the number of bytes; 0 is the end of the stream.
+    /// Adds to the input, by at most one read. Returns the number of bytes; 0 is the end of the stream.
     ///
     /// # Errors
     /// `Malformed` for invalid TLS records. For other errors `Stale` if the connection was reused and nothing of a
     /// response has arrived, else `Broken`.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, UpstreamError>> {
-        match ready!(self.input.poll_fill(&mut self.wire, cx)) {
+        let expected = match &self.receiving {
+            ResponseReadState::Head | ResponseReadState::Done => 0,
+            ResponseReadState::Length(left) => *left,
+            ResponseReadState::Chunked(_) | ResponseReadState::UntilClose => u64::MAX,
+        };
+        match ready!(self.input.poll_fill(&mut self.wire, expected, cx)) {
             Ok(n) => {
                 self.answered |= n > 0;
                 Poll::Ready(Ok(n))

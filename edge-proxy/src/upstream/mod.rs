@@ -15,6 +15,7 @@ mod pin;
 mod pool;
 mod race;
 mod read;
+mod read_ahead;
 mod target;
 mod target_event;
 mod target_pool;

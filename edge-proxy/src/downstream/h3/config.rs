@@ -32,6 +32,15 @@ pub(crate) struct QuicServerConfig {
 /// The largest datagram over IPv4 in bytes: the largest packet less the headers of IP and UDP.
 pub(super) const MAX_DATAGRAM: u16 = u16::MAX - 28;
 
+/// The precision in bytes with which the largest datagram to a client of this host is determined, which takes seven
+/// probes.
+const MIN_MTU_CHANGE: u16 = 1000;
+
+/// The time after which the largest datagram to a client of this host is determined again, after several losses of large
+/// datagrams in a row. The MTU of the loopback interface does not change: those datagrams did not fit into the client's
+/// receive buffer, which contains three of them by default.
+const LOCAL_COOLDOWN: Duration = Duration::from_millis(10);
+
 /// The number of packets that a client is asked to receive before it must acknowledge, if it supports that
 /// (draft-ietf-quic-ack-frequency). By default it acknowledges every second packet (RFC 9000 §13.2.2), which costs a
 /// third of the work of a download.
@@ -60,7 +69,7 @@ pub(crate) fn server_config(
     let mut same_host = network.clone();
     network.transport_config(Arc::new(transport(limits, congestion)));
     let mut discovery = quic::MtuDiscoveryConfig::default();
-    discovery.upper_bound(MAX_DATAGRAM);
+    discovery.upper_bound(MAX_DATAGRAM).minimum_change(MIN_MTU_CHANGE).black_hole_cooldown(LOCAL_COOLDOWN);
     let mut local = transport(limits, congestion);
     local.mtu_discovery_config(Some(discovery));
     same_host.transport_config(Arc::new(local));
