@@ -16,11 +16,15 @@ use std::time::Instant;
 /// The ratio of neighbouring points from which on the table marks a step.
 const STEP: f64 = 1.3;
 
-/// The shortest turn in seconds with at least [`MANY`] connections, which take seconds to be established.
+/// The shortest turn in seconds with at least [`MANY`] connections, of clients or to the origin, which take seconds to be
+/// established.
 const LONG_TURN: u32 = 10;
 
-/// The number of connections from which on a turn is a long one.
+/// The number of connections of clients from which on a turn is a long one.
 const MANY: usize = 4_096;
+
+/// The number of concurrent requests over multiplexed connections from which on a turn is a long one.
+const MANY_STREAMS: usize = 16_384;
 
 /// Connections of a curve that does not vary them.
 const CLIENTS: usize = 64;
@@ -173,7 +177,11 @@ fn measure(lab: &Lab, args: &Args, contender: Contender, point: &Point) -> Resul
     for round in 0..=args.rounds {
         let before = cost::processor(running.pid());
         let usual = if round == 0 { 1 } else { args.seconds };
-        let many = matches!(point.load, Load::Requests { clients: MANY.., .. });
+        let many = match point.load {
+            Load::Requests { clients, .. } => clients >= MANY,
+            Load::Streams { clients, streams, .. } => clients * streams >= MANY_STREAMS,
+            Load::Handshakes => false,
+        };
         let seconds = if many { usual.max(LONG_TURN) } else { usual };
         let said = turn(lab, contender, point.load, seconds)?;
         let spent = wait_until_idle(running.pid()) - before;

@@ -34,7 +34,7 @@ struct HttpConnection {
     output: WriteBuffer,
 }
 
-/// The time after a request for which the state of exchanges is kept for the next one.
+/// The time after the second or a later request of a connection for which the state of exchanges is kept for the next one.
 const BUSY_TIME: Duration = Duration::from_millis(250);
 
 /// What a complete request head says about its connection.
@@ -51,6 +51,8 @@ struct RequestTerms {
 enum IdleWait {
     /// The idle timeout, for the first request of a connection.
     First,
+    /// The idle timeout, after the first request.
+    Whole,
     /// The idle timeout or [`BUSY_TIME`], whichever is shorter.
     Busy,
     /// The rest of the idle timeout after [`BUSY_TIME`].
@@ -61,7 +63,7 @@ impl IdleWait {
     /// Returns the time for which the first byte is awaited, given the idle timeout.
     fn limit(self, idle: Duration) -> Duration {
         match self {
-            Self::First => idle,
+            Self::First | Self::Whole => idle,
             Self::Busy => idle.min(BUSY_TIME),
             Self::Rest => idle.saturating_sub(BUSY_TIME),
         }
@@ -74,6 +76,8 @@ enum NextRequest {
     Request(RequestTerms),
     /// No byte came for [`BUSY_TIME`], which is less than the idle timeout.
     Idle,
+    /// The first request of the connection was served, and the next one was not awaited yet.
+    NotAwaited,
     /// The head is malformed or too large.
     Bad(h1::HeadError),
     /// The header timeout passed before the head that had begun was complete.
@@ -101,14 +105,17 @@ pub(crate) async fn run(
     loop {
         match next {
             NextRequest::Request(terms) => {
-                first = false;
                 // The state of exchanges is on the heap, so that an idle connection is small. It stays there while one
-                // request follows another, so that none of them allocates or moves it.
-                let busy = client.serve_while_busy(&worker, &connection, &mut head, terms, &deadline);
+                // request follows another, so that none of them allocates or moves it. Many clients send only one.
+                let once = std::mem::replace(&mut first, false);
+                let busy = client.serve_while_busy(&worker, &connection, &mut head, terms, once, &deadline);
                 match Box::pin(busy).await {
                     Some(other) => next = other,
                     None => return,
                 }
+            }
+            NextRequest::NotAwaited => {
+                next = client.next(&worker, &mut head, &deadline, IdleWait::Whole).await;
             }
             NextRequest::Idle => next = client.next(&worker, &mut head, &deadline, IdleWait::Rest).await,
             NextRequest::Bad(why) => {
@@ -207,14 +214,15 @@ impl HttpConnection {
     }
 
     /// Serves the request whose head was read into `head`, and those that follow it while none is awaited for
-    /// [`BUSY_TIME`]. Returns the reason that no further one was served; `None` if the connection was closed, or is to be
-    /// dropped. `head` is left empty unless it is that of a request.
+    /// [`BUSY_TIME`]; with `once`, only that request. Returns the reason that no further one was served; `None` if the
+    /// connection was closed, or is to be dropped. `head` is left empty unless it is that of a request.
     async fn serve_while_busy(
         &mut self,
         worker: &Rc<Worker>,
         connection: &Connection,
         head: &mut RequestHead,
         mut terms: RequestTerms,
+        once: bool,
         deadline: &Deadline,
     ) -> Option<NextRequest> {
         loop {
@@ -224,6 +232,9 @@ impl HttpConnection {
             serve(worker, connection, request, &mut exchange, deadline).await;
             if !exchange.is_complete() && !Box::pin(exchange.end(deadline)).await {
                 return None;
+            }
+            if once {
+                return Some(NextRequest::NotAwaited);
             }
             match self.next(worker, head, deadline, IdleWait::Busy).await {
                 NextRequest::Request(following) => terms = following,
