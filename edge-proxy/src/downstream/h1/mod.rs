@@ -74,10 +74,8 @@ impl IdleWait {
 enum NextRequest {
     /// The head of the request is complete.
     Request(RequestTerms),
-    /// No byte came for [`BUSY_TIME`], which is less than the idle timeout.
-    Idle,
-    /// The first request of the connection was served, and the next one was not awaited yet.
-    NotAwaited,
+    /// No byte of it is there yet. It is awaited for this time, without the state of exchanges.
+    Idle(IdleWait),
     /// The head is malformed or too large.
     Bad(h1::HeadError),
     /// The header timeout passed before the head that had begun was complete.
@@ -114,10 +112,7 @@ pub(crate) async fn run(
                     None => return,
                 }
             }
-            NextRequest::NotAwaited => {
-                next = client.next(&worker, &mut head, &deadline, IdleWait::Whole).await;
-            }
-            NextRequest::Idle => next = client.next(&worker, &mut head, &deadline, IdleWait::Rest).await,
+            NextRequest::Idle(wait) => next = client.next(&worker, &mut head, &deadline, wait).await,
             NextRequest::Bad(why) => {
                 rejected(&worker, &connection, reason(why));
                 let view = worker.view();
@@ -234,7 +229,7 @@ impl HttpConnection {
                 return None;
             }
             if once {
-                return Some(NextRequest::NotAwaited);
+                return Some(NextRequest::Idle(IdleWait::Whole));
             }
             match self.next(worker, head, deadline, IdleWait::Busy).await {
                 NextRequest::Request(following) => terms = following,
@@ -305,7 +300,7 @@ impl HttpConnection {
                 }
                 None if begun => break NextRequest::Slow,
                 None if wait == IdleWait::Busy && timeouts.idle > BUSY_TIME && !deadline.draining() => {
-                    break NextRequest::Idle;
+                    break NextRequest::Idle(IdleWait::Rest);
                 }
                 _ => break NextRequest::End,
             }
