@@ -3,6 +3,7 @@
 mod conn;
 mod exchange;
 mod slot;
+mod unsent;
 
 use crate::buffer::ReadBuffer;
 use crate::deadline::{Deadline, FIRST_REQUEST_GRACE};
@@ -27,12 +28,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinHandle;
+use unsent::UnsentLimit;
 
 /// The number of successive reads after which the other tasks of the worker run.
 const MAX_READS: usize = 8;
-
-/// The highest number of unsent bytes in the kernel's send queue, behind which a small response may have to wait.
-const MAX_UNSENT: u32 = 128 * 1024;
 
 /// The time without a request after which output is no longer held back from a client: clients of gRPC send no request
 /// before they receive SETTINGS.
@@ -41,7 +40,6 @@ const SETTINGS_DELAY: Duration = Duration::from_secs(1);
 /// Serves an HTTP/2 connection until it ends, and closes it. `already` was read from the socket before. Without TLS,
 /// and if the configured rejection is silent, output is held back until a request is accepted.
 pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
-    wire.socket().limit_unsent(MAX_UNSENT);
     let view = worker.view();
     let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
     let silent = view.runtime.snapshot().config().reject == Reject::Silent;
@@ -68,6 +66,8 @@ struct Driver {
     conn: Rc<RefCell<Http2Connection>>,
     /// The transport of the connection.
     wire: ClientTransport,
+    /// The limit of unsent bytes in the send queue of the transport's socket.
+    unsent: UnsentLimit,
     /// The bytes that were read and are not processed, because a frame is incomplete.
     input: ReadBuffer,
     /// The token bucket that limits frames without useful work.
@@ -112,11 +112,14 @@ impl Driver {
         let deadline = worker.sweep().deadline();
         deadline.set(config.timeouts.handshake);
         let start = Instant::now();
+        let unsent = UnsentLimit::new(start);
+        wire.socket().limit_unsent(unsent.bytes());
         Self {
             worker: worker.clone(),
             connection: Rc::new(connection),
             conn: Rc::new(RefCell::new(Http2Connection::new(limits, start))),
             wire,
+            unsent,
             input: ReadBuffer::default(),
             meter: FloodMeter::new(config.limits.control_frames, 0),
             start,
@@ -322,6 +325,9 @@ impl Driver {
             let sent = waiting - conn.out.len();
             self.meter.sent(sent);
             conn.count_taken(sent);
+            if self.unsent.count(sent, Instant::now) {
+                self.wire.socket().limit_unsent(self.unsent.bytes());
+            }
             if let Poll::Ready(written) = written {
                 written?;
             } else {
