@@ -1,7 +1,7 @@
 //! A stream socket of either family: TCP or Unix.
 
 use super::buffer::ImmediateWrite;
-use super::sys::unacknowledged;
+use super::sys::{acknowledged, unacknowledged};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -107,6 +107,16 @@ impl Socket {
         };
         while matches!(queued(), Ok(1..)) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Returns the total number of bytes that the peer has acknowledged, counted from an unspecified but fixed start.
+    /// `None` for a Unix socket, a connection that is closed, and if the kernel does not report the number.
+    pub(crate) fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Self::Fresh(stream) => acknowledged(stream.as_ref()?.as_fd()).ok(),
+            Self::Tcp(stream) => acknowledged(stream.as_fd()).ok(),
+            Self::Unix(_) => None,
         }
     }
 

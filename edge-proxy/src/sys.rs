@@ -157,14 +157,13 @@ pub(super) fn send_control(socket: BorrowedFd<'_>, kind: u8, content: &[u8]) -> 
 /// bytes and 2 of 8 precede it.
 const BYTES_ACKED: usize = (8 + 24 * 4 + 2 * 8) / 8;
 
-/// Returns the total number of bytes written to a TCP socket, counted from an unspecified but fixed start: those
-/// acknowledged, and those in the send queue. While acknowledgements arrive the result may be too low, but never too
-/// high.
+/// Returns the total number of bytes that the peer of a TCP socket has acknowledged, counted from an unspecified but
+/// fixed start.
 ///
 /// # Errors
 /// `NotConnected` if the connection is closed, `Unsupported` if the kernel does not report the count, or the error of
-/// a system call.
-pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
+/// the system call.
+pub(crate) fn acknowledged(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u64; BYTES_ACKED + 1];
     let mut length = size_of_val(&info) as libc::socklen_t;
     // SAFETY: the kernel writes at most as much of the structure as the length says, which is the buffer's.
@@ -184,8 +183,18 @@ pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     if info[0].to_ne_bytes()[0] == TCP_CLOSE {
         return Err(io::ErrorKind::NotConnected.into());
     }
+    Ok(info[BYTES_ACKED])
+}
+
+/// Returns the total number of bytes written to a TCP socket, counted from the start of [`acknowledged`]: those
+/// acknowledged, and those in the send queue. While acknowledgements arrive the result may be too low, but never too
+/// high.
+///
+/// # Errors
+/// As [`acknowledged`].
+pub(super) fn queued(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // What is acknowledged between the two calls is counted by neither.
-    Ok(info[BYTES_ACKED] + u64::from(unacknowledged(socket)?))
+    Ok(acknowledged(socket)? + u64::from(unacknowledged(socket)?))
 }
 
 /// Returns the number of bytes in the send queue of a socket that the peer has not acknowledged (SIOCOUTQ).

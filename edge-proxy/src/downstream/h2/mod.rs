@@ -112,8 +112,7 @@ impl Driver {
         let deadline = worker.sweep().deadline();
         deadline.set(config.timeouts.handshake);
         let start = Instant::now();
-        let unsent = UnsentLimit::new(start);
-        wire.socket().limit_unsent(unsent.bytes());
+        let unsent = UnsentLimit::begin(wire.socket(), start);
         Self {
             worker: worker.clone(),
             connection: Rc::new(connection),
@@ -325,9 +324,7 @@ impl Driver {
             let sent = waiting - conn.out.len();
             self.meter.sent(sent);
             conn.count_taken(sent);
-            if self.unsent.count(sent, Instant::now) {
-                self.wire.socket().limit_unsent(self.unsent.bytes());
-            }
+            self.unsent.accepted(sent, self.wire.socket());
             if let Poll::Ready(written) = written {
                 written?;
             } else {
