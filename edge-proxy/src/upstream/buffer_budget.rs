@@ -54,6 +54,8 @@ struct BufferBudget {
     budget: Cell<usize>,
     /// The buffered responses, by their number.
     entries: RefCell<HashMap<u64, ShareEntry>>,
+    /// The number of open streams, whether or not they have a response yet.
+    streams: Cell<usize>,
     /// The number that the next response gets.
     next: Cell<u64>,
     /// The number of buffered bytes at the last check, without those of responses that are given up.
@@ -67,6 +69,7 @@ thread_local! {
     static BUDGET: BufferBudget = BufferBudget {
         budget: Cell::new(edge_policy::config::Limits::default().upstream_buffer),
         entries: RefCell::default(),
+        streams: Cell::new(0),
         next: Cell::new(0),
         held: Cell::new(0),
         since: Cell::new(0),
@@ -78,9 +81,21 @@ pub(crate) fn set_budget(bytes: usize) {
     BUDGET.with(|shares| shares.budget.set(bytes));
 }
 
+/// Counts a stream of this thread's worker as open. A stream counts before its response begins: a thousand requests that
+/// arrive together would otherwise all get the window of the first.
+pub(super) fn stream_opened() {
+    BUDGET.with(|shares| shares.streams.set(shares.streams.get() + 1));
+}
+
+/// Counts a stream of this thread's worker as closed.
+pub(super) fn stream_closed() {
+    // At the thread's end the budget may be gone before.
+    let _ = BUDGET.try_with(|shares| shares.streams.set(shares.streams.get() - 1));
+}
+
 /// Returns the window in bytes of a new stream of this thread's worker, at most `largest`.
 pub(super) fn window(largest: usize) -> u32 {
-    BUDGET.with(|shares| window_of(shares.budget.get(), shares.entries.borrow().len(), largest) as u32)
+    BUDGET.with(|shares| window_of(shares.budget.get(), shares.streams.get(), largest) as u32)
 }
 
 /// Returns the number of bytes that this thread's worker buffers for clients now.

@@ -168,6 +168,7 @@ impl MultiplexedConnection {
     /// Counts a stream as open until the permit is dropped.
     pub(super) fn acquire_stream(&self) -> StreamPermit {
         self.state.streams.set(self.state.streams.get() + 1);
+        buffer_budget::stream_opened();
         StreamPermit { state: self.state.clone(), began: Instant::now() }
     }
 
@@ -193,6 +194,7 @@ impl StreamPermit {
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.state.streams.set(self.state.streams.get() - 1);
+        buffer_budget::stream_closed();
         self.state.last_used.set(Instant::now());
     }
 }
