@@ -198,7 +198,13 @@ fn measure(lab: &Lab, args: &Args, contender: Contender, point: &Point) -> Resul
     Ok(Figures { contender, samples })
 }
 
-/// Measures all curves, prints each as a table, and writes them into `BENCHMARKS.md` if a folder is given, between two
+/// Returns whether the point of a curve is measured: one of `only` is part of its title and label, or `only` is empty.
+fn chosen(only: &[String], title: &str, label: &str) -> bool {
+    let name = format!("{title}: {label}");
+    only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
+}
+
+/// Measures all curves, or the points that `--only` names, prints each as a table, and writes them into `BENCHMARKS.md` if a folder is given, between two
 /// marks.
 ///
 /// # Errors
@@ -207,7 +213,11 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let lab = Lab::new(args)?;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let mut text = format!("\n{}.\n", crate::report::conditions(args));
-    for curve in all() {
+    for mut curve in all() {
+        curve.points.retain(|point| chosen(&args.only, curve.title, &point.label));
+        if curve.points.is_empty() {
+            continue;
+        }
         let mut rows = Vec::new();
         for point in &curve.points {
             if point.descriptors() > limit {
@@ -307,6 +317,14 @@ mod tests {
             assert!(length.abs_diff(bytes) <= lines.len(), "{bytes}: {length}");
         }
         assert!(additional_fields(0).is_empty());
+    }
+
+    #[test]
+    fn points_are_chosen_by_title_and_label() {
+        let chosen = |only: &str| chosen(&[only.to_owned()], "requests at once, HTTP/2", "16,384");
+        assert!(chosen("HTTP/2: 16,384") && chosen("HTTP/2") && chosen("16,384"));
+        assert!(!chosen("HTTP/3") && !chosen("HTTP/2: 4,096"));
+        assert!(super::chosen(&[], "sites", "10"));
     }
 
     #[test]
