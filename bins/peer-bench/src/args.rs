@@ -12,7 +12,7 @@ pub(crate) struct Args {
     pub(crate) h2load_http3: Option<PathBuf>,
     /// Path of the pingora proxy. `None` if it was not built, so that it is left out.
     pub(crate) pingora: Option<PathBuf>,
-    /// Names of the workloads to be run. All workloads if empty.
+    /// Names of the workloads to be run or, with `curves`, parts of titles and labels of points. All if empty.
     pub(crate) only: Vec<String>,
     /// Number of turns of each contender at each workload, at least 1. Default: 5.
     pub(crate) rounds: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 /// Text of the usage.
 const USAGE: &str = "usage: peer-bench --edge PROGRAM --peers FOLDER [--h2load-http3 FOLDER] [--pingora PROGRAM] [--rounds N] [--seconds N] \
-    [--only WORKLOAD]… [--contender NAME]… [--curves] [--out FOLDER]";
+    [--only WORKLOAD|POINT]… [--contender NAME]… [--curves] [--out FOLDER]";
 
 impl Args {
     /// Parses the command line, without the name of the program. Rounds and seconds of 0 become 1.

@@ -198,26 +198,41 @@ fn measure(lab: &Lab, args: &Args, contender: Contender, point: &Point) -> Resul
     Ok(Figures { contender, samples })
 }
 
-/// Returns whether the point of a curve is measured: one of `only` is part of its title and label, or `only` is empty.
-fn chosen(only: &[String], title: &str, label: &str) -> bool {
-    let name = format!("{title}: {label}");
-    only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
-}
-
-/// Measures all curves, or the points that `--only` names, prints each as a table, and writes them into `BENCHMARKS.md` if a folder is given, between two
-/// marks.
+/// Returns the curves with the points whose title and label contain one of the texts `only`, all of them if it is empty.
 ///
 /// # Errors
-/// Returns the point that failed, or the file that cannot be written.
+/// Returns the text that no point contains.
+fn selected(only: &[String]) -> Result<Vec<Curve>, String> {
+    let mut curves = all();
+    let contains = |title: &str, point: &Point, text: &String| {
+        format!("{title}: {}", point.label).contains(text.as_str())
+    };
+    for text in only {
+        if !curves.iter().any(|curve| curve.points.iter().any(|point| contains(curve.title, point, text))) {
+            let titles: Vec<_> = curves.iter().map(|curve| curve.title).collect();
+            return Err(format!("--only {text}: no point of a curve; the curves are {titles:?}"));
+        }
+    }
+    if !only.is_empty() {
+        for Curve { title, points, .. } in &mut curves {
+            points.retain(|point| only.iter().any(|text| contains(title, point, text)));
+        }
+        curves.retain(|curve| !curve.points.is_empty());
+    }
+    Ok(curves)
+}
+
+/// Measures all curves, or the points that `--only` selects, prints each as a table, and writes them into
+/// `BENCHMARKS.md` if a folder is given, between two marks.
+///
+/// # Errors
+/// Returns the point that failed, the text of `--only` that selects none, or the file that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
+    let curves = selected(&args.only)?;
     let lab = Lab::new(args)?;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let mut text = format!("\n{}.\n", crate::report::conditions(args));
-    for mut curve in all() {
-        curve.points.retain(|point| chosen(&args.only, curve.title, &point.label));
-        if curve.points.is_empty() {
-            continue;
-        }
+    for curve in curves {
         let mut rows = Vec::new();
         for point in &curve.points {
             if point.descriptors() > limit {
@@ -320,11 +335,20 @@ mod tests {
     }
 
     #[test]
-    fn points_are_chosen_by_title_and_label() {
-        let chosen = |only: &str| chosen(&[only.to_owned()], "requests at once, HTTP/2", "16,384");
-        assert!(chosen("HTTP/2: 16,384") && chosen("HTTP/2") && chosen("16,384"));
-        assert!(!chosen("HTTP/3") && !chosen("HTTP/2: 4,096"));
-        assert!(super::chosen(&[], "sites", "10"));
+    fn points_are_selected_by_title_and_label() {
+        let labels = |only: &[&str]| {
+            let only: Vec<_> = only.iter().map(|&text| text.to_owned()).collect();
+            let point = |curve: &Curve, point: &Point| format!("{}: {}", curve.title, point.label);
+            selected(&only).map(|curves| {
+                let each =
+                    curves.iter().flat_map(|curve| curve.points.iter().map(move |at| point(curve, at)));
+                each.collect::<Vec<_>>()
+            })
+        };
+        let (streams, routes) = ("requests at once, HTTP/2: 16,384", "routes of the site: 100");
+        assert_eq!(labels(&["HTTP/2: 16,384", "site: 100"]).unwrap(), [streams, routes]);
+        assert_eq!(labels(&[]).unwrap().len(), all().iter().map(|curve| curve.points.len()).sum::<usize>());
+        assert!(labels(&["HTTP/2", "HTTP/4"]).unwrap_err().contains("HTTP/4"));
     }
 
     #[test]
