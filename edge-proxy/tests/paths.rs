@@ -18,6 +18,8 @@ const LENGTH: usize = 6_000_000;
 struct Relay {
     address: SocketAddr,
     moved: Arc<Mutex<Option<Arc<UdpSocket>>>>,
+    /// The address that the client's next datagram comes from.
+    next: Arc<Mutex<Option<Arc<UdpSocket>>>>,
     /// Bytes that the client sent from its new address, and those that the proxy sent to it.
     sent: Arc<AtomicU64>,
     received: Arc<AtomicU64>,
@@ -37,6 +39,7 @@ impl Relay {
         let relay = Self {
             address: near.local_addr().unwrap(),
             moved: Arc::default(),
+            next: Arc::default(),
             sent: Arc::default(),
             received: Arc::default(),
             excess: Arc::default(),
@@ -45,12 +48,17 @@ impl Relay {
             client: Arc::default(),
             to,
         };
-        let (moved, sent, client) = (relay.moved.clone(), relay.sent.clone(), relay.client.clone());
+        let (moved, next) = (relay.moved.clone(), relay.next.clone());
+        let (sent, client) = (relay.sent.clone(), relay.client.clone());
         let forth = far.clone();
         std::thread::spawn(move || {
             let mut datagram = [0; 2048];
             while let Ok((n, from)) = near.recv_from(&mut datagram) {
                 *client.lock().unwrap() = Some(from);
+                let next = next.lock().unwrap().take();
+                if next.is_some() {
+                    *moved.lock().unwrap() = next;
+                }
                 let moved = moved.lock().unwrap().clone();
                 if moved.is_some() {
                     sent.fetch_add(n as u64, SeqCst);
@@ -73,7 +81,8 @@ impl Relay {
         relay
     }
 
-    /// The client has this address from now on.
+    /// The client has this address from its next datagram on. Not before: a client that owes no acknowledgement has nothing to send,
+    /// and a move it does not know of would be one that the proxy can never learn of.
     fn move_to(&self, address: IpAddr) {
         let socket = Arc::new(UdpSocket::bind((address, 0)).unwrap());
         let (near, client) = (self.near.clone(), self.client.clone());
@@ -93,7 +102,7 @@ impl Relay {
                 }
             }
         });
-        *self.moved.lock().unwrap() = Some(socket);
+        *self.next.lock().unwrap() = Some(socket);
     }
 }
 
@@ -116,7 +125,7 @@ fn download(to: IpAddr, delivers: bool, says_more: bool) -> (usize, u64, u64, u6
         let (mut send, mut reader) = http3.open(&wire3::request("GET", "a.test", "/large", &[])).await;
         let _ = send.finish();
         let (_, length) = reader.head_of_content().await;
-        let (mut got, mut told) = (0, 0);
+        let (mut got, mut told, mut moves) = (0, 0, false);
         let began = Instant::now();
         while got < length as usize {
             let patience = if delivers && !says_more { 20_000 } else { 400 };
@@ -132,7 +141,8 @@ fn download(to: IpAddr, delivers: bool, says_more: bool) -> (usize, u64, u64, u6
                 }
                 Err(_) => {}
             }
-            if got > 300_000 && relay.moved.lock().unwrap().is_none() {
+            if got > 300_000 && !moves {
+                moves = true;
                 relay.move_to(to);
             }
         }
