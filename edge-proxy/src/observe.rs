@@ -111,7 +111,7 @@ pub struct AccessRecord<'a> {
     pub method: &'a Method,
     /// The authority of the request: the host, with a port if the client sent one.
     pub authority: &'a str,
-    /// The request target. For a forwarded request it is that after `strip_prefix` and `add_prefix`.
+    /// The request target as the client sent it, before `strip_prefix` and `add_prefix`.
     pub target: &'a str,
     /// The name of the site. `None` if no site matched.
     pub site: Option<&'a str>,

@@ -12,9 +12,9 @@ use testkit::{Origin, Process, role, say, serve_until_parent_ends, tls_client};
 
 const CONNECTIONS: usize = 10_000;
 /// The maximum of bytes per connection.
-const BUDGET: usize = 6_500;
+const BUDGET: usize = 4_500;
 /// The maximum of bytes per HTTP/2 connection.
-const BUDGET_HTTP2: usize = 9_000;
+const BUDGET_HTTP2: usize = 7_000;
 const TEST: &str = "ten_thousand_idle_connections";
 
 /// Opens connections, sends one request on each so that all buffers were in use, and holds them.

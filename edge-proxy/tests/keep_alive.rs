@@ -164,3 +164,24 @@ fn a_connection_that_rested_has_the_other_limits_too() {
     assert!(resting.iter_mut().all(|resting| time_until_end(resting) < Duration::from_secs(10)));
     drop(folder);
 }
+
+/// To a client of HTTP/1.0 only `Connection: keep-alive` says that the connection persists.
+#[test]
+fn a_client_of_http10_is_told_whether_its_connection_persists() {
+    let origin = Origin::simple();
+    let edge = Edge::before(origin.address(), 1);
+    let mut client = TcpStream::connect(edge.plain()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for path in ["/here", "/forwarded", "/here"] {
+        write!(client, "GET {path} HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n").unwrap();
+        let head = read_until(&mut client, "\r\n\r\n");
+        assert!(head.contains("\r\nConnection: keep-alive\r\n"), "{path}: {head}");
+        if !head.ends_with("ok") {
+            read_until(&mut client, "ok");
+        }
+    }
+    client.write_all(b"GET /here HTTP/1.0\r\nHost: a.test\r\n\r\n").unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\r\nConnection: close\r\n") && rest.ends_with("ok"), "{rest}");
+}

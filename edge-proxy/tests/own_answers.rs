@@ -8,7 +8,7 @@ use common::wire2::Http2;
 use common::wire3::{self, Http3};
 use common::{Edge, http1, read_until, tls};
 use edge_proxy::config::{Action, Hsts, Listener, PathMatch, Route};
-use edge_proxy::{AccessRecord, Observer, Proxy};
+use edge_proxy::{AccessRecord, Observer, Proxy, Reason};
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -176,4 +176,64 @@ fn http3_is_advertised_by_the_listeners_that_serve_it_and_in_final_answers_only(
             assert_eq!(head.contains("Alt-Svc: h3="), advertised, "listener {at}: {head}");
         }
     }
+}
+
+/// The record of a request has the target that the client sent, not the one that a route makes of it.
+#[test]
+fn a_request_is_recorded_by_the_target_that_the_client_sent() {
+    let origin = Origin::simple();
+    let mut edge = Edge::before(origin.address(), 1);
+    let forward = Action::Forward { upstream: "origin".into() };
+    let mut route = Route::new(PathMatch::Prefix("/api".into()), forward);
+    (route.strip_prefix, route.add_prefix) = (Some("/api".into()), Some("/v2".into()));
+    edge.config.sites[0].routes.insert(0, route);
+    let records = Arc::new(Records::default());
+    edge.proxy =
+        Proxy::builder().config(edge.config.clone()).observer(records.clone()).workers(1).start().unwrap();
+    let mut client = std::net::TcpStream::connect(edge.plain()).unwrap();
+    client.write_all(b"GET /api/users?page=2 HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+    read_until(&mut client, "\r\n\r\n");
+    assert!(origin.wait(|text| text.starts_with("GET /v2/users?page=2 ")), "{}", origin.text());
+    let began = std::time::Instant::now();
+    while records.0.lock().unwrap().is_empty() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let recorded: Vec<_> = records.0.lock().unwrap().iter().map(|(_, target, _)| target.clone()).collect();
+    assert_eq!(recorded, ["/api/users?page=2"]);
+}
+
+/// Over HTTP/2 and HTTP/3 a malformed head resets the stream alone, which the operator learns nevertheless.
+#[test]
+fn malformed_heads_are_counted_over_every_version() {
+    let edge = Edge::before(testkit::nobody(), 1);
+    let assert_rejected = |count: u64| {
+        let rejected = || {
+            let counts = edge.proxy.metrics().rejected;
+            counts.iter().find(|(known, _)| *known == Reason::MalformedHead).map_or(0, |(_, count)| *count)
+        };
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while rejected() < count && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(rejected(), count);
+    };
+    let bad: [(&[u8], &[u8]); 5] = [
+        (b":method", b"GET"),
+        (b":scheme", b"https"),
+        (b":authority", b"a.test"),
+        (b":path", b"/here"),
+        (b"bad name", b"1"),
+    ];
+    let mut http2 = Http2::connect(edge.tls(), edge.root(), "a.test");
+    let stream = http2.open(&bad, true);
+    assert_eq!(http2.answer(stream).status(), None);
+    assert_eq!(http2.get("a.test", "/here").status(), Some("200"));
+    assert_rejected(1);
+    wire3::run(async {
+        let http3 = Http3::connect(edge.tls(), edge.root(), "a.test").await;
+        let (mut send, _reader) = http3.open(&wire3::headers(&bad)).await;
+        let _ = send.finish();
+        assert_eq!(http3.get("a.test", "/here").await.status(), Some("200"));
+    });
+    assert_rejected(2);
 }

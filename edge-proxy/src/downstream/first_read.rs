@@ -39,6 +39,18 @@ pub(super) fn plain_connection(
     }
 }
 
+/// Returns whether the listener expects a PROXY header from this peer.
+pub(super) fn expects_proxy_header(listener: &Listener, peer: SocketAddr) -> bool {
+    listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip()))
+}
+
+/// Returns whether the first byte of a connection from this peer is one of HTTP/1: the listener has no TLS, does not
+/// forward, expects no PROXY header from the peer, and does not serve HTTP/2.
+pub(super) fn begins_with_http1(listener: &Listener, peer: SocketAddr) -> bool {
+    let is_http1 = listener.kind == ListenerKind::Plain && listener.forward.is_none() && !listener.h2c;
+    is_http1 && !expects_proxy_header(listener, peer)
+}
+
 /// The result of the first read of a connection.
 pub(super) enum FirstRead {
     /// What was read, possibly nothing. A task must serve the connection.
@@ -58,8 +70,7 @@ pub(super) fn first_read(
     address: SocketAddr,
 ) -> FirstRead {
     let mut input = ReadBuffer::default();
-    let is_http1 = listener.kind == ListenerKind::Plain && listener.forward.is_none() && !listener.h2c;
-    if !is_http1 || listener.proxy_protocol.iter().any(|range| range.contains(&peer.ip())) {
+    if !begins_with_http1(listener, peer) {
         return FirstRead::Read(input);
     }
     let view = worker.view();

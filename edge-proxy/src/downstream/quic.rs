@@ -159,9 +159,11 @@ impl Service for H3Service {
     }
 
     fn refused(&self, conn: &Rc<Connection>, heads: RejectedHeads) {
-        for (count, reason) in
-            [(heads.too_large, Reason::HeadTooLarge), (heads.too_slow, Reason::HeadTooSlow)]
-        {
+        for (count, reason) in [
+            (heads.too_large, Reason::HeadTooLarge),
+            (heads.too_slow, Reason::HeadTooSlow),
+            (heads.malformed, Reason::MalformedHead),
+        ] {
             (0..count).for_each(|_| self.rejected(conn.peer, conn.sni.as_deref(), reason));
         }
     }

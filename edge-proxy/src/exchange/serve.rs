@@ -109,6 +109,11 @@ pub(crate) async fn serve<D: Downstream>(
     } else {
         Ok((AuthIdentity::Unasked, None))
     };
+    // The log has what the client asked for, also where the service is asked for something else.
+    let asked = decision
+        .route
+        .filter(|(_, route)| route.strip_prefix.is_some() || route.add_prefix.is_some())
+        .map(|_| head.target.clone());
     let outcome = match passed {
         Ok((identity, under_way)) => {
             let outcome = act(&context, waited, identity, &mut head, down).await;
@@ -123,11 +128,14 @@ pub(crate) async fn serve<D: Downstream>(
     };
     deadline.clear();
     let site = decision.site.map(|(index, _)| index);
-    let record = AccessRecord {
+    let mut record = AccessRecord {
         early: was_early,
         request_id: id.as_deref(),
         ..access_record(&view, connection, &decision, &head, &outcome, began)
     };
+    if let Some(asked) = &asked {
+        record.target = asked;
+    }
     worker.access(&view, site, &record);
     trace.finish(&record);
     if outcome.spliced > 0 {

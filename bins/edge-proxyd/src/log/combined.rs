@@ -6,15 +6,18 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-/// Appends the line of a request, including its line feed. A request without a response has the status 444. Missing
+/// Appends the line of a request, including its line feed. A request without a response has the status 444, or
+/// 499 if its client has left. Missing
 /// values of `Referer` and `User-Agent` are written as `-`.
 pub(super) fn write(line: &LogRecord<'_>, out: &mut Vec<u8>) {
     begin(line.time, line.client, out);
     escape(line.method.as_bytes(), out);
     out.push(b' ');
     escape(line.target.as_bytes(), out);
-    // Log readers know 444 from nginx as the status of a client that got no response.
-    let _ = write!(out, " {}\" {} {} \"", line.version, line.status.unwrap_or(444), line.sent);
+    // Log readers know these from nginx: 499 is that of a client that left before the response, 444 that of one that got
+    // none.
+    let none = if line.reason == Some(Reason::ClientLost.as_str()) { 499 } else { 444 };
+    let _ = write!(out, " {}\" {} {} \"", line.version, line.status.unwrap_or(none), line.sent);
     escape(line.referer.unwrap_or(b"-"), out);
     out.extend_from_slice(b"\" \"");
     escape(line.user_agent.unwrap_or(b"-"), out);

@@ -155,7 +155,12 @@ fn walk_list(
             if bytes > MAX_BYTES || client.via.len() >= MAX_HOPS {
                 return StopReason::TooLong;
             }
-            let Some(found) = parse_entry(trim(entry)) else {
+            let entry = trim(entry);
+            // An empty element of a list is ignored (RFC 9110 §5.6.1.2).
+            if entry.is_empty() {
+                continue;
+            }
+            let Some(found) = parse_entry(entry) else {
                 return StopReason::Garbage;
             };
             advance(client, found, TrustedHeader::XForwardedFor);
@@ -248,11 +253,13 @@ fn forwarded_info(fields: &Fields) -> ForwardedInfo {
     }
 }
 
-/// Returns true for the scheme `https` and false for `http`, compared without regard to case. `None` for any other.
+/// Returns true for the schemes `https` and `wss`, and false for `http` and `ws`, compared without regard to case. `None`
+/// for any other. Traefik writes those of WebSocket in the fields of a request that switches to it.
 fn https(proto: &[u8]) -> Option<bool> {
-    if proto.eq_ignore_ascii_case(b"https") {
+    let is_one_of = |schemes: [&[u8]; 2]| schemes.iter().any(|scheme| proto.eq_ignore_ascii_case(scheme));
+    if is_one_of([b"https", b"wss"]) {
         Some(true)
-    } else if proto.eq_ignore_ascii_case(b"http") {
+    } else if is_one_of([b"http", b"ws"]) {
         Some(false)
     } else {
         None
@@ -301,7 +308,8 @@ mod tests {
             is("203.0.113.7", StopReason::Untrusted, 1)
         );
         assert_eq!(restored(HOP, "6.6.6.6, unknown"), is("100.64.0.2", StopReason::Garbage, 0));
-        assert_eq!(restored(HOP, "6.6.6.6, "), is("100.64.0.2", StopReason::Garbage, 0));
+        assert_eq!(restored(HOP, "6.6.6.6, ,203.0.113.7, "), is("203.0.113.7", StopReason::Untrusted, 1));
+        assert_eq!(restored(HOP, " ,,"), is("100.64.0.2", StopReason::End, 0));
         assert_eq!(restored(HOP, "6.6.6.6,_x,100.64.0.9"), is("100.64.0.9", StopReason::Garbage, 1));
         assert_eq!(restored(HOP, "100.64.0.9"), is("100.64.0.9", StopReason::End, 1));
         let many = vec!["100.64.0.9"; 40].join(",");

@@ -11,10 +11,16 @@ use edge_http::h1::{
     ChunkedDecoder, Persistence, ResponseFraming, write_chunk_head, write_last_chunk, write_response,
 };
 use edge_http::{BodyLength, Fields, Method, RequestHead, ResponseHead, Version};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Sleep;
+
+/// The time after which a client that has closed its side, and gets no response, is taken to have closed the connection.
+/// A closed connection looks like one whose client only sends no more until something is sent to it.
+const HALF_CLOSE_TIME: Duration = Duration::from_secs(5);
 
 /// The state of the request's content: how its end is found, or that it has ended or failed.
 enum RequestContent {
@@ -69,6 +75,8 @@ pub(super) struct Http1Exchange<'c> {
     half_closed: bool,
     /// True if the connection failed, or the client closed it before the content was complete.
     lost: bool,
+    /// The time for which a client that has closed its side is still taken to wait for the response. `None` until then.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'c> Http1Exchange<'c> {
@@ -99,6 +107,7 @@ impl<'c> Http1Exchange<'c> {
             aborted: false,
             half_closed: false,
             lost: false,
+            leaving: None,
         }
     }
 
@@ -287,7 +296,15 @@ impl Downstream for Http1Exchange<'_> {
         // An error comes before much of the content: the client should know that its connection ends with it.
         self.keep_alive &= head.status < 400 || !self.leaves_much();
         let persistence = if self.keep_alive { Persistence::KeepAlive } else { Persistence::Close };
-        write_response(self.client.output.push(), head, &self.method, framing, persistence);
+        let output = self.client.output.push();
+        if self.keep_alive && self.version == Version::Http10 {
+            // To a client of HTTP/1.0 only this says that the connection persists (RFC 9112 §C.2.2).
+            let mut head = head.clone();
+            head.fields.push(b"Connection", b"keep-alive");
+            write_response(output, &head, &self.method, framing, persistence);
+        } else {
+            write_response(output, head, &self.method, framing, persistence);
+        }
         self.sending = if end { ResponseContent::Done } else { ResponseContent::Framed(framing) };
     }
 
@@ -380,8 +397,16 @@ impl Downstream for Http1Exchange<'_> {
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
-        // A client may say that it sends no more and still want its answer; only a broken connection is lost. Pipelined
-        // requests wait in the buffer, and once that is full nothing more is read.
+        if let Some(leaving) = &mut self.leaving {
+            // What is sent since then reaches the client, or finds its connection closed.
+            if self.sending != ResponseContent::Head {
+                return Poll::Pending;
+            }
+            ready!(leaving.as_mut().poll(cx));
+            self.lost = true;
+            return Poll::Ready(ClientGone);
+        }
+        // Pipelined requests wait in the buffer, and once that is full nothing more is read.
         if self.client.input.is_full() || self.half_closed || matches!(self.receiving, RequestContent::Raw) {
             return Poll::Pending;
         }
@@ -392,7 +417,9 @@ impl Downstream for Http1Exchange<'_> {
             }
             Poll::Ready(Ok(0)) => {
                 self.keep_alive = false;
-                Poll::Pending
+                let leaving = self.leaving.insert(Box::pin(tokio::time::sleep(HALF_CLOSE_TIME)));
+                // Registers the waker; the time has not passed yet.
+                leaving.as_mut().poll(cx).map(|()| ClientGone)
             }
             _ => Poll::Pending,
         }

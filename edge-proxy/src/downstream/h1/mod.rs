@@ -86,54 +86,61 @@ enum NextRequest {
 }
 
 /// Serves HTTP/1 requests on the connection one after another until it ends, and closes it. `input` was read from
-/// the socket before. A malformed head is answered with an error, unless it is not HTTP at all, and ends the
+/// the socket before. `guards` are dropped at the end. A malformed head is answered with an error, unless it is not HTTP at all, and ends the
 /// connection; if it is the first on a plain connection, [`is_met_with_silence`] decides whether it gets no response. A
 /// head that takes longer than the header timeout ends the connection without a response.
-pub(crate) async fn run(
+pub(crate) fn run(
     worker: Rc<Worker>,
     connection: Connection,
     wire: ClientTransport,
     input: ReadBuffer,
-) {
+    guards: impl Sized,
+) -> impl Future<Output = ()> {
     let deadline = worker.sweep().deadline();
     let mut client = HttpConnection { wire, input, output: WriteBuffer::default() };
-    let mut head = RequestHead::new(Version::Http11);
-    let mut first = true;
-    let mut next = client.next(&worker, &mut head, &deadline, IdleWait::First).await;
-    loop {
-        match next {
-            NextRequest::Request(terms) => {
-                // The state of exchanges is on the heap, so that an idle connection is small. It stays there while one
-                // request follows another, so that none of them allocates or moves it. Many clients send only one.
-                let once = std::mem::replace(&mut first, false);
-                let busy = client.serve_while_busy(&worker, &connection, &mut head, terms, once, &deadline);
-                match Box::pin(busy).await {
-                    Some(other) => next = other,
-                    None => return,
+    // Not an `async fn`: its future would have room for the arguments twice, in every idle connection.
+    async move {
+        let mut head = RequestHead::new(Version::Http11);
+        let mut first = true;
+        let mut next = client.next(&worker, &mut head, &deadline, IdleWait::First).await;
+        loop {
+            match next {
+                NextRequest::Request(terms) => {
+                    // The state of exchanges is on the heap, so that an idle connection is small. It stays there while one
+                    // request follows another, so that none of them allocates or moves it. Many clients send only one.
+                    let once = std::mem::replace(&mut first, false);
+                    let busy =
+                        client.serve_while_busy(&worker, &connection, &mut head, terms, once, &deadline);
+                    match Box::pin(busy).await {
+                        Some(other) => next = other,
+                        None => return,
+                    }
                 }
-            }
-            NextRequest::Idle(wait) => next = client.next(&worker, &mut head, &deadline, wait).await,
-            NextRequest::Bad(why) => {
-                rejected(&worker, &connection, reason(why));
-                let view = worker.view();
-                let (snapshot, listener) = (view.runtime.snapshot(), connection.listener.as_deref());
-                let plain = connection.transport == Transport::Plain;
-                if first && plain && is_met_with_silence(snapshot, listener, client.input.bytes()) {
+                NextRequest::Idle(wait) => next = client.next(&worker, &mut head, &deadline, wait).await,
+                NextRequest::Bad(why) => {
+                    rejected(&worker, &connection, reason(why));
+                    let view = worker.view();
+                    let (snapshot, listener) = (view.runtime.snapshot(), connection.listener.as_deref());
+                    let plain = connection.transport == Transport::Plain;
+                    if first && plain && is_met_with_silence(snapshot, listener, client.input.bytes()) {
+                        return;
+                    }
+                    if let Some(status) = why.status() {
+                        // Rare and large: on the heap, so that the connection's task is small.
+                        Box::pin(refuse(client, status, &deadline)).await;
+                    }
                     return;
                 }
-                if let Some(status) = why.status() {
-                    refuse(client, status, &deadline).await;
+                NextRequest::Slow => {
+                    rejected(&worker, &connection, Reason::HeadTooSlow);
+                    break;
                 }
-                return;
+                NextRequest::End => break,
             }
-            NextRequest::Slow => {
-                rejected(&worker, &connection, Reason::HeadTooSlow);
-                break;
-            }
-            NextRequest::End => break,
         }
+        let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
+        drop(guards);
     }
-    let _ = deadline.within(Duration::from_secs(1), client.wire.shutdown()).await;
 }
 
 /// Counts a request or connection that was rejected for a request head, and reports it to the observer.

@@ -37,22 +37,33 @@ const MAX_READS: usize = 8;
 /// before they receive SETTINGS.
 const SETTINGS_DELAY: Duration = Duration::from_secs(1);
 
-/// Serves an HTTP/2 connection until it ends, and closes it. `already` was read from the socket before. Without TLS,
+/// Serves an HTTP/2 connection until it ends, and closes it. `input` was read from the socket before. `guards` are dropped at the end. Without TLS,
 /// and if the configured rejection is silent, output is held back until a request is accepted.
-pub(crate) async fn run(worker: Rc<Worker>, connection: Connection, wire: ClientTransport, already: &[u8]) {
+pub(crate) fn run<G>(
+    worker: &Rc<Worker>,
+    connection: Connection,
+    wire: ClientTransport,
+    input: ReadBuffer,
+    guards: G,
+) -> impl Future<Output = ()> + use<G> {
     let view = worker.view();
-    let mut driver = Driver::new(&worker, connection, wire, view.runtime.snapshot().config());
+    let mut driver = Driver::new(worker, connection, wire, view.runtime.snapshot().config());
     let silent = view.runtime.snapshot().config().reject == Reject::Silent;
     drop(view);
     if silent && driver.connection.transport == Transport::Plain {
         driver.conn.borrow_mut().begin_silence();
     }
-    if !already.is_empty() {
-        driver.input.preset(already);
-        driver.take(already.len());
+    driver.input = input;
+    // Not an `async fn`: its future would have room for the arguments as well.
+    async move {
+        let already = driver.input.bytes().len();
+        if already > 0 {
+            driver.take(already);
+        }
+        poll_fn(|cx| driver.poll(cx)).await;
+        driver.end().await;
+        drop(guards);
     }
-    poll_fn(|cx| driver.poll(cx)).await;
-    driver.end().await;
 }
 
 /// The future that drives a connection: reads frames, starts requests, wakes streams, writes output and enforces

@@ -497,6 +497,7 @@ impl QuicConnection {
             ProtocolError::Stream(code) => {
                 // Malformed requests cost as much as ones that are broken off.
                 self.count_aborted(shared, id);
+                self.refused.malformed += u32::from(code == Code::H3_MESSAGE_ERROR);
                 self.refuse(id, code);
             }
             ProtocolError::TooLarge => {

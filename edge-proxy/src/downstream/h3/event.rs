@@ -10,6 +10,8 @@ pub(crate) struct RejectedHeads {
     pub(crate) too_large: u32,
     /// Heads that were not complete in time.
     pub(crate) too_slow: u32,
+    /// Heads that are malformed.
+    pub(crate) malformed: u32,
 }
 
 /// The service's verdict on a client's first flight, by its address and server name.

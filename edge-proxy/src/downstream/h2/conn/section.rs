@@ -106,8 +106,8 @@ impl Http2Connection {
 
     /// Decodes the head of a request and opens its stream. A section that cannot be decoded closes the connection. A
     /// stream above the last one of GOAWAY is ignored. The stream is reset with REFUSED_STREAM if the limit of streams
-    /// is reached or the method is CONNECT without a protocol, and with PROTOCOL_ERROR if the head is malformed. A
-    /// head that is too large is answered with 431, one with two different authorities with 400.
+    /// is reached or the method is CONNECT without a protocol, and with PROTOCOL_ERROR if the head is malformed, which
+    /// is recorded to be reported. A head that is too large is answered with 431, one with two different authorities with 400.
     fn request(&mut self, id: u32, end: bool, own: bool, block: &[u8], arrived: &mut Vec<PendingRequest>) {
         self.highest = id;
         let mut head = heads::request();
@@ -130,7 +130,10 @@ impl Http2Connection {
         };
         match complete {
             Ok(()) => self.begin(id, head, end, arrived),
-            Err(SectionError::Malformed) => self.stream_error(id, Code::PROTOCOL_ERROR),
+            Err(SectionError::Malformed) => {
+                self.refused.push(Reason::MalformedHead);
+                self.stream_error(id, Code::PROTOCOL_ERROR);
+            }
             Err(SectionError::Connect) => self.stream_error(id, Code::REFUSED_STREAM),
             Err(SectionError::TooLarge) => self.refuse(id, end, 431, Reason::HeadTooLarge),
             Err(SectionError::TwoAuthorities) => self.refuse(id, end, 400, Reason::MalformedHead),
