@@ -1,5 +1,6 @@
 //! Errors of certificates, and advice on missing permissions.
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -53,11 +54,14 @@ pub enum CertificateError {
 }
 
 /// Returns advice for a file that the process may not read, in parentheses and after a space: the command that permits
-/// it, from the mode and group of the file or of the nearest folder whose metadata can be read. Empty for any other
-/// error, or if no metadata can be read.
+/// it, from the mode and group of the file or of the nearest folder whose metadata can be read; or that the permissions are
+/// not what forbids it. Empty for any other error, or if no metadata can be read.
 fn permission_advice(path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
+    }
+    if accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_ok() {
+        return " (its permissions allow it: a sandbox of this process does not)".to_owned();
     }
     // If the metadata of the file cannot be read, a folder above it cannot be entered.
     let readable = |path: &Path| std::fs::metadata(path).map(|found| (path.to_owned(), found)).ok();

@@ -2,6 +2,7 @@
 
 use super::LogRecord;
 use super::time::Date;
+use edge_proxy::Reason;
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;

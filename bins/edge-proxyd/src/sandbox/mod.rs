@@ -12,7 +12,11 @@ pub(crate) use needs::{Environment, Needs};
 pub(crate) use probe::{Attempt, attempt};
 
 use crate::config::Mode;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
 /// The restrictions of this process, as far as the kernel enforces them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,14 @@ impl Confinement {
     }
 }
 
+/// Returns true if a file cannot be read although its permissions allow it, because the sandbox of this process does
+/// not: another file or folder was put in its place, or mounted there, since the sandbox was entered.
+pub(crate) fn denies(path: &Path) -> bool {
+    let denied = File::open(path).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied);
+    // Landlock does not restrict this call.
+    denied && accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).is_ok()
+}
+
 /// Restricts this thread, and all threads and processes that it starts. Returns what the kernel enforces; `None`,
 /// without any restriction, with [`Mode::Off`]. If external programs are needed, Landlock is not used.
 ///
@@ -56,7 +68,7 @@ pub(crate) fn enter(mode: Mode, needs: &Needs) -> Result<Option<Confinement>, St
         LandlockLevel::Nothing("[acme] runs external programs, whose needs are unknown")
     };
     let seccomp = no_new_privileges().and_then(|()| seccomp::enter(!programs.is_empty()));
-    let shadow = std::fs::File::open("/etc/shadow").is_ok();
+    let shadow = File::open("/etc/shadow").is_ok();
     let held = Confinement { landlock, seccomp, programs, connect: needs.connect.is_some(), shadow };
     if mode == Mode::Require && !held.is_complete() {
         return Err(format!("[sandbox] mode = \"require\", but the sandbox is incomplete: {held}"));

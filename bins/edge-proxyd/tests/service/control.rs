@@ -113,3 +113,36 @@ fn without_a_process_a_reload_fails() {
     assert_eq!(output.status.code(), Some(1));
     assert!(words(&output).contains("is edge-proxyd running"), "{output:?}");
 }
+
+/// The sandbox knows the folder that was behind the link at the start. Without a service manager nothing takes over by itself.
+#[test]
+fn a_reload_is_refused_if_a_link_leads_to_a_certificate_outside_the_sandbox() {
+    let manager = Manager::new(Origin::simple().address());
+    let (parent, authority) = (tempfile::tempdir().expect("a folder"), testkit::Authority::new());
+    let current = parent.path().join("current");
+    for version in ["v1", "v2"] {
+        authority.write(&parent.path().join(version), &["a.test"]);
+    }
+    std::os::unix::fs::symlink("v1", &current).expect("a link");
+    let config = std::fs::read_to_string(manager.config()).expect("a file");
+    let pair = format!("certificate = \"{0}/fullchain.pem\"\nkey = \"{0}/key.pem\"\n", current.display());
+    std::fs::write(manager.config(), format!("{config}{pair}")).expect("a file");
+    let control = manager.folder.path().join("control.sock");
+    let mut command = manager.command(Path::new(PROGRAM));
+    command.env("RUNTIME_DIRECTORY", manager.folder.path()).env_remove("NOTIFY_SOCKET");
+    let _service = KillOnDrop(command.stderr(Stdio::null()).spawn().expect("it was built"));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !control.exists() || ask(manager.plain).is_err() {
+        assert!(std::time::Instant::now() < until, "it does not serve");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(reload(&control, &[]).status.success());
+    let fresh = parent.path().join("fresh");
+    std::os::unix::fs::symlink("v2", &fresh).expect("a link");
+    std::fs::rename(&fresh, &current).expect("replaced");
+    let refused = reload(&control, &[]);
+    let said = words(&refused);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("does not allow it to read") && said.contains("current/key.pem"), "{said}");
+    assert!(said.contains("reload --takeover"), "{said}");
+}

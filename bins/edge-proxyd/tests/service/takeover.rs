@@ -1,6 +1,8 @@
 //! Takeover by a new process.
 
 use crate::{KillOnDrop, Manager, PROGRAM, ask, ends, signal};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -156,6 +158,49 @@ fn a_folder_of_certificates_that_was_replaced_is_written_to_by_a_successor() {
     let said = manager.all();
     signal(successor, "TERM");
     assert_eq!(said.iter().filter(|text| text.contains("MAINPID=")).count(), 1, "{said:?}");
+}
+
+/// Folders of secrets are often replaced by changing a link to the current one.
+#[test]
+fn a_certificate_behind_a_link_that_changed_is_used_by_a_successor() {
+    let manager = Manager::new(Origin::simple().address());
+    let (parent, authority) = (tempfile::tempdir().expect("a folder"), testkit::Authority::new());
+    let (current, fresh) = (parent.path().join("current"), parent.path().join("fresh"));
+    for version in ["v1", "v2"] {
+        authority.write(&parent.path().join(version), &["a.test"]);
+    }
+    std::os::unix::fs::symlink("v1", &current).expect("a link");
+    let tls: SocketAddr = ([127, 0, 0, 1], testkit::free_port()).into();
+    let config = std::fs::read_to_string(manager.config()).expect("a file");
+    let config = format!(
+        "{config}certificate = \"{0}/fullchain.pem\"\nkey = \"{0}/key.pem\"\n[[listen]]\naddress = \"{tls}\"\ntls = true\n",
+        current.display()
+    );
+    std::fs::write(manager.config(), config).expect("a file");
+    let mut old = KillOnDrop(manager.start(Path::new(PROGRAM)));
+    manager.hear("READY=1");
+    let served = || {
+        let config = std::sync::Arc::new(testkit::tls_client(authority.root(), &[]));
+        let name = "a.test".try_into().expect("a name");
+        let mut client = rustls::ClientConnection::new(config, name).expect("a client");
+        let mut stream = TcpStream::connect(tls).expect("it listens");
+        while client.is_handshaking() {
+            client.complete_io(&mut stream).expect("a handshake");
+        }
+        client.peer_certificates().expect("a certificate")[0].to_vec()
+    };
+    let of = |version: &str| {
+        let chain = std::fs::read(parent.path().join(version).join("fullchain.pem")).expect("a file");
+        CertificateDer::from_pem_slice(&chain).expect("a certificate").to_vec()
+    };
+    assert_eq!(served(), of("v1"));
+    std::os::unix::fs::symlink("v2", &fresh).expect("a link");
+    std::fs::rename(&fresh, &current).expect("replaced");
+    let successor: u32 = manager.hear("MAINPID=")[8..].parse().expect("a number");
+    manager.hear("READY=1");
+    ends(&mut old.0);
+    assert_eq!(served(), of("v2"));
+    signal(successor, "TERM");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::journal;
+use crate::sandbox;
 use cli_support::outcome::chain;
 use edge_http::host::HostPattern;
 use edge_proxy::config::{Config, ListenerKind};
@@ -24,6 +25,8 @@ pub(super) struct CertificateMonitor {
     looked: Option<Instant>,
     /// The error of the last attempt to read the certificates, so that it is logged once. `None` if it succeeded.
     failed: Option<String>,
+    /// A file that the sandbox did not allow to read when it was last tried. `None` if there was none.
+    denied: Option<PathBuf>,
     /// The last logged stage of each certificate, by its folder and serial number.
     said: BTreeMap<(PathBuf, String), Remaining>,
 }
@@ -78,7 +81,8 @@ impl CertificateMonitor {
             journal::warning(format_args!("site `{site}`: there is no certificate for {name}"));
         }
         let named = NamedFiles::of(settings);
-        let mut watch = Self { certificates, named, looked: None, said: BTreeMap::new(), failed };
+        let mut watch =
+            Self { certificates, named, looked: None, denied: None, said: BTreeMap::new(), failed };
         watch.report_expiry();
         Some(watch)
     }
@@ -91,6 +95,11 @@ impl CertificateMonitor {
     /// Returns true if the last attempt to read the certificates failed.
     pub(super) const fn has_failed(&self) -> bool {
         self.failed.is_some()
+    }
+
+    /// Removes and returns a file that could not be read because of the sandbox. `None` if there is none.
+    pub(super) const fn take_denied(&mut self) -> Option<PathBuf> {
+        self.denied.take()
     }
 
     /// Reads the certificate files of a configuration, before the proxy gets it. The files in use that it does not name
@@ -150,6 +159,10 @@ impl CertificateMonitor {
             Ok(refreshed) => {
                 tell(&refreshed);
                 self.failed = None;
+                let unread = refreshed.problems.iter().filter_map(unread);
+                if let Some(path) = unread.into_iter().find(|path| sandbox::denies(path)) {
+                    self.denied = Some(path.clone());
+                }
             }
             Err(why) => self.tell_failure(&why),
         }
@@ -240,6 +253,14 @@ fn format_span(seconds: i64) -> String {
 /// Returns the names of the sites with a certificate of their own, each with the path of its certificate file.
 pub(crate) fn of_sites(settings: &Settings) -> HashMap<String, PathBuf> {
     settings.site_certificates.clone().into_iter().collect()
+}
+
+/// Returns the path of the file that could not be read. `None` for an error of another kind.
+const fn unread(error: &CertificateError) -> Option<&PathBuf> {
+    match error {
+        CertificateError::File { path, .. } => Some(path),
+        _ => None,
+    }
 }
 
 /// Logs the certificates that were loaded, and as warnings those that were rejected.

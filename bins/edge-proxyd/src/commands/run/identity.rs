@@ -2,8 +2,9 @@
 //! file system that is mounted there later, or a folder that replaces it, is not accessible to this process, since a
 //! sandbox cannot be widened; a new process that takes over can access it.
 
+use crate::journal;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The path of the certificates folder, and the identity of the folder that was last seen there.
 pub(super) struct FolderIdentity {
@@ -39,6 +40,18 @@ impl FolderIdentity {
         let about = std::fs::metadata(self.path.as_ref()?).ok()?;
         Some((about.dev(), about.ino()))
     }
+}
+
+/// Logs that a path leads to what the sandbox of this process does not know, and what follows. Returns `follows`: whether
+/// a service manager follows the new main process, so that a takeover should begin. Without one, a takeover would look
+/// like the end of the process.
+pub(super) fn tell_replaced(path: &Path, follows: bool) -> bool {
+    let then = if follows { "a new one takes over" } else { "restart edge-proxyd" };
+    journal::warning(format_args!(
+        "{}: mounted or replaced since the start, which the sandbox of this process does not know: {then}",
+        path.display()
+    ));
+    follows
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::supervise::Supervisor;
 use crate::config::{self, Settings};
 use crate::journal;
+use crate::sandbox;
 use crate::service::control::ControlAnswer;
 use cli_support::outcome::chain;
 
@@ -106,7 +107,13 @@ impl Supervisor<'_> {
                 return refused;
             }
         };
-        let lacking = process_sandbox.lacks(args, &settings);
+        let mut lacking = process_sandbox.lacks(args, &settings);
+        // A link in the path of a file may lead elsewhere since the sandbox was entered.
+        if process_sandbox.is_closed() {
+            let files = settings.certificate_files.iter().flat_map(|files| [&files.certificate, &files.key]);
+            let denied = files.filter(|file| sandbox::denies(file));
+            lacking.extend(denied.map(|file| format!("read {}", file.display())));
+        }
         if !lacking.is_empty() {
             let line = format!(
                 "the sandbox of this process, entered at start, does not allow it to {}; {UNCHANGED}: {}",

@@ -1,7 +1,7 @@
 //! The loop of the main thread: signals, control requests, certificates and takeovers. Other threads serve meanwhile.
 
 use super::certificates::CertificateMonitor;
-use super::identity::FolderIdentity;
+use super::identity::{FolderIdentity, tell_replaced};
 use super::process_sandbox::ProcessSandbox;
 use crate::cli::RunArgs;
 use crate::config::Settings;
@@ -158,7 +158,7 @@ impl<'a> Supervisor<'a> {
                         certificates.refresh(Certificates::refresh_if_due);
                     }
                     self.store.sync(&self.watched.proxy, self.notifier);
-                    if pending.is_none() && self.detect_replaced_folder() {
+                    if pending.is_none() && (self.detect_replaced_folder() || self.detect_denied_file()) {
                         pending = self.hand_over(None, None).await;
                     }
                 }
@@ -208,14 +208,17 @@ impl<'a> Supervisor<'a> {
             return false;
         }
         let Some(path) = self.identity.detect_change() else { return false };
-        // Without a manager that follows the main process, a takeover would look like its end.
-        let follows = self.notifier.is_connected();
-        let then = if follows { "a new one takes over" } else { "restart edge-proxyd" };
-        journal::warning(format_args!(
-            "{}: mounted or replaced since the start, which the sandbox of this process does not know: {then}",
-            path.display()
-        ));
-        follows
+        tell_replaced(path, self.notifier.is_connected())
+    }
+
+    /// Detects that the certificate of a site leads, by a link or a mount, to a file to which the sandbox gives no access,
+    /// and logs a warning each time that such a file could not be read. Returns true if a takeover should follow.
+    fn detect_denied_file(&mut self) -> bool {
+        if !self.process_sandbox.is_closed() {
+            return false;
+        }
+        let denied = self.certificates.as_mut().and_then(CertificateMonitor::take_denied);
+        denied.is_some_and(|path| tell_replaced(&path, self.notifier.is_connected()))
     }
 
     /// Reads the certificates again, if any are configured, even if no file has changed.
