@@ -35,7 +35,7 @@ pub enum CertificateError {
         /// The permission bits of the file, with set-user-ID, set-group-ID and sticky.
         mode: u32,
     },
-    /// A file contains no valid certificate or private key in PEM.
+    /// A file contains no valid certificate or private key in PEM, or the certificate is not that of the key.
     #[error("{}: {why}", path.display())]
     Pem {
         /// The path of the file.
@@ -43,7 +43,7 @@ pub enum CertificateError {
         /// The fault of the file as text.
         why: String,
     },
-    /// The private key does not belong to the certificate, or is of an unsupported kind.
+    /// The private key is of an unsupported kind.
     #[error("the pair in {} cannot be used", path.display())]
     Pair {
         /// The path of the folder or of the certificate file.

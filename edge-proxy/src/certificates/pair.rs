@@ -100,24 +100,124 @@ pub(super) fn read(place: &PairLocation, stamp: Stamps) -> Result<Pair, Certific
     let read = |path: &Path| {
         std::fs::read(path).map_err(|source| CertificateError::File { path: path.into(), source })
     };
+    let pem = |path: &Path, why: String| CertificateError::Pem { path: path.into(), why };
     let mode = std::fs::metadata(key_path).map_or(0, |found| found.mode() & 0o7777);
     if mode & 0o007 != 0 {
-        return Err(CertificateError::Readable { path: key_path.clone(), mode });
+        // Certificates may be read by all: advice on the mode of one that was named as the key would be wrong.
+        return Err(match std::fs::read(key_path) {
+            Ok(bytes) if holds_certificates(&bytes) => pem(key_path, NO_KEY.into()),
+            _ => CertificateError::Readable { path: key_path.clone(), mode },
+        });
     }
-    let pem = |path: &Path, why: String| CertificateError::Pem { path: path.into(), why };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(chain_path)?)
+    let chain_bytes = read(chain_path)?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain_bytes)
         .collect::<Result<_, _>>()
         .map_err(|why| pem(chain_path, why.to_string()))?;
-    let leaf = chain.first().ok_or_else(|| pem(chain_path, "no certificate in it".into()))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(&read(key_path)?).map_err(|why| pem(key_path, why.to_string()))?;
+    let leaf = chain.first().ok_or_else(|| {
+        let has_key = PrivateKeyDer::from_pem_slice(&chain_bytes).is_ok();
+        pem(chain_path, if has_key { NO_CERTIFICATE } else { "no certificate in it" }.into())
+    })?;
+    let key_bytes = read(key_path)?;
+    let key = PrivateKeyDer::from_pem_slice(&key_bytes)
+        .map_err(|why| pem(key_path, key_fault(&key_bytes).map_or_else(|| why.to_string(), str::to_owned)))?;
     let names = webpki::EndEntityCert::try_from(leaf)
         .map_err(|why| pem(chain_path, why.to_string()))?
         .valid_dns_names()
         .map(str::to_ascii_lowercase)
         .collect();
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = CertifiedKey::from_der(chain, key, &provider)
-        .map_err(|source| CertificateError::Pair { path: path.clone(), source })?;
+    let key = match CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider) {
+        Ok(key) => key,
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            let is_of_key = |one: &CertificateDer<'static>| {
+                CertifiedKey::from_der(vec![one.clone()], key.clone_key(), &provider).is_ok()
+            };
+            return Err(pem(chain_path, mismatch(chain.iter().position(is_of_key), key_path)));
+        }
+        Err(source) => return Err(CertificateError::Pair { path: path.clone(), source }),
+    };
     Ok(Pair { stamp, names, key: Arc::new(key) })
+}
+
+/// The fault of a certificate file with a key in place of certificates.
+const NO_CERTIFICATE: &str =
+    "it has a private key and no certificate: the paths of certificate and key may be swapped";
+
+/// The fault of a key file with certificates in place of a key.
+const NO_KEY: &str =
+    "it has a certificate and no private key: the paths of certificate and key may be swapped";
+
+/// Returns whether a file in PEM has a certificate and no private key.
+fn holds_certificates(bytes: &[u8]) -> bool {
+    let has = |label: &[u8]| bytes.windows(label.len()).any(|window| window == label);
+    has(b"-----BEGIN CERTIFICATE-----") && !has(b"PRIVATE KEY-----")
+}
+
+/// Returns the fault of a file from which no private key can be read, with its fix. `None` for one that has no common
+/// cause.
+fn key_fault(bytes: &[u8]) -> Option<&'static str> {
+    let has = |label: &[u8]| bytes.windows(label.len()).any(|window| window == label);
+    if has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED") {
+        return Some(
+            "the key is encrypted with a passphrase, for which nobody can be asked: store it without, by openssl pkey -in KEY -out FILE",
+        );
+    }
+    holds_certificates(bytes).then_some(NO_KEY)
+}
+
+/// Returns the fault of a chain whose first certificate does not belong to the key. `found` is the index of the
+/// certificate of the chain that does, if there is one.
+fn mismatch(found: Option<usize>, key: &Path) -> String {
+    match found {
+        Some(at) => format!(
+            "the key {} belongs to certificate {} of the chain: put that one first, then the one of its issuer",
+            key.display(),
+            at + 1
+        ),
+        None => format!(
+            "the key {} belongs to another certificate: name files that were issued together",
+            key.display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the message of the error of reading a pair with this content.
+    fn fault(chain: &str, key: &str, mode: u32) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key_path) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        std::fs::write(&certificate, chain).unwrap();
+        std::fs::write(&key_path, key).unwrap();
+        std::fs::set_permissions(&key_path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let files = CertificateFiles { certificate, key: key_path };
+        let place = PairLocation { path: files.certificate.clone(), files };
+        read(&place, [None, None]).err().expect("the pair is not used").to_string()
+    }
+
+    #[test]
+    fn faults_of_pairs_are_named_with_their_fix() {
+        let authority = testkit::Authority::new();
+        let (chain, key) = authority.issue(&["a.test"]);
+        let (other, _) = authority.issue(&["b.test"]);
+        for mode in [0o640, 0o644] {
+            let swapped = fault(&key, &chain, mode);
+            assert!(swapped.contains("may be swapped"), "{swapped}");
+        }
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let traditional =
+            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+        for text in [encrypted, traditional] {
+            let said = fault(&chain, text, 0o640);
+            assert!(said.contains("k.pem: the key is encrypted with a passphrase"), "{said}");
+        }
+        let said = fault(&other, &key, 0o640);
+        assert!(said.contains("c.pem: the key") && said.contains("belongs to another certificate"), "{said}");
+        let said = fault(&format!("{other}{chain}"), &key, 0o640);
+        assert!(said.contains("of the chain: put that one first"), "{said}");
+        let said = fault(&chain, &key, 0o644);
+        assert!(said.contains("all users can read this key"), "{said}");
+    }
 }
