@@ -46,7 +46,7 @@ pub(super) struct Accepted {
     pub(super) worker: Rc<Worker>,
     /// The listener that accepted it.
     pub(super) listener: Rc<Listener>,
-    /// The socket.
+    /// The socket, which is not registered before it is used.
     pub(super) socket: Socket,
     /// The bytes that [`first_read`] has read.
     pub(super) input: ReadBuffer,
