@@ -143,7 +143,6 @@ const IMPLIED: &[&str] = &[
     "ssl_verify_depth",
     "tcp_nodelay",
     "tcp_nopush",
-    "types",
     "types_hash_bucket_size",
     "types_hash_max_size",
     "underscores_in_headers",

@@ -149,6 +149,8 @@ impl<'d> Locations<'d> {
         let mut inherited = outer.enter(block);
         inherited.methods.clone_from(&outer.methods);
         let (mut scope, mut variables) = (inherited.clone(), variables.clone());
+        let exact = if let Matching::Exact(path) = place { Some(path.as_str()) } else { None };
+        scope.media_types = outer.media_types.within(block, exact);
         variables.files.enter(block);
         let phase = phase::run_in_location(block, &mut variables, &mut scope, notes);
         let mut content = Content::default();
@@ -256,6 +258,10 @@ impl<'d> Locations<'d> {
         if !handling.scope.guards_as(scope) {
             let why = "is guarded otherwise than the location that it leads to";
             handling.scope.close(directive, why, notes);
+        }
+        // nginx limits a request once: by the location to which it came.
+        if let Some(rate) = &scope.rate {
+            handling.scope.rate = Some(rate.clone());
         }
         handling.scope.closed.extend(scope.closed.iter().cloned());
         (handling, overrides)

@@ -5,6 +5,7 @@
 mod access_log;
 mod action;
 mod auth;
+mod beside;
 mod certificates;
 mod condition;
 mod differs;
@@ -15,6 +16,7 @@ mod known;
 mod limits;
 mod listen;
 mod location;
+mod media_types;
 mod names;
 mod notes;
 mod outline;
@@ -36,6 +38,7 @@ mod sites;
 mod stream;
 mod times;
 mod upstream;
+mod upstream_tls;
 mod variables;
 mod write;
 
@@ -292,7 +295,7 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
                 edge.upstreams.blocks.insert(directive.first().to_owned(), block);
             }
             ("server", Some(block)) => servers.push(server(directive, block, options, notes)),
-            ("map" | "geo" | "types", Some(_))
+            ("map" | "geo", Some(_))
             | (
                 "access_log"
                 | "log_format"

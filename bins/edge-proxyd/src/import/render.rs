@@ -2,12 +2,13 @@
 
 use super::action::{Action, Handling, Prefix};
 use super::auth::Services;
+use super::beside::beside_keys;
 use super::fields;
 pub(super) use super::guard::Guards;
 use super::notes::Notes;
 use super::quote::quoted;
 use super::real_ip::RealIp;
-use super::route::{Paths, Route};
+use super::route::{HandlingEffect, Paths};
 use super::scope::Scope;
 use super::times::duration;
 
@@ -27,18 +28,18 @@ pub(super) struct PathlessRoute {
 }
 
 impl Guards<'_> {
-    /// Returns all keys of a handling as text, and as the second text only those that restrict access. Handlings with
-    /// equal first texts have the same effect. `written` are the trusted proxies of the converted configuration.
+    /// Returns the effect of a handling. `written` are the trusted proxies of the converted configuration.
     pub(super) fn effect(
         &self,
         handling: &Handling,
         services: &Services,
         written: &RealIp,
-    ) -> (String, String) {
+    ) -> HandlingEffect {
         let one = self.render_handling(handling, services, written);
         let guard = one.guard.join("\n");
         // Of what is open in the answer itself, only a refusal is a guard.
-        (format!("{guard}\n{}", one.keys.join("\n")), guard)
+        let keys = format!("{guard}\n{}", one.keys.join("\n"));
+        HandlingEffect { keys, guard, beside: beside_keys(handling, &one.comments) }
     }
 
     /// Converts a handling into keys. `written` are the trusted proxies of the converted configuration. An action other
@@ -96,7 +97,7 @@ impl Guards<'_> {
 /// Converts a route into keys, and notes what its keys do not express: fields of requests and responses, and passwords.
 /// If the route does not lie within the prefix that a forward removes, it is closed and refused.
 pub(super) fn render(
-    route: &Route,
+    route: &super::route::Route,
     guards: &Guards<'_>,
     services: &Services,
     written: &RealIp,
@@ -174,11 +175,11 @@ pub(super) fn timeouts(times: &[(&'static str, u64)]) -> Option<String> {
 }
 
 /// Returns the keys of a site: `reject` if a route has access restrictions, `compression`, `timeouts`,
-/// `client_certificates` and `rate`. `scope` are the settings of the server, and `rendered` its converted routes; the
-/// boolean is true with TLS. Notes each `limit_req` that is not converted or belongs to a location only.
+/// `client_certificates` and `rate`. `scope` are the settings of the server, `locations` those of its locations and
+/// routes, and `rendered` its converted routes; the boolean is true with TLS. Notes each `limit_req` that is not converted or belongs to a location only.
 pub(super) fn site_keys(
     scope: &Scope,
-    routes: &[Route],
+    locations: &[&Scope],
     (rendered, tls): (&[(Paths, PathlessRoute)], bool),
     guards: &Guards<'_>,
     notes: &mut Notes,
@@ -188,7 +189,7 @@ pub(super) fn site_keys(
         // nginx answers 403.
         keys.push("reject = \"alert\"".into());
     }
-    let scopes = || routes.iter().map(|route| &route.handling.scope).chain([scope]);
+    let scopes = || locations.iter().copied().chain([scope]);
     keys.extend(scope.site.compression.as_deref().map(compression));
     keys.extend(timeouts(&scope.site.timeouts));
     keys.extend(client_certificates(scope, &mut scopes(), tls));

@@ -337,9 +337,8 @@ impl Patterns<'_, '_> {
     /// everyone. Every pattern is noted.
     fn narrow(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
         for pattern in perhaps {
-            let (whole, guard) = (self.effect)(&pattern.handling);
-            let (other, other_guard) = (self.effect)(&handling);
-            if whole == other {
+            let (one, other) = ((self.effect)(&pattern.handling), (self.effect)(&handling));
+            if one.keys == other.keys {
                 notes.harmless(pattern.directive, "answers as the location around it");
                 continue;
             }
@@ -353,7 +352,7 @@ impl Patterns<'_, '_> {
                 Action::Respond { status, .. } => (200..300).contains(status),
                 Action::Drop | Action::Redirect { .. } => false,
             };
-            if !refuses && (guard.is_empty() || guard == other_guard) || !shows {
+            if !refuses && (one.guard.is_empty() || one.guard == other.guard) || !shows {
                 notes.different(
                     pattern.directive,
                     "expressions are taken over as beginnings of paths; what matches within others goes the way of the others",

@@ -27,7 +27,7 @@ fn the_guide_has_every_directive_without_a_conversion() {
 /// Checks that the guide has each directive that the sources compare a name with.
 #[test]
 fn the_guide_has_every_directive_with_a_conversion() {
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 12] = [
         include_str!("../scope.rs"),
         include_str!("../server.rs"),
         include_str!("../location.rs"),
@@ -38,6 +38,8 @@ fn the_guide_has_every_directive_with_a_conversion() {
         include_str!("../real_ip.rs"),
         include_str!("../error_pages.rs"),
         include_str!("../certificates.rs"),
+        include_str!("../media_types.rs"),
+        include_str!("../upstream_tls.rs"),
     ];
     // Words that are no directives: values, options, variables and schemes.
     const OTHER: &[&str] = &[
