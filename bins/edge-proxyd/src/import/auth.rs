@@ -1,7 +1,8 @@
 //! Conversion of `auth_request` into `auth` with an upstream.
 
 use super::action::{Action, Prefix};
-use super::location::{Locations, Matching};
+use super::location::Locations;
+use super::matching::Matching;
 use super::notes::Notes;
 use super::parse::Directive;
 use super::scope::Scope;

@@ -1,7 +1,8 @@
 //! The routes of a site: for each path that the locations of a server name, the handling that nginx chooses.
 
 use super::action::{Action, Handling};
-use super::location::{Location, Matching, encode_path};
+use super::location::Location;
+use super::matching::{Matching, encode_path};
 use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape};

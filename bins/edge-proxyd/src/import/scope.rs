@@ -1,6 +1,6 @@
 //! Settings that locations inherit from their server, and servers from `http`.
 
-use super::known::{Effect, effect};
+use super::known::{Effect, effect, is_default};
 use super::media_types::MediaTypes;
 use super::notes::Notes;
 use super::parse::Directive;
@@ -271,6 +271,7 @@ impl Scope {
             _ if self.media_types.take(directive)
                 || self.real_ip.take(directive, notes)
                 || self.upstream_tls(directive, variables, notes) => {}
+            name if is_default(name, directive.first()) => {}
             name => match effect(name) {
                 Effect::Implied => {}
                 Effect::Harmless => notes.harmless(directive, "has no effect here"),

@@ -4,6 +4,7 @@ mod answers;
 mod files;
 mod merged;
 mod places;
+mod services;
 mod settings;
 mod strictness;
 mod unnamed;
