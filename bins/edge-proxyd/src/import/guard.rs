@@ -136,11 +136,14 @@ impl Guards<'_> {
         if let Some(asked) = &scope.auth_request {
             let service = services.get(asked.first())?;
             let upstream = quoted(&service.upstream);
-            if let Some(known) = service.known {
-                return Some(format!("auth = {{ service = {}, upstream = {upstream} }}", quoted(known)));
-            }
-            let copied = copied_fields(scope);
+            let copied = service.copied(copied_fields(scope));
             let copy = if copied.is_empty() { String::new() } else { format!(", copy = {}", list(&copied)) };
+            if let Some(known) = service.known {
+                return Some(format!(
+                    "auth = {{ service = {}, upstream = {upstream}{copy} }}",
+                    quoted(known)
+                ));
+            }
             return Some(format!(
                 "auth = {{ upstream = {upstream}, path = {}{copy} }}",
                 quoted(&service.path)

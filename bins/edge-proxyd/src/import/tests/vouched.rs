@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns the names that are removed from requests for the site, and whether a note names the field.
+/// Returns the names of the fields that are removed from requests for a host.
 fn removed(import: &Import, host: &str) -> Vec<String> {
     let site = site(import, host);
     let names = site.get("request_headers").and_then(|edits| edits.get("remove")).cloned();
@@ -46,6 +46,29 @@ fn no_client_writes_the_field_of_an_authentication_service() {
     assert_eq!(texts(&route(&a, "/")["auth"]["copy"]), ["X-User"]);
     let open = route(&a, "/open/");
     assert_eq!(texts(&open["request_headers"]["remove"]), ["X-User"], "{}", found.text);
+}
+
+#[test]
+fn a_known_service_says_more_than_its_usual_fields() {
+    let copy = |service: &str, field: &str| {
+        let variable = field.to_ascii_lowercase().replace('-', "_");
+        let found = imported(&format!(
+            "server {{ listen 80; server_name a.test; location = /in {{ internal; proxy_pass http://127.0.0.1:9{service}; }}\n\
+             location / {{ auth_request /in; proxy_set_header {field} $upstream_http_{variable}; proxy_pass http://127.0.0.1:1; }} }}"
+        ));
+        let auth = route(&site(&found, "a.test"), "/")["auth"].clone();
+        assert!(auth.get("service").is_some(), "{}", found.text);
+        auth.get("copy").map(|all| texts(all).into_iter().map(String::from).collect::<Vec<_>>())
+    };
+    for (service, usual, more) in [
+        ("/api/verify", "Remote-User", "Remote-Role"),
+        ("/outpost.goauthentik.io/auth/nginx", "X-authentik-uid", "X-authentik-role"),
+    ] {
+        assert_eq!(copy(service, usual), None);
+        let all = copy(service, more).expect("fields");
+        assert!(all.len() > 4 && all.iter().any(|one| one == more), "{all:?}");
+        assert!(all.iter().any(|one| one.eq_ignore_ascii_case(usual)), "{all:?}");
+    }
 }
 
 #[test]
