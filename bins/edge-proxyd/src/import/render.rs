@@ -8,7 +8,7 @@ pub(super) use super::guard::Guards;
 use super::notes::Notes;
 use super::quote::quoted;
 use super::real_ip::RealIp;
-use super::route::{HandlingEffect, Paths};
+use super::route::{HandlingEffect, Paths, Route};
 use super::scope::Scope;
 use super::times::duration;
 
@@ -97,7 +97,7 @@ impl Guards<'_> {
 /// Converts a route into keys, and notes what its keys do not express: fields of requests and responses, and passwords.
 /// If the route does not lie within the prefix that a forward removes, it is closed and refused.
 pub(super) fn render(
-    route: &super::route::Route,
+    route: &Route,
     guards: &Guards<'_>,
     services: &Services,
     written: &RealIp,
@@ -176,7 +176,8 @@ pub(super) fn timeouts(times: &[(&'static str, u64)]) -> Option<String> {
 
 /// Returns the keys of a site: `reject` if a route has access restrictions, `compression`, `timeouts`,
 /// `client_certificates` and `rate`. `scope` are the settings of the server, `locations` those of its locations and
-/// routes, and `rendered` its converted routes; the boolean is true with TLS. Notes each `limit_req` that is not converted or belongs to a location only.
+/// routes, and `rendered` its converted routes; the boolean is true with TLS. Notes each `limit_req` that is not
+/// converted or belongs to a location only.
 pub(super) fn site_keys(
     scope: &Scope,
     locations: &[&Scope],
@@ -192,7 +193,7 @@ pub(super) fn site_keys(
     let scopes = || locations.iter().copied().chain([scope]);
     keys.extend(scope.site.compression.as_deref().map(compression));
     keys.extend(timeouts(&scope.site.timeouts));
-    keys.extend(client_certificates(scope, &mut scopes(), tls));
+    keys.extend(client_certificates(scope, &mut scopes(), tls, notes));
     let of_site = scope.rate.as_ref().and_then(|rate| guards.rate(rate));
     for rate in scopes().filter_map(|scope| scope.rate.as_ref()) {
         if of_site.is_none() || Some(rate) != scope.rate.as_ref() {
@@ -208,8 +209,13 @@ pub(super) fn site_keys(
 
 /// Returns the key `client_certificates` of a server. `None` without TLS, if the server does not request certificates,
 /// or if it names no authority. `scopes` are the settings of the server and its locations, whose fields with parts of
-/// the certificate become `headers`.
-fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, tls: bool) -> Option<String> {
+/// the certificate become `headers`. Of several parts for one field the first counts, and the others are noted.
+fn client_certificates(
+    scope: &Scope,
+    scopes: &mut dyn Iterator<Item = &Scope>,
+    tls: bool,
+    notes: &mut Notes,
+) -> Option<String> {
     let verify = scope.verify_client.as_ref().filter(|_| tls)?;
     let mode = if verify.first() == "on" { "required" } else { "optional" };
     let ca = quoted(scope.client_ca.as_deref()?);
@@ -220,8 +226,13 @@ fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, 
         if let Some(word) = fields::certificate_field(value) {
             let pair = format!("{} = {}", quoted(directive.first()), quoted(word));
             let name = format!("{} = ", quoted(&directive.first().to_ascii_lowercase()));
-            if !headers.iter().any(|known| known.to_ascii_lowercase().starts_with(&name)) {
-                headers.push(pair);
+            match headers.iter().find(|known| known.to_ascii_lowercase().starts_with(&name)) {
+                None => headers.push(pair),
+                Some(known) if known.eq_ignore_ascii_case(&pair) => {}
+                Some(_) => notes.different(
+                    directive,
+                    "the field has another part of the certificate elsewhere, and has it here too: `headers` are of the site",
+                ),
             }
         }
     }

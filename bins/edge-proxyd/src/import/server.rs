@@ -94,9 +94,9 @@ pub(super) fn convert(
     // Those of locations that have no route of their own count too.
     let reached: &[Location] = if phase.action.is_none() { &locations.all } else { &[] };
     for location in reached {
-        let by_address = !location.handling.scope.access.is_empty();
-        let own = &location.handling.scope.real_ip;
-        real_ip::note_of_location(&location.directive, by_address, own, around.real_ip, notes);
+        let of = &location.handling.scope;
+        let by_address = !of.access.is_empty() || !of.conditional.is_empty();
+        real_ip::note_of_location(&location.directive, by_address, &of.real_ip, around.real_ip, notes);
     }
     let nothing = phase.action.is_none() && locations.all.is_empty() && overrides.is_empty();
     let all = if let Some(action) = phase.action {

@@ -55,6 +55,15 @@ fn fields_of_certificates_are_those_of_every_location() {
     let headers = &site(&found, "a.test")["client_certificates"]["headers"];
     assert_eq!(headers["X-Cert"].as_str(), Some("subject"), "{}", found.text);
     assert!(has_route(&found));
+    let issuer =
+        "location /cert/ { proxy_set_header x-cert $ssl_client_i_dn; proxy_pass http://127.0.0.1:1; }";
+    let found = around(&format!("{asked} {issuer}"), "proxy_set_header X-Cert $ssl_client_s_dn;");
+    assert!(
+        noted(&found, Impact::Different, "proxy_set_header x-cert $ssl_client_i_dn")
+            || noted(&found, Impact::Different, "proxy_set_header X-Cert $ssl_client_s_dn"),
+        "{:#?}",
+        found.notes
+    );
 }
 
 #[test]
