@@ -1,7 +1,8 @@
 //! Conversion of `auth_request` into `auth` with an upstream.
 
 use super::action::{Action, Prefix};
-use super::location::{Locations, Matching};
+use super::location::Locations;
+use super::matching::Matching;
 use super::notes::Notes;
 use super::parse::Directive;
 use super::scope::Scope;
@@ -18,6 +19,44 @@ pub(super) struct Service {
     pub(super) known: Option<&'static str>,
     /// The path of authentication requests, with a query if the service needs one.
     pub(super) path: String,
+}
+
+/// The fields that edge-proxyd copies from the responses of known services unless `copy` names others.
+const COPIED: [(&str, &[&str]); 2] = [
+    ("authelia", &["Remote-User", "Remote-Groups", "Remote-Name", "Remote-Email"]),
+    (
+        "authentik",
+        &[
+            "X-Authentik-Username",
+            "X-Authentik-Groups",
+            "X-Authentik-Entitlements",
+            "X-Authentik-Email",
+            "X-Authentik-Name",
+            "X-Authentik-Uid",
+            "X-Authentik-Jwt",
+            "X-Authentik-Meta-Jwks",
+            "X-Authentik-Meta-Outpost",
+            "X-Authentik-Meta-Provider",
+            "X-Authentik-Meta-App",
+            "X-Authentik-Meta-Version",
+        ],
+    ),
+];
+
+impl Service {
+    /// Returns the fields of `copy` if nginx copies these: for a known service its own ones and the others, so that no
+    /// client can write any of them. Empty if edge-proxyd copies them by itself.
+    pub(super) fn copied(&self, fields: Vec<String>) -> Vec<String> {
+        let Some((_, usual)) = COPIED.iter().find(|(name, _)| Some(*name) == self.known) else {
+            return fields;
+        };
+        let is_usual = |field: &String| usual.iter().any(|one| one.eq_ignore_ascii_case(field));
+        let others: Vec<String> = fields.into_iter().filter(|field| !is_usual(field)).collect();
+        if others.is_empty() {
+            return others;
+        }
+        usual.iter().map(|one| (*one).to_owned()).chain(others).collect()
+    }
 }
 
 /// Authentication services, by the URI in `auth_request`.
@@ -118,4 +157,24 @@ fn of_location(
         _ => None,
     };
     Some(Service { upstream: passed.upstream, known, path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::COPIED;
+    use edge_proxy::config::Auth;
+
+    /// Compares the fields with those that the reader of the configuration sets.
+    #[test]
+    fn fields_of_known_services_are_those_of_the_configuration() {
+        for (service, fields) in COPIED {
+            let text = format!(
+                "[[listen]]\naddress = '127.0.0.1:80'\n[[site]]\nhosts = 'a.test'\nplain = 'serve'\nupstream = 'http://127.0.0.1:1'\n\
+                 auth = {{ service = '{service}', upstream = 'asked' }}\n[upstream.asked]\ntargets = 'http://127.0.0.1:2'\n"
+            );
+            let (settings, _) = crate::config::read("edge.toml", &text).expect("a configuration");
+            let Some(Auth::Forward(auth)) = &settings.proxy.sites[0].auth else { panic!("{service}") };
+            assert_eq!(auth.copy, fields, "{service}");
+        }
+    }
 }

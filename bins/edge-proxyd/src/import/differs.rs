@@ -1,6 +1,7 @@
 //! Differences in default behaviour between nginx and edge-proxyd, which no directive shows.
 
 use super::EdgeConfig;
+use super::route::Paths;
 
 /// Returns a sentence for each difference in default behaviour between nginx and edge-proxyd that can affect requests
 /// to this configuration.
@@ -28,6 +29,13 @@ pub(super) fn default_differences(edge: &EdgeConfig) -> Vec<&'static str> {
         (
             bodies().any(|body| body.keys.iter().any(|key| key.starts_with("compression"))),
             "Every textual media type is compressed, independently of gzip_types.",
+        ),
+        (
+            bodies().flat_map(|body| &body.routes).any(|(paths, one)| {
+                matches!(paths, Paths::Begins(_))
+                    && one.keys.iter().any(|key| key.starts_with("respond = ") && key.contains(" body = "))
+            }),
+            "The text of `return` has one media type at all paths of a location; nginx takes that of an extension in the path, such as text/html for /x.html.",
         ),
         (
             bodies().any(|body| body.routes.len() > 1),

@@ -1,6 +1,6 @@
 //! Conversion of `error_page`, as far as the pages are files.
 
-use super::location::modifier_and_path;
+use super::matching::modifier_and_path;
 use super::notes::Notes;
 use super::parse::Directive;
 use super::passwords::local_path;

@@ -1,6 +1,6 @@
 //! Conversion of header fields: `proxy_set_header`, `add_header` and `proxy_hide_header`.
 
-use super::guard::copied_fields;
+use super::guard::{copied_fields, user_field};
 use super::notes::{Impact, Notes};
 use super::parse::Directive;
 use super::quote::{list, quoted};
@@ -30,26 +30,6 @@ const CONNECTION: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-];
-
-/// Fields with information that `Host` and `X-Forwarded-*` have too, in lower case. Their loss is harmless.
-const REPEATED: &[&str] = &[
-    "x-client-ip",
-    "x-forwarded-method",
-    "x-forwarded-path",
-    "x-forwarded-scheme",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-uri",
-    "x-nginx-proxy",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-real-port",
-    "x-request-id",
-    "x-scheme",
-    "x-url-scheme",
 ];
 
 /// Values that nginx configurations usually give the fields in [`WRITTEN`]. edge-proxyd sets these fields by itself, so
@@ -103,6 +83,14 @@ impl Edits {
         }
     }
 
+    /// Returns the recorded notes as text, without positions in files.
+    pub(super) fn noted(&self) -> String {
+        let line = |(impact, directive, what): &(Impact, Directive, String)| {
+            format!("{} {} {what}\n", impact.word(), directive.arguments.join(" "))
+        };
+        self.said.iter().map(line).collect()
+    }
+
     /// Returns the edits as a line of TOML with the key `key`, such as `request_headers`. `None` if there are no edits.
     /// `verb`, which is `set` or `add`, is the key of the values. `location` has prefixes of the field `Location`, each
     /// with its replacement.
@@ -135,6 +123,18 @@ impl Edits {
     }
 }
 
+/// Returns the field that edge-proxyd sets to the value of a variable. `None` if there is none.
+fn same_value(variable: &str) -> Option<&'static str> {
+    Some(match variable {
+        "$remote_addr" => "X-Real-IP",
+        "$scheme" => "X-Forwarded-Proto",
+        "$host" | "$http_host" => "X-Forwarded-Host",
+        "$server_port" => "X-Forwarded-Port",
+        "$proxy_add_x_forwarded_for" => "X-Forwarded-For",
+        _ => return None,
+    })
+}
+
 /// Returns true if a text is a valid field value of printable ASCII and tabs, without surrounding whitespace.
 fn is_value(text: &str) -> bool {
     text.trim() == text && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
@@ -144,10 +144,10 @@ fn is_value(text: &str) -> bool {
 /// whose value is not known here is removed and noted, so that clients cannot set it.
 ///
 /// Left out are fields of the connection, those that are forwarded anyway, the request identifier, those of client
-/// certificates and authentication services, and usual values of fields that edge-proxyd sets.
+/// certificates and of authentication, if clients show or use these, and usual values of fields that edge-proxyd sets.
 pub(super) fn request(scope: &Scope) -> Edits {
     let mut edits = Edits::default();
-    let copies = copied_fields(scope);
+    let (copies, user) = (copied_fields(scope), user_field(scope));
     for directive in &scope.request {
         let [name, value] = directive.arguments.as_slice() else {
             edits.say(Impact::Different, directive, "not a name and a value: left out");
@@ -160,13 +160,11 @@ pub(super) fn request(scope: &Scope) -> Edits {
             continue;
         }
         let itself = format!("$http_{}", lower.replace('-', "_"));
-        if certificate_field(value).is_some() && scope.verify_client.is_some() {
+        if certificate_field(value).is_some() && scope.verifies_clients() {
             continue;
         }
-        if is_request_id(scope, name, value) {
-            continue;
-        }
-        if *value == itself || value == "$remote_user" || copies.contains(name) {
+        let is_user = user.is_some_and(|user| std::ptr::eq(user, directive));
+        if is_user || is_request_id(scope, name, value) || *value == itself || copies.contains(name) {
             continue;
         }
         let written = WRITTEN.contains(&lower.as_str());
@@ -189,9 +187,8 @@ pub(super) fn request(scope: &Scope) -> Edits {
             // What a client sends in its place must not reach the service.
             edits.remove.push(name.clone());
             let what = "its value is not known here: the field is removed from requests";
-            let impact =
-                if REPEATED.contains(&lower.as_str()) { Impact::Harmless } else { Impact::Different };
-            edits.say(impact, directive, what);
+            let hint = same_value(value).map(|field| format!("; {field} has the same value"));
+            edits.say(Impact::Different, directive, &format!("{what}{}", hint.unwrap_or_default()));
         }
     }
     // A field that is set is not removed, whatever a line above says.

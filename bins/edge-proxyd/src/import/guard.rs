@@ -70,7 +70,7 @@ impl Guards<'_> {
                 "closed: nginx took the client's address from elsewhere here than [trust] does for all sites, and the address lists need it".into(),
             );
         }
-        let verified = scope.verify_client.is_some() && scope.client_ca.is_some();
+        let verified = scope.verifies_clients();
         if scope.require_certificate && !verified {
             guard.comments.push("closed: clients had to show a certificate that nginx did not verify".into());
         }
@@ -136,11 +136,14 @@ impl Guards<'_> {
         if let Some(asked) = &scope.auth_request {
             let service = services.get(asked.first())?;
             let upstream = quoted(&service.upstream);
-            if let Some(known) = service.known {
-                return Some(format!("auth = {{ service = {}, upstream = {upstream} }}", quoted(known)));
-            }
-            let copied = copied_fields(scope);
+            let copied = service.copied(copied_fields(scope));
             let copy = if copied.is_empty() { String::new() } else { format!(", copy = {}", list(&copied)) };
+            if let Some(known) = service.known {
+                return Some(format!(
+                    "auth = {{ service = {}, upstream = {upstream}{copy} }}",
+                    quoted(known)
+                ));
+            }
             return Some(format!(
                 "auth = {{ upstream = {upstream}, path = {}{copy} }}",
                 quoted(&service.path)
@@ -151,10 +154,7 @@ impl Guards<'_> {
         let realm: String = realm.chars().filter(fine).collect();
         let realm = if realm.is_empty() || realm.contains('$') { "restricted" } else { realm.as_str() };
         let file = self.file(users);
-        let user = scope
-            .request
-            .iter()
-            .find(|one| one.arguments.get(1).is_some_and(|value| value == "$remote_user"));
+        let user = user_field(scope);
         let user = user.map(|one| format!(", user_header = {}", quoted(one.first()))).unwrap_or_default();
         Some(format!(
             "auth = {{ realm = {}, users = {}{user} }}",
@@ -188,9 +188,23 @@ impl Guards<'_> {
     }
 }
 
+/// Returns the first `proxy_set_header` or `grpc_set_header` that sets a field to `$remote_user`, which becomes
+/// `user_header`. `None` if there is none, or if no password has to be right for a name: without a password file, with
+/// an authentication service, and where an address that everyone has is enough.
+pub(super) fn user_field(scope: &Scope) -> Option<&Directive> {
+    let authenticates = scope.realm.is_some() && scope.users.is_some() && scope.auth_request.is_none();
+    let is_free = addresses(scope, true).is_some_and(|(lists, any)| any && lists == Lists::default());
+    let is_user = |one: &&Directive| one.arguments.get(1).is_some_and(|value| value == "$remote_user");
+    scope.request.iter().find(is_user).filter(|_| authenticates && !is_free)
+}
+
 /// Returns the names of request fields that `proxy_set_header` or `grpc_set_header` sets to the field of the same name
-/// in the response of the authentication service (`$upstream_http_NAME`), in their order.
+/// in the response of the authentication service (`$upstream_http_NAME`), in their order. Empty without a service, as
+/// the fields are empty in nginx then.
 pub(super) fn copied_fields(scope: &Scope) -> Vec<String> {
+    if scope.auth_request.is_none() {
+        return Vec::new();
+    }
     let same = |name: &str, value: &str| {
         let folded = format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));
         value == folded

@@ -35,6 +35,11 @@ pub(super) fn effect(name: &str) -> Effect {
     Effect::Unknown
 }
 
+/// Returns true if this value of a directive is nginx's default and what edge-proxyd does, so that nothing is lost.
+pub(super) fn is_default(name: &str, value: &str) -> bool {
+    DEFAULTS.contains(&(name, value))
+}
+
 /// Returns true if a name equals `begin`, or begins with it if `begin` ends in `_`.
 fn matches_name(name: &str, begin: &str) -> bool {
     name == begin || begin.ends_with('_') && name.starts_with(begin)
@@ -86,21 +91,21 @@ const IMPLIED: &[&str] = &[
     "proxy_buffering",
     "proxy_buffers",
     "proxy_busy_buffers_size",
-    "proxy_force_ranges",
     "proxy_headers_hash_bucket_size",
     "proxy_headers_hash_max_size",
     "proxy_http_version",
-    "proxy_ignore_client_abort",
     "proxy_ignore_headers",
     "proxy_max_temp_file_size",
     "proxy_pass_header",
-    "proxy_pass_request_body",
+    "proxy_pass_trailers",
     "proxy_request_buffering",
     "proxy_send_lowat",
     "proxy_send_timeout",
     "proxy_socket_keepalive",
+    "proxy_ssl_certificate_cache",
     "proxy_ssl_ciphers",
     "proxy_ssl_conf_command",
+    "proxy_ssl_key_log",
     "proxy_ssl_protocols",
     "proxy_ssl_server_name",
     "proxy_ssl_session_reuse",
@@ -143,13 +148,20 @@ const IMPLIED: &[&str] = &[
     "ssl_verify_depth",
     "tcp_nodelay",
     "tcp_nopush",
-    "types",
     "types_hash_bucket_size",
     "types_hash_max_size",
     "underscores_in_headers",
     "uninitialized_variable_warn",
     "variables_hash_bucket_size",
     "variables_hash_max_size",
+];
+
+/// Directives of [`DIFFERENT`] with the value that changes nothing.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("proxy_force_ranges", "off"),
+    ("proxy_ignore_client_abort", "off"),
+    ("proxy_pass_request_body", "on"),
+    ("proxy_pass_request_headers", "on"),
 ];
 
 /// Directives of modules whose handlers are not converted, of caches, and of files that are not served: names, and
@@ -240,6 +252,9 @@ const DIFFERENT: &[(&[&str], &str)] = &[
         ],
         "write the field by request_headers or response_headers",
     ),
+    (&["proxy_pass_request_body"], "requests are forwarded with their content"),
+    (&["proxy_ignore_client_abort"], "a request to a service ends when its client leaves"),
+    (&["proxy_force_ranges"], "ranges are answered by the service alone"),
     (&["proxy_intercept_errors"], "answers of a service are forwarded unchanged"),
     (
         &["error_page"],

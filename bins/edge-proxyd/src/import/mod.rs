@@ -5,18 +5,24 @@
 mod access_log;
 mod action;
 mod auth;
+mod beside;
 mod certificates;
 mod condition;
+mod content;
 mod differs;
 mod error_pages;
 mod fields;
+mod forward;
 mod guard;
 mod known;
 mod limits;
 mod listen;
 mod location;
+mod matching;
+mod media_types;
 mod names;
 mod notes;
+mod other_format;
 mod outline;
 mod parse;
 mod passwords;
@@ -36,6 +42,8 @@ mod sites;
 mod stream;
 mod times;
 mod upstream;
+mod upstream_block;
+mod upstream_tls;
 mod variables;
 mod write;
 
@@ -60,7 +68,8 @@ use server::HttpContext;
 use sites::{ANY, Server, Site};
 use std::path::PathBuf;
 use stream::StreamServer;
-use upstream::{Block, Upstreams};
+use upstream::Upstreams;
+use upstream_block::Block;
 use variables::Variables;
 
 /// The result of the conversion of an nginx configuration.
@@ -292,7 +301,7 @@ fn http(all: &[&Directive], edge: &mut EdgeConfig, options: &Options, notes: &mu
                 edge.upstreams.blocks.insert(directive.first().to_owned(), block);
             }
             ("server", Some(block)) => servers.push(server(directive, block, options, notes)),
-            ("map" | "geo" | "types", Some(_))
+            ("map" | "geo", Some(_))
             | (
                 "access_log"
                 | "log_format"

@@ -1,6 +1,7 @@
 //! A parser for the grammar of nginx configuration files (`ngx_conf_read_token` in `src/core/ngx_conf_file.c`): words,
 //! quotes, escapes, comments and blocks.
 
+use super::other_format::other_format;
 use std::fmt;
 use std::rc::Rc;
 
@@ -50,13 +51,20 @@ pub(crate) type Loader<'l> = dyn FnMut(&str) -> Result<Vec<(String, String)>, St
 /// the `include`. `file` is its name in errors.
 ///
 /// # Errors
-/// The first error: a violation of the grammar, a word that is not valid UTF-8, a file that cannot be read, more than
+/// The first error, with the format that the text seems to have if it is not nginx's: a violation of the grammar, a word that is not valid UTF-8, a file that cannot be read, more than
 /// [`MAX_DIRECTIVES`] directives, or nesting deeper than [`MAX_DEPTH`].
 pub(crate) fn parse(file: &str, text: &str, loader: &mut Loader<'_>) -> Result<Vec<Directive>, ParseError> {
     let mut count = 0;
     let mut parser =
         Parser { file: file.into(), text: text.as_bytes(), at: 0, line: 1, loader, count: &mut count };
-    parser.block(0, false)
+    parser.block(0, false).map_err(|mut why| {
+        if let Some(format) = other_format(text) {
+            let what = why.what;
+            why.what =
+                format!("looks like {format}, and only configurations of nginx can be imported: {what}");
+        }
+        why
+    })
 }
 
 /// A token of a configuration file.
@@ -328,107 +336,4 @@ impl Parser<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn read(text: &str) -> Result<Vec<Directive>, ParseError> {
-        parse("nginx.conf", text, &mut |_| Err("there is none".into()))
-    }
-
-    fn arguments(text: &str) -> Vec<String> {
-        read(text).unwrap().remove(0).arguments
-    }
-
-    #[test]
-    fn words_as_nginx_reads_them() {
-        assert_eq!(
-            arguments("a 'b c' \"d;e\" f\\;g h#i ${x}y '' # z\n;"),
-            ["b c", "d;e", "f\\;g", "h#i", "${x}y", ""]
-        );
-        assert_eq!(arguments(r#"a "b\"c" 'd\'e' f\ng "\x";"#), ["b\"c", "d'e", "f\ng", "\\x"]);
-        let found = read("server {\n  listen 80;\n  location / { return 444; }\n}").unwrap();
-        let server = found[0].block.as_ref().unwrap();
-        assert_eq!((server[1].line, server[1].arguments[0].as_str()), (3, "/"));
-    }
-
-    #[test]
-    fn what_is_wrong_has_its_line() {
-        for (text, line, what) in [
-            ("a\nb", 1, "missing ;"),
-            ("a;\n}", 2, "unexpected }"),
-            ("a {\n b;\n", 3, "missing }"),
-            ("a 'b;\n\n", 1, "unclosed quote"),
-            ("a;\na 'b'c;", 2, "after a quote"),
-            ("\n;", 2, "without a name"),
-            ("include x;", 1, "there is none"),
-        ] {
-            let why = read(text).unwrap_err();
-            assert!(why.line == line && why.what.contains(what), "{text:?}: {why}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_includes_itself_ends() {
-        let mut loader = |_: &str| Ok(vec![("b".to_owned(), "include b;".to_owned())]);
-        assert!(parse("a", "include b;", &mut loader).unwrap_err().what.contains("too deeply"));
-    }
-
-    /// Formats a directive so that it can be parsed.
-    fn written(directive: &Directive, out: &mut String) {
-        out.push_str(&directive.name);
-        for argument in &directive.arguments {
-            out.push_str(&format!(" \"{}\"", argument.replace('\\', "\\\\").replace('"', "\\\"")));
-        }
-        match &directive.block {
-            None => out.push_str(";\n"),
-            Some(block) => {
-                out.push_str(" {\n");
-                block.iter().for_each(|directive| written(directive, out));
-                out.push_str("}\n");
-            }
-        }
-    }
-
-    fn directive() -> impl Strategy<Value = Directive> {
-        let words = || ("[a-z_]{1,8}", prop::collection::vec("[ -~]{0,8}", 0..4));
-        let make = |(name, arguments): (String, Vec<String>), block| Directive {
-            file: "f".into(),
-            line: 0,
-            name: format!("x{name}"),
-            arguments,
-            block,
-        };
-        let leaf = words().prop_map(move |words| make(words, None));
-        leaf.prop_recursive(3, 20, 4, move |inner| {
-            (words(), prop::collection::vec(inner, 0..4))
-                .prop_map(move |(words, block)| make(words, Some(block)))
-        })
-    }
-
-    fn bare(mut directive: Directive) -> Directive {
-        directive.line = 0;
-        directive.file = "f".into();
-        directive.block = directive.block.map(|block| block.into_iter().map(bare).collect());
-        directive
-    }
-
-    proptest! {
-        /// A formatted directive parses as itself.
-        #[test]
-        fn round_trip(directives in prop::collection::vec(directive(), 0..4)) {
-            let mut text = String::new();
-            directives.iter().for_each(|directive| written(directive, &mut text));
-            let found: Vec<_> = read(&text).unwrap().into_iter().map(bare).collect();
-            prop_assert_eq!(found, directives);
-        }
-
-        /// For any text, parsing terminates, and errors are positions in the text.
-        #[test]
-        fn any_text(text in "[a-z{};'\"\\\\$# \n]{0,200}") {
-            if let Err(why) = read(&text) {
-                prop_assert!((1..=text.matches('\n').count() + 1).contains(&why.line));
-            }
-        }
-    }
-}
+mod tests;

@@ -144,7 +144,7 @@ impl Phase {
                 "break" => self.done = true,
                 "return" => {
                     self.done = true;
-                    match convert_return(directive, variables, &scope.content_type) {
+                    match convert_return(directive, variables, scope.media_types.of_answer()) {
                         Ok(action) => self.action = Some(action),
                         Err(why) => self.close(directive, why, notes),
                     }
@@ -213,7 +213,7 @@ impl Phase {
                 "set" => variables.forget(inner.first()),
                 "return" => {
                     ends = true;
-                    match convert_return(inner, variables, &scope.content_type) {
+                    match convert_return(inner, variables, scope.media_types.of_answer()) {
                         Ok(action) => self.answer(directive, verdict, action, (scope, variables), notes),
                         Err(why) => self.close(directive, why, notes),
                     }

@@ -90,6 +90,27 @@ impl RealIp {
     }
 }
 
+/// Notes a location that itself sets another source of the client's address than `written`, the trusted proxies of the
+/// converted configuration. `own` are its settings; `by_address` tells whether it has address rules, which are closed
+/// then.
+pub(super) fn note_of_location(
+    location: &Directive,
+    by_address: bool,
+    own: &RealIp,
+    written: &RealIp,
+    notes: &mut Notes,
+) {
+    let sets = location.inner().iter().any(|one| own.clone().take(one, &mut Notes::default()));
+    match (sets && !own.is_equivalent(written), by_address) {
+        (true, true) => notes.closed(location, "takes the client's address from elsewhere than [trust], which is of all sites: `deny` keeps everyone out where addresses decide"),
+        (true, false) => notes.different(
+            location,
+            "takes the client's address from elsewhere than [trust], which is of all sites",
+        ),
+        (false, _) => {}
+    }
+}
+
 /// Returns the settings that most servers have; of equally frequent ones, the first. Servers without trusted proxies,
 /// or with ranges that cannot be converted, do not count. Default settings if no server is left.
 pub(super) fn most_common(all: &[RealIp]) -> RealIp {

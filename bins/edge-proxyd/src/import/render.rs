@@ -2,12 +2,13 @@
 
 use super::action::{Action, Handling, Prefix};
 use super::auth::Services;
+use super::beside::beside_keys;
 use super::fields;
 pub(super) use super::guard::Guards;
 use super::notes::Notes;
 use super::quote::quoted;
 use super::real_ip::RealIp;
-use super::route::{Paths, Route};
+use super::route::{HandlingEffect, Paths, Route};
 use super::scope::Scope;
 use super::times::duration;
 
@@ -27,18 +28,18 @@ pub(super) struct PathlessRoute {
 }
 
 impl Guards<'_> {
-    /// Returns all keys of a handling as text, and as the second text only those that restrict access. Handlings with
-    /// equal first texts have the same effect. `written` are the trusted proxies of the converted configuration.
+    /// Returns the effect of a handling. `written` are the trusted proxies of the converted configuration.
     pub(super) fn effect(
         &self,
         handling: &Handling,
         services: &Services,
         written: &RealIp,
-    ) -> (String, String) {
+    ) -> HandlingEffect {
         let one = self.render_handling(handling, services, written);
         let guard = one.guard.join("\n");
         // Of what is open in the answer itself, only a refusal is a guard.
-        (format!("{guard}\n{}", one.keys.join("\n")), guard)
+        let keys = format!("{guard}\n{}", one.keys.join("\n"));
+        HandlingEffect { keys, guard, beside: beside_keys(handling, &one.comments) }
     }
 
     /// Converts a handling into keys. `written` are the trusted proxies of the converted configuration. An action other
@@ -174,11 +175,12 @@ pub(super) fn timeouts(times: &[(&'static str, u64)]) -> Option<String> {
 }
 
 /// Returns the keys of a site: `reject` if a route has access restrictions, `compression`, `timeouts`,
-/// `client_certificates` and `rate`. `scope` are the settings of the server, and `rendered` its converted routes; the
-/// boolean is true with TLS. Notes each `limit_req` that is not converted or belongs to a location only.
+/// `client_certificates` and `rate`. `scope` are the settings of the server, `locations` those of its locations and
+/// routes, and `rendered` its converted routes; the boolean is true with TLS. Notes each `limit_req` that is not
+/// converted or belongs to a location only.
 pub(super) fn site_keys(
     scope: &Scope,
-    routes: &[Route],
+    locations: &[&Scope],
     (rendered, tls): (&[(Paths, PathlessRoute)], bool),
     guards: &Guards<'_>,
     notes: &mut Notes,
@@ -188,10 +190,10 @@ pub(super) fn site_keys(
         // nginx answers 403.
         keys.push("reject = \"alert\"".into());
     }
-    let scopes = || routes.iter().map(|route| &route.handling.scope).chain([scope]);
+    let scopes = || locations.iter().copied().chain([scope]);
     keys.extend(scope.site.compression.as_deref().map(compression));
     keys.extend(timeouts(&scope.site.timeouts));
-    keys.extend(client_certificates(scope, &mut scopes(), tls));
+    keys.extend(client_certificates(scope, &mut scopes(), tls, notes));
     let of_site = scope.rate.as_ref().and_then(|rate| guards.rate(rate));
     for rate in scopes().filter_map(|scope| scope.rate.as_ref()) {
         if of_site.is_none() || Some(rate) != scope.rate.as_ref() {
@@ -207,8 +209,13 @@ pub(super) fn site_keys(
 
 /// Returns the key `client_certificates` of a server. `None` without TLS, if the server does not request certificates,
 /// or if it names no authority. `scopes` are the settings of the server and its locations, whose fields with parts of
-/// the certificate become `headers`.
-fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, tls: bool) -> Option<String> {
+/// the certificate become `headers`. Of several parts for one field the first counts, and the others are noted.
+fn client_certificates(
+    scope: &Scope,
+    scopes: &mut dyn Iterator<Item = &Scope>,
+    tls: bool,
+    notes: &mut Notes,
+) -> Option<String> {
     let verify = scope.verify_client.as_ref().filter(|_| tls)?;
     let mode = if verify.first() == "on" { "required" } else { "optional" };
     let ca = quoted(scope.client_ca.as_deref()?);
@@ -219,8 +226,13 @@ fn client_certificates(scope: &Scope, scopes: &mut dyn Iterator<Item = &Scope>, 
         if let Some(word) = fields::certificate_field(value) {
             let pair = format!("{} = {}", quoted(directive.first()), quoted(word));
             let name = format!("{} = ", quoted(&directive.first().to_ascii_lowercase()));
-            if !headers.iter().any(|known| known.to_ascii_lowercase().starts_with(&name)) {
-                headers.push(pair);
+            match headers.iter().find(|known| known.to_ascii_lowercase().starts_with(&name)) {
+                None => headers.push(pair),
+                Some(known) if known.eq_ignore_ascii_case(&pair) => {}
+                Some(_) => notes.different(
+                    directive,
+                    "the field has another part of the certificate elsewhere, and has it here too: `headers` are of the site",
+                ),
             }
         }
     }

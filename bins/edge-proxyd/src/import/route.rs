@@ -20,14 +20,24 @@ pub(super) struct Route {
     pub(super) handling: Handling,
 }
 
-/// A function that returns two texts: the whole effect of a handling, and the part of it that restricts access.
-/// Handlings with equal first texts have the same effect.
-pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> (String, String) + 'f;
+/// The effect of a handling, as texts without positions in files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HandlingEffect {
+    /// All keys of the route.
+    pub(super) keys: String,
+    /// Those of the keys that restrict access.
+    pub(super) guard: String,
+    /// The facts that the keys do not show, such as limits of rates.
+    pub(super) beside: String,
+}
+
+/// A function that returns the effect of a handling.
+pub(super) type EffectOf<'f> = dyn Fn(&Handling) -> HandlingEffect + 'f;
 
 /// Removes each route that has the same effect as the prefix route with the longest other prefix of its path, unless a
 /// route with another effect that ignores letter case would then match its path.
 pub(super) fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
-    let keys: Vec<String> = all.iter().map(|route| effect(&route.handling).0).collect();
+    let effects: Vec<HandlingEffect> = all.iter().map(|route| effect(&route.handling)).collect();
     let path = |i: usize| {
         let (Paths::Begins(path) | Paths::Exact(path)) = &all[i].paths;
         path.as_str()
@@ -38,14 +48,14 @@ pub(super) fn merge(all: Vec<Route>, effect: &EffectOf<'_>) -> Vec<Route> {
         (0..all.len()).filter(above).max_by_key(|j| path(*j).len())
     };
     let is_covered = |i: usize| {
-        let Some(above) = above(i).filter(|above| keys[i] == keys[*above]) else { return false };
+        let Some(above) = above(i).filter(|above| effects[i] == effects[*above]) else { return false };
         let takes = |j: &usize| {
             *j != i
                 && all[*j].handling.scope.any_case
                 && is_spelling_of(path(i), path(*j))
                 && (path(*j).len() == path(i).len() || begins(j) && path(*j).len() >= path(above).len())
         };
-        (0..all.len()).filter(takes).all(|j| keys[j] == keys[i])
+        (0..all.len()).filter(takes).all(|j| effects[j] == effects[i])
     };
     let kept: Vec<bool> = (0..all.len()).map(|i| !is_covered(i)).collect();
     all.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(route, _)| route).collect()

@@ -1,7 +1,8 @@
 //! The routes of a site: for each path that the locations of a server name, the handling that nginx chooses.
 
 use super::action::{Action, Handling};
-use super::location::{Location, Matching, encode_path};
+use super::location::Location;
+use super::matching::{Matching, encode_path};
 use super::notes::Notes;
 use super::parse::Directive;
 use super::pattern::{PatternSuffix, Shape};
@@ -337,9 +338,8 @@ impl Patterns<'_, '_> {
     /// everyone. Every pattern is noted.
     fn narrow(&self, mut handling: Handling, perhaps: &[&Pattern<'_>], notes: &mut Notes) -> Handling {
         for pattern in perhaps {
-            let (whole, guard) = (self.effect)(&pattern.handling);
-            let (other, other_guard) = (self.effect)(&handling);
-            if whole == other {
+            let (one, other) = ((self.effect)(&pattern.handling), (self.effect)(&handling));
+            if one.keys == other.keys {
                 notes.harmless(pattern.directive, "answers as the location around it");
                 continue;
             }
@@ -353,7 +353,7 @@ impl Patterns<'_, '_> {
                 Action::Respond { status, .. } => (200..300).contains(status),
                 Action::Drop | Action::Redirect { .. } => false,
             };
-            if !refuses && (guard.is_empty() || guard == other_guard) || !shows {
+            if !refuses && (one.guard.is_empty() || one.guard == other.guard) || !shows {
                 notes.different(
                     pattern.directive,
                     "expressions are taken over as beginnings of paths; what matches within others goes the way of the others",

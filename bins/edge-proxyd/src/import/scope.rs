@@ -1,6 +1,7 @@
 //! Settings that locations inherit from their server, and servers from `http`.
 
-use super::known::{Effect, effect};
+use super::known::{Effect, effect, is_default};
+use super::media_types::MediaTypes;
 use super::notes::Notes;
 use super::parse::Directive;
 use super::ranges::{Rule, everyone, net_of};
@@ -53,8 +54,8 @@ pub(super) struct Scope {
     pub(super) timeouts: Vec<(&'static str, u64)>,
     /// The settings of the site, which its routes do not repeat.
     pub(super) site: SiteDefaults,
-    /// `default_type`, the media type of the text of `return`; `text/plain` by default.
-    pub(super) content_type: String,
+    /// The media types of answers with text.
+    pub(super) media_types: MediaTypes,
     /// The trusted proxies, and the header with the client's address.
     pub(super) real_ip: RealIp,
     /// The keys of `tls` of upstreams, with their values; at most one of each key.
@@ -106,7 +107,7 @@ impl Default for Scope {
             methods: Vec::new(),
             timeouts: Vec::new(),
             site: SiteDefaults::default(),
-            content_type: "text/plain".into(),
+            media_types: MediaTypes::default(),
             real_ip: RealIp::default(),
             tls: Vec::new(),
             internal: false,
@@ -144,9 +145,10 @@ impl Scope {
     /// [`take`](Self::take).
     ///
     /// A directive in the block drops what it inherits: `proxy_set_header` the request fields, `add_header` the
-    /// response fields, `proxy_hide_header` the hidden fields, `allow` or `deny` the address rules, `proxy_redirect`
-    /// the rules for `Location`, `proxy_cookie_path` or `proxy_cookie_domain` the cookies, and the directives of
-    /// `real_ip` as [`RealIp::enter`] defines. Everything else is inherited.
+    /// response fields, `proxy_hide_header` the hidden fields, `allow` or `deny` the address rules, `limit_req` the
+    /// limit of the rate, `types` the media types by extension, `proxy_redirect` the rules for `Location`,
+    /// `proxy_cookie_path` or `proxy_cookie_domain` the cookies, and the directives of `real_ip` as
+    /// [`RealIp::enter`] defines. Everything else is inherited.
     pub(super) fn enter(&self, block: &[Directive]) -> Self {
         let mut inner = self.clone();
         let has = |name: &str| block.iter().any(|directive| directive.name == name);
@@ -167,12 +169,16 @@ impl Scope {
         if has("proxy_redirect") {
             inner.rewrites_location = None;
         }
+        if has("limit_req") {
+            inner.rate = None;
+        }
         for (name, key) in [("proxy_cookie_path", "path"), ("proxy_cookie_domain", "domain")] {
             if has(name) {
                 inner.cookies.retain(|(known, ..)| *known != key);
             }
         }
         inner.real_ip = self.real_ip.enter(block);
+        inner.media_types.enter(block);
         inner
     }
 
@@ -191,6 +197,11 @@ impl Scope {
             && asked(self) == asked(other)
     }
 
+    /// Returns true if clients are asked for a certificate of a known authority.
+    pub(super) const fn verifies_clients(&self) -> bool {
+        self.verify_client.is_some() && self.client_ca.is_some()
+    }
+
     /// Denies access to everyone, because a directive that restricts access has no counterpart: notes the reason `why`
     /// as closed, and adds it to `closed`.
     pub(super) fn close(&mut self, directive: &Directive, why: &str, notes: &mut Notes) {
@@ -207,7 +218,6 @@ impl Scope {
             "client_max_body_size" => self.body_limit = first(),
             "gzip" => self.gzip = first() == "on",
             "gzip_min_length" => self.gzip_least = first(),
-            "default_type" => self.content_type = first(),
             "proxy_set_header" | "grpc_set_header" | "proxy_hide_header" | "add_header"
                 if !is_name(&first()) =>
             {
@@ -228,7 +238,12 @@ impl Scope {
             "satisfy" => self.satisfy_any = first() == "any",
             "limit_except" => self.limit_except(directive, notes),
             "internal" => self.internal = true,
-            "limit_req" => self.rate = Some(directive.clone()),
+            "limit_req" => {
+                // `enter` drops the inherited one, so that another is of the same place.
+                if let Some(other) = self.rate.replace(directive.clone()).filter(|other| other != directive) {
+                    notes.open(&other, "of several limits in one place, only the last can be taken over");
+                }
+            }
             "ssl_protocols" => {
                 let mut named: Vec<&str> = directive.arguments.iter().map(String::as_str).collect();
                 named.sort_unstable();
@@ -243,31 +258,6 @@ impl Scope {
             "ssl_crl" => self.crl = Some(first()),
             "proxy_redirect" => self.proxy_redirect(directive, variables, notes),
             "proxy_cookie_path" | "proxy_cookie_domain" => self.cookie(directive, notes),
-            "proxy_ssl_verify" => {
-                if first() == "off" {
-                    notes.harmless(directive, "certificates of services are always verified");
-                }
-            }
-            "proxy_ssl_trusted_certificate" => self.tls("ca", first()),
-            "proxy_ssl_certificate" => self.tls("certificate", first()),
-            "proxy_ssl_certificate_key" => self.tls("key", first()),
-            "proxy_ssl_name" => {
-                let name = variables.expand(&first());
-                let host = matches!(name.as_str(), "$host" | "$http_host");
-                if host {
-                    self.tls("server_name", "{host}".into());
-                } else if name.contains('$') {
-                    notes.different(
-                        directive,
-                        "its variable is not known here: write tls.server_name in the upstream",
-                    );
-                } else {
-                    self.tls("server_name", name);
-                }
-            }
-            "proxy_ssl_crl" | "proxy_ssl_password_file" => {
-                notes.different(directive, "not supported for certificates of services");
-            }
             "proxy_read_timeout" | "grpc_read_timeout" => self.timeout("response", directive, notes),
             "proxy_connect_timeout" | "grpc_connect_timeout" => self.timeout("connect", directive, notes),
             "keepalive_timeout" => self.timeout("idle", directive, notes),
@@ -278,7 +268,10 @@ impl Scope {
             "modsecurity" | "auth_jwt" | "auth_digest" | "auth_ldap" | "auth_pam" | "auth_gss"
             | "app_protect_enable"
                 if first() == "off" => {}
-            _ if self.real_ip.take(directive, notes) => {}
+            _ if self.media_types.take(directive)
+                || self.real_ip.take(directive, notes)
+                || self.upstream_tls(directive, variables, notes) => {}
+            name if is_default(name, directive.first()) => {}
             name => match effect(name) {
                 Effect::Implied => {}
                 Effect::Harmless => notes.harmless(directive, "has no effect here"),
@@ -289,12 +282,6 @@ impl Scope {
                 }
             },
         }
-    }
-
-    /// Sets a key of `tls` of upstreams, in place of an earlier value.
-    fn tls(&mut self, key: &'static str, value: String) {
-        self.tls.retain(|(known, _)| *known != key);
-        self.tls.push((key, value));
     }
 
     /// Reads an `allow` or `deny`. `all` becomes one rule each for IPv4 and IPv6, and `unix:` is ignored. An `allow` of

@@ -5,11 +5,11 @@ use super::action::{Action, Handling, refusal};
 use super::auth;
 use super::error_pages::ErrorPageScope;
 use super::fields;
-use super::location::Locations;
+use super::location::{Location, Locations};
 use super::notes::Notes;
 use super::parse::Directive;
 use super::phase;
-use super::real_ip::RealIp;
+use super::real_ip::{self, RealIp};
 use super::render::{Guards, PathlessRoute, render, site_keys};
 use super::route::{Paths, Route};
 use super::routes::routes;
@@ -63,6 +63,7 @@ pub(super) fn convert(
         variables.files.enter(std::slice::from_ref(one));
     }
     variables.files.enter(block);
+    scope.media_types = around.scope.media_types.within(block, None);
     let phase = phase::run(block, &mut variables, &mut scope, notes);
     let mut early = false;
     let mut files = None;
@@ -82,10 +83,21 @@ pub(super) fn convert(
             _ => scope.take(directive, &variables, notes),
         }
     }
+    if !variables.context.tls {
+        // Without TLS there are no certificates, and fields with parts of one are empty.
+        scope.verify_client = None;
+    }
     scope.site = scope.defaults();
     let locations = Locations::read(&phase.settings, (&scope, &variables), upstreams, notes);
     let overrides = phase.overrides;
     let found = auth::services(&phase.settings, &scope, &locations, &variables, upstreams, notes);
+    // Those of locations that have no route of their own count too.
+    let reached: &[Location] = if phase.action.is_none() { &locations.all } else { &[] };
+    for location in reached {
+        let of = &location.handling.scope;
+        let by_address = !of.access.is_empty() || !of.conditional.is_empty();
+        real_ip::note_of_location(&location.directive, by_address, &of.real_ip, around.real_ip, notes);
+    }
     let nothing = phase.action.is_none() && locations.all.is_empty() && overrides.is_empty();
     let all = if let Some(action) = phase.action {
         // It precedes every location.
@@ -133,7 +145,9 @@ pub(super) fn convert(
             (route.paths.clone(), one)
         })
         .collect();
-    let mut keys = site_keys(&scope, &all, (&rendered, variables.context.tls), around.guards, notes);
+    let scopes = all.iter().map(|route| &route.handling.scope);
+    let scopes: Vec<&Scope> = scopes.chain(reached.iter().map(|one| &one.handling.scope)).collect();
+    let mut keys = site_keys(&scope, &scopes, (&rendered, variables.context.tls), around.guards, notes);
     if early {
         keys.insert(0, "early_data = true".into());
     }

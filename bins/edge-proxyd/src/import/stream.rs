@@ -6,7 +6,8 @@ use super::parse::Directive;
 use super::ranges::{Lists, Rule, everyone, lists, net_of};
 use super::sites::ANY;
 use super::times::{duration, milliseconds};
-use super::upstream::{Block, Upstreams};
+use super::upstream::Upstreams;
+use super::upstream_block::Block;
 use super::variables::Variables;
 use edge_http::host::HostPattern;
 

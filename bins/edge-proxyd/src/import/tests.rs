@@ -1,10 +1,14 @@
 //! Configurations as people write them, and what becomes of them.
 
+mod answers;
 mod files;
+mod merged;
 mod places;
+mod services;
 mod settings;
 mod strictness;
 mod unnamed;
+mod vouched;
 
 use super::{Impact, Import, Options, import, parse};
 use toml::{Table, Value};

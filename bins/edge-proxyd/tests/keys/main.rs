@@ -290,7 +290,6 @@ const NOT_IN_THE_GUIDE: &[&str] = &[
     "tell",
     "tracing",
     "upstream_buffer",
-    "user_header",
     "wait",
     "who",
     "write",

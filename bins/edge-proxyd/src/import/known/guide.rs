@@ -27,17 +27,22 @@ fn the_guide_has_every_directive_without_a_conversion() {
 /// Checks that the guide has each directive that the sources compare a name with.
 #[test]
 fn the_guide_has_every_directive_with_a_conversion() {
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 15] = [
         include_str!("../scope.rs"),
         include_str!("../server.rs"),
         include_str!("../location.rs"),
+        include_str!("../content.rs"),
+        include_str!("../matching.rs"),
         include_str!("../phase.rs"),
         include_str!("../mod.rs"),
         include_str!("../stream.rs"),
         include_str!("../upstream.rs"),
+        include_str!("../upstream_block.rs"),
         include_str!("../real_ip.rs"),
         include_str!("../error_pages.rs"),
         include_str!("../certificates.rs"),
+        include_str!("../media_types.rs"),
+        include_str!("../upstream_tls.rs"),
     ];
     // Words that are no directives: values, options, variables and schemes.
     const OTHER: &[&str] = &[
