@@ -33,6 +33,7 @@ mod route;
 mod secret_uri;
 mod section;
 mod shell;
+mod transport;
 mod version;
 
 pub use address::{
@@ -55,7 +56,7 @@ pub use finding::{Code, Finding, Severity};
 pub use host::{HostPortError, split_host_port};
 pub use incoming::Incoming;
 pub use ini::boolean;
-pub use mailer::{Credential, Mailer, MailerError, Server, Transport};
+pub use mailer::{Credential, Mailer, MailerError};
 pub use message::{Message, date, smtp_data};
 pub use migrate::{Migration, MigrationError, migrate};
 pub use nixos::{NixosSecret, nixos};
@@ -71,4 +72,5 @@ pub use secrecy;
 pub use secret_uri::{SecretUriError, secret_path};
 pub use section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting, SettingError};
 pub use shell::{shell_quoted, shell_words};
+pub use transport::{Server, Transport};
 pub use version::{RELEASES, Release, Version};

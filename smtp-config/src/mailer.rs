@@ -3,56 +3,18 @@
 use crate::address::{AddressError, AddressRules, parse_address, with_quoted_name};
 use crate::edit::{Change, written_out};
 use crate::effective::{EffectiveTransport, effective};
-use crate::host::host_fault;
+use crate::host::{host_fault, is_loopback};
 use crate::incoming::Incoming;
 use crate::ini::Ini;
-use crate::presets::Preset;
 use crate::protocol::Protocol;
 use crate::reply_to::{ReplyToError, reply_to};
 use crate::route::Route;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting};
 use crate::shell::shell_quoted;
+use crate::transport::{Server, Transport};
 use crate::version::Version;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
-
-/// An SMTP server, reached over TCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Host name, for which its certificate is verified, or IP address.
-    pub host: String,
-    /// TCP port. 0 is not valid.
-    pub port: u16,
-    /// Protocol. `None` selects the one that the provider documents for the port, or else the one that Forgejo infers
-    /// from it.
-    pub protocol: Option<Protocol>,
-}
-
-impl Server {
-    /// Returns the protocol that is used: the one that is set, or else the one that the provider documents for the
-    /// port, or else the one that Forgejo infers from it.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        let known = || Preset::of_host(&self.host).and_then(|preset| preset.protocol_at(self.port));
-        self.protocol.or_else(known).unwrap_or_else(|| Protocol::of_port(self.port))
-    }
-}
-
-/// Transport over which messages are sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// SMTP over TCP.
-    Network(Server),
-    /// The program `sendmail` of this host.
-    Sendmail {
-        /// Absolute path of the program, or a name that is looked up in `PATH`.
-        path: String,
-        /// Arguments before the recipients, without quotes. `--` is appended to them.
-        args: Vec<String>,
-    },
-    /// SMTP over the Unix-domain socket at this absolute path, without TLS.
-    Unix(String),
-}
 
 /// Settings of outgoing and incoming mail. [`Mailer::new`] uses Mailjet with implicit TLS, [`Mailer::server`] another
 /// server. `Debug` does not print passwords.
@@ -190,12 +152,20 @@ impl Mailer {
         }
     }
 
-    /// Returns the protocol that is used, as [`Server::protocol`] determines it. `None` unless the transport is SMTP over
-    /// TCP.
+    /// Returns the protocol that is used, as [`Server::protocol`] determines it; but STARTTLS with a user where that
+    /// would be SMTP without TLS to another host and is not set. `None` unless the transport is SMTP over TCP.
     #[must_use]
     pub fn protocol(&self) -> Option<Protocol> {
         match &self.transport {
-            Transport::Network(server) => Some(server.protocol()),
+            // Forgejo infers SMTP without TLS from port 25, over which it sends the password too.
+            Transport::Network(server) => Some(match server.protocol() {
+                Protocol::Smtp
+                    if self.user.is_some() && server.protocol.is_none() && !is_loopback(&server.host) =>
+                {
+                    Protocol::StartTls
+                }
+                protocol => protocol,
+            }),
             Transport::Sendmail { .. } | Transport::Unix(_) => None,
         }
     }
@@ -267,8 +237,9 @@ impl Mailer {
         let mut settings: Vec<(&str, String)> = vec![("ENABLED", "true".to_owned())];
         match &self.transport {
             Transport::Network(server) => {
+                let protocol = self.protocol().unwrap_or_else(|| server.protocol());
                 settings.extend([
-                    ("PROTOCOL", server.protocol().to_string()),
+                    ("PROTOCOL", protocol.to_string()),
                     ("SMTP_ADDR", server.host.clone()),
                     ("SMTP_PORT", server.port.to_string()),
                 ]);

@@ -168,6 +168,28 @@ fn no_older_password_stays() {
 }
 
 #[test]
+fn no_password_is_sent_without_tls_on_port_25() {
+    let of = |host: &str, user: Option<&str>, protocol| {
+        let mut mailer = Mailer::server("a@b", host, 25);
+        mailer.user = user.map(str::to_owned);
+        if let Transport::Network(server) = &mut mailer.transport {
+            server.protocol = protocol;
+        }
+        let written = mailer.settings().into_iter().find(|setting| setting.key == "PROTOCOL");
+        assert_eq!(written.map(|setting| setting.value), mailer.protocol().map(|held| held.to_string()));
+        mailer.protocol()
+    };
+    for host in ["mail.example.org", "smtp.gmail.com", "smtp.fastmail.com", "smtp-relay.brevo.com"] {
+        assert_eq!(of(host, Some("u"), None), Some(Protocol::StartTls), "{host}");
+        assert_eq!(of(host, None, None), Some(Protocol::Smtp), "{host}");
+        assert_eq!(of(host, Some("u"), Some(Protocol::Smtp)), Some(Protocol::Smtp), "{host}");
+    }
+    // SendGrid documents port 25; nothing leaves a loopback address.
+    assert_eq!(of("smtp.sendgrid.net", None, None), Some(Protocol::StartTls));
+    assert_eq!(of("localhost", Some("u"), None), Some(Protocol::Smtp));
+}
+
+#[test]
 fn presets_have_a_server_and_tls_first() {
     for preset in PRESETS {
         let host = preset.host(Some("eu-west-1"));

@@ -135,6 +135,12 @@ fn at_key(
     message: &str,
     fix: String,
 ) -> Failure {
+    let place = place_of(file, ini, section, key);
+    Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
+}
+
+/// Returns the place of the last line of a key, else of the header of its section, else of the file as a whole.
+pub(crate) fn place_of(file: &Path, ini: &Ini, section: &str, key: &str) -> Place {
     let entry = ini.entries().iter().rfind(|entry| entry.section == section && entry.key == key);
     let header = ini.headers().iter().find(|header| header.section == section);
     let (line, column) = match (entry, header) {
@@ -142,13 +148,12 @@ fn at_key(
         (None, Some(header)) => (header.line, 1),
         (None, None) => (0, 0),
     };
-    let place = Place {
+    Place {
         file: file.display().to_string(),
         line: line as usize,
         column: column as usize,
         key: key_in(section, key),
-    };
-    Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
+    }
 }
 
 /// Returns a key as findings name it: with its section, unless that is `[mailer]`.

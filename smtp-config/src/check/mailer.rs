@@ -232,7 +232,7 @@ fn network(checker: &mut Checker<'_>, mailer: &EffectiveMailer, protocol: Protoc
     let key = checker.first(&["PROTOCOL", "IS_TLS_ENABLED", port_key]);
     match protocol {
         Protocol::Smtp => {
-            let fix = better(preset).unwrap_or("write PROTOCOL = smtps and port 465");
+            let fix = better(preset).unwrap_or("write PROTOCOL = smtp+starttls and SMTP_PORT = 587");
             checker.add(Code::Plaintext, key, "the password goes out without TLS", fix);
         }
         Protocol::StartTls => match better(preset) {

@@ -1,7 +1,8 @@
 //! The subcommand `render`: settings as app.ini, as environment variables, or for NixOS.
 
 use crate::args::{Args, ConfigurationKind, FileFormat};
-use crate::settings::{ResolvedSettings, Settings};
+use crate::password::Secret;
+use crate::settings::{Purpose, ResolvedSettings, Settings};
 use cli_support::outcome::{Done, Failure};
 use serde_json::json;
 use smtp_config::ini::quote;
@@ -13,15 +14,15 @@ use smtp_config::{
 /// from an app.ini with a note. `format` applies to environment variables only. Always returns [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the settings are not valid or cannot be represented, a password cannot be read, or its
-/// route needs a file that is not given.
+/// Returns a [`Failure`] if the settings are not valid or cannot be represented, `check` would find an error in them, a
+/// password cannot be read, or its route needs a file that is not given.
 pub(super) fn run(
     settings: &Settings,
     form: ConfigurationKind,
     format: FileFormat,
     args: &Args,
 ) -> Result<Done, Failure> {
-    let resolved = settings.resolve(args.version(), None)?;
+    let resolved = settings.resolve(args.version(), None, Purpose::Write)?;
     let mut pairs: Vec<Setting> = resolved.mailer.settings();
     let (mut files, mut secrets) = (Vec::new(), Vec::new());
     for (section, key, uri_key, kept) in passwords(&resolved) {
@@ -78,7 +79,7 @@ pub(super) fn run(
 /// the key for the URI of a file.
 fn passwords(
     resolved: &ResolvedSettings,
-) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &crate::settings::Secret)> {
+) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &Secret)> {
     let own = resolved.password.iter().map(|kept| (SECTION, "PASSWD", "PASSWD_URI", kept));
     own.chain(resolved.incoming.iter().map(|kept| (INCOMING, "PASSWORD", "PASSWORD_URI", kept)))
 }
