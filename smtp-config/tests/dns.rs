@@ -1,13 +1,14 @@
 //! SPF, DKIM and DMARC: the evaluators, and the doctor's checks by a DNS server of this test.
 
 use proptest::prelude::*;
-use smtp_config::doctor::{Check, Options, Verdict, examine};
+use smtp_config::doctor::{Check, Options, Verdict, examine, replay, replay_stripped};
 use smtp_config::ini::Ini;
 use smtp_config::policy::{Alignment, Answer, Answers, Dkim, DkimError, DmarcError, Policy, Question, Spf};
 use smtp_config::policy::{discover, dkim, dmarc, spf, terms};
 use smtp_config::{Version, effective};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 /// A zone: texts, addresses and exchanges by name.
@@ -15,6 +16,8 @@ use std::time::Duration;
 struct Zone {
     texts: BTreeMap<String, Vec<String>>,
     addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// Names that have the address ::1 too.
+    loopback: Vec<String>,
     exchanges: BTreeMap<String, Vec<String>>,
     /// Whether it only says that something is wrong with it.
     broken: bool,
@@ -93,6 +96,7 @@ impl Zone {
         let kind = u16::from_be_bytes([*query.get(at + 1)?, *query.get(at + 2)?]);
         let data: Vec<Vec<u8>> = match kind {
             1 => self.addresses.get(&name).into_iter().flatten().map(|held| held.octets().to_vec()).collect(),
+            28 if self.loopback.contains(&name) => vec![Ipv6Addr::LOCALHOST.octets().to_vec()],
             15 => self.exchanges.get(&name).into_iter().flatten().map(|held| exchange(held)).collect(),
             16 => self.texts.get(&name).into_iter().flatten().map(|held| strings(held)).collect(),
             _ => Vec::new(),
@@ -271,6 +275,56 @@ async fn examined(zone: Zone, host: &str, more: &str) -> Vec<Check> {
         ..Options::default()
     };
     examine(&mailer, None, &options).await
+}
+
+/// Starts an SMTP server without extensions at 127.0.0.1, and returns its port.
+fn plain_server() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"220 mail.example.org\r\n");
+            let Ok(reader) = stream.try_clone() else { return };
+            for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                let quits = line == "QUIT";
+                let _ = stream.write_all(if quits { b"221 bye\r\n" } else { b"250 mail.example.org\r\n" });
+                if quits {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn the_replay_tries_the_other_family_as_go_does() {
+    let port = plain_server();
+    let mut zone = Zone::default().address("dual.test", [127, 0, 0, 1]);
+    zone.loopback.push("dual.test".to_owned());
+    let text = format!(
+        "[mailer]\nENABLED = true\nPROTOCOL = smtp\nSMTP_ADDR = dual.test\nSMTP_PORT = {port}\nFROM = forge@example.org\n"
+    );
+    let ini = Ini::parse(&text).expect("read");
+    let mailer = effective(&ini, Version(13)).expect("it starts").expect("mail is on");
+    let limit = Duration::from_secs(5);
+    let options = Options { limit, resolver: Some(zone.serve()), ..Options::default() };
+    for replayed in [replay(&mailer, &options).await, replay_stripped(&mailer, &options).await] {
+        assert!(replayed.reaches_message && !replayed.hangs, "{replayed:#?}");
+        let connects: Vec<&str> = replayed
+            .steps
+            .iter()
+            .filter(|step| step.does.starts_with("connects to "))
+            .map(|step| step.does.as_str())
+            .collect();
+        let four = format!("connects to 127.0.0.1:{port}");
+        assert_eq!(connects.last(), Some(&four.as_str()), "{replayed:#?}");
+        // Without IPv6, the other address is the first one.
+        if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            assert_eq!(connects, [format!("connects to [::1]:{port}"), four], "{replayed:#?}");
+            assert!(replayed.steps.iter().any(|step| step.outcome.ends_with("it tries the next address")));
+        }
+    }
 }
 
 #[tokio::test]

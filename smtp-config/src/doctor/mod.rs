@@ -4,6 +4,7 @@
 //! Forgejo would do, with a made-up password.
 
 mod auth;
+mod dial;
 mod dns;
 mod imap;
 mod policy;
