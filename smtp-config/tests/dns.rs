@@ -328,6 +328,41 @@ async fn the_replay_tries_the_other_family_as_go_does() {
 }
 
 #[tokio::test]
+async fn names_and_addresses_that_are_not_ascii_are_reported() {
+    let port = plain_server();
+    let of = |host: &str, address: &str| {
+        let text = format!(
+            "[mailer]\nENABLED = true\nPROTOCOL = smtp\nSMTP_ADDR = {host}\nSMTP_PORT = {port}\nFROM = {address}\n"
+        );
+        let ini = Ini::parse(&text).expect("read");
+        effective(&ini, Version(13)).expect("it starts").expect("mail is on")
+    };
+    let options = Options {
+        limit: Duration::from_secs(5),
+        dns: false,
+        ports: Vec::new(),
+        recipient: Some("someone@example.org".to_owned()),
+        ..Options::default()
+    };
+    let checks = examine(&of("127.0.0.1", "forge@münchen.test"), None, &options).await;
+    assert_eq!(check(&checks, "smtputf8").verdict, Verdict::Warning, "{checks:#?}");
+    assert_eq!(check(&checks, "smtputf8").fix, "write forge@xn--mnchen-3ya.test");
+    let checks = examine(&of("127.0.0.1", "forge@example.org"), None, &options).await;
+    assert!(checks.iter().all(|check| check.name != "smtputf8"), "{checks:#?}");
+    // Go asks no DNS for such a name.
+    let mut zone = Zone::default().address("mail.münchen.de", [127, 0, 0, 1]);
+    zone = zone.address("mail.xn--mnchen-3ya.de", [127, 0, 0, 1]);
+    let options = Options { resolver: Some(zone.serve()), ..options };
+    let host = of("mail.münchen.de", "a@b");
+    let checks = examine(&host, None, &options).await;
+    assert_eq!(check(&checks, "name").verdict, Verdict::Fail, "{checks:#?}");
+    assert!(check(&checks, "name").detail.ends_with("write mail.xn--mnchen-3ya.de"), "{checks:#?}");
+    assert!(!replay(&host, &options).await.reaches_message);
+    let checks = examine(&of("mail.xn--mnchen-3ya.de", "a@b"), None, &options).await;
+    assert_eq!(check(&checks, "name").verdict, Verdict::Pass, "{checks:#?}");
+}
+
+#[tokio::test]
 async fn the_doctor_asks_the_dns() {
     let key = format!("v=DKIM1; p={}", "A".repeat(392));
     let good = Zone::default()

@@ -60,6 +60,9 @@ fn each_trap_has_its_code() {
     assert_eq!(codes(&good.replace("mail.example.org", "https://mail.example.org"), 13), ["host"]);
     assert_eq!(codes(&good.replace("mail.example.org", "mail.example.org:465"), 13), ["host"]);
     assert_eq!(codes(&good.replace("SMTP_ADDR = mail.example.org\n", ""), 13), ["host"]);
+    assert_eq!(codes(&good.replace("mail.example.org", "mail.münchen.de"), 13), ["host"]);
+    assert_eq!(codes(&good.replace("<a@b>", "<a@münchen.test>"), 13), ["from-unicode"]);
+    assert_eq!(codes(&format!("{good}ENVELOPE_FROM = ü@b\n"), 13), ["from-unicode"]);
     assert_eq!(codes("ENABLED = true\nPROTOCOL = sendmail\nFROM = a@b\n", 11), ["sendmail-args"]);
     assert_eq!(codes("ENABLED = true\nPROTOCOL = sendmail\nFROM = a@b\n", 13), none);
     let unix = "ENABLED = true\nPROTOCOL = smtp+unix\nSMTP_ADDR = /run/smtp\nFROM = a@b\nUSER = u\n";
@@ -187,6 +190,28 @@ fn no_password_is_sent_without_tls_on_port_25() {
     // SendGrid documents port 25; nothing leaves a loopback address.
     assert_eq!(of("smtp.sendgrid.net", None, None), Some(Protocol::StartTls));
     assert_eq!(of("localhost", Some("u"), None), Some(Protocol::Smtp));
+}
+
+#[test]
+fn names_and_addresses_that_are_not_ascii_are_written_with_a_labels() {
+    let mut mailer = Mailer::server("a@b", "mail.München.de", 465);
+    mailer.incoming = Some(Incoming::new("in+%{token}@b", "imap.例え.jp", "u"));
+    let faults: Vec<String> = mailer.faults(Version::default()).iter().map(ToString::to_string).collect();
+    let why = "characters other than ASCII, and Go asks the DNS for no such name";
+    assert_eq!(
+        faults,
+        [
+            format!("host: mail.München.de: {why}: write mail.xn--mnchen-3ya.de"),
+            format!("incoming.host: imap.例え.jp: {why}: write imap.xn--r8jz45g.jp"),
+        ]
+    );
+    let text = "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = mail.münchen.de\nFROM = F <f@münchen.test>\n";
+    let found = check(&Ini::parse(text).expect("read"), Version::default());
+    let fixes: Vec<&str> = found.iter().map(|finding| finding.fix.as_str()).collect();
+    assert_eq!(fixes, ["write mail.xn--mnchen-3ya.de", "write f@xn--mnchen-3ya.test"]);
+    // A local part has no A-labels.
+    let found = check(&Ini::parse(&text.replace("f@", "ü@")).expect("read"), Version::default());
+    assert_eq!(found[1].fix, "write an address of ASCII characters only");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::wire::{Wire, WireError};
 use super::{Options, Report, Verdict, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism};
 use crate::effective::EffectiveMailer;
+use crate::host::ascii_address;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
 use rustls::ClientConfig;
@@ -287,8 +288,8 @@ async fn authenticate_session(
     }
 }
 
-/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply. No message is sent. For versions that send by go-mail,
-/// then checks a sender without angle brackets.
+/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply, and addresses for which the server lacks SMTPUTF8. No
+/// message is sent. For versions that send by go-mail, then checks a sender without angle brackets.
 async fn envelope(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -304,6 +305,14 @@ async fn envelope(
     let mail = format!("MAIL FROM:<{}>{words}", mailer.envelope_from);
     let own = mailer.sender.as_ref().map(|sender| sender.address.as_str()).unwrap_or_default();
     let recipient = options.recipient.as_deref().unwrap_or(own);
+    if offered.extension("SMTPUTF8").is_none() {
+        let mut addresses = vec![mailer.envelope_from.as_str(), recipient];
+        addresses.dedup();
+        for address in addresses.into_iter().filter(|held| !held.is_ascii()) {
+            let detail = format!("the server does not offer SMTPUTF8 (RFC 6531) for {address}");
+            report.warn("smtputf8", detail, &ascii_address(address));
+        }
+    }
     let steps = [
         ("mail-from", "MAIL FROM", mail, "let the account send as FROM, or set ENVELOPE_FROM"),
         (
