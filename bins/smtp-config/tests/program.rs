@@ -155,7 +155,12 @@ fn render_has_every_form() {
     with(
         "environment",
         "13",
-        &[&uri, "FORGEJO__mailer_0X2E_override_header__Auto_0X2D_Submitted=auto-generated"],
+        &[
+            &uri,
+            "note: ",
+            "secret: Forgejo reads it itself, as its own user",
+            "FORGEJO__mailer_0X2E_override_header__Auto_0X2D_Submitted=auto-generated",
+        ],
     );
     let file_variable = format!("FORGEJO__mailer__PASSWD__FILE={secret}");
     with("environment", "11", &[&file_variable, "FORGEJO__email_0X2E_incoming__PASSWORD__FILE="]);

@@ -1,5 +1,6 @@
 //! Settings that are about to be written: those with an error of `check` are refused.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +23,7 @@ fn expect(args: &[&str], code: i32, words: &[&str]) -> String {
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
     path.display().to_string()
 }
 
@@ -108,4 +110,36 @@ fn what_stays_in_the_file_must_be_free_of_errors_too() {
     let words = [":7:1: error[tls-not-verified]: FORCE_TRUST_SERVER_CERT", "remove it"];
     expect(&[&apply[..], &["--port", "465", "--plain-text"]].concat(), 2, &words);
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), text);
+}
+
+#[test]
+fn no_password_is_written_into_a_file_that_others_can_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    let file = write(folder.path(), "app.ini", "; mine\n");
+    let apply = [&["apply", "--app-ini", &file], &ACCOUNT[..], &["--host", "mail.example.org"]].concat();
+    mode(folder.path(), 0o755);
+    mode(Path::new(&file), 0o644);
+    let words = ["error[password-readable]: PASSWD: the file has mode 0644", "chmod 0640"];
+    expect(&apply, 2, &words);
+    expect(&[&apply[..], &["--dry-run"]].concat(), 2, &words);
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "; mine\n");
+    // Without a password, nothing is kept from others.
+    let plain = ["apply", "--app-ini", &file, "--from", "f@example.org", "--host", "mail.example.org"];
+    expect(&plain, 0, &["changed"]);
+    mode(Path::new(&file), 0o640);
+    expect(&apply, 0, &["changed"]);
+    expect(&["check", &file], 0, &[": OK"]);
+    mode(Path::new(&file), 0o644);
+    let place = format!("{file}:10:1: warning[password-readable]: PASSWD: the file has mode 0644");
+    expect(&["check", &file], 3, &[&place, "chmod 0640"]);
+    expect(&["check", &file, "--fail-on", "error"], 0, &[]);
+    let answer = expect(&["check", &file, "--json"], 3, &["\"problem\":\"password-readable\""]);
+    testkit::findings(&serde_json::from_str(&answer).expect("JSON"));
+    // A folder that is closed to others protects it.
+    mode(folder.path(), 0o700);
+    expect(&["check", &file], 0, &[": OK"]);
+    expect(&apply, 0, &["unchanged"]);
 }

@@ -31,7 +31,16 @@ pub(super) fn run(
             (_, ConfigurationKind::Nixos) if kept.environment_file().is_ok() => {
                 secrets.push((section, key, kept.environment_file()?));
             }
-            (Route::Uri(uri), _) => pairs.push(Setting::new(section, uri_key, uri)),
+            (Route::Uri(uri), _) => {
+                // With __FILE it is environment-to-ini, which the container runs as root.
+                if form == ConfigurationKind::Environment {
+                    let path = uri.strip_prefix("file:").unwrap_or(uri);
+                    cli_support::verbosity::note(&format!(
+                        "{path}: Forgejo reads it itself, as its own user"
+                    ));
+                }
+                pairs.push(Setting::new(section, uri_key, uri));
+            }
             (_, ConfigurationKind::AppIni) => {
                 cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"));
             }
