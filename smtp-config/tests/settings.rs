@@ -57,6 +57,10 @@ fn each_trap_has_its_code() {
     assert_eq!(codes(&format!("{good}ENABLE_HELO = maybe\n"), 13), ["not-boolean"]);
     assert_eq!(codes(&good.replace("= 465", "= 587"), 13), ["protocol-port"]);
     assert_eq!(codes(&good.replace("= 465", "= 70000"), 13), ["port"]);
+    let gmail = good.replace("mail.example.org", "smtp.gmail.com").replace("= 465", "= 25");
+    assert_eq!(codes(&gmail, 13), ["provider-port", "protocol-port"]);
+    let sendgrid = good.replace("mail.example.org", "smtp.sendgrid.net").replace("= 465", "= 25");
+    assert_eq!(codes(&sendgrid.replace("USER = u\n", ""), 13), ["protocol-port"]);
     assert_eq!(codes(&good.replace("mail.example.org", "https://mail.example.org"), 13), ["host"]);
     assert_eq!(codes(&good.replace("mail.example.org", "mail.example.org:465"), 13), ["host"]);
     assert_eq!(codes(&good.replace("SMTP_ADDR = mail.example.org\n", ""), 13), ["host"]);

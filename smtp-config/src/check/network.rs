@@ -98,8 +98,9 @@ fn better(preset: Option<&Preset>) -> Option<&'static str> {
     }
 }
 
-/// Reports a port that belongs to another protocol, or that the provider does not document. For other hosts, only
-/// `smtps` on 25 or 587 and STARTTLS on 465 are reported, if the protocol was not inferred from the port.
+/// Reports a port that belongs to another protocol, or that the provider does not document. For such a port and for
+/// other hosts, only `smtps` on 25 or 587 and STARTTLS on 465 belong to another protocol, if the protocol was not
+/// inferred from the port.
 fn crossed(
     checker: &mut Checker<'_>,
     mailer: &EffectiveMailer,
@@ -116,8 +117,10 @@ fn crossed(
                     format!("{} speaks {known} on port {port}, not {protocol}: {hangs}", preset.name);
                 let fix = format!("write PROTOCOL = {known}, or another port");
                 checker.add(Code::ProtocolPort, key, problem, &fix);
+                return;
             }
-            Some(_) => {}
+            Some(_) => return,
+            // The rule for other hosts applies to such a port as well.
             None => {
                 let ports: Vec<String> =
                     preset.ports.iter().map(|(port, protocol)| format!("{port} ({protocol})")).collect();
@@ -125,7 +128,6 @@ fn crossed(
                 checker.add(Code::ProviderPort, key, problem, "");
             }
         }
-        return;
     }
     let crossed = matches!((protocol, port), (Protocol::Smtps, 25 | 587) | (Protocol::StartTls, 465));
     if crossed && mailer.origin != Origin::Inferred {
