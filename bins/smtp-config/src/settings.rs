@@ -175,7 +175,7 @@ impl Settings {
                 faults.add("password", &why.to_string());
                 None
             }
-            None => file.password,
+            None => file.password.map(|held| held.0),
         };
         if given.is_some() && mailer.user.is_none() {
             faults.add("password", "a password needs a user: give --user, or user = in the file");
@@ -222,7 +222,7 @@ impl Settings {
         let password = given.and_then(|reference| {
             reader.read(reference, password_file).map_err(|why| faults.add("password", &why.to_string())).ok()
         });
-        let incoming = held.and_then(|held| Some((held.password?, held.password_file)));
+        let incoming = held.and_then(|held| Some((held.password?.0, held.password_file)));
         let incoming = incoming.and_then(|(reference, file)| {
             let read = reader.read(reference, file);
             read.map_err(|why| faults.add("incoming.password", &why.to_string())).ok()
