@@ -83,6 +83,7 @@ codes! {
     HeaderFixed = "header-fixed", Warning, "A header is set that must differ from message to message, such as `Date`.";
     HeaderName = "header-name", Error, "The name of a header has characters other than letters, digits and `-`, or its value has a line break.";
     HeaderVersion = "header-version", Warning, "`[mailer.override_header]` is set, which this version of Forgejo does not read.";
+    HeloName = "helo-name", Warning, "`HELO_HOSTNAME` has characters that no host name or address literal has: servers refuse EHLO.";
     Host = "host", Error, "The server is missing, or is not a host name in ASCII, an address or the absolute path of a socket.";
     IncomingAccount = "incoming-account", Warning, "Incoming mail has no user name or no password: the login fails.";
     IncomingPlaintext = "incoming-plaintext", Error, "Incoming mail is read without TLS.";

@@ -55,6 +55,8 @@ fn each_trap_has_its_code() {
     assert_eq!(codes(&format!("{good}ENVELOPE_FROM = a..b@c\n"), 13), ["envelope-from-refused"]);
     assert_eq!(codes(&format!("{good}ENVELOPE_FROM = <>\n"), 13), none);
     assert_eq!(codes(&format!("{good}ENABLE_HELO = maybe\n"), 13), ["not-boolean"]);
+    assert_eq!(codes(&format!("{good}HELO_HOSTNAME = my forge\n"), 13), ["helo-name"]);
+    assert_eq!(codes(&format!("{good}HELO_HOSTNAME = [IPv6:2001:db8::1]\n"), 13), none);
     assert_eq!(codes(&good.replace("= 465", "= 587"), 13), ["protocol-port"]);
     assert_eq!(codes(&good.replace("= 465", "= 70000"), 13), ["port"]);
     let gmail = good.replace("mail.example.org", "smtp.gmail.com").replace("= 465", "= 25");

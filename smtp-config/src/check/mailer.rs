@@ -94,8 +94,8 @@ fn load_leniently(ini: &Ini, version: Version) -> (Option<EffectiveMailer>, Vec<
     }
 }
 
-/// Reports deprecated keys and spellings, aliases that the version does not read, and a `SENDMAIL_TIMEOUT` that is not
-/// a duration.
+/// Reports deprecated keys and spellings, aliases that the version does not read, a `HELO_HOSTNAME` that is no name, and
+/// a `SENDMAIL_TIMEOUT` that is not a duration.
 fn names(checker: &mut Checker<'_>) {
     for (key, fix) in DEPRECATED {
         if checker.ini.value(SECTION, key).is_some() {
@@ -109,6 +109,11 @@ fn names(checker: &mut Checker<'_>) {
         if checker.get(key).is_some() && !checker.version.knows_aliases() {
             checker.add(Code::AliasVersion, key, "not read before Forgejo 8", &format!("write {name}"));
         }
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if checker.get("HELO_HOSTNAME").is_some_and(|name| !name.chars().all(fits)) {
+        let problem = "characters that no host name has: servers refuse EHLO";
+        checker.add(Code::HeloName, "HELO_HOSTNAME", problem, "write the full name of the forge");
     }
     let timeout = checker.get("SENDMAIL_TIMEOUT");
     if timeout.is_some_and(|text| !is_duration(&text)) && !checker.version.refuses_bad_timeout() {

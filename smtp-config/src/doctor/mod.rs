@@ -14,6 +14,7 @@ mod server;
 mod session;
 mod strip;
 mod tls;
+mod tls_error;
 mod wire;
 
 pub use auth::AuthError;

@@ -223,11 +223,20 @@ async fn converse(
         Err(why) => return out.broke("waits for the greeting", &why),
     }
     let says = format!("EHLO {name}");
-    let mut offered = match wire.hello(name).await {
-        Ok(reply) => reply,
+    let (mut offered, refused) = match wire.hello(name).await {
+        Ok(answers) => answers,
         Err(why) => return out.broke(&format!("says {says}"), &why),
     };
-    out.step(format!("says {says}"), offered.text());
+    match refused {
+        None => out.step(format!("says {says}"), offered.text()),
+        Some(refused) => {
+            out.step(format!("says {says}"), refused.text());
+            out.step(
+                format!("says HELO {name}"),
+                format!("{}; there are no extensions, such as AUTH", offered.text()),
+            );
+        }
+    }
     match after_ehlo(mailer.transport, offered.starttls()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => {
