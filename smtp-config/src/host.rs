@@ -65,16 +65,21 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 /// (`isDomainName` in `net/dnsclient.go`).
 pub(crate) const UNICODE: &str = "characters other than ASCII, and Go asks the DNS for no such name";
 
-/// Returns a domain with its A-labels (RFC 5890). `None` if it has none.
-pub(crate) fn ascii_domain(domain: &str) -> Option<String> {
-    idna::domain_to_ascii(domain).ok().filter(|domain| !domain.is_empty())
+/// Returns a domain with its A-labels (RFC 5890). `None` if it has none, and without the feature `doctor`: the tables of
+/// Unicode come with its resolver, and the core does without them.
+fn ascii_domain(domain: &str) -> Option<String> {
+    #[cfg(feature = "doctor")]
+    let found = idna::domain_to_ascii(domain).ok();
+    #[cfg(not(feature = "doctor"))]
+    let found = Some(domain.to_owned()).filter(|domain| domain.is_ascii());
+    found.filter(|domain| !domain.is_empty())
 }
 
 /// Returns the advice to write the A-labels of a host name that is not ASCII.
 pub(crate) fn ascii_fix(host: &str) -> String {
     match ascii_domain(host) {
         Some(name) => format!("write {name}"),
-        None => "write the name in ASCII characters".to_owned(),
+        None => "write the A-labels of the name (xn--…)".to_owned(),
     }
 }
 

@@ -198,6 +198,7 @@ fn no_password_is_sent_without_tls_on_port_25() {
     assert_eq!(of("localhost", Some("u"), None), Some(Protocol::Smtp));
 }
 
+#[cfg(feature = "doctor")]
 #[test]
 fn names_and_addresses_that_are_not_ascii_are_written_with_a_labels() {
     let mut mailer = Mailer::server("a@b", "mail.München.de", 465);
