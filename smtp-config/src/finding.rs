@@ -79,10 +79,12 @@ codes! {
     FromMissing = "from-missing", Error, "`FROM` is missing, and `USER` is missing too or not an address.";
     FromRefused = "from-refused", Error, "`FROM` is not a valid address for Go: Forgejo does not start.";
     FromSpecials = "from-specials", Error, "The display name in `FROM` has special characters without quotes: Forgejo does not start.";
+    FromUnicode = "from-unicode", Warning, "An address of the sender has characters other than ASCII, which servers without SMTPUTF8 refuse.";
     HeaderFixed = "header-fixed", Warning, "A header is set that must differ from message to message, such as `Date`.";
     HeaderName = "header-name", Error, "The name of a header has characters other than letters, digits and `-`, or its value has a line break.";
     HeaderVersion = "header-version", Warning, "`[mailer.override_header]` is set, which this version of Forgejo does not read.";
-    Host = "host", Error, "The server is missing, or is not a host name, an address or the absolute path of a socket.";
+    HeloName = "helo-name", Warning, "`HELO_HOSTNAME` has characters that no host name or address literal has: servers refuse EHLO.";
+    Host = "host", Error, "The server is missing, or is not a host name in ASCII, an address or the absolute path of a socket.";
     IncomingAccount = "incoming-account", Warning, "Incoming mail has no user name or no password: the login fails.";
     IncomingPlaintext = "incoming-plaintext", Error, "Incoming mail is read without TLS.";
     IncomingPort = "incoming-port", Error, "Incoming mail has no port, and this version of Forgejo does not infer it.";

@@ -61,10 +61,47 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     loopback || host.eq_ignore_ascii_case("localhost")
 }
 
+/// Problem of a host name that is not ASCII. Go 1.22 to 1.27 answer "no such host" without a question to the DNS
+/// (`isDomainName` in `net/dnsclient.go`).
+pub(crate) const UNICODE: &str = "characters other than ASCII, and Go asks the DNS for no such name";
+
+/// Returns a domain with its A-labels (RFC 5890). `None` if it has none, and without the feature `doctor`: the tables of
+/// Unicode come with its resolver, and the core does without them.
+fn ascii_domain(domain: &str) -> Option<String> {
+    #[cfg(feature = "doctor")]
+    let found = idna::domain_to_ascii(domain).ok();
+    #[cfg(not(feature = "doctor"))]
+    let found = Some(domain.to_owned()).filter(|domain| domain.is_ascii());
+    found.filter(|domain| !domain.is_empty())
+}
+
+/// Returns the advice to write the A-labels of a host name that is not ASCII.
+pub(crate) fn ascii_fix(host: &str) -> String {
+    match ascii_domain(host) {
+        Some(name) => format!("write {name}"),
+        None => "write the A-labels of the name (xn--…)".to_owned(),
+    }
+}
+
+/// Returns the advice to write an address in ASCII: with the A-labels of its domain, unless its local part is not ASCII.
+pub(crate) fn ascii_address(address: &str) -> String {
+    match address.rsplit_once('@').map(|(local, domain)| (local, ascii_domain(domain))) {
+        Some((local, Some(domain))) if local.is_ascii() => format!("write {local}@{domain}"),
+        _ => "write an address of ASCII characters only".to_owned(),
+    }
+}
+
+/// Returns the fault of a server name or address, with the fix: as [`malformed`], or else a character that is not
+/// ASCII. `None` without such a fault.
+pub(crate) fn host_fault(host: &str) -> Option<(&'static str, String)> {
+    let unicode = || (!host.is_ascii()).then(|| (UNICODE, ascii_fix(host)));
+    malformed(host).map(|(fault, fix)| (fault, fix.to_owned())).or_else(unicode)
+}
+
 /// Returns the fault of a server name or address, with the fix: a slash or backslash, white space or a control
 /// character, brackets, or a colon in anything but an IPv6 address. `None` without such a fault; an empty host has
 /// none.
-pub(crate) fn host_fault(host: &str) -> Option<(&'static str, &'static str)> {
+pub(crate) fn malformed(host: &str) -> Option<(&'static str, &'static str)> {
     let brackets = host.contains(['[', ']']);
     if host.contains(['/', '\\']) {
         Some((

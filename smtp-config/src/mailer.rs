@@ -1,58 +1,20 @@
 //! Typed settings of `[mailer]`.
 
-use crate::address::{AddressError, AddressRules, parse_address, with_quoted_name};
+use crate::address::{AddressRules, parse_address, with_quoted_name};
 use crate::edit::{Change, written_out};
 use crate::effective::{EffectiveTransport, effective};
-use crate::host::host_fault;
+use crate::host::{ascii_fix, is_loopback, malformed};
 use crate::incoming::Incoming;
 use crate::ini::Ini;
-use crate::presets::Preset;
+use crate::mailer_error::MailerError;
 use crate::protocol::Protocol;
-use crate::reply_to::{ReplyToError, reply_to};
+use crate::reply_to::reply_to;
 use crate::route::Route;
 use crate::section::{INCOMING, OVERRIDE_HEADER, SECTION, Setting};
 use crate::shell::shell_quoted;
+use crate::transport::{Server, Transport};
 use crate::version::Version;
 use secrecy::{ExposeSecret, SecretString};
-use thiserror::Error;
-
-/// An SMTP server, reached over TCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Host name, for which its certificate is verified, or IP address.
-    pub host: String,
-    /// TCP port. 0 is not valid.
-    pub port: u16,
-    /// Protocol. `None` selects the one that the provider documents for the port, or else the one that Forgejo infers
-    /// from it.
-    pub protocol: Option<Protocol>,
-}
-
-impl Server {
-    /// Returns the protocol that is used: the one that is set, or else the one that the provider documents for the
-    /// port, or else the one that Forgejo infers from it.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        let known = || Preset::of_host(&self.host).and_then(|preset| preset.protocol_at(self.port));
-        self.protocol.or_else(known).unwrap_or_else(|| Protocol::of_port(self.port))
-    }
-}
-
-/// Transport over which messages are sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// SMTP over TCP.
-    Network(Server),
-    /// The program `sendmail` of this host.
-    Sendmail {
-        /// Absolute path of the program, or a name that is looked up in `PATH`.
-        path: String,
-        /// Arguments before the recipients, without quotes. `--` is appended to them.
-        args: Vec<String>,
-    },
-    /// SMTP over the Unix-domain socket at this absolute path, without TLS.
-    Unix(String),
-}
 
 /// Settings of outgoing and incoming mail. [`Mailer::new`] uses Mailjet with implicit TLS, [`Mailer::server`] another
 /// server. `Debug` does not print passwords.
@@ -79,80 +41,6 @@ pub struct Mailer {
     pub headers: Vec<(String, String)>,
     /// Settings of incoming mail. `None` disables it.
     pub incoming: Option<Incoming>,
-}
-
-/// Error of validating a setting. Displayed with the setting, the reason and the fix.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MailerError {
-    /// The address is not valid for Go's `net/mail`, so that Forgejo would not start.
-    #[error("{key}: {value}: {reason}, and Forgejo would not start: write Name <local@domain>")]
-    Address {
-        /// Name of the setting: `from` or `envelope_from`.
-        key: &'static str,
-        /// The rejected address.
-        value: String,
-        /// Error that Go returns.
-        reason: AddressError,
-    },
-    /// An argument of sendmail contains a line break or a NUL byte.
-    #[error("sendmail_args: a line break in an argument: write one argument a string")]
-    Argument,
-    /// A header's name is empty or contains other characters than ASCII letters, digits and `-`, or its value contains
-    /// a line break or a NUL byte. Contains the name.
-    #[error(
-        "headers: {0}: not a valid header: write letters, digits and - in the name, no line break in the value"
-    )]
-    Header(String),
-    /// The host name or address is empty or malformed.
-    #[error("{key}: {value}: {fault}: {fix}")]
-    Host {
-        /// Name of the setting: `host` or `incoming.host`.
-        key: &'static str,
-        /// The rejected host.
-        value: String,
-        /// Description of the fault.
-        fault: &'static str,
-        /// Action that corrects it.
-        fix: &'static str,
-    },
-    /// A path that must be absolute is relative.
-    #[error("{key}: {value}: not an absolute path: begin it with /")]
-    Path {
-        /// Name of the setting: `socket` or `sendmail`.
-        key: &'static str,
-        /// The relative path.
-        value: String,
-    },
-    /// The port of the SMTP server is 0, which is not valid. That of incoming mail is not checked.
-    #[error("port: 0: not a valid port: expected a number from 1 to 65535")]
-    Port,
-    /// Forgejo would reject `REPLY_TO_ADDRESS`.
-    #[error("incoming.reply_to: {0}: write local+%{{token}}@domain")]
-    ReplyTo(#[source] ReplyToError),
-    /// The configured version of Forgejo does not read a setting.
-    #[error("{key}: not read before Forgejo {since}: remove it")]
-    Version {
-        /// Name of the setting.
-        key: &'static str,
-        /// First version that reads it.
-        since: u32,
-    },
-}
-
-impl MailerError {
-    /// Returns the name of the setting, such as `incoming.host`.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Address { key, .. } | Self::Host { key, .. } | Self::Path { key, .. } => key,
-            Self::Argument => "sendmail_args",
-            Self::Header(_) => "headers",
-            Self::Port => "port",
-            Self::ReplyTo(_) => "incoming.reply_to",
-            Self::Version { key, .. } => key,
-        }
-    }
 }
 
 /// A password, with the route by which Forgejo receives it. `Debug` does not print the password.
@@ -190,12 +78,20 @@ impl Mailer {
         }
     }
 
-    /// Returns the protocol that is used, as [`Server::protocol`] determines it. `None` unless the transport is SMTP over
-    /// TCP.
+    /// Returns the protocol that is used, as [`Server::protocol`] determines it; but STARTTLS with a user where that
+    /// would be SMTP without TLS to another host and is not set. `None` unless the transport is SMTP over TCP.
     #[must_use]
     pub fn protocol(&self) -> Option<Protocol> {
         match &self.transport {
-            Transport::Network(server) => Some(server.protocol()),
+            // Forgejo infers SMTP without TLS from port 25, over which it sends the password too.
+            Transport::Network(server) => Some(match server.protocol() {
+                Protocol::Smtp
+                    if self.user.is_some() && server.protocol.is_none() && !is_loopback(&server.host) =>
+                {
+                    Protocol::StartTls
+                }
+                protocol => protocol,
+            }),
             Transport::Sendmail { .. } | Transport::Unix(_) => None,
         }
     }
@@ -267,8 +163,9 @@ impl Mailer {
         let mut settings: Vec<(&str, String)> = vec![("ENABLED", "true".to_owned())];
         match &self.transport {
             Transport::Network(server) => {
+                let protocol = self.protocol().unwrap_or_else(|| server.protocol());
                 settings.extend([
-                    ("PROTOCOL", server.protocol().to_string()),
+                    ("PROTOCOL", protocol.to_string()),
                     ("SMTP_ADDR", server.host.clone()),
                     ("SMTP_PORT", server.port.to_string()),
                 ]);
@@ -445,11 +342,12 @@ fn credential(changes: &mut Vec<Change>, section: &str, given: Option<Credential
 /// Checks a host name or address.
 ///
 /// # Errors
-/// Returns [`MailerError::Host`] if it is empty or malformed.
+/// Returns [`MailerError::Host`] if it is empty or malformed, and [`MailerError::UnicodeHost`] if it is not ASCII.
 fn host_name(key: &'static str, host: &str) -> Result<(), MailerError> {
-    let fault = if host.is_empty() { Some(("empty", "write the server's name")) } else { host_fault(host) };
+    let fault = if host.is_empty() { Some(("empty", "write the server's name")) } else { malformed(host) };
     match fault {
-        None => Ok(()),
+        None if host.is_ascii() => Ok(()),
+        None => Err(MailerError::UnicodeHost { key, value: host.to_owned(), fix: ascii_fix(host) }),
         Some((fault, fix)) => Err(MailerError::Host { key, value: host.to_owned(), fault, fix }),
     }
 }

@@ -180,7 +180,13 @@ pub const PRESETS: &[Preset] = &[
         spf: Some("sendgrid.net"),
         own_return_path: true,
         dkim: &["s1", "s2"],
-        ..preset("sendgrid", "smtp.sendgrid.net", &[(465, TLS), (587, STARTTLS), (2525, STARTTLS)])
+        // Ports 25, 2525 and 587 are "for an unencrypted or a TLS connection", 465 "for a SSL connection"
+        // (docs.sendgrid.com, "Integrating with the SMTP API").
+        ..preset(
+            "sendgrid",
+            "smtp.sendgrid.net",
+            &[(465, TLS), (587, STARTTLS), (25, STARTTLS), (2525, STARTTLS)],
+        )
     },
     Preset {
         user: "the SMTP user name of the region",

@@ -1,13 +1,14 @@
 //! SPF, DKIM and DMARC: the evaluators, and the doctor's checks by a DNS server of this test.
 
 use proptest::prelude::*;
-use smtp_config::doctor::{Check, Options, Verdict, examine};
+use smtp_config::doctor::{Check, Options, Verdict, examine, replay, replay_stripped};
 use smtp_config::ini::Ini;
 use smtp_config::policy::{Alignment, Answer, Answers, Dkim, DkimError, DmarcError, Policy, Question, Spf};
 use smtp_config::policy::{discover, dkim, dmarc, spf, terms};
 use smtp_config::{Version, effective};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 /// A zone: texts, addresses and exchanges by name.
@@ -15,6 +16,8 @@ use std::time::Duration;
 struct Zone {
     texts: BTreeMap<String, Vec<String>>,
     addresses: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// Names that have the address ::1 too.
+    loopback: Vec<String>,
     exchanges: BTreeMap<String, Vec<String>>,
     /// Whether it only says that something is wrong with it.
     broken: bool,
@@ -93,6 +96,7 @@ impl Zone {
         let kind = u16::from_be_bytes([*query.get(at + 1)?, *query.get(at + 2)?]);
         let data: Vec<Vec<u8>> = match kind {
             1 => self.addresses.get(&name).into_iter().flatten().map(|held| held.octets().to_vec()).collect(),
+            28 if self.loopback.contains(&name) => vec![Ipv6Addr::LOCALHOST.octets().to_vec()],
             15 => self.exchanges.get(&name).into_iter().flatten().map(|held| exchange(held)).collect(),
             16 => self.texts.get(&name).into_iter().flatten().map(|held| strings(held)).collect(),
             _ => Vec::new(),
@@ -273,6 +277,117 @@ async fn examined(zone: Zone, host: &str, more: &str) -> Vec<Check> {
     examine(&mailer, None, &options).await
 }
 
+/// Starts an SMTP server without extensions at 127.0.0.1, and returns its port. It refuses names with a blank in EHLO.
+fn plain_server() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"220 mail.example.org\r\n");
+            let Ok(reader) = stream.try_clone() else { return };
+            for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                let quits = line == "QUIT";
+                let _ = stream.write_all(match line.as_str() {
+                    "QUIT" => b"221 bye\r\n",
+                    "EHLO my forge" => b"501 Syntax: EHLO hostname\r\n",
+                    _ => b"250 mail.example.org\r\n",
+                });
+                if quits {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn the_replay_tries_the_other_family_as_go_does() {
+    let port = plain_server();
+    let mut zone = Zone::default().address("dual.test", [127, 0, 0, 1]);
+    zone.loopback.push("dual.test".to_owned());
+    let text = format!(
+        "[mailer]\nENABLED = true\nPROTOCOL = smtp\nSMTP_ADDR = dual.test\nSMTP_PORT = {port}\nFROM = forge@example.org\n"
+    );
+    let ini = Ini::parse(&text).expect("read");
+    let mailer = effective(&ini, Version(13)).expect("it starts").expect("mail is on");
+    let limit = Duration::from_secs(5);
+    let options = Options { limit, resolver: Some(zone.serve()), ..Options::default() };
+    for replayed in [replay(&mailer, &options).await, replay_stripped(&mailer, &options).await] {
+        assert!(replayed.reaches_message && !replayed.hangs, "{replayed:#?}");
+        let connects: Vec<&str> = replayed
+            .steps
+            .iter()
+            .filter(|step| step.does.starts_with("connects to "))
+            .map(|step| step.does.as_str())
+            .collect();
+        let four = format!("connects to 127.0.0.1:{port}");
+        assert_eq!(connects.last(), Some(&four.as_str()), "{replayed:#?}");
+        // Without IPv6, the other address is the first one.
+        if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            assert_eq!(connects, [format!("connects to [::1]:{port}"), four], "{replayed:#?}");
+            assert!(replayed.steps.iter().any(|step| step.outcome.ends_with("it tries the next address")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_and_addresses_that_are_not_ascii_are_reported() {
+    let port = plain_server();
+    let of = |host: &str, address: &str| {
+        let text = format!(
+            "[mailer]\nENABLED = true\nPROTOCOL = smtp\nSMTP_ADDR = {host}\nSMTP_PORT = {port}\nFROM = {address}\n"
+        );
+        let ini = Ini::parse(&text).expect("read");
+        effective(&ini, Version(13)).expect("it starts").expect("mail is on")
+    };
+    let options = Options {
+        limit: Duration::from_secs(5),
+        dns: false,
+        ports: Vec::new(),
+        recipient: Some("someone@example.org".to_owned()),
+        ..Options::default()
+    };
+    let checks = examine(&of("127.0.0.1", "forge@münchen.test"), None, &options).await;
+    assert_eq!(check(&checks, "smtputf8").verdict, Verdict::Warning, "{checks:#?}");
+    assert_eq!(check(&checks, "smtputf8").fix, "write forge@xn--mnchen-3ya.test");
+    let checks = examine(&of("127.0.0.1", "forge@example.org"), None, &options).await;
+    assert!(checks.iter().all(|check| check.name != "smtputf8"), "{checks:#?}");
+    // Go asks no DNS for such a name.
+    let mut zone = Zone::default().address("mail.münchen.de", [127, 0, 0, 1]);
+    zone = zone.address("mail.xn--mnchen-3ya.de", [127, 0, 0, 1]);
+    let options = Options { resolver: Some(zone.serve()), ..options };
+    let host = of("mail.münchen.de", "a@b");
+    let checks = examine(&host, None, &options).await;
+    assert_eq!(check(&checks, "name").verdict, Verdict::Fail, "{checks:#?}");
+    assert!(check(&checks, "name").detail.ends_with("write mail.xn--mnchen-3ya.de"), "{checks:#?}");
+    assert!(!replay(&host, &options).await.reaches_message);
+    let checks = examine(&of("mail.xn--mnchen-3ya.de", "a@b"), None, &options).await;
+    assert_eq!(check(&checks, "name").verdict, Verdict::Pass, "{checks:#?}");
+}
+
+#[tokio::test]
+async fn a_name_that_ehlo_is_refused_for_is_the_reason() {
+    let port = plain_server();
+    let text = format!(
+        "[mailer]\nENABLED = true\nPROTOCOL = smtp\nSMTP_ADDR = 127.0.0.1\nSMTP_PORT = {port}\nFROM = a@b\n\
+         HELO_HOSTNAME = my forge\nUSER = u\nPASSWD = p\n"
+    );
+    let ini = Ini::parse(&text).expect("read");
+    let mailer = effective(&ini, Version(13)).expect("it starts").expect("mail is on");
+    let options =
+        Options { limit: Duration::from_secs(5), dns: false, ports: Vec::new(), ..Options::default() };
+    let checks = examine(&mailer, None, &options).await;
+    let ehlo = check(&checks, "ehlo");
+    assert_eq!(ehlo.verdict, Verdict::Warning, "{checks:#?}");
+    assert!(ehlo.detail.starts_with("EHLO my forge was answered 501 "), "{ehlo:?}");
+    let mechanism = check(&checks, "mechanism");
+    assert_eq!((ehlo.fix.as_str(), ehlo.fix.contains("HELO_HOSTNAME")), (mechanism.fix.as_str(), true));
+    let replayed = replay(&mailer, &options).await;
+    let says: Vec<&str> = replayed.steps.iter().map(|step| step.does.as_str()).collect();
+    assert!(says.contains(&"says HELO my forge"), "{replayed:#?}");
+}
+
 #[tokio::test]
 async fn the_doctor_asks_the_dns() {
     let key = format!("v=DKIM1; p={}", "A".repeat(392));
@@ -288,7 +403,12 @@ async fn the_doctor_asks_the_dns() {
     // A provider must be in the record; a bounce address elsewhere is aligned by the key only.
     let elsewhere = examined(good, "127.0.0.1", "ENVELOPE_FROM = b@bounces.example.net\n").await;
     assert!(check(&elsewhere, "dmarc").detail.contains("not aligned"), "{elsewhere:#?}");
-    assert_eq!(check(&elsewhere, "dmarc").verdict, Verdict::Pass);
+    assert_eq!(check(&elsewhere, "dmarc").verdict, Verdict::Note);
+    assert!(
+        check(&elsewhere, "dmarc")
+            .detail
+            .ends_with("DKIM passes if the server signs with the key of the domain")
+    );
     let bare = Zone::default()
         .address("smtp.fastmail.com", [127, 0, 0, 1])
         .address("in-v3.mailjet.com", [127, 0, 0, 1])

@@ -55,11 +55,20 @@ fn each_trap_has_its_code() {
     assert_eq!(codes(&format!("{good}ENVELOPE_FROM = a..b@c\n"), 13), ["envelope-from-refused"]);
     assert_eq!(codes(&format!("{good}ENVELOPE_FROM = <>\n"), 13), none);
     assert_eq!(codes(&format!("{good}ENABLE_HELO = maybe\n"), 13), ["not-boolean"]);
+    assert_eq!(codes(&format!("{good}HELO_HOSTNAME = my forge\n"), 13), ["helo-name"]);
+    assert_eq!(codes(&format!("{good}HELO_HOSTNAME = [IPv6:2001:db8::1]\n"), 13), none);
     assert_eq!(codes(&good.replace("= 465", "= 587"), 13), ["protocol-port"]);
     assert_eq!(codes(&good.replace("= 465", "= 70000"), 13), ["port"]);
+    let gmail = good.replace("mail.example.org", "smtp.gmail.com").replace("= 465", "= 25");
+    assert_eq!(codes(&gmail, 13), ["provider-port", "protocol-port"]);
+    let sendgrid = good.replace("mail.example.org", "smtp.sendgrid.net").replace("= 465", "= 25");
+    assert_eq!(codes(&sendgrid.replace("USER = u\n", ""), 13), ["protocol-port"]);
     assert_eq!(codes(&good.replace("mail.example.org", "https://mail.example.org"), 13), ["host"]);
     assert_eq!(codes(&good.replace("mail.example.org", "mail.example.org:465"), 13), ["host"]);
     assert_eq!(codes(&good.replace("SMTP_ADDR = mail.example.org\n", ""), 13), ["host"]);
+    assert_eq!(codes(&good.replace("mail.example.org", "mail.münchen.de"), 13), ["host"]);
+    assert_eq!(codes(&good.replace("<a@b>", "<a@münchen.test>"), 13), ["from-unicode"]);
+    assert_eq!(codes(&format!("{good}ENVELOPE_FROM = ü@b\n"), 13), ["from-unicode"]);
     assert_eq!(codes("ENABLED = true\nPROTOCOL = sendmail\nFROM = a@b\n", 11), ["sendmail-args"]);
     assert_eq!(codes("ENABLED = true\nPROTOCOL = sendmail\nFROM = a@b\n", 13), none);
     let unix = "ENABLED = true\nPROTOCOL = smtp+unix\nSMTP_ADDR = /run/smtp\nFROM = a@b\nUSER = u\n";
@@ -165,6 +174,51 @@ fn no_older_password_stays() {
     let text = "[mailer]\nPASSWD = one\nX = y\nPASSWD = two # three\n";
     let edited = edit(text, &[Change::set("mailer", "PASSWD", "four")]);
     assert_eq!(edited.as_deref(), Ok("[mailer]\nX = y\nPASSWD = four\n"));
+}
+
+#[test]
+fn no_password_is_sent_without_tls_on_port_25() {
+    let of = |host: &str, user: Option<&str>, protocol| {
+        let mut mailer = Mailer::server("a@b", host, 25);
+        mailer.user = user.map(str::to_owned);
+        if let Transport::Network(server) = &mut mailer.transport {
+            server.protocol = protocol;
+        }
+        let written = mailer.settings().into_iter().find(|setting| setting.key == "PROTOCOL");
+        assert_eq!(written.map(|setting| setting.value), mailer.protocol().map(|held| held.to_string()));
+        mailer.protocol()
+    };
+    for host in ["mail.example.org", "smtp.gmail.com", "smtp.fastmail.com", "smtp-relay.brevo.com"] {
+        assert_eq!(of(host, Some("u"), None), Some(Protocol::StartTls), "{host}");
+        assert_eq!(of(host, None, None), Some(Protocol::Smtp), "{host}");
+        assert_eq!(of(host, Some("u"), Some(Protocol::Smtp)), Some(Protocol::Smtp), "{host}");
+    }
+    // SendGrid documents port 25; nothing leaves a loopback address.
+    assert_eq!(of("smtp.sendgrid.net", None, None), Some(Protocol::StartTls));
+    assert_eq!(of("localhost", Some("u"), None), Some(Protocol::Smtp));
+}
+
+#[cfg(feature = "doctor")]
+#[test]
+fn names_and_addresses_that_are_not_ascii_are_written_with_a_labels() {
+    let mut mailer = Mailer::server("a@b", "mail.München.de", 465);
+    mailer.incoming = Some(Incoming::new("in+%{token}@b", "imap.例え.jp", "u"));
+    let faults: Vec<String> = mailer.faults(Version::default()).iter().map(ToString::to_string).collect();
+    let why = "characters other than ASCII, and Go asks the DNS for no such name";
+    assert_eq!(
+        faults,
+        [
+            format!("host: mail.München.de: {why}: write mail.xn--mnchen-3ya.de"),
+            format!("incoming.host: imap.例え.jp: {why}: write imap.xn--r8jz45g.jp"),
+        ]
+    );
+    let text = "[mailer]\nENABLED = true\nPROTOCOL = smtps\nSMTP_ADDR = mail.münchen.de\nFROM = F <f@münchen.test>\n";
+    let found = check(&Ini::parse(text).expect("read"), Version::default());
+    let fixes: Vec<&str> = found.iter().map(|finding| finding.fix.as_str()).collect();
+    assert_eq!(fixes, ["write mail.xn--mnchen-3ya.de", "write f@xn--mnchen-3ya.test"]);
+    // A local part has no A-labels.
+    let found = check(&Ini::parse(&text.replace("f@", "ü@")).expect("read"), Version::default());
+    assert_eq!(found[1].fix, "write an address of ASCII characters only");
 }
 
 #[test]

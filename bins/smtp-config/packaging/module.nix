@@ -70,7 +70,10 @@ in
     check = lib.mkOption {
       type = lib.types.bool;
       default = true;
-      description = "Whether Forgejo is kept from starting when smtp-config finds an error. Warnings are logged only.";
+      description = ''
+        Whether Forgejo is kept from starting also when smtp-config finds an error in the written app.ini or in a file of a
+        password. Settings that have an error are not written, which keeps it from starting in any case. Warnings are logged only.
+      '';
     };
   };
 

@@ -2,6 +2,7 @@
 
 use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::files;
+use crate::settings::Purpose;
 use cli_support::finding::{Finding, Findings, Place, Severity};
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::progress::Progress;
@@ -63,7 +64,7 @@ pub(crate) fn subject(what: &SubjectArgs, version: Version, password: bool) -> R
             return Err(cli_support::usage::fault("conflict", "--app-ini", message));
         }
         None => {
-            let resolved = what.settings.resolve(version, None)?;
+            let resolved = what.settings.resolve(version, None, Purpose::Examine)?;
             let pairs = resolved.mailer.settings();
             let changes: Vec<Change> = pairs.iter().map(smtp_config::Setting::to_change).collect();
             let text = edit("", &changes).map_err(usage)?;

@@ -7,6 +7,7 @@ use cli_support::outcome::Failure;
 use smtp_config::ini::{DEFAULT_SECTION, Ini};
 use smtp_config::{EditError, Fatal, MigrationError, SecretFile, Version};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Maximum size of a file that is read, in bytes; far above that of any app.ini.
@@ -135,6 +136,12 @@ fn at_key(
     message: &str,
     fix: String,
 ) -> Failure {
+    let place = place_of(file, ini, section, key);
+    Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
+}
+
+/// Returns the place of the last line of a key, else of the header of its section, else of the file as a whole.
+pub(crate) fn place_of(file: &Path, ini: &Ini, section: &str, key: &str) -> Place {
     let entry = ini.entries().iter().rfind(|entry| entry.section == section && entry.key == key);
     let header = ini.headers().iter().find(|header| header.section == section);
     let (line, column) = match (entry, header) {
@@ -142,13 +149,12 @@ fn at_key(
         (None, Some(header)) => (header.line, 1),
         (None, None) => (0, 0),
     };
-    let place = Place {
+    Place {
         file: file.display().to_string(),
         line: line as usize,
         column: column as usize,
         key: key_in(section, key),
-    };
-    Findings::new(vec![Finding::error(code, place, message).fix(fix)]).into()
+    }
 }
 
 /// Returns a key as findings name it: with its section, unless that is `[mailer]`.
@@ -181,6 +187,31 @@ pub(crate) fn forgejo_account(
     }
     let named = ini.value(DEFAULT_SECTION, "RUN_USER").filter(|name| !name.is_empty());
     Ok(named.and_then(|name| Account::by_name(&name)).or_else(|| Account::owner_of(file)))
+}
+
+/// Returns the mode of a file that every account of the machine can read, by the modes of it and of its folders. `None`
+/// for another one, and if they cannot be examined.
+fn mode_readable_by_others(file: &Path) -> Option<u32> {
+    // An account that owns nothing and has no group.
+    let stranger = Account { name: "others".to_owned(), uid: u32::MAX - 1, gids: Vec::new() };
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o7777;
+    matches!(stranger.read_obstacle(file), Ok(None)).then_some(mode)
+}
+
+/// Returns the finding, an error, about a password in an app.ini that others can read. `key` is its key in the section;
+/// `account` is the one that runs Forgejo. `None` if they cannot.
+pub(crate) fn readable_password(
+    file: &Path,
+    ini: &Ini,
+    (section, key): (&str, &str),
+    account: Option<&Account>,
+) -> Option<Finding> {
+    let mode = mode_readable_by_others(file)?;
+    let user = account.map_or("Forgejo's user", |account| account.name.as_str());
+    let fix = format!("chmod 0640, and let the file belong to {user} or to a group of it");
+    let message = format!("the file has mode {mode:04o}, so that others can read the password: {fix}");
+    let place = place_of(file, ini, section, key);
+    Some(Finding::error("password-readable", place, message).fix(fix))
 }
 
 /// Returns the fault of a password file: missing, not readable for the account, or only white space. `None` if there is

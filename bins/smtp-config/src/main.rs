@@ -7,11 +7,13 @@ mod examine;
 mod files;
 mod manual;
 mod open_quote;
+mod password;
 mod redaction;
 mod reference;
 mod settings;
 mod settings_file;
 mod trace;
+mod written;
 
 use std::process::ExitCode;
 

@@ -20,8 +20,9 @@ pub(crate) struct OpenQuote {
 
 /// Returns the first value of a file whose quote is not closed on its line although settings follow.
 ///
-/// A value of several lines is valid in app.ini. With `is_valid`, for a file that go-ini reads, it counts only if it
-/// has the header of a section, or belongs to a mail section and has a setting.
+/// A value of several lines is valid in app.ini. One that begins after the line of its key and ends on a line that is
+/// no setting is meant as such. With `is_valid`, for a file that go-ini reads, others count only if they have the header
+/// of a section, or belong to a mail section and have a setting.
 pub(crate) fn find(text: &str, is_valid: bool) -> Option<OpenQuote> {
     let lines: Vec<&str> = text.lines().collect();
     let (mut at, mut section) = (0, String::new());
@@ -37,7 +38,10 @@ pub(crate) fn find(text: &str, is_valid: bool) -> Option<OpenQuote> {
         let swallowed = &lines[at + 1..close.map_or(lines.len(), |close| close + 1)];
         let is_mail = [SECTION, OVERRIDE_HEADER, INCOMING].contains(&section.as_str());
         let has_setting = (!is_valid || is_mail) && swallowed.iter().any(|line| is_setting(line));
-        if close.is_none() || has_setting || swallowed.iter().any(|line| header(line).is_some()) {
+        let is_block = ends_with_quote(lines[at], quote) && close.is_some_and(|end| !is_setting(lines[end]));
+        if close.is_none()
+            || !is_block && (has_setting || swallowed.iter().any(|line| header(line).is_some()))
+        {
             let indent = lines[at].chars().take_while(|c| c.is_whitespace()).count();
             return Some(OpenQuote { line: at + 1, column: indent + 1, quote, end: close.map(|at| at + 1) });
         }
@@ -69,6 +73,11 @@ fn opened(line: &str) -> Option<&'static str> {
     let value = line[line.find(['=', ':'])? + 1..].trim_start();
     let quote = QUOTES.into_iter().find(|quote| value.starts_with(quote))?;
     (!value[quote.len()..].contains(quote)).then_some(quote)
+}
+
+/// Returns whether nothing follows the quote that a line opens.
+fn ends_with_quote(line: &str, quote: &str) -> bool {
+    line.trim_end().ends_with(quote)
 }
 
 /// Returns the name of the section that a line begins. `None` for other lines.
@@ -105,10 +114,12 @@ mod tests {
         let open = find(text, true).expect("an open quote");
         assert_eq!((open.line, open.column, open.end), (2, 3, Some(4)));
         assert!(open.close(text).contains("A = \"\"\"x\"\"\"\r\nB = y\r\n"));
+        // Another quote further down ends this one too.
+        assert!(found("[x]\nA = `\n[mailer]\nC = `d`\n", true).is_some());
         // In a section of another subject, a valid value may have lines like settings, but no header.
         let script = "[markup.x]\nRENDER = \"\"\"\nA=b c\n\"\"\"\n";
         assert_eq!(found(script, true), None);
-        assert!(found(script, false).is_some());
+        assert!(found("[markup.x]\nRENDER = `x\nA=b c\n`\n", false).is_some());
         assert!(found("[x]\nA = `b\n[mailer]\nC = `d`\n", true).is_some());
     }
 
@@ -119,6 +130,9 @@ mod tests {
             "[a]\nB = \"\"\"one\ntwo <b>\n\"\"\"\nC = d\n",
             "# A = `b\n; C = `d\nE = f\n",
             "[mailer]\nA = \"b\nC = d\n",
+            // Values that are meant to have several lines, whatever these are.
+            "[ui]\nA = \"\"\"\nwrite this:\n[mailer]\nENABLED = true\n\"\"\"\n",
+            "[mailer]\nA = `\nB = c\n  d`\n",
         ] {
             assert_eq!(found(text, true), None, "{text}");
             assert_eq!(found(text, false), None, "{text}");

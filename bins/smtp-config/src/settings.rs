@@ -1,20 +1,17 @@
 //! Settings from the command line, a file of TOML, or both. The command line wins.
 
+use crate::password::{PasswordReader, Secret};
 use crate::reference::{SecretArgument, reference};
 use crate::settings_file::{self, Security, SettingsFile, without_key, without_value};
+use crate::written::faults_to_write;
 use cli_support::account::Account;
 use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::Failure;
-use cli_support::secret::Reference;
 use cli_support::usage::COMMAND_LINE;
 use cli_support::words::nearest;
-use secrecy::SecretString;
-use smtp_config::{
-    Credential, Incoming, Mailer, MailerError, PRESETS, Preset, Route, RouteError, Server, Transport,
-    Version, by_app_ini, by_environment_file, choose,
-};
-use std::path::{Path, PathBuf};
+use smtp_config::{Incoming, Mailer, MailerError, PRESETS, Preset, Server, Transport, Version};
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Settings {
@@ -75,13 +72,13 @@ pub(crate) struct Settings {
     password_file: Option<String>,
 }
 
-/// A password, the reference from which it was read, its route to Forgejo, and the path of the file from which Forgejo
-/// may read it, `None` if there is none.
-pub(crate) struct Secret {
-    pub(crate) reference: Reference,
-    pub(crate) secret: SecretString,
-    pub(crate) route: Route,
-    pub(crate) file: Option<String>,
+/// Purpose for which settings are resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A server is examined with them, also if they expose the password.
+    Examine,
+    /// They are written. Errors that `check` would find in them are errors of the settings.
+    Write,
 }
 
 /// Complete and valid settings, with the passwords of the mailer and of incoming mail, if given.
@@ -89,11 +86,6 @@ pub(crate) struct ResolvedSettings {
     pub(crate) mailer: Mailer,
     pub(crate) password: Option<Secret>,
     pub(crate) incoming: Option<Secret>,
-}
-
-/// Creates an error of the configuration.
-fn usage(why: impl std::fmt::Display) -> Failure {
-    Failure::Configuration(why.to_string())
 }
 
 impl Settings {
@@ -109,8 +101,8 @@ impl Settings {
         self.settings.clone().or_else(default)
     }
 
-    /// Merges the settings of the command line and the file, checks them for a version of Forgejo, and reads the
-    /// passwords. If `account`, which runs Forgejo, cannot read the file of a password, the password is written to
+    /// Merges the settings of the command line and the file, checks them for a version of Forgejo and for a purpose, and
+    /// reads the passwords. If `account`, which runs Forgejo, cannot read the file of a password, the password is written to
     /// app.ini instead. A protocol that follows from the port is named in a note.
     ///
     /// # Errors
@@ -119,20 +111,23 @@ impl Settings {
         &self,
         version: Version,
         account: Option<&Account>,
+        purpose: Purpose,
     ) -> Result<ResolvedSettings, Failure> {
         let reader = PasswordReader { version, account };
         let file = self.file();
         let resolved = match file.as_deref() {
-            None => self.merge(SettingsFile::default(), None, &reader)?,
+            None => self.merge(SettingsFile::default(), None, &reader, purpose)?,
             Some(path) => {
                 let text = crate::files::read(path)?;
-                settings_file::interpret(path, &text, |source, file| self.merge(file, Some(source), &reader))?
+                settings_file::interpret(path, &text, |source, file| {
+                    self.merge(file, Some(source), &reader, purpose)
+                })?
             }
         };
         if let Transport::Network(server) = &resolved.mailer.transport
             && server.protocol.is_none()
+            && let Some(protocol) = resolved.mailer.protocol()
         {
-            let protocol = server.protocol();
             cli_support::verbosity::note(&format!("the protocol follows port {}: {protocol}", server.port));
         }
         Ok(resolved)
@@ -142,12 +137,13 @@ impl Settings {
     /// the text of the file, for the places of errors.
     ///
     /// # Errors
-    /// Returns all errors of both, and of the passwords.
+    /// Returns all errors of both, of the passwords, and of what is about to be written.
     fn merge(
         &self,
         file: SettingsFile,
         located: Option<&Source<'_>>,
         reader: &PasswordReader<'_>,
+        purpose: Purpose,
     ) -> Result<ResolvedSettings, Findings> {
         let mut faults = Faults { line: self, located, found: Vec::new() };
         let from = self.from.clone().or(file.from.clone()).unwrap_or_else(|| {
@@ -179,13 +175,13 @@ impl Settings {
                 faults.add("password", &why.to_string());
                 None
             }
-            None => file.password,
+            None => file.password.map(|held| held.0),
         };
         if given.is_some() && mailer.user.is_none() {
             faults.add("password", "a password needs a user: give --user, or user = in the file");
         }
-        let named = self.password_file.clone().or(file.password_file);
-        faults.check_absolute("password_file", named.as_deref());
+        let password_file = self.password_file.clone().or(file.password_file);
+        faults.check_absolute("password_file", password_file.as_deref());
         let held = file.incoming;
         mailer.incoming = held.as_ref().map(|held| {
             let mut settings = Incoming::new(&held.reply_to, &held.host, &held.username);
@@ -200,6 +196,7 @@ impl Settings {
             "incoming.password_file",
             held.as_ref().and_then(|held| held.password_file.as_deref()),
         );
+        let mut named = Vec::new();
         for fault in mailer.faults(reader.version) {
             match &fault {
                 // A key of its table has a place of its own.
@@ -208,14 +205,24 @@ impl Settings {
                     let why = why.strip_prefix("headers: ").unwrap_or(&why);
                     let key = format!("headers.{name}");
                     faults.add(&key, why.strip_prefix(&format!("{name}: ")).unwrap_or(why));
+                    named.push(key);
                 }
-                _ => faults.add(fault.key(), &fault.to_string()),
+                _ => {
+                    faults.add(fault.key(), &fault.to_string());
+                    named.push(fault.key().to_owned());
+                }
+            }
+        }
+        if purpose == Purpose::Write {
+            let others = faults_to_write(&mailer, reader.version);
+            for (key, why) in others.iter().filter(|(key, _)| !named.contains(key)) {
+                faults.add(key, why);
             }
         }
         let password = given.and_then(|reference| {
-            reader.read(reference, named).map_err(|why| faults.add("password", &why.to_string())).ok()
+            reader.read(reference, password_file).map_err(|why| faults.add("password", &why.to_string())).ok()
         });
-        let incoming = held.and_then(|held| Some((held.password?, held.password_file)));
+        let incoming = held.and_then(|held| Some((held.password?.0, held.password_file)));
         let incoming = incoming.and_then(|(reference, file)| {
             let read = reader.read(reference, file);
             read.map_err(|why| faults.add("incoming.password", &why.to_string())).ok()
@@ -236,6 +243,9 @@ impl Settings {
             _ => match key {
                 "from" => ("from", self.from.clone()),
                 "preset" => ("preset", self.preset.clone()),
+                "protocol" => {
+                    ("protocol", self.protocol.map(|held| smtp_config::Protocol::from(held).to_string()))
+                }
                 "host" => ("host", self.host.clone()),
                 "port" => ("port", self.port.map(|port| port.to_string())),
                 "socket" => ("socket", self.socket.clone()),
@@ -343,73 +353,6 @@ impl Faults<'_> {
     }
 }
 
-/// Reader of passwords, which selects the route of each to Forgejo.
-struct PasswordReader<'a> {
-    version: Version,
-    account: Option<&'a Account>,
-}
-
-impl PasswordReader<'_> {
-    /// Reads a password, and selects its route. `named` is the path of the file from which Forgejo reads the password,
-    /// if that is not the one of the reference. A route by a file that Forgejo's account cannot read becomes one by
-    /// app.ini. Notes on standard error name such a change, and a reference to the environment.
-    ///
-    /// # Errors
-    /// Returns a [`Failure`] if the password cannot be read, or no route is possible.
-    fn read(&self, reference: Reference, named: Option<String>) -> Result<Secret, Failure> {
-        let secret = match self.account {
-            Some(account) => reference.read_shared(account)?,
-            None => reference.read()?,
-        };
-        if matches!(reference, Reference::Environment(_)) {
-            cli_support::verbosity::note(&format!(
-                "{reference}: other programs of the same user can read the environment"
-            ));
-        }
-        // A credential is readable by this program only, so that Forgejo needs another file.
-        let own = matches!(reference, Reference::File(_)).then(|| reference.file()).flatten();
-        let file = named.or(own.map(|path| path.display().to_string()));
-        let chosen = choose(self.version, &secret, file.as_deref());
-        let mut route = chosen.map_err(|(uri, ini): (RouteError, RouteError)| {
-            usage(format!("password: by PASSWD_URI: {uri}; by app.ini: {ini}"))
-        })?;
-        if let (Route::Uri(_), Some(path), Some(account)) = (&route, &file, self.account)
-            && let Ok(Some(why)) = account.read_obstacle(Path::new(path))
-            && !path.starts_with("/run/credentials/")
-        {
-            let fix = format!("chown it to {} for PASSWD_URI", account.name);
-            route = by_app_ini(&secret).map_err(|ini| {
-                let name = &account.name;
-                usage(format!("password: {path}: {name} cannot read it: {why}; by app.ini: {ini}: {fix}"))
-            })?;
-            cli_support::verbosity::note(&format!(
-                "{path}: {} cannot read it: {why}; so the password goes to app.ini: {fix}",
-                account.name
-            ));
-        }
-        Ok(Secret { reference, secret, route, file })
-    }
-}
-
-impl Secret {
-    /// Returns the password with its route.
-    pub(crate) fn credential(&self) -> Credential<'_> {
-        Credential { secret: &self.secret, route: &self.route }
-    }
-
-    /// Returns the path of the file to which a variable with the suffix `__FILE` refers for this password.
-    ///
-    /// # Errors
-    /// Returns a [`Failure`] if the password has no file, or Forgejo would not read it unchanged by that variable.
-    pub(crate) fn environment_file(&self) -> Result<String, Failure> {
-        match by_environment_file(&self.secret, self.file.as_deref()) {
-            Ok(Route::EnvironmentFile(file)) => Ok(file),
-            Ok(_) => Err(usage("the password has no file")),
-            Err(why) => Err(usage(format!("by a variable with __FILE: {why}"))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod reference_tests {
     use super::*;
@@ -429,7 +372,8 @@ mod reference_tests {
         let path = folder.path().join("mailer.toml");
         std::fs::write(&path, text).map_err(|why| why.to_string())?;
         let line: Line = clap::Parser::parse_from(["x", "--settings", &path.display().to_string()]);
-        let resolved = line.settings.resolve(Version::NEWEST, None).map_err(|why| why.to_string())?;
+        let resolved =
+            line.settings.resolve(Version::NEWEST, None, Purpose::Write).map_err(|why| why.to_string())?;
         let pairs = resolved.mailer.settings();
         let changes: Vec<Change> = pairs.iter().map(smtp_config::Setting::to_change).collect();
         let text = edit("", &changes).map_err(|why| why.to_string())?;

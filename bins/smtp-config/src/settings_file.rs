@@ -1,10 +1,10 @@
 //! Settings file in TOML.
 
+use crate::reference::SecretReference;
 use clap::ValueEnum;
 use cli_support::document::Source;
 use cli_support::finding::{Finding, Findings};
 use cli_support::outcome::Failure;
-use cli_support::secret::Reference;
 use cli_support::words::Words;
 use serde::Deserialize;
 use smtp_config::Protocol;
@@ -49,7 +49,7 @@ pub(crate) struct SettingsFile {
     pub(crate) sendmail_args: Vec<String>,
     pub(crate) envelope_from: Option<String>,
     pub(crate) user: Option<String>,
-    pub(crate) password: Option<Reference>,
+    pub(crate) password: Option<SecretReference>,
     pub(crate) password_file: Option<String>,
     pub(crate) subject_prefix: Option<String>,
     pub(crate) helo: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) struct IncomingFile {
     pub(crate) port: Option<u16>,
     pub(crate) tls: Option<bool>,
     pub(crate) username: String,
-    pub(crate) password: Option<Reference>,
+    pub(crate) password: Option<SecretReference>,
     pub(crate) password_file: Option<String>,
     pub(crate) mailbox: Option<String>,
     pub(crate) delete_handled: Option<bool>,

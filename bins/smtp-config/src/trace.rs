@@ -4,6 +4,7 @@
 use crate::args::{Args, ConnectionArgs, SubjectArgs};
 use crate::examine::{from_file, options, run};
 use crate::files;
+use crate::settings::Purpose;
 use aws_lc_rs::{hmac, rand};
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::table::Table;
@@ -61,8 +62,11 @@ pub(crate) fn trace(
     let mut key = [0_u8; 32];
     rand::fill(&mut key).map_err(|_| Failure::Failed("no random numbers".to_owned()))?;
     let mut trace = Trace { key: hmac::Key::new(hmac::HMAC_SHA256, &key), rows: Vec::new() };
-    let resolved =
-        what.settings.is_given().then(|| what.settings.resolve(args.version(), None)).transpose()?;
+    let resolved = what
+        .settings
+        .is_given()
+        .then(|| what.settings.resolve(args.version(), None, Purpose::Examine))
+        .transpose()?;
     if let Some(kept) = resolved.as_ref().and_then(|resolved| resolved.password.as_ref()) {
         trace.secret(kept.reference.to_string(), "as it is kept, one line end taken off", &kept.secret);
     }

@@ -2,7 +2,7 @@
 
 use testkit::mistakes::{Mistake, check, file, together, usage};
 
-const MISTAKES: [Mistake; 33] = [
+const MISTAKES: [Mistake; 36] = [
     file(1, "from = \"forge\"\n", "forge", "Name <local@domain>"),
     file(1, "from = 1\n", "from = 1", "quotes"),
     file(1, "form = \"a@b\"\n", "form", "did you mean `from`?"),
@@ -88,6 +88,23 @@ const MISTAKES: [Mistake; 33] = [
         "name only",
     ),
     file(1, "from = Forge\n", "not valid TOML", "in quotes"),
+    file(
+        3,
+        "from = \"Forge <forge@example.org>\"\nuser = \"u\"\npassword = \"file:secret\"\n",
+        "password",
+        "write file:/path, with the path from / on",
+    ),
+    file(
+        3,
+        "from = \"Forge <forge@example.org>\"\nuser = \"u\"\npassword = \"age:a?identity=/b\"\n",
+        "password",
+        "write age:/path?identity=/path, with the path",
+    ),
+    usage(
+        &["render", "--from", "a@b", "--user", "u", "--password", "file:secret"],
+        "--password",
+        "write file:/path, with the path from / on",
+    ),
     usage(&["render", "--port", "0"], "--port", "from 1 to"),
     usage(&["rendr"], "rendr", "render"),
     usage(&["render", "--preset", "gmial"], "gmial", "gmail"),

@@ -155,7 +155,12 @@ fn render_has_every_form() {
     with(
         "environment",
         "13",
-        &[&uri, "FORGEJO__mailer_0X2E_override_header__Auto_0X2D_Submitted=auto-generated"],
+        &[
+            &uri,
+            "note: ",
+            "secret: Forgejo reads it itself, as its own user",
+            "FORGEJO__mailer_0X2E_override_header__Auto_0X2D_Submitted=auto-generated",
+        ],
     );
     let file_variable = format!("FORGEJO__mailer__PASSWD__FILE={secret}");
     with("environment", "11", &[&file_variable, "FORGEJO__email_0X2E_incoming__PASSWORD__FILE="]);
@@ -488,13 +493,14 @@ fn an_open_quote_is_one_finding() {
     }
 }
 
-/// A value of several lines is valid, also with lines like settings: go-ini reads it, so it is a warning.
+/// A value of several lines is valid, also with lines like settings: go-ini reads it, so it is a warning; none if it
+/// begins after the line of its key.
 #[test]
 fn a_value_with_lines_like_settings_is_a_warning() {
     let folder = tempfile::tempdir().expect("a folder");
     let mailer = "[mailer]\nENABLED = true\nSMTP_ADDR = mail.example.org\nPROTOCOL = smtps\nFROM = a@b.org\n";
     for text in [
-        format!("{mailer}[ui]\nTEXT = \"\"\"\nsome words\n[text]\n\"\"\"\n"),
+        format!("{mailer}[ui]\nTEXT = \"\"\"some words\n[text]\n\"\"\"\n"),
         format!("{mailer}SUBJECT_PREFIX = `one\nNOTE=two\nwords`\n"),
     ] {
         let file = write(folder.path(), "app.ini", &text, 0o600);
@@ -504,6 +510,8 @@ fn a_value_with_lines_like_settings_is_a_warning() {
         serde_json::from_str::<serde_json::Value>(&said).expect("JSON");
         expect(&["check", "--fail-on", "error", &file], 0, &["warning[open-quote]"]);
     }
+    let text = format!("{mailer}[ui]\nTEXT = \"\"\"\nwrite this:\n[mailer]\nENABLED = true\n\"\"\"\n");
+    expect(&["check", &write(folder.path(), "app.ini", &text, 0o600)], 0, &[": OK"]);
 }
 
 /// A migration whose result does not start changes nothing, and names the line.

@@ -76,7 +76,7 @@ fn server(checker: &mut Checker<'_>, incoming: &EffectiveIncoming) {
     if incoming.host.is_empty() {
         checker.add(Code::Host, "HOST", "there is no server", "write its name");
     } else if let Some((fault, fix)) = host_fault(&incoming.host) {
-        checker.add(Code::Host, "HOST", fault, fix);
+        checker.add(Code::Host, "HOST", fault, &fix);
     }
     let given = checker.get("PORT");
     match incoming.port {

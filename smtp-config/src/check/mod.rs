@@ -3,6 +3,7 @@
 mod incoming;
 mod keys;
 mod mailer;
+mod network;
 mod values;
 
 use crate::edit::is_password;

@@ -1,7 +1,8 @@
 //! Checks of incoming mail: connection, TLS, greeting, login and mailbox over IMAP (RFC 9051).
 
 use super::server::{addresses, connect};
-use super::tls::{days_left, fix, verifying};
+use super::tls::{days_left, verifying};
+use super::tls_error::fix;
 use super::{Check, Options, Report};
 use crate::effective_incoming::EffectiveIncoming;
 use crate::host::is_loopback;
@@ -86,7 +87,7 @@ async fn server(
                 Some(rustls::Error::InvalidMessage(_)) => "993 is the port for USE_TLS = true",
                 _ => fix(&why, false),
             };
-            return report.fail("incoming-tls", super::tls::explained(&why), advice);
+            return report.fail("incoming-tls", super::tls_error::explained(&why), advice);
         }
         Ok(Ok(stream)) => stream,
     };

@@ -4,6 +4,7 @@
 //! Forgejo would do, with a made-up password.
 
 mod auth;
+mod dial;
 mod dns;
 mod imap;
 mod policy;
@@ -13,6 +14,7 @@ mod server;
 mod session;
 mod strip;
 mod tls;
+mod tls_error;
 mod wire;
 
 pub use auth::AuthError;

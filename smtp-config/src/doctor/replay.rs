@@ -1,6 +1,7 @@
 //! Replay of Forgejo's SMTP session by its own decisions, with a made-up password.
 
 use super::auth::authenticate;
+use super::dial::{Dialed, dial};
 use super::server::{addresses, connect};
 use super::strip::strip;
 use super::tls::{accepting, identity, server_name, verifying};
@@ -13,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 /// A step of the SMTP session that Forgejo would have with the server, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,17 +81,9 @@ pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
             return out;
         }
     };
-    let Some(target) = target(&mut out, mailer, options).await else { return out };
-    match connect(target, options).await {
-        Ok(stream) => {
-            out.step(format!("connects to {target}"), "connected");
-            let wire = Wire::new(Box::new(stream), options.limit);
-            converse(&mut out, mailer, protocol, options, wire, None).await;
-        }
-        Err(why) => {
-            out.hangs = why.kind() == std::io::ErrorKind::TimedOut;
-            out.step(format!("connects to {target}"), format!("{why}; Forgejo sets no limit for this"));
-        }
+    if let Some(stream) = reach(&mut out, mailer, options, "connected").await {
+        let wire = Wire::new(Box::new(stream), options.limit);
+        converse(&mut out, mailer, protocol, options, wire, None).await;
     }
     out
 }
@@ -101,7 +94,8 @@ pub async fn replay(mailer: &EffectiveMailer, options: &Options) -> Replay {
 pub async fn replay_stripped(mailer: &EffectiveMailer, options: &Options) -> Replay {
     let mut out = begun(mailer);
     let EffectiveTransport::Network(protocol) = mailer.transport else { return out };
-    let Some(target) = target(&mut out, mailer, options).await else { return out };
+    let outcome = "connected, through a proxy that strips STARTTLS";
+    let Some(upstream) = reach(&mut out, mailer, options, outcome).await else { return out };
     let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await {
         Ok(listener) => listener,
         Err(why) => {
@@ -110,11 +104,10 @@ pub async fn replay_stripped(mailer: &EffectiveMailer, options: &Options) -> Rep
         }
     };
     let Ok(proxy) = listener.local_addr() else { return out };
-    let somebody = tokio::spawn(strip(listener, target));
+    let somebody = tokio::spawn(strip(listener, upstream));
     let stand_in = SecretString::from("a password that is made up");
     match connect(proxy, options).await {
         Ok(stream) => {
-            out.step(format!("connects to {target}"), "connected, through a proxy that strips STARTTLS");
             let wire = Wire::new(Box::new(stream), options.limit);
             converse(&mut out, mailer, protocol, options, wire, Some(&stand_in)).await;
         }
@@ -166,24 +159,43 @@ fn begun(mailer: &EffectiveMailer) -> Replay {
     out
 }
 
-/// Returns the address to which Forgejo connects. `None` if it cannot be determined, which is appended as a step.
-async fn target(out: &mut Replay, mailer: &EffectiveMailer, options: &Options) -> Option<SocketAddr> {
-    // Go begins with the first address, and uses the other family only if it cannot connect.
-    let first = addresses(&mailer.host, options).await.map(|all| all.first().copied());
-    match (first, mailer.port.parse()) {
-        (Ok(Some(address)), Ok(port)) => Some(SocketAddr::new(address, port)),
+/// Connects to the server as Go does, with a step for each address, whose outcome is `outcome` for the one that accepts.
+/// `None` if none accepts, or the address cannot be determined, which is appended as a step.
+async fn reach(
+    out: &mut Replay,
+    mailer: &EffectiveMailer,
+    options: &Options,
+    outcome: &str,
+) -> Option<TcpStream> {
+    let all = match (addresses(&mailer.host, options).await, mailer.port.parse::<u16>()) {
+        (Ok(all), Ok(port)) if !all.is_empty() => {
+            all.into_iter().map(|address| SocketAddr::new(address, port)).collect::<Vec<_>>()
+        }
         (Err(why), _) => {
             out.step(format!("looks {} up", mailer.shown_host()), why);
-            None
+            return None;
         }
         _ => {
             out.step(
                 format!("connects to {}:{}", mailer.shown_host(), mailer.port),
                 "not a valid address and port",
             );
-            None
+            return None;
         }
+    };
+    let Dialed { failed, connected } = dial(&all, options).await;
+    let last = failed.len();
+    for (at, (address, why)) in failed.iter().enumerate() {
+        let goes_on = connected.is_some() || at + 1 < last;
+        let then = if goes_on { "it tries the next address" } else { "Forgejo sets no limit for this" };
+        out.step(format!("connects to {address}"), format!("{why}; {then}"));
     }
+    let Some((address, stream)) = connected else {
+        out.hangs = failed.iter().any(|(_, why)| why.kind() == std::io::ErrorKind::TimedOut);
+        return None;
+    };
+    out.step(format!("connects to {address}"), outcome);
+    Some(stream)
 }
 
 /// Replays the SMTP session and records each step. With `stand_in`, a made-up password, an authentication that would
@@ -211,11 +223,20 @@ async fn converse(
         Err(why) => return out.broke("waits for the greeting", &why),
     }
     let says = format!("EHLO {name}");
-    let mut offered = match wire.hello(name).await {
-        Ok(reply) => reply,
+    let (mut offered, refused) = match wire.hello(name).await {
+        Ok(answers) => answers,
         Err(why) => return out.broke(&format!("says {says}"), &why),
     };
-    out.step(format!("says {says}"), offered.text());
+    match refused {
+        None => out.step(format!("says {says}"), offered.text()),
+        Some(refused) => {
+            out.step(format!("says {says}"), refused.text());
+            out.step(
+                format!("says HELO {name}"),
+                format!("{}; there are no extensions, such as AUTH", offered.text()),
+            );
+        }
+    }
     match after_ehlo(mailer.transport, offered.starttls()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => {

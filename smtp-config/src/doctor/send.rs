@@ -94,7 +94,7 @@ pub async fn send(
     }
     wire.greeting().await?;
     let name = helo(mailer, options);
-    let mut offered = wire.hello(name).await?;
+    let (mut offered, _) = wire.hello(name).await?;
     match after_ehlo(mailer.transport, offered.starttls()) {
         AfterEhlo::GoOn => {}
         AfterEhlo::GoOnInClear => return Err(SendError::Exposed("STARTTLS is not offered")),

@@ -5,6 +5,7 @@ use super::tls::{identity, verifying};
 use super::wire::Wire;
 use super::{Options, Report, Verdict};
 use crate::effective::{EffectiveMailer, EffectiveTransport};
+use crate::host::{UNICODE, ascii_fix};
 use crate::protocol::Protocol;
 use secrecy::SecretString;
 use std::io;
@@ -63,13 +64,17 @@ fn sendmail(report: &mut Report, path: &str) {
 /// Returns the addresses of a host in the order in which Go tries them. An address in `options` replaces the lookup.
 ///
 /// # Errors
-/// Returns a description if the host has no address, or the lookup fails or times out.
+/// Returns a description if the host has no address, is not ASCII, or the lookup fails or times out.
 pub(super) async fn addresses(host: &str, options: &Options) -> Result<Vec<IpAddr>, String> {
     if let Some(address) = options.address {
         return Ok(vec![address]);
     }
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
+    }
+    // As Go does, whose answer is "no such host".
+    if !host.is_ascii() {
+        return Err(format!("{UNICODE}: {}", ascii_fix(host)));
     }
     if options.resolver.is_some() {
         let dns = super::dns::Dns::new(options.resolver, options.limit).map_err(|why| why.to_string())?;

@@ -6,6 +6,7 @@ use super::wire::{Wire, WireError};
 use super::{Options, Report, Verdict, helo};
 use crate::decide::{AfterEhlo, Authentication, Exposure, Mechanism, after_ehlo, authentication, mechanism};
 use crate::effective::EffectiveMailer;
+use crate::host::ascii_address;
 use crate::protocol::Protocol;
 use crate::reply::Reply;
 use rustls::ClientConfig;
@@ -17,6 +18,8 @@ use std::time::SystemTime;
 
 /// Fix for failures without a known cause.
 const FIXES: &str = "look at the server's log";
+/// Fix for a rejected EHLO.
+const RENAME: &str = "set HELO_HOSTNAME to a name that the server takes";
 
 /// Checks an SMTP session from the greeting to QUIT. Ends after the first failure that prevents the next step. `config`
 /// is the verifying configuration for TLS.
@@ -38,7 +41,7 @@ pub(super) async fn session(
         Ok(reply) => report.pass("greeting", reply.text()),
         Err(why) => return report_greeting_error(report, &why, protocol),
     }
-    let Some(mut offered) = ehlo(report, &mut wire, name, true).await else { return };
+    let Some((mut offered, refused)) = ehlo(report, &mut wire, name, true).await else { return };
     if protocol == Protocol::StartTls {
         if after_ehlo(mailer.transport, offered.starttls()) != AfterEhlo::StartTls {
             let detail = "not offered: Forgejo goes on in clear and sends its password";
@@ -63,11 +66,11 @@ pub(super) async fn session(
         if !tls(report, mailer, config.as_ref(), false, &mut wire).await {
             return;
         }
-        let Some(again) = ehlo(report, &mut wire, name, false).await else { return };
+        let Some((again, _)) = ehlo(report, &mut wire, name, false).await else { return };
         offered = again;
     }
     helo_name(report, helo(mailer, options));
-    if !mechanisms(report, mailer, &wire, &offered) {
+    if !mechanisms(report, mailer, &wire, &offered, refused.is_some()) {
         report.skip("mail-from", "there would be no authentication");
         return quit(report, mailer, wire).await;
     }
@@ -113,7 +116,7 @@ async fn tls(
                 "a port for STARTTLS waits for the server's greeting: write PROTOCOL = smtp+starttls, or take port 465"
             }
             WireError::Injected => "do not use this network: take smtps on port 465",
-            WireError::Tls { why } => super::tls::fix(why, implicit),
+            WireError::Tls { why } => super::tls_error::fix(why, implicit),
             _ => FIXES,
         };
         report.fail("tls", why.to_string(), fix);
@@ -150,23 +153,36 @@ fn report_greeting_error(report: &mut Report, why: &WireError, protocol: Protoco
     report.fail("greeting", why.to_string(), fix);
 }
 
-/// Sends EHLO, and reports the extensions. `first` is whether TLS has not been started by STARTTLS. `None` if the
-/// server rejects it, which is reported.
-async fn ehlo(report: &mut Report, wire: &mut Wire, name: &str, first: bool) -> Option<Reply> {
+/// Sends EHLO, and reports the extensions, or that the server only takes HELO. `first` is whether TLS has not been
+/// started by STARTTLS. Returns the reply, and the rejection of EHLO. `None` if the server rejects both, which is
+/// reported.
+async fn ehlo(
+    report: &mut Report,
+    wire: &mut Wire,
+    name: &str,
+    first: bool,
+) -> Option<(Reply, Option<Reply>)> {
     // Go falls back to HELO only before STARTTLS.
-    let answer =
-        if first { wire.hello(name).await } else { wire.expect("EHLO", &format!("EHLO {name}"), 2).await };
-    match answer {
-        Ok(reply) => {
+    let answer = if first {
+        wire.hello(name).await
+    } else {
+        wire.expect("EHLO", &format!("EHLO {name}"), 2).await.map(|reply| (reply, None))
+    };
+    match &answer {
+        Ok((_, Some(refused))) => {
+            let detail = format!(
+                "EHLO {name} was answered {}, and HELO is taken: there are no extensions, such as AUTH",
+                refused.text()
+            );
+            report.warn("ehlo", detail, RENAME);
+        }
+        Ok((reply, None)) => {
             let list: Vec<&str> = reply.lines.iter().skip(1).map(String::as_str).collect();
             report.pass("ehlo", if list.is_empty() { "no extensions".to_owned() } else { list.join(", ") });
-            Some(reply)
         }
-        Err(why) => {
-            report.fail("ehlo", why.to_string(), "set HELO_HOSTNAME to a name that the server takes");
-            None
-        }
+        Err(why) => report.fail("ehlo", why.to_string(), RENAME),
     }
+    answer.ok()
 }
 
 /// Reports whether the name in EHLO is a fully qualified domain name.
@@ -185,16 +201,26 @@ fn helo_name(report: &mut Report, name: &str) {
     }
 }
 
-/// Reports the mechanism that Forgejo would select. Returns `false` if Forgejo would not authenticate although a user
-/// is configured.
-fn mechanisms(report: &mut Report, mailer: &EffectiveMailer, wire: &Wire, offered: &Reply) -> bool {
+/// Reports the mechanism that Forgejo would select. `no_ehlo` is whether the server rejected EHLO. Returns `false` if
+/// Forgejo would not authenticate although a user is configured.
+fn mechanisms(
+    report: &mut Report,
+    mailer: &EffectiveMailer,
+    wire: &Wire,
+    offered: &Reply,
+    no_ehlo: bool,
+) -> bool {
     let auth = offered.extension("AUTH");
     match authentication(mailer, wire.encryption(), auth) {
         Authentication::NoUser => {
             report.add("mechanism", Verdict::Note, "no authentication: there is no USER", "");
         }
         Authentication::NotOffered => {
-            let fix = if wire.is_tls() { "take the port for submission" } else { "take smtps on port 465" };
+            let fix = match () {
+                () if no_ehlo => RENAME,
+                () if wire.is_tls() => "take the port for submission",
+                () => "take smtps on port 465",
+            };
             report.fail("mechanism", "the server offers no AUTH: Forgejo sends nothing", fix);
             return false;
         }
@@ -287,8 +313,8 @@ async fn authenticate_session(
     }
 }
 
-/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply. No message is sent. For versions that send by go-mail,
-/// then checks a sender without angle brackets.
+/// Sends MAIL FROM, RCPT TO and RSET, and reports each reply, and addresses for which the server lacks SMTPUTF8. No
+/// message is sent. For versions that send by go-mail, then checks a sender without angle brackets.
 async fn envelope(
     report: &mut Report,
     mailer: &EffectiveMailer,
@@ -304,6 +330,14 @@ async fn envelope(
     let mail = format!("MAIL FROM:<{}>{words}", mailer.envelope_from);
     let own = mailer.sender.as_ref().map(|sender| sender.address.as_str()).unwrap_or_default();
     let recipient = options.recipient.as_deref().unwrap_or(own);
+    if offered.extension("SMTPUTF8").is_none() {
+        let mut addresses = vec![mailer.envelope_from.as_str(), recipient];
+        addresses.dedup();
+        for address in addresses.into_iter().filter(|held| !held.is_ascii()) {
+            let detail = format!("the server does not offer SMTPUTF8 (RFC 6531) for {address}");
+            report.warn("smtputf8", detail, &ascii_address(address));
+        }
+    }
     let steps = [
         ("mail-from", "MAIL FROM", mail, "let the account send as FROM, or set ENVELOPE_FROM"),
         (

@@ -4,7 +4,6 @@
 use super::auth::plain_password;
 use crate::reply::reply;
 use secrecy::SecretString;
-use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,15 +15,17 @@ pub(super) struct StrippedSession {
     pub(super) password: Option<SecretString>,
 }
 
-/// Accepts one connection, and forwards it to `server`. STARTTLS and AUTH are removed from the reply to EHLO, `AUTH
+/// Accepts one connection, and forwards it to the server, to which `upstream` is connected. STARTTLS and AUTH are removed from the reply to EHLO, `AUTH
 /// PLAIN` is added, and the proxy itself answers `AUTH PLAIN` (accepted) and STARTTLS (rejected). A connection that
 /// begins with TLS is forwarded unchanged. Returns when either side closes the connection.
 ///
 /// # Errors
-/// Returns an error if the connection to the server, or a read or write, fails.
-pub(super) async fn strip(listener: TcpListener, server: SocketAddr) -> std::io::Result<StrippedSession> {
+/// Returns an error if a read or write fails.
+pub(super) async fn strip(
+    listener: TcpListener,
+    mut upstream: TcpStream,
+) -> std::io::Result<StrippedSession> {
     let (mut client, _) = listener.accept().await?;
-    let mut upstream = TcpStream::connect(server).await?;
     let mut seen = StrippedSession { encrypted: false, password: None };
     let (mut from_client, mut from_server) = (Vec::new(), Vec::new());
     let mut asked_for_hello = false;

@@ -1,13 +1,15 @@
-//! TLS connections that are verified as Go does, and explanations of their errors.
+//! TLS connections that are verified as Go does.
 
+use super::tls_error::NoAlternativeName;
 use crate::effective::{ClientFiles, EffectiveMailer};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use std::io;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use std::sync::Arc;
 
 /// A client certificate with its chain, and its private key.
@@ -113,7 +115,7 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// The WebPKI verifier, with Go's rule for a certificate that is itself trusted.
+/// The WebPKI verifier, with Go's rules for a certificate that is itself trusted, and for one without names.
 #[derive(Debug)]
 struct GoCompatibleVerifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -131,17 +133,28 @@ impl ServerCertVerifier for GoCompatibleVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let outcome =
             self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        if outcome.is_ok() || !self.pinned.iter().any(|root| root.as_ref() == end_entity.as_ref()) {
+        if outcome.is_ok() {
             return outcome;
         }
         let (_, parsed) = x509_parser::parse_x509_certificate(end_entity)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        // WebPKI knows version 3 only, and names no reason for others.
+        let is_unnamed = matches!(parsed.subject_alternative_name(), Ok(None));
+        let is_pinned = self.pinned.iter().any(|root| root.as_ref() == end_entity.as_ref());
+        if !is_unnamed && !is_pinned {
+            return outcome;
+        }
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if now > parsed.validity().not_after.timestamp() {
             return Err(Error::InvalidCertificate(CertificateError::Expired));
         }
         if now < parsed.validity().not_before.timestamp() {
             return Err(Error::InvalidCertificate(CertificateError::NotValidYet));
+        }
+        // Go compares the names before it looks at the chain (`Certificate.Verify`).
+        if is_unnamed {
+            let why = OtherError(Arc::new(NoAlternativeName));
+            return Err(Error::InvalidCertificate(CertificateError::Other(why)));
         }
         rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
@@ -211,77 +224,44 @@ impl ServerCertVerifier for PermissiveVerifier {
     }
 }
 
-/// Returns a human-readable description of a TLS error.
-pub(super) fn explained(why: &io::Error) -> String {
-    let Some(inner) = tls_error(why) else {
-        return if why.kind() == io::ErrorKind::UnexpectedEof {
-            "the server closed the connection".to_owned()
-        } else {
-            why.to_string()
-        };
-    };
-    match inner {
-        Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the server's certificate has expired".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet; is this machine's clock right?".to_owned()
-            }
-            CertificateError::NotValidForName => "the server's certificate is for another name".to_owned(),
-            CertificateError::NotValidForNameContext { expected, presented } => {
-                let presented =
-                    if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
-                format!("the server's certificate is for {presented}, not for {}", expected.to_str())
-            }
-            // A signature by another key of the same name is untrusted too; so is a self-signed authority.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => UNTRUSTED.to_owned(),
-            CertificateError::Other(_) => {
-                format!("{UNTRUSTED}: it is self-signed, as the certificate of an authority")
-            }
-            other => format!("the server's certificate is not valid: {other}"),
-        },
-        Error::InvalidMessage(_) => "the server does not speak TLS on this port".to_owned(),
-        Error::AlertReceived(rustls::AlertDescription::HandshakeFailure) => {
-            "no cipher suite in common; Go also offers TLS 1.2 suites with CBC, which cannot be tried here"
-                .to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Description of a certificate from an unknown issuer.
-const UNTRUSTED: &str = "the server's certificate comes from an authority that this machine does not trust";
-
-/// Returns the action that resolves a TLS error. `implicit` is whether TLS was used from the beginning.
-pub(super) fn fix(why: &io::Error, implicit: bool) -> &'static str {
-    match tls_error(why) {
-        Some(Error::InvalidMessage(_)) if implicit => {
-            "write PROTOCOL = smtp+starttls for this port, or take port 465"
-        }
-        Some(Error::InvalidCertificate(certificate)) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "renew the certificate",
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "set this machine's clock, or renew the certificate"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "set SMTP_ADDR to a name that the certificate has"
-            }
-            _ => "add the certificate, or the authority that issued it, to the system's trust store",
-        },
-        Some(Error::AlertReceived(_)) => "let the server offer TLS 1.3, or TLS 1.2 with AES-GCM or ChaCha20",
-        _ => "look at the server's log",
-    }
-}
-
-/// Returns the TLS error within an I/O error. `None` if there is none.
-fn tls_error(why: &io::Error) -> Option<&Error> {
-    why.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
-}
-
 /// Returns the whole days until a certificate expires; negative after its expiry. `now` is in seconds since 1970-01-01
 /// UTC. `None` if the certificate cannot be parsed.
 pub(super) fn days_left(certificate: &CertificateDer<'_>, now: i64) -> Option<i64> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some((parsed.validity().not_after.timestamp() - now) / 86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::tls_error::{explained, fix};
+    use std::time::Duration;
+
+    /// Verifies a certificate for `mail.example.org` with a root of its own, and returns the error and its fix.
+    fn refused(certificate: &[u8]) -> (String, &'static str) {
+        let read = |pem: &[u8]| CertificateDer::from_pem_slice(pem).expect("a certificate");
+        let root = read(include_bytes!("certificates/root.pem"));
+        let mut roots = RootCertStore::empty();
+        roots.add(root).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let verifier = GoCompatibleVerifier { inner: inner.expect("a verifier"), pinned: Vec::new() };
+        let name = ServerName::try_from("mail.example.org").expect("a name");
+        // In January 2027.
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let why = verifier.verify_server_cert(&read(certificate), &[], &name, &[], now);
+        let why = std::io::Error::other(why.expect_err("it is refused"));
+        (explained(&why), fix(&why, true))
+    }
+
+    #[test]
+    fn a_certificate_without_alternative_names_is_said_to_have_none() {
+        for certificate in
+            [&include_bytes!("certificates/version-1.pem")[..], include_bytes!("certificates/no-names.pem")]
+        {
+            let (why, fix) = refused(certificate);
+            assert!(why.contains("no subject alternative name") && why.contains("Common Name"), "{why}");
+            assert!(fix.contains("subject alternative name") && !fix.contains("SMTP_ADDR"), "{fix}");
+        }
+    }
 }

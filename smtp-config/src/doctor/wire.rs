@@ -53,7 +53,7 @@ pub enum WireError {
     #[error("bytes in clear follow the answer to STARTTLS: somebody on the way may have injected them")]
     Injected,
     /// The TLS handshake failed, or the certificate is not valid.
-    #[error("TLS: {}", super::tls::explained(why))]
+    #[error("TLS: {}", super::tls_error::explained(why))]
     Tls {
         /// Error of the handshake.
         why: io::Error,
@@ -214,22 +214,22 @@ impl Wire {
     }
 
     /// Sends EHLO or, if it is rejected, HELO, as Go does. The reply to HELO has only its first line, so that it offers
-    /// no extension.
+    /// no extension; the rejection of EHLO is returned with it.
     ///
     /// # Errors
     /// Returns the rejection of EHLO if both are rejected, or the error of the connection.
-    pub(super) async fn hello(&mut self, name: &str) -> Result<Reply, WireError> {
+    pub(super) async fn hello(&mut self, name: &str) -> Result<(Reply, Option<Reply>), WireError> {
         match self.expect("EHLO", &format!("EHLO {name}"), 2).await {
             Err(WireError::Refused { reply: refused, .. }) => {
                 match self.expect("HELO", &format!("HELO {name}"), 2).await {
                     Ok(mut reply) => {
                         reply.lines.truncate(1);
-                        Ok(reply)
+                        Ok((reply, Some(refused)))
                     }
                     Err(_) => Err(WireError::Refused { stage: "EHLO", reply: refused }),
                 }
             }
-            other => other,
+            other => other.map(|reply| (reply, None)),
         }
     }
 

@@ -1,14 +1,17 @@
 //! The subcommand `apply`: writes settings to an app.ini.
 
 use crate::args::Args;
-use crate::files::{edit_fault, forgejo_account, parse, read};
+use crate::files::{edit_fault, forgejo_account, parse, read, readable_password};
+use crate::password::Secret;
 use crate::redaction::shown_diff;
-use crate::settings::Settings;
+use crate::settings::{Purpose, Settings};
+use crate::written::refuse_faults;
+use cli_support::finding::Findings;
 use cli_support::outcome::{Done, Failure};
 use cli_support::replace::replace;
 use serde_json::json;
 use smtp_config::ini::Ini;
-use smtp_config::{SECTION, edit_parsed};
+use smtp_config::{INCOMING, Route, SECTION, edit_parsed};
 use std::path::Path;
 
 /// Writes the settings to the file, unless it already has them or `dry_run` is set, and prints the changed keys; the
@@ -16,8 +19,8 @@ use std::path::Path;
 /// account that runs Forgejo, if given. Returns [`Done::Differences`] for a dry run with changes, else [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the file or the settings are not valid, a password cannot be read, the account does not
-/// exist, or the file cannot be replaced.
+/// Returns a [`Failure`] if the file or the settings are not valid, `check` would find an error in the result, a password
+/// cannot be read or would stand in a file that others can read, the account does not exist, or the file cannot be replaced.
 pub(super) fn run(
     file: &Path,
     dry_run: bool,
@@ -28,11 +31,22 @@ pub(super) fn run(
     let text = read(file)?;
     let ini = parse(file, &text)?;
     let account = forgejo_account(file, &ini, user)?;
-    let resolved = settings.resolve(args.version(), account.as_ref())?;
-    let password = resolved.password.as_ref().map(crate::settings::Secret::credential);
-    let incoming = resolved.incoming.as_ref().map(crate::settings::Secret::credential);
+    let resolved = settings.resolve(args.version(), account.as_ref(), Purpose::Write)?;
+    let password = resolved.password.as_ref().map(Secret::credential);
+    let incoming = resolved.incoming.as_ref().map(Secret::credential);
     let changes = resolved.mailer.changes(&ini, args.version(), password, incoming);
     let (edited, new) = edit_parsed(&ini, &changes).map_err(|why| edit_fault(file, &ini, &why))?;
+    refuse_faults(file, &ini, &new, args.version())?;
+    // As for files of passwords: none that others can read.
+    let secrets = [(SECTION, "PASSWD", &resolved.password), (INCOMING, "PASSWORD", &resolved.incoming)];
+    let written = secrets.into_iter().find(|(_, _, kept)| {
+        kept.as_ref().is_some_and(|kept| matches!(kept.route, Route::AppIni | Route::EnvironmentFile(_)))
+    });
+    if let Some((section, key, _)) = written
+        && let Some(found) = readable_password(file, &ini, (section, key), account.as_ref())
+    {
+        return Err(Findings::new(vec![found]).into());
+    }
     let mut changed: Vec<String> = Vec::new();
     for change in &changes {
         let held = |ini: &Ini| {

@@ -1,7 +1,7 @@
 //! The subcommand `check`: findings in an app.ini.
 
 use crate::args::{Args, FailOn};
-use crate::files::{forgejo_account, key_in, parse_rest, read, secret_file_state};
+use crate::files::{forgejo_account, key_in, parse_rest, read, readable_password, secret_file_state};
 use cli_support::finding::{Findings, Place};
 use cli_support::outcome::{Done, Failure, ok};
 use serde_json::json;
@@ -11,7 +11,7 @@ use smtp_config::{
 };
 use std::path::Path;
 
-/// Checks an app.ini and the files of its passwords, and prints the findings. `user` is the account that runs Forgejo,
+/// Checks an app.ini, who can read a password in it, and the files of its passwords, and prints the findings. `user` is the account that runs Forgejo,
 /// if given. Returns [`Done::Differences`] if the severity of one is at least `fail_on`, else [`Done::Fine`].
 ///
 /// # Errors
@@ -19,7 +19,7 @@ use std::path::Path;
 /// refuses is one as well: it contains these lines, and the findings about the others.
 pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args) -> Result<Done, Failure> {
     let text = read(file)?;
-    let (ini, refused) = parse_rest(file, &text);
+    let (ini, mut refused) = parse_rest(file, &text);
     let Some(ini) = ini else { return Err(Findings::new(refused).into()) };
     let version = args.version();
     let mut findings = check(&ini, version);
@@ -32,6 +32,15 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
         {
             findings.push(secret_file(&ini, section, &path, &state));
         }
+    }
+    let written = PASSWORDS.iter().find(|(section, key)| {
+        // An empty key is none.
+        ini.value(section, key).is_some_and(|value| !value.is_empty())
+    });
+    if let Some(place) = written
+        && let Some(found) = readable_password(file, &ini, *place, account.as_ref())
+    {
+        refused.push(found.severity(cli_support::finding::Severity::Warning));
     }
     findings.sort_by_key(|finding| (finding.line, finding.column));
     // A warning, in a file that go-ini reads.
@@ -72,6 +81,10 @@ pub(super) fn run(file: &Path, user: Option<&str>, fail_on: FailOn, args: &Args)
     Ok(if bad { Done::Differences } else { Done::Fine })
 }
 
+/// Keys of passwords, each with its section.
+const PASSWORDS: [(&str, &str); 4] =
+    [(SECTION, "PASSWD"), (SECTION, "PASSWORD"), (INCOMING, "PASSWORD"), (INCOMING, "PASSWD")];
+
 /// Returns a finding in the form that all programs of the family print. Line and column are 0 if it has none.
 fn in_family(file: &Path, finding: &Finding) -> cli_support::finding::Finding {
     let place = Place {
@@ -98,7 +111,7 @@ fn with_place(file: &Path, mut value: serde_json::Value, place: &Place) -> serde
     value["key"] = json!("");
     value["line"] = json!(place.line);
     value["column"] = json!(place.column);
-    value["problem"] = json!("open-quote");
+    value["problem"] = value["code"].clone();
     value
 }
 

@@ -1,7 +1,8 @@
 //! The subcommand `render`: settings as app.ini, as environment variables, or for NixOS.
 
 use crate::args::{Args, ConfigurationKind, FileFormat};
-use crate::settings::{ResolvedSettings, Settings};
+use crate::password::Secret;
+use crate::settings::{Purpose, ResolvedSettings, Settings};
 use cli_support::outcome::{Done, Failure};
 use serde_json::json;
 use smtp_config::ini::quote;
@@ -13,15 +14,15 @@ use smtp_config::{
 /// from an app.ini with a note. `format` applies to environment variables only. Always returns [`Done::Fine`].
 ///
 /// # Errors
-/// Returns a [`Failure`] if the settings are not valid or cannot be represented, a password cannot be read, or its
-/// route needs a file that is not given.
+/// Returns a [`Failure`] if the settings are not valid or cannot be represented, `check` would find an error in them, a
+/// password cannot be read, or its route needs a file that is not given.
 pub(super) fn run(
     settings: &Settings,
     form: ConfigurationKind,
     format: FileFormat,
     args: &Args,
 ) -> Result<Done, Failure> {
-    let resolved = settings.resolve(args.version(), None)?;
+    let resolved = settings.resolve(args.version(), None, Purpose::Write)?;
     let mut pairs: Vec<Setting> = resolved.mailer.settings();
     let (mut files, mut secrets) = (Vec::new(), Vec::new());
     for (section, key, uri_key, kept) in passwords(&resolved) {
@@ -30,7 +31,16 @@ pub(super) fn run(
             (_, ConfigurationKind::Nixos) if kept.environment_file().is_ok() => {
                 secrets.push((section, key, kept.environment_file()?));
             }
-            (Route::Uri(uri), _) => pairs.push(Setting::new(section, uri_key, uri)),
+            (Route::Uri(uri), _) => {
+                // With __FILE it is environment-to-ini, which the container runs as root.
+                if form == ConfigurationKind::Environment {
+                    let path = uri.strip_prefix("file:").unwrap_or(uri);
+                    cli_support::verbosity::note(&format!(
+                        "{path}: Forgejo reads it itself, as its own user"
+                    ));
+                }
+                pairs.push(Setting::new(section, uri_key, uri));
+            }
             (_, ConfigurationKind::AppIni) => {
                 cli_support::verbosity::note(&format!("[{section}] {key} is not shown; apply writes it"));
             }
@@ -78,7 +88,7 @@ pub(super) fn run(
 /// the key for the URI of a file.
 fn passwords(
     resolved: &ResolvedSettings,
-) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &crate::settings::Secret)> {
+) -> impl Iterator<Item = (&'static str, &'static str, &'static str, &Secret)> {
     let own = resolved.password.iter().map(|kept| (SECTION, "PASSWD", "PASSWD_URI", kept));
     own.chain(resolved.incoming.iter().map(|kept| (INCOMING, "PASSWORD", "PASSWORD_URI", kept)))
 }
