@@ -51,13 +51,28 @@ pub(crate) fn faults_to_write(mailer: &Mailer, version: Version) -> Vec<(String,
     found.collect()
 }
 
-/// Refuses a file whose new content has errors. `old` is its content before; the places of errors refer to it.
+/// Refuses a file whose new content has errors that its content before, `old`, does not have. The places of errors refer to
+/// `old`. What it has already may be deliberate, and is named in a note.
 ///
 /// # Errors
-/// Returns a [`Failure`] with every error that `check` finds.
+/// Returns a [`Failure`] with every new error that `check` finds.
 pub(crate) fn refuse_faults(file: &Path, old: &Ini, new: &Ini, version: Version) -> Result<(), Failure> {
+    let before = check(old, version);
+    let same = |one: &Finding, other: &Finding| {
+        (one.code, &one.section, &one.key) == (other.code, &other.section, &other.key)
+    };
     let refused = check(new, version).into_iter().filter(is_refused);
+    let (kept, refused): (Vec<_>, Vec<_>) =
+        refused.partition(|finding| before.iter().any(|other| same(finding, other)));
+    for finding in kept {
+        cli_support::verbosity::note(&format!(
+            "the file keeps an error: {}: {}",
+            finding.key,
+            finding.message()
+        ));
+    }
     let found: Vec<_> = refused
+        .into_iter()
         .map(|finding| {
             let place = place_of(file, old, &finding.section, &finding.key);
             cli_support::finding::Finding::error(finding.code.as_str(), place, finding.message())
