@@ -1,18 +1,16 @@
 //! Execution of the actions that a machine requests.
 
 use super::accounts::store_error;
-use super::inspect::inspect;
 use super::locator::provider_error;
-use super::{Certificate, Engine, EngineEvent};
+use super::{Certificate, Engine};
 use crate::client::{Account, KeyPair, OrderRequest, chain_issuers, verify_pair};
 use crate::dns::ExpectedTxt;
-use crate::live::{DeployError, run_reloads};
-use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine, State};
+use crate::machine::{AcmeError, Action, Attempt, ErrorKind, Event, Machine, State};
 use crate::store::{CertificatePair, StoreError};
 use std::sync::Arc;
 
 /// Creates an error of the kind [`ErrorKind::Local`].
-fn local(why: impl std::fmt::Display) -> AcmeError {
+pub(super) fn local(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::Local, why.to_string())
 }
 
@@ -23,14 +21,14 @@ fn loss_error(why: impl std::fmt::Display) -> AcmeError {
 
 /// Converts an error of the store, for `map_err`.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn durable(error: StoreError) -> AcmeError {
+pub(super) fn durable(error: StoreError) -> AcmeError {
     store_error(&error)
 }
 
 /// Performs the actions that the machine of one certificate requests.
 pub(super) struct Issuer<'e> {
-    engine: &'e Engine,
-    certificate: &'e Certificate,
+    pub(super) engine: &'e Engine,
+    pub(super) certificate: &'e Certificate,
 }
 
 impl<'e> Issuer<'e> {
@@ -40,7 +38,7 @@ impl<'e> Issuer<'e> {
     }
 
     /// Returns the certificate's id.
-    fn id(&self) -> &'e str {
+    pub(super) fn id(&self) -> &'e str {
         &self.certificate.spec.id
     }
 
@@ -339,62 +337,6 @@ impl<'e> Issuer<'e> {
         }
         store.stage(id, &CertificatePair { chain, key }).await.map_err(durable)?;
         self.engine.deployer.will_deploy(id, &held.serial);
-        Ok(())
-    }
-
-    /// Returns the serial number of the certificate in place. `None` if it is missing or cannot be read.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails.
-    async fn in_place(&self) -> Result<Option<String>, AcmeError> {
-        let contents = self.engine.store.contents(self.id()).await.map_err(durable)?;
-        Ok(inspect(&contents).info().map(|info| info.serial.clone()))
-    }
-
-    /// Puts the issued certificate into use in this process and runs its deployment. If another pair is in place, as
-    /// after a roll-back, the previous and the current pair are exchanged first. Returns [`Event::Done`], also without
-    /// an issued certificate; [`Event::Lost`] if the issued pair is not found; or [`Event::NotServed`].
-    ///
-    /// # Errors
-    /// Returns an error if the store fails, this process cannot use the certificate, or a reload fails.
-    async fn deploy(&self, machine: &Machine) -> Result<Event, AcmeError> {
-        let (id, store) = (self.id(), &self.engine.store);
-        let Some(held) = &machine.state().held else { return Ok(Event::Done) };
-        if self.in_place().await?.as_ref() != Some(&held.serial) {
-            // The certificate was rolled back before: it is installed once more.
-            store.exchange(id).await.map_err(durable)?;
-            if self.in_place().await?.as_ref() != Some(&held.serial) {
-                return Ok(Event::Lost("the new certificate is gone before it was deployed".to_owned()));
-            }
-        }
-        self.engine.deployer.will_deploy(id, &held.serial);
-        self.engine.deployer.take_into_use(id).await?;
-        let folder = store.folder(id);
-        match self.certificate.deployment.run(held, id, folder.as_deref()).await {
-            Ok(()) => Ok(Event::Done),
-            Err(DeployError::NotServed(why)) => Ok(Event::NotServed(why)),
-            Err(DeployError::Failed(why)) => Err(local(why)),
-        }
-    }
-
-    /// Restores the previous pair, puts it into use and reloads the servers. Does nothing if the new pair is not in
-    /// place or there is no previous one. A failed reload is reported as an event and an alert, not as an error.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails, or this process cannot use the previous pair.
-    async fn roll_back(&self, machine: &Machine) -> Result<(), AcmeError> {
-        let (id, store) = (self.id(), &self.engine.store);
-        let serial = machine.state().held.as_ref().map(|held| held.serial.clone());
-        if self.in_place().await? == serial && store.exchange(id).await.map_err(durable)? {
-            self.engine.deployer.take_into_use(id).await?;
-            let folder = store.folder(id);
-            // The previous certificate was served before; a server whose reload fails now is reloaded by the next
-            // deployment.
-            if let Err(why) = run_reloads(&self.certificate.deployment, id, folder.as_deref()).await {
-                self.engine.reporter.event(id, &EngineEvent::Error(why.clone()));
-                self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;
-            }
-        }
         Ok(())
     }
 }

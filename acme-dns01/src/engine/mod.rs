@@ -14,6 +14,7 @@ mod issuer;
 mod keep;
 mod locator;
 mod reporter;
+mod rollout;
 mod round;
 mod sweep;
 
@@ -226,9 +227,10 @@ impl Engine {
     }
 
     /// Returns the certificate, with the directory URL of each of the engine's authorities added to the specification
-    /// where that has none for the name.
-    fn with_directories(&self, certificate: &Certificate) -> Certificate {
+    /// where that has none for the name, and with the digest of the deployment.
+    fn complete(&self, certificate: &Certificate) -> Certificate {
         let mut certificate = certificate.clone();
+        certificate.spec.deployment = Some(certificate.deployment.digest());
         for (name, url) in self.accounts.directories() {
             certificate.spec.directories.entry(name).or_insert(url);
         }
@@ -317,7 +319,7 @@ impl Engine {
     /// stopped. The certificate's lock is held meanwhile. Begins once fewer certificates than
     /// [`parallel`](Self::parallel) allows are being processed.
     pub async fn round(&self, certificate: &Certificate, renewal: Renewal) -> CertificateRound {
-        let certificate = self.with_directories(certificate);
+        let certificate = self.complete(certificate);
         // The semaphore is never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
         let outcome = Round::run(self, &certificate, renewal).await;
@@ -469,7 +471,7 @@ impl Engine {
         &self,
         certificate: &Certificate,
     ) -> Result<CertificateStatus, StoreError> {
-        let spec = self.with_directories(certificate).spec;
+        let spec = self.complete(certificate).spec;
         let state = State::replay(&self.store.journal(&spec.id).await?);
         let stored = inspect(&self.store.contents(&spec.id).await?);
         let condition = Condition::of(&spec, &state, &stored, self.now());
@@ -488,7 +490,7 @@ impl Engine {
     /// and removed at each challenge name.
     pub async fn check(&self, certificates: &[Certificate], trial: RecordTrial) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
-            certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
+            certificates.iter().map(|certificate| self.complete(certificate)).collect();
         self.checker().check(&certificates, trial).await
     }
 
@@ -502,7 +504,7 @@ impl Engine {
         execution: Execution,
     ) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
-            certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
+            certificates.iter().map(|certificate| self.complete(certificate)).collect();
         Adopter::new(self, found, execution).run(&certificates).await
     }
 
@@ -551,7 +553,9 @@ impl Engine {
         let leaf = crate::client::leaf(&pair.chain).map_err(|error| local(error.to_string()))?;
         self.account(&authority).await?.revoke(&leaf, reason).await?;
         let lock = self.wait_for_lock(id).await.map_err(|error| store_error(&error))?;
-        let record = Record::Revoked { at: self.now(), serial: held.serial };
+        // After a roll-back it is not the certificate that was issued last.
+        let serial = inspect(&Some(pair).into()).info().map_or(held.serial, |info| info.serial.clone());
+        let record = Record::Revoked { at: self.now(), serial };
         let written = self.store.append(id, &record).await.map_err(|error| store_error(&error));
         drop(lock);
         written

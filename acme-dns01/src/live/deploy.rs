@@ -2,6 +2,7 @@
 
 use super::handshake::{Greeting, OfferedSignatures, served_serial};
 use crate::lifetime::CertificateInfo;
+use aws_lc_rs::digest::{SHA256, digest};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -59,6 +60,13 @@ pub(crate) enum DeployError {
 }
 
 impl Deployment {
+    /// Returns the SHA-256 digest of the configuration in hexadecimal digits, which shows whether it was changed.
+    pub(crate) fn digest(&self) -> String {
+        // The text may contain secrets, in arguments of a command.
+        let text = format!("{self:?}");
+        digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Runs every reload, then waits until each server to check presents the certificate `held`. `folder` is the
     /// certificate's folder, `None` if the store has none.
     ///

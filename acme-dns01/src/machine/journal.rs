@@ -72,6 +72,10 @@ pub enum Record {
         why: String,
         /// Time of the next attempt.
         until: Time,
+        /// Digest of the deployment configuration, [`CertificateSpec::deployment`](crate::CertificateSpec). `None` if
+        /// it was not given, or in journals of older versions.
+        #[cfg_attr(feature = "serde", serde(default))]
+        deployment: Option<String>,
     },
     /// The private key for the order was stored.
     Key {
@@ -158,6 +162,9 @@ pub enum Record {
         why: String,
         /// Time of the next deployment.
         until: Time,
+        /// Digest of the deployment configuration, as in [`Undeployed`](Self::Undeployed).
+        #[cfg_attr(feature = "serde", serde(default))]
+        deployment: Option<String>,
     },
 }
 
@@ -212,6 +219,10 @@ pub struct State {
     /// not count.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
+    /// Digest of the configuration of the last deployment that failed or was rolled back. `None` if it was not given,
+    /// or in journals of older versions. A pause after such a deployment applies to the same configuration only.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub failed_deployment: Option<String>,
     /// Reason for which the issued certificate was declared lost ([`Record::Lost`]). `None` unless it was, and again
     /// after another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -222,8 +233,8 @@ pub struct State {
     /// `true` from the beginning of a restoration until the certificate is restored, lost or replaced.
     #[cfg_attr(feature = "serde", serde(default))]
     pub restoring: bool,
-    /// Serial number of the certificate that was revoked through this program. `None` if none was since the last
-    /// installation or loss.
+    /// Serial number of the last certificate that was revoked through this program. It remains after a replacement,
+    /// since the revoked pair may be the previous one, or be in place again. `None` if none was revoked.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
     /// Configuration of the last attempt. `None` without one. A pause after a failure applies to the same configuration
@@ -292,7 +303,7 @@ impl State {
                 (self.failures, self.last_error, self.last_error_kind) = (0, None, None);
             }
             Record::Lost { why, .. } => {
-                (self.held, self.ari, self.revoked) = (None, None, None);
+                (self.held, self.ari) = (None, None);
                 (self.url, self.restoring) = (None, false);
                 (self.undeployed, self.roll_backs, self.deploy_failures) = (false, 0, 0);
                 (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
@@ -308,8 +319,9 @@ impl State {
                 self.revoked = Some(serial.clone());
                 (self.until, self.paused_at) = (None, None);
             }
-            Record::Undeployed { at, why, until } => {
+            Record::Undeployed { at, why, until, deployment } => {
                 (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
+                self.failed_deployment.clone_from(deployment);
                 self.deploy_error = Some(why.clone());
                 self.deploy_failures = self.deploy_failures.saturating_add(1);
             }
@@ -345,7 +357,7 @@ impl State {
                 (self.until, self.deploy_until) = (None, None);
                 (self.paused_at, self.deploy_paused_at) = (None, None);
                 (self.last_error, self.last_error_kind, self.deploy_error) = (None, None, None);
-                (self.lost, self.revoked) = (None, None);
+                self.lost = None;
             }
             Record::Failed { at, why, until, kind } => {
                 self.attempt = None;
@@ -357,8 +369,9 @@ impl State {
                 (self.roll_backs, self.deploy_failures) = (0, 0);
                 (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
             }
-            Record::RolledBack { at, why, until } => {
+            Record::RolledBack { at, why, until, deployment } => {
                 self.roll_backs = self.roll_backs.saturating_add(1);
+                self.failed_deployment.clone_from(deployment);
                 (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
                 self.deploy_error = Some(why.clone());
             }

@@ -306,8 +306,8 @@ impl Machine {
     fn rolled_out(&mut self, outcome: RolloutOutcome) {
         match outcome {
             RolloutOutcome::Continues => return,
-            RolloutOutcome::Ended => {}
-            RolloutOutcome::RolledBack => self.stored = None,
+            // The reported pair may have been replaced.
+            RolloutOutcome::Ended => self.stored = None,
         }
         self.rest();
     }

@@ -327,6 +327,11 @@ impl Store for FileStore {
         .await
     }
 
+    async fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.previous(&id)).await
+    }
+
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let id = id.to_owned();
         self.off(move |inner| inner.current(&id)).await

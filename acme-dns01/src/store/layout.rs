@@ -301,34 +301,7 @@ impl Inner {
     /// # Errors
     /// Returns a [`StoreError`] for errors other than missing files and denied permission.
     pub(super) fn contents(&self, id: &str) -> Result<Contents, StoreError> {
-        let path = self.folder.join(id);
-        // The folder is opened once, so that both files belong to the same pair even if the folder is exchanged
-        // meanwhile.
-        let folder = match File::open(&path) {
-            Ok(folder) => folder,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                let unreadable = Some(format!("{}: {error}", path.display()));
-                return Ok(Contents { unreadable, ..Contents::default() });
-            }
-            Err(error) => return Err(failed(&path)(error)),
-        };
-        let mut unreadable = None;
-        let mut text = |name: &str| match disk::read_in(&folder, name) {
-            Ok(found) => Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
-                ) =>
-            {
-                unreadable = Some(format!("{}: {error}", path.join(name).display()));
-                Ok(None)
-            }
-            Err(error) => Err(failed(&path.join(name))(error)),
-        };
-        let (chain, key) = (text("fullchain.pem")?, text("key.pem")?);
-        Ok(Contents { chain, key: key.map(Into::into), unreadable })
+        read_contents(&self.folder.join(id))
     }
 
     /// Returns the pair in place. `None` if one of its files, or the folder, is missing.
@@ -336,12 +309,62 @@ impl Inner {
     /// # Errors
     /// Returns [`StoreError::Damaged`] if a file cannot be read.
     pub(super) fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
-        let Contents { chain, key, unreadable } = self.contents(id)?;
-        if let Some(why) = unreadable {
-            return Err(StoreError::Damaged { path: self.folder.join(id).display().to_string(), why });
-        }
-        Ok(chain.zip(key).map(|(chain, key)| CertificatePair { chain, key }))
+        complete(&self.folder.join(id))
     }
+
+    /// Returns the previous pair. `None` if one of its files, or the folder, is missing.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Damaged`] if a file cannot be read.
+    pub(super) fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        complete(&self.private(id).join("previous"))
+    }
+}
+
+/// Returns the pair in a folder. `None` if one of its files, or the folder, is missing.
+///
+/// # Errors
+/// Returns [`StoreError::Damaged`] if a file cannot be read.
+fn complete(folder: &Path) -> Result<Option<CertificatePair>, StoreError> {
+    let Contents { chain, key, unreadable } = read_contents(folder)?;
+    if let Some(why) = unreadable {
+        return Err(StoreError::Damaged { path: folder.display().to_string(), why });
+    }
+    Ok(chain.zip(key).map(|(chain, key)| CertificatePair { chain, key }))
+}
+
+/// Reads chain and key in the folder at `path`, as [`Inner::contents`] describes.
+///
+/// # Errors
+/// Returns a [`StoreError`] for errors other than missing files and denied permission.
+fn read_contents(path: &Path) -> Result<Contents, StoreError> {
+    // The folder is opened once, so that both files belong to the same pair even if the folder is exchanged
+    // meanwhile.
+    let folder = match File::open(path) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let unreadable = Some(format!("{}: {error}", path.display()));
+            return Ok(Contents { unreadable, ..Contents::default() });
+        }
+        Err(error) => return Err(failed(path)(error)),
+    };
+    let mut unreadable = None;
+    let mut text = |name: &str| match disk::read_in(&folder, name) {
+        Ok(found) => Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
+            ) =>
+        {
+            unreadable = Some(format!("{}: {error}", path.join(name).display()));
+            Ok(None)
+        }
+        Err(error) => Err(failed(&path.join(name))(error)),
+    };
+    let (chain, key) = (text("fullchain.pem")?, text("key.pem")?);
+    Ok(Contents { chain, key: key.map(Into::into), unreadable })
 }
 
 /// Moves the replaced pair from `staged` to `previous`, where it replaces an older one. An incomplete staged pair is
