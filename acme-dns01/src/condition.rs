@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(condition(&same, |state| state.lost = Some("gone".into())).as_str(), "foreign");
         // A certificate that was revoked stays so after it was replaced, or lost.
         let replaced = |record: Record| {
-            let revoked = Record::Revoked { at: NOW, serial: "1".into() };
+            let revoked = Record::Revoked { at: NOW, serial: "1".into(), compromised_key: None };
             let state = State::replay([&revoked, &record]);
             let undeployed = State { undeployed: true, ..state };
             Condition::of(&spec(), &undeployed, &same, NOW)

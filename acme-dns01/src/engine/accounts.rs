@@ -216,7 +216,12 @@ impl AccountKeeper {
             // A key change was interrupted: the new key is the account's if the CA knows it.
             match authority.acme.find_account(&key(next)?).await {
                 Ok(url) => stored = StoredAccount { key: next.clone(), url: Some(url), next_key: None },
-                Err(error) if matches!(error.kind, ErrorKind::AccountUnknown | ErrorKind::Refused) => {
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::AccountUnknown | ErrorKind::Refused | ErrorKind::KeyRefused
+                    ) =>
+                {
                     stored.next_key = None;
                 }
                 Err(error) => return Err(error),

@@ -7,6 +7,7 @@ mod check;
 mod choice;
 mod clock;
 mod deployer;
+mod download;
 mod events;
 mod follow;
 mod inspect;
@@ -52,6 +53,9 @@ use round::{Round, adopt, placeholder, remove_records};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+
+/// Reason code of a revocation because of a compromised key (RFC 5280 §5.3.1).
+const KEY_COMPROMISE: u8 = 1;
 
 /// A certificate to obtain and renew, with its deployment.
 #[derive(Clone, Debug)]
@@ -549,13 +553,15 @@ impl Engine {
         let pair = self.store.current(id).await.map_err(|error| store_error(&error))?;
         let (held, pair) =
             state.held.zip(pair).ok_or_else(|| local(format!("{id}: there is no certificate")))?;
-        let authority = held.authority.unwrap_or_default();
+        let authority = held.authority.clone().unwrap_or_default();
         let leaf = crate::client::leaf(&pair.chain).map_err(|error| local(error.to_string()))?;
         self.account(&authority).await?.revoke(&leaf, reason).await?;
         let lock = self.wait_for_lock(id).await.map_err(|error| store_error(&error))?;
         // After a roll-back it is not the certificate that was issued last.
-        let serial = inspect(&Some(pair).into()).info().map_or(held.serial, |info| info.serial.clone());
-        let record = Record::Revoked { at: self.now(), serial };
+        let stored = inspect(&Some(pair).into());
+        let revoked = stored.info().unwrap_or(&held);
+        let compromised_key = (reason == Some(KEY_COMPROMISE)).then(|| revoked.public_key.clone());
+        let record = Record::Revoked { at: self.now(), serial: revoked.serial.clone(), compromised_key };
         let written = self.store.append(id, &record).await.map_err(|error| store_error(&error));
         drop(lock);
         written

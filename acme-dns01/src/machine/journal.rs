@@ -2,9 +2,9 @@
 
 use super::attempt::{Attempt, OrderSpec, TxtRecord};
 use super::error::ErrorKind;
+use super::pause::in_force;
 use crate::lifetime::{Ari, CertificateInfo};
 use crate::time::Time;
-use std::time::Duration;
 
 /// One record of the journal, written durably before the action that it announces, or after the event that it reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,9 @@ pub enum Record {
         at: Time,
         /// Serial number of the certificate.
         serial: String,
+        /// SHA-256 digest of the public key in hexadecimal digits, if the reason was that the key is compromised.
+        #[cfg_attr(feature = "serde", serde(default))]
+        compromised_key: Option<String>,
     },
     /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. It is tried again; until
     /// then, servers may present the old or the new certificate.
@@ -237,21 +240,13 @@ pub struct State {
     /// since the revoked pair may be the previous one, or be in place again. `None` if none was revoked.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
+    /// SHA-256 digests of the last eight public keys that were compromised, or that the CA refused.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rejected_keys: Vec<String>,
     /// Configuration of the last attempt. `None` without one. A pause after a failure applies to the same configuration
     /// only.
     #[cfg_attr(feature = "serde", serde(default))]
     pub last_request: Option<Box<OrderSpec>>,
-}
-
-/// Maximum length of a recorded pause: the longest Retry-After that is respected, four weeks.
-const MAX_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
-
-/// Returns the end `until` of a pause that was recorded at `at`, `None` if that is unknown. Returns `None` without a
-/// pause, or if it has passed, ends more than four weeks after `now`, or was recorded in the future.
-fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
-    until
-        .filter(|until| now < *until && *until <= now.after(MAX_PAUSE))
-        .filter(|_| at.is_none_or(|at| !at.is_ahead_of(now)))
 }
 
 impl State {
@@ -315,7 +310,8 @@ impl State {
                 (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
                 self.deploy_failures = 0;
             }
-            Record::Revoked { serial, .. } => {
+            Record::Revoked { serial, compromised_key, .. } => {
+                self.reject(compromised_key.clone());
                 self.revoked = Some(serial.clone());
                 (self.until, self.paused_at) = (None, None);
             }
@@ -360,7 +356,8 @@ impl State {
                 self.lost = None;
             }
             Record::Failed { at, why, until, kind } => {
-                self.attempt = None;
+                let key = self.attempt.take().and_then(|attempt| attempt.key);
+                self.reject(key.filter(|_| *kind == Some(ErrorKind::KeyRefused)));
                 self.fail(*at, why, *until, *kind);
             }
             Record::Stalled { at, why, until, kind } => self.fail(*at, why, *until, *kind),
@@ -376,6 +373,13 @@ impl State {
                 self.deploy_error = Some(why.clone());
             }
         }
+    }
+
+    /// Records that the key with this digest is not used again, as one of the last eight. No effect without one.
+    fn reject(&mut self, key: Option<String>) {
+        self.rejected_keys.extend(key);
+        let older = self.rejected_keys.len().saturating_sub(8);
+        self.rejected_keys.drain(..older);
     }
 
     /// Counts a failed or suspended attempt, and records its reason and the pause until the next one.

@@ -18,6 +18,7 @@ mod issuance;
 mod journal;
 mod order;
 mod outbox;
+mod pause;
 mod polling;
 mod protocol;
 mod removal;

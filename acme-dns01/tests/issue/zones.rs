@@ -174,3 +174,49 @@ async fn tokens_of_accounts_and_of_records_only_are_fine() {
         assert!(why.contains(words), "{words}: {why}");
     }
 }
+
+/// Hosts below `wc` have a wildcard record, those below `own` one that is meant as a delegation.
+fn with_wildcards() -> Lab {
+    let records =
+        "*.wc CNAME app.third.test.\n*.in CNAME host\nhost A 127.0.0.1\n*.own CNAME a.delegated.test.\n";
+    let knot = KnotServer::start(&[("example.test", records), ("delegated.test", "a A 127.0.0.1\n")]);
+    let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
+    Lab::of(knot, pebble)
+}
+
+#[tokio::test]
+async fn a_wildcard_record_is_no_delegation_of_the_challenge() {
+    let lab = with_wildcards();
+    let wanted = certificate(&["wc.example.test", "a.in.example.test"]);
+    let outcome = lab.engine().round(&wanted, Renewal::WhenDue).await.outcome;
+    assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
+    for name in ["_acme-challenge.wc.example.test", "_acme-challenge.a.in.example.test"] {
+        assert!(lab.said().contains(&format!("TXT {name}")), "{name}: {}", lab.said());
+        assert!(lab.knot.txt(name).is_empty(), "{name}");
+    }
+    assert!(
+        lab.knot.txt("host.example.test").is_empty() && !lab.said().contains("TXT host"),
+        "{}",
+        lab.said()
+    );
+    let target = dns(lab.knot.address()).target("_acme-challenge.wc.example.test").await.expect("a target");
+    assert_eq!(target.name, "_acme-challenge.wc.example.test");
+    assert_eq!(target.wildcard.as_deref(), Some("app.third.test"));
+}
+
+#[tokio::test]
+async fn a_wildcard_record_is_followed_if_only_its_target_has_a_provider() {
+    let lab = with_wildcards();
+    let only = |zone: &str| {
+        lab.bare(&lab.pebble.directory()).provider("only", Arc::new(rfc2136(&lab.knot).zone(zone)))
+    };
+    let wanted = certificate(&["b.own.example.test"]);
+    let findings = only("delegated.test").check(&[wanted.clone()], RecordTrial::Skip).await;
+    let says = |words: &str| findings.iter().any(|finding| finding.message.contains(words));
+    assert!(says("a.delegated.test by only"), "{findings:?}");
+    // With neither, the message names both.
+    let outcome = only("other.test").round(&wanted, Renewal::WhenDue).await.outcome;
+    let RoundOutcome::Failed { reason, .. } = &outcome else { panic!("{outcome:?}") };
+    let words = "a wildcard record points to a.delegated.test";
+    assert!(reason.contains("example.test") && reason.contains(words), "{reason}");
+}

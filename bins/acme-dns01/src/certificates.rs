@@ -96,8 +96,7 @@ fn certificate(
         }
     }
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
+    if !is_folder(&id) {
         return Err(value_error(
             key("name"),
             format!("`{id}` cannot be a folder: write letters, digits, - _ . @ only"),
@@ -185,6 +184,12 @@ impl Settings {
         unknown.dedup();
         Ok((groups, unknown))
     }
+}
+
+/// Returns `true` if a certificate with this name can have a folder of that name.
+pub(crate) fn is_folder(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }
 
 /// Returns `true` if a text is `host:port`, with a host name or an IP address and a port from 1 to 65535.

@@ -2,9 +2,12 @@
 
 use testkit::mistakes::{Mistake, check, file, together, usage};
 
-const MISTAKES: [Mistake; 41] = [
+const MISTAKES: [Mistake; 44] = [
     file(1, "emial = \"a@b\"\n", "emial", "did you mean `email`?"),
     file(1, "email = 1\n", "email = 1", "quotes"),
+    file(1, "email = \"a\"\n", "`a`", "admin@example.org"),
+    file(1, "email = \"\"\n", "email", "leave the key out"),
+    file(1, "email = [\"mailto:admin@example.org\"]\n", "mailto:admin@example.org", "without `mailto:`"),
     file(1, "parallel = \"5\"\n", "\"5\"", "without quotes"),
     file(1, "agree_terms = \"yes\"\n", "\"yes\"", "true or false"),
     file(1, "[certificate]\nnames = \"a.example.org\"\n", "certificate", "[[certificate]]"),
