@@ -147,6 +147,7 @@ impl EngineEvent {
             Record::Restored { .. } => Self::Restored,
             Record::State(_)
             | Record::Ari(_)
+            | Record::Pending { .. }
             | Record::Key { .. }
             | Record::Ordering { .. }
             | Record::Published { .. }

@@ -23,6 +23,7 @@ mod polling;
 mod protocol;
 mod removal;
 mod renewal_info;
+mod replay;
 mod restore;
 mod rollout;
 mod schedule;
@@ -299,6 +300,7 @@ impl Machine {
             IssuanceOutcome::Installed => (self.stored, self.forced) = (None, false),
             IssuanceOutcome::Failed(error) => self.context.fail(error, now),
             IssuanceOutcome::Stalled(error) => self.context.stall(error, now),
+            IssuanceOutcome::Pending(until) => self.context.outbox.write(Record::Pending { at: now, until }),
         }
         self.rest();
     }

@@ -132,7 +132,8 @@ impl<'m> Schedule<'m> {
             return Task::Warn(alert);
         }
         if let Some(until) = self.paused_until(now) {
-            let why = self.state.last_error.clone().unwrap_or_default();
+            let pending = || "the CA has not finished the order".to_owned();
+            let why = self.state.last_error.clone().unwrap_or_else(pending);
             return Task::Wait { until: wake.min(until), why };
         }
         if self.state.attempt.is_some() {

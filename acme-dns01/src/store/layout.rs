@@ -32,6 +32,7 @@ impl Inner {
             // needs.
             return keep_previous(&folder);
         }
+        self.refuse_link(id)?;
         disk::remove_folder(&staged)?;
         disk::folder(&staged)?;
         let issuers = match pair.chain.find("-----END CERTIFICATE-----\n") {
@@ -49,6 +50,21 @@ impl Inner {
         std::os::unix::fs::symlink("fullchain.pem", &link).map_err(failed(&link))?;
         disk::set_rights(&staged, directory)?;
         disk::sync(&staged)
+    }
+
+    /// Checks that the certificate's folder is not a symbolic link, which a new pair would replace by a folder.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Damaged`] with the fix if it is one.
+    pub(super) fn refuse_link(&self, id: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(id);
+        let Ok(to) = std::fs::read_link(&path) else { return Ok(()) };
+        let why = format!(
+            "a symbolic link to {}, which a renewal would replace: move the folder here in its place, and link from there \
+             to here",
+            to.display()
+        );
+        Err(StoreError::Damaged { path: path.display().to_string(), why })
     }
 
     /// Puts the folder `from` in place of the certificate's folder, atomically, and syncs both parents. Afterwards the
@@ -260,6 +276,9 @@ impl Inner {
     pub(super) fn check(&self, id: &str) -> Vec<Finding> {
         let about = format!("{id}: permissions");
         let target = self.folder.join(id);
+        if let Err(error) = self.refuse_link(id) {
+            return vec![Finding::fault(about, error.to_string())];
+        }
         let trial = |folder: &Path| -> Result<(), String> {
             let path = folder.join(".acme-dns01-check");
             let _ = std::fs::remove_file(&path);

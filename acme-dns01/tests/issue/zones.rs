@@ -220,3 +220,43 @@ async fn a_wildcard_record_is_followed_if_only_its_target_has_a_provider() {
     let words = "a wildcard record points to a.delegated.test";
     assert!(reason.contains("example.test") && reason.contains(words), "{reason}");
 }
+
+/// A provider that cannot remove its first record.
+#[derive(Debug, Default)]
+struct ForgetfulProvider {
+    removed: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Provider for ForgetfulProvider {
+    async fn zone(&self, _: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
+        Ok(Some(ZoneMatch::new(apex, Coverage::Any)))
+    }
+
+    async fn add(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn remove(&self, _: &str, _: &str, value: &str, _: Option<&str>) -> Result<(), ProviderError> {
+        let mut removed = self.removed.lock().expect("no panic");
+        removed.push(value.to_owned());
+        if removed.len() == 1 { Err(ProviderError::transient("own", "busy")) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_a_check_could_not_remove_is_removed_by_the_next() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let provider = Arc::new(ForgetfulProvider::default());
+    let engine = lab.bare(&lab.pebble.directory()).provider("own", provider.clone());
+    let wanted = [certificate(&["a.example.test"])];
+    let findings = engine.check(&wanted, RecordTrial::Write).await;
+    let left = |message: &str| {
+        message.contains("busy; the TXT record _acme-challenge.a.example.test with the value ")
+    };
+    assert!(findings.iter().any(|finding| !finding.fine && left(&finding.message)), "{findings:?}");
+    let findings = engine.check(&wanted, RecordTrial::Write).await;
+    assert!(!findings.iter().any(|finding| left(&finding.message)), "{findings:?}");
+    let removed = provider.removed.lock().expect("no panic");
+    assert!(removed.len() == 2 && removed[0] == removed[1], "{removed:?}");
+}

@@ -294,7 +294,8 @@ fn email_fault(written: &str) -> Option<BuildError> {
         return Some(value_error("email", format!("no mail address, `{written}`: {fix}")));
     }
     let plain = |part: &str| {
-        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || matches!(c, '@' | ',' | ';' | '<' | '>'))
+        !part.is_empty()
+            && !part.contains(|c: char| c.is_whitespace() || matches!(c, '@' | ',' | ';' | '<' | '>'))
     };
     let is_address = written.split_once('@').is_some_and(|(local, host)| plain(local) && plain(host));
     (!is_address).then(|| {
