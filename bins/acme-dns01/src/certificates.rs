@@ -187,7 +187,7 @@ impl Settings {
 }
 
 /// Returns `true` if a certificate with this name can have a folder of that name.
-pub(crate) fn is_folder(name: &str) -> bool {
+fn is_folder(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }
