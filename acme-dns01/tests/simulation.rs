@@ -199,7 +199,7 @@ fn profiles_limits_and_the_announced_calendar() {
 fn an_order_that_the_ca_processes_is_pending() {
     let spec = CertificateSpec::new(["www.example.org".parse().expect("a name")], "ca");
     let (ledger, now) = (Ledger::default(), Time::from_secs(1_800_000_000));
-    let until = now.after(std::time::Duration::from_secs(3600));
+    let until = now.after(Duration::from_secs(3600));
     let began = Record::Began {
         at: now,
         authority: "ca".into(),
