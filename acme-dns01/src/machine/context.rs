@@ -11,6 +11,9 @@ use crate::ledger::Entry;
 use crate::time::Time;
 use std::time::Duration;
 
+/// Reason for the wait for an order that the CA processes.
+pub(super) const PENDING: &str = "the CA has not finished the order";
+
 /// Specification and journaled state of the certificate, requests that precede the phase's action, and the wait before
 /// it.
 #[derive(Clone, Debug)]
@@ -65,7 +68,13 @@ impl Context {
         }
         let pause = pause.max(error.retry_after.unwrap_or_default());
         let (until, kind, why) = (now.after(pause), Some(error.kind), error.reason.clone());
-        self.end(error.reason, until, Record::Stalled { at: now, why, until, kind });
+        self.end(error.reason, until, Record::Stalled { at: now, why, until, kind, pending: false });
+    }
+
+    /// Records that the CA processes the order, which is polled again at this time.
+    pub(super) fn pend(&mut self, until: Time, now: Time) {
+        let why = PENDING.to_owned();
+        self.outbox.write(Record::Stalled { at: now, why, until, kind: None, pending: true });
     }
 
     /// Alerts that the attempt has ended or is suspended until a time, for the reason `why`, and records it.

@@ -140,14 +140,7 @@ pub enum Record {
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
     },
-    /// The CA processes the order, and asked to be polled later.
-    Pending {
-        /// Time of the event.
-        at: Time,
-        /// Time of the next poll.
-        until: Time,
-    },
-    /// The attempt was suspended, and will be resumed with the same order.
+    /// The attempt was suspended, and will be resumed with the same order. If `pending`, nothing failed.
     Stalled {
         /// Time of the event.
         at: Time,
@@ -158,6 +151,9 @@ pub enum Record {
         /// Kind of the error. `None` in journals of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
+        /// `true` if the CA processes the order, and asked to be polled later.
+        #[cfg_attr(feature = "serde", serde(default))]
+        pending: bool,
     },
     /// The certificate was deployed: every reload and every check succeeded.
     Deployed {

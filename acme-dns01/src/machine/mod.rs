@@ -300,7 +300,7 @@ impl Machine {
             IssuanceOutcome::Installed => (self.stored, self.forced) = (None, false),
             IssuanceOutcome::Failed(error) => self.context.fail(error, now),
             IssuanceOutcome::Stalled(error) => self.context.stall(error, now),
-            IssuanceOutcome::Pending(until) => self.context.outbox.write(Record::Pending { at: now, until }),
+            IssuanceOutcome::Pending(until) => self.context.pend(until, now),
         }
         self.rest();
     }

@@ -99,8 +99,10 @@ impl State {
                 self.reject(key.filter(|_| *kind == Some(ErrorKind::KeyRefused)));
                 self.fail(*at, why, *until, *kind);
             }
-            Record::Pending { at, until } => (self.until, self.paused_at) = (Some(*until), Some(*at)),
-            Record::Stalled { at, why, until, kind } => self.fail(*at, why, *until, *kind),
+            Record::Stalled { at, until, pending: true, .. } => {
+                (self.until, self.paused_at) = (Some(*until), Some(*at));
+            }
+            Record::Stalled { at, why, until, kind, pending: false } => self.fail(*at, why, *until, *kind),
             Record::Deployed { .. } => {
                 self.undeployed = false;
                 (self.roll_backs, self.deploy_failures) = (0, 0);

@@ -2,7 +2,7 @@
 
 use super::attempt::{OrderSpec, TxtRecord};
 use super::clock::CaClock;
-use super::context::attempt_authority;
+use super::context::{PENDING, attempt_authority};
 use super::error::{AcmeError, ErrorKind};
 use super::journal::{Record, State};
 use super::protocol::Alert;
@@ -132,8 +132,7 @@ impl<'m> Schedule<'m> {
             return Task::Warn(alert);
         }
         if let Some(until) = self.paused_until(now) {
-            let pending = || "the CA has not finished the order".to_owned();
-            let why = self.state.last_error.clone().unwrap_or_else(pending);
+            let why = self.state.last_error.as_deref().unwrap_or(PENDING).to_owned();
             return Task::Wait { until: wake.min(until), why };
         }
         if self.state.attempt.is_some() {
