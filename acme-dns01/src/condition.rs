@@ -139,6 +139,20 @@ impl Condition {
         Self::Valid
     }
 
+    /// Returns the condition for which the previous pair must not be put in place again by a roll-back: it is incomplete,
+    /// damaged or self-signed, has expired, or was revoked through this program. `None` if it can be served.
+    pub(crate) fn flaw_of_previous(
+        spec: &CertificateSpec,
+        state: &State,
+        previous: &StoredPair,
+        now: Time,
+    ) -> Option<Self> {
+        // It is not the issued certificate.
+        let unrelated = State { revoked: state.revoked.clone(), ..State::default() };
+        let condition = Self::of(spec, &unrelated, previous, now);
+        (!condition.is_usable() && condition != Self::Staging).then_some(condition)
+    }
+
     /// Returns the stable, machine-readable name: `valid`, `missing`, `folder_deleted`, `key_missing` and so on;
     /// `placeholder`, `minica` or `self_signed` for a certificate that no CA issued.
     #[must_use]
@@ -244,6 +258,7 @@ impl fmt::Display for Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Record;
     use crate::time::DAY;
 
     const NOW: Time = Time::from_secs(1_800_000_000);
@@ -306,6 +321,17 @@ mod tests {
         assert_eq!(condition(&StoredPair::Absent, |state| state.held = None), Condition::Missing);
         assert_eq!(condition(&same, |state| state.revoked = Some("1".into())), Condition::Revoked);
         assert_eq!(condition(&same, |state| state.lost = Some("gone".into())).as_str(), "foreign");
+        // A certificate that was revoked stays so after it was replaced, or lost.
+        let replaced = |record: Record| {
+            let revoked = Record::Revoked { at: NOW, serial: "1".into(), compromised_key: None };
+            let state = State::replay([&revoked, &record]);
+            let undeployed = State { undeployed: true, ..state };
+            Condition::of(&spec(), &undeployed, &same, NOW)
+        };
+        let mut other = issued();
+        other.serial = "2".into();
+        assert_eq!(replaced(Record::Installed { at: NOW, held: Box::new(other) }), Condition::Revoked);
+        assert_eq!(replaced(Record::Lost { at: NOW, why: "gone".into() }), Condition::Revoked);
         let with = |change: &dyn Fn(&mut CertificateInfo)| {
             let stored = complete(|info| change(info));
             let state = State { held: None, ..State::default() };

@@ -47,6 +47,8 @@ mod finding;
 #[cfg(feature = "client")]
 pub mod live;
 #[cfg(feature = "client")]
+mod process;
+#[cfg(feature = "client")]
 pub mod store;
 
 #[cfg(feature = "dns-update")]

@@ -4,8 +4,8 @@ use acme_dns01::simulate::{
     KillReport, OrderLists, Report, Restarts, simulate_clock_skew, simulate_decade, simulate_kills,
 };
 use acme_dns01::{
-    AcmeError, Action, Authorization, CertificateSpec, ErrorKind, Event, Ledger, Machine, Order, State,
-    Status, Time, TxtRecord,
+    AcmeError, Action, Authorization, CertificateSpec, ErrorKind, Event, Ledger, Machine, Order, Record,
+    State, Status, Time, TxtRecord,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -192,4 +192,51 @@ fn profiles_limits_and_the_announced_calendar() {
     let dates: Vec<String> = found.events.iter().map(|(at, what)| format!("{at} {what}")).collect();
     assert!(dates.iter().any(|line| line.starts_with("2027-02-1") && line.contains("64 days")), "{dates:?}");
     assert!(dates.iter().any(|line| line.starts_with("2028-02-1") && line.contains("45 days")), "{dates:?}");
+}
+
+/// An order that the CA still processes is no failure, and is not polled before its Retry-After, also after a restart.
+#[test]
+fn an_order_that_the_ca_processes_is_pending() {
+    let spec = CertificateSpec::new(["www.example.org".parse().expect("a name")], "ca");
+    let (ledger, now) = (Ledger::default(), Time::from_secs(1_800_000_000));
+    let until = now.after(Duration::from_secs(3600));
+    let began = Record::Began {
+        at: now,
+        authority: "ca".into(),
+        why: "it is missing".into(),
+        replaces: None,
+        request: None,
+    };
+    let mut records =
+        vec![began, Record::Ordering { at: now }, Record::Ordered { url: "o".into() }, Record::Finalizing];
+    let mut machine = Machine::new(spec.clone(), State::replay(&records));
+    for _ in 0..6 {
+        let event = match machine.poll(now, &ledger) {
+            Action::Wait { .. } => break,
+            Action::Directory { .. } => Event::Directory { date: Some(now), renewal_info: false },
+            Action::Account { .. } => Event::Account,
+            Action::FetchOrder { url } => Event::Order(Order {
+                url,
+                status: Status::Processing,
+                authorizations: Vec::new(),
+                finalize: "f".into(),
+                certificate: None,
+                problem: None,
+                retry_after: Some(until.since(now)),
+            }),
+            Action::Journal(record) => {
+                records.push(record);
+                Event::Done
+            }
+            other => panic!("{other:?}"),
+        };
+        machine.handle(event, now);
+    }
+    for mut machine in [machine, Machine::new(spec, State::replay(&records))] {
+        let Action::Wait { until: next, why } = machine.poll(now, &ledger) else {
+            panic!("it polls at once")
+        };
+        assert_eq!((next, machine.rests(), machine.state().failures), (until, true, 0), "{why}");
+        assert!(why.contains("has not finished the order"), "{why}");
+    }
 }

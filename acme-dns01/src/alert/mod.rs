@@ -8,11 +8,11 @@ pub use mail::{Mail, MailError, MailSecurity, MailServer};
 
 use crate::client::{HeaderField, Http};
 use crate::machine::Alert;
+use crate::process::{self, RunError};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::fmt;
-use std::process::Stdio;
 use std::time::Duration;
 
 /// Error of delivering an alert to a sink. The message contains no secret.
@@ -93,18 +93,18 @@ impl AlertSink for CommandSink {
     async fn send(&self, certificate: &str, alert: &Alert) -> Result<(), AlertError> {
         let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
         let mut command = tokio::process::Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command.args(arguments);
         command.env("ACME_CERTIFICATE", certificate).env("ACME_ALERT", alert.kind());
         command.env("ACME_MESSAGE", alert.to_string());
         let program = || program.clone();
-        let output = tokio::time::timeout(self.within, command.output())
-            .await
-            .map_err(|_| AlertError::TimedOut { within: self.within })?
-            .map_err(|source| AlertError::Start { program: program(), source })?;
-        if output.status.success() {
+        let exit = process::run(&mut command, self.within).await.map_err(|error| match error {
+            RunError::TimedOut => AlertError::TimedOut { within: self.within },
+            RunError::Start(source) => AlertError::Start { program: program(), source },
+        })?;
+        if exit.status.success() {
             return Ok(());
         }
-        Err(AlertError::Command { program: program(), status: output.status })
+        Err(AlertError::Command { program: program(), status: exit.status })
     }
 }
 

@@ -329,7 +329,9 @@ impl Acme {
             self.inner.http.send(Method::GET, &url, &[], Vec::new()).await.map_err(|why| unreached(&why))?;
         if !response.status.is_success() {
             let mut error = problem_error(&response, &url);
-            if response.status.is_client_error() && error.kind == ErrorKind::Refused {
+            if response.status.is_client_error()
+                && matches!(error.kind, ErrorKind::Refused | ErrorKind::KeyRefused)
+            {
                 error.kind = ErrorKind::OrderGone;
             }
             return Err(error);

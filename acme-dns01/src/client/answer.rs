@@ -121,6 +121,7 @@ pub(super) fn problem_error(response: &Response, what: &str) -> AcmeError {
         Some("rateLimited") => ErrorKind::RateLimited,
         Some("accountDoesNotExist") => ErrorKind::AccountUnknown,
         Some("alreadyReplaced") => ErrorKind::AlreadyReplaced,
+        Some("badPublicKey" | "badCSR") => ErrorKind::KeyRefused,
         Some("serverInternal" | "orderNotReady" | "badNonce") => ErrorKind::Transient,
         _ if code == 429 || (code == 503 && retry_after.is_some()) => ErrorKind::RateLimited,
         _ if code == 409 => ErrorKind::AlreadyReplaced,

@@ -5,12 +5,14 @@
 //! would cache its absence. Where authoritative name servers cannot be reached, or queries to them are intercepted,
 //! [`LookupMode::Resolvers`] queries resolvers only.
 
+mod target;
 mod wire;
 mod zone;
 
+pub use target::Target;
 pub use wire::DnsError;
 pub(crate) use wire::{ask, exchange};
-pub use zone::{NameServer, Target};
+pub use zone::NameServer;
 
 use crate::caa::Caa;
 use crate::propagation::{Answer, LookupMode, Propagation, Reply, propagation, report, unreachable};
@@ -82,43 +84,6 @@ impl Dns {
             }
         }
         Err(last)
-    }
-
-    /// Finds the zone and the name of a challenge's TXT record. Follows CNAME records and, in the mode
-    /// [`LookupMode::Authorities`], delegations.
-    ///
-    /// # Errors
-    /// Returns [`DnsError::Loop`] for a CNAME loop or more than 16 CNAME records, [`DnsError::NoZone`] without a zone,
-    /// or the error of the last server.
-    pub async fn target(&self, name: &str) -> Result<Target, DnsError> {
-        let mut seen = vec![name.trim_end_matches('.').to_ascii_lowercase()];
-        loop {
-            let here = seen.last().cloned().unwrap_or_default();
-            let (message, zone) = match self.mode {
-                LookupMode::Resolvers => (self.resolve(&here, RecordType::CNAME).await?, None),
-                LookupMode::Authorities => {
-                    let found = self.ask_authority(&here, RecordType::CNAME).await?;
-                    (*found.message, Some(found.zone))
-                }
-            };
-            let target = message.answers.iter().find_map(|record| match &record.data {
-                RData::CNAME(target) if same(&record.name.to_ascii(), &here) => Some(target.0.to_ascii()),
-                _ => None,
-            });
-            let Some(target) = target else {
-                let zone = match zone {
-                    Some(zone) => zone,
-                    None => self.zone(&here).await?,
-                };
-                return Ok(Target { name: here, zone });
-            };
-            let target = target.trim_end_matches('.').to_ascii_lowercase();
-            if seen.contains(&target) || seen.len() > 16 {
-                seen.push(target);
-                return Err(DnsError::Loop { chain: seen.join(" → ") });
-            }
-            seen.push(target);
-        }
     }
 
     /// Returns the servers to query for a name's TXT record, by [`mode`](Self::mode): each address of each

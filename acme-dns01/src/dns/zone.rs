@@ -281,16 +281,6 @@ impl Dns {
 /// Maximum number of zones whose servers are queried for one name, so that the eighth referral is an error.
 const MAX_DELEGATIONS: usize = 8;
 
-/// Location of a challenge's TXT record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Target {
-    /// Name of the record, after all CNAME records are followed.
-    pub name: String,
-    /// Zone that contains the record, by its SOA record.
-    pub zone: String,
-}
-
 /// One address of a name server, with the outcome of a query to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -214,16 +214,21 @@ impl AccountKeeper {
         };
         if let Some(next) = &stored.next_key {
             // A key change was interrupted: the new key is the account's if the CA knows it.
-            match authority.acme.find_account(&key(next)?).await {
+            match authority.acme.find_account(&key(authority, next)?).await {
                 Ok(url) => stored = StoredAccount { key: next.clone(), url: Some(url), next_key: None },
-                Err(error) if matches!(error.kind, ErrorKind::AccountUnknown | ErrorKind::Refused) => {
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ErrorKind::AccountUnknown | ErrorKind::Refused | ErrorKind::KeyRefused
+                    ) =>
+                {
                     stored.next_key = None;
                 }
                 Err(error) => return Err(error),
             }
             self.save(authority, &stored).await?;
         }
-        let account_key = key(&stored.key)?;
+        let account_key = key(authority, &stored.key)?;
         let url = match stored.url.clone().filter(|_| !forgotten) {
             Some(url) => url,
             None => {
@@ -325,7 +330,7 @@ impl AccountKeeper {
         let busy = || AcmeError::new(ErrorKind::Transient, "another process changes the account's key");
         let mut stored = stored.ok_or_else(busy)?;
         let url = stored.url.clone().unwrap_or_default();
-        let old = key(&stored.key)?;
+        let old = key(authority, &stored.key)?;
         if !wanted(&old) {
             return Ok(None);
         }
@@ -357,13 +362,19 @@ impl AccountKeeper {
     }
 }
 
-/// Parses the account key of a stored account.
+/// Parses the account key of a stored account at an authority.
 ///
 /// # Errors
 /// Returns an error of kind [`ErrorKind::Local`] if it is not a valid key.
-fn key(text: &SecretString) -> Result<AccountKey, AcmeError> {
-    AccountKey::from_pem(text.expose_secret())
-        .map_err(|error| AcmeError::new(ErrorKind::Local, format!("the account key in the store: {error}")))
+fn key(authority: &Authority, text: &SecretString) -> Result<AccountKey, AcmeError> {
+    AccountKey::from_pem(text.expose_secret()).map_err(|error| {
+        let name = account_key(authority.acme.url());
+        let why = format!(
+            "the account key in the store, key.pem of .acme-dns01/accounts/{name}: {error}: take it from a backup, or move \
+             that folder away to register another account"
+        );
+        AcmeError::new(ErrorKind::Local, why)
+    })
 }
 
 /// Generates an account key.

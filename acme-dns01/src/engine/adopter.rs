@@ -103,7 +103,7 @@ impl<'e> Adopter<'e> {
         let mut held = found.info.clone();
         held.authority = spec.authorities.first().cloned();
         held.profile.clone_from(&spec.profile);
-        (state.held, state.lost, state.revoked, state.ari) = (Some(held), None, None, None);
+        (state.held, state.lost, state.ari) = (Some(held), None, None);
         (state.undeployed, state.roll_backs) = (true, 0);
         store
             .stage(&spec.id, &CertificatePair { chain: found.chain.clone(), key: found.key.clone() })

@@ -8,6 +8,8 @@ use crate::time::{DAY, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Interval in which the daemon looks whether a certificate's folder was deleted.
+const FOLDER_LOOK: Duration = Duration::from_secs(60);
 /// Pause before a blocked certificate is looked at again, since zones and CNAME records may have changed.
 pub(super) const BLOCKED_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before the credentials of a provider or authority that is not ready are looked at again.
@@ -103,13 +105,32 @@ impl Engine {
     pub(super) async fn sleep_or_release(&self, id: &str, pause: Duration) {
         let dependency = self.reporter.blocked().get(id).map(|blocked| blocked.by.dependency.clone());
         let Some(dependency) = dependency else {
-            self.sleep(pause).await;
+            self.sleep_while_present(id, pause).await;
             return;
         };
         let mut left = pause.min(BLOCKED_PAUSE);
         while !left.is_zero() {
             let part = left.min(LOOK_PAUSE);
             if !self.sleep(part).await || self.is_ready(&dependency).await {
+                return;
+            }
+            left -= part;
+        }
+    }
+
+    /// Sleeps for `pause`, or until the engine is stopped or the certificate's folder, which was there, is deleted.
+    async fn sleep_while_present(&self, id: &str, pause: Duration) {
+        let folder = self.store.folder(id);
+        let is_present = async || match folder.clone() {
+            // A file system may be slow.
+            Some(folder) => tokio::task::spawn_blocking(move || folder.exists()).await.unwrap_or(true),
+            None => true,
+        };
+        let watched = folder.is_some() && is_present().await;
+        let mut left = pause;
+        while !left.is_zero() {
+            let part = if watched { left.min(FOLDER_LOOK) } else { left };
+            if !self.sleep(part).await || !is_present().await {
                 return;
             }
             left -= part;

@@ -243,11 +243,10 @@ impl<'e> Checker<'e> {
         if let Ok(txt) = &located
             && let Some(provider) = self.engine.locator.provider(&txt.provider)
         {
-            let value = format!("acme-dns01-check-{}", self.engine.now().millis());
             let tried = if trial == RecordTrial::Skip {
                 provider.probe(&txt.zone, &txt.name).await
             } else {
-                provider.trial(&txt.zone, &txt.name, &value).await
+                provider.trial(&txt.zone, &txt.name, TRIAL_VALUE).await
             };
             if let Some(found) = tried.transpose() {
                 let found = found.map_err(|error| error.to_string());
@@ -295,6 +294,9 @@ impl<'e> Checker<'e> {
         Finding::fault(about, faults.join("; "))
     }
 }
+
+/// Value of the trial record. It is always the same, so that a check removes what an earlier one could not.
+const TRIAL_VALUE: &str = "acme-dns01-check";
 
 /// Checks that the CA offers the profile and, for Let's Encrypt only, the number of names (at most 25 or 100, by the
 /// profile) and that they have public suffixes. Returns a fault for each violation; empty if there is none.

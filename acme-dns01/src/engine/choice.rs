@@ -130,7 +130,11 @@ mod tests {
     /// The target of all properties: the zone is example.org, or a delegated one below it.
     fn target(delegated: bool) -> Target {
         let zone = if delegated { "sub.example.org" } else { "example.org" };
-        Target { name: "_acme-challenge.www.sub.example.org".to_owned(), zone: zone.to_owned() }
+        Target {
+            name: "_acme-challenge.www.sub.example.org".to_owned(),
+            zone: zone.to_owned(),
+            wildcard: None,
+        }
     }
 
     fn zone(apex: &str, active: bool) -> ZoneMatch {

@@ -137,7 +137,7 @@ impl EngineEvent {
             Record::Undeployed { why, until, .. } => {
                 Self::Undeployed { reason: why.clone(), retry_at: *until }
             }
-            Record::Failed { why, until, .. } | Record::Stalled { why, until, .. } => {
+            Record::Failed { why, until, .. } | Record::Stalled { why, until, pending: false, .. } => {
                 Self::Failed { reason: why.clone(), retry_at: *until }
             }
             Record::RolledBack { why, .. } => Self::RolledBack(why.clone()),
@@ -147,6 +147,7 @@ impl EngineEvent {
             Record::Restored { .. } => Self::Restored,
             Record::State(_)
             | Record::Ari(_)
+            | Record::Stalled { pending: true, .. }
             | Record::Key { .. }
             | Record::Ordering { .. }
             | Record::Published { .. }

@@ -1,36 +1,34 @@
 //! Execution of the actions that a machine requests.
 
 use super::accounts::store_error;
-use super::inspect::inspect;
 use super::locator::provider_error;
-use super::{Certificate, Engine, EngineEvent};
-use crate::client::{Account, KeyPair, OrderRequest, chain_issuers, verify_pair};
+use super::{Certificate, Engine};
+use crate::client::{Account, KeyPair, OrderRequest};
 use crate::dns::ExpectedTxt;
-use crate::live::{DeployError, run_reloads};
-use crate::machine::{AcmeError, Action, Alert, Attempt, ErrorKind, Event, Machine, State};
-use crate::store::{CertificatePair, StoreError};
+use crate::machine::{AcmeError, Action, Attempt, ErrorKind, Event, Machine, State};
+use crate::store::StoreError;
 use std::sync::Arc;
 
 /// Creates an error of the kind [`ErrorKind::Local`].
-fn local(why: impl std::fmt::Display) -> AcmeError {
+pub(super) fn local(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::Local, why.to_string())
 }
 
 /// Creates an error of the kind [`ErrorKind::OrderGone`]: the order cannot be continued, and a new one is needed.
-fn loss_error(why: impl std::fmt::Display) -> AcmeError {
+pub(super) fn loss_error(why: impl std::fmt::Display) -> AcmeError {
     AcmeError::new(ErrorKind::OrderGone, why.to_string())
 }
 
 /// Converts an error of the store, for `map_err`.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn durable(error: StoreError) -> AcmeError {
+pub(super) fn durable(error: StoreError) -> AcmeError {
     store_error(&error)
 }
 
 /// Performs the actions that the machine of one certificate requests.
 pub(super) struct Issuer<'e> {
-    engine: &'e Engine,
-    certificate: &'e Certificate,
+    pub(super) engine: &'e Engine,
+    pub(super) certificate: &'e Certificate,
 }
 
 impl<'e> Issuer<'e> {
@@ -40,7 +38,7 @@ impl<'e> Issuer<'e> {
     }
 
     /// Returns the certificate's id.
-    fn id(&self) -> &'e str {
+    pub(super) fn id(&self) -> &'e str {
         &self.certificate.spec.id
     }
 
@@ -48,7 +46,7 @@ impl<'e> Issuer<'e> {
     ///
     /// # Errors
     /// Returns an error if the authority is not configured, or the account cannot be loaded or registered.
-    async fn account(&self, attempt: &Attempt) -> Result<Arc<Account>, AcmeError> {
+    pub(super) async fn account(&self, attempt: &Attempt) -> Result<Arc<Account>, AcmeError> {
         self.engine.accounts.ensure(&attempt.authority, false).await
     }
 
@@ -87,7 +85,7 @@ impl<'e> Issuer<'e> {
                 self.engine.checker().preflight(self.certificate, &authority).await?;
                 return Ok(Event::Clear);
             }
-            Action::Key => return self.key().await,
+            Action::Key => return self.key(machine.state()).await,
             Action::NewOrder { replaces } => {
                 let request = OrderRequest {
                     names: &spec.names,
@@ -130,8 +128,10 @@ impl<'e> Issuer<'e> {
                 let order = attempt.order.as_deref().unwrap_or_default();
                 self.account(&attempt).await?.trigger(order, &challenge).await?;
             }
-            Action::Finalize { order, url } => return self.finalize(&attempt, &order, &url).await,
-            Action::Download { url } => return self.download(&attempt, &url).await,
+            Action::Finalize { order, url } => {
+                return self.finalize(machine.state(), &attempt, &order, &url).await;
+            }
+            Action::Download { url } => return self.download(machine.state(), &attempt, &url).await,
             Action::Restore { authority, url } => self.restore(machine, &authority, &url).await?,
             Action::Install => store.install(id).await.map_err(durable)?,
             Action::Unpublish(txt) => self.engine.locator.remove(&txt).await?,
@@ -162,7 +162,7 @@ impl<'e> Issuer<'e> {
                 self.engine.reporter.note(self.id(), text);
             }
             Ok(None) => {}
-            Err(error) if error.kind == ErrorKind::Refused => {
+            Err(error) if matches!(error.kind, ErrorKind::Refused | ErrorKind::KeyRefused) => {
                 let text = format!("the account keeps the key it came with: {}", error.reason);
                 self.engine.reporter.note(self.id(), text);
             }
@@ -210,191 +210,25 @@ impl<'e> Issuer<'e> {
     /// `url` its finalize URL.
     ///
     /// # Errors
-    /// Returns [`ErrorKind::OrderGone`] if the pending key is missing, damaged or not the one recorded for the attempt,
-    /// and other kinds if the store or the CA fails.
-    async fn finalize(&self, attempt: &Attempt, order: &str, url: &str) -> Result<Event, AcmeError> {
+    /// Returns [`ErrorKind::OrderGone`] if the pending key is missing, damaged, rejected or not the one recorded for the
+    /// attempt, and other kinds if the store or the CA fails.
+    async fn finalize(
+        &self,
+        state: &State,
+        attempt: &Attempt,
+        order: &str,
+        url: &str,
+    ) -> Result<Event, AcmeError> {
         let key = self.engine.store.pending_key(self.id()).await.map_err(durable)?;
         let key = key.ok_or_else(|| loss_error("the key for the order is gone from the store"))?;
         let key = KeyPair::from_pem(&key).map_err(loss_error)?;
         if attempt.key.as_ref().is_some_and(|known| *known != key.public_key()) {
             return Err(loss_error("the key in the store is not the one that the order was made for"));
         }
+        if state.rejected_keys.contains(&key.public_key()) {
+            return Err(loss_error("the key for the order is compromised, or was refused"));
+        }
         let request = key.request(&self.certificate.spec.names).map_err(local)?;
         self.account(attempt).await?.finalize(order, url, &request).await.map(Event::Order)
-    }
-
-    /// Returns the public key for the next order: of the pending key if its type is as configured, else of the current
-    /// key if it is to be reused and its type is as configured, else of a new key. The current or new key is stored as
-    /// pending.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails, or the key cannot be generated.
-    async fn key(&self) -> Result<Event, AcmeError> {
-        let (spec, store) = (&self.certificate.spec, &self.engine.store);
-        if let Some(made) = store.pending_key(&spec.id).await.map_err(durable)?
-            && let Ok(key) = KeyPair::from_pem(&made)
-            && key.kind() == Some(spec.key_type)
-        {
-            return Ok(Event::Key { public_key: key.public_key() });
-        }
-        let current = if spec.reuse_key { store.current(&spec.id).await.map_err(durable)? } else { None };
-        let reused = current
-            .and_then(|pair| KeyPair::from_pem(&pair.key).ok())
-            .filter(|key| key.kind() == Some(spec.key_type));
-        let key = match reused {
-            Some(key) => key,
-            None => {
-                let kind = spec.key_type;
-                // RSA key generation takes up to seconds.
-                let made = tokio::task::spawn_blocking(move || KeyPair::generate(kind)).await;
-                made.map_err(local)?.map_err(local)?
-            }
-        };
-        store.save_pending_key(&spec.id, &key.pem()).await.map_err(durable)?;
-        Ok(Event::Key { public_key: key.public_key() })
-    }
-
-    /// Downloads a chain as PEM: the first one (default, then alternates) whose last certificate was issued by the
-    /// preferred issuer, or else the default one, which is reported as a note. Without a preferred issuer, the default
-    /// one.
-    ///
-    /// # Errors
-    /// Returns an error if a chain cannot be downloaded.
-    async fn chain(&self, account: &Account, order: Option<&str>, url: &str) -> Result<String, AcmeError> {
-        let spec = &self.certificate.spec;
-        let mut chain = account.certificate(order, url).await?;
-        if let Some(preferred) = &spec.preferred_chain {
-            let fits = |chain: &str| chain_issuers(chain).last() == Some(preferred);
-            if !fits(&chain.pem) {
-                for alternate in std::mem::take(&mut chain.alternates) {
-                    let other = account.certificate(None, &alternate).await?;
-                    if fits(&other.pem) {
-                        chain = other;
-                        break;
-                    }
-                }
-            }
-            if !fits(&chain.pem) {
-                let offered = chain_issuers(&chain.pem).pop().unwrap_or_default();
-                let text = format!("no chain ends in `{preferred}`; the CA's own is used, to `{offered}`");
-                self.engine.reporter.note(&spec.id, text);
-            }
-        }
-        Ok(chain.pem)
-    }
-
-    /// Downloads the chain of an attempt, verifies it against the pending key (or, without one, the key in place) and
-    /// the ordered names, and stages the pair.
-    ///
-    /// # Errors
-    /// Returns [`ErrorKind::OrderGone`] if the key is missing or damaged, or the chain is not valid or does not match
-    /// key and names, and other kinds if the store or the CA fails.
-    async fn download(&self, attempt: &Attempt, url: &str) -> Result<Event, AcmeError> {
-        let (spec, store) = (&self.certificate.spec, &self.engine.store);
-        let account = self.account(attempt).await?;
-        let chain = self.chain(&account, attempt.order.as_deref(), url).await?;
-        let pending = store.pending_key(&spec.id).await.map_err(durable)?;
-        let key = match pending {
-            Some(key) => key,
-            // The pair was installed, but the process ended before the installation was recorded.
-            None => match store.current(&spec.id).await.map_err(durable)? {
-                Some(pair) => pair.key,
-                None => return Err(loss_error("the key for the certificate is gone from the store")),
-            },
-        };
-        let pair_key = KeyPair::from_pem(&key).map_err(loss_error)?;
-        let names = attempt.request.as_ref().map_or(&spec.names, |request| &request.names);
-        let (chain, mut held) = verify_pair(&chain, &pair_key, names).map_err(loss_error)?;
-        held.authority = Some(attempt.authority.clone());
-        held.directory = Some(self.engine.accounts.authority(&attempt.authority)?.acme.url().to_owned());
-        held.profile.clone_from(&spec.profile);
-        store.stage(&spec.id, &CertificatePair { chain, key }).await.map_err(durable)?;
-        self.engine.deployer.will_deploy(&spec.id, &held.serial);
-        Ok(Event::Staged(Box::new(held)))
-    }
-
-    /// Downloads the lost certificate again and stages it with its key, the one in place or the pending one.
-    ///
-    /// # Errors
-    /// Returns [`ErrorKind::OrderGone`] if no certificate was issued, no key of it is left, or the CA returns another
-    /// certificate, and other kinds if the store or the CA fails.
-    async fn restore(&self, machine: &Machine, authority: &str, url: &str) -> Result<(), AcmeError> {
-        let (id, store) = (self.id(), &self.engine.store);
-        let held = machine.state().held.as_ref().ok_or_else(|| loss_error("nothing was issued"))?;
-        let in_place = store.contents(id).await.map_err(durable)?.key;
-        let pending = store.pending_key(id).await.map_err(durable)?;
-        let left = in_place.into_iter().chain(pending).find_map(|text| {
-            let key = KeyPair::from_pem(&text).ok().filter(|key| key.public_key() == held.public_key)?;
-            Some((key, text))
-        });
-        let (pair_key, key) = left.ok_or_else(|| loss_error("its key is gone"))?;
-        let account = self.engine.accounts.ensure(authority, false).await?;
-        let chain = self.chain(&account, None, url).await?;
-        let (chain, found) = verify_pair(&chain, &pair_key, &held.names).map_err(loss_error)?;
-        if found.serial != held.serial {
-            return Err(loss_error(format!(
-                "the CA has another certificate there (serial {})",
-                found.serial
-            )));
-        }
-        store.stage(id, &CertificatePair { chain, key }).await.map_err(durable)?;
-        self.engine.deployer.will_deploy(id, &held.serial);
-        Ok(())
-    }
-
-    /// Returns the serial number of the certificate in place. `None` if it is missing or cannot be read.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails.
-    async fn in_place(&self) -> Result<Option<String>, AcmeError> {
-        let contents = self.engine.store.contents(self.id()).await.map_err(durable)?;
-        Ok(inspect(&contents).info().map(|info| info.serial.clone()))
-    }
-
-    /// Puts the issued certificate into use in this process and runs its deployment. If another pair is in place, as
-    /// after a roll-back, the previous and the current pair are exchanged first. Returns [`Event::Done`], also without
-    /// an issued certificate; [`Event::Lost`] if the issued pair is not found; or [`Event::NotServed`].
-    ///
-    /// # Errors
-    /// Returns an error if the store fails, this process cannot use the certificate, or a reload fails.
-    async fn deploy(&self, machine: &Machine) -> Result<Event, AcmeError> {
-        let (id, store) = (self.id(), &self.engine.store);
-        let Some(held) = &machine.state().held else { return Ok(Event::Done) };
-        if self.in_place().await?.as_ref() != Some(&held.serial) {
-            // The certificate was rolled back before: it is installed once more.
-            store.exchange(id).await.map_err(durable)?;
-            if self.in_place().await?.as_ref() != Some(&held.serial) {
-                return Ok(Event::Lost("the new certificate is gone before it was deployed".to_owned()));
-            }
-        }
-        self.engine.deployer.will_deploy(id, &held.serial);
-        self.engine.deployer.take_into_use(id).await?;
-        let folder = store.folder(id);
-        match self.certificate.deployment.run(held, id, folder.as_deref()).await {
-            Ok(()) => Ok(Event::Done),
-            Err(DeployError::NotServed(why)) => Ok(Event::NotServed(why)),
-            Err(DeployError::Failed(why)) => Err(local(why)),
-        }
-    }
-
-    /// Restores the previous pair, puts it into use and reloads the servers. Does nothing if the new pair is not in
-    /// place or there is no previous one. A failed reload is reported as an event and an alert, not as an error.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails, or this process cannot use the previous pair.
-    async fn roll_back(&self, machine: &Machine) -> Result<(), AcmeError> {
-        let (id, store) = (self.id(), &self.engine.store);
-        let serial = machine.state().held.as_ref().map(|held| held.serial.clone());
-        if self.in_place().await? == serial && store.exchange(id).await.map_err(durable)? {
-            self.engine.deployer.take_into_use(id).await?;
-            let folder = store.folder(id);
-            // The previous certificate was served before; a server whose reload fails now is reloaded by the next
-            // deployment.
-            if let Err(why) = run_reloads(&self.certificate.deployment, id, folder.as_deref()).await {
-                self.engine.reporter.event(id, &EngineEvent::Error(why.clone()));
-                self.engine.reporter.alert(id, &Alert::Undeployed { why }).await;
-            }
-        }
-        Ok(())
     }
 }

@@ -62,16 +62,30 @@ enum LocateError {
     Blocked(UnreadyDependency),
     /// The DNS did not answer, so that the zone is not known.
     Unanswered(AcmeError),
-    /// The name has no zone that can be used, or no provider can be used.
+    /// The name has no zone that can be used, or a provider failed.
     Failed(AcmeError),
+    /// No provider has the zone.
+    NoProvider(AcmeError),
 }
 
 impl From<LocateError> for AcmeError {
     fn from(error: LocateError) -> Self {
         match error {
             LocateError::Blocked(held) => Self::new(ErrorKind::Transient, held.to_string()),
-            LocateError::Unanswered(error) | LocateError::Failed(error) => error,
+            LocateError::Unanswered(error) | LocateError::Failed(error) | LocateError::NoProvider(error) => {
+                error
+            }
         }
+    }
+}
+
+/// Converts an error of the lookup of zone and name of a record.
+fn unlocated(name: &str, error: DnsError) -> LocateError {
+    match error {
+        DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. } => {
+            LocateError::Failed(AcmeError::new(ErrorKind::Local, error.to_string()))
+        }
+        error => LocateError::Unanswered(AcmeError::new(ErrorKind::Transient, format!("{name}: {error}"))),
     }
 }
 
@@ -114,7 +128,7 @@ impl Locator {
                 Err(LocateError::Unanswered(error)) => {
                     unanswered.get_or_insert(error);
                 }
-                Ok(_) | Err(LocateError::Failed(_)) => {}
+                Ok(_) | Err(LocateError::Failed(_) | LocateError::NoProvider(_)) => {}
             }
         }
         let error = unanswered?;
@@ -140,23 +154,37 @@ impl Locator {
         self.find(name, allowed).await.map_err(AcmeError::from)
     }
 
-    /// Finds zone and provider of a challenge's TXT record, as [`locate`](Self::locate) does.
+    /// Finds zone and provider of a challenge's TXT record, as [`locate`](Self::locate) does. If no provider has the
+    /// zone, a CNAME record that a wildcard record makes is followed all the same: it may be meant as a delegation.
     ///
     /// # Errors
     /// Returns [`LocateError::Blocked`] if a provider that may be needed is not ready, [`LocateError::Unanswered`] for
-    /// a transient error of the DNS, and [`LocateError::Failed`] for every other error.
+    /// a transient error of the DNS, [`LocateError::NoProvider`] if no provider has the zone, and
+    /// [`LocateError::Failed`] for every other error.
     async fn find(&self, name: &str, allowed: &[String]) -> Result<TxtRecord, LocateError> {
-        let failed = |kind, why: String| Err(LocateError::Failed(AcmeError::new(kind, why)));
-        let target = match self.dns.target(name).await {
-            Ok(target) => target,
-            Err(error @ (DnsError::Loop { .. } | DnsError::NoZone { .. } | DnsError::Unsupported { .. })) => {
-                return failed(ErrorKind::Local, error.to_string());
+        let target = self.dns.target(name).await.map_err(|error| unlocated(name, error))?;
+        let wildcard = target.wildcard.clone();
+        match (self.provide(target, allowed).await, wildcard) {
+            (Err(LocateError::NoProvider(error)), Some(wildcard)) => {
+                let through = self.dns.follow(name, true).await.map_err(|error| unlocated(name, error))?;
+                self.provide(through, allowed).await.map_err(|other| match other {
+                    LocateError::NoProvider(_) => {
+                        let reason = format!("{} (a wildcard record points to {wildcard})", error.reason);
+                        LocateError::NoProvider(AcmeError { reason, ..error })
+                    }
+                    LocateError::Blocked(_) | LocateError::Unanswered(_) | LocateError::Failed(_) => other,
+                })
             }
-            Err(error) => {
-                let error = AcmeError::new(ErrorKind::Transient, format!("{name}: {error}"));
-                return Err(LocateError::Unanswered(error));
-            }
-        };
+            (found, _) => found,
+        }
+    }
+
+    /// Finds the provider of a record whose name and zone are known, as [`find`](Self::find) does.
+    ///
+    /// # Errors
+    /// Returns the errors of [`find`](Self::find), except [`LocateError::Unanswered`].
+    async fn provide(&self, target: Target, allowed: &[String]) -> Result<TxtRecord, LocateError> {
+        let lacking = |why: String| Err(LocateError::NoProvider(AcmeError::new(ErrorKind::Local, why)));
         let asked: Vec<&(String, Arc<dyn Provider>)> = self.allowed(allowed).collect();
         let mut answers = Vec::new();
         for (_, provider) in &asked {
@@ -193,7 +221,7 @@ impl Locator {
                     target.name,
                     name_of(at)
                 );
-                failed(ErrorKind::Local, why)
+                lacking(why)
             }
             Choice::Nothing(None) => {
                 let asked: Vec<&str> = asked.iter().map(|(known, _)| known.as_str()).collect();
@@ -203,7 +231,7 @@ impl Locator {
                      Cloudflare Zone:Read, or its id in `zones`), or point _acme-challenge to another zone by a CNAME",
                     target.zone, target.name
                 );
-                failed(ErrorKind::Local, why)
+                lacking(why)
             }
         }
     }

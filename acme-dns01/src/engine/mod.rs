@@ -7,6 +7,7 @@ mod check;
 mod choice;
 mod clock;
 mod deployer;
+mod download;
 mod events;
 mod follow;
 mod inspect;
@@ -14,6 +15,7 @@ mod issuer;
 mod keep;
 mod locator;
 mod reporter;
+mod rollout;
 mod round;
 mod sweep;
 
@@ -51,6 +53,9 @@ use round::{Round, adopt, placeholder, remove_records};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+
+/// Reason code of a revocation because of a compromised key (RFC 5280 §5.3.1).
+const KEY_COMPROMISE: u8 = 1;
 
 /// A certificate to obtain and renew, with its deployment.
 #[derive(Clone, Debug)]
@@ -226,9 +231,10 @@ impl Engine {
     }
 
     /// Returns the certificate, with the directory URL of each of the engine's authorities added to the specification
-    /// where that has none for the name.
-    fn with_directories(&self, certificate: &Certificate) -> Certificate {
+    /// where that has none for the name, and with the digest of the deployment.
+    fn complete(&self, certificate: &Certificate) -> Certificate {
         let mut certificate = certificate.clone();
+        certificate.spec.deployment = Some(certificate.deployment.digest());
         for (name, url) in self.accounts.directories() {
             certificate.spec.directories.entry(name).or_insert(url);
         }
@@ -317,7 +323,7 @@ impl Engine {
     /// stopped. The certificate's lock is held meanwhile. Begins once fewer certificates than
     /// [`parallel`](Self::parallel) allows are being processed.
     pub async fn round(&self, certificate: &Certificate, renewal: Renewal) -> CertificateRound {
-        let certificate = self.with_directories(certificate);
+        let certificate = self.complete(certificate);
         // The semaphore is never closed.
         let _turn = self.parallel.clone().acquire_owned().await;
         let outcome = Round::run(self, &certificate, renewal).await;
@@ -469,7 +475,7 @@ impl Engine {
         &self,
         certificate: &Certificate,
     ) -> Result<CertificateStatus, StoreError> {
-        let spec = self.with_directories(certificate).spec;
+        let spec = self.complete(certificate).spec;
         let state = State::replay(&self.store.journal(&spec.id).await?);
         let stored = inspect(&self.store.contents(&spec.id).await?);
         let condition = Condition::of(&spec, &state, &stored, self.now());
@@ -488,7 +494,7 @@ impl Engine {
     /// and removed at each challenge name.
     pub async fn check(&self, certificates: &[Certificate], trial: RecordTrial) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
-            certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
+            certificates.iter().map(|certificate| self.complete(certificate)).collect();
         self.checker().check(&certificates, trial).await
     }
 
@@ -502,7 +508,7 @@ impl Engine {
         execution: Execution,
     ) -> Vec<Finding> {
         let certificates: Vec<Certificate> =
-            certificates.iter().map(|certificate| self.with_directories(certificate)).collect();
+            certificates.iter().map(|certificate| self.complete(certificate)).collect();
         Adopter::new(self, found, execution).run(&certificates).await
     }
 
@@ -547,11 +553,15 @@ impl Engine {
         let pair = self.store.current(id).await.map_err(|error| store_error(&error))?;
         let (held, pair) =
             state.held.zip(pair).ok_or_else(|| local(format!("{id}: there is no certificate")))?;
-        let authority = held.authority.unwrap_or_default();
+        let authority = held.authority.clone().unwrap_or_default();
         let leaf = crate::client::leaf(&pair.chain).map_err(|error| local(error.to_string()))?;
         self.account(&authority).await?.revoke(&leaf, reason).await?;
         let lock = self.wait_for_lock(id).await.map_err(|error| store_error(&error))?;
-        let record = Record::Revoked { at: self.now(), serial: held.serial };
+        // After a roll-back it is not the certificate that was issued last.
+        let stored = inspect(&Some(pair).into());
+        let revoked = stored.info().unwrap_or(&held);
+        let compromised_key = (reason == Some(KEY_COMPROMISE)).then(|| revoked.public_key.clone());
+        let record = Record::Revoked { at: self.now(), serial: revoked.serial.clone(), compromised_key };
         let written = self.store.append(id, &record).await.map_err(|error| store_error(&error));
         drop(lock);
         written

@@ -91,7 +91,7 @@ impl Reporter {
         match record {
             Record::Ordered { .. } => lock(&self.counts).orders += 1,
             Record::Installed { .. } => lock(&self.counts).issued += 1,
-            Record::Failed { .. } | Record::Stalled { .. } => lock(&self.counts).failed += 1,
+            Record::Failed { .. } | Record::Stalled { pending: false, .. } => lock(&self.counts).failed += 1,
             _ => {}
         }
         if let Some(event) = EngineEvent::of(record) {

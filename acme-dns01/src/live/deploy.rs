@@ -2,8 +2,9 @@
 
 use super::handshake::{Greeting, OfferedSignatures, served_serial};
 use crate::lifetime::CertificateInfo;
+use crate::process::{self, RunError};
+use aws_lc_rs::digest::{SHA256, digest};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ pub enum Reload {
 }
 
 /// A TLS handshake in which a server must present the new certificate, by its serial number. It is repeated until it
-/// succeeds or [`Deployment::within`] has passed; then the certificate is rolled back.
+/// succeeds or [`Deployment::within`] has passed; then the certificate is rolled back, if the previous pair can be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Address to connect to, as `host:port`.
@@ -59,6 +60,13 @@ pub(crate) enum DeployError {
 }
 
 impl Deployment {
+    /// Returns the SHA-256 digest of the configuration in hexadecimal digits, which shows whether it was changed.
+    pub(crate) fn digest(&self) -> String {
+        // The text may contain secrets, in arguments of a command.
+        let text = format!("{self:?}");
+        digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Runs every reload, then waits until each server to check presents the certificate `held`. `folder` is the
     /// certificate's folder, `None` if the store has none.
     ///
@@ -125,22 +133,19 @@ pub(crate) async fn run_reloads(
             Reload::Unit(unit) => vec!["systemctl", "--no-ask-password", "try-reload-or-restart", unit],
         };
         let Some((program, arguments)) = command.split_first() else { continue };
-        let mut process = Command::new(program);
-        process.args(arguments).env("ACME_CERTIFICATE", id);
+        let mut program = Command::new(program);
+        program.args(arguments).env("ACME_CERTIFICATE", id);
         match folder {
-            Some(folder) => process.current_dir(folder).env("ACME_FOLDER", folder),
-            None => process.env("ACME_FOLDER", id),
+            Some(folder) => program.current_dir(folder).env("ACME_FOLDER", folder),
+            None => program.env("ACME_FOLDER", id),
         };
-        process.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let shown = command.join(" ");
-        let output = tokio::time::timeout(deployment.within, process.output())
-            .await
-            .map_err(|_| format!("`{shown}` took longer than {} s", deployment.within.as_secs()))?
-            .map_err(|why| format!("`{shown}`: {why}"))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said: String = said.trim().chars().take(300).collect();
-            return Err(format!("`{shown}`: {}: {said}", output.status));
+        let exit = process::run(&mut program, deployment.within).await.map_err(|error| match error {
+            RunError::TimedOut => format!("`{shown}` took longer than {} s", deployment.within.as_secs()),
+            RunError::Start(why) => format!("`{shown}`: {why}"),
+        })?;
+        if !exit.status.success() {
+            return Err(format!("`{shown}`: {}: {}", exit.status, exit.said));
         }
     }
     Ok(())

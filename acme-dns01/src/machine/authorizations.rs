@@ -1,7 +1,11 @@
 //! The authorizations of an order, with the challenge and the TXT record of each.
 
 use super::attempt::TxtRecord;
+use super::context::Context;
+use super::error::{AcmeError, ErrorKind};
 use super::protocol::{Authorization, Status};
+use crate::ledger::Entry;
+use crate::time::Time;
 
 /// Polls of a pending challenge after which it is located, verified and triggered again.
 const RETRIGGER_AFTER_POLLS: u32 = 4;
@@ -133,4 +137,13 @@ impl OpenAuthorization {
     const fn is_unlocated(&self) -> bool {
         !self.triggered && self.txt.is_none()
     }
+}
+
+/// Records a failed authorization in the ledger, and returns the error that ends the attempt.
+pub(super) fn failure(authorization: &Authorization, context: &mut Context, now: Time) -> AcmeError {
+    let (authority, name) = (context.authority(), authorization.name.clone());
+    context.outbox.note(Entry::Failure { at: now, authority, name });
+    let why = authorization.problem.as_deref().unwrap_or("the CA gave no reason");
+    let why = format!("the CA could not validate {}: {why}", authorization.name);
+    AcmeError::new(ErrorKind::Refused, why)
 }

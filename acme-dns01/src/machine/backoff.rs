@@ -10,6 +10,8 @@ use std::time::Duration;
 /// Pauses in seconds after every authority has failed once, twice, three times, and four times or more often, as Let's
 /// Encrypt recommends.
 pub(super) const PAUSES: [u64; 4] = [60, 600, 6000, 86_400];
+/// Longest pause after an attempt that ended by a transient error.
+pub(super) const TRANSIENT_PAUSE: Duration = Duration::from_secs(3600);
 /// Number of tries after which a repeated error raises an alert (the one about a TXT record that cannot be removed at
 /// the sixth, the one about a failed deployment at the first and every sixth), and before which a transient error of an
 /// order pauses the attempt.

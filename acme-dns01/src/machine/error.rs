@@ -40,6 +40,9 @@ pub enum ErrorKind {
     /// The order, or another object of it, does not exist at the CA any more, or cannot be continued, for example since
     /// its key is lost. A new order is needed. For renewal information: the CA does not know the certificate.
     OrderGone,
+    /// The CA refused the key, or the certificate signing request (`badPublicKey`, `badCSR`). The attempt fails, and
+    /// the next one has another key.
+    KeyRefused,
     /// An error of the DNS provider, the store or the configuration. A retry without a change is not expected to
     /// succeed.
     Local,
@@ -56,6 +59,7 @@ impl ErrorKind {
             Self::AlreadyReplaced => "already_replaced",
             Self::AccountUnknown => "account_unknown",
             Self::OrderGone => "order_gone",
+            Self::KeyRefused => "key_refused",
             Self::Local => "local",
         }
     }

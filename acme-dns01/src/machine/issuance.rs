@@ -35,6 +35,8 @@ pub(super) enum IssuanceOutcome {
     Failed(AcmeError),
     /// The attempt has to pause, and can be resumed with the same order.
     Stalled(AcmeError),
+    /// The CA processes the order, and asked to be polled at this time, which is later than a round waits.
+    Pending(Time),
 }
 
 /// Progress of an attempt that is not in the journal.
@@ -120,6 +122,7 @@ impl Issuance {
                 OrderOutcome::Staged(held) => self.stage = IssuanceStage::Install(Some(held)),
                 OrderOutcome::Failed(error) => return IssuanceOutcome::Failed(error),
                 OrderOutcome::Stalled(error) => return IssuanceOutcome::Stalled(error),
+                OrderOutcome::Pending(until) => return IssuanceOutcome::Pending(until),
             },
             (IssuanceStage::Install(staged), Event::Done) => {
                 match staged.take() {

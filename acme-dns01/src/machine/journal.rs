@@ -2,9 +2,9 @@
 
 use super::attempt::{Attempt, OrderSpec, TxtRecord};
 use super::error::ErrorKind;
+use super::pause::in_force;
 use crate::lifetime::{Ari, CertificateInfo};
 use crate::time::Time;
-use std::time::Duration;
 
 /// One record of the journal, written durably before the action that it announces, or after the event that it reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,9 @@ pub enum Record {
         at: Time,
         /// Serial number of the certificate.
         serial: String,
+        /// SHA-256 digest of the public key in hexadecimal digits, if the reason was that the key is compromised.
+        #[cfg_attr(feature = "serde", serde(default))]
+        compromised_key: Option<String>,
     },
     /// A deployment, or the roll-back of one, ended with an error, such as a failed reload. It is tried again; until
     /// then, servers may present the old or the new certificate.
@@ -72,6 +75,10 @@ pub enum Record {
         why: String,
         /// Time of the next attempt.
         until: Time,
+        /// Digest of the deployment configuration, [`CertificateSpec::deployment`](crate::CertificateSpec). `None` if
+        /// it was not given, or in journals of older versions.
+        #[cfg_attr(feature = "serde", serde(default))]
+        deployment: Option<String>,
     },
     /// The private key for the order was stored.
     Key {
@@ -133,7 +140,7 @@ pub enum Record {
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
     },
-    /// The attempt was suspended, and will be resumed with the same order.
+    /// The attempt was suspended, and will be resumed with the same order. If `pending`, nothing failed.
     Stalled {
         /// Time of the event.
         at: Time,
@@ -144,6 +151,9 @@ pub enum Record {
         /// Kind of the error. `None` in journals of older versions.
         #[cfg_attr(feature = "serde", serde(default))]
         kind: Option<ErrorKind>,
+        /// `true` if the CA processes the order, and asked to be polled later.
+        #[cfg_attr(feature = "serde", serde(default))]
+        pending: bool,
     },
     /// The certificate was deployed: every reload and every check succeeded.
     Deployed {
@@ -158,6 +168,9 @@ pub enum Record {
         why: String,
         /// Time of the next deployment.
         until: Time,
+        /// Digest of the deployment configuration, as in [`Undeployed`](Self::Undeployed).
+        #[cfg_attr(feature = "serde", serde(default))]
+        deployment: Option<String>,
     },
 }
 
@@ -212,6 +225,10 @@ pub struct State {
     /// not count.
     #[cfg_attr(feature = "serde", serde(default))]
     pub deploy_failures: u32,
+    /// Digest of the configuration of the last deployment that failed or was rolled back. `None` if it was not given,
+    /// or in journals of older versions. A pause after such a deployment applies to the same configuration only.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub failed_deployment: Option<String>,
     /// Reason for which the issued certificate was declared lost ([`Record::Lost`]). `None` unless it was, and again
     /// after another is installed.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -222,37 +239,20 @@ pub struct State {
     /// `true` from the beginning of a restoration until the certificate is restored, lost or replaced.
     #[cfg_attr(feature = "serde", serde(default))]
     pub restoring: bool,
-    /// Serial number of the certificate that was revoked through this program. `None` if none was since the last
-    /// installation or loss.
+    /// Serial number of the last certificate that was revoked through this program. It remains after a replacement,
+    /// since the revoked pair may be the previous one, or be in place again. `None` if none was revoked.
     #[cfg_attr(feature = "serde", serde(default))]
     pub revoked: Option<String>,
+    /// SHA-256 digests of the last eight public keys that were compromised, or that the CA refused.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rejected_keys: Vec<String>,
     /// Configuration of the last attempt. `None` without one. A pause after a failure applies to the same configuration
     /// only.
     #[cfg_attr(feature = "serde", serde(default))]
     pub last_request: Option<Box<OrderSpec>>,
 }
 
-/// Maximum length of a recorded pause: the longest Retry-After that is respected, four weeks.
-const MAX_PAUSE: Duration = crate::ledger::LONGEST_RETRY_AFTER;
-
-/// Returns the end `until` of a pause that was recorded at `at`, `None` if that is unknown. Returns `None` without a
-/// pause, or if it has passed, ends more than four weeks after `now`, or was recorded in the future.
-fn in_force(until: Option<Time>, at: Option<Time>, now: Time) -> Option<Time> {
-    until
-        .filter(|until| now < *until && *until <= now.after(MAX_PAUSE))
-        .filter(|_| at.is_none_or(|at| !at.is_ahead_of(now)))
-}
-
 impl State {
-    /// Returns the state after all records of a journal, oldest first.
-    pub fn replay<'r>(records: impl IntoIterator<Item = &'r Record>) -> Self {
-        let mut state = Self::default();
-        for record in records {
-            state.apply(record);
-        }
-        state
-    }
-
     /// Returns the end of the pause after a failure. `None` if no pause is in force.
     #[must_use]
     pub fn paused_until(&self, now: Time) -> Option<Time> {
@@ -268,114 +268,5 @@ impl State {
     /// Returns the TXT record with this value. `None` if it was not created, or is removed.
     pub(super) fn challenge_record(&self, value: &str) -> Option<&TxtRecord> {
         self.txt.iter().find(|txt| txt.value == value)
-    }
-
-    /// Applies one further record, which must follow those applied before.
-    pub fn apply(&mut self, record: &Record) {
-        match record {
-            Record::State(state) => *self = (**state).clone(),
-            Record::Ari(ari) => self.ari = Some(ari.clone()),
-            Record::Began { at, authority, replaces, request, .. } => {
-                (self.until, self.paused_at) = (None, None);
-                self.last_request.clone_from(request);
-                self.attempt = Some(Attempt {
-                    began: *at,
-                    authority: authority.clone(),
-                    replaces: replaces.clone(),
-                    request: request.clone(),
-                    ..Attempt::default()
-                });
-            }
-            Record::Abandoned { .. } => {
-                self.attempt = None;
-                (self.until, self.paused_at) = (None, None);
-                (self.failures, self.last_error, self.last_error_kind) = (0, None, None);
-            }
-            Record::Lost { why, .. } => {
-                (self.held, self.ari, self.revoked) = (None, None, None);
-                (self.url, self.restoring) = (None, false);
-                (self.undeployed, self.roll_backs, self.deploy_failures) = (false, 0, 0);
-                (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
-                self.lost = Some(why.clone());
-            }
-            Record::Restoring { .. } => self.restoring = true,
-            Record::Restored { .. } => {
-                (self.restoring, self.undeployed) = (false, true);
-                (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
-                self.deploy_failures = 0;
-            }
-            Record::Revoked { serial, .. } => {
-                self.revoked = Some(serial.clone());
-                (self.until, self.paused_at) = (None, None);
-            }
-            Record::Undeployed { at, why, until } => {
-                (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
-                self.deploy_error = Some(why.clone());
-                self.deploy_failures = self.deploy_failures.saturating_add(1);
-            }
-            Record::Key { public_key } => self.of_attempt(|attempt| attempt.key = Some(public_key.clone())),
-            Record::Ordering { .. } => self.of_attempt(|attempt| attempt.ordering = true),
-            Record::Ordered { url } => self.of_attempt(|attempt| attempt.order = Some(url.clone())),
-            Record::Publishing(txt) => {
-                if !self.txt.iter().any(|known| known.value == txt.value && known.name == txt.name) {
-                    self.txt.push(txt.clone());
-                }
-            }
-            Record::Published { value, id } => {
-                for txt in self.txt.iter_mut().filter(|txt| txt.value == *value) {
-                    txt.published = true;
-                    txt.id.clone_from(id);
-                }
-            }
-            Record::Removed { value } => self.txt.retain(|txt| txt.value != *value),
-            Record::Triggering { authorization } => {
-                self.of_attempt(|attempt| {
-                    attempt.triggered.insert(authorization.clone());
-                });
-            }
-            Record::Finalizing => self.of_attempt(|attempt| attempt.finalizing = true),
-            Record::Issued { url } => self.of_attempt(|attempt| attempt.issued = Some(url.clone())),
-            Record::Installed { held, .. } => {
-                self.held = Some((**held).clone());
-                self.url = self.attempt.take().and_then(|attempt| attempt.issued);
-                self.restoring = false;
-                self.ari = None;
-                self.undeployed = true;
-                (self.roll_backs, self.failures, self.deploy_failures) = (0, 0, 0);
-                (self.until, self.deploy_until) = (None, None);
-                (self.paused_at, self.deploy_paused_at) = (None, None);
-                (self.last_error, self.last_error_kind, self.deploy_error) = (None, None, None);
-                (self.lost, self.revoked) = (None, None);
-            }
-            Record::Failed { at, why, until, kind } => {
-                self.attempt = None;
-                self.fail(*at, why, *until, *kind);
-            }
-            Record::Stalled { at, why, until, kind } => self.fail(*at, why, *until, *kind),
-            Record::Deployed { .. } => {
-                self.undeployed = false;
-                (self.roll_backs, self.deploy_failures) = (0, 0);
-                (self.deploy_until, self.deploy_paused_at, self.deploy_error) = (None, None, None);
-            }
-            Record::RolledBack { at, why, until } => {
-                self.roll_backs = self.roll_backs.saturating_add(1);
-                (self.deploy_until, self.deploy_paused_at) = (Some(*until), Some(*at));
-                self.deploy_error = Some(why.clone());
-            }
-        }
-    }
-
-    /// Counts a failed or suspended attempt, and records its reason and the pause until the next one.
-    fn fail(&mut self, at: Time, why: &str, until: Time, kind: Option<ErrorKind>) {
-        self.failures = self.failures.saturating_add(1);
-        (self.until, self.paused_at) = (Some(until), Some(at));
-        (self.last_error, self.last_error_kind) = (Some(why.to_owned()), kind);
-    }
-
-    /// Changes the attempt in progress. No effect without one.
-    fn of_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
-        if let Some(attempt) = &mut self.attempt {
-            change(attempt);
-        }
     }
 }

@@ -18,10 +18,12 @@ mod issuance;
 mod journal;
 mod order;
 mod outbox;
+mod pause;
 mod polling;
 mod protocol;
 mod removal;
 mod renewal_info;
+mod replay;
 mod restore;
 mod rollout;
 mod schedule;
@@ -298,6 +300,7 @@ impl Machine {
             IssuanceOutcome::Installed => (self.stored, self.forced) = (None, false),
             IssuanceOutcome::Failed(error) => self.context.fail(error, now),
             IssuanceOutcome::Stalled(error) => self.context.stall(error, now),
+            IssuanceOutcome::Pending(until) => self.context.pend(until, now),
         }
         self.rest();
     }
@@ -306,8 +309,8 @@ impl Machine {
     fn rolled_out(&mut self, outcome: RolloutOutcome) {
         match outcome {
             RolloutOutcome::Continues => return,
-            RolloutOutcome::Ended => {}
-            RolloutOutcome::RolledBack => self.stored = None,
+            // The reported pair may have been replaced.
+            RolloutOutcome::Ended => self.stored = None,
         }
         self.rest();
     }

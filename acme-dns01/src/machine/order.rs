@@ -1,11 +1,11 @@
 //! An order, from its request to the download of its certificate.
 
 use super::attempt::Attempt;
-use super::authorizations::Authorizations;
+use super::authorizations::{Authorizations, failure};
 use super::context::Context;
 use super::error::{AcmeError, ErrorKind};
 use super::journal::Record;
-use super::polling::Polling;
+use super::polling::{Polling, long_pause};
 use super::protocol::{Action, Authorization, Event, Order, Status};
 use crate::ledger::Entry;
 use crate::lifetime::CertificateInfo;
@@ -42,6 +42,8 @@ pub(super) enum OrderOutcome {
     Failed(AcmeError),
     /// The attempt has to pause, and can be resumed with the same order.
     Stalled(AcmeError),
+    /// The CA processes the order, and asked to be polled at this time, later than a round waits.
+    Pending(Time),
 }
 
 /// Progress of an order that is not in the journal, and can be rebuilt from the journal and the CA.
@@ -261,6 +263,9 @@ impl OrderProgress {
             Status::Processing => {
                 self.stage = OrderStage::FetchOrder;
                 self.polling.start(now);
+                if let Some(after) = long_pause(retry_after) {
+                    return OrderOutcome::Pending(now.after(after));
+                }
                 if self.polling.elapsed(now) >= context.spec.timeouts.validation {
                     let error = AcmeError::new(ErrorKind::Transient, "the CA does not finish the order");
                     return OrderOutcome::Stalled(error.after(retry_after));
@@ -298,7 +303,7 @@ impl OrderProgress {
         self.authorizations.mark_read();
         match authorization.status {
             Status::Valid => {}
-            Status::Invalid => return invalid(&authorization, context, now),
+            Status::Invalid => return OrderOutcome::Failed(failure(&authorization, context, now)),
             _ if authorization.challenge.is_none() => {
                 let name = &authorization.name;
                 let why = format!("the CA offers no dns-01 challenge for {name}");
@@ -358,7 +363,7 @@ impl OrderProgress {
                 self.authorizations.remove_first();
                 self.polling.reset_pause();
             }
-            Status::Invalid => return invalid(authorization, context, now),
+            Status::Invalid => return OrderOutcome::Failed(failure(authorization, context, now)),
             _ if self.polling.elapsed(now) >= context.spec.timeouts.validation => {
                 let why = format!("the CA does not finish validating {}", authorization.name);
                 let error = AcmeError::new(ErrorKind::Transient, why);
@@ -388,13 +393,4 @@ impl OrderProgress {
         self.stage = OrderStage::Watch;
         self.polling.restart(now);
     }
-}
-
-/// Records a failed authorization in the ledger. The attempt has failed.
-fn invalid(authorization: &Authorization, context: &mut Context, now: Time) -> OrderOutcome {
-    let (authority, name) = (context.authority(), authorization.name.clone());
-    context.outbox.note(Entry::Failure { at: now, authority, name });
-    let why = authorization.problem.as_deref().unwrap_or("the CA gave no reason");
-    let why = format!("the CA could not validate {}: {why}", authorization.name);
-    OrderOutcome::Failed(AcmeError::new(ErrorKind::Refused, why))
 }

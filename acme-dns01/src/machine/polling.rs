@@ -1,11 +1,19 @@
 //! Repeated polls of the CA or the DNS, with growing pauses.
 
 use super::context::Context;
+use crate::ledger::LONGEST_RETRY_AFTER;
 use crate::time::Time;
 use std::time::Duration;
 
 /// Minimum pause between two polls, even if Retry-After is shorter.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// Longest Retry-After of an order that is waited for. A longer one is recorded, and ends the round.
+const MAX_PAUSE: Duration = Duration::from_secs(120);
+
+/// Returns a Retry-After that is too long to be waited for, but at most four weeks. `None` for a shorter one.
+pub(super) fn long_pause(retry_after: Option<Duration>) -> Option<Duration> {
+    retry_after.filter(|after| *after > MAX_PAUSE).map(|after| after.min(LONGEST_RETRY_AFTER))
+}
 
 /// Series of polls of one thing.
 #[derive(Clone, Copy, Debug, Default)]

@@ -21,10 +21,9 @@ pub(super) enum Rollout {
 pub(super) enum RolloutOutcome {
     /// An action is outstanding.
     Continues,
-    /// The deployment was completed, failed, or found the certificate lost.
+    /// The deployment was completed, failed, rolled back, or found the certificate lost. Another pair than before may be
+    /// in place.
     Ended,
-    /// The previous pair is in place.
-    RolledBack,
 }
 
 impl Rollout {
@@ -55,8 +54,9 @@ impl Rollout {
                 let why = std::mem::take(why);
                 let until = now.after(context.failure_pause(context.state.roll_backs.saturating_add(1)));
                 context.outbox.alert(Alert::RolledBack { why: why.clone() });
-                context.outbox.write(Record::RolledBack { at: now, why, until });
-                RolloutOutcome::RolledBack
+                let deployment = context.spec.deployment.clone();
+                context.outbox.write(Record::RolledBack { at: now, why, until, deployment });
+                RolloutOutcome::Ended
             }
             _ => RolloutOutcome::Continues,
         }
@@ -77,7 +77,8 @@ impl Rollout {
                 RolloutOutcome::Continues
             }
         };
-        context.outbox.write(Record::Undeployed { at: now, why: error.reason, until });
+        let deployment = context.spec.deployment.clone();
+        context.outbox.write(Record::Undeployed { at: now, why: error.reason, until, deployment });
         outcome
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attempt::{OrderSpec, TxtRecord};
 use super::clock::CaClock;
-use super::context::attempt_authority;
+use super::context::{PENDING, attempt_authority};
 use super::error::{AcmeError, ErrorKind};
 use super::journal::{Record, State};
 use super::protocol::Alert;
@@ -112,7 +112,7 @@ impl<'m> Schedule<'m> {
         }
         let mut wake = now.after(DAY);
         if self.state.undeployed {
-            match self.state.deploy_paused_until(now) {
+            match self.deploy_paused_until(now) {
                 None => return Task::Deploy,
                 Some(until) => wake = wake.min(until),
             }
@@ -132,7 +132,7 @@ impl<'m> Schedule<'m> {
             return Task::Warn(alert);
         }
         if let Some(until) = self.paused_until(now) {
-            let why = self.state.last_error.clone().unwrap_or_default();
+            let why = self.state.last_error.as_deref().unwrap_or(PENDING).to_owned();
             return Task::Wait { until: wake.min(until), why };
         }
         if self.state.attempt.is_some() {
@@ -243,6 +243,17 @@ impl<'m> Schedule<'m> {
         })
     }
 
+    /// Returns the end of the pause after a failed deployment. `None` if there is no pause, if the deployment is
+    /// configured otherwise than the failed one, or if the pair that a roll-back put in place cannot be used any more.
+    fn deploy_paused_until(&self, now: Time) -> Option<Time> {
+        let issued = self.state.held.as_ref().map(|held| &held.serial);
+        let rolled_back = self.stored.filter(|pair| pair.info().map(|info| &info.serial) != issued);
+        let flaw = rolled_back.and_then(|pair| Condition::flaw_of_previous(self.spec, self.state, pair, now));
+        self.state
+            .deploy_paused_until(now)
+            .filter(|_| flaw.is_none() && self.state.failed_deployment == self.spec.deployment)
+    }
+
     /// Returns the alert for a certificate with less than a sixth of its lifetime left, at most once a day. `None` if
     /// more is left, the certificate is not from an authority, or the last alert was within a day.
     fn expiry_alert(&self, now: Time) -> Option<Alert> {
@@ -254,5 +265,52 @@ impl<'m> Schedule<'m> {
         }
         let why = self.state.last_error.clone().unwrap_or_else(|| "it is about to be renewed".to_owned());
         Some(Alert::Expiring { not_after: held.not_after, why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifetime::CertificateInfo;
+
+    const NOW: Time = Time::from_secs(1_800_000_000);
+
+    fn info(serial: &str) -> CertificateInfo {
+        let names = vec!["a.test".parse().expect("a name")];
+        let mut info = CertificateInfo::new(names, NOW.before(DAY), NOW.after(DAY * 80));
+        info.serial = serial.to_owned();
+        info
+    }
+
+    /// The first task after a roll-back from the certificate 2 to this pair, with a deployment configured so.
+    fn deploys(previous: &CertificateInfo, revoked: Option<&str>, deployment: &str) -> bool {
+        let mut spec = CertificateSpec::new(["a.test".parse().expect("a name")], "ca");
+        spec.deployment = Some(deployment.to_owned());
+        let mut state = State { held: Some(info("2")), undeployed: true, ..State::default() };
+        state.apply(&Record::RolledBack {
+            at: NOW,
+            why: "refused".to_owned(),
+            until: NOW.after(DAY),
+            deployment: Some("one".to_owned()),
+        });
+        state.revoked = revoked.map(str::to_owned);
+        let stored = StoredPair::Complete(Box::new(previous.clone()));
+        let schedule = Schedule::new(&spec, &state, Some(&stored));
+        matches!(schedule.next_task(NOW, &Ledger::default()), Task::Deploy)
+    }
+
+    #[test]
+    fn a_pause_after_a_roll_back_is_of_its_configuration_and_of_a_pair_that_can_be_served() {
+        assert!(!deploys(&info("1"), None, "one"));
+        assert!(deploys(&info("1"), None, "other"), "the configuration changed");
+        let mut expired = info("1");
+        expired.not_after = NOW;
+        assert!(deploys(&expired, None, "one"), "the pair in place has expired");
+        assert!(deploys(&info("1"), Some("1"), "one"), "the pair in place was revoked");
+        // The new certificate itself is in place: nothing is better.
+        assert!(!deploys(&info("2"), Some("2"), "one"));
+        let mut expired = info("2");
+        expired.not_after = NOW;
+        assert!(!deploys(&expired, None, "one"));
     }
 }

@@ -31,6 +31,9 @@ pub struct CertificateSpec {
     pub directories: BTreeMap<String, String>,
     /// Configured names of the DNS providers to use. All providers if empty.
     pub providers: Vec<String>,
+    /// Digest of the deployment configuration, which the engine sets. A pause after a failed deployment ends if it
+    /// differs from that of the failed one. `None` if it is not known.
+    pub deployment: Option<String>,
     /// Policy of the renewal time.
     pub renewal_policy: RenewalPolicy,
     /// Rate limits of the authorities.
@@ -58,6 +61,7 @@ impl CertificateSpec {
             authorities: vec![authority.into()],
             directories: BTreeMap::new(),
             providers: Vec::new(),
+            deployment: None,
             renewal_policy: RenewalPolicy::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),

@@ -97,8 +97,9 @@ impl From<CallError> for ProviderError {
 #[derive(Deserialize)]
 struct Envelope {
     success: bool,
+    /// Missing or `null` without an error.
     #[serde(default)]
-    errors: Vec<ApiMessage>,
+    errors: Option<Vec<ApiMessage>>,
     #[serde(default)]
     result: Value,
     result_info: Option<ResultInfo>,
@@ -507,15 +508,14 @@ fn read(response: &Response, what: &str) -> Result<Page, CallError> {
         let pages = envelope.result_info.map_or(1, |info| info.total_pages);
         return Ok(Page { result: envelope.result, pages });
     }
-    let codes: Vec<u64> = envelope
-        .errors
+    let errors = envelope.errors.unwrap_or_default();
+    let codes: Vec<u64> = errors
         .iter()
         .flat_map(|said| std::iter::once(said.code).chain(said.error_chain.iter().map(|below| below.code)))
         .collect();
-    let said: Vec<String> =
-        envelope.errors.iter().map(|said| format!("{} ({})", said.message, said.code)).collect();
+    let said: Vec<String> = errors.iter().map(|said| format!("{} ({})", said.message, said.code)).collect();
     let said = if said.is_empty() { "no reason given".to_owned() } else { said.join(", ") };
-    let says = |word: &str| envelope.errors.iter().any(|error| error.message.to_lowercase().contains(word));
+    let says = |word: &str| errors.iter().any(|error| error.message.to_lowercase().contains(word));
     let advice = match codes.first() {
         Some(6003 | 6103 | 6111) => ": the token is malformed; is a line break or the wrong secret in it?",
         Some(9103) => ": the e-mail address or the global key is wrong",
@@ -564,6 +564,16 @@ mod tests {
         // A page of something on the way says it, too.
         let Err(CallError::Other(why)) = with(503, "<html>") else { panic!("it is refused") };
         assert_eq!((why.retry_after, why.transient), (Some(Duration::from_secs(300)), true), "{why}");
+    }
+
+    #[test]
+    fn no_errors_are_missing_empty_or_null() {
+        for errors in ["", r#""errors":[],"#, r#""errors":null,"#] {
+            let body = format!(r#"{{"success":true,{errors}"result":[1]}}"#);
+            let (status, headers) = (http::StatusCode::OK, http::HeaderMap::new());
+            let page = read(&Response { status, headers, body: body.clone().into() }, "GET /zones");
+            assert!(page.is_ok_and(|page| page.result == serde_json::json!([1])), "{body}");
+        }
     }
 
     #[test]

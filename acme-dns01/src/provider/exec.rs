@@ -2,9 +2,9 @@
 //! VALUE`.
 
 use super::{Coverage, Provider, ProviderError, ZoneMatch, configured_zone};
+use crate::process::{self, RunError};
 use async_trait::async_trait;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -35,22 +35,18 @@ impl Exec {
     async fn call(&self, what: &str, name: &str, value: &str) -> Result<(), ProviderError> {
         let shown = format!("{} {what} {name}.", self.program.display());
         let mut command = Command::new(&self.program);
-        command.args([what, &format!("{name}."), value]).stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(self.within, command.output())
-            .await
-            .map_err(|_| {
-                ProviderError::transient(
-                    "exec",
-                    format!("{shown}: took longer than {} s", self.within.as_secs()),
-                )
-            })?
-            .map_err(|why| ProviderError::permanent("exec", format!("{shown}: {why}")))?;
-        if output.status.success() {
+        command.args([what, &format!("{name}."), value]);
+        let exit = process::run(&mut command, self.within).await.map_err(|error| match error {
+            RunError::TimedOut => {
+                let why = format!("{shown}: took longer than {} s", self.within.as_secs());
+                ProviderError::transient("exec", why)
+            }
+            RunError::Start(why) => ProviderError::permanent("exec", format!("{shown}: {why}")),
+        })?;
+        if exit.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: String = said.trim().chars().take(300).collect();
-        Err(ProviderError::permanent("exec", format!("{shown}: {}: {said}", output.status)))
+        Err(ProviderError::permanent("exec", format!("{shown}: {}: {}", exit.status, exit.said)))
     }
 }
 

@@ -176,7 +176,14 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns a [`ProviderError`] if the API cannot be reached, or rejects the creation or the removal.
     async fn trial(&self, zone: &str, name: &str, value: &str) -> Result<Option<String>, ProviderError> {
         let id = self.add(zone, name, value).await?;
-        self.remove(zone, name, value, id.as_deref()).await?;
+        self.remove(zone, name, value, id.as_deref()).await.map_err(|error| ProviderError {
+            why: format!(
+                "{}; the TXT record {name} with the value {value} is left: the next check removes it, or remove it \
+                 yourself",
+                error.why
+            ),
+            ..error
+        })?;
         Ok(Some("a TXT record was written and removed".to_owned()))
     }
 }

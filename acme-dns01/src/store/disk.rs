@@ -196,12 +196,14 @@ pub(super) fn read_in(folder: &File, name: &str) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// Removes a folder with its content. Succeeds if it does not exist.
+/// Removes a folder with its content, or a file in its place. Succeeds if it does not exist.
 ///
 /// # Errors
 /// Returns [`StoreError::File`] if it cannot be removed completely.
 pub(super) fn remove_folder(path: &Path) -> Result<(), StoreError> {
-    match std::fs::remove_dir_all(path) {
+    let is_other = path.symlink_metadata().is_ok_and(|found| !found.is_dir());
+    let removed = if is_other { std::fs::remove_file(path) } else { std::fs::remove_dir_all(path) };
+    match removed {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(failed(path)(why)),
         _ => Ok(()),
     }

@@ -249,8 +249,13 @@ impl Inner {
     fn ledger(&self) -> Result<Ledger, StoreError> {
         let path = self.folder.join(PRIVATE).join("ledger.json");
         let Some(content) = disk::read(&path)? else { return Ok(Ledger::default()) };
-        serde_json::from_slice(&content)
-            .map_err(|why| StoreError::Damaged { path: path.display().to_string(), why: why.to_string() })
+        serde_json::from_slice(&content).map_err(|why| StoreError::Damaged {
+            path: path.display().to_string(),
+            why: format!(
+                "{why}; a later version wrote it, or it is damaged: install that version, or move the file away (orders of \
+                 before do not count towards the limits then, and the CA may refuse more of them)"
+            ),
+        })
     }
 }
 
@@ -295,6 +300,8 @@ impl Store for FileStore {
     async fn save_pending_key(&self, id: &str, key: &SecretString) -> Result<(), StoreError> {
         let (id, key) = (id.to_owned(), key.clone());
         self.off(move |inner| {
+            // Before an order, since its certificate could not be put in place.
+            inner.refuse_link(&id)?;
             let folder = inner.private(&id);
             disk::folder(&folder)?;
             let path = folder.join("pending-key.pem");
@@ -320,11 +327,17 @@ impl Store for FileStore {
             if previous.symlink_metadata().is_err() {
                 return Ok(false);
             }
+            inner.refuse_link(&id)?;
             inner.replace_folder(&id, &previous)?;
             inner.bring_folders(&id)?;
             Ok(true)
         })
         .await
+    }
+
+    async fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        let id = id.to_owned();
+        self.off(move |inner| inner.previous(&id)).await
     }
 
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {

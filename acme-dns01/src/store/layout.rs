@@ -32,6 +32,7 @@ impl Inner {
             // needs.
             return keep_previous(&folder);
         }
+        self.refuse_link(id)?;
         disk::remove_folder(&staged)?;
         disk::folder(&staged)?;
         let issuers = match pair.chain.find("-----END CERTIFICATE-----\n") {
@@ -49,6 +50,21 @@ impl Inner {
         std::os::unix::fs::symlink("fullchain.pem", &link).map_err(failed(&link))?;
         disk::set_rights(&staged, directory)?;
         disk::sync(&staged)
+    }
+
+    /// Checks that the certificate's folder is not a symbolic link, which a new pair would replace by a folder.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Damaged`] with the fix if it is one.
+    pub(super) fn refuse_link(&self, id: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(id);
+        let Ok(to) = std::fs::read_link(&path) else { return Ok(()) };
+        let why = format!(
+            "a symbolic link to {}, which a renewal would replace: move the folder here in its place, and link from there \
+             to here",
+            to.display()
+        );
+        Err(StoreError::Damaged { path: path.display().to_string(), why })
     }
 
     /// Puts the folder `from` in place of the certificate's folder, atomically, and syncs both parents. Afterwards the
@@ -260,6 +276,9 @@ impl Inner {
     pub(super) fn check(&self, id: &str) -> Vec<Finding> {
         let about = format!("{id}: permissions");
         let target = self.folder.join(id);
+        if let Err(error) = self.refuse_link(id) {
+            return vec![Finding::fault(about, error.to_string())];
+        }
         let trial = |folder: &Path| -> Result<(), String> {
             let path = folder.join(".acme-dns01-check");
             let _ = std::fs::remove_file(&path);
@@ -301,34 +320,7 @@ impl Inner {
     /// # Errors
     /// Returns a [`StoreError`] for errors other than missing files and denied permission.
     pub(super) fn contents(&self, id: &str) -> Result<Contents, StoreError> {
-        let path = self.folder.join(id);
-        // The folder is opened once, so that both files belong to the same pair even if the folder is exchanged
-        // meanwhile.
-        let folder = match File::open(&path) {
-            Ok(folder) => folder,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                let unreadable = Some(format!("{}: {error}", path.display()));
-                return Ok(Contents { unreadable, ..Contents::default() });
-            }
-            Err(error) => return Err(failed(&path)(error)),
-        };
-        let mut unreadable = None;
-        let mut text = |name: &str| match disk::read_in(&folder, name) {
-            Ok(found) => Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
-                ) =>
-            {
-                unreadable = Some(format!("{}: {error}", path.join(name).display()));
-                Ok(None)
-            }
-            Err(error) => Err(failed(&path.join(name))(error)),
-        };
-        let (chain, key) = (text("fullchain.pem")?, text("key.pem")?);
-        Ok(Contents { chain, key: key.map(Into::into), unreadable })
+        read_contents(&self.folder.join(id))
     }
 
     /// Returns the pair in place. `None` if one of its files, or the folder, is missing.
@@ -336,12 +328,62 @@ impl Inner {
     /// # Errors
     /// Returns [`StoreError::Damaged`] if a file cannot be read.
     pub(super) fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
-        let Contents { chain, key, unreadable } = self.contents(id)?;
-        if let Some(why) = unreadable {
-            return Err(StoreError::Damaged { path: self.folder.join(id).display().to_string(), why });
-        }
-        Ok(chain.zip(key).map(|(chain, key)| CertificatePair { chain, key }))
+        complete(&self.folder.join(id))
     }
+
+    /// Returns the previous pair. `None` if one of its files, or the folder, is missing.
+    ///
+    /// # Errors
+    /// Returns [`StoreError::Damaged`] if a file cannot be read.
+    pub(super) fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        complete(&self.private(id).join("previous"))
+    }
+}
+
+/// Returns the pair in a folder. `None` if one of its files, or the folder, is missing.
+///
+/// # Errors
+/// Returns [`StoreError::Damaged`] if a file cannot be read.
+fn complete(folder: &Path) -> Result<Option<CertificatePair>, StoreError> {
+    let Contents { chain, key, unreadable } = read_contents(folder)?;
+    if let Some(why) = unreadable {
+        return Err(StoreError::Damaged { path: folder.display().to_string(), why });
+    }
+    Ok(chain.zip(key).map(|(chain, key)| CertificatePair { chain, key }))
+}
+
+/// Reads chain and key in the folder at `path`, as [`Inner::contents`] describes.
+///
+/// # Errors
+/// Returns a [`StoreError`] for errors other than missing files and denied permission.
+fn read_contents(path: &Path) -> Result<Contents, StoreError> {
+    // The folder is opened once, so that both files belong to the same pair even if the folder is exchanged
+    // meanwhile.
+    let folder = match File::open(path) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let unreadable = Some(format!("{}: {error}", path.display()));
+            return Ok(Contents { unreadable, ..Contents::default() });
+        }
+        Err(error) => return Err(failed(path)(error)),
+    };
+    let mut unreadable = None;
+    let mut text = |name: &str| match disk::read_in(&folder, name) {
+        Ok(found) => Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
+            ) =>
+        {
+            unreadable = Some(format!("{}: {error}", path.join(name).display()));
+            Ok(None)
+        }
+        Err(error) => Err(failed(&path.join(name))(error)),
+    };
+    let (chain, key) = (text("fullchain.pem")?, text("key.pem")?);
+    Ok(Contents { chain, key: key.map(Into::into), unreadable })
 }
 
 /// Moves the replaced pair from `staged` to `previous`, where it replaces an older one. An incomplete staged pair is

@@ -59,6 +59,9 @@ impl Store for Mirror {
         self.refresh(id).await?;
         Ok(exchanged)
     }
+    async fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        self.shared.previous(id).await
+    }
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.shared.current(id).await
     }

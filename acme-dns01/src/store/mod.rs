@@ -241,6 +241,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// Returns a [`StoreError`] if the exchange fails.
     async fn exchange(&self, id: &str) -> Result<bool, StoreError>;
+    /// Returns the previous pair, which [`exchange`](Self::exchange) would put in place. `None` if there is none or a
+    /// file of it is missing.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if a file exists and cannot be read.
+    async fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError>;
     /// Returns the pair in place. `None` if there is none or a file of it is missing.
     ///
     /// # Errors

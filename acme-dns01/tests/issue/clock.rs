@@ -93,3 +93,36 @@ async fn a_certificate_is_renewed_by_the_clock_that_is_given() {
     assert!(began[0] < begin.after(DAY) && began[1] >= status.due.at, "{began:?}");
     assert_eq!(State::replay(&records).failures, 0, "{records:?}");
 }
+
+#[tokio::test]
+async fn a_folder_that_was_deleted_is_noticed_within_a_minute() {
+    let lab = Lab::start(PebbleVersion::V2_4);
+    let clock = Arc::new(TestClock(watch::Sender::new(SystemClock.now())));
+    let (installed, mut serials) = mpsc::unbounded_channel();
+    let engine = lab
+        .bare(&lab.pebble.directory())
+        .provider("knot", Arc::new(crate::lab::rfc2136(&lab.knot)))
+        .clock(clock.clone())
+        .observer(Arc::new(move |_, event| {
+            if let EngineEvent::Installed { serial, .. } = event {
+                let _ = installed.send(serial.clone());
+            }
+        }));
+    let (engine, wanted) = (Arc::new(engine), certificate(&["a.example.test"]));
+    let running = tokio::spawn({
+        let (engine, wanted) = (engine.clone(), wanted.clone());
+        async move { engine.run(&[wanted]).await }
+    });
+    let first = next_serial(&mut serials, &clock).await;
+    // The round ends, and the engine sleeps.
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        clock.0.send_modify(|now| *now = now.after(Duration::from_secs(1)));
+    }
+    std::fs::remove_dir_all(lab.folder.path().join("acme/a.example.test")).expect("a folder");
+    clock.0.send_modify(|now| *now = now.after(Duration::from_secs(60)));
+    let second = tokio::time::timeout(Duration::from_secs(20), next_serial(&mut serials, &clock)).await;
+    engine.stop();
+    running.await.expect("no panic");
+    assert_ne!(second.expect("it is noticed"), first);
+}

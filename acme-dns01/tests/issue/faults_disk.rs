@@ -263,3 +263,59 @@ async fn fault_21_a_full_disk_leaves_the_old_certificate() {
     assert!(lab.knot.txt("_acme-challenge.a.example.test").is_empty());
     assert!(lab.said().contains("error: "), "{}", lab.said());
 }
+
+#[tokio::test]
+async fn a_link_in_place_of_the_folder_is_named_and_not_replaced() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = open(home.path());
+    let (first, second) = (pair(1_800_000_000), pair(1_800_000_001));
+    renew(&store, &first).await.expect("it is renewed");
+    let (folder, elsewhere) = (home.path().join("acme").join(ID), home.path().join("shared"));
+    std::fs::rename(&folder, &elsewhere).expect("a folder");
+    std::os::unix::fs::symlink(&elsewhere, &folder).expect("a link");
+    let findings = store.check(ID).await.expect("a check");
+    assert!(!findings[0].fine && findings[0].message.contains("symbolic link to"), "{findings:?}");
+    // Before an order, and before the installation.
+    let key = store.save_pending_key(ID, &second.key).await.expect_err("it is refused").to_string();
+    let staged = store.stage(ID, &second).await.expect_err("it is refused").to_string();
+    for why in [key, staged] {
+        assert!(why.contains(&folder.display().to_string()) && why.contains("move the folder"), "{why}");
+    }
+    assert!(folder.is_symlink());
+    assert_eq!(store.current(ID).await.expect("a pair").expect("a pair").chain, first.chain);
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_the_staged_folder_is_removed() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = open(home.path());
+    renew(&store, &pair(1_800_000_000)).await.expect("it is renewed");
+    let private = home.path().join("acme/.acme-dns01/certificates").join(ID);
+    std::fs::write(private.join("staged"), "").expect("a file");
+    let next = pair(1_800_000_001);
+    renew(&store, &next).await.expect("it is renewed");
+    assert_eq!(in_place(home.path()).chain, next.chain);
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_and_a_damaged_account_key_say_what_to_do() {
+    let lab = Lab::start(PebbleVersion::V2_4);
+    let private = lab.folder.path().join("acme/.acme-dns01");
+    let certificate = certificate(&["a.example.test"]);
+    let failed = async || match lab.engine().round(&certificate, Renewal::Forced).await.outcome {
+        RoundOutcome::Failed { reason, .. } => reason,
+        how => panic!("{how:?}"),
+    };
+    let first = lab.engine().round(&certificate, Renewal::WhenDue).await.outcome;
+    assert_eq!(first, RoundOutcome::Issued, "{}", lab.said());
+    let account = std::fs::read_dir(private.join("accounts")).expect("a folder").next();
+    let key = account.expect("an account").expect("an entry").path().join("key.pem");
+    let good = std::fs::read(&key).expect("a file");
+    std::fs::write(&key, "-----BEGIN").expect("a file");
+    let why = failed().await;
+    assert!(why.contains("key.pem of .acme-dns01/accounts/") && why.contains("backup"), "{why}");
+    std::fs::write(&key, good).expect("a file");
+    std::fs::write(private.join("ledger.json"), "{").expect("a file");
+    let why = failed().await;
+    assert!(why.contains("ledger.json") && why.contains("move the file away"), "{why}");
+}

@@ -90,6 +90,9 @@ impl Store for CrashingStore {
     async fn exchange(&self, id: &str) -> Result<bool, StoreError> {
         self.inner.exchange(id).await
     }
+    async fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        self.inner.previous(id).await
+    }
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         self.inner.current(id).await
     }

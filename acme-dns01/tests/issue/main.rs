@@ -2,6 +2,7 @@
 
 mod basics;
 mod clock;
+mod downloads;
 mod faults_ca;
 mod faults_disk;
 mod faults_dns;

@@ -174,3 +174,89 @@ async fn tokens_of_accounts_and_of_records_only_are_fine() {
         assert!(why.contains(words), "{words}: {why}");
     }
 }
+
+/// Hosts below `wc` have a wildcard record, those below `own` one that is meant as a delegation.
+fn with_wildcards() -> Lab {
+    let records =
+        "*.wc CNAME app.third.test.\n*.in CNAME host\nhost A 127.0.0.1\n*.own CNAME a.delegated.test.\n";
+    let knot = KnotServer::start(&[("example.test", records), ("delegated.test", "a A 127.0.0.1\n")]);
+    let pebble = Pebble::start(PebbleVersion::V2_10, knot.address(), &[]);
+    Lab::of(knot, pebble)
+}
+
+#[tokio::test]
+async fn a_wildcard_record_is_no_delegation_of_the_challenge() {
+    let lab = with_wildcards();
+    let wanted = certificate(&["wc.example.test", "a.in.example.test"]);
+    let outcome = lab.engine().round(&wanted, Renewal::WhenDue).await.outcome;
+    assert_eq!(outcome, RoundOutcome::Issued, "{}", lab.said());
+    for name in ["_acme-challenge.wc.example.test", "_acme-challenge.a.in.example.test"] {
+        assert!(lab.said().contains(&format!("TXT {name}")), "{name}: {}", lab.said());
+        assert!(lab.knot.txt(name).is_empty(), "{name}");
+    }
+    assert!(
+        lab.knot.txt("host.example.test").is_empty() && !lab.said().contains("TXT host"),
+        "{}",
+        lab.said()
+    );
+    let target = dns(lab.knot.address()).target("_acme-challenge.wc.example.test").await.expect("a target");
+    assert_eq!(target.name, "_acme-challenge.wc.example.test");
+    assert_eq!(target.wildcard.as_deref(), Some("app.third.test"));
+}
+
+#[tokio::test]
+async fn a_wildcard_record_is_followed_if_only_its_target_has_a_provider() {
+    let lab = with_wildcards();
+    let only = |zone: &str| {
+        lab.bare(&lab.pebble.directory()).provider("only", Arc::new(rfc2136(&lab.knot).zone(zone)))
+    };
+    let wanted = certificate(&["b.own.example.test"]);
+    let findings = only("delegated.test").check(std::slice::from_ref(&wanted), RecordTrial::Skip).await;
+    let says = |words: &str| findings.iter().any(|finding| finding.message.contains(words));
+    assert!(says("a.delegated.test by only"), "{findings:?}");
+    // With neither, the message names both.
+    let outcome = only("other.test").round(&wanted, Renewal::WhenDue).await.outcome;
+    let RoundOutcome::Failed { reason, .. } = &outcome else { panic!("{outcome:?}") };
+    let words = "a wildcard record points to a.delegated.test";
+    assert!(reason.contains("example.test") && reason.contains(words), "{reason}");
+}
+
+/// A provider that cannot remove its first record.
+#[derive(Debug, Default)]
+struct ForgetfulProvider {
+    removed: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Provider for ForgetfulProvider {
+    async fn zone(&self, _: &str, apex: &str) -> Result<Option<ZoneMatch>, ProviderError> {
+        Ok(Some(ZoneMatch::new(apex, Coverage::Any)))
+    }
+
+    async fn add(&self, _: &str, _: &str, _: &str) -> Result<Option<String>, ProviderError> {
+        Ok(None)
+    }
+
+    async fn remove(&self, _: &str, _: &str, value: &str, _: Option<&str>) -> Result<(), ProviderError> {
+        let mut removed = self.removed.lock().expect("no panic");
+        removed.push(value.to_owned());
+        if removed.len() == 1 { Err(ProviderError::transient("own", "busy")) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_a_check_could_not_remove_is_removed_by_the_next() {
+    let lab = Lab::start(PebbleVersion::V2_10);
+    let provider = Arc::new(ForgetfulProvider::default());
+    let engine = lab.bare(&lab.pebble.directory()).provider("own", provider.clone());
+    let wanted = [certificate(&["a.example.test"])];
+    let findings = engine.check(&wanted, RecordTrial::Write).await;
+    let left = |message: &str| {
+        message.contains("busy; the TXT record _acme-challenge.a.example.test with the value ")
+    };
+    assert!(findings.iter().any(|finding| !finding.fine && left(&finding.message)), "{findings:?}");
+    let findings = engine.check(&wanted, RecordTrial::Write).await;
+    assert!(!findings.iter().any(|finding| left(&finding.message)), "{findings:?}");
+    let removed = provider.removed.lock().expect("no panic");
+    assert!(removed.len() == 2 && removed[0] == removed[1], "{removed:?}");
+}

@@ -102,9 +102,10 @@ impl Settings {
     }
 
     /// Returns the errors outside of certificates that are found without secrets: those of providers
-    /// ([`provider_fault`]), and a mail server with only one of user and password.
+    /// ([`provider_fault`]), a contact that is no mail address, and a mail server with only one of user and password.
     fn faults(&self) -> Vec<BuildError> {
         let mut errors = Vec::new();
+        errors.extend(self.email.iter().find_map(|written| email_fault(written)));
         for (name, written) in &self.provider {
             errors.extend(provider_fault(name, written));
         }
@@ -284,6 +285,23 @@ fn mail(settings: &MailSettings) -> Result<Arc<dyn AlertSink>, BuildError> {
     let server = MailServer { name, port, security, login, roots };
     let made = Mail::new(server, &settings.from, &settings.to);
     Ok(Arc::new(made.map_err(|why| value_error("alert.mail", why))?))
+}
+
+/// Returns the error of a contact that is no mail address. `None` for an address.
+fn email_fault(written: &str) -> Option<BuildError> {
+    if written.starts_with("mailto:") {
+        let fix = "write the address alone, without `mailto:`, as in `admin@example.org`";
+        return Some(value_error("email", format!("no mail address, `{written}`: {fix}")));
+    }
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.contains(|c: char| c.is_whitespace() || matches!(c, '@' | ',' | ';' | '<' | '>'))
+    };
+    let is_address = written.split_once('@').is_some_and(|(local, host)| plain(local) && plain(host));
+    (!is_address).then(|| {
+        let fix = "write one as in `admin@example.org`, several as a list, or leave the key out";
+        value_error("email", format!("no mail address, `{written}`: {fix}"))
+    })
 }
 
 /// Creates the authority with this name from its settings. Its roots and external account key that cannot be read yet

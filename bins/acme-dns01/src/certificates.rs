@@ -8,6 +8,7 @@ use acme_dns01::live::{Check, Deployment, Greeting, Reload};
 use acme_dns01::store::Ownership;
 use acme_dns01::{CertificateSpec, KeyType, Limits, Name};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 impl Settings {
@@ -54,7 +55,7 @@ impl Settings {
 ///
 /// # Errors
 /// Returns a [`BuildError::Value`] with the key of the setting for a certificate without names, an unknown authority or
-/// provider, or a name that cannot be a folder.
+/// provider, a name that cannot be a folder, or a check that is no address.
 fn certificate(
     number: usize,
     written: &CertificateSettings,
@@ -95,8 +96,7 @@ fn certificate(
         }
     }
     let id = written.name.clone().unwrap_or_else(|| names[0].folder());
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if id.is_empty() || id.starts_with('.') || !id.chars().all(plain) {
+    if !is_folder(&id) {
         return Err(value_error(
             key("name"),
             format!("`{id}` cannot be a folder: write letters, digits, - _ . @ only"),
@@ -132,13 +132,19 @@ fn certificate(
     }
     let shown = spec.names.iter().find(|name| !name.is_wildcard());
     let shown = shown.map_or_else(|| format!("any.{}", spec.names[0].base()), ToString::to_string);
-    let checks = written.check.iter().map(|written| {
+    let mut checks = Vec::new();
+    for written in &written.check {
         let smtp = written.strip_prefix("smtp:");
         let greeting = smtp.map_or(Greeting::Tls, |_| Greeting::Smtp);
-        Check { address: smtp.unwrap_or(written).to_owned(), greeting, name: shown.clone() }
-    });
+        let address = smtp.unwrap_or(written);
+        if !is_address(address) {
+            let fix = "write host:port, as in `127.0.0.1:443`, `[::1]:443` or `smtp:127.0.0.1:587`";
+            return Err(value_error(key("check"), format!("no address, `{written}`: {fix}")));
+        }
+        checks.push(Check { address: address.to_owned(), greeting, name: shown.clone() });
+    }
     let within = written.check_timeout.map_or(Deployment::default().within, Duration::from_secs);
-    let deployment = Deployment { reload, checks: checks.collect(), within };
+    let deployment = Deployment { reload, checks, within };
     let kinds = if written.key_type.is_empty() { vec![KeyType::default()] } else { written.key_type.clone() };
     let several = kinds.iter().enumerate().map(|(at, kind)| {
         let mut spec = spec.clone();
@@ -178,6 +184,21 @@ impl Settings {
         unknown.dedup();
         Ok((groups, unknown))
     }
+}
+
+/// Returns `true` if a certificate with this name can have a folder of that name.
+fn is_folder(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
+}
+
+/// Returns `true` if a text is `host:port`, with a host name or an IP address and a port from 1 to 65535.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let named = !host.is_empty() && host.chars().all(plain);
+    (named || bare.parse::<Ipv6Addr>().is_ok()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Returns the position of a certificate within its renewal windows, in thousandths, 0 to 999: a hash (FNV-1a) of the

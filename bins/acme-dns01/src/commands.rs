@@ -138,10 +138,12 @@ async fn with_engine(
         }
         Command::Claim { user } => identity::claim(args, user),
         Command::Abandon { name } => {
+            known(&engine, &certificates, name).await?;
             let left = engine.abandon(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
             report_removal(args.json, "abandoned", name, &left)
         }
         Command::Forget { name } => {
+            known(&engine, &certificates, name).await?;
             let left = engine.forget(name).await.map_err(|error| Failure::Failed(chain(&error)))?;
             report_removal(args.json, "forgotten", name, &left)
         }
@@ -223,6 +225,26 @@ fn report_removal(
     let text = format!("{name}: TXT records are left: {}", left.join("; "));
     let results = Map::from_iter([(what.to_owned(), Value::from(name))]);
     Err(Failure::Partial { code: 1, text, findings, results })
+}
+
+/// Checks that a certificate with this name is configured, or was and has a journal in the store. In a database, which
+/// hosts with other configurations share, every name that can be a folder passes.
+///
+/// # Errors
+/// Returns a [`Failure`] for an unknown name, with the known ones.
+async fn known(engine: &Engine, certificates: &[Certificate], name: &str) -> Result<(), Failure> {
+    let mut all: Vec<String> = certificates.iter().map(|made| made.spec.id.clone()).collect();
+    let former = engine.store().ids().await.map_err(|error| Failure::Failed(chain(&error)))?;
+    // A database does not list the names of other hosts.
+    let is_shared = engine.store().changes().is_some();
+    all.extend(former.into_iter().filter(|id| !certificates.iter().any(|made| made.spec.id == *id)));
+    if all.iter().any(|id| id == name)
+        || (is_shared && !name.contains('/') && !name.starts_with('.') && !name.is_empty())
+    {
+        return Ok(());
+    }
+    let all = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
+    Err(Failure::Configuration(format!("no certificate is called `{name}`; there are {all}")))
 }
 
 /// Removes the TXT records of certificates that are not configured any more. An error is printed as a warning.

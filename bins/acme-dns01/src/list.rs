@@ -17,6 +17,9 @@ fn activity(status: &CertificateStatus, held: Option<&UnreadyDependency>) -> (&'
     if let Some(held) = held {
         return ("held_back", Some(format!("held back: {held}")));
     }
+    if let (Some(until), Some(_), None) = (status.paused_until, &state.attempt, &state.last_error) {
+        return ("order_under_way", Some(format!("the CA has not finished the order; asked again {until}")));
+    }
     if let Some(until) = status.paused_until {
         let error = state.last_error.as_deref().unwrap_or("a failure");
         return ("paused", Some(format!("paused until {until}: {error}")));

@@ -348,10 +348,11 @@ pub struct CertificateSettings {
     #[schemars(with = "OneOrMore")]
     pub check: Vec<String>,
     /// Time limit of each reload and of each check, in seconds. When a check exceeds it, the previous certificate is
-    /// restored. Default: 60.
+    /// restored, unless it is a placeholder, expired or revoked. Default: 60.
     pub check_timeout: Option<u64>,
     /// Days that remain at renewal of a lifetime of 90 days, proportionally fewer of a shorter one, instead of the
-    /// default part; at most two thirds of the lifetime.
+    /// default part; at most two thirds of the lifetime. No effect while the CA suggests the time of the renewal (ARI),
+    /// as Let's Encrypt does.
     #[serde(alias = "validMinDays")]
     pub valid_min_days: Option<u32>,
     /// Time limit for the record to be visible at every name server, in seconds. Default: 600.

@@ -2,9 +2,12 @@
 
 use testkit::mistakes::{Mistake, check, file, together, usage};
 
-const MISTAKES: [Mistake; 38] = [
+const MISTAKES: [Mistake; 44] = [
     file(1, "emial = \"a@b\"\n", "emial", "did you mean `email`?"),
     file(1, "email = 1\n", "email = 1", "quotes"),
+    file(1, "email = \"a\"\n", "`a`", "admin@example.org"),
+    file(1, "email = \"\"\n", "email", "leave the key out"),
+    file(1, "email = [\"mailto:admin@example.org\"]\n", "mailto:admin@example.org", "without `mailto:`"),
     file(1, "parallel = \"5\"\n", "\"5\"", "without quotes"),
     file(1, "agree_terms = \"yes\"\n", "\"yes\"", "true or false"),
     file(1, "[certificate]\nnames = \"a.example.org\"\n", "certificate", "[[certificate]]"),
@@ -58,6 +61,19 @@ const MISTAKES: [Mistake; 38] = [
         "[[certificate]]\nnames = \"git.example.org\"\n[[certificate]]\nnames = \"git.example.org\"\n",
         "git.example.org",
         "another name",
+    ),
+    file(3, "[[certificate]]\nnames = \"git.example.org\"\ncheck = \"443\"\n", "443", "127.0.0.1:443"),
+    file(
+        3,
+        "[[certificate]]\nnames = \"git.example.org\"\ncheck = \"https://127.0.0.1\"\n",
+        "https://127.0.0.1",
+        "host:port",
+    ),
+    file(
+        3,
+        "[[certificate]]\nnames = \"git.example.org\"\ncheck = [\"[::1]:443\", \"smtp:25\"]\n",
+        "smtp:25",
+        "smtp:127.0.0.1:587",
     ),
     file(2, "[provider.a]\nkind = \"cloudflair\"\n", "cloudflair", "did you mean `cloudflare`?"),
     file(1, "[provider.a]\ntoken = \"file:/x\"\n", "provider.a.kind", "kind = \"cloudflare\""),

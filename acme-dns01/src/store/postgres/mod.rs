@@ -289,6 +289,12 @@ impl Store for PostgresStore {
         self.execute_fenced(id, sql, &[], true).await.map(|changed| changed == 1)
     }
 
+    async fn previous(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
+        let sql = "SELECT previous_chain, previous_key FROM acme_dns01_certificate WHERE id = $1 AND previous_chain IS NOT NULL";
+        let row = self.one(sql, id).await?;
+        Ok(row.map(|row| CertificatePair { chain: row.get(0), key: row.get::<_, String>(1).into() }))
+    }
+
     async fn current(&self, id: &str) -> Result<Option<CertificatePair>, StoreError> {
         let sql = "SELECT chain, key FROM acme_dns01_certificate WHERE id = $1 AND chain IS NOT NULL";
         let row = self.one(sql, id).await?;

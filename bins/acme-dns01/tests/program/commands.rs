@@ -119,6 +119,14 @@ fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
     lab.configure(&format!("[provider.x]\nkind = \"cloudflare\"\ntoken = \"{TSIG_SECRET}\"\n"));
     lab.run(&["once"]).ends(2);
     lab.configure("");
+    for command in ["abandon", "forget"] {
+        for name in ["sight", "b/../x", ".."] {
+            let ran = lab.run(&[command, name]).ends(2);
+            let words = format!("no certificate is called `{name}`; there are site");
+            assert!(ran.err.contains(&words), "{}", ran.err);
+        }
+    }
+    assert!(!lab.path("acme/.acme-dns01/locks/sight").exists(), "no lock is left");
     let ran = lab.run(&["renew", "sight"]).ends(2);
     assert!(ran.err.contains("no certificate is called `sight`; there are site"), "{}", ran.err);
     lab.run(&["renew"]).ends(2);

@@ -12,4 +12,5 @@ mod list;
 mod packaging;
 mod reload;
 mod rights;
+mod roll_back;
 mod shared;
