@@ -200,8 +200,14 @@ impl ApplyRun<'_> {
             let installed =
                 installed.map_err(|why| if self.as_json { with_results(&why, &document) } else { why })?;
             if self.as_json {
-                document["hba"] = json!({"result": installed.result, "file": installed.file});
+                document["hba"] = json!({
+                    "result": installed.result, "file": installed.file, "privileged": installed.privileged
+                });
             } else {
+                if !installed.privileged.is_empty() {
+                    let roles = installed.privileged.join(", ");
+                    note(&format!("privileged on the server, so not trusted by the policy: {roles}"));
+                }
                 println!("{}: {}", installed.result, installed.file.display());
             }
         }

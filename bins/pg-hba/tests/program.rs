@@ -162,10 +162,12 @@ fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
             &["canary", "the old file is back"],
         );
         assert_eq!(std::fs::read_to_string(&hba).expect("a file"), old, "nothing is lost");
+        session.query("CREATE ROLE dba SUPERUSER").expect("a role");
+        session.query("CREATE ROLE ops LOGIN IN ROLE dba").expect("a role");
         expect(
             &["install", "--policy", &open, "--connect", &connect, "--canary", &canary],
             0,
-            &["installed"],
+            &["installed", "privileged on the server, so not trusted: dba, ops"],
         );
         let after = std::fs::metadata(&hba).expect("metadata");
         assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
