@@ -110,12 +110,16 @@ fn say(as_json: bool, what: &str, path: &Path, prepared: &Prepared) {
     }
 }
 
-/// Parses the connection string of an option, as in libpq.
+/// Parses the connection string of an option, as in libpq, but with the database `postgres` unless it names one.
 ///
 /// # Errors
 /// Returns a [`Failure`] with exit code 2 if the text is not valid or names no server.
 pub(crate) fn parameters(option: &str, text: &str) -> Result<Config, Failure> {
-    let config: Config = text.parse().map_err(|why| usage::fault("value", option, &chain(&why)))?;
+    let mut config: Config = text.parse().map_err(|why| usage::fault("value", option, &chain(&why)))?;
+    if config.get_dbname().is_none() {
+        // A database of the user's name is often not there.
+        config.dbname("postgres");
+    }
     if install::address(&config).is_empty() {
         let why = "names no server: write host=/run/postgresql for a socket, or host=NAME";
         return Err(usage::fault("value", option, why));
