@@ -439,3 +439,19 @@ fn objects_of_superusers_are_not_reassigned() {
         }
     }
 }
+
+/// What every database has from the beginning stays with the bootstrap superuser, and is no note.
+#[test]
+fn an_empty_database_is_taken_over_without_a_note() {
+    let postgres = Postgres::start(&Options::new(15));
+    postgres.session().query("CREATE DATABASE app").expect("a database");
+    let mut wish = DesiredState::new();
+    wish.ensure(&name("app"), None);
+    let server = as_superuser(&postgres);
+    let planned = plan(&server, &wish);
+    assert_eq!(planned.notes, Vec::<String>::new());
+    postgres.session_in("app").query("CREATE TABLE t (a int)").expect("a table");
+    let planned = plan(&server, &wish);
+    assert!(planned.notes[0].starts_with("0 schemas and 1 other objects of postgres"), "{:?}", planned.notes);
+    assert!(!planned.notes[0].contains("reassign_owned"), "{:?}", planned.notes);
+}

@@ -4,6 +4,25 @@ use crate::common::{apply, as_superuser, converge, import_is_a_no_op, name, on_e
 use pg_ensure::desired::{Database, Presence};
 use pg_ensure::{Consent, DesiredState};
 
+/// What a declaration cannot have of a publication is named.
+#[test]
+fn what_an_import_loses_of_a_publication() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let statements = "CREATE TABLE t (a int PRIMARY KEY, b int); CREATE PUBLICATION plain FOR TABLE t;
+         CREATE PUBLICATION part FOR TABLE t (a) WHERE (a > 1) WITH (publish_via_partition_root = true);
+         CREATE PUBLICATION more FOR TABLES IN SCHEMA public WITH (publish_generated_columns = stored)";
+    postgres.session().query(statements).expect("publications");
+    let current = crate::common::run(as_superuser(&postgres).inspect_all()).expect("a state");
+    let contents = current.databases[&name("postgres")].contents.as_ref().expect("contents");
+    let lost = |of: &str| {
+        let lost = contents.publications[&name(of)].undeclarable.iter();
+        lost.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(lost("plain"), "");
+    assert_eq!(lost("part"), "lists of columns, publish_via_partition_root, row filters");
+    assert_eq!(lost("more"), "publish_generated_columns, tables in schemas");
+}
+
 /// Publications created, drifted by hand and repaired; what the server would refuse is in the plan.
 #[test]
 fn publications_of_every_kind() {
