@@ -129,7 +129,7 @@ pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     Ok(policy)
 }
 
-/// Returns the superuser of a policy, whose rule is the first one.
+/// Returns the superuser of a policy, whose rule is the first one. `None` if that names no role.
 pub(crate) fn superuser(policy: &Policy) -> Option<String> {
     match policy.compile().first()?.users.first()? {
         User::Name(name) => Some(name.clone()),
