@@ -188,7 +188,8 @@ fn session_settings(version: u32, options: &str) -> String {
     settings.map(|(name, value, _)| format!("SET {name} TO {value};")).collect()
 }
 
-/// Returns the major version in a `server_version`, such as `17.10 (Debian 17.10-1)` or `19beta1`.
+/// Returns the major version in a `server_version`, such as `17.10 (Debian 17.10-1)` or `19beta1`. `None` if it does not
+/// begin with a number.
 fn major(version: &str) -> Option<u32> {
     let digits = version.find(|one: char| !one.is_ascii_digit()).unwrap_or(version.len());
     version[..digits].parse().ok()

@@ -303,9 +303,20 @@ fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedCh
 
 impl Publication {
     /// Plans the creation of a publication, or the changes of its tables, operations and owner. A difference in
-    /// `all_tables` is reported as blocked. No effect on one that is declared absent.
+    /// `all_tables` is reported as blocked. No effect on one that is declared absent, and one with a table that a script of
+    /// this plan may create is left to a later plan.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
+            return;
+        }
+        let is_unknown = |contents: &Contents, (schema, table): &Table| {
+            !contents.objects.contains_key(&Local::Table(schema.clone(), table.clone()))
+        };
+        let mut tables = self.tables.iter().flatten();
+        let unknown = |contents: &Contents| tables.any(|table| is_unknown(contents, table));
+        if work.contents().is_some_and(unknown)
+            && work.postpone(&format!("publication {name} in database {}", work.database()))
+        {
             return;
         }
         if work.contents().is_some_and(|contents| !contents.publications.contains_key(name)) {
