@@ -93,9 +93,8 @@ fn stop_service(run: &Run<'_>, unit: &str) -> Result<(), UpgradeError> {
 }
 
 /// Compares the inventory of the new cluster with that of the old one, apart from the differences that the request
-/// accepts by their names, determines changed collations, and runs
-/// `pg_amcheck`, all on a private server, which is stopped afterwards. Records the numbers of compared facts and
-/// the changed collations.
+/// accepts by their names, determines changed collations, and runs `pg_amcheck`, all on a private server, which is
+/// stopped afterwards. Records the numbers of compared facts and the changed collations.
 ///
 /// # Errors
 /// Returns [`UpgradeError::Differs`] if the inventories differ, or another error if the inventory cannot be read,
@@ -329,10 +328,11 @@ fn sample(inventory: &Inventory, database: &str, budget: &mut u64) -> Vec<String
     let mut sizes: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for (name, fact) in &inventory.facts {
         let bytes = fact.split("bytes=").nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
-        if let (Some(name), Some(bytes)) = (name.strip_prefix(&prefix), bytes.filter(|bytes| *bytes > 0)) {
-            if fact.contains(" am=heap ") && !name.contains('\u{FFFD}') {
-                sizes.entry(bytes / 8192).or_default().push(name);
-            }
+        let is_known = fact.contains(" am=heap ") && !name.contains('\u{FFFD}');
+        if let (Some(name), Some(bytes)) = (name.strip_prefix(&prefix), bytes.filter(|bytes| *bytes > 0))
+            && is_known
+        {
+            sizes.entry(bytes / 8192).or_default().push(name);
         }
     }
     let mut chosen = Vec::new();

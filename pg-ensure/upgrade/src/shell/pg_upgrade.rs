@@ -100,11 +100,15 @@ pub(super) fn pg_upgrade(run: &mut Run<'_>, check: bool) -> Result<(), UpgradeEr
 /// Name of the folder in the new data directory in which `pg_upgrade` writes logs and lists.
 const OUTPUT: &str = "pg_upgrade_output.d";
 
-/// Copies the lists of the latest run of `pg_upgrade` in `staging` to the folder of the logs.
+/// Copies the lists of the latest run of `pg_upgrade` in `staging` to the folder of the logs, in place of those of an
+/// earlier run.
 ///
 /// # Errors
 /// Returns an error if a list cannot be read or written.
 fn keep_lists(staging: &Path, logs: &Path) -> Result<(), UpgradeError> {
+    for name in files::names(logs).iter().filter(|name| name.ends_with(".txt")) {
+        files::remove(&logs.join(name))?;
+    }
     let root = staging.join(OUTPUT);
     let Some(newest) = files::names(&root).pop() else { return Ok(()) };
     let folder = root.join(newest);
