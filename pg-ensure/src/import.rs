@@ -11,7 +11,8 @@ use crate::version::Version;
 ///
 /// Passwords are omitted, since they are secret. So are the bootstrap superuser and predefined roles, memberships
 /// between predefined roles, the databases `template0` and `template1` with their settings, settings of predefined
-/// roles, event triggers of extensions, and grants of which only some carry the grant option, which a desired state
+/// roles, event triggers of extensions, properties of publications that a declaration cannot have
+/// ([`PublicationState::undeclarable`](crate::inside::publication::PublicationState::undeclarable)), and grants of which only some carry the grant option, which a desired state
 /// cannot express. Only privileges that differ from PostgreSQL's defaults are included, and objects and privileges
 /// inside a database only if its contents were inspected.
 #[must_use]

@@ -23,6 +23,7 @@ pub mod plan;
 mod presence;
 mod rights;
 mod scram;
+mod script;
 mod subject;
 mod time;
 mod version;

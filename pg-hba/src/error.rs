@@ -81,6 +81,9 @@ pub enum Refusal {
     /// The connection type is unknown. Contains the word. Include directives before version 16 are among them.
     #[error("invalid connection type \"{0}\"")]
     ConnectionType(String),
+    /// An include directive, from version 16 on, does not have exactly one file. Contains the word.
+    #[error("invalid connection type \"{0}\"")]
+    IncludeArguments(String),
     /// The method is unknown in this version. Contains the word.
     #[error("invalid authentication method \"{0}\"")]
     Method(String),
@@ -258,6 +261,13 @@ impl Refusal {
             Self::Missing("netmask specification") => format!("write {token}/32, or a mask after it"),
             Self::Missing(what) => format!("add the {what}"),
             Self::Multiple(_) | Self::IdentMultiple => "write one line for each value".to_owned(),
+            Self::IncludeArguments(_) => {
+                "it takes one name and nothing after it: quote a name that has blanks, and begin a line for each file"
+                    .to_owned()
+            }
+            Self::ConnectionType(word) if word.starts_with('\u{FEFF}') => {
+                "the file begins with an invisible byte order mark: save it as UTF-8 without one".to_owned()
+            }
             Self::ConnectionType(_) => {
                 "it is one of local, host, hostssl, hostnossl, hostgssenc, hostnogssenc".to_owned()
             }

@@ -83,8 +83,20 @@ pub struct Prepared {
     pub path: PathBuf,
     /// New content of the file, including the first line [`MANAGED`](crate::MANAGED).
     pub text: String,
+    /// Names of the privileged roles of the server that the policy does not name, sorted. The rules take them for
+    /// privileged.
+    pub privileged: Vec<String>,
     rules: Vec<Rule>,
 }
+
+/// Query for the roles with SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS, the predefined roles that give access to
+/// the server's files and programs, and all direct and indirect members of either, without predefined roles.
+const PRIVILEGED: &str = "\
+WITH RECURSIVE privileged (oid) AS (
+  SELECT oid FROM pg_catalog.pg_roles WHERE rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls
+    OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+  UNION SELECT member FROM pg_catalog.pg_auth_members m JOIN privileged ON m.roleid = privileged.oid)
+SELECT rolname FROM pg_catalog.pg_roles JOIN privileged USING (oid) WHERE rolname !~ '^pg_' ORDER BY rolname";
 
 /// Returns hosts and ports (or sockets) of connection parameters, separated by commas, for messages about a connection
 /// that could not be made: tokio-postgres does not name the server. Without hosts, the addresses (`hostaddr`) take their
@@ -114,7 +126,8 @@ pub async fn version(client: &Client) -> Result<Version, InstallError> {
 }
 
 /// Renders a policy for a server, and checks that its rules are valid, can match with the current value of `ssl`, and
-/// admit the session's role ([`admits`]). Nothing is written.
+/// admit the session's role ([`admits`]). Roles that are privileged on the server, by attributes or memberships, are
+/// so in the rules too, also if the policy does not name them: see [`Prepared::privileged`]. Nothing is written.
 ///
 /// # Errors
 /// Returns [`InstallError::Query`], [`InstallError::Version`], [`InstallError::Render`], [`InstallError::Refused`],
@@ -123,6 +136,10 @@ pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, Insta
     let version = version(client).await?;
     let path = PathBuf::from(one(client, "SHOW hba_file").await?);
     let user = one(client, "SELECT current_user").await?;
+    let mut privileged = all(client, PRIVILEGED).await?;
+    privileged.retain(|role| !policy.is_privileged(role));
+    let mut policy = policy.clone();
+    policy.privileged.extend(privileged.iter().cloned());
     let text = render(&policy.compile(), version)?;
     let tls = one(client, "SHOW ssl").await? == "on";
     let rules = Document::parse(&text, &Server::new(version).with_tls(tls)).rules();
@@ -133,7 +150,7 @@ pub async fn prepare(client: &Client, policy: &Policy) -> Result<Prepared, Insta
     if !admits(&rules, &user) {
         return Err(InstallError::LockedOut(user));
     }
-    Ok(Prepared { path, text, rules })
+    Ok(Prepared { path, text, privileged, rules })
 }
 
 /// Activates the file that the caller has written: compares `pg_hba_file_rules` with the intended rules, reloads the
@@ -220,16 +237,25 @@ async fn query(client: &Client, sql: &str) -> Result<Vec<SimpleQueryMessage>, In
     client.simple_query(sql).await.map_err(failed)
 }
 
+/// Executes a query, and returns the values of the first column that are not NULL.
+///
+/// # Errors
+/// Returns [`InstallError::Query`] if the query fails.
+async fn all(client: &Client, sql: &str) -> Result<Vec<String>, InstallError> {
+    let rows = query(client, sql).await?;
+    let found = rows.iter().filter_map(|row| match row {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    Ok(found.collect())
+}
+
 /// Executes a query, and returns the first value of the first column that is not NULL.
 ///
 /// # Errors
 /// Returns [`InstallError::Query`] if the query fails, or returns no such value.
 async fn one(client: &Client, sql: &str) -> Result<String, InstallError> {
-    let rows = query(client, sql).await?;
-    let found = rows.iter().find_map(|row| match row {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    });
+    let found = all(client, sql).await?.into_iter().next();
     found.ok_or_else(|| InstallError::Query { sql: sql.to_owned(), why: "no answer".to_owned() })
 }
 

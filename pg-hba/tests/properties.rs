@@ -187,6 +187,19 @@ proptest! {
     }
 
     #[test]
+    fn no_rule_of_a_policy_trusts_a_privileged_role(
+        (services, privileged) in (vec((name(), name()), 0..4), vec(name(), 1..3)), attempts in vec(attempt(), 32)
+    ) {
+        let policy = services.into_iter().fold(Policy::new(), |policy, (database, role)| policy.service(database, role));
+        let rules = privileged.iter().cloned().fold(policy, Policy::privileged).compile();
+        for mut attempt in attempts {
+            attempt.user.clone_from(&privileged[0]);
+            let method = decide(&rules, &attempt, &EmptyEnvironment).method;
+            prop_assert_ne!(method, Method::Trust, "{}", attempt);
+        }
+    }
+
+    #[test]
     fn the_index_decides_as_the_rules_do(rules in vec(rule(), 1..80), attempts in vec(attempt(), 32), environment in environment()) {
         let index = Index::new(rules.clone());
         for attempt in attempts {

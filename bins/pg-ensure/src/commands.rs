@@ -97,13 +97,25 @@ fn check(manifest: &Path, server: &ServerArgs, offline: bool, as_json: bool) -> 
     Ok(if plan.is_empty() { Done::Fine } else { Done::Differences })
 }
 
-/// Prints a manifest of the server's current state.
+/// Prints a manifest of the server's current state, with a note for each publication that it describes in part only.
 ///
 /// # Errors
 /// Returns a [`Failure`] if the server cannot be reached or queried, or the manifest cannot be written.
 fn generate(server: &ServerArgs, format: Format) -> Result<Done, Failure> {
     let current = block_on(connect::server(server)?.inspect_all())?.map_err(|why| failure(&why))?;
     let text = write(&import(&current), format).map_err(|why| Failure::because(&why))?;
+    for (database, found) in &current.databases {
+        let publications = found.contents.iter().flat_map(|contents| &contents.publications);
+        for (name, publication) in
+            publications.filter(|(_, publication)| !publication.undeclarable.is_empty())
+        {
+            let lost: Vec<&str> = publication.undeclarable.iter().map(String::as_str).collect();
+            let lost = lost.join(", ");
+            note(&format!(
+                "publication {name} in database {database}: the manifest does not have its {lost}"
+            ));
+        }
+    }
     print!("{text}");
     Ok(Done::Fine)
 }
@@ -200,8 +212,14 @@ impl ApplyRun<'_> {
             let installed =
                 installed.map_err(|why| if self.as_json { with_results(&why, &document) } else { why })?;
             if self.as_json {
-                document["hba"] = json!({"result": installed.result, "file": installed.file});
+                document["hba"] = json!({
+                    "result": installed.result, "file": installed.file, "privileged": installed.privileged
+                });
             } else {
+                if !installed.privileged.is_empty() {
+                    let roles = installed.privileged.join(", ");
+                    note(&format!("privileged on the server, so not trusted by the policy: {roles}"));
+                }
                 println!("{}: {}", installed.result, installed.file.display());
             }
         }

@@ -20,7 +20,8 @@ use tokio_postgres::{Client, Config};
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a policy, and adds every declared database whose owner has LOGIN, and every declared role with SUPERUSER,
-/// CREATEROLE, REPLICATION or BYPASSRLS as privileged.
+/// CREATEROLE, REPLICATION or BYPASSRLS as privileged. Roles that are privileged on the server are added by
+/// [`install`].
 ///
 /// # Errors
 /// Returns a [`Failure`] if the file cannot be read or is not a valid policy.
@@ -59,10 +60,12 @@ pub(crate) fn check(policy: &Policy, major: u32, path: &Path) -> Result<(), Fail
     pg_hba::render(&policy.compile(), version).map(drop).map_err(|why| wrong(chain(&why)))
 }
 
-/// The outcome of an installation, and the file of the server.
+/// The outcome of an installation, the file of the server, and its privileged roles that neither policy nor manifest
+/// names as such.
 pub(crate) struct Installed {
     pub(crate) result: &'static str,
     pub(crate) file: PathBuf,
+    pub(crate) privileged: Vec<String>,
 }
 
 /// Installs the policy. Restores the old file if the server rejects the new one, or the login `canary` fails.
@@ -103,7 +106,7 @@ async fn put(
         }
         result = "installed";
     }
-    Ok(Installed { result, file: path })
+    Ok(Installed { result, file: path, privileged: prepared.privileged })
 }
 
 /// Converts an error of the installation. Errors that the policy causes are configuration errors.

@@ -246,6 +246,60 @@ fn the_policy_of_the_same_list_is_installed_or_nothing_is() {
     }
 }
 
+/// Roles that are privileged by the manifest, by the server alone, or by memberships there, are not trusted by the
+/// policy, neither as owners of databases nor from the tailnet.
+#[test]
+fn the_policy_trusts_no_privileged_role() {
+    for major in [15, 18] {
+        let mut options = Options::new(major);
+        options.hba = "local all all trust\nhost all postgres 127.0.0.1/32 trust\n".to_owned();
+        let postgres = Postgres::start(&options);
+        let session = postgres.session();
+        for sql in [
+            "CREATE ROLE app SUPERUSER LOGIN",
+            "CREATE ROLE dba SUPERUSER",
+            "CREATE ROLE between IN ROLE dba",
+            "CREATE ROLE ops LOGIN IN ROLE between",
+            "CREATE ROLE runner LOGIN IN ROLE pg_execute_server_program",
+            "CREATE ROLE \"odd role\" LOGIN BYPASSRLS",
+            "CREATE ROLE plain LOGIN",
+        ] {
+            session.query(sql).expect(sql);
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = write(folder.path(), "secret", "correct horse");
+        let manifest = write(
+            folder.path(),
+            "m.toml",
+            &format!(
+                "[[role]]\nname = \"chief\"\nsuperuser = true\nlogin = true\npassword_file = \"{secret}\"\n\
+                 [[database]]\nname = \"chief\"\nowner = \"chief\"\n[[ensure]]\nname = \"app\"\n\
+                 [[ensure]]\nname = \"ops\"\n[[ensure]]\nname = \"plain\"\n"
+            ),
+        );
+        let policy =
+            write(folder.path(), "hba.toml", "before = [\"host all postgres 127.0.0.1/32 trust\"]\n");
+        let canary = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", postgres.port());
+        let to = connect(&postgres);
+        let apply = ["apply", &manifest, "--connect", &to, "--hba", &policy, "--canary", &canary];
+        expect(&apply, 0, &["privileged on the server", "app, between, dba, odd role, ops, runner"]);
+        let rows =
+            "SELECT coalesce(address, type), auth_method FROM pg_hba_file_rules WHERE user_name @> ARRAY[";
+        for role in ["chief", "app", "ops", "runner", "odd role"] {
+            let found = session.query(&format!("{rows}'{role}']")).expect("rows");
+            let is_owner = ["chief", "app", "ops"].contains(&role);
+            assert_eq!(found.len(), if is_owner { 4 } else { 1 }, "{role}: {found:?}");
+            for row in &found {
+                let expected =
+                    if row[0].as_deref() == Some("100.64.0.0") { "reject" } else { "scram-sha-256" };
+                assert_eq!(row[1].as_deref(), Some(expected), "{role}: {found:?}");
+            }
+        }
+        let plain = session.query(&format!("{rows}'plain']")).expect("rows");
+        assert!(plain.len() == 3 && plain.iter().all(|row| row[1].as_deref() == Some("trust")), "{plain:?}");
+    }
+}
+
 #[test]
 fn tls_is_used_as_asked_and_a_login_over_it_tells() {
     let mut options = Options::new(15);

@@ -56,9 +56,9 @@ pub(crate) enum Command {
         /// A version to upgrade to: lines that change their meaning are found.
         #[arg(long)]
         next: Option<Version>,
-        /// The superuser that must keep a way in.
-        #[arg(long, default_value = "postgres")]
-        superuser: String,
+        /// The superuser that must keep a way in; by default that of the policy, or "postgres".
+        #[arg(long)]
+        superuser: Option<String>,
         /// A role that exists; given once or more, any other in the file is found.
         #[arg(long = "role")]
         roles: Vec<String>,

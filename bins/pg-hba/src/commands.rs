@@ -27,8 +27,10 @@ pub(crate) fn run(args: &Args) -> Result<Done, Failure> {
         Command::Render { policy, pg } => print_rendered(policy, *pg, args.json),
         Command::Check { file, pg, next, superuser, roles, waivers, ssl, policy, errors_only } => {
             let rules = policy.as_deref().map(|path| files::policy(path, *pg)).transpose()?;
+            let stated = rules.as_ref().and_then(files::superuser);
+            let superuser = superuser.clone().or(stated).unwrap_or_else(|| "postgres".to_owned());
             let analysis = Analysis {
-                superuser: Some(superuser.clone()),
+                superuser: Some(superuser),
                 roles: (!roles.is_empty()).then(|| roles.iter().cloned().collect()),
                 next: next.map(|next| Server::new(next).with_tls(*ssl == Ssl::On)),
                 waivers: waivers.clone(),

@@ -5,8 +5,8 @@ use cli_support::finding::{Finding, Findings, Place};
 use cli_support::outcome::{Failure, chain};
 use cli_support::words::Words;
 use pg_hba::{
-    Document, Include, IncludeError, Mappings, ParseError, Policy, PolicyError, PolicySpec, Server, Version,
-    decode_file, encode_file,
+    Document, Include, IncludeError, Mappings, ParseError, Policy, PolicyError, PolicySpec, Server, User,
+    Version, decode_file, encode_file,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -129,6 +129,14 @@ pub(crate) fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     Ok(policy)
 }
 
+/// Returns the superuser of a policy, whose rule is the first one. `None` if that names no role.
+pub(crate) fn superuser(policy: &Policy) -> Option<String> {
+    match policy.compile().first()?.users.first()? {
+        User::Name(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
 /// Returns an error of a policy as a finding, at the value in the file that has the error, or else at the key or the
 /// file as a whole.
 fn fault(source: &Source<'_>, error: &PolicyError) -> Finding {
@@ -214,6 +222,11 @@ mod reference_tests {
             ("the superuser over the socket, replication too", Attempt::local("forgejo", "postgres")),
             ("a service's role, to its database, over the socket", Attempt::local("forgejo", "forgejo")),
             ("the same over loopback TCP", Attempt::tcp("forgejo", "forgejo", loopback)),
+            ("a privileged role as that of a service, over the socket", Attempt::local("forgejo", "backup")),
+            (
+                "a privileged role as that of a service, over loopback TCP",
+                Attempt::tcp("forgejo", "backup", loopback),
+            ),
             ("anybody else over the socket", Attempt::local("forgejo", "other")),
             ("anybody else over loopback TCP", Attempt::tcp("forgejo", "other", loopback)),
             ("from the tailnet, with TLS", Attempt::tls("forgejo", "other", tailnet)),
@@ -224,7 +237,9 @@ mod reference_tests {
             ("from elsewhere, without TLS", Attempt::tcp("forgejo", "other", elsewhere)),
             ("replication by others", replicating(Attempt::tls("", "other", tailnet))),
         ];
-        let of = |policy: Policy| policy.service("forgejo", "forgejo").privileged("backup");
+        let of = |policy: Policy| {
+            policy.service("forgejo", "forgejo").service("forgejo", "backup").privileged("backup")
+        };
         let (plain, strict) = (of(Policy::new()), of(Policy::strict()));
         let mut table = String::from("| connection | default | strict |\n|-|-|-|\n");
         for (name, attempt) in &rows {

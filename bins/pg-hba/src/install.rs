@@ -5,7 +5,8 @@ use crate::files;
 use cli_support::outcome::{Done, Failure, chain};
 use cli_support::replace::replace;
 use cli_support::usage;
-use pg_hba::install::{self, InstallError};
+use cli_support::verbosity::note;
+use pg_hba::install::{self, InstallError, Prepared};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,16 +56,20 @@ async fn install(
     let text = &prepared.text;
     let file = ActiveFile::read(&prepared.path)?;
     if file.text == text.as_bytes() {
-        say(as_json, "unchanged", &file.path);
+        say(as_json, "unchanged", &file.path, &prepared);
         return Ok(Done::Fine);
     }
     let old = String::from_utf8_lossy(&file.text);
     let changes = cli_support::diff::unified(&old, text, &file.path.display().to_string());
     if dry_run {
         if as_json {
-            println!("{}", json!({"result": "would change", "file": file.path, "diff": changes}));
+            let (file, privileged) = (&file.path, &prepared.privileged);
+            println!(
+                "{}",
+                json!({"result": "would change", "file": file, "privileged": privileged, "diff": changes})
+            );
         } else {
-            say(as_json, "would change", &file.path);
+            say(as_json, "would change", &file.path, &prepared);
             print!("{changes}");
         }
         return Ok(Done::Differences);
@@ -76,7 +81,7 @@ async fn install(
         install::reload(&client).await.map_err(|why| Failure::because(&why))?;
         return Err(Failure::Failed(format!("{why}; the old file is back")));
     }
-    say(as_json, "installed", &file.path);
+    say(as_json, "installed", &file.path, &prepared);
     Ok(Done::Fine)
 }
 
@@ -92,21 +97,29 @@ fn install_failure(why: &InstallError) -> Failure {
     }
 }
 
-/// Prints a result with the path of the file, as text or JSON.
-fn say(as_json: bool, what: &str, path: &Path) {
+/// Prints a result with the path of the file, and the privileged roles of the server that the policy does not name, as
+/// text or JSON.
+fn say(as_json: bool, what: &str, path: &Path, prepared: &Prepared) {
     if as_json {
-        println!("{}", json!({"result": what, "file": path}));
+        println!("{}", json!({"result": what, "file": path, "privileged": prepared.privileged}));
     } else {
+        if !prepared.privileged.is_empty() {
+            note(&format!("privileged on the server, so not trusted: {}", prepared.privileged.join(", ")));
+        }
         println!("{what}: {}", path.display());
     }
 }
 
-/// Parses the connection string of an option, as in libpq.
+/// Parses the connection string of an option, as in libpq, but with the database `postgres` unless it names one.
 ///
 /// # Errors
 /// Returns a [`Failure`] with exit code 2 if the text is not valid or names no server.
 pub(crate) fn parameters(option: &str, text: &str) -> Result<Config, Failure> {
-    let config: Config = text.parse().map_err(|why| usage::fault("value", option, &chain(&why)))?;
+    let mut config: Config = text.parse().map_err(|why| usage::fault("value", option, &chain(&why)))?;
+    if config.get_dbname().is_none() {
+        // A database of the user's name is often not there.
+        config.dbname("postgres");
+    }
     if install::address(&config).is_empty() {
         let why = "names no server: write host=/run/postgresql for a socket, or host=NAME";
         return Err(usage::fault("value", option, why));

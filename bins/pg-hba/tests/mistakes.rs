@@ -33,7 +33,9 @@ const POLICIES: [Mistake; 28] = [
     usage(&["check", "x", "--pg", "11"], "11", "13"),
 ];
 
-const FILES: [Mistake; 7] = [
+const FILES: [Mistake; 9] = [
+    file(1, "include a.conf b.conf\n", "include", "takes one name"),
+    file(1, "\u{FEFF}local all all peer\n", "local", "byte order mark"),
     file(1, "local all all scram-sha256\n", "scram-sha256", "write scram-sha-256"),
     file(1, "local all all SCRAM-SHA-256\n", "SCRAM-SHA-256", "lower case"),
     file(1, "hosts all all all trust\n", "hosts", "local, host"),

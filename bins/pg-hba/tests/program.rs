@@ -94,6 +94,19 @@ fn an_upgrade_gate_finds_names_that_become_patterns() {
     expect(&["check", &file, "--pg", "15", "--next", "18"], 3, &["HBA011"]);
 }
 
+/// The superuser of a policy in force is the one that must keep a way in.
+#[test]
+fn a_check_takes_the_superuser_of_the_policy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "superuser = \"chief\"\ntailnet = \"off\"\nafter = [\"host all all all reject\"]\n";
+    let policy = write(folder.path(), "chief.toml", text);
+    let rendered = expect(&["render", "--policy", &policy], 0, &["chief"]);
+    let file = write(folder.path(), "chief.conf", &rendered);
+    let check = ["check", &file, "--policy", &policy, "--errors-only"];
+    expect(&check, 0, &[]);
+    expect(&[&check[..], &["--superuser", "postgres"]].concat(), 3, &["postgres"]);
+}
+
 #[test]
 fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
     for major in MAJORS {
@@ -162,10 +175,12 @@ fn install_puts_rules_into_force_or_leaves_everything_as_it_was() {
             &["canary", "the old file is back"],
         );
         assert_eq!(std::fs::read_to_string(&hba).expect("a file"), old, "nothing is lost");
+        session.query("CREATE ROLE dba SUPERUSER").expect("a role");
+        session.query("CREATE ROLE ops LOGIN IN ROLE dba").expect("a role");
         expect(
             &["install", "--policy", &open, "--connect", &connect, "--canary", &canary],
             0,
-            &["installed"],
+            &["installed", "privileged on the server, so not trusted: dba, ops"],
         );
         let after = std::fs::metadata(&hba).expect("metadata");
         assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));

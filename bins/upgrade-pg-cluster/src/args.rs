@@ -93,7 +93,7 @@ pub(crate) struct Options {
     /// Stop after this step.
     #[arg(long, global = true, value_name = "STEP")]
     until: Option<Step>,
-    /// Accept a finding that asks for it, by its code.
+    /// Accept a finding that asks for it, by its code, or a difference between the clusters, by its name.
     #[arg(long, global = true, value_name = "CODE")]
     accept: Vec<String>,
     /// Rebuild indexes of changed collations at the end and concurrently, while clients work with them.

@@ -275,6 +275,14 @@ fn report_failure(upgrade: &Upgrade, why: &UpgradeError, as_json: bool) -> Resul
     }
 }
 
+/// Quotes a word for a POSIX shell, unless it consists of plain characters.
+fn quoted(word: &str) -> String {
+    if word.chars().all(|one| one.is_ascii_alphanumeric() || "_-./".contains(one)) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Maximum number of differences that are printed for people.
 const SHOWN_DIFFERENCES: usize = 40;
 
@@ -285,9 +293,15 @@ fn differing(why: &UpgradeError, advice: &str, as_json: bool) -> Failure {
     let UpgradeError::Differs(differences) = why else { return Failure::Failed(text) };
     if !as_json {
         differences.iter().take(SHOWN_DIFFERENCES).for_each(|difference| eprintln!("{difference}"));
+        eprintln!(
+            "a difference that does not matter is accepted by its name before the colon: --accept NAME"
+        );
     }
     let place = || Place { key: "cluster".to_owned(), ..Place::default() };
-    let found = differences.iter().map(|one| Finding::error("differs", place(), one.to_string()).fix(""));
+    let found = differences.iter().map(|one| {
+        let fix = format!("correct it in the old cluster, or accept it: --accept {}", quoted(&one.name));
+        Finding::error("differs", place(), one.to_string()).fix(&fix)
+    });
     Failure::Partial {
         code: 1,
         text,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Socket};
 
@@ -115,7 +116,8 @@ where
         self.connect_observed(database, None).await
     }
 
-    /// Opens a connection like [`connect`](Self::connect). The observer is notified of the first failed attempt that is
+    /// Opens a connection like [`connect`](Self::connect), in a session without time limits whose transactions may
+    /// write, whatever the settings of roles and databases are. The observer is notified of the first failed attempt that is
     /// retried. The pause between attempts grows from 20 ms to 500 ms.
     ///
     /// # Errors
@@ -137,15 +139,24 @@ where
             let why = match tokio::time::timeout(left, config.connect(self.tls.clone())).await {
                 Err(_) => return Err(Error::Silent(limit.as_secs())),
                 Ok(Ok((client, connection))) => {
+                    let version = connection.parameter("server_version").and_then(major).unwrap_or(0);
                     let task = tokio::spawn(async move {
                         // The client reports the error of the connection.
                         let _ = connection.await;
                     });
-                    return Ok(Connection { client, task });
+                    let session = Connection { client, task };
+                    let given = config.get_options().unwrap_or_default();
+                    match session.client.batch_execute(&session_settings(version, given)).await {
+                        Ok(()) => return Ok(session),
+                        Err(why) => {
+                            session.close().await;
+                            why
+                        }
+                    }
                 }
                 Ok(Err(why)) => why,
             };
-            if !transient(&why) || Instant::now() + pause >= end {
+            if !(transient(&why) || is_timeout(&why)) || Instant::now() + pause >= end {
                 let database = config.get_dbname().unwrap_or_default().to_owned();
                 return Err(Error::Connect { database, server: address(&config), source: why });
             }
@@ -156,6 +167,39 @@ where
             pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
+}
+
+/// Settings of roles, databases or the server that would end a session or its statements, or refuse its changes, with
+/// the values that sessions have instead, and the first version with the setting.
+const SESSION_SETTINGS: [(&str, &str, u32); 6] = [
+    ("statement_timeout", "0", 0),
+    ("lock_timeout", "0", 0),
+    ("idle_in_transaction_session_timeout", "0", 0),
+    ("default_transaction_read_only", "off", 0),
+    ("idle_session_timeout", "0", 14),
+    ("transaction_timeout", "0", 17),
+];
+
+/// Returns the statements that set [`SESSION_SETTINGS`] on a server of a major version, without those that the
+/// connection parameter `options` names, which are intended.
+fn session_settings(version: u32, options: &str) -> String {
+    let settings =
+        SESSION_SETTINGS.iter().filter(|(name, _, from)| version >= *from && !options.contains(name));
+    settings.map(|(name, value, _)| format!("SET {name} TO {value};")).collect()
+}
+
+/// Returns the major version in a `server_version`, such as `17.10 (Debian 17.10-1)` or `19beta1`. `None` if it does not
+/// begin with a number.
+fn major(version: &str) -> Option<u32> {
+    let digits = version.find(|one: char| !one.is_ascii_digit()).unwrap_or(version.len());
+    version[..digits].parse().ok()
+}
+
+/// Returns `true` if a time limit of the session, such as `statement_timeout`, ended the statement or the session.
+fn is_timeout(why: &tokio_postgres::Error) -> bool {
+    let code = why.code().map(SqlState::code);
+    // Query canceled, and the time limits of idle transactions, of transactions and of idle sessions.
+    code.is_some_and(|code| ["57014", "25P03", "25P04", "57P05"].contains(&code))
 }
 
 /// Returns hosts and ports (or sockets) of the connection parameters, separated by commas, for messages. Without hosts,
@@ -176,6 +220,23 @@ fn address(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_set_what_their_server_knows() {
+        let names = |version, options| {
+            let text = session_settings(version, options);
+            text.split(';').filter_map(|one| one.split(' ').nth(1)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(13, "").len(), 4);
+        assert_eq!(names(16, "").last().map(String::as_str), Some("idle_session_timeout"));
+        assert_eq!(names(17, "").last().map(String::as_str), Some("transaction_timeout"));
+        assert!(!names(18, "-c lock_timeout=5s").contains(&"lock_timeout".to_owned()));
+        for (text, expected) in
+            [("17.10 (Debian 17.10-1)", Some(17)), ("19beta1", Some(19)), ("18", Some(18)), ("", None)]
+        {
+            assert_eq!(major(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn each_server_has_its_port_or_socket() {

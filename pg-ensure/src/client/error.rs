@@ -48,6 +48,15 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// The contents of a database could not be queried.
+    #[error("the snapshot of the database {database} failed")]
+    Inspect {
+        /// Name of the database.
+        database: String,
+        /// Error of the query.
+        #[source]
+        source: tokio_postgres::Error,
+    },
     /// The result of a query cannot be interpreted.
     #[error("the server's answer cannot be read")]
     Snapshot(#[from] SnapshotError),
@@ -109,9 +118,10 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } | Self::Step { source, .. } => {
-                transient(source)
-            }
+            Self::Connect { source, .. }
+            | Self::Query { source, .. }
+            | Self::Inspect { source, .. }
+            | Self::Step { source, .. } => transient(source),
             Self::Invalid(_)
             | Self::Refused { .. }
             | Self::Silent(_)
@@ -163,7 +173,7 @@ pub(super) fn transient(why: &tokio_postgres::Error) -> bool {
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
-        // The primary was demoted to a standby meanwhile.
+        // The primary was demoted to a standby meanwhile: sessions set default_transaction_read_only to off.
         SqlState::READ_ONLY_SQL_TRANSACTION,
     ]
     .contains(code)

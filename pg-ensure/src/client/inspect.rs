@@ -223,7 +223,7 @@ async fn cluster(
 /// grants name.
 ///
 /// # Errors
-/// Returns an error if a query fails, or the server returns a value that is not valid.
+/// Returns [`Error::Inspect`] if a query fails, or another error if the server returns a value that is not valid.
 async fn contents(
     client: &Client,
     version: Version,
@@ -251,8 +251,9 @@ async fn contents(
         client.query_typed_one(&sql, &parameters),
         client.batch_execute("COMMIT"),
     );
-    begun.map_err(failed("the transaction of the snapshot"))?;
-    let row = row.map_err(failed("the snapshot of a database"))?;
-    ended.map_err(failed("the transaction of the snapshot"))?;
+    let failed = |source| Error::Inspect { database: database.to_string(), source };
+    begun.map_err(failed)?;
+    let row = row.map_err(failed)?;
+    ended.map_err(failed)?;
     Ok(rows::contents(row.get(0), version)?)
 }

@@ -5,6 +5,7 @@ use crate::acl::Grantee;
 use crate::inside::DeclarationValidation;
 use crate::name::Name;
 use crate::object::Object;
+use crate::script::transaction_end;
 use crate::subject::Subject;
 use crate::version::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +104,7 @@ impl Check<'_> {
     }
 
     /// Checks databases: of absent ones only whether the name is reserved; of others connection limits, owners and
-    /// templates, locale options and declared objects. Also reports cycles of templates.
+    /// templates, locale options, scripts and declared objects. Also reports cycles of templates.
     fn databases(&mut self) {
         let mut templates: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
         for (name, database) in &self.desired.databases {
@@ -130,6 +131,11 @@ impl Check<'_> {
                 && database.locale.is_none()
             {
                 self.add(&subject, InvalidReason::Contradiction("this locale provider needs a locale"));
+            }
+            let script = database.initial_sql.as_ref().map_or("", |script| script.as_str());
+            if transaction_end(script).is_some() {
+                let why = "initial_sql ends its transaction: leave COMMIT, END, ROLLBACK, ABORT and PREPARE TRANSACTION out";
+                self.add(&subject, InvalidReason::Contradiction(why));
             }
             database.inside.check(name, self);
         }

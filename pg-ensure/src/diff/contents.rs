@@ -40,6 +40,9 @@ pub(super) fn plan(planner: &mut Planner<'_>, database: &Name) {
     if let Some(script) = desired.databases.get(database).and_then(|wanted| wanted.initial_sql.as_ref()) {
         database::plan::plan_initial_sql(planner, database, script);
     }
+    if let Some(wanted) = wanted {
+        wanted.plan_publications(&mut DatabaseWork { planner, database });
+    }
     grant::plan::plan_in(planner, database);
     default_privilege::plan::plan_in(planner, database);
     if let Some(wanted) = wanted {
@@ -86,5 +89,16 @@ impl DatabasePlanner for DatabaseWork<'_, '_> {
 
     fn block(&mut self, what: String, why: Obstacle) {
         self.planner.block(what, why);
+    }
+
+    fn postpone(&mut self, what: &str) -> bool {
+        let is_opaque = self.planner.is_opaque(self.database);
+        if is_opaque {
+            self.planner.note(format!(
+                "{what}: which objects an extension or initial_sql of this plan makes is not known yet; apply goes on with \
+                 it, and a saved plan leaves it to the next run"
+            ));
+        }
+        is_opaque
     }
 }

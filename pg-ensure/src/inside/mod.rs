@@ -74,11 +74,15 @@ impl DeclaredObjects {
         *self == Self::default()
     }
 
-    /// Plans the changes that bring every declared object but the event triggers to its desired state, except removals,
-    /// in the order schemas, extensions, publications.
+    /// Plans the changes that bring every declared schema and extension to its desired state, except removals, in this
+    /// order.
     pub(crate) fn plan(&self, work: &mut dyn DatabasePlanner) {
         self.schemas.iter().for_each(|(name, wanted)| wanted.plan(name, work));
         self.extensions.iter().for_each(|(name, wanted)| wanted.plan(name, work));
+    }
+
+    /// Plans the creation and the changes of publications. This comes after the script that may create their tables.
+    pub(crate) fn plan_publications(&self, work: &mut dyn DatabasePlanner) {
         self.publications.iter().for_each(|(name, wanted)| wanted.plan(name, work));
     }
 
@@ -244,6 +248,9 @@ pub(crate) trait DatabasePlanner {
     fn may_destroy(&mut self, what: &str, named: DestructibleObject) -> bool;
     /// Reports a change as blocked.
     fn block(&mut self, what: String, why: Obstacle);
+    /// Returns `true` if a step of the plan creates objects in the database that only the server knows. `what`, which
+    /// needs an object that is not known, is then left to a later plan, with a note.
+    fn postpone(&mut self, what: &str) -> bool;
 }
 
 /// Permissions of a session that is not a superuser's. The error of each check names the missing permission.

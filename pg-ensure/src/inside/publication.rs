@@ -48,6 +48,9 @@ pub struct PublicationState {
     pub tables: BTreeSet<Table>,
     /// Operations that the publication publishes.
     pub publish: BTreeSet<Operation>,
+    /// Properties that a declaration cannot have, such as `row filters`, so that an import loses them. Empty if there are
+    /// none.
+    pub undeclarable: BTreeSet<String>,
 }
 
 /// An operation that a publication can publish.
@@ -238,6 +241,7 @@ impl PublicationChange {
                     has_schemas: false,
                     tables: tables.clone(),
                     publish: publish.clone().unwrap_or_else(|| Operation::ALL.into()),
+                    undeclarable: BTreeSet::new(),
                 };
                 contents.publications.insert(name.clone(), made);
             }
@@ -299,9 +303,20 @@ fn can_be_published(contents: &Contents, table: &Table) -> Result<(), RejectedCh
 
 impl Publication {
     /// Plans the creation of a publication, or the changes of its tables, operations and owner. A difference in
-    /// `all_tables` is reported as blocked. No effect on one that is declared absent.
+    /// `all_tables` is reported as blocked. No effect on one that is declared absent, and one with a table that a script of
+    /// this plan may create is left to a later plan.
     pub(super) fn plan(&self, name: &Name, work: &mut dyn DatabasePlanner) {
         if self.presence == Presence::Absent {
+            return;
+        }
+        let is_unknown = |contents: &Contents, (schema, table): &Table| {
+            !contents.objects.contains_key(&Local::Table(schema.clone(), table.clone()))
+        };
+        let mut tables = self.tables.iter().flatten();
+        let unknown = |contents: &Contents| tables.any(|table| is_unknown(contents, table));
+        if work.contents().is_some_and(unknown)
+            && work.postpone(&format!("publication {name} in database {}", work.database()))
+        {
             return;
         }
         if work.contents().is_some_and(|contents| !contents.publications.contains_key(name)) {
@@ -409,14 +424,25 @@ pub(super) mod snapshot {
     use crate::client::snapshot::{Names, SnapshotError, Str};
 
     /// Query for one array per publication: name, owner, flag for all tables, flags of the operations in the order of
-    /// [`Operation::ALL`], tables, flag for tables of schemas.
+    /// [`Operation::ALL`], tables, flag for tables of schemas, properties that a declaration cannot have. Columns of
+    /// later versions are read through `to_jsonb`.
     pub(in crate::inside) const QUERY: &str = "SELECT json_build_array(p.pubname, o.rolname, p.puballtables,
             json_build_array(p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate),
             (SELECT coalesce(json_agg(json_build_array(n.nspname, c.relname)), '[]') FROM pg_publication_rel r
                 JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE r.prpubid = p.oid),
             EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid
-                AND d.classid = to_regclass('pg_publication_namespace'))) AS entry
+                AND d.classid = to_regclass('pg_publication_namespace')),
+            (SELECT coalesce(json_agg(what), '[]') FROM (VALUES
+                ('lists of columns', EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid
+                    AND to_jsonb(r)->>'prattrs' IS NOT NULL)),
+                ('row filters', EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid
+                    AND to_jsonb(r)->>'prqual' IS NOT NULL)),
+                ('publish_via_partition_root', p.pubviaroot),
+                ('publish_generated_columns', coalesce(to_jsonb(p)->>'pubgencols', 'n') NOT IN ('n', 'false')),
+                ('tables in schemas', EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_publication'::regclass
+                    AND d.refobjid = p.oid AND d.classid = to_regclass('pg_publication_namespace')))
+                ) properties (what, has) WHERE has)) AS entry
         FROM pg_publication p JOIN pg_roles o ON o.oid = p.pubowner";
 
     /// Query for one array per relation that cannot be added to a publication (schema and name): views, materialized
@@ -428,15 +454,17 @@ pub(super) mod snapshot {
     /// Row of the query of tables that cannot be published: schema and name.
     pub(in crate::inside) type TableRow<'a> = (Str<'a>, Str<'a>);
     /// Row of the query: name, owner, `true` if all tables are published, flags of the operations in the order of
-    /// [`Operation::ALL`], tables, and `true` if tables of schemas are published.
-    pub(in crate::inside) type Row<'a> = (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>, bool);
+    /// [`Operation::ALL`], tables, `true` if tables of schemas are published, and properties that a declaration cannot
+    /// have.
+    pub(in crate::inside) type Row<'a> =
+        (Str<'a>, Str<'a>, bool, [bool; 4], Vec<TableRow<'a>>, bool, Vec<Str<'a>>);
 
     /// Adds the publication of a row to `contents`.
     ///
     /// # Errors
     /// Returns an error if a name is not valid.
     pub(in crate::inside) fn read(
-        (name, owner, all_tables, publish, tables, has_schemas): Row<'_>,
+        (name, owner, all_tables, publish, tables, has_schemas, undeclarable): Row<'_>,
         names: &mut Names,
         contents: &mut Contents,
     ) -> Result<(), SnapshotError> {
@@ -447,7 +475,8 @@ pub(super) mod snapshot {
         };
         let tables = tables.into_iter().map(|row| table(row, names)).collect::<Result<_, _>>()?;
         let owner = names.get(&owner)?;
-        let state = PublicationState { owner, all_tables, has_schemas, tables, publish };
+        let undeclarable = undeclarable.into_iter().map(Str::into_owned).collect();
+        let state = PublicationState { owner, all_tables, has_schemas, tables, publish, undeclarable };
         contents.publications.insert(names.get(&name)?, state);
         Ok(())
     }

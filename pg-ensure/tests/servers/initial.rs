@@ -48,6 +48,23 @@ fn a_script_that_fails_is_run_again_and_leaves_nothing() {
     });
 }
 
+/// A script may act as another role; it may not end its transaction, so that it is run as a whole or not at all.
+#[test]
+fn a_script_may_set_a_role_and_not_commit() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let server = as_superuser(&postgres);
+    let commits = wish("CREATE TABLE words (word text); COMMIT; SELECT 1 / 0");
+    let why = apply_with(&server, &commits, &ApplyOptions::default()).expect_err("it is refused");
+    assert!(why.to_string().contains("initial_sql ends its transaction"), "{why}");
+    let acts = wish(
+        "SET ROLE app; CREATE SCHEMA own; SET LOCAL SESSION AUTHORIZATION app; CREATE TABLE own.words (a int)",
+    );
+    apply(&server, &acts);
+    assert!(plan(&server, &acts).is_empty());
+    let rows = postgres.session_in("app").query("SELECT tableowner FROM pg_tables WHERE schemaname = 'own'");
+    assert_eq!(rows.expect("rows")[0][0].as_deref(), Some("app"));
+}
+
 #[test]
 fn a_database_with_contents_is_left_alone() {
     on_each(|postgres| {

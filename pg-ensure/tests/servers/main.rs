@@ -12,6 +12,7 @@ mod owners;
 mod passwords;
 mod planned;
 mod publications;
+mod sessions;
 mod standby;
 mod tls;
 mod unknown;

@@ -1,10 +1,11 @@
 //! Databases that change their owner, with their contents or without.
 
-use crate::common::{apply, apply_with, as_superuser, converge, name, on_each, plan, run};
-use pg_ensure::client::{ApplyOptions, Error};
+use crate::common::{apply, apply_with, as_superuser, config, converge, name, on_each, plan, run};
+use pg_ensure::client::{ApplyOptions, Error, Server};
 use pg_ensure::desired::Database;
 use pg_ensure::{Consent, DesiredState, DestructibleObject, Obstacle, Role};
 use testkit::postgres::{Options, Postgres};
+use tokio_postgres::NoTls;
 
 fn consent(all: &[DestructibleObject]) -> Consent {
     all.iter().cloned().fold(Consent::none(), Consent::destroying)
@@ -309,13 +310,15 @@ fn a_changed_owner_and_its_contents_are_one_transaction() {
     inside.query("SET ROLE before; CREATE TABLE public.t (x int)").expect("a table");
     // Another session has the table, which no plan knows.
     inside.query("RESET ROLE; BEGIN; LOCK TABLE public.t").expect("a lock");
-    session.query("ALTER ROLE postgres SET lock_timeout TO '500ms'").expect("a setting");
     let mut wish = DesiredState::new();
     wish.external(name("after")).external(name("before"));
     let mut wanted = Database::owned_by(&name("after"));
     wanted.reassign_owned = true;
     wish.database(name("shop"), wanted);
-    let server = as_superuser(&postgres);
+    // What the connection asks for holds, unlike settings of roles and databases.
+    let mut limited = config(&postgres, "postgres", "postgres");
+    limited.options("-c lock_timeout=500ms");
+    let server = Server::new(limited, NoTls);
     let refused = apply_with(&server, &wish, &ApplyOptions::default().attempts(1));
     assert!(matches!(refused, Err(Error::Step { .. })), "{refused:?}");
     let owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'";
@@ -438,4 +441,20 @@ fn objects_of_superusers_are_not_reassigned() {
             assert!(!refused.script().contains(" OWNED "), "{}", refused.script());
         }
     }
+}
+
+/// What every database has from the beginning stays with the bootstrap superuser, and is no note.
+#[test]
+fn an_empty_database_is_taken_over_without_a_note() {
+    let postgres = Postgres::start(&Options::new(15));
+    postgres.session().query("CREATE DATABASE app").expect("a database");
+    let mut wish = DesiredState::new();
+    wish.ensure(&name("app"), None);
+    let server = as_superuser(&postgres);
+    let planned = plan(&server, &wish);
+    assert_eq!(planned.notes, Vec::<String>::new());
+    postgres.session_in("app").query("CREATE TABLE t (a int)").expect("a table");
+    let planned = plan(&server, &wish);
+    assert!(planned.notes[0].starts_with("0 schemas and 1 other objects of postgres"), "{:?}", planned.notes);
+    assert!(!planned.notes[0].contains("reassign_owned"), "{:?}", planned.notes);
 }

@@ -4,6 +4,47 @@ use crate::common::{apply, as_superuser, converge, import_is_a_no_op, name, on_e
 use pg_ensure::desired::{Database, Presence};
 use pg_ensure::{Consent, DesiredState};
 
+/// A publication of a table that the script of a new database makes is made in the same run.
+#[test]
+fn tables_of_a_script_are_published() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let server = as_superuser(&postgres);
+    let mut feed = pg_ensure::inside::publication::Publication::default();
+    feed.tables = Some([(name("public"), name("made"))].into());
+    let mut shop = Database::new();
+    shop.initial_sql = Some(crate::common::text("CREATE TABLE made (a int PRIMARY KEY)"));
+    shop.inside.publications = [(name("feed"), feed)].into();
+    let mut wish = DesiredState::new();
+    wish.database(name("shop"), shop);
+    let planned = plan(&server, &wish);
+    assert!(planned.blocked.is_empty() && planned.notes[0].contains("publication feed"), "{planned:?}");
+    assert!(apply(&server, &wish).is_complete());
+    assert!(plan(&server, &wish).is_empty());
+    let rows = postgres
+        .session_in("shop")
+        .query("SELECT pubname FROM pg_publication_tables WHERE tablename = 'made'");
+    assert_eq!(rows.expect("rows").len(), 1);
+}
+
+/// What a declaration cannot have of a publication is named.
+#[test]
+fn what_an_import_loses_of_a_publication() {
+    let postgres = testkit::postgres::Postgres::start(&testkit::postgres::Options::new(18));
+    let statements = "CREATE TABLE t (a int PRIMARY KEY, b int); CREATE PUBLICATION plain FOR TABLE t;
+         CREATE PUBLICATION part FOR TABLE t (a) WHERE (a > 1) WITH (publish_via_partition_root = true);
+         CREATE PUBLICATION more FOR TABLES IN SCHEMA public WITH (publish_generated_columns = stored)";
+    postgres.session().query(statements).expect("publications");
+    let current = crate::common::run(as_superuser(&postgres).inspect_all()).expect("a state");
+    let contents = current.databases[&name("postgres")].contents.as_ref().expect("contents");
+    let lost = |of: &str| {
+        let lost = contents.publications[&name(of)].undeclarable.iter();
+        lost.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(lost("plain"), "");
+    assert_eq!(lost("part"), "lists of columns, publish_via_partition_root, row filters");
+    assert_eq!(lost("more"), "publish_generated_columns, tables in schemas");
+}
+
 /// Publications created, drifted by hand and repaired; what the server would refuse is in the plan.
 #[test]
 fn publications_of_every_kind() {

@@ -221,6 +221,28 @@ pub struct Catalog {
     /// them.
     #[cfg_attr(feature = "shell", serde(default))]
     pub parameter_grants: Vec<(String, String)>,
+    /// Invalid indexes, which the transfer leaves out: database and index.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub invalid_indexes: Vec<(String, String)>,
+    /// Indexes for full text search and of `pg_trgm` in databases whose locale provider is not libc: database and index.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub text_indexes: Vec<(String, String)>,
+    /// Constraints that are not for NOT NULL but have the name that version 18 gives to one for NOT NULL of the same
+    /// table: database, and table with constraint.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub not_null_names: Vec<(String, String)>,
+    /// Names (`application_name`) of attached standbys.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub standbys: Vec<String>,
+    /// Value of `synchronous_standby_names`, also if the old server was stopped.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub synchronous_standby_names: String,
+    /// `true` if the database `template1` is not marked as a template, which `pg_upgrade` needs.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub template1_unmarked: bool,
+    /// `true` if the configuration, a role or a database sets `client_encoding`.
+    #[cfg_attr(feature = "shell", serde(default))]
+    pub client_encoding_is_set: bool,
 }
 
 /// A setting of a role, database or function.

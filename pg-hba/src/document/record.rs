@@ -37,8 +37,16 @@ pub(super) fn notice(connection: ConnectionType, server: &Server) -> Option<&'st
 pub(super) fn rule(fields: &[Field], server: &Server) -> Result<(Rule, Option<&'static str>), RecordError> {
     let mut rest = fields.iter();
     let kind = one(rest.next(), "connection type", "connection type")?;
-    let connection = ConnectionType::from_word(&kind.text)
-        .ok_or_else(|| (Some(kind.clone()), Refusal::ConnectionType(kind.text.clone())))?;
+    let connection = ConnectionType::from_word(&kind.text).ok_or_else(|| {
+        let is_include = matches!(kind.text.as_str(), "include" | "include_dir" | "include_if_exists");
+        // With one name, the directive was followed before.
+        let reason = if is_include && server.version().has_includes() {
+            Refusal::IncludeArguments(kind.text.clone())
+        } else {
+            Refusal::ConnectionType(kind.text.clone())
+        };
+        (Some(kind.clone()), reason)
+    })?;
     let mut notice = notice(connection, server);
     let possible = notice.is_none();
     let missing = |what| (None, Refusal::Missing(what));

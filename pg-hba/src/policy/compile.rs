@@ -20,6 +20,8 @@ pub(super) fn compile(policy: &Policy) -> Vec<Rule> {
     rules.extend(policy.before.iter().cloned());
     for service in &policy.services {
         let (socket, tcp) = match policy.local {
+            // Trust would make any account of the host a superuser, or the like.
+            Local::Trust if policy.is_privileged(&service.role) => (Method::Scram, Method::Scram),
             Local::Trust => (Method::Trust, Method::Trust),
             Local::Peer => (Method::Peer, Method::Scram),
             Local::Scram => (Method::Scram, Method::Scram),

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Local {
     /// `trust`, over the Unix-domain socket and over loopback TCP. Any local user can then connect as any of these
-    /// roles. The default.
+    /// roles. Privileged roles log in by `scram-sha-256`. The default.
     #[default]
     Trust,
     /// `peer` over the Unix-domain socket; `scram-sha-256` over loopback TCP, where `peer` is not available.
@@ -71,8 +71,8 @@ pub struct ReplicationGrant {
 }
 
 /// A declarative access policy. By default, a service may log in on this machine without a password, with its own role
-/// to its own database; every role on the tailnet without a password, except for privileged ones, which are rejected;
-/// and every other TCP connection by SCRAM-SHA-256. The superuser logs in by `peer`, and every other socket connection
+/// to its own database, unless the role is privileged; every role on the tailnet without a password, except for
+/// privileged ones, which are rejected; and every other TCP connection by SCRAM-SHA-256. The superuser logs in by `peer`, and every other socket connection
 /// is rejected. [`Policy::strict`] trusts no connection.
 ///
 /// ```
@@ -155,7 +155,8 @@ impl Policy {
     }
 
     /// Adds a privileged role, as one with SUPERUSER, REPLICATION, CREATEROLE or BYPASSRLS, which is rejected from the
-    /// tailnet. Default: the superuser alone, who is always among them.
+    /// tailnet, and as a service's role is never trusted: it logs in by `scram-sha-256` where [`Policy::local`] is
+    /// `trust`. Default: the superuser alone, who is always among them.
     #[must_use]
     pub fn privileged(mut self, role: impl Into<String>) -> Self {
         self.privileged.push(role.into());
@@ -255,6 +256,7 @@ impl Policy {
         let Some(client) = attempt.address.filter(|_| !socket) else {
             if is_service {
                 return simple(match self.local {
+                    Local::Trust if self.is_privileged(&attempt.user) => Method::Scram,
                     Local::Trust => Method::Trust,
                     Local::Peer => Method::Peer,
                     Local::Scram => Method::Scram,
@@ -263,10 +265,11 @@ impl Policy {
             return decide(&self.after, attempt, environment).outcome();
         };
         if is_service && is_loopback(client) {
-            return simple(if self.local == Local::Trust { Method::Trust } else { Method::Scram });
+            let is_trusted = self.local == Local::Trust && !self.is_privileged(&attempt.user);
+            return simple(if is_trusted { Method::Trust } else { Method::Scram });
         }
         if self.ranges.iter().any(|range| range.contains(&client)) {
-            let privileged = attempt.user == self.superuser || self.privileged.contains(&attempt.user);
+            let privileged = self.is_privileged(&attempt.user);
             let encrypted = self.tls != Tls::Required || attempt.transport == Transport::Tls;
             return simple(match self.tailnet {
                 _ if privileged || !encrypted => Method::Reject,
@@ -281,6 +284,11 @@ impl Policy {
         let encrypted =
             self.tls == Tls::Optional || is_loopback(client) || attempt.transport == Transport::Tls;
         simple(if encrypted { Method::Scram } else { Method::Reject })
+    }
+
+    /// Returns `true` for the superuser and the privileged roles.
+    pub(crate) fn is_privileged(&self, role: &str) -> bool {
+        self.superuser == role || self.privileged.iter().any(|known| known == role)
     }
 
     /// Returns `true` if the encryption of an attempt for replication satisfies the requirement of TLS: always with TLS

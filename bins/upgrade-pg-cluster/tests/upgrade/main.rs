@@ -10,3 +10,4 @@ mod obstacles;
 mod preflight;
 mod rehearse;
 mod service;
+mod spelling;

@@ -254,6 +254,59 @@ fn options_of_columns() {
     assert_eq!(blockers(0), "");
 }
 
+/// Names that pg_upgrade or the new version refuses, and a template that is not marked as one, are found with the server
+/// up. Names in other encodings, tables of another access method and a trigger at login that refuses everybody stand in no
+/// way.
+#[test]
+fn names_templates_triggers_and_encodings() {
+    let mut made = ClusterOptions::new("17", "18");
+    made.settings = "client_encoding = latin1\n";
+    let lab = Lab::new(&made);
+    lab.start_old();
+    feed(
+        &lab,
+        "postgres",
+        "CREATE DATABASE \"a\nb\"; ALTER DATABASE template1 IS_TEMPLATE false; CREATE DATABASE app;
+         CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C';
+         \\connect ascii
+         DO $$ BEGIN EXECUTE format('CREATE TABLE %I AS SELECT 7 AS x', convert_from('\\xf6', 'SQL_ASCII')); END $$;
+         \\connect app
+         SET client_encoding = 'UTF8'; CREATE TABLE \"Größe\" AS SELECT 7 AS x;
+         CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler; CREATE TABLE o (x int) USING other;
+         INSERT INTO o VALUES (7);
+         CREATE TABLE named (a int NOT NULL, CONSTRAINT named_a_not_null UNIQUE (a));
+         CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'nobody gets in'; END $$;
+         CREATE EVENT TRIGGER refuse ON login EXECUTE FUNCTION refuse(); ALTER EVENT TRIGGER refuse ENABLE ALWAYS;",
+    );
+    let plan = lab.run(&["plan", "--json", "--stop"]).expect(3).json();
+    let mut found = findings(&plan, "blocker");
+    found.sort_unstable();
+    assert_eq!(codes(&found), ["names", "not-null", "template"], "{found:?}");
+    assert!(found[1].1.contains("named: named_a_not_null"), "{found:?}");
+    feed(&lab, "postgres", &format!("ALTER DATABASE \"a\nb\" RENAME TO ab; {}", found[2].2));
+    let rename = "ALTER TABLE named RENAME CONSTRAINT named_a_not_null TO named_a_key";
+    let mut inside = lab.psql();
+    inside.env("PGOPTIONS", "-c event_triggers=off").args(["-d", "app", "-c", rename]);
+    succeed(&mut inside);
+    let run = lab.run(&["run", "--stop", "--json", "--backup-exists", "nothing is in it"]).expect(0);
+    assert!(!run.out.contains("statistics are not complete"), "{}", run.out);
+    let mut inside = lab.psql();
+    inside.env("PGOPTIONS", "-c event_triggers=off").env("PGCLIENTENCODING", "UTF8");
+    let output = succeed(inside.args(["-d", "app", "-c", "SELECT x FROM \"Größe\""]));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "7");
+}
+
+/// A role that does not exist is named with the option that names another one.
+#[test]
+fn a_superuser_of_another_name() {
+    let mut made = ClusterOptions::new("17", "18");
+    made.superuser = "chief";
+    let lab = Lab::new(&made);
+    lab.start_old();
+    lab.run(&["plan", "--stop"]).expect(3).says("name one by --superuser ROLE");
+    lab.run(&["plan", "--stop", "--superuser", "chief"]).expect(0);
+}
+
 /// Reached by TCP alone, and in a folder whose path leaves no room for a socket's name.
 #[test]
 fn by_tcp_and_in_a_deep_folder() {

@@ -266,12 +266,12 @@ fn create_database(new: &NewDatabase, version: Version) -> String {
 /// Name of the database setting that records that the initial script was executed.
 pub(crate) const INITIALIZED: &str = "pg_ensure.initial_sql";
 
-/// Returns the script under the default search path, followed by the statement that records its execution; all of it is
-/// for one transaction.
+/// Returns the script under the default search path, followed by the statement that records its execution, as the role
+/// that connected, whatever role the script has set; all of it is for one transaction.
 fn initial_sql(database: &Name, script: &Text) -> String {
     let script = script.as_str().trim().trim_end_matches(';');
     format!(
-        "SET LOCAL search_path TO DEFAULT;\n{script}\n;\nSET LOCAL search_path TO pg_catalog;\n\
+        "SET LOCAL search_path TO DEFAULT;\n{script}\n;\nRESET SESSION AUTHORIZATION;\nRESET ROLE;\nSET LOCAL search_path TO pg_catalog;\n\
          ALTER DATABASE {} SET {INITIALIZED} TO 'done'",
         database.quoted()
     )

@@ -5,6 +5,7 @@ use crate::cluster::owned::{OwnedChange, not_for};
 use crate::desired::Presence;
 use crate::diff::planner::Planner;
 use crate::name::Name;
+use crate::object::Local;
 use crate::plan::{Change, Obstacle};
 
 /// A database whose declared owner differs from the current one.
@@ -241,9 +242,10 @@ fn reassign(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
 fn note_contents(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
     let OwnerChange { database, before, owner, .. } = change;
     if let Some(what) = owned_contents(planner, database, before) {
-        planner.note(format!(
-            "{what} stay as they are: set reassign_owned = true, or give them to {owner} by ALTER … OWNER TO"
-        ));
+        // REASSIGN OWNED is not possible for the bootstrap superuser.
+        let reassign =
+            if *before == planner.now().session.bootstrap { "" } else { "set reassign_owned = true, or " };
+        planner.note(format!("{what} stay as they are: {reassign}give them to {owner} by ALTER … OWNER TO"));
     }
     note_defaults(planner, change);
 }
@@ -266,15 +268,26 @@ fn note_defaults(planner: &mut Planner<'_>, change: &OwnerChange<'_>) {
     }
 }
 
+/// Names of the languages that every database has from the beginning.
+const INITIAL_LANGUAGES: [&str; 4] = ["c", "internal", "plpgsql", "sql"];
+
 /// Returns the numbers of schemas and other objects that a role owns in a database, as part of a message. The objects
 /// of [`Contents::other_owners`](crate::inside::Contents::other_owners), such as operators, count as one for each
-/// schema. `None` if there are none, or the contents are unknown.
+/// schema. `None` if there are none, or the contents are unknown. What a new database contains does not count for the
+/// bootstrap superuser.
 fn owned_contents(planner: &Planner<'_>, database: &Name, role: &Name) -> Option<String> {
     let contents = planner.inside(database)?;
-    let schemas = contents.schemas.values().filter(|schema| schema.owned.owner == *role).count();
+    // What every database has from the beginning stays with the bootstrap superuser.
+    let is_bootstrap = *role == planner.now().session.bootstrap;
+    let schemas = contents.schemas.iter().filter(|(name, _)| !(is_bootstrap && **name == "public"));
+    let schemas = schemas.filter(|(_, schema)| schema.owned.owner == *role).count();
     let subscriptions = planner.now().subscriptions.iter().filter(|((place, _), _)| place == database);
-    let owners = contents.objects.values().map(|owned| &owned.owner);
-    let owners = owners.chain(contents.extensions.values().map(|extension| &extension.owner));
+    let is_initial =
+        |local: &Local| matches!(local, Local::Language(name) if INITIAL_LANGUAGES.contains(&name.as_str()));
+    let objects = contents.objects.iter().filter(|(local, _)| !(is_bootstrap && is_initial(local)));
+    let owners = objects.map(|(_, owned)| &owned.owner);
+    let extensions = contents.extensions.iter().filter(|(name, _)| !(is_bootstrap && **name == "plpgsql"));
+    let owners = owners.chain(extensions.map(|(_, extension)| &extension.owner));
     let owners = owners.chain(contents.publications.values().map(|publication| &publication.owner));
     let owners = owners.chain(contents.event_triggers.values().map(|trigger| &trigger.owner));
     let owners = owners.chain(subscriptions.map(|(_, owner)| owner));

@@ -15,7 +15,9 @@ impl FindingList<'_> {
     /// permits `pg_basebackup`.
     pub(super) fn catalog(&mut self, facts: &Facts, catalog: &Catalog) {
         self.note("superuser", format!("the superuser is {:?} and stays so", catalog.superuser));
-        self.databases(catalog);
+        self.databases(facts, catalog);
+        self.standbys(catalog);
+        self.indexes(facts, catalog);
         self.settings(facts, catalog);
         self.parameter_grants(facts);
         self.libraries(facts);
@@ -96,8 +98,8 @@ impl FindingList<'_> {
     }
 
     /// Reports databases that `pg_upgrade` cannot process: invalid ones, ones that accept no connections, a `template0`
-    /// that does, and templates that are missing.
-    fn databases(&mut self, catalog: &Catalog) {
+    /// that does, names with line ends, and templates that are missing or not marked as such.
+    fn databases(&mut self, facts: &Facts, catalog: &Catalog) {
         let names = |is: fn(&Database) -> bool| -> Vec<String> {
             let found = catalog.databases.iter().filter(|database| is(database));
             found.map(|database| identifier(&database.name)).collect()
@@ -128,7 +130,31 @@ impl FindingList<'_> {
                 fix,
             );
         }
+        let broken: Vec<String> = catalog
+            .databases
+            .iter()
+            .filter(|database| database.name.contains(['\n', '\r']))
+            .map(|database| identifier(&database.name))
+            .collect();
+        if !broken.is_empty() && facts.to.number() < 19 {
+            self.blocker(
+                "names",
+                format!(
+                    "pg_upgrade refuses names of databases with a carriage return or line feed: {}",
+                    listed(&broken)
+                ),
+                "rename them",
+            );
+        }
         self.templates(catalog);
+        if catalog.template1_unmarked {
+            self.blocker(
+                "template",
+                "the database template1 is not marked as a template, so that pg_upgrade cannot replace it"
+                    .to_owned(),
+                "ALTER DATABASE template1 IS_TEMPLATE true",
+            );
+        }
         if catalog.databases.iter().any(|one| one.name == "template0" && one.connectable) {
             self.blocker(
                 "closed-database",
@@ -288,6 +314,17 @@ impl FindingList<'_> {
                 "removed-object",
                 format!("{} cannot take over: {}", facts.to, listed(&within(&catalog.removed))),
                 "drop them; make conversions anew after the upgrade, and operators with two sides",
+            );
+        }
+        if !catalog.not_null_names.is_empty() && facts.from.number() < 18 && facts.to.number() >= 18 {
+            self.blocker(
+                "not-null",
+                format!(
+                    "constraints have the names that {} gives to those for NOT NULL of the same tables: {}",
+                    facts.to,
+                    listed(&within(&catalog.not_null_names))
+                ),
+                "ALTER TABLE … RENAME CONSTRAINT … TO … for each",
             );
         }
         let subscriptions: Vec<String> =

@@ -4,6 +4,7 @@ mod catalog;
 mod disk_space;
 mod finding;
 mod folders;
+mod standbys;
 mod versions;
 
 use finding::FindingList;
@@ -48,12 +49,10 @@ pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
     list.backup(facts);
     match &facts.catalog {
         CatalogQuery::Succeeded(catalog) => list.catalog(facts, catalog),
-        CatalogQuery::Failed(why) => list.blocker(
-            "login",
-            format!("the old server does not let the account in over its socket: {why}"),
-            "let it in by a line `local all <superuser> peer`, by ~/.pgpass, or stop the server: it is then asked on a \
-             private socket",
-        ),
+        CatalogQuery::Failed(why) => {
+            let (what, fix) = failed_query(why);
+            list.blocker("login", format!("{what}: {why}"), fix);
+        }
         CatalogQuery::NotRun => list.note(
             "not-asked",
             "the old server does not run, so extensions, slots, prepared transactions and collations are not known yet; \
@@ -72,6 +71,31 @@ pub fn preflight(facts: &Facts, accepted: &[String]) -> Vec<Finding> {
     list.hba(facts);
     list.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     list.findings
+}
+
+/// Returns description and fix for a running server that could not be queried, by its message. Only messages in English
+/// are known.
+fn failed_query(why: &str) -> (&'static str, &'static str) {
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if why.contains("role \"") && why.contains("\" does not exist") {
+        ("the old server has no superuser with a name that was tried", "name one by --superuser ROLE")
+    } else if says(&[
+        "authentication failed",
+        "pg_hba.conf",
+        "no password supplied",
+        "not permitted to log in",
+    ]) {
+        (
+            "the old server does not let the account in over its socket",
+            "let it in by a line `local all <superuser> peer`, by ~/.pgpass, or stop the server: it is then asked on a \
+             private socket",
+        )
+    } else {
+        (
+            "the old server could not be asked",
+            "remove the cause that the message names, or stop the server: it is then asked on a private socket",
+        )
+    }
 }
 
 #[cfg(test)]
@@ -224,7 +248,13 @@ mod tests {
     #[test]
     fn each_obstacle_within_the_cluster_is_found_alone() {
         let two = || vec![("app".to_owned(), "x".to_owned())];
-        let cases: [(&str, Content); 12] = [
+        let cases: [(&str, Content); 16] = [
+            ("synchronous-standbys", |catalog| catalog.synchronous_standby_names = "*".to_owned()),
+            ("template", |catalog| catalog.template1_unmarked = true),
+            ("names", |catalog| catalog.databases[0].name = "a\nb".to_owned()),
+            ("not-null", |catalog| {
+                catalog.not_null_names = vec![("app".to_owned(), "t: t_a_not_null".to_owned())];
+            }),
             ("template", |catalog| catalog.databases.retain(|database| database.name != "template0")),
             ("template", |catalog| catalog.databases.retain(|database| database.name != "template1")),
             ("not-null", |catalog| catalog.nullable = vec![("app".to_owned(), "public.c.a".to_owned())]),
@@ -307,6 +337,43 @@ mod tests {
             assert_eq!(only(&later, &[]).as_deref(), Some(code));
             assert_eq!(only(&now, &[]), None);
         }
+    }
+
+    #[test]
+    fn the_fix_of_a_query_that_failed_is_that_of_its_cause() {
+        for (why, fix) in [
+            ("FATAL:  role \"postgres\" does not exist", "--superuser"),
+            ("FATAL:  Peer authentication failed for user \"x\"", "peer"),
+            ("FATAL:  no pg_hba.conf entry for host \"[local]\"", "peer"),
+            ("ERROR:  canceling statement due to statement timeout", "remove the cause"),
+        ] {
+            assert!(failed_query(why).1.contains(fix), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_cluster_or_is_rebuilt_is_a_warning() {
+        let mut facts = facts();
+        let CatalogQuery::Succeeded(catalog) = &mut facts.catalog else { unreachable!("it succeeded") };
+        catalog.standbys = vec!["replica".to_owned()];
+        catalog.databases[0].provider = "b".to_owned();
+        let index = || vec![("app".to_owned(), "public.i".to_owned())];
+        (catalog.invalid_indexes, catalog.text_indexes) = (index(), index());
+        let warnings = |facts: &Facts| -> Vec<String> {
+            let found = preflight(facts, &[]);
+            assert!(passes(&found), "{found:?}");
+            let warnings = found.into_iter().filter(|one| one.severity == Severity::Warning);
+            warnings.map(|one| one.code).collect()
+        };
+        assert_eq!(warnings(&facts), ["standbys", "invalid-index", "unicode", "text-search"]);
+        facts.from = facts.to;
+        facts.old_programs.version = Some("18.1".to_owned());
+        assert!(!warnings_of_18(&facts), "18 has both already");
+    }
+
+    /// Returns `true` if a finding is about what 18 changes.
+    fn warnings_of_18(facts: &Facts) -> bool {
+        preflight(facts, &[]).iter().any(|one| one.code == "unicode" || one.code == "text-search")
     }
 
     #[test]

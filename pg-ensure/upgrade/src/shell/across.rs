@@ -4,7 +4,7 @@ use super::error::{UpgradeError, WithPath};
 use super::queries;
 use super::run::Run;
 use super::server::{self, ServerAddress};
-use super::tools::{command, output};
+use super::tools::{client, output};
 use super::{cleanup, files, reach};
 use crate::facts::StopMethod;
 use crate::inventory::Inventory;
@@ -36,7 +36,7 @@ pub(super) fn quiesce(run: &mut Run<'_>) -> Result<(), UpgradeError> {
         stop_old(run)?;
     }
     let began = Instant::now();
-    let private = reach::private_old(run, &["default_transaction_read_only=on"])?;
+    let private = reach::private_old(run, &[])?;
     let inventory = take_inventory(&choices.new_bin, &run.record.id, &private.socket);
     private.stop()?;
     let inventory = inventory?;
@@ -92,9 +92,9 @@ fn stop_service(run: &Run<'_>, unit: &str) -> Result<(), UpgradeError> {
     run.set_service(unit, false)
 }
 
-/// Compares the inventory of the new cluster with that of the old one, determines changed collations, and runs
-/// `pg_amcheck`, all on a private server, which is stopped afterwards. Records the numbers of compared facts and
-/// the changed collations.
+/// Compares the inventory of the new cluster with that of the old one, apart from the differences that the request
+/// accepts by their names, determines changed collations, and runs `pg_amcheck`, all on a private server, which is
+/// stopped afterwards. Records the numbers of compared facts and the changed collations.
 ///
 /// # Errors
 /// Returns [`UpgradeError::Differs`] if the inventories differ, or another error if the inventory cannot be read,
@@ -106,15 +106,25 @@ pub(super) fn verify(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     let choices = run.record.choices.clone();
     let private = reach::private_new(run, &[])?;
     let id = run.record.id.clone();
-    let compare = || -> Result<(Inventory, Vec<ChangedCollations>, Vec<String>), UpgradeError> {
+    let accept = run.request.accept.clone();
+    let compare = || -> Result<Comparison, UpgradeError> {
         // An earlier attempt may have been interrupted while the extension was installed.
         drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
         let mut after = take_inventory(&choices.new_bin, &id, &private.socket)?;
         after.without_fresh_postgres(&before);
-        let differences = before.differences(&after);
+        let fresh = after.without_fresh_contents(&before);
+        let mut remarks: Vec<String> = fresh
+            .iter()
+            .map(|(name, drop)| {
+                format!("{name} is there again, as in every new database; if not wanted: {drop}")
+            })
+            .collect();
+        let (accepted, differences): (Vec<_>, Vec<_>) =
+            before.differences(&after).into_iter().partition(|difference| accept.contains(&difference.name));
         if !differences.is_empty() {
             return Err(UpgradeError::Differs(differences));
         }
+        remarks.extend(accepted.iter().map(|difference| format!("accepted difference: {difference}")));
         let recollated = recollated_databases(&choices.new_bin, &id, &private.socket, &after)?;
         let looked = amcheck(
             &choices.new_bin,
@@ -126,11 +136,11 @@ pub(super) fn verify(run: &mut Run<'_>) -> Result<(), UpgradeError> {
             choices.jobs,
         )?;
         drop_amcheck(&choices.new_bin, &id, &private.socket, &before)?;
-        Ok((after, recollated, looked))
+        Ok(Comparison { after, recollated, looked, remarks, accepted: accepted.len() })
     };
     let result = compare();
     let stopped = private.stop();
-    let (after, recollated, looked) = result?;
+    let Comparison { after, recollated, looked, remarks, accepted } = result?;
     stopped?;
     run.record.compared = after.counts();
     for one in &recollated {
@@ -139,11 +149,25 @@ pub(super) fn verify(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     }
     run.record.recollated = recollated;
     let count = after.facts.len();
-    run.note(format!("{count} facts compared, all equal"));
+    run.note(match accepted {
+        0 => format!("{count} facts compared, all equal"),
+        accepted => format!("{count} facts compared, equal but for {accepted} that were accepted"),
+    });
+    run.remark(remarks);
     for line in looked {
         run.note(line);
     }
     Ok(())
+}
+
+/// Result of comparing the clusters: the inventory of the new one, its changed collations, lines about `pg_amcheck`,
+/// remarks, and the number of accepted differences.
+struct Comparison {
+    after: Inventory,
+    recollated: Vec<ChangedCollations>,
+    looked: Vec<String>,
+    remarks: Vec<String>,
+    accepted: usize,
 }
 
 /// Takes the inventory of a cluster: of the whole cluster, and of each database that accepts connections. `id` marks
@@ -259,8 +283,9 @@ fn amcheck(
     let mut looked = Vec::new();
     let mut budget = MAX_SAMPLE_PAGES;
     for database in connectable(inventory) {
-        let mut program = command(bin, "pg_amcheck", id);
+        let mut program = client(bin, "pg_amcheck", id, socket.major);
         program.args(["--no-password", "--install-missing=pg_catalog", "-j", &jobs.to_string()]);
+        program.env("PGCLIENTENCODING", client_encoding(inventory, &database));
         program.args(["-h", &socket.host, "-p", &socket.port.to_string(), "-U", &socket.user]);
         if recollated.iter().any(|one| one.database == database) {
             // Indexes that are about to be rebuilt are known to be in the wrong order.
@@ -287,18 +312,27 @@ fn amcheck(
     Ok(looked)
 }
 
+/// Returns the encoding for clients in which the names of the inventory are sent to a database: that of the inventory,
+/// UTF-8, or that of the database if it cannot be converted.
+fn client_encoding(inventory: &Inventory, database: &str) -> &'static str {
+    let fact = inventory.facts.get(&format!("cluster/database/{database}")).map_or("", String::as_str);
+    let fixed = ["encoding=SQL_ASCII ", "encoding=MULE_INTERNAL "];
+    if fixed.iter().any(|encoding| fact.starts_with(encoding)) { "SQL_ASCII" } else { "UTF8" }
+}
+
 /// Returns the names of the tables of a database that fit into the remaining budget of 8 KB pages, largest first, at
-/// most 200, and reduces the budget. Empty tables and those with a double quote in their names are omitted.
+/// most 200, and reduces the budget. Empty tables, those of other access methods than `heap`, and those whose names are
+/// not known in UTF-8 are omitted. The names are patterns of `pg_amcheck`, in which quoted parts stand for themselves.
 fn sample(inventory: &Inventory, database: &str, budget: &mut u64) -> Vec<String> {
     let prefix = format!("{database}/table/");
     let mut sizes: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for (name, fact) in &inventory.facts {
         let bytes = fact.split("bytes=").nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
-        if let (Some(name), Some(bytes)) = (name.strip_prefix(&prefix), bytes.filter(|bytes| *bytes > 0)) {
-            // A name with a quote would be interpreted as a pattern.
-            if !name.contains('"') {
-                sizes.entry(bytes / 8192).or_default().push(name);
-            }
+        let is_known = fact.contains(" am=heap ") && !name.contains('\u{FFFD}');
+        if let (Some(name), Some(bytes)) = (name.strip_prefix(&prefix), bytes.filter(|bytes| *bytes > 0))
+            && is_known
+        {
+            sizes.entry(bytes / 8192).or_default().push(name);
         }
     }
     let mut chosen = Vec::new();

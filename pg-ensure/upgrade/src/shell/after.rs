@@ -6,67 +6,16 @@ use super::condition::committed;
 use super::configuration::{self, access_files};
 use super::encoding::{decode, encode};
 use super::error::{UpgradeError, WithPath};
+use super::files;
 use super::isolation::isolated;
 use super::queries;
 use super::run::Run;
 use super::server::{self, start_public};
-use super::tools::{command, output};
-use super::{files, reach};
+use super::tools::{client, output};
 use crate::facts::HbaComparison;
-use crate::step::Reindexing;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// Rebuilds the indexes of changed collations, records the new collation versions, and lists tables partitioned by
-/// text for the operator. No effect without changed collations.
-///
-/// # Errors
-/// Returns an error if the server is not reachable, or a statement fails.
-pub(super) fn reindex(run: &mut Run<'_>) -> Result<(), UpgradeError> {
-    let choices = run.record.choices.clone();
-    if run.record.recollated.is_empty() {
-        run.note("no collation has changed");
-        return Ok(());
-    }
-    let reached = reach::reach_new(run)?;
-    let (bin, id) = (&choices.new_bin, run.record.id.clone());
-    let rebuild = || -> Result<Vec<String>, UpgradeError> {
-        let mut notes = Vec::new();
-        for one in &run.record.recollated {
-            let socket = reached.socket();
-            let online = choices.reindexing == Reindexing::Online;
-            if online {
-                socket.ask(bin, &id, &one.database, queries::HALF_BUILT)?;
-            }
-            let list = queries::REINDEX.replace("%CONCURRENTLY%", if online { " CONCURRENTLY" } else { "" });
-            let count = socket.ask(bin, &id, &one.database, &format!("{list};"))?.lines().count();
-            socket.ask(bin, &id, &one.database, &format!("{list}\\gexec\n"))?;
-            let partitions = socket.ask(bin, &id, &one.database, queries::TEXT_PARTITIONS)?;
-            socket.ask(bin, &id, &one.database, queries::REFRESH)?;
-            notes.push(format!(
-                "{}: {count} indexes rebuilt, the collation's new version recorded",
-                one.database
-            ));
-            for table in partitions.lines() {
-                notes.push(format!(
-                    "left: {}: {table} is partitioned by text: look whether its rows are in the right partitions",
-                    one.database
-                ));
-            }
-        }
-        Ok(notes)
-    };
-    let result = rebuild();
-    let left = reached.stop_if_private();
-    for note in result? {
-        match note.strip_prefix("left: ") {
-            Some(text) => run.record.remarks.push(text.to_owned()),
-            None => run.note(note),
-        }
-    }
-    left
-}
 
 /// Writes the converted configuration, the access rules, and the files that they name to the new cluster. In a
 /// rehearsal, settings that isolate the cluster are added. Compares `pg_hba.conf` under both versions, and records
@@ -80,26 +29,29 @@ pub(super) fn carry(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     let (request, layout) = (run.request, run.layout);
     let configuration = configuration::configuration(request, layout, Some(&choices.new_bin))?;
     let staging = &choices.staging;
+    // As initdb made the folder: with access for the group if the old cluster has it.
+    let mode = fs::metadata(staging).at(staging, "cannot be looked at")?.permissions().mode();
+    let mode = if mode & 0o040 == 0 { 0o600 } else { 0o640 };
     for file in &configuration.files {
         let path = staging.join(&file.name);
         path.parent().map_or(Ok(()), files::make)?;
-        files::replace(&path, &encode(&file.text), 0o600)?;
+        files::replace(&path, &encode(&file.text), mode)?;
     }
     if !configuration.files.iter().any(|file| file.name == Path::new("postgresql.auto.conf")) {
         // Settings that only the transfer needed are removed.
-        files::replace(&staging.join("postgresql.auto.conf"), b"", 0o600)?;
+        files::replace(&staging.join("postgresql.auto.conf"), b"", mode)?;
     }
     if run.request.rehearsal {
         let path = staging.join("postgresql.auto.conf");
         let text = decode(&fs::read(&path).at(&path, "cannot be read")?);
-        files::replace(&path, &encode(&isolated(&text, run.work())), 0o600)?;
+        files::replace(&path, &encode(&isolated(&text, run.work())), mode)?;
     }
     let (hba, ident) = access_files(request, layout, run.record.catalog.as_ref());
     let mut carried: Vec<String> =
         configuration.files.iter().map(|file| file.name.display().to_string()).collect();
     for (path, name) in [(&hba, "pg_hba.conf"), (&ident, "pg_ident.conf")] {
         if let Ok(text) = fs::read(path) {
-            files::replace(&staging.join(name), &text, 0o600)?;
+            files::replace(&staging.join(name), &text, mode)?;
             carried.push(name.to_owned());
         }
     }
@@ -195,7 +147,8 @@ pub(super) fn start(run: &mut Run<'_>) -> Result<(), UpgradeError> {
 /// transfer did not carry over, after which all tables are analyzed.
 ///
 /// # Errors
-/// Returns an error if the server is not reachable, or `vacuumdb` fails.
+/// Returns an error if the server is not reachable, or `vacuumdb` cannot be run. That it fails is listed for the
+/// operator.
 pub(super) fn statistics(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     let carries = run.record.choices.to >= 18;
     let rounds: &[&[&str]] = if carries {
@@ -207,10 +160,23 @@ pub(super) fn statistics(run: &mut Run<'_>) -> Result<(), UpgradeError> {
     };
     for round in rounds {
         let socket = server::running_server(&run.record.choices.new_data, &run.catalog()?.superuser)?;
-        let mut program = command(&run.record.choices.new_bin, "vacuumdb", &run.record.id);
+        let mut program = client(&run.record.choices.new_bin, "vacuumdb", &run.record.id, socket.major);
         program.args(["--all", "--quiet", "--no-password", "-j", &run.record.choices.jobs.to_string()]);
         program.args(["-h", &socket.host, "-p", &socket.port.to_string(), "-U", &socket.user]);
-        output(program.args(*round))?;
+        match output(program.args(*round)) {
+            Ok(_) => {}
+            // The cluster works without statistics, and the failure may be that of a function of an index, which is the
+            // operator's to correct.
+            Err(why @ UpgradeError::Program { .. }) => {
+                run.note("not all gathered");
+                let again = "run vacuumdb --all --analyze-in-stages";
+                run.remark([format!(
+                    "statistics are not complete: {why}; {again} once the cause is removed"
+                )]);
+                return Ok(());
+            }
+            Err(why) => return Err(why),
+        }
     }
     run.note(if carries { "carried over by pg_upgrade, the missing ones gathered" } else { "gathered anew" });
     Ok(())
@@ -240,7 +206,9 @@ pub(super) fn extensions(run: &mut Run<'_>) -> Result<(), UpgradeError> {
         for row in text.lines() {
             let columns: Vec<&str> = row.split('\t').collect();
             let [name, old, new] = columns[..] else { continue };
-            let sql = format!("ALTER EXTENSION \"{}\" UPDATE;", name.replace('"', "\"\""));
+            // Event triggers are off in sessions of this program for those at login only.
+            let triggers = if socket.major >= 17 { "SET event_triggers = on; " } else { "" };
+            let sql = format!("{triggers}ALTER EXTENSION \"{}\" UPDATE;", name.replace('"', "\"\""));
             match socket.ask(&choices.new_bin, &id, &database, &sql) {
                 Ok(_) => {
                     count += 1;

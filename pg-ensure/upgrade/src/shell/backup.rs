@@ -4,7 +4,7 @@ use super::error::{UpgradeError, WithPath};
 use super::files;
 use super::reach;
 use super::run::Run;
-use super::tools::{command, output, tail};
+use super::tools::{client, command, output, tail};
 use crate::facts::Backup;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -50,7 +50,7 @@ fn base_backup(run: &mut Run<'_>, path: &Path) -> Result<(), UpgradeError> {
     let level = if run.catalog()?.wal_level == "minimal" { &["wal_level=replica"][..] } else { &[] };
     let reached = reach::reach_old(run, level)?;
     let choices = &run.record.choices;
-    let mut program = command(&choices.old_bin, "pg_basebackup", &run.record.id);
+    let mut program = client(&choices.old_bin, "pg_basebackup", &run.record.id, choices.from);
     program.args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "-D"]).arg(&partial);
     program.arg("-d").arg(reached.socket().conninfo("postgres", ""));
     let links = choices.old_data.join("pg_tblspc");
@@ -89,7 +89,7 @@ fn dump(run: &mut Run<'_>, path: &Path) -> Result<(), UpgradeError> {
     let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&partial);
     let file = file.at(&partial, "cannot be made")?;
     let copy = file.try_clone().at(&partial, "cannot be made")?;
-    let mut program = command(bin, "pg_dumpall", &run.record.id);
+    let mut program = client(bin, "pg_dumpall", &run.record.id, choices.from);
     program.args(["--no-password", "-d"]).arg(reached.socket().conninfo("template1", "")).stdout(copy);
     let ended = program.stderr(Stdio::piped()).spawn().and_then(std::process::Child::wait_with_output);
     let left = reached.stop_if_private();

@@ -25,6 +25,7 @@ mod prepare;
 mod queries;
 mod reach;
 mod rehearse;
+mod reindex;
 mod request;
 mod run;
 mod server;

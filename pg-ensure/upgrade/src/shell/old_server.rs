@@ -80,6 +80,9 @@ fn catalog(bin: &Path, id: &str, socket: &ServerAddress, from: u32) -> Result<Ca
                 "l" => catalog.libraries.push(name.to_owned()),
                 "s" => catalog.subscriptions.push(found()),
                 "g" => catalog.inet_indexes.push(found()),
+                "i" => catalog.invalid_indexes.push(found()),
+                "t" => catalog.text_indexes.push(found()),
+                "k" => catalog.not_null_names.push(found()),
                 "n" => catalog.nullable.push(found()),
                 "r" => catalog.removed.push(found()),
                 "o" if !catalog.column_options.iter().any(|known| known == name) => {
@@ -211,7 +214,13 @@ pub(super) fn ask(
                 }
                 // The login was accepted.
                 Err(UpgradeError::Other(why)) if why == NO_DATABASE => return Err(UpgradeError::Other(why)),
-                Err(why) => said = why.to_string(),
+                // That a role does not exist says the least of all.
+                Err(why) => {
+                    let why = why.to_string();
+                    if said.is_empty() || !why.contains("\" does not exist") {
+                        said = why;
+                    }
+                }
             }
         }
         return Ok((CatalogQuery::Failed(said), None));
@@ -249,8 +258,7 @@ fn ask_private(
     from: u32,
 ) -> Result<Option<Catalog>, UpgradeError> {
     server::write_rules(&layout.work, &account(), roles)?;
-    let private =
-        PrivateServer::start(home, &layout.work, "", id, from, &["default_transaction_read_only=on"])?;
+    let private = PrivateServer::start(home, &layout.work, "", id, from, &[])?;
     let mut asked = Ok(None);
     for role in roles {
         let socket = ServerAddress { user: role.clone(), ..private.socket.clone() };

@@ -43,6 +43,14 @@ SELECT json_build_object(
      UNION SELECT quote_ident(rolname) FROM pg_authid UNION SELECT quote_ident(spcname) FROM pg_tablespace) names
      WHERE name ~ E'[\\n\\r]'),
  'md5_roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_authid WHERE rolpassword ~ '^md5[0-9a-f]{32}$'),
+ 'standbys', (SELECT coalesce(json_agg(application_name ORDER BY application_name), '[]') FROM pg_stat_replication
+     WHERE state <> 'backup' AND pid NOT IN (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical'
+       AND active_pid IS NOT NULL)),
+ 'synchronous_standby_names', coalesce(nullif(current_setting('synchronous_standby_names'), ''), (SELECT setting
+     FROM pg_file_settings WHERE name = 'synchronous_standby_names' ORDER BY seqno DESC LIMIT 1), ''),
+ 'template1_unmarked', EXISTS (SELECT FROM pg_database WHERE datname = 'template1' AND NOT datistemplate),
+ 'client_encoding_is_set', EXISTS (SELECT FROM pg_file_settings WHERE name = 'client_encoding')
+     OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) one WHERE lower(one) LIKE 'client_encoding=%'),
  'ident_file', current_setting('ident_file'), 'options', '[]'::json, 'column_options', '[]'::json, 'unlogged', '[]'::json);
 ";
 
@@ -88,6 +96,17 @@ SELECT 'r', format('conversion %I', conname) FROM pg_catalog.pg_conversion WHERE
 UNION ALL SELECT 'r', 'operator ' || oid::regoperator FROM pg_catalog.pg_operator WHERE oid >= 16384 AND oprright = 0;
 SELECT 'g', indexrelid::regclass FROM pg_catalog.pg_index JOIN pg_catalog.pg_opclass c ON c.oid = ANY (indclass)
   WHERE opcname IN ('gist_inet_ops', 'gist_cidr_ops');
+SELECT 'i', indexrelid::regclass FROM pg_catalog.pg_index JOIN pg_catalog.pg_class t ON t.oid = indrelid
+  WHERE NOT (indisready AND (indisvalid OR t.relkind = 'p')) AND t.relpersistence <> 't';
+SELECT DISTINCT 't', format('%I.%I', nspname, relname) FROM pg_catalog.pg_index JOIN pg_catalog.pg_opclass o ON o.oid = ANY (indclass)
+  JOIN pg_catalog.pg_class c ON c.oid = indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+  JOIN pg_catalog.pg_database d ON datname = pg_catalog.current_database()
+  WHERE coalesce(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c') <> 'c' AND (opcname = 'tsvector_ops' OR opcname LIKE 'g%trgm_ops')
+  AND relkind = 'i' ORDER BY 2;
+SELECT 'k', format('%s: %I', conrelid::regclass, conname) FROM pg_catalog.pg_constraint JOIN pg_catalog.pg_class c ON c.oid = conrelid
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = conrelid AND attnum > 0 AND NOT attisdropped AND attnotnull
+  WHERE relkind IN ('r', 'p') AND contype <> 'n' AND NOT (contype = 'c' AND convalidated)
+  AND conname = format('%s_%s_not_null', relname, attname) ORDER BY 2;
 ";
 
 /// Query for the settings of a database's functions, as JSON.
@@ -128,45 +147,53 @@ SELECT slot_name, database, confirmed_flush_lsn < pg_catalog.pg_current_wal_inse
 ";
 
 /// Inventory query for the whole cluster: databases, roles, memberships, tablespaces, and settings of roles and
-/// databases. Each row has a name and a fact.
+/// databases. Each row has a name and a fact. Left out is what `pg_upgrade` does not transfer: owner, limits and settings
+/// of `template0`, and owners of the predefined tablespaces.
 pub(super) const INVENTORY_CLUSTER: &str = "\
-SET search_path = pg_catalog; SET extra_float_digits = 0;
-SELECT 'database/' || datname, format('owner=%s encoding=%s provider=%s collate=%s ctype=%s locale=%s limit=%s connect=%s template=%s',
-    pg_get_userbyid(datdba), pg_encoding_to_char(encoding), coalesce(to_jsonb(d)->>'datlocprovider', 'c'), datcollate,
-    datctype, coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale'), datconnlimit, datallowconn, datistemplate)
-  FROM pg_database d;
+SET search_path = pg_catalog; SET extra_float_digits = 0; SET default_transaction_read_only = on;
+SELECT 'database/' || datname, format('encoding=%s provider=%s collate=%s ctype=%s locale=%s', pg_encoding_to_char(encoding),
+    coalesce(to_jsonb(d)->>'datlocprovider', 'c'), datcollate, datctype, coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale'))
+    || CASE WHEN datname <> 'template0' THEN format(' owner=%s limit=%s connect=%s template=%s', pg_get_userbyid(datdba),
+      datconnlimit, datallowconn, datistemplate) ELSE '' END FROM pg_database d;
 SELECT 'role/' || rolname, format('super=%s inherit=%s createrole=%s createdb=%s login=%s replication=%s bypassrls=%s limit=%s until=%s password=%s',
     rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit,
     rolvaliduntil, rolpassword IS NOT NULL) FROM pg_authid WHERE rolname !~ '^pg_';
 SELECT 'member/' || pg_get_userbyid(roleid) || '/' || pg_get_userbyid(member), format('admin=%s', bool_or(admin_option))
   FROM pg_auth_members GROUP BY roleid, member;
 SELECT 'tablespace/' || spcname, format('owner=%s location=%s', pg_get_userbyid(spcowner), pg_tablespace_location(oid))
-  FROM pg_tablespace;
-SELECT 'setting/' || coalesce(datname, '*') || '/' || CASE setrole WHEN 0 THEN '*' ELSE pg_get_userbyid(setrole) END,
-    (SELECT string_agg(one, ' ' ORDER BY one) FROM unnest(setconfig) one)
-  FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase;
+  FROM pg_tablespace WHERE spcname !~ '^pg_';
+SELECT 'setting/' || coalesce(datname, '*') || '/' || CASE setrole WHEN 0 THEN '*' ELSE pg_get_userbyid(setrole) END
+    || '/' || lower(split_part(one, '=', 1)), substr(one, strpos(one, '=') + 1)
+  FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase, unnest(setconfig) one
+  WHERE datname IS DISTINCT FROM 'template0';
 ";
 
 /// Inventory query for one database. Rows are counted in tables of up to 64 pages and in a sample of those of up to
 /// 2000 pages, at most 100 in total, chosen by the hash of their names, so that both clusters have the same sample. Of
 /// all tables the size is compared. Nothing is written, since consumers of logical slots could not follow.
+///
+/// All names are quoted by the server, since versions differ in their keywords. Left out is what `pg_dump` leaves out, or
+/// names anew: invalid indexes, and constraints and triggers of partitions that belong to those of the partitioned table.
 pub(super) const INVENTORY_DATABASE: &str = "\
-SET search_path = pg_catalog;
+SET search_path = pg_catalog; SET default_transaction_read_only = on; SET quote_all_identifiers = on;
 \\set own '(SELECT oid FROM pg_namespace WHERE nspname NOT IN (''pg_catalog'', ''information_schema'') AND nspname !~ ''^pg_(toast|temp)'')'
 SELECT 'schema/' || nspname, 'owner=' || pg_get_userbyid(nspowner) FROM pg_namespace WHERE oid IN :own;
 SELECT 'extension/' || extname, format('version=%s schema=%s owner=%s', extversion, extnamespace::regnamespace,
     pg_get_userbyid(extowner)) FROM pg_extension;
 SELECT CASE relkind WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view'
     WHEN 'm' THEN 'materialized view' WHEN 'c' THEN 'composite type' ELSE 'table' END || '/' || c.oid::regclass,
-    format('owner=%s kind=%s columns=%s bytes=%s', pg_get_userbyid(relowner), relkind, relnatts,
+    format('owner=%s kind=%s columns=%s am=%s bytes=%s', pg_get_userbyid(relowner), relkind, relnatts,
+      CASE WHEN relkind IN ('r', 'm') THEN (SELECT amname FROM pg_am WHERE pg_am.oid = relam) END,
       CASE WHEN relkind IN ('r', 'm', 'i', 'S') THEN pg_relation_size(c.oid) END)
-  FROM pg_class c WHERE relnamespace IN :own;
+  FROM pg_class c LEFT JOIN pg_index ON indexrelid = c.oid WHERE relnamespace IN :own AND (indexrelid IS NULL OR indisready
+    AND (indisvalid OR EXISTS (SELECT FROM pg_class t WHERE t.oid = indrelid AND t.relkind = 'p')));
 SELECT 'function/' || oid::regprocedure, 'owner=' || pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace IN :own;
 SELECT 'type/' || oid::regtype, format('owner=%s kind=%s', pg_get_userbyid(typowner), typtype) FROM pg_type
   WHERE typtype IN ('d', 'e', 'r') AND typnamespace IN :own;
 SELECT 'constraint/' || conrelid::regclass || '/' || conname, format('kind=%s validated=%s', contype, convalidated)
-  FROM pg_constraint WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND conrelid <> 0 AND connamespace IN :own;
-SELECT 'trigger/' || tgrelid::regclass || '/' || tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal;
+  FROM pg_constraint WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND conrelid <> 0 AND conparentid = 0
+    AND connamespace IN :own;
+SELECT 'trigger/' || tgrelid::regclass || '/' || tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0;
 SELECT 'publication/' || pubname, pg_get_userbyid(pubowner) FROM pg_publication;
 SELECT 'subscription/' || subname, pg_get_userbyid(subowner) FROM pg_subscription
   WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database());
@@ -208,6 +235,12 @@ AND (indexprs IS NOT NULL OR indpred IS NOT NULL OR EXISTS (
     (co.oid = 'pg_catalog.\"default\"'::regcollation AND d.datcollversion <> pg_catalog.pg_database_collation_actual_version(d.oid))
     OR co.collversion <> pg_catalog.pg_collation_actual_version(co.oid))))
 ORDER BY pg_catalog.pg_relation_size(indexrelid)
+";
+
+/// Query for relations by their OIDs, which replace `%OIDS%`: kind and quoted name.
+pub(super) const DEPENDENTS: &str = "\
+SELECT relkind, pg_catalog.format('%I.%I', nspname, relname) FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace WHERE c.oid IN (%OIDS%) ORDER BY 2;
 ";
 
 /// Query for tables that are partitioned by ranges or lists of text: with a new order, rows may belong to other

@@ -15,7 +15,7 @@ use super::outage::{Meter, RUNS, TimedRun, expected_outage, is_repeated};
 use super::outcome::Outcome;
 use super::request::{HbaChecker, Observer, Request, Services};
 use super::server::{self, PrivateServer, ServerFolder, stop_public, write_rules};
-use super::tools::{command, output};
+use super::tools::{client, output};
 use super::upgrade::{Plan, Upgrade};
 use super::{files, gather, leftovers};
 use crate::conf::{quoted, settings};
@@ -339,7 +339,7 @@ impl<'r> Stage<'r> {
     fn copy(&self, bin: &Path, catalog: &Catalog) -> Result<(), UpgradeError> {
         let copy = &self.layout.old_data;
         let socket = server::running_server(&self.real.old_data, &catalog.superuser)?;
-        let mut program = command(bin, "pg_basebackup", &self.id);
+        let mut program = client(bin, "pg_basebackup", &self.id, socket.major);
         program.args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "-D"]).arg(copy);
         program.arg("-d").arg(socket.conninfo("postgres", ""));
         if let Some(rate) = self.max_rate {

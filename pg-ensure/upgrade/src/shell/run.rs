@@ -79,6 +79,15 @@ impl Run<'_> {
         }
     }
 
+    /// Adds remarks for the operator that the journal does not have yet. The journal is not written.
+    pub(super) fn remark(&mut self, remarks: impl IntoIterator<Item = String>) {
+        for remark in remarks {
+            if !self.record.remarks.contains(&remark) {
+                self.record.remarks.push(remark);
+            }
+        }
+    }
+
     /// Returns the systemd unit of the old server. `None` if the server is not stopped by a unit.
     pub(super) fn unit(&self) -> Option<String> {
         match &self.record.choices.stopping {

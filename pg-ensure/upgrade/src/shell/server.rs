@@ -6,7 +6,7 @@
 use super::error::{UpgradeError, WithPath};
 use super::files;
 use super::journal::WorkFolder;
-use super::tools::{command, name, output, tail};
+use super::tools::{client, command, name, output, tail};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub(super) struct ServerAddress {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
+    /// Major version of the server.
+    pub(super) major: u32,
 }
 
 impl ServerAddress {
@@ -58,7 +60,8 @@ impl ServerAddress {
     }
 
     /// Executes SQL by `psql` like [`ask`](Self::ask), with additional connection parameters and without disabling JIT.
-    /// The result is in UTF-8, or in the encoding of the database if that cannot be converted, such as MULE_INTERNAL.
+    /// The result is in UTF-8, or in the encoding of the database if that cannot be converted, such as MULE_INTERNAL, or
+    /// names in SQL_ASCII that are not UTF-8.
     ///
     /// # Errors
     /// Returns an error with the messages of `psql` if it fails.
@@ -70,11 +73,14 @@ impl ServerAddress {
         sql: &str,
         more: &str,
     ) -> Result<String, UpgradeError> {
-        let mut psql = command(bin, "psql", id);
+        let mut psql = client(bin, "psql", id, self.major);
         psql.arg("-d").arg(self.conninfo(database, more)).env("PGCLIENTENCODING", "UTF8");
         match execute(psql, database, sql) {
-            Err(UpgradeError::Program { words, .. }) if words.contains("conversion between UTF8 and ") => {
-                let mut psql = command(bin, "psql", id);
+            Err(UpgradeError::Program { words, .. })
+                if words.contains("conversion between UTF8 and ")
+                    || words.contains("invalid byte sequence for encoding \"UTF8\"") =>
+            {
+                let mut psql = client(bin, "psql", id, self.major);
                 psql.arg("-d").arg(self.conninfo(database, more)).env("PGCLIENTENCODING", "SQL_ASCII");
                 execute(psql, database, sql)
             }
@@ -169,7 +175,9 @@ pub(super) fn running_server(data: &Path, user: &str) -> Result<ServerAddress, U
         return Err(UpgradeError::Other(format!("no server runs on {}", data.display())));
     };
     let host = file.tcp_host().unwrap_or(file.socket);
-    Ok(ServerAddress { host, port: file.port, user: user.to_owned() })
+    let version = fs::read_to_string(data.join("PG_VERSION")).unwrap_or_default();
+    let major = version.trim().parse().unwrap_or_default();
+    Ok(ServerAddress { host, port: file.port, user: user.to_owned(), major })
 }
 
 /// Programs and directories of a server. `config` is the directory of its configuration, `None` if that is the data
@@ -283,8 +291,8 @@ impl PrivateServer {
         postgres.stdout(file).stderr(same);
         let program = name(&postgres);
         let child = postgres.spawn().map_err(|source| UpgradeError::Run { program, source })?;
-        let socket =
-            ServerAddress { host: work.private().display().to_string(), port: PORT, user: user.to_owned() };
+        let host = work.private().display().to_string();
+        let socket = ServerAddress { host, port: PORT, user: user.to_owned(), major };
         let mut server = Self { child, log, socket };
         server.wait_until_ready(&home.data)?;
         Ok(server)

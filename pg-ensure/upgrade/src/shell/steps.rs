@@ -5,7 +5,7 @@ use super::error::UpgradeError;
 use super::journal::now;
 use super::outcome::Outcome;
 use super::run::Run;
-use super::{across, after, backup, cleanup, gather, pg_upgrade, prepare, server};
+use super::{across, after, backup, cleanup, gather, pg_upgrade, prepare, reindex, server};
 use crate::facts::{CatalogQuery, ServerState};
 use crate::machine::{Machine, Recovery, State};
 use crate::preflight::passes;
@@ -118,7 +118,7 @@ fn perform(run: &mut Run<'_>, step: Step) -> Result<(), UpgradeError> {
         Step::Quiesce => across::quiesce(run),
         Step::Transfer => pg_upgrade::transfer(run),
         Step::Verify => across::verify(run),
-        Step::Reindex => after::reindex(run),
+        Step::Reindex => reindex::reindex(run),
         Step::Carry => after::carry(run),
         Step::Commit => after::commit(run),
         Step::Start => after::start(run),

@@ -33,6 +33,45 @@ pub(super) fn command(folder: &Path, program: &str, id: &str) -> Command {
     command
 }
 
+/// Settings of the sessions of this program, which replace those of the configuration, of roles and of databases: no
+/// time limits, transactions that may write, and one spelling of times and names on both servers. Each with the first
+/// version that knows it, 0 for all from 13 on. GMT needs no data about time zones.
+const SESSION: [(&str, u32); 10] = [
+    ("statement_timeout=0", 0),
+    ("lock_timeout=0", 0),
+    ("idle_in_transaction_session_timeout=0", 0),
+    ("default_transaction_read_only=off", 0),
+    ("DateStyle=ISO", 0),
+    ("TimeZone=GMT", 0),
+    ("quote_all_identifiers=off", 0),
+    ("idle_session_timeout=0", 14),
+    ("transaction_timeout=0", 17),
+    // A trigger at login could refuse the session.
+    ("event_triggers=off", 17),
+];
+
+/// Returns the value of `PGOPTIONS` with [`SESSION`] for servers from version `major` on.
+fn session(major: u32) -> String {
+    let known = SESSION.iter().filter(|(_, from)| major >= *from);
+    known.map(|(setting, _)| format!("-c {setting}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Creates a command for a program that connects to a server of version `major`, like [`command`], with [`SESSION`]. Its
+/// commits do not wait for standbys, which cannot follow the new cluster.
+pub(super) fn client(folder: &Path, program: &str, id: &str, major: u32) -> Command {
+    let mut command = command(folder, program, id);
+    command.env("PGOPTIONS", format!("{} -c synchronous_commit=local", session(major)));
+    command
+}
+
+/// Creates the command for `pg_upgrade` from version `from` on, like [`client`]. Its servers do not wait for the disk at
+/// commits.
+pub(super) fn upgrader(folder: &Path, id: &str, from: u32) -> Command {
+    let mut command = command(folder, "pg_upgrade", id);
+    command.env("PGOPTIONS", session(from));
+    command
+}
+
 /// Runs a command to its end. Returns its standard output.
 ///
 /// # Errors
@@ -212,6 +251,14 @@ fn extensions(folder: &Path) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_set_what_their_server_knows() {
+        assert!(
+            !session(13).contains("idle_session_timeout") && session(14).contains("idle_session_timeout=0")
+        );
+        assert!(!session(16).contains("event_triggers") && session(17).contains("-c event_triggers=off"));
+    }
 
     /// The store of NixOS, with the outputs of its packages side by side.
     #[test]
