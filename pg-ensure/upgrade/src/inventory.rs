@@ -59,7 +59,7 @@ impl Inventory {
 
     /// Removes the schema `public` and the extension `plpgsql` of databases that do not have them in `before`, since
     /// databases are made anew with both. Returns their names, each with the statement that drops it again.
-    pub(crate) fn without_fresh_contents(&mut self, before: &Self) -> Vec<(String, &'static str)> {
+    pub fn without_fresh_contents(&mut self, before: &Self) -> Vec<(String, &'static str)> {
         let mut fresh = Vec::new();
         for (suffix, statement) in
             [("/schema/public", "DROP SCHEMA public"), ("/extension/plpgsql", "DROP EXTENSION plpgsql")]
