@@ -127,13 +127,16 @@ impl Engine {
             None => true,
         };
         let watched = folder.is_some() && is_present().await;
+        let end = self.now().after(pause);
         let mut left = pause;
         while !left.is_zero() {
             let part = if watched { left.min(FOLDER_LOOK) } else { left };
             if !self.sleep(part).await || !is_present().await {
                 return;
             }
-            left -= part;
+            // A clock that was set forward, or ran while the machine slept, ends the pause; one set back does not
+            // prolong it.
+            left = (left - part).min(end.since(self.now()));
         }
     }
 

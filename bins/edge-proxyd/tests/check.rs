@@ -70,7 +70,7 @@ fn certificates_are_loaded() {
     // The key of another certificate, in a folder of its own: the name is still covered.
     authority.write(&acme.join("b.test"), &["b.test"]);
     std::fs::copy(acme.join("a.test/key.pem"), acme.join("b.test/key.pem")).expect("a file");
-    warns(folder, &text, "b.test cannot be used");
+    warns(folder, &text, "b.test/key.pem belongs to another certificate");
     // One that is over, and one that has not begun, as by a clock that was not set.
     for (from, until, words) in [
         (2019, 2020, "the certificate for c.test has expired: clients refuse it"),
