@@ -100,15 +100,15 @@ impl Engine {
         self.reporter.blocked().iter().map(|(id, blocked)| (id.clone(), blocked.by.clone())).collect()
     }
 
-    /// Sleeps for `pause`, or until the engine is stopped. If the certificate was blocked in its last round, sleeps for
+    /// Sleeps until `end`, or until the engine is stopped. If the certificate was blocked in its last round, sleeps for
     /// [`BLOCKED_PAUSE`] at most, and until the provider or authority that it waits for is ready.
-    pub(super) async fn sleep_or_release(&self, id: &str, pause: Duration) {
+    pub(super) async fn sleep_or_release(&self, id: &str, end: Time) {
         let dependency = self.reporter.blocked().get(id).map(|blocked| blocked.by.dependency.clone());
         let Some(dependency) = dependency else {
-            self.sleep_while_present(id, pause).await;
+            self.sleep_while_present(id, end).await;
             return;
         };
-        let mut left = pause.min(BLOCKED_PAUSE);
+        let mut left = end.since(self.now()).min(BLOCKED_PAUSE);
         while !left.is_zero() {
             let part = left.min(LOOK_PAUSE);
             if !self.sleep(part).await || self.is_ready(&dependency).await {
@@ -118,8 +118,9 @@ impl Engine {
         }
     }
 
-    /// Sleeps for `pause`, or until the engine is stopped or the certificate's folder, which was there, is deleted.
-    async fn sleep_while_present(&self, id: &str, pause: Duration) {
+    /// Sleeps until `end`, or until the engine is stopped or the certificate's folder, which was there, is deleted.
+    async fn sleep_while_present(&self, id: &str, end: Time) {
+        let mut left = end.since(self.now());
         let folder = self.store.folder(id);
         let is_present = async || match folder.clone() {
             // A file system may be slow.
@@ -127,8 +128,6 @@ impl Engine {
             None => true,
         };
         let watched = folder.is_some() && is_present().await;
-        let end = self.now().after(pause);
-        let mut left = pause;
         while !left.is_zero() {
             let part = if watched { left.min(FOLDER_LOOK) } else { left };
             if !self.sleep(part).await || !is_present().await {

@@ -26,7 +26,8 @@ pub(super) async fn keep(engine: Arc<Engine>, certificate: Certificate) {
             RoundOutcome::Blocked { until, .. } => until,
             RoundOutcome::Locked => engine.now().after(LOCK_RETRY),
         };
-        let pause = until.since(engine.now()).clamp(LOOK.0, LOOK.1);
-        engine.sleep_or_release(&certificate.spec.id, pause).await;
+        let now = engine.now();
+        let end = now.after(until.since(now).clamp(LOOK.0, LOOK.1));
+        engine.sleep_or_release(&certificate.spec.id, end).await;
     }
 }

@@ -26,15 +26,15 @@ impl Clock for TestClock {
     }
 }
 
-/// Returns the next serial number, while the clock runs as fast as the system's.
-async fn next_serial(serials: &mut mpsc::UnboundedReceiver<String>, clock: &TestClock) -> String {
+/// Returns the next serial number, while the clock runs as fast as the system's. `what` is in the message of a failure.
+async fn next_serial(what: &str, serials: &mut mpsc::UnboundedReceiver<String>, clock: &TestClock) -> String {
     for _ in 0..1200 {
         match tokio::time::timeout(Duration::from_millis(100), serials.recv()).await {
             Ok(serial) => return serial.expect("the engine is running"),
             Err(_) => clock.0.send_modify(|now| *now = now.after(Duration::from_millis(100))),
         }
     }
-    panic!("no certificate is installed within two minutes");
+    panic!("{what}: no certificate is installed within two minutes");
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_certificate_is_renewed_by_the_clock_that_is_given() {
         let (engine, wanted) = (engine.clone(), wanted.clone());
         async move { engine.run(&[wanted]).await }
     });
-    let first = next_serial(&mut serials, &clock).await;
+    let first = next_serial("the first", &mut serials, &clock).await;
     let status = engine.certificate_status(&wanted).await.expect("a status");
     assert!(status.due.at > clock.now().after(DAY * 30), "{:?}", status.due);
     // One day before it is due nothing happens, although the engine looks; a day later it is renewed.
@@ -77,7 +77,7 @@ async fn a_certificate_is_renewed_by_the_clock_that_is_given() {
         status.due
     );
     clock.0.send_replace(status.due.at.after(Duration::from_secs(3600)));
-    let second = next_serial(&mut serials, &clock).await;
+    let second = next_serial("the renewed one", &mut serials, &clock).await;
     engine.stop();
     // The pause of a round ends at a stop.
     running.await.expect("no panic");
@@ -113,7 +113,7 @@ async fn a_folder_that_was_deleted_is_noticed_within_a_minute() {
         let (engine, wanted) = (engine.clone(), wanted.clone());
         async move { engine.run(&[wanted]).await }
     });
-    let first = next_serial(&mut serials, &clock).await;
+    let first = next_serial("the first", &mut serials, &clock).await;
     // The round ends, and the engine sleeps.
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -121,7 +121,9 @@ async fn a_folder_that_was_deleted_is_noticed_within_a_minute() {
     }
     std::fs::remove_dir_all(lab.folder.path().join("acme/a.example.test")).expect("a folder");
     clock.0.send_modify(|now| *now = now.after(Duration::from_secs(60)));
-    let second = tokio::time::timeout(Duration::from_secs(20), next_serial(&mut serials, &clock)).await;
+    let second =
+        tokio::time::timeout(Duration::from_secs(20), next_serial("the restored one", &mut serials, &clock))
+            .await;
     engine.stop();
     running.await.expect("no panic");
     assert_ne!(second.expect("it is noticed"), first);

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 pub(crate) enum Contender {
     /// edge-proxyd of this workspace.
     Edge,
-    /// nginx with its default buffers.
+    /// nginx with its defaults.
     Nginx,
-    /// nginx with large buffers.
-    NginxLarge,
+    /// nginx with a large pool of connections to the origin, large buffers and QUIC's segmentation offload.
+    NginxTuned,
     /// HAProxy, the load balancer.
     Haproxy,
     /// Caddy, the web server.
@@ -29,7 +29,7 @@ pub(crate) enum Contender {
 pub(crate) const ALL: &[Contender] = &[
     Contender::Edge,
     Contender::Nginx,
-    Contender::NginxLarge,
+    Contender::NginxTuned,
     Contender::Haproxy,
     Contender::Caddy,
     Contender::Pingora,
@@ -89,7 +89,7 @@ impl Contender {
         match self {
             Self::Edge => "edge-proxyd",
             Self::Nginx => "nginx",
-            Self::NginxLarge => "nginx, large buffers",
+            Self::NginxTuned => "nginx, tuned",
             Self::Haproxy => "HAProxy",
             Self::Caddy => "Caddy",
             Self::Pingora => "pingora",
@@ -145,9 +145,9 @@ impl Contender {
                 let edge = mode.wrap(Program::plain(parts.edge));
                 edge.start(cores, &["run", "--config", &path, "--workers", &workers])?
             }
-            Self::Nginx | Self::NginxLarge => {
-                let buffers = if self == Self::Nginx { "" } else { LARGE_BUFFERS };
-                let path = write(&folder, "nginx.conf", &nginx(self.ports(), parts, workers, buffers)?)?;
+            Self::Nginx | Self::NginxTuned => {
+                let tuning = if self == Self::Nginx { &Tuning::DEFAULT } else { &Tuning::TUNED };
+                let path = write(&folder, "nginx.conf", &nginx(self.ports(), parts, workers, tuning)?)?;
                 let prefix = folder.display().to_string();
                 let nginx = mode.wrap(Program::unpacked(parts.peers, "usr/sbin/nginx")?);
                 nginx.start(cores, &["-p", &prefix, "-e", "stderr", "-c", &path])?
@@ -245,14 +245,29 @@ upstream = "http://127.0.0.1:{uploads}"
     )
 }
 
-/// Directives of nginx for large buffers. The default is 8 of 4 KiB.
-const LARGE_BUFFERS: &str = "proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; client_body_buffer_size 256k;";
+/// Directives of nginx that only one of the two has.
+struct Tuning {
+    /// Directives of the block `http`.
+    http: &'static str,
+    /// Directives of each upstream.
+    upstream: &'static str,
+}
+
+impl Tuning {
+    /// None: 8 buffers of 4 KiB, and 32 idle connections to the origin.
+    const DEFAULT: Self = Self { http: "", upstream: "" };
+    /// Large buffers, segmentation offload, and as many connections as a measurement has requests.
+    const TUNED: Self = Self {
+        http: "proxy_buffers 16 64k; proxy_buffer_size 16k; proxy_busy_buffers_size 256k; client_body_buffer_size 256k; quic_gso on;",
+        upstream: "keepalive 1024; keepalive_requests 1000000000;",
+    };
+}
 
 /// Returns the configuration of nginx.
 ///
 /// # Errors
 /// Returns a description if a folder for temporary files cannot be created.
-fn nginx(ports: Ports, parts: &Parts<'_>, workers: usize, buffers: &str) -> Result<String, String> {
+fn nginx(ports: Ports, parts: &Parts<'_>, workers: usize, tuning: &Tuning) -> Result<String, String> {
     let Ports { plain, tls } = ports;
     let (folder, Scale { connections, .. }) = (parts.folder, parts.scale);
     let routes: String = (0..parts.scale.routes)
@@ -273,14 +288,13 @@ http {{
   keepalive_timeout 1h; keepalive_requests 1000000000; client_max_body_size 0;
   ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_ecdh_curve X25519;
   ssl_certificate {folder}/certificates/bench/fullchain.pem; ssl_certificate_key {folder}/certificates/bench/key.pem;
-  ssl_session_cache shared:tls:10m; ssl_session_tickets on;
-  http2_max_concurrent_streams 128; quic_gso on;
+  http2_max_concurrent_streams 128;
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Real-IP $remote_addr;
-  {buffers} proxy_max_temp_file_size 0; proxy_request_buffering off;
-  upstream down {{ server 127.0.0.1:{downloads}; keepalive 1024; keepalive_requests 1000000000; }}
-  upstream up {{ server 127.0.0.1:{uploads}; keepalive 64; keepalive_requests 1000000000; }}
+  {http} proxy_max_temp_file_size 0; proxy_request_buffering off;
+  upstream down {{ server 127.0.0.1:{downloads}; {upstream} }}
+  upstream up {{ server 127.0.0.1:{uploads}; {upstream} }}
   server {{ listen 127.0.0.1:{plain} default_server backlog=4096 reuseport; return 444; }}
   server {{ listen 127.0.0.1:{tls} ssl default_server backlog=4096 reuseport; listen 127.0.0.1:{tls} quic default_server reuseport;
     http2 on; ssl_reject_handshake on; }}
@@ -294,6 +308,8 @@ http {{
 "#,
         temporary = nginx_temporary(folder, "nginx")?,
         folder = folder.display(),
+        http = tuning.http,
+        upstream = tuning.upstream,
         downloads = DOWNLOADS,
         uploads = UPLOADS,
     ))

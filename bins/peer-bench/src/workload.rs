@@ -58,7 +58,7 @@ impl Workload {
         }
     }
 
-    /// Returns `true` if a contender supports the workload and is to be measured: nginx with large buffers only at
+    /// Returns `true` if a contender supports the workload and is to be measured: tuned nginx only at
     /// workloads that compare it, the others only at the rest; HAProxy not with idle connections; pingora not over
     /// HTTP/3 or with unknown names and hosts.
     pub(crate) fn is_supported_by(&self, contender: Contender) -> bool {
@@ -76,9 +76,9 @@ impl Workload {
         let quic = matches!(protocol, Protocol::Http3 | Protocol::Http3Quinn);
         match contender {
             Contender::Edge => true,
-            // Buffers matter for large content only, for which there are separate lines.
-            Contender::NginxLarge => self.beside == LARGE,
-            _ if self.beside == LARGE => false,
+            // Pool and buffers matter with many requests at once or large content, for which there are separate lines.
+            Contender::NginxTuned => self.beside == TUNED,
+            _ if self.beside == TUNED => false,
             Contender::Pingora => !quic,
             Contender::Nginx | Contender::Haproxy | Contender::Caddy => true,
         }
@@ -92,19 +92,23 @@ impl Workload {
 
 /// The peer nginx.
 const NGINX: &[Contender] = &[Contender::Nginx];
-/// The peer nginx with large buffers.
-const LARGE: &[Contender] = &[Contender::NginxLarge];
+/// The peer nginx, tuned.
+const TUNED: &[Contender] = &[Contender::NginxTuned];
 /// The peer HAProxy.
 const HAPROXY: &[Contender] = &[Contender::Haproxy];
 
 /// All workloads, in the order of the table.
 pub(crate) const ALL: &[Workload] = &[
-    small("h1", "HTTP/1.1, 1 KiB, 64 connections", Protocol::Plain, 64, 1, 0.85),
-    small("h1-tls", "HTTP/1.1 over TLS 1.3, 1 KiB, 64 connections", Protocol::Http1, 64, 1, 0.72),
-    small("h2", "HTTP/2 over TLS, 1 KiB, 16 × 32 streams", Protocol::Http2, 16, 32, 0.50),
-    small("h3", "HTTP/3, 1 KiB, 16 × 32 streams", Protocol::Http3, 16, 32, 0.60),
-    small("h3-few", "HTTP/3, 1 KiB, 4 × 1 streams", Protocol::Http3, 4, 1, 0.85),
-    small("h3-quinn", "HTTP/3 by quinn, 1 KiB, 16 × 32 streams", Protocol::Http3Quinn, 16, 32, 0.60),
+    small("h1", "HTTP/1.1, 1 KiB, 64 connections", Protocol::Plain, 64, 1, NGINX, 0.85),
+    small("h1-tls", "HTTP/1.1 over TLS 1.3, 1 KiB, 64 connections", Protocol::Http1, 64, 1, NGINX, 0.72),
+    small("h2", "HTTP/2 over TLS, 1 KiB, 16 × 32 streams", Protocol::Http2, 16, 32, NGINX, 0.50),
+    small("h3", "HTTP/3, 1 KiB, 16 × 32 streams", Protocol::Http3, 16, 32, NGINX, 0.60),
+    small("h3-few", "HTTP/3, 1 KiB, 4 × 1 streams", Protocol::Http3, 4, 1, NGINX, 0.85),
+    small("h3-quinn", "HTTP/3 by quinn, 1 KiB, 16 × 32 streams", Protocol::Http3Quinn, 16, 32, NGINX, 0.60),
+    small("h1-tuned", "HTTP/1.1, beside tuned nginx", Protocol::Plain, 64, 1, TUNED, 0.85),
+    small("h1-tls-tuned", "HTTP/1.1 over TLS 1.3, beside tuned nginx", Protocol::Http1, 64, 1, TUNED, 0.72),
+    small("h2-tuned", "HTTP/2 over TLS, beside tuned nginx", Protocol::Http2, 16, 32, TUNED, 0.80),
+    small("h3-tuned", "HTTP/3, beside tuned nginx", Protocol::Http3, 16, 32, TUNED, 0.80),
     other("handshake", "full TLS handshake and one request", Kind::Handshakes { resumed: false }, 0.38),
     other("resumed", "resumed TLS handshake and one request", Kind::Handshakes { resumed: true }, 0.40),
     other("unknown-name", "ClientHello for an unknown name", Kind::UnknownName, 0.60),
@@ -115,16 +119,9 @@ pub(crate) const ALL: &[Workload] = &[
     down("down-h1", "100 MiB down, HTTP/1.1 over TLS", Protocol::Http1, M100, NGINX, 0.55),
     down("down-h2", "100 MiB down, HTTP/2", Protocol::Http2, M100, NGINX, 0.50),
     down("down-h3", "100 MiB down, HTTP/3", Protocol::Http3, M100, NGINX, 0.60),
-    down(
-        "down-h1-large",
-        "100 MiB down, HTTP/1.1 over TLS, large buffers",
-        Protocol::Http1,
-        M100,
-        LARGE,
-        0.80,
-    ),
-    down("down-h2-large", "100 MiB down, HTTP/2, large buffers", Protocol::Http2, M100, LARGE, 0.80),
-    down("down-h3-large", "100 MiB down, HTTP/3, large buffers", Protocol::Http3, M100, LARGE, 0.80),
+    down("down-h1-tuned", "100 MiB down, HTTP/1.1, beside tuned nginx", Protocol::Http1, M100, TUNED, 0.80),
+    down("down-h2-tuned", "100 MiB down, HTTP/2, beside tuned nginx", Protocol::Http2, M100, TUNED, 0.80),
+    down("down-h3-tuned", "100 MiB down, HTTP/3, beside tuned nginx", Protocol::Http3, M100, TUNED, 0.80),
     up("up-h1", "10 MiB up, HTTP/1.1 over TLS", Protocol::Http1, 60, NGINX, 0.60),
     up("up-h2", "10 MiB up, HTTP/2", Protocol::Http2, 60, NGINX, 0.75),
     up("up-h3", "10 MiB up, HTTP/3", Protocol::Http3, 20, HAPROXY, 0.45),
@@ -148,16 +145,17 @@ const fn other(name: &'static str, title: &'static str, kind: Kind, reach: f64) 
     Workload { name, title, kind, beside: NGINX, reach }
 }
 
-/// Creates a workload of small requests, compared with nginx.
+/// Creates a workload of small requests, compared with the peers `beside`.
 const fn small(
     name: &'static str,
     title: &'static str,
     protocol: Protocol,
     clients: usize,
     streams: usize,
+    beside: &'static [Contender],
     reach: f64,
 ) -> Workload {
-    Workload { name, title, kind: Kind::Small { protocol, clients, streams }, beside: NGINX, reach }
+    Workload { name, title, kind: Kind::Small { protocol, clients, streams }, beside, reach }
 }
 
 /// Creates a workload of downloads, compared with the peers `beside`.

@@ -51,6 +51,14 @@ pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>, HostKind)>
     Some((host, port, kind))
 }
 
+/// Returns the authority without the colon of an empty port, which has the same meaning (RFC 3986 §3.2.3).
+pub(crate) fn without_empty_port(authority: &str) -> &str {
+    match authority.strip_suffix(':') {
+        Some(host) if !host.is_empty() => host,
+        _ => authority,
+    }
+}
+
 /// A table by byte value: true for bytes that a label of a host name may contain.
 static LABEL: [bool; 256] = {
     let mut table = [false; 256];

@@ -358,15 +358,16 @@ impl<'h> RequestHeadBuilder<'h> {
         if !pseudo.method {
             return Err(Malformed);
         }
+        head.authority.truncate(host::without_empty_port(&head.authority).len());
         // If both are present they must agree; one of them must be present and not empty.
-        match named {
+        match named.as_deref().map(host::without_empty_port) {
             None if pseudo.authority => {}
             Some(host) if pseudo.authority => {
-                if !head.authority.eq_ignore_ascii_case(&host) {
+                if !head.authority.eq_ignore_ascii_case(host) {
                     return Err(SectionError::TwoAuthorities);
                 }
             }
-            Some(host) if head.method != Method::Connect => head.authority = host,
+            Some(host) if head.method != Method::Connect => host.clone_into(&mut head.authority),
             _ => return Err(Malformed),
         }
         if host::split_authority(&head.authority).is_none() {

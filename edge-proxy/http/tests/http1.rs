@@ -1,7 +1,7 @@
 //! Properties of the HTTP/1 codec.
 
 use edge_http::h1::{
-    ChunkedDecoder, HeadLimits, Persistence, ResponseFraming, request, response, write_chunk_head,
+    ChunkedDecoder, HeadError, HeadLimits, Persistence, ResponseFraming, request, response, write_chunk_head,
     write_last_chunk, write_request, write_response,
 };
 use edge_http::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
@@ -180,5 +180,58 @@ proptest! {
         let wire = chunked(&parts, &Fields::new());
         let cut = cut % wire.len();
         prop_assert_eq!(walk(&wire[..cut], &[7]), None);
+    }
+}
+
+/// A later minor version is that of HTTP/1.1, a later major one is not (RFC 9110 §2.5).
+#[test]
+fn a_later_minor_version_is_read_as_the_latest_known() {
+    let limits = HeadLimits::default();
+    for version in ["1.2", "1.9"] {
+        let mut head = RequestHead::new(Version::Http11);
+        let wire = format!("GET / HTTP/{version}\r\nHost: a.test\r\n\r\n");
+        let found = request(wire.as_bytes(), &limits, &mut head).unwrap().unwrap();
+        assert!(found.keep_alive && head.version == Version::Http11, "{version}: {found:?}");
+        let wire = format!("HTTP/{version} 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let found = response(wire.as_bytes(), &limits, &Method::Get, &mut ResponseHead::default());
+        assert!(found.unwrap().unwrap().keep_alive, "{version}");
+        // HTTP/1.1 and later require Host.
+        let wire = format!("GET / HTTP/{version}\r\n\r\n");
+        assert_eq!(request(wire.as_bytes(), &limits, &mut head), Err(HeadError::Host));
+    }
+    for (version, error) in [
+        ("2.0", HeadError::Version),
+        ("0.9", HeadError::Version),
+        ("1.10", HeadError::FirstLine),
+        ("1.", HeadError::FirstLine),
+    ] {
+        let wire = format!("GET / HTTP/{version}\r\nHost: a.test\r\n\r\n");
+        let found = request(wire.as_bytes(), &limits, &mut RequestHead::new(Version::Http11));
+        assert_eq!(found, Err(error), "{version}");
+    }
+}
+
+/// An empty port means the same as none (RFC 3986 §3.2.3).
+#[test]
+fn an_empty_port_is_none() {
+    let limits = HeadLimits::default();
+    let read = |target: &str, host: &str| {
+        let mut head = RequestHead::new(Version::Http11);
+        let wire = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        request(wire.as_bytes(), &limits, &mut head).map(|found| found.map(|_| head.authority))
+    };
+    for (target, host, authority) in [
+        ("/", "a.test:", "a.test"),
+        ("/", "[::1]:", "[::1]"),
+        ("http://a.test:/", "a.test:", "a.test"),
+        ("http://a.test/", "a.test:", "a.test"),
+        ("http://a.test:/", "A.test", "a.test"),
+    ] {
+        assert_eq!(read(target, host), Ok(Some(authority.to_owned())), "{target} {host}");
+    }
+    for (target, host) in
+        [("/", ":"), ("/", "a.test::"), ("/", "::"), ("http://:/", ""), ("http://b.test:/", "a.test:")]
+    {
+        assert_eq!(read(target, host), Err(HeadError::Host), "{target} {host}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{plain, repair};
 use crate::grammar::{decimal, is_field_value, is_target, is_token, list, trim};
-use crate::host::split_authority;
+use crate::host::{split_authority, without_empty_port};
 use crate::name_class::NameClass;
 use crate::{BodyLength, Fields, Method, Name, RequestHead, ResponseHead, Version};
 use memchr::{memchr, memmem};
@@ -370,6 +370,8 @@ fn request_line(
     let version = match version {
         b"HTTP/1.1" => Version::Http11,
         b"HTTP/1.0" => Version::Http10,
+        // A later minor version is read as the latest known one (RFC 9110 §2.5).
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Version::Http11,
         other
             if other.len() == 8
                 && other.starts_with(b"HTTP/")
@@ -449,15 +451,16 @@ fn set_authority(
         return Err(HeadError::Host);
     }
     let host = head.fields.get(Name::Host).unwrap_or_default();
-    let host = std::str::from_utf8(host).map_err(|_| HeadError::Host)?;
+    let host = without_empty_port(std::str::from_utf8(host).map_err(|_| HeadError::Host)?);
     if !host.is_empty() && split_authority(host).is_none() {
         return Err(HeadError::Host);
     }
     if let Some(target) = target {
-        if split_authority(&target).is_none() || (found.hosts == 1 && !target.eq_ignore_ascii_case(host)) {
+        let target = without_empty_port(&target);
+        if split_authority(target).is_none() || (found.hosts == 1 && !target.eq_ignore_ascii_case(host)) {
             return Err(HeadError::Host);
         }
-        head.authority = target;
+        head.authority.push_str(target);
     } else {
         head.authority.push_str(host);
     }
@@ -510,6 +513,7 @@ pub(super) fn strict_response(
     let version = match first.get(..9) {
         Some(b"HTTP/1.1 ") => Version::Http11,
         Some(b"HTTP/1.0 ") => Version::Http10,
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b' ']) => Version::Http11,
         _ => return Err(HeadError::FirstLine),
     };
     let digits = first.get(9..12).ok_or(HeadError::FirstLine)?;

@@ -104,6 +104,8 @@ fn the_authority() {
     }
     let host = |host: &'static str| only(&no_authority, host);
     assert_eq!(head(&host("example.org:8443")).unwrap().authority, "example.org:8443");
+    assert_eq!(head(&host("example.org:")).unwrap().authority, "example.org");
+    assert_eq!(head(&with(GET, &[("host", "Example.org:")])).unwrap().authority, "example.org");
     let both = head(&with(GET, &[("host", "EXAMPLE.org")])).unwrap();
     assert_eq!(both.authority, "example.org");
     assert!(!both.fields.contains(Name::Host));
@@ -112,6 +114,9 @@ fn the_authority() {
         host(""),
         host("user@example.org"),
         host("a b"),
+        host(":"),
+        host("example.org::"),
+        with(GET, &[("host", "other.example:")]),
         with(GET, &[("host", "other.example")]),
         with(GET, &[("host", "example.org"), ("host", "example.org")]),
         with(&host("example.org"), &[("host", "example.org")]),
