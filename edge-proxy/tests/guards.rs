@@ -14,11 +14,19 @@ use edge_proxy::config::{
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use testkit::{Origin, answer};
 
 /// `ann` with the password `correct horse`, by `htpasswd -nbB`, cost 4.
 const BCRYPT: &str = "ann:$2y$04$hF18jhPtrl9WLt0T.QOzTO0p4dHFWlKr.qeDUoZKio8Tc5wL.vsFG";
+
+/// Waits until no other test of this process has passwords verified: all edges of a process share the queue, in which a
+/// client has few places, and all clients here have one address.
+fn password_queue() -> MutexGuard<'static, ()> {
+    static QUEUE: Mutex<()> = Mutex::new(());
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn edge(origin: SocketAddr, edit: impl FnOnce(&mut Config)) -> common::Edge {
     let edge = common::Edge::before(origin, 1);
@@ -68,6 +76,7 @@ fn run(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_password_is_asked_for_and_kept_from_the_service() {
+    let _queue = password_queue();
     let origin = Origin::simple();
     // As written by the distribution's `htpasswd` and `argon2`.
     let argon2 = run("argon2", &["some-salt", "-id", "-t", "1", "-k", "64", "-p", "1", "-e"], b"gr\xc3\xbcn");
@@ -104,6 +113,7 @@ fn a_password_is_asked_for_and_kept_from_the_service() {
 
 #[test]
 fn whoever_guesses_passwords_is_slowed_down() {
+    let _queue = password_queue();
     let origin = Origin::simple();
     // A hash of its own: a password that was right in another test is remembered by the process.
     let hash = String::from_utf8(run("htpasswd", &["-nbB", "-C", "4", "ann", "correct horse"], b"")).unwrap();
@@ -129,6 +139,7 @@ fn whoever_guesses_passwords_is_slowed_down() {
 
 #[test]
 fn d12_a_household_does_not_lock_itself_out() {
+    let _queue = password_queue();
     let origin = Origin::simple();
     let edge = edge(origin.address(), |config| {
         let auth = BasicAuth { realm: "lab".into(), users: users(BCRYPT).unwrap(), user_field: None };
@@ -146,6 +157,7 @@ fn d12_a_household_does_not_lock_itself_out() {
 /// The limit is the client's, whatever version of HTTP it speaks.
 #[test]
 fn d12_guesses_count_together_over_every_version() {
+    let _queue = password_queue();
     let origin = Origin::simple();
     let all = [1, 2, 3];
     for first in all {
@@ -195,6 +207,7 @@ fn d12_guesses_count_together_over_every_version() {
 
 #[test]
 fn d12_one_guesser_takes_neither_the_places_nor_the_resolver_of_others() {
+    let _queue = password_queue();
     let origin = Origin::simple();
     // Cost 10: a tenth of a second each.
     let slow = run("htpasswd", &["-nbB", "-C", "10", "ann", "correct horse"], b"");
@@ -229,6 +242,7 @@ fn d12_one_guesser_takes_neither_the_places_nor_the_resolver_of_others() {
 /// Clients such as backup programs and browsers send a password over several connections at once.
 #[test]
 fn d12_one_login_over_many_connections_takes_one_place() {
+    let _queue = password_queue();
     let origin = Origin::simple();
     let slow = run("htpasswd", &["-nbB", "-C", "10", "ann", "correct horse"], b"");
     let slow = String::from_utf8(slow).unwrap();
@@ -534,6 +548,7 @@ fn content_is_compressed_for_curl_over_every_version() {
 
 #[test]
 fn lengths_tell_nothing_of_a_password_that_the_service_never_sees() {
+    let _queue = password_queue();
     let edge = edge(texts().address(), |config| {
         let auth = BasicAuth { realm: "lab".into(), users: users(BCRYPT).unwrap(), user_field: None };
         config.sites[0].auth = Some(Auth::Basic(auth));

@@ -173,6 +173,12 @@ def checks(server, origin):
         request(line=b"BREW / HTTP/1.1"), lambda found, one, *_: found == 200 and one["head"].startswith(b"BREW "))
     yield "OPTIONS *", "RFC 9110 9.3.7", passed(
         request(line=b"OPTIONS * HTTP/1.1"), lambda found, one, *_: found == 200 and one["head"].startswith(b"OPTIONS "))
+    yield "a Host with an empty port", "RFC 3986 3.2.3", passed(
+        request(host=b"Host: a.test:\r\n"),
+        lambda found, one, *_: found == 200 and dict(one["fields"])[b"host"] == b"a.test")
+    yield "a later minor version", "RFC 9110 2.5", passed(
+        request(line=b"GET / HTTP/1.2"),
+        lambda found, one, *_: found == 200 and one["head"].startswith(b"GET / HTTP/1."))
     yield "an empty line before the request", "RFC 9112 2.2", passed(b"\r\n" + request(), lambda found, *_: found == 200)
     yield "HEAD has no content", "RFC 9110 9.3.2", passed(
         request(line=b"HEAD /size/10 HTTP/1.1"), lambda found, _, got, __: found == 200 and got.endswith(b"\r\n\r\n"))
