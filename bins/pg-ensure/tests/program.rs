@@ -41,6 +41,15 @@ fn connect(postgres: &Postgres) -> String {
     format!("host={} port={} user=postgres", postgres.socket_folder().display(), postgres.port())
 }
 
+/// While a machine starts, its resolver may not answer, or not know the names of a VPN yet.
+#[test]
+fn a_name_that_is_not_resolved_is_waited_for() {
+    let begin = std::time::Instant::now();
+    let to = "host=name.invalid user=postgres";
+    expect(&["wait", "--connect", to, "--timeout", "2"], 1, &["cannot connect", "name.invalid"]);
+    assert!(begin.elapsed() > std::time::Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
 #[test]
 fn plan_apply_check_generate_and_wait() {
     for major in MAJORS {

@@ -100,7 +100,7 @@ where
     ///
     /// # Errors
     /// Returns an [`Error`] after [`Timeouts::connect`], or at once for an error that is not retried: the server rejects
-    /// the login, its certificate is not valid, or its name cannot be resolved.
+    /// the login, or its certificate is not valid.
     pub async fn wait(&self) -> Result<(), Error> {
         self.connect(None).await?.close().await;
         Ok(())

@@ -187,22 +187,46 @@ fn broken(why: &tokio_postgres::Error) -> bool {
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind as Kind;
-            return matches!(
-                io.kind(),
-                Kind::BrokenPipe
-                    | Kind::ConnectionAborted
-                    | Kind::ConnectionRefused
-                    | Kind::ConnectionReset
-                    | Kind::HostUnreachable
-                    | Kind::NetworkDown
-                    | Kind::NetworkUnreachable
-                    | Kind::NotFound
-                    | Kind::PermissionDenied
-                    | Kind::TimedOut
-                    | Kind::UnexpectedEof
-            );
+            return is_lookup_failure(io)
+                || matches!(
+                    io.kind(),
+                    Kind::BrokenPipe
+                        | Kind::ConnectionAborted
+                        | Kind::ConnectionRefused
+                        | Kind::ConnectionReset
+                        | Kind::HostUnreachable
+                        | Kind::NetworkDown
+                        | Kind::NetworkUnreachable
+                        | Kind::NotFound
+                        | Kind::PermissionDenied
+                        | Kind::TimedOut
+                        | Kind::UnexpectedEof
+                );
         }
         source = inner.source();
     }
     false
+}
+
+/// Returns `true` if the name of a host could not be resolved. While a machine starts, a resolver may be unreachable, or
+/// not know the names of a VPN yet, so that an unknown name is not told from one that is not known yet.
+fn is_lookup_failure(io: &std::io::Error) -> bool {
+    // The error has neither a kind nor a number of its own; the text is that of the standard library.
+    io.raw_os_error().is_none() && io.to_string().starts_with("failed to lookup address information")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_resolved_is_told_by_the_text_of_the_standard_library() {
+        use std::net::ToSocketAddrs as _;
+        let why = ("name.invalid", 5432)
+            .to_socket_addrs()
+            .expect_err("the top-level domain is reserved (RFC 6761)");
+        assert!(is_lookup_failure(&why), "{why:?}");
+        let refused = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+        assert!(!is_lookup_failure(&refused));
+    }
 }
