@@ -2,6 +2,7 @@
 
 use super::*;
 use edge_http::BodyLength;
+use edge_http::ResponseHead;
 use edge_http::h2::frame::{FrameHeader, PREFACE};
 use edge_http::h2::hpack;
 use proptest::prelude::*;
