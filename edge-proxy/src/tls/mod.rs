@@ -3,6 +3,7 @@
 
 mod accept;
 mod parameters;
+mod rustls_io;
 mod secrets;
 mod session;
 mod stream;
